@@ -1,0 +1,32 @@
+# make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
+# make test   sets everything up in .venv, then checks style, types and behaviour
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test test-slow lint clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+	    --editable '.[rtx,demo,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/alexnet-fast demo
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p alexnet_fast
+
+test: lint
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

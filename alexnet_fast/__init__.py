@@ -1,0 +1,27 @@
+"""alexnet-fast: from a folder of JPEGs to a served TensorRT engine.
+
+Importing this package loads none of torch, DALI or onnxruntime; they load when something that needs them is
+used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alexnet_fast.models import create_model, model_names
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "create_model", "model_names"]
+
+_LAZY = {"create_model": "alexnet_fast.models", "model_names": "alexnet_fast.models"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the module behind a public name on its first use (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'alexnet_fast' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

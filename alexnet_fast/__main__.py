@@ -1,0 +1,7 @@
+"""`python -m alexnet_fast`: the command line."""
+
+from __future__ import annotations
+
+from alexnet_fast.cli.main import main
+
+main()

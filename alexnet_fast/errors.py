@@ -1,0 +1,21 @@
+"""The one exception that a user is meant to read."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: a path, an option, a picture, a file.
+
+    The command line prints it as one line and exits with `exit_code`; `--debug` adds the traceback.
+
+    Args:
+        problem: What is wrong, naming the file or option.
+        mend: What to do about it; empty where nothing sensible can be said.
+        exit_code: 1 where the work failed, 2 where the command was used wrongly.
+    """
+
+    def __init__(self, problem: str, mend: str = "", *, exit_code: int = 1) -> None:
+        super().__init__(f"{problem}; {mend}" if mend else problem)
+        self.problem = problem
+        self.mend = mend
+        self.exit_code = exit_code

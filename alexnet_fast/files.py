@@ -1,0 +1,101 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from alexnet_fast.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that takes the place of `path` when the block ends well, and is removed when it does not.
+
+    It is written beside `path`, flushed to the disk, then renamed: whoever reads `path`, even after a power
+    cut, finds the old content or the new.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; these are to be as readable as any other.
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        _remove(temporary)
+        raise UserError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}", "check the folder and the disk"
+        ) from error
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Writes a whole file; see `atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def link_atomically(source: Path, path: Path) -> None:
+    """Lets `path` name the content of `source`; it is written again only where there are no hard links.
+
+    Both are replaced, never changed in place, so neither can alter the other.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        temporary.hardlink_to(source)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        _remove(str(temporary))
+        write_atomically(path, source.read_bytes())
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _remove(temporary: str | None) -> None:
+    """Removes a file that was not finished."""
+    if temporary is not None:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    """Returns the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

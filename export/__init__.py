@@ -1,0 +1,1 @@
+"""ONNX and TensorRT export with the ten-crop graph inside."""

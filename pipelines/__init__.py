@@ -1,0 +1,1 @@
+"""Input pipelines: one augmentation spec, the DALI graphs and the plain PyTorch loader built from it."""

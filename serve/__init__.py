@@ -1,0 +1,1 @@
+"""Served preprocessing and prediction; imports neither torch nor DALI."""

@@ -1,0 +1,59 @@
+"""Real photographs, odd pictures and small data sets for every test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# Two threads for torch, as on the machines that the tests are made for, whatever the machine has.
+import torch
+from PIL import Image
+
+torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where the driver shows none, and says so."""
+    from alexnet_fast.export.cuda_driver import driver_problem
+
+    problem = driver_problem()
+    if problem is None:
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {problem}"))
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Image.Image]:
+    """Two colour photographs of 640 x 427 pixels, from scikit-learn."""
+    import sklearn.datasets
+
+    folder = Path(sklearn.datasets.__file__).parent / "images"
+    return [Image.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg")]
+
+
+@pytest.fixture(scope="session")
+def cells() -> dict[str, list[Path]]:
+    """Real 300 x 300 photographs of solar cells by class, from elpv-dataset."""
+    import elpv_dataset
+
+    folder = Path(elpv_dataset.__file__).parent / "data"
+    found: dict[str, list[Path]] = {"mono": [], "poly": []}
+    for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines():
+        name, _, kind = line.split()
+        found[kind].append(folder / name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def two_classes(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of train/ and val/ with 24 and 8 pictures of each class."""
+    root = tmp_path_factory.mktemp("two-classes")
+    for kind, files in cells.items():
+        for part, some in (("train", files[:24]), ("val", files[24:32])):
+            (root / part / kind).mkdir(parents=True)
+            for file in some:
+                (root / part / kind / file.name).symlink_to(file)
+    return root

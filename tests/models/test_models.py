@@ -1,0 +1,270 @@
+"""The networks by name: their layers, first values, inputs, options, and weights from elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.models import AlexNet, LocalResponseNorm, create_model, model_names, model_spec
+
+SMALL = [name for name in model_names() if name.endswith("-64")]
+KINDS = (
+    nn.Conv2d,
+    nn.ReLU,
+    LocalResponseNorm,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.MaxPool2d,
+    nn.Flatten,
+    nn.Linear,
+    nn.Dropout,
+)
+HEAD = "flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8"
+LAYERS = {
+    "alexnet": "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 "
+    + HEAD,
+    "caffenet": "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 "
+    + HEAD,
+    "alexnet-bn": (
+        "conv1 bn1 relu1 pool1 conv2 bn2 relu2 pool2 conv3 bn3 relu3 conv4 bn4 relu4 conv5 bn5 relu5 pool5 "
+        "flatten fc6 bn6 relu6 drop6 fc7 bn7 relu7 drop7 fc8"
+    ),
+    "alexnet-owt": (
+        "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 "
+        "flatten drop5 fc6 relu6 drop6 fc7 relu7 fc8"
+    ),
+}
+LAYERS["alexnet-dense"] = LAYERS["alexnet"]
+
+
+def on_meta(name: str, num_classes: int = 1000, **options) -> AlexNet:
+    """A network without memory for its weights."""
+    with torch.device("meta"):
+        return create_model(name, num_classes, **options)
+
+
+def test_the_names():
+    large = ("alexnet", "alexnet-dense", "alexnet-bn", "alexnet-owt", "caffenet")
+    assert model_names() == (*large, *(f"{name}-64" for name in large))
+    assert [model_spec(name).name for name in model_names()] == list(model_names())
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_layers_have_caffes_names_in_order(name):
+    net = on_meta(name)
+    assert " ".join(dict(net.named_children())) == LAYERS[name.removesuffix("-64")]
+    assert all(type(layer) in KINDS for layer in net)
+
+
+def test_groups_are_where_the_paper_cuts_the_network():
+    assert [on_meta("alexnet").get_submodule(f"conv{i}").groups for i in range(1, 6)] == [1, 2, 1, 2, 2]
+    for name in ("alexnet-dense", "alexnet-bn", "alexnet-owt"):
+        assert {layer.groups for layer in on_meta(name) if isinstance(layer, nn.Conv2d)} == {1}
+
+
+def test_pooling_overlaps_and_rounds_down():
+    pools = [layer for layer in on_meta("alexnet") if isinstance(layer, nn.MaxPool2d)]
+    assert [(p.kernel_size, p.stride, p.padding, p.ceil_mode) for p in pools] == [(3, 2, 0, False)] * 3
+
+
+def test_lrn_numbers():
+    def numbers(net):
+        return (net.norm1.size, net.norm2.alpha, net.norm1.beta, net.norm2.k)
+
+    assert numbers(on_meta("alexnet")) == (5, 5e-4, 0.75, 2.0)
+    assert numbers(on_meta("caffenet")) == (5, 1e-4, 0.75, 1.0)
+    assert numbers(on_meta("alexnet", lrn_k=1, lrn_alpha=1e-4)) == (5, 1e-4, 0.75, 1)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_weight_gets_a_gradient_in_channels_last(name):
+    net = create_model(name, 4).to(memory_format=torch.channels_last)
+    x = torch.randn(4, 3, 64, 64).mul(50).contiguous(memory_format=torch.channels_last)
+    nn.functional.cross_entropy(net(x), torch.arange(4)).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_channels_last_gives_the_same_logits(name):
+    net = create_model(name, 7).eval()
+    x = torch.randn(2, 3, 64, 64).mul(50)
+    with torch.no_grad():
+        y = net(x)
+        y_last = net.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    assert y.shape == (2, 7)
+    torch.testing.assert_close(y_last, y, rtol=1e-4, atol=1e-4 * float(y.abs().max()))
+
+
+def test_flatten_orders_by_channel_row_column():
+    x = torch.arange(2 * 3 * 2 * 2).view(2, 3, 2, 2)
+    flatten = on_meta("alexnet").flatten
+    assert torch.equal(flatten(x.contiguous(memory_format=torch.channels_last)), x.view(2, 12))
+
+
+@pytest.mark.parametrize("name", ["alexnet-64", "alexnet-dense-64", "caffenet-64"])
+def test_the_papers_first_values(name):
+    torch.manual_seed(0)
+    net = create_model(name, 100)
+    biases = {n: set(layer.bias.tolist()) for n, layer in net.named_children() if hasattr(layer, "bias")}
+    ones = {"conv2", "conv4", "conv5", "fc6", "fc7"}
+    assert biases == {n: {1.0 if n in ones else 0.0} for n in biases}
+    for layer_name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
+        weight = getattr(net, layer_name).weight
+        std = 0.005 if name == "caffenet-64" and layer_name in ("fc6", "fc7") else 0.01
+        assert weight.std().item() == pytest.approx(std, rel=0.05)
+        assert abs(weight.mean().item()) < 5 * std / math.sqrt(weight.numel())
+
+
+def test_batch_norm_networks_start_where_the_loss_is_that_of_a_guess():
+    torch.manual_seed(0)
+    net = create_model("alexnet-bn-64", 10)
+    loss = nn.functional.cross_entropy(net(torch.randn(16, 3, 64, 64)), torch.arange(16) % 10)
+    assert loss.item() == pytest.approx(math.log(10), rel=0.25)
+    assert net.conv3.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 384)), rel=0.02)  # fan out
+    assert net.fc7.weight.std().item() == pytest.approx(math.sqrt(2 / 4096), rel=0.02)
+    assert not any(getattr(net, n).bias.any() for n in ("conv1", "conv5", "fc6", "fc8"))
+
+
+def test_alexnet_bn_learns_eight_pictures_in_ten_steps():
+    torch.manual_seed(0)
+    net = create_model("alexnet-bn-64", 2, dropout=0.0)
+    x, labels = torch.randn(8, 3, 64, 64), torch.arange(8) % 2
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(net(x), labels)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1
+
+
+def test_the_seed_decides_the_weights():
+    def weights():
+        torch.manual_seed(3)
+        return create_model("alexnet-64", 2).state_dict()
+
+    first, second = weights(), weights()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_the_inputs():
+    caffe, owt, small = (on_meta(name).input for name in ("caffenet", "alexnet-owt", "alexnet-bn-64"))
+    paper = on_meta("alexnet").input
+    assert (paper.crop, paper.resize, paper.mean, paper.std) == (
+        224,
+        256,
+        (127.30, 119.72, 104.91),
+        (1, 1, 1),
+    )
+    assert (caffe.crop, caffe.resize, caffe.mean) == (227, 256, paper.mean)
+    assert owt.mean == pytest.approx([255 * m for m in (0.485, 0.456, 0.406)])
+    assert owt.std == pytest.approx([255 * s for s in (0.229, 0.224, 0.225)])
+    assert (small.crop, small.resize, small.mean) == (64, 64, owt.mean)
+
+
+def test_overrides_are_kept_in_the_spec():
+    net = on_meta("alexnet", 5, image_size=227, lrn_k=1.0, lrn_alpha=1e-4, dropout=0.1)
+    assert (net.spec.input.crop, net.spec.lrn.k, net.spec.lrn.alpha, net.spec.dropout) == (
+        227,
+        1.0,
+        1e-4,
+        0.1,
+    )
+    assert (net.num_classes, net.fc8.out_features) == (5, 5)
+    assert {layer.p for layer in net if isinstance(layer, nn.Dropout)} == {0.1}
+    assert model_spec("alexnet").input.crop == 224
+    assert on_meta("alexnet", image_size=288).input.resize == 288
+
+
+def test_specs_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        model_spec("alexnet").dropout = 0.1
+
+
+def test_a_slice_is_a_network_of_the_same_layers_and_a_copy_is_its_own():
+    net = create_model("alexnet-64", 3)
+    features = net[:15]
+    assert list(dict(features.named_children()))[-1] == "pool5"
+    assert features[0] is net.conv1
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert twin.spec == net.spec
+        assert torch.equal(twin.fc8.weight, net.fc8.weight)
+        assert twin.fc8.weight is not net.fc8.weight
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("alexnet-dens",), {}, "--model alexnet-dens: no such model; did you mean alexnet-dense"),
+        (("resnet50",), {}, "choose from alexnet, alexnet-dense, alexnet-bn"),
+        (("alexnet", 1), {}, "--model alexnet for 1 class"),
+        (("alexnet",), {"image_size": 40}, "--crop 40 leaves --model alexnet no pixel.*smallest.* is 64"),
+        (("alexnet-64",), {"image_size": 20}, "--crop 20 .*smallest.* is 30"),
+        (("alexnet-bn",), {"lrn_k": 1.0}, "--model alexnet-bn has no LRN"),
+        (("alexnet",), {"lrn_k": 0.0}, "lrn_k is 0"),
+        (("alexnet",), {"dropout": 1.0}, "dropout is 1"),
+    ],
+)
+def test_mistakes_end_in_one_line_that_names_the_option(arguments, options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        create_model(*arguments, **options)
+    assert caught.value.exit_code == 2
+
+
+def test_the_smallest_picture_is_read():
+    net = on_meta("alexnet-64", 2, image_size=30).eval()
+    assert net(torch.empty(1, 3, 30, 30, device="meta")).shape == (1, 2)
+
+
+def torchvision_layout(num_classes: int) -> nn.Sequential:
+    """The layers of torchvision.models.alexnet under its names (torchvision/models/alexnet.py)."""
+    features = nn.Sequential(
+        nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
+    )  # fmt: skip
+    classifier = nn.Sequential(
+        nn.Dropout(), nn.Linear(9216, 4096), nn.ReLU(),
+        nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, num_classes),
+    )  # fmt: skip
+    net = nn.Sequential()
+    for name, part in (
+        ("features", features),
+        ("avgpool", nn.AdaptiveAvgPool2d(6)),
+        ("flatten", nn.Flatten()),
+    ):
+        net.add_module(name, part)
+    net.add_module("classifier", classifier)
+    return net
+
+
+def test_torchvisions_weights_load_and_give_its_logits():
+    theirs = torchvision_layout(10).eval()
+    weights = theirs.state_dict()
+    ours = create_model("alexnet-owt", 10).eval()
+    ours.load_state_dict(weights)
+    assert "features.0.weight" in weights  # the caller's dictionary stays as it was
+    x = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_our_own_weights_load_also_inside_another_module():
+    net = create_model("alexnet-owt-64", 3)
+    twin = nn.ModuleDict({"net": create_model("alexnet-owt-64", 3)})
+    twin.load_state_dict({f"net.{key}": value for key, value in net.state_dict().items()})
+    assert torch.equal(twin["net"].fc6.weight, net.fc6.weight)
+
+
+def test_weights_of_another_number_of_classes_are_refused_by_name():
+    with pytest.raises(RuntimeError, match=r"fc8\.weight.*\[10, 4096\].*\[4, 4096\]"):
+        create_model("alexnet-owt-64", 4).load_state_dict(create_model("alexnet-owt-64", 10).state_dict())
