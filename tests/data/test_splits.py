@@ -1,0 +1,179 @@
+"""Folders of pictures become training and validation lists, or a clear error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alexnet_fast.data import ClassMap, open_data, open_part
+from alexnet_fast.errors import UserError
+
+
+def touch(*files: Path) -> None:
+    """Makes empty files and their folders: listing looks at names alone."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """train/ and val/ of two classes."""
+    for part in ("train", "val"):
+        for kind in ("cat", "dog"):
+            touch(*(tmp_path / part / kind / f"{n}.jpg" for n in range(3)))
+    return tmp_path
+
+
+def test_train_and_val_folders(parts: Path) -> None:
+    splits = open_data(parts)
+    assert splits.classes.names == ("cat", "dog")
+    assert splits.train.names[0] == "cat/0.jpg"
+    assert splits.train.labels == (0, 0, 0, 1, 1, 1)
+    assert len(splits.val) == 6
+    assert splits.test is None
+
+
+def test_a_test_folder_is_a_third_part(parts: Path) -> None:
+    touch(parts / "test" / "dog" / "a.png")
+    splits = open_data(parts)
+    assert splits.test is not None
+    assert splits.test.labels == (1,)
+
+
+def test_pictures_may_lie_deeper_and_other_files_are_left_out(parts: Path) -> None:
+    touch(
+        parts / "train" / "cat" / "a" / "b" / "deep.WEBP",
+        parts / "train" / "cat" / "readme.txt",
+        parts / "train" / "cat" / ".hidden.jpg",
+    )
+    assert len(open_data(parts).train) == 7
+
+
+def test_val_labels_come_from_the_class_map_of_train(parts: Path) -> None:
+    """A class that sorts before the others and is missing in val must not shift the labels."""
+    touch(parts / "train" / "ant" / "1.jpg", parts / "val" / "ant" / "1.jpg")
+    splits = open_data(parts)
+    assert splits.classes.names == ("ant", "cat", "dog")
+    assert splits.val.labels == (0, 1, 1, 1, 2, 2, 2)
+
+
+def test_one_folder_is_split_and_the_split_is_stable_when_files_are_added(tmp_path: Path) -> None:
+    touch(*(tmp_path / kind / f"{n:03d}.jpg" for kind in ("cat", "dog") for n in range(200)))
+    before = open_data(tmp_path, val_fraction=0.2)
+    assert 0.1 < len(before.val) / 400 < 0.3
+    assert not set(before.val.names) & set(before.train.names)
+    touch(*(tmp_path / kind / f"new{n}.jpg" for kind in ("cat", "dog") for n in range(100)))
+    after = open_data(tmp_path, val_fraction=0.2)
+    assert set(before.val.names) <= set(after.val.names)
+    assert set(before.train.names) <= set(after.train.names)
+
+
+def test_part_of_a_split_is_the_part_that_training_held_back(tmp_path: Path) -> None:
+    touch(*(tmp_path / kind / f"{n:03d}.jpg" for kind in ("cat", "dog") for n in range(50)))
+    splits = open_data(tmp_path, val_fraction=0.3)
+    assert open_part(tmp_path, "val", splits.classes, val_fraction=0.3).names == splits.val.names
+    assert len(open_part(tmp_path, "all", splits.classes)) == 100
+
+
+def test_fingerprint_changes_with_names_labels_and_classes(parts: Path) -> None:
+    first = open_data(parts).train.fingerprint()
+    assert open_data(parts).train.fingerprint() == first
+    touch(parts / "train" / "cat" / "more.jpg")
+    assert open_data(parts).train.fingerprint() != first
+
+
+def test_class_map_survives_saving(tmp_path: Path) -> None:
+    classes = ClassMap(("zebra", "Ärger", "a/b"))
+    classes.save(tmp_path / "classes.json")
+    assert ClassMap.load(tmp_path / "classes.json") == classes
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [("{", "is not JSON"), ('{"a": 1}', "is not a list"), ('["a", "a"]', "unique")]
+)
+def test_a_file_that_is_no_class_map(tmp_path: Path, content: str, complaint: str) -> None:
+    (tmp_path / "classes.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=complaint):
+        ClassMap.load(tmp_path / "classes.json")
+
+
+class TestErrors:
+    """What a user gets wrong, and what is said about it."""
+
+    def test_no_such_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="no such folder: .*nowhere"):
+            open_data(tmp_path / "nowhere")
+
+    def test_a_file_instead_of_a_folder(self, tmp_path: Path) -> None:
+        touch(tmp_path / "picture.jpg")
+        with pytest.raises(UserError, match="is a file; give the folder"):
+            open_data(tmp_path / "picture.jpg")
+
+    def test_an_empty_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="no class folders in .*one folder a class"):
+            open_data(tmp_path)
+
+    def test_class_folders_without_pictures(self, tmp_path: Path) -> None:
+        (tmp_path / "cat").mkdir()
+        (tmp_path / "dog").mkdir()
+        with pytest.raises(UserError, match="no pictures in"):
+            open_data(tmp_path)
+
+    def test_a_single_class(self, tmp_path: Path) -> None:
+        touch(tmp_path / "cat" / "1.jpg")
+        with pytest.raises(UserError, match="one class folder only"):
+            open_data(tmp_path)
+
+    def test_train_without_val(self, parts: Path) -> None:
+        for file in (parts / "val").rglob("*.jpg"):
+            file.unlink()
+        for folder in (parts / "val" / "cat", parts / "val" / "dog", parts / "val"):
+            folder.rmdir()
+        with pytest.raises(UserError, match="has train/ but no val/"):
+            open_data(parts)
+
+    def test_a_class_that_val_lacks(self, parts: Path) -> None:
+        touch(parts / "train" / "eel" / "1.jpg")
+        with pytest.raises(UserError, match="val has no pictures of class eel; add pictures"):
+            open_data(parts)
+
+    def test_a_class_that_train_lacks(self, parts: Path) -> None:
+        touch(parts / "val" / "eel" / "1.jpg")
+        with pytest.raises(UserError, match="classes that the 2 known ones do not include: eel"):
+            open_data(parts)
+
+    def test_a_split_that_leaves_a_class_without_validation_pictures(self, tmp_path: Path) -> None:
+        touch(*(tmp_path / "cat" / f"{n}.jpg" for n in range(200)), tmp_path / "dog" / "only.jpg")
+        with pytest.raises(UserError, match="split of .* has no pictures of class dog; choose another --val"):
+            open_data(tmp_path)
+
+    def test_a_fraction_out_of_range(self, parts: Path) -> None:
+        with pytest.raises(UserError, match="--val-fraction 1.5"):
+            open_data(parts / "train", val_fraction=1.5)
+
+    def test_a_broken_link(self, parts: Path) -> None:
+        (parts / "train" / "cat" / "gone.jpg").symlink_to(parts / "nowhere.jpg")
+        with pytest.raises(UserError, match="no such file behind the link .*gone.jpg"):
+            open_data(parts)
+
+    @pytest.mark.parametrize("what", ["train/cat/1.jpg", "train/cat"])
+    def test_no_permission(self, parts: Path, what: str) -> None:
+        """Run as another user, since root may read everything."""
+        for folder in (parts, *parts.parents):
+            if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+                folder.chmod(folder.stat().st_mode | 0o055)
+        (parts / what).chmod(0)
+        code = (
+            "import os, sys\nfrom pathlib import Path\nfrom alexnet_fast.data import open_data\n"
+            "os.getuid() or os.setuid(65534)\n"
+            "try: open_data(Path(sys.argv[1]))\nexcept Exception as error: print(error)"
+        )
+        run = [sys.executable, "-c", code, str(parts)]
+        said = subprocess.run(run, capture_output=True, text=True, check=False, cwd=parts)
+        (parts / what).chmod(0o755)
+        assert f"no permission to read {parts / what}; chmod u+r" in said.stdout, said.stderr
