@@ -1,0 +1,80 @@
+"""The ten crops of a picture, and the average of a network's answers over them.
+
+Four corners and the centre, each with its mirror image; the probabilities, not the logits, are averaged
+(Krizhevsky et al. 2012, section 4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+if TYPE_CHECKING:
+    import torch
+
+Crops = Literal["single", "ten"]
+
+
+def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]:
+    """Returns the (top, left) of each unmirrored crop in the `resize` x `resize` square.
+
+    The centre is at `margin // 2`. For ten crops: four corners in reading order, then the centre.
+
+    Raises:
+        UserError: Ten crops are asked for where the net takes the whole picture.
+    """
+    far, centre = spec.margin, spec.margin // 2
+    if crops == "single":
+        return ((centre, centre),)
+    if far == 0:
+        raise UserError(
+            f"ten crops need a picture larger than the net's input: both are {spec.crop} pixels",
+            "use --single-crop, or train with a --crop smaller than --resize",
+            exit_code=2,
+        )
+    return ((0, 0), (0, far), (far, 0), (far, far), (centre, centre))
+
+
+def take_crops(pictures_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops) -> torch.Tensor:
+    """Cuts and normalises the crops of a batch of square pictures.
+
+    Args:
+        pictures_nhwc: uint8 (N, resize, resize, 3), RGB.
+        spec: Sizes and normalisation.
+        crops: "single" for the centre, "ten" for the ten.
+
+    Returns:
+        float32 (K * N, 3, crop, crop) in channels_last order, crop by crop: the first N rows are the first
+        crop of each picture. With ten crops, rows 5 N and on are mirror images of the first five.
+    """
+    import torch
+
+    pixels_nhwc = pictures_nhwc.to(torch.float32)
+    pixels_nhwc = pixels_nhwc.sub(pixels_nhwc.new_tensor(spec.mean)).div(pixels_nhwc.new_tensor(spec.std))
+    side = spec.crop
+    cuts = [pixels_nhwc[:, top : top + side, left : left + side] for top, left in crop_offsets(spec, crops)]
+    if crops == "ten":
+        cuts += [cut.flip(2) for cut in cuts]
+    return torch.cat(cuts).permute(0, 3, 1, 2)
+
+
+def crop_probabilities(
+    net: Callable[[torch.Tensor], torch.Tensor], pictures_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops
+) -> torch.Tensor:
+    """Averages a network's class probabilities over the crops of each picture.
+
+    Args:
+        net: Maps float (M, 3, crop, crop) to logits (M, classes).
+        pictures_nhwc: uint8 (N, resize, resize, 3), RGB.
+        spec: Sizes and normalisation.
+        crops: Which crops.
+
+    Returns:
+        float32 (N, classes), rows summing to 1.
+    """
+    logits = net(take_crops(pictures_nhwc, spec, crops))
+    probabilities = logits.float().softmax(dim=1)
+    return probabilities.reshape(-1, pictures_nhwc.shape[0], logits.shape[1]).mean(dim=0)

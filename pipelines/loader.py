@@ -1,0 +1,95 @@
+"""What every loader gives: batches of an epoch, from any step on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+
+from alexnet_fast.data import PictureList
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.pipelines.plan import Integers, Schedule
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+View = Literal["train", "centre", "square"]
+Kind = Literal["dali", "torch"]
+
+
+class Batch(NamedTuple):
+    """Pictures on the device, ready for the network.
+
+    Args:
+        images: (B, 3, crop, crop) in channels_last order, normalised; for the view "square" uint8
+            (B, resize, resize, 3).
+        labels: int64 (B,).
+        indices: int64 (B,), positions in the picture list.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    indices: Integers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How pictures are loaded.
+
+    Args:
+        kind: "dali", or "torch" for Pillow in worker processes.
+        device: Where the batches end, and where DALI decodes.
+        threads: DALI's threads, or worker processes.
+        half: float16 instead of float32 pixels.
+        prefetch: Batches prepared ahead.
+        on_bad_image: What to do about a picture that cannot be decoded.
+    """
+
+    kind: Kind = "dali"
+    device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
+    threads: int = 2
+    half: bool = False
+    prefetch: int = 2
+    on_bad_image: Policy = "fail"
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise UserError(
+                f"--threads {self.threads} is not a number of threads", "give 1 or more", exit_code=2
+            )
+
+
+class Loader(Protocol):
+    """An input pipeline over one picture list."""
+
+    pictures: PictureList
+    schedule: Schedule
+    bad: BadPictures
+
+    def __len__(self) -> int:
+        """Returns the batches an epoch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch from step `start` on."""
+
+
+def make_loader(
+    pictures: PictureList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
+) -> Loader:
+    """Makes the loader that the configuration names.
+
+    Raises:
+        UserError: It cannot be had on this machine.
+    """
+    if config.kind == "torch":
+        from alexnet_fast.pipelines.torch_loader import TorchLoader
+
+        return TorchLoader(pictures, spec, view, schedule, config)
+    try:
+        from alexnet_fast.pipelines.dali_loader import DaliLoader
+    except ImportError as error:
+        raise UserError(
+            f"NVIDIA DALI cannot be imported ({error})", "pip install nvidia-dali-cuda120, or give --no-dali"
+        ) from error
+    return DaliLoader(pictures, spec, view, schedule, config)

@@ -1,0 +1,116 @@
+"""The same preprocessing with Pillow and numpy: for `--no-dali`, for serving and as DALI's reference.
+
+Imports neither torch nor DALI.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from alexnet_fast.pipelines.geometry import crop_start, resized
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+Pixels = npt.NDArray[np.uint8]
+
+# A picture is read whole, three bytes a pixel: 179 megapixels fit half a gigabyte. Pillow's own limit.
+MAX_PIXELS = 178_956_970
+
+
+class BadPictureError(Exception):
+    """A file that cannot be decoded; the message is the reason alone."""
+
+
+def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Decodes a picture to RGB, turned upright by its EXIF orientation.
+
+    Raises:
+        BadPictureError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(source) as picture:
+                upright = ImageOps.exif_transpose(picture)
+                return _eight_bits(upright).convert("RGB")
+    # Pillow raises all of these for damaged files, by format.
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+        EOFError,
+        ArithmeticError,
+        MemoryError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise BadPictureError(_reason(error)) from error
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Scales a 16-bit picture to 8 bits; Pillow's own conversion cuts everything above 255 off."""
+    if not picture.mode.startswith("I"):
+        return picture
+    levels = np.asarray(picture).astype(np.float64)
+    return Image.fromarray((levels * (255 / 65535) + 0.5).clip(0, 255).astype(np.uint8))
+
+
+def _reason(error: BaseException) -> str:
+    """Returns why a file could not be read, without the file's name."""
+    if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
+        return str(error.strerror).lower()
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture"
+    return str(error).strip() or type(error).__name__
+
+
+def shrink(picture: Image.Image, spec: AugmentSpec) -> Image.Image:
+    """Resizes the shorter side to `spec.resize` with an antialiased triangle filter.
+
+    Beyond its border a picture goes on with the colour of the border, as in DALI; Pillow by itself gives the
+    pixels inside more weight there, which differs by up to 8 levels.
+    """
+    width, height = picture.size
+    size = resized(width, height, spec.resize)
+    if size == picture.size:
+        return picture
+    reach = math.ceil(max(width / size[0], height / size[1], 1.0))
+    padded = np.pad(np.asarray(picture), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    box = (reach, reach, reach + width, reach + height)
+    return Image.fromarray(padded).resize(size, Image.Resampling.BILINEAR, box=box)
+
+
+def centre_square(picture: Image.Image, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of a picture, uint8 (resize, resize, 3), RGB: what ten crops are cut from."""
+    small = shrink(picture, spec)
+    return _cut(small, (small.width - spec.resize) // 2, (small.height - spec.resize) // 2, spec.resize)
+
+
+def centre_crop(picture: Image.Image, spec: AugmentSpec) -> Pixels:
+    """Returns the centre crop of a picture, uint8 (crop, crop, 3), RGB: the single crop of evaluation."""
+    small = shrink(picture, spec)
+    return _cut(small, (small.width - spec.crop) // 2, (small.height - spec.crop) // 2, spec.crop)
+
+
+def random_crop(picture: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
+    """Returns the training crop that a draw chooses (see `plan.BatchPlan`), uint8 (crop, crop, 3)."""
+    small = shrink(picture, spec)
+    top = crop_start(float(draw[0]), small.height, spec.crop)
+    left = crop_start(float(draw[1]), small.width, spec.crop)
+    pixels = _cut(small, left, top, spec.crop)
+    return pixels[:, ::-1] if draw[2] else pixels
+
+
+def _cut(picture: Image.Image, left: int, top: int, side: int) -> Pixels:
+    """Returns a square of a picture as an array."""
+    return np.asarray(picture.crop((left, top, left + side, top + side)))

@@ -1,0 +1,118 @@
+"""What a loader does in an epoch: which pictures in which batch, and each picture's random numbers.
+
+Order and random numbers come from here, not from a loader's own generator. So DALI and the plain loader see
+the same epoch, a picture's augmentation does not depend on batch size or number of processes, and a position
+in the data is just (epoch, step).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """One batch before it is read.
+
+    Args:
+        indices: int64 (B,), positions in the picture list.
+        draws: float32 (B, 6): vertical and horizontal crop position in [0, 1), mirrored (0 or 1), and the
+            shift of R, G and B on the 0..255 scale.
+    """
+
+    indices: Integers
+    draws: Floats
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def one(self, position: int) -> BatchPlan:
+        """Returns the plan of a single picture of this batch."""
+        rows = slice(position, position + 1)
+        return BatchPlan(indices=self.indices[rows], draws=self.draws[rows])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a list of pictures becomes batches, epoch by epoch.
+
+    Args:
+        pictures: Number of pictures in the list.
+        batch_size: Pictures a batch, of this process alone.
+        shuffle: A new permutation every epoch and full batches only (training), or the list's own order with
+            a smaller last batch (evaluation).
+        seed: Chooses the permutations and the random numbers.
+        rank: This process among `world`.
+        world: Number of processes that share the list.
+
+    Raises:
+        UserError: The batches are larger than the list.
+    """
+
+    pictures: int
+    batch_size: int
+    shuffle: bool
+    seed: int = 0
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"--batch-size {self.batch_size} is not a size", "give 1 or more", exit_code=2)
+        if self.shuffle and self.batch_size * self.world > self.pictures:
+            raise UserError(
+                f"--batch-size {self.batch_size} is more than the {self.pictures} training pictures there are"
+                + (f" for {self.world} processes" if self.world > 1 else ""),
+                f"give --batch-size {max(1, self.pictures // self.world)} or less",
+                exit_code=2,
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch; the same for every process when training."""
+        whole = self.batch_size * self.world
+        if self.shuffle:
+            return self.pictures // whole
+        mine = len(range(self.rank, self.pictures, self.world))
+        return -(-mine // self.batch_size)
+
+    def epoch(self, epoch: int, spec: AugmentSpec, start: int = 0) -> Iterator[BatchPlan]:
+        """Yields the batches of an epoch, from step `start` on.
+
+        The random numbers belong to the pair (epoch, picture), the order to the epoch.
+        """
+        generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+        order = generator.permutation(self.pictures) if self.shuffle else np.arange(self.pictures)
+        draws = _draw(generator, self.pictures, spec) if self.shuffle else None
+        mine = order[self.rank :: self.world]
+        for step in range(start, self.steps):
+            indices = mine[step * self.batch_size : (step + 1) * self.batch_size]
+            rows = np.zeros((len(indices), 6), np.float32) if draws is None else draws[indices]
+            yield BatchPlan(indices=indices, draws=rows)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what must agree for a stream to be continued."""
+        return dataclasses.asdict(self)
+
+
+def _draw(generator: np.random.Generator, pictures: int, spec: AugmentSpec) -> Floats:
+    """Draws the random numbers of every picture of an epoch; see `BatchPlan.draws`."""
+    draws = np.zeros((pictures, 6), np.float32)
+    draws[:, :3] = generator.random((pictures, 3), dtype=np.float32)
+    draws[:, 2] = (draws[:, 2] < 0.5) & spec.flip
+    components = generator.standard_normal((pictures, 3), dtype=np.float32)
+    if spec.jitter is not None:
+        scale = np.array(spec.jitter.stdev) * spec.jitter.sigma
+        draws[:, 3:] = (components * scale) @ np.array(spec.jitter.eigenvectors).T
+    return draws

@@ -1,0 +1,129 @@
+"""The augmentation spec: what happens to a picture between the file and the network.
+
+One frozen value builds the DALI graphs, the plain PyTorch loader, the ten crops and the served preprocessing,
+so that all of them give the same pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from alexnet_fast.errors import UserError
+
+Triple = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PcaJitter:
+    """Colour jitter along the principal components of RGB (Krizhevsky et al. 2012, section 4.1).
+
+    Each picture gets one shift `eigenvectors @ (stdev * sigma * z)`, z ~ N(0, 1) per component.
+
+    Args:
+        stdev: Standard deviation along each component, largest first, on the 0..255 scale.
+        eigenvectors: Rows R, G, B; columns are the components, largest first.
+        sigma: Standard deviation of z; 0.1 in the paper.
+    """
+
+    stdev: Triple
+    eigenvectors: tuple[Triple, Triple, Triple]
+    sigma: float = 0.1
+
+
+_IMAGENET_EIGENVECTORS = (
+    (-0.56351045, -0.71257945, 0.41795513),
+    (-0.5761844, -0.02354167, -0.81698062),
+    (-0.59200296, 0.70119634, 0.39731118),
+)
+
+# The constants of the authors' own code (cuda-convnet2), on the 0..255 scale.
+ORIGINAL_JITTER = PcaJitter(
+    stdev=(121.78006099, 37.09388853, 19.72083305), eigenvectors=_IMAGENET_EIGENVECTORS
+)
+
+# The widely copied "lighting" constants: eigenvalues 0.2175, 0.0188, 0.0045 on the 0..1 scale used as if they
+# were standard deviations, 2.2 to 5.4 times weaker than the original.
+LIGHTING_JITTER = PcaJitter(
+    stdev=(0.2175 * 255, 0.0188 * 255, 0.0045 * 255), eigenvectors=_IMAGENET_EIGENVECTORS
+)
+
+# Mean RGB of ImageNet's training pictures on the 0..255 scale, from the same code.
+IMAGENET_MEAN: Triple = (127.30, 119.72, 104.91)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentSpec:
+    """Geometry, normalisation and random parts of the input.
+
+    Args:
+        resize: Length in pixels of the shorter side after resizing (antialiased triangle filter).
+        crop: Side in pixels of the square that the network sees.
+        mean: Subtracted per RGB channel, on the 0..255 scale.
+        std: Divides per RGB channel, on the 0..255 scale; (1, 1, 1) keeps the paper's scale.
+        flip: Whether training pictures are mirrored with probability 0.5.
+        jitter: PCA colour jitter of training pictures; None for none.
+
+    Raises:
+        UserError: The crop does not fit into the resized picture, or a size is not positive.
+    """
+
+    resize: int = 256
+    crop: int = 224
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = (1.0, 1.0, 1.0)
+    flip: bool = True
+    jitter: PcaJitter | None = ORIGINAL_JITTER
+
+    def __post_init__(self) -> None:
+        if self.crop < 1:
+            raise UserError(f"--crop {self.crop} is not a size", "give a number of pixels", exit_code=2)
+        if self.crop > self.resize:
+            raise UserError(
+                f"--crop {self.crop} does not fit into pictures whose shorter side is {self.resize}",
+                f"give --resize {self.crop} or more",
+                exit_code=2,
+            )
+        if min(self.std) <= 0:
+            raise UserError(f"std {self.std} must be positive", "check the spec of this run")
+
+    @property
+    def margin(self) -> int:
+        """Pixels by which the stored square is larger than the crop; 0 leaves no room for ten crops."""
+        return self.resize - self.crop
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the spec as plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> AugmentSpec:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            UserError: A key is unknown or missing.
+        """
+        fields = dict(plain)
+        try:
+            jitter = fields.pop("jitter")
+            if jitter is not None:
+                jitter = PcaJitter(
+                    stdev=tuple(jitter["stdev"]),
+                    eigenvectors=_rows(jitter["eigenvectors"]),
+                    sigma=jitter["sigma"],
+                )
+            fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
+            return cls(**fields, jitter=jitter)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UserError(
+                f"the preprocessing description is not one of this version ({error})",
+                "export or train again with this version",
+            ) from error
+
+
+def _rows(rows: list[list[float]]) -> tuple[Triple, Triple, Triple]:
+    """Returns a 3 x 3 matrix as tuples."""
+    red, green, blue = ((row[0], row[1], row[2]) for row in rows)
+    return (red, green, blue)

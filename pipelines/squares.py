@@ -1,0 +1,36 @@
+"""A few pictures of a list as arrays, for checks and pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alexnet_fast.data import PictureList
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+
+def sample_squares(pictures: PictureList, spec: AugmentSpec, count: int) -> Pixels:
+    """Returns the centre squares of pictures spread evenly over a list.
+
+    Args:
+        pictures: The list.
+        spec: Sizes.
+        count: How many; all where the list has fewer.
+
+    Returns:
+        uint8 (count, resize, resize, 3), RGB.
+
+    Raises:
+        UserError: One of them cannot be decoded.
+    """
+    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
+    return np.stack([_square(pictures.path(index), spec) for index in chosen])
+
+
+def _square(path: str, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of a file."""
+    try:
+        return centre_square(decode(path), spec)
+    except BadPictureError as error:
+        raise UserError(f"cannot decode {path}: {error}", "remove it") from error

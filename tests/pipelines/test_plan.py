@@ -1,0 +1,129 @@
+"""Order and random numbers of an epoch, and the geometry that they choose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.geometry import crop_start, resized
+from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+SPEC = AugmentSpec()
+
+
+def indices(plans: list[BatchPlan]) -> list[int]:
+    """Returns the picture numbers of some batches in order."""
+    return [index for plan in plans for index in plan.indices.tolist()]
+
+
+def test_training_epochs_are_permutations_of_full_batches() -> None:
+    schedule = Schedule(pictures=103, batch_size=10, shuffle=True, seed=1)
+    first, second = (list(schedule.epoch(epoch, SPEC)) for epoch in (0, 1))
+    assert len(first) == schedule.steps == 10
+    assert {len(plan) for plan in first} == {10}
+    assert len(set(indices(first))) == 100
+    assert indices(first) != indices(second)
+
+
+def test_evaluation_takes_every_picture_once_in_order() -> None:
+    schedule = Schedule(pictures=23, batch_size=10, shuffle=False)
+    plans = list(schedule.epoch(0, SPEC))
+    assert indices(plans) == list(range(23))
+    assert [len(plan) for plan in plans] == [10, 10, 3]
+    assert schedule.steps == 3
+
+
+def test_the_same_seed_gives_the_same_epoch_and_another_seed_another() -> None:
+    def plan(seed: int) -> BatchPlan:
+        return next(Schedule(pictures=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
+
+    assert np.array_equal(plan(1).draws, plan(1).draws)
+    assert not np.array_equal(plan(1).draws, plan(2).draws)
+
+
+def test_an_epoch_goes_on_in_the_middle_as_if_it_had_not_stopped() -> None:
+    schedule = Schedule(pictures=60, batch_size=7, shuffle=True)
+    whole, rest = list(schedule.epoch(2, SPEC)), list(schedule.epoch(2, SPEC, start=5))
+    assert indices(rest) == indices(whole[5:])
+    assert np.array_equal(rest[0].draws, whole[5].draws)
+
+
+def test_a_pictures_draws_do_not_depend_on_batches_or_processes() -> None:
+    def draws(batch_size: int, world: int) -> dict[int, bytes]:
+        found = {}
+        for rank in range(world):
+            schedule = Schedule(pictures=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
+            for plan in schedule.epoch(0, SPEC):
+                found.update(zip(plan.indices.tolist(), (d.tobytes() for d in plan.draws), strict=True))
+        return found
+
+    assert draws(48, 1) == draws(6, 4)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_ranks_are_disjoint_and_cover_the_list(shuffle: bool) -> None:
+    schedules = [
+        Schedule(pictures=42, batch_size=5, shuffle=shuffle, rank=rank, world=3) for rank in range(3)
+    ]
+    seen = [indices(list(schedule.epoch(0, SPEC))) for schedule in schedules]
+    together = sorted(sum(seen, []))
+    assert len(together) == len(set(together))
+    # Training drops what does not fill a batch on every rank; evaluation drops nothing.
+    assert len(together) == (30 if shuffle else 42)
+    assert len({schedule.steps for schedule in schedules}) == 1
+
+
+def test_draws_follow_the_spec() -> None:
+    schedule = Schedule(pictures=4000, batch_size=4000, shuffle=True)
+    plan = next(schedule.epoch(0, SPEC))
+    assert plan.draws.dtype == np.float32
+    assert ((plan.draws[:, :2] >= 0) & (plan.draws[:, :2] < 1)).all()
+    assert 0.45 < plan.draws[:, 2].mean() < 0.55
+    assert SPEC.jitter is not None
+    # The shift along the first component has the deviation that the constants say.
+    along = plan.draws[:, 3:] @ np.array(SPEC.jitter.eigenvectors)[:, 0]
+    assert along.std() == pytest.approx(SPEC.jitter.stdev[0] * 0.1, rel=0.05)
+    still = next(schedule.epoch(0, AugmentSpec(flip=False, jitter=None)))
+    assert not still.draws[:, 2:].any()
+
+
+def test_a_batch_larger_than_the_data_set() -> None:
+    with pytest.raises(UserError, match="--batch-size 64 is more than the 40 training pictures") as caught:
+        Schedule(pictures=40, batch_size=64, shuffle=True)
+    assert "give --batch-size 40 or less" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_the_shorter_side_becomes_the_one_asked_for() -> None:
+    assert resized(640, 427, 256) == (384, 256)
+    assert resized(3, 2, 256) == (384, 256)
+    assert resized(1, 1000, 256) == (256, 256000)
+    assert resized(256, 256, 256) == (256, 256)
+
+
+def test_every_crop_position_is_equally_likely() -> None:
+    starts = [crop_start(u, 256, 224) for u in np.linspace(0, 1, 3300, endpoint=False)]
+    assert sorted(set(starts)) == list(range(33))
+    assert {starts.count(start) for start in range(33)} <= {99, 100, 101}
+    assert crop_start(0.9999999, 224, 224) == 0
+
+
+def test_the_spec_survives_json() -> None:
+    assert AugmentSpec.from_dict(SPEC.to_dict()) == SPEC
+    plain = AugmentSpec(jitter=None, resize=64, crop=64)
+    assert AugmentSpec.from_dict(plain.to_dict()) == plain
+    with pytest.raises(UserError, match="not one of this version"):
+        AugmentSpec.from_dict({"resize": 256, "colour": "red"})
+
+
+def test_a_crop_that_does_not_fit() -> None:
+    with pytest.raises(UserError, match="--crop 224 does not fit into pictures whose shorter side is 64"):
+        AugmentSpec(resize=64)
+
+
+def test_pillow_is_the_reference_for_sizes() -> None:
+    """The size rule gives Pillow a size, and the result has it."""
+    assert Image.new("RGB", (10, 7)).resize(resized(10, 7, 21)).size == (30, 21)
