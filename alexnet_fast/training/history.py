@@ -1,0 +1,141 @@
+"""One row an epoch, in metrics.csv and in TensorBoard; a resumed run continues both without a seam."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.files import write_atomically
+from alexnet_fast.training.meter import Score
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """What an epoch gave.
+
+    Args:
+        epoch: Counted from 1.
+        step: Optimiser steps since the start of the run.
+        lr: Learning rate during the epoch.
+        train_loss: Mean training loss, dropout active.
+        train_top1: Training accuracy, 0..1.
+        val_loss: Mean validation loss.
+        val_top1: Validation accuracy of the single centre crop, 0..1.
+        val_top5: Share of validation pictures with the right class among five.
+        images_per_second: Training pictures a second, input and computation together, validation apart.
+        seconds: Training and validation.
+        bad_images: Pictures left out so far.
+    """
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss: float
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    val_top5: float
+    images_per_second: float
+    seconds: float
+    bad_images: int
+
+
+_TYPES: dict[str, Any] = {
+    field.name: int if field.type == "int" else float for field in dataclasses.fields(EpochRow)
+}
+
+
+class History:
+    """The rows of a run.
+
+    Args:
+        metrics: metrics.csv.
+        tensorboard: Folder of the event files.
+        epochs_done: Rows after this epoch are dropped: they come from epochs that will be run again.
+    """
+
+    def __init__(self, metrics: Path, tensorboard: Path, epochs_done: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._metrics = metrics
+        self.rows = [row for row in read_metrics(metrics) if row.epoch <= epochs_done] if epochs_done else []
+        self._writer = SummaryWriter(str(tensorboard), purge_step=epochs_done + 1 if epochs_done else None)
+        self._save()
+
+    def add(self, row: EpochRow) -> None:
+        """Adds an epoch; called after its checkpoint, so that a run cut off in between repeats no row."""
+        self.rows.append(row)
+        self._save()
+        for split in ("train", "val"):
+            self._writer.add_scalar(f"loss/{split}", getattr(row, f"{split}_loss"), row.epoch)
+            self._writer.add_scalar(f"top1/{split}", getattr(row, f"{split}_top1"), row.epoch)
+        self._writer.add_scalar("top5/val", row.val_top5, row.epoch)
+        self._writer.add_scalar("learning rate", row.lr, row.epoch)
+        self._writer.add_scalar("images per second", row.images_per_second, row.epoch)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the event file."""
+        self._writer.close()
+
+    def _save(self) -> None:
+        """Writes metrics.csv anew: it is small, and so it is never half a row."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, fieldnames=list(_TYPES), lineterminator="\n")
+        table.writeheader()
+        table.writerows(dataclasses.asdict(row) for row in self.rows)
+        write_atomically(self._metrics, text.getvalue().encode())
+
+
+def read_metrics(path: Path) -> list[EpochRow]:
+    """Reads metrics.csv.
+
+    Raises:
+        UserError: It is missing or is not a run's.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                EpochRow(**{name: kind(row[name]) for name, kind in _TYPES.items()})
+                for row in csv.DictReader(file)
+            ]
+    except FileNotFoundError as error:
+        raise UserError(f"no such file: {path}", "give the folder of a run", exit_code=2) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is not the metrics.csv of a run ({error})") from error
+
+
+def best_row(rows: list[EpochRow]) -> EpochRow:
+    """Returns the epoch whose weights are kept: highest validation accuracy, then lowest validation loss."""
+    return max(rows, key=lambda row: (row.val_top1, -row.val_loss))
+
+
+def as_row(
+    *,
+    epoch: int,
+    step: int,
+    lr: float,
+    train: Score,
+    val: Score,
+    train_seconds: float,
+    seconds: float,
+    bad: int,
+) -> EpochRow:
+    """Puts an epoch's figures together."""
+    return EpochRow(
+        epoch=epoch,
+        step=step,
+        lr=lr,
+        train_loss=train.loss,
+        train_top1=train.top1,
+        val_loss=val.loss,
+        val_top1=val.top1,
+        val_top5=val.top5,
+        images_per_second=train.images / train_seconds if train_seconds else 0.0,
+        seconds=seconds,
+        bad_images=bad,
+    )

@@ -1,0 +1,63 @@
+"""Loss and accuracy, summed on the device and read only when somebody wants to know."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """Averages over a set of pictures.
+
+    Args:
+        loss: Mean cross-entropy.
+        top1: Share whose likeliest class is right, 0..1.
+        top5: Share whose five likeliest classes hold the right one, 0..1; all classes where there are fewer.
+        images: Number of pictures.
+    """
+
+    loss: float
+    top1: float
+    top5: float
+    images: int
+
+
+class Meter:
+    """Sums over batches without waiting for the device.
+
+    Args:
+        device: Where the logits are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        # Rows: sum of losses, right at first place, right within five, pictures.
+        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def add(self, loss: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            loss: Mean loss of the batch, ().
+            scores: Logits or probabilities, (B, classes).
+            labels: int64 (B,).
+        """
+        best = scores.topk(min(5, scores.shape[1]), dim=1).indices
+        right = best == labels[:, None]
+        batch = labels.shape[0]
+        self._sums += torch.stack(
+            [
+                loss.double() * batch,
+                right[:, 0].sum().double(),
+                right.any(dim=1).sum().double(),
+                torch.full((), batch, dtype=torch.float64, device=self._sums.device),
+            ]
+        )
+
+    def read(self) -> Score:
+        """Returns the averages so far; this waits for the device."""
+        loss, top1, top5, images = self._sums.tolist()
+        count = max(images, 1.0)
+        return Score(loss=loss / count, top1=top1 / count, top5=top5 / count, images=int(images))

@@ -1,0 +1,58 @@
+"""Mixed precision: which type a device computes in, and the scaler that fp16 needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.training.config import Amp
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Precision:
+    """How a network is run.
+
+    Args:
+        device: Where.
+        dtype: Type of convolutions and matrix products under autocast; None is float32 throughout.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None
+
+    @property
+    def name(self) -> str:
+        """The type as it is written in logs."""
+        return {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[self.dtype]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context to run the network in."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Returns a gradient scaler; only fp16, whose small gradients vanish, needs it to do anything."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+
+
+def choose_precision(amp: Amp, device: torch.device) -> Precision:
+    """Chooses the type for a device.
+
+    "auto" takes bf16 on GPUs that have it (compute capability 8.0 and up), fp16 on older ones, and float32 on
+    the CPU: bf16 pays there on few processors only, and costs ten times on those without its instructions.
+
+    Raises:
+        UserError: The device has not got the type that was asked for.
+    """
+    if amp == "off" or (amp == "auto" and device.type == "cpu"):
+        return Precision(device=device, dtype=None)
+    if amp == "auto":
+        has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        return Precision(device=device, dtype=torch.bfloat16 if has_bf16 else torch.float16)
+    if amp == "fp16" and device.type == "cpu":
+        raise UserError("--amp fp16 needs a GPU", "give --amp bf16 or --amp off", exit_code=2)
+    return Precision(device=device, dtype=torch.float16 if amp == "fp16" else torch.bfloat16)

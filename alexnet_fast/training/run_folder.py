@@ -1,0 +1,83 @@
+"""The folder of a training run: which file lies where."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.files import make_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run.
+
+    Args:
+        root: The folder.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved options."""
+        return self.root / "config.toml"
+
+    @property
+    def classes(self) -> Path:
+        """Class map."""
+        return self.root / "classes.json"
+
+    @property
+    def log(self) -> Path:
+        """What the console showed."""
+        return self.root / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch."""
+        return self.root / "metrics.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to go on from."""
+        return self.root / "checkpoints" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the lowest validation error."""
+        return self.root / "checkpoints" / "best.pt"
+
+    @property
+    def weights(self) -> Path:
+        """Weights of the best checkpoint alone."""
+        return self.root / "model.safetensors"
+
+    def exists(self) -> bool:
+        """Tells whether a run was started here."""
+        return self.config.exists() or self.last.exists()
+
+    def check(self, *, resume: bool) -> None:
+        """Refuses a folder that holds a run.
+
+        Raises:
+            UserError: It does, and `resume` is not set.
+        """
+        if self.exists() and not resume:
+            raise UserError(
+                f"{self.root} holds a run already", "give --resume to go on, or another --run DIR"
+            )
+
+    def make(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            UserError: It cannot be made.
+        """
+        make_folder(self.root / "checkpoints")

@@ -1,0 +1,189 @@
+"""A training run: its files, its repetition bit for bit, its resumption, its errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.training import checkpoint
+from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.history import read_metrics
+from alexnet_fast.training.job import run_training
+from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.trainer import Progress
+
+Make = Callable[..., TrainConfig]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """Returns the weights of a run's last checkpoint."""
+    found: dict[str, torch.Tensor] = load_checkpoint(run / "checkpoints" / "last.pt")["weights"]
+    return found
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Tells whether two sets of weights are equal bit for bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_run_leaves_what_the_contract_names(config: Make) -> None:
+    options = config()
+    seen: list[Progress] = []
+    result = run_training(options, show=seen.append)
+    run = options.run
+    assert result["epochs"] == 2
+    assert result["steps"] == 6
+    assert result["best"]["epoch"] in (1, 2)
+    assert result["resumed_from"] is None
+    assert result["bad_images"] == 0
+    for name in ("config.toml", "log.txt", "metrics.csv", "model.safetensors", "classes.json"):
+        assert (run / name).stat().st_size > 0, name
+    assert json.loads((run / "classes.json").read_text(encoding="utf-8")) == ["mono", "poly"]
+    assert [row.epoch for row in read_metrics(run / "metrics.csv")] == [1, 2]
+    assert "epoch   2  train loss" in (run / "log.txt").read_text(encoding="utf-8")
+    assert {progress.epoch for progress in seen} == {1, 2}
+    assert not list(run.rglob("*.partial"))
+
+
+def test_tensorboard_has_loss_accuracy_and_learning_rate(config: Make) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = config()
+    run_training(options)
+    events = EventAccumulator(str(options.run / "tensorboard"))
+    events.Reload()
+    wanted = {"loss/train", "loss/val", "top1/train", "top1/val", "top5/val", "learning rate"}
+    assert wanted <= set(events.Tags()["scalars"])
+    rows = read_metrics(options.run / "metrics.csv")
+    drawn = [event.value for event in events.Scalars("loss/val")]
+    assert drawn == pytest.approx([row.val_loss for row in rows], rel=1e-5)
+
+
+@pytest.mark.parametrize("dali", [True, False], ids=["dali", "pillow"])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(config: Make, tmp_path: Path, dali: bool) -> None:
+    for name in ("one", "two"):
+        run_training(config(run=tmp_path / name, dali=dali))
+    run_training(config(run=tmp_path / "other", dali=dali, seed=8))
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert not same(weights(tmp_path / "one"), weights(tmp_path / "other"))
+
+
+def test_a_resumed_run_ends_in_the_weights_of_one_that_was_never_stopped(
+    config: Make, tmp_path: Path
+) -> None:
+    run_training(config(run=tmp_path / "whole", epochs=3))
+    run_training(config(run=tmp_path / "halves", epochs=1))
+    result = run_training(config(run=tmp_path / "halves", epochs=3), resume=True)
+    assert result["resumed_from"] == 1
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
+    whole, halves = (read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "halves"))
+    assert [row.val_loss for row in whole] == [row.val_loss for row in halves]
+
+
+def test_a_run_cut_off_while_it_saves_goes_on_from_the_checkpoint_before(
+    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk ends in the middle of the second epoch's checkpoint: the first one is still there, whole."""
+    run_training(config(run=tmp_path / "whole", epochs=2))
+    real_save, calls = torch.save, []
+
+    def failing_save(content: object, file: object) -> None:
+        calls.append(None)
+        if len(calls) > 1:
+            file.write(b"half a checkpoint")  # type: ignore[attr-defined]
+            raise OSError(28, "No space left on device")
+        real_save(content, file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(checkpoint.torch, "save", failing_save)
+    with pytest.raises(UserError, match="cannot write .*: no space left on device"):
+        run_training(config(run=tmp_path / "cut", epochs=2))
+    monkeypatch.undo()
+    assert not list((tmp_path / "cut").rglob("*.partial"))
+    result = run_training(config(run=tmp_path / "cut", epochs=2), resume=True)
+    assert result["resumed_from"] == 1
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_resume_starts_where_there_is_nothing_to_resume(config: Make) -> None:
+    assert run_training(config(epochs=1), resume=True)["resumed_from"] is None
+
+
+def test_a_second_run_in_the_same_folder_is_refused(config: Make) -> None:
+    run_training(config(epochs=1))
+    with pytest.raises(UserError, match="holds a run already; give --resume"):
+        run_training(config(epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"batch_size": 8}, "--batch-size 16, not 8"),
+        ({"model": "alexnet-owt-64"}, "--model alexnet-64, not alexnet-owt-64"),
+        ({"seed": 8}, "--seed 7, not 8"),
+    ],
+)
+def test_another_run_is_not_resumed(config: Make, change: dict[str, object], complaint: str) -> None:
+    run_training(config(epochs=1))
+    with pytest.raises(UserError, match=complaint):
+        run_training(config(epochs=2, **change), resume=True)
+
+
+def test_pictures_that_changed_since_are_named(config: Make, two_classes: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for file in two_classes.rglob("*.png"):
+        link = data / file.relative_to(two_classes)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.resolve())
+    run_training(config(data=data, epochs=1))
+    next((data / "train" / "mono").iterdir()).unlink()
+    with pytest.raises(UserError, match="the training pictures in .* have changed"):
+        run_training(config(data=data, epochs=2), resume=True)
+
+
+def test_best_is_the_epoch_with_the_highest_accuracy(config: Make) -> None:
+    options = config(epochs=3)
+    result = run_training(options)
+    rows = read_metrics(options.run / "metrics.csv")
+    assert result["best"]["top1"] == max(row.val_top1 for row in rows)
+    best = load_trained(options.run)
+    assert best.provenance["epoch"] == result["best"]["epoch"]
+    stored = load_trained(options.run / "model.safetensors")
+    assert same(dict(best.net.state_dict()), dict(stored.net.state_dict()))
+    assert stored.classes == ("mono", "poly")
+    assert stored.spec == best.spec
+
+
+def test_colours_of_the_data_replace_the_constants(config: Make) -> None:
+    options = config(epochs=1, pca="data", mean="data")
+    run_training(options)
+    spec = load_trained(options.run).spec
+    assert spec.jitter is not None
+    # The cells are grey: all of their variance lies along R = G = B.
+    assert spec.mean[0] == pytest.approx(spec.mean[2], abs=0.1)
+    assert [row[0] for row in spec.jitter.eigenvectors] == pytest.approx([3**-0.5] * 3, abs=1e-3)
+    assert spec.jitter.stdev[1] < 0.01 * spec.jitter.stdev[0]
+
+
+def test_an_exploding_loss_ends_the_run_and_says_where(config: Make) -> None:
+    with pytest.raises(UserError, match=r"the loss is \w+ in epoch \d, before step \d+; give a lower --lr"):
+        run_training(config(epochs=8, lr=1e6, model="alexnet-owt-64"))
+
+
+def test_nothing_is_left_behind_by_options_that_are_refused(config: Make) -> None:
+    options = config(batch_size=1000)
+    with pytest.raises(UserError, match="--batch-size 1000"):
+        run_training(options)
+    assert not options.run.exists()
+
+
+@pytest.mark.gpu
+def test_mixed_precision_on_a_gpu(config: Make) -> None:
+    for amp in ("fp16", "bf16"):
+        options = config(run=config().run / amp, device="cuda", amp=amp)
+        assert run_training(options)["precision"] == amp
