@@ -1,0 +1,104 @@
+"""The ends of the graph: from uint8 pictures to normalised crops, and from logits to averaged probabilities.
+
+The nodes do what `alexnet_fast.pipelines.crops` does in torch, in an order that is cheaper here: pictures are
+normalised once, before the ten crops copy each pixel up to ten times, and mirrored once as a whole, since the
+mirror image of a crop is a crop of the mirror image. (Folding mean and std into the first convolution would
+be cheaper still, but is wrong where it pads with zeros.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto
+
+from alexnet_fast.export.graph_writer import GraphWriter, Value
+
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.spec import AugmentSpec
+
+# The smallest int64 stands for "to before the first element" in a Slice that runs backwards (ONNX operator
+# Slice-13).
+_BEFORE_FIRST = int(np.iinfo(np.int64).min)
+
+
+def write_pictures(graph: GraphWriter, spec: AugmentSpec, pictures: str) -> Value:
+    """Appends the way from pictures to normalised pixels.
+
+    The Cast stands first: TensorRT's parser takes no other operator on uint8.
+
+    Args:
+        graph: Receives the nodes.
+        spec: Sizes and normalisation.
+        pictures: Name of the input, uint8 (batch, resize, resize, 3), RGB.
+
+    Returns:
+        (batch, 3, resize, resize) in the graph's own type.
+    """
+    x = graph.node("Cast", [pictures], "pictures/float", to=TensorProto.FLOAT)
+    x = graph.node("Transpose", [x], "pictures/nchw", perm=[0, 3, 1, 2])
+    x = graph.node("Sub", [x, graph.constant("pictures.mean", _per_channel(spec.mean))], "pictures/centred")
+    if any(value != 1 for value in spec.std):
+        x = graph.node("Div", [x, graph.constant("pictures.std", _per_channel(spec.std))], "pictures/scaled")
+    if graph.precision == "fp16":
+        x = graph.node("Cast", [x], "pictures/half", to=TensorProto.FLOAT16)
+    return Value(x, (3, spec.resize, spec.resize))
+
+
+def write_crops(graph: GraphWriter, spec: AugmentSpec, x: Value, crops: Crops) -> Value:
+    """Appends the cutting of the crops.
+
+    Returns:
+        (crops * batch, 3, crop, crop), crop by crop as `pipelines.crops.take_crops` orders them.
+    """
+    from alexnet_fast.pipelines.crops import crop_offsets
+
+    offsets, shape = crop_offsets(spec, crops), (3, spec.crop, spec.crop)
+    if crops == "single" and spec.margin == 0:
+        return Value(x.name, shape)
+    cuts = [_cut(graph, spec, x.name, f"crops/{i}", offset) for i, offset in enumerate(offsets)]
+    if crops == "single":
+        return Value(cuts[0], shape)
+    mirror = _mirror(graph, x.name)
+    for i, (top, left) in enumerate(offsets, start=len(offsets)):
+        cuts.append(_cut(graph, spec, mirror, f"crops/{i}", (top, spec.margin - left)))
+    return Value(graph.node("Concat", cuts, "crops/all", axis=0), shape)
+
+
+def write_average(graph: GraphWriter, logits: Value, crops: Crops, output: str) -> None:
+    """Appends softmax and the mean over crops, both in float32.
+
+    Args:
+        graph: Receives the nodes.
+        logits: (crops * batch, classes), crop by crop.
+        crops: Which crops.
+        output: Name of the result, float32 (batch, classes).
+    """
+    x = logits.name
+    if graph.precision == "fp16":
+        x = graph.node("Cast", [x], "average/logits", to=TensorProto.FLOAT)
+    if crops == "single":
+        graph.node("Softmax", [x], output, axis=1)
+        return
+    x = graph.node("Softmax", [x], "average/softmax", axis=1)
+    by_crop = graph.integers("average.shape", 10, -1, *logits.shape)
+    x = graph.node("Reshape", [x, by_crop], "average/by_crop")
+    graph.node("ReduceMean", [x, graph.integers("axes.0", 0)], output, keepdims=0)
+
+
+def _cut(graph: GraphWriter, spec: AugmentSpec, x: str, name: str, offset: tuple[int, int]) -> str:
+    top, left = offset
+    return graph.cut(x, name, {2: (top, top + spec.crop), 3: (left, left + spec.crop)})
+
+
+def _mirror(graph: GraphWriter, x: str) -> str:
+    """Reverses the columns of a (batch, channels, height, width) map."""
+    last, before_first = graph.integers("minus_one", -1), graph.integers("before_first", _BEFORE_FIRST)
+    axis = graph.integers("axes.3", 3)
+    return graph.node("Slice", [x, last, before_first, axis, last], "crops/mirror")
+
+
+def _per_channel(values: tuple[float, float, float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.array(values, dtype=np.float32).reshape(1, 3, 1, 1)

@@ -1,0 +1,109 @@
+"""A TensorRT engine and its manifest from an ONNX file of ours.
+
+    build_engine(Path("model.onnx"), Path("model.engine"), choose_library(["86", "89"]), EngineConfig())
+
+The engine is built, not run: a machine without a GPU can do this with TensorRT-RTX, and nothing here says how
+fast or how right it is on a GPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.manifest import FileStamp, Manifest, write_manifest
+from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.export.trt_build import EngineConfig, build_plan
+from alexnet_fast.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from alexnet_fast.export.graph_writer import Precision
+    from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.trt_library import TrtLibrary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuiltEngine:
+    """What was built.
+
+    Args:
+        engine: The engine file.
+        manifest_file: Its manifest.
+        manifest: What the manifest says.
+        seconds: Time that the build took.
+        ran_on_gpu: Always False: building an engine runs none.
+    """
+
+    engine: Path
+    manifest_file: Path
+    manifest: Manifest
+    seconds: float
+    ran_on_gpu: bool = False
+
+
+def build_engine(
+    onnx_file: Path,
+    engine: Path,
+    library: TrtLibrary,
+    config: EngineConfig,
+    *,
+    progress: Progress | None = None,
+) -> BuiltEngine:
+    """Builds an engine, writes it and then its manifest, each atomically.
+
+    Args:
+        onnx_file: An ONNX file that `export_onnx` wrote, in the folder of the engine.
+        engine: File to write.
+        library: What to build with and for, from `choose_library`.
+        config: Batch sizes and memory.
+        progress: Told about each step of the build; returning False cancels it.
+
+    Raises:
+        UserError: The ONNX file is not ours, TensorRT refuses it (the node is named), or a file cannot be
+            written.
+    """
+    start = time.perf_counter()
+    onnx_bytes = onnx_file.read_bytes()
+    precision, metadata = _inspect(onnx_bytes, onnx_file.name)
+    built = build_plan(onnx_bytes, onnx_file.name, library, config, progress)
+    write_atomically(engine, built.plan)
+    manifest = Manifest(
+        engine=FileStamp.of(engine),
+        onnx=FileStamp.of(onnx_file),
+        precision=precision,
+        classes=len(metadata.classes),
+        crops=metadata.crops,
+        batch=config.batch,
+        inputs=built.inputs,
+        outputs=built.outputs,
+        library=library.name,
+        library_version=library.version,
+        compute_capabilities=library.compute_capabilities,
+    )
+    manifest_file = write_manifest(manifest, engine)
+    return BuiltEngine(
+        engine=engine,
+        manifest_file=manifest_file,
+        manifest=manifest,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _inspect(onnx_bytes: bytes, source: str) -> tuple[Precision, GraphMetadata]:
+    """Reads from an ONNX file what the manifest says about it."""
+    try:
+        model = onnx.load_model_from_string(onnx_bytes)
+    except DecodeError as error:
+        raise UserError(
+            f"{source} is not an ONNX file", "give one that `alexnet-fast export` wrote"
+        ) from error
+    metadata = GraphMetadata.from_props({prop.key: prop.value for prop in model.metadata_props}, source)
+    half = any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in model.graph.initializer)
+    return ("fp16" if half else "fp32"), metadata

@@ -1,0 +1,102 @@
+"""Collects the nodes and weights of an ONNX graph, each under the name it was given.
+
+The graph is written by hand rather than traced: torch's exporters never emit the LRN operator and add
+branches and shape arithmetic that TensorRT then has to undo. Written by hand, two exports are also the same
+bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.metadata import INPUT
+
+if TYPE_CHECKING:
+    import onnx
+
+Precision = Literal["fp32", "fp16"]
+LrnForm = Literal["sums", "node"]
+
+
+class Value(NamedTuple):
+    """A tensor of the graph.
+
+    Args:
+        name: Its name.
+        shape: Its sizes without the batch: (channels, height, width) or (features,).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class GraphWriter:
+    """A graph under construction.
+
+    A node and the tensor that it makes carry one name, so that a parser's complaint about either can be
+    looked up.
+
+    Args:
+        precision: Type of the weights and activations between the normalised picture and the logits.
+        lrn: "sums" writes local response normalisation as shifted additions, "node" as the one ONNX operator.
+    """
+
+    def __init__(self, *, precision: Precision = "fp32", lrn: LrnForm = "sums") -> None:
+        self.precision = precision
+        self.lrn = lrn
+        self.nodes: list[onnx.NodeProto] = []
+        self._taken = {INPUT}
+        self._initializers: dict[str, onnx.TensorProto] = {}
+
+    @property
+    def initializers(self) -> list[onnx.TensorProto]:
+        """The weights and constants, in the order in which they were added."""
+        return list(self._initializers.values())
+
+    @property
+    def dtype(self) -> type[np.floating[Any]]:
+        """The numpy type of the net's weights and activations."""
+        return np.float16 if self.precision == "fp16" else np.float32
+
+    def node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """Adds a node with one output and returns the name of that output, which is the node's own.
+
+        Raises:
+            UserError: The name is taken, because a layer is called like a part of the graph.
+        """
+        if name in self._taken:
+            raise UserError(f"two nodes of the graph would be called {name}", "give the layer another name")
+        self._taken.add(name)
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
+        """Adds a constant once; adding it again under the same name returns the first."""
+        if name not in self._initializers:
+            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def number(self, name: str, value: float) -> str:
+        """Adds one number of the net's own type."""
+        return self.constant(name, np.array(value, dtype=self.dtype))
+
+    def integers(self, name: str, *values: int) -> str:
+        """Adds a list of int64, as shapes, axes and offsets are given."""
+        return self.constant(name, np.array(values, dtype=np.int64))
+
+    def cut(self, x: str, name: str, spans: dict[int, tuple[int, int]]) -> str:
+        """Adds a Slice.
+
+        Args:
+            x: Name of the tensor to cut.
+            name: Name of the node.
+            spans: Maps an axis to its (first, one past the last) index.
+        """
+        starts = self.integers(f"{name}.starts", *(first for first, _ in spans.values()))
+        ends = self.integers(f"{name}.ends", *(last for _, last in spans.values()))
+        axes = self.integers(f"axes.{'_'.join(map(str, spans))}", *spans)
+        return self.node("Slice", [x, starts, ends, axes], name)

@@ -1,0 +1,114 @@
+"""The names of an export's files, and the rule that it overwrites no file but another export's."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.manifest import FORMAT, MANIFEST_NAME, FileStamp, read_manifest
+from alexnet_fast.export.metadata import PRODUCER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# ModelProto begins with ir_version and producer_name (onnx.proto), so our name stands in the first bytes.
+_HEADER_BYTES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputFiles:
+    """Where an export into a folder puts its files."""
+
+    folder: Path
+
+    @property
+    def onnx(self) -> Path:
+        """The portable file."""
+        return self.folder / "model.onnx"
+
+    @property
+    def engine_onnx(self) -> Path:
+        """The file that the engine is built from, where it is another than the portable one."""
+        return self.folder / "model.tensorrt.onnx"
+
+    @property
+    def engine(self) -> Path:
+        """The engine."""
+        return self.folder / "model.engine"
+
+    @property
+    def manifest(self) -> Path:
+        """The engine's manifest."""
+        return self.folder / MANIFEST_NAME
+
+    def in_order(self) -> tuple[Path, ...]:
+        """All of them, each after those that it describes."""
+        return (self.onnx, self.engine_onnx, self.engine, self.manifest)
+
+
+def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
+    """Makes the folder, and checks that what is going to be overwritten came from an export.
+
+    Raises:
+        UserError: The folder cannot be made, or a file in it is somebody's own and `force` is not set.
+    """
+    try:
+        files.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder {files.folder} cannot be made ({error.strerror})", "choose another --output"
+        ) from error
+    for path in files.in_order() if trt else (files.onnx,):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder", "choose another --output")
+        if path.exists() and not force and not _is_ours(path, files):
+            raise UserError(
+                f"{path} exists and was not written by an export", "choose another --output or add --force"
+            )
+
+
+@contextlib.contextmanager
+def staging(files: OutputFiles) -> Iterator[OutputFiles]:
+    """Gives a hidden folder beside the output files, on the same disk, that is gone afterwards.
+
+    Raises:
+        UserError: The output folder cannot be written to.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(dir=files.folder, prefix=".export-")
+    except OSError as error:
+        raise UserError(
+            f"the folder {files.folder} cannot be written to ({error.strerror})", "choose another --output"
+        ) from error
+    with folder as name:
+        yield OutputFiles(Path(name))
+
+
+def _is_ours(path: Path, files: OutputFiles) -> bool:
+    if path == files.manifest:
+        return _is_manifest(path)
+    if path == files.engine:
+        return _is_described(path, files.manifest)
+    with path.open("rb") as file:
+        return PRODUCER.encode() in file.read(_HEADER_BYTES)
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        plain = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return False
+    return isinstance(plain, dict) and plain.get("format") == FORMAT
+
+
+def _is_described(engine: Path, manifest: Path) -> bool:
+    """An engine has no name of its maker inside; the manifest vouches for it."""
+    try:
+        return read_manifest(manifest).engine == FileStamp.of(engine)
+    except UserError:
+        return False

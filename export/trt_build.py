@@ -1,0 +1,195 @@
+"""Turns ONNX bytes into engine bytes with either TensorRT; no files are touched here."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.manifest import BatchProfile, TensorInfo
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.trt_library import TrtLibrary
+
+_log = logging.getLogger(__name__)
+_MIB = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How an engine is built.
+
+    Args:
+        batch: Smallest, most likely and largest number of pictures in one call.
+        workspace_mib: Most memory that one layer may use besides its tensors, in MiB; None for all of the
+            GPU's.
+
+    Raises:
+        UserError: The sizes are not in order or not positive.
+    """
+
+    batch: BatchProfile = BatchProfile(min=1, opt=8, max=64)  # noqa: RUF009 (frozen)
+    workspace_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        low, likely, high = dataclasses.astuple(self.batch)
+        if not 1 <= low <= likely <= high:
+            raise UserError(
+                f"the batch sizes {low}, {likely}, {high} are not in order",
+                "give the smallest, the most likely and the largest, from 1 up",
+                exit_code=2,
+            )
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise UserError(f"a workspace of {self.workspace_mib} MiB is none", "give 1 or more", exit_code=2)
+
+
+class BuiltPlan(NamedTuple):
+    """A serialized engine and what it takes and gives."""
+
+    plan: memoryview
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+def build_plan(
+    onnx_bytes: bytes,
+    source: str,
+    library: TrtLibrary,
+    config: EngineConfig,
+    progress: Progress | None = None,
+) -> BuiltPlan:
+    """Builds an engine without loading it; classic TensorRT times its kernels on the GPU, RTX needs none.
+
+    Args:
+        onnx_bytes: An ONNX file of ours.
+        source: Its name, for messages.
+        library: What to build with and for.
+        config: Batch sizes and memory.
+        progress: Told about each step.
+
+    Raises:
+        UserError: The parser refuses a node (named), the build fails or is cancelled through `progress`.
+    """
+    trt, logger = library.module, _logger(library.module)
+    logger.errors.clear()
+    builder = trt.Builder(logger)
+    # TensorRT 11 knows no other kind of network, and 10.12 and RTX build the same one when they are told.
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    _parse(trt, network, onnx_bytes, source)
+    monitor = _monitor(trt, progress)
+    # The monitor and the bytes have to outlive the build: TensorRT keeps pointers to both.
+    plan = builder.build_serialized_network(network, _settings(builder, network, library, config, monitor))
+    if monitor is not None and monitor.failure is not None:
+        raise monitor.failure
+    if plan is None:
+        raise _build_error(
+            library, source, logger.errors, cancelled=monitor is not None and monitor.cancelled
+        )
+    return BuiltPlan(
+        memoryview(plan),
+        tuple(_describe(network.get_input(i)) for i in range(network.num_inputs)),
+        tuple(_describe(network.get_output(i)) for i in range(network.num_outputs)),
+    )
+
+
+def _parse(trt: ModuleType, network: Any, onnx_bytes: bytes, source: str) -> None:
+    parser = trt.OnnxParser(network, _logger(trt))
+    if parser.parse(onnx_bytes):
+        return
+    if parser.num_errors == 0:
+        raise UserError(f"TensorRT cannot read {source}", "export it again")
+    error = parser.get_error(0)
+    where = f"node {error.node_name()} ({error.node_operator()})" if error.node_name() else "the graph"
+    raise UserError(
+        f"TensorRT does not take {where} of {source}: {error.desc()}",
+        "leave out --trt, or use a network without that layer",
+    )
+
+
+def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineConfig, monitor: Any) -> Any:
+    trt = library.module
+    settings = builder.create_builder_config()
+    if library.archs:
+        settings.num_compute_capabilities = len(library.archs)
+        for i, arch in enumerate(library.archs):
+            settings.set_compute_capability(getattr(trt.ComputeCapability, f"SM{arch}"), i)
+    profile = builder.create_optimization_profile()
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        picture = tuple(tensor.shape)[1:]
+        profile.set_shape(tensor.name, *((n, *picture) for n in dataclasses.astuple(config.batch)))
+    settings.add_optimization_profile(profile)
+    if config.workspace_mib is not None:
+        settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, config.workspace_mib * _MIB)
+    if monitor is not None:
+        settings.progress_monitor = monitor
+    return settings
+
+
+def _describe(tensor: Any) -> TensorInfo:
+    return TensorInfo(name=tensor.name, dtype=tensor.dtype.name.lower(), shape=tuple(tensor.shape))
+
+
+def _build_error(library: TrtLibrary, source: str, errors: list[str], *, cancelled: bool) -> UserError:
+    if cancelled:
+        return UserError(f"the engine for {source} was not built: cancelled")
+    reason = errors[-1] if errors else "it gives no reason"
+    return UserError(
+        f"{library.name} {library.version} cannot build an engine from {source}: {reason}",
+        "try another --gpu-arch, --precision fp16 or a larger workspace",
+    )
+
+
+# A process has one TensorRT logger: the first that was given to any builder stays in use for all.
+@functools.cache
+def _logger(trt: ModuleType) -> Any:
+    """Passes TensorRT's messages on to `logging` and keeps its errors for our own."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= trt.ILogger.ERROR:
+                self.errors.append(message)
+            level = logging.WARNING if severity == trt.ILogger.WARNING else logging.DEBUG
+            _log.log(level, "%s", message)
+
+    return Logger()
+
+
+def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
+    """Passes the steps on; an exception of `progress` cancels the build and is kept for the caller."""
+    if progress is None:
+        return None
+    tell = progress
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.failure: BaseException | None = None
+            self.cancelled = False
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            del parent_phase
+            self._steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            try:
+                # "Continue" is everything but False, so that a plain progress bar needs to return nothing.
+                self.cancelled |= tell(phase_name, step + 1, self._steps[phase_name]) is False
+            except BaseException as error:  # noqa: BLE001 (build_plan raises it: C++ frames stand between)
+                self.failure = error
+            return not self.cancelled and self.failure is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            del phase_name
+
+    return Monitor()

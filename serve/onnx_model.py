@@ -1,0 +1,230 @@
+"""An exported ONNX file in onnxruntime: pictures in, class probabilities out.
+
+    model = OnnxModel(Path("model.onnx"))
+    probabilities_nk = model.run(pictures_nhwc)
+
+Imports neither torch nor DALI.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import onnxruntime
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.spec import AugmentSpec
+
+ProviderName = Literal["cpu", "cuda", "tensorrt"]
+Pictures = np.ndarray[Any, np.dtype[np.uint8]]
+Probabilities = np.ndarray[Any, np.dtype[np.float32]]
+
+_log = logging.getLogger(__name__)
+
+_PROVIDERS: dict[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_NOT_OURS = "give a file that `alexnet-fast export` wrote"
+# OrtLoggingLevel: 3 is errors. Its warnings tell people without a GPU that there is none, at every start.
+_ERRORS_ONLY = 3
+
+
+class OnnxModel:
+    """A loaded ONNX file.
+
+    Args:
+        path: A file that `alexnet-fast export` wrote.
+        providers: What shall run it, best first. All but "cpu" must really be there.
+        threads: CPU threads for one call; None for one per core.
+        allow_fallback: Where a provider is not to be had, warn and go on with the CPU instead of failing.
+
+    Attributes:
+        metadata: Everything that the file says about itself.
+
+    Raises:
+        UserError: There is no such file, it is no ONNX file or not one of ours, or a provider is not to be
+            had.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        providers: Sequence[ProviderName] = ("cpu",),
+        threads: int | None = None,
+        allow_fallback: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        wanted = _provider_names(providers)
+        onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+        self._session = _open(self.path, wanted, _options(threads), allow_fallback=allow_fallback)
+        self.metadata = GraphMetadata.from_props(
+            self._session.get_modelmeta().custom_metadata_map, str(self.path)
+        )
+        _check_signature(self._session, self.metadata, self.path)
+        # Asked of the session: the list of available providers names GPUs that are not there.
+        self._runs_on = _check_providers(self._session, wanted, allow_fallback=allow_fallback)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self.metadata.classes
+
+    @property
+    def spec(self) -> AugmentSpec:
+        """The preprocessing; all of it but the resizing is inside the file."""
+        return self.metadata.spec
+
+    @property
+    def crops(self) -> Crops:
+        """What the probabilities are averaged over."""
+        return self.metadata.crops
+
+    @property
+    def backend(self) -> str:
+        """What really runs the file, such as "onnxruntime CPUExecutionProvider 1.31.1"."""
+        return f"onnxruntime {self._runs_on} {onnxruntime.__version__}"
+
+    def run(self, pictures_nhwc: Pictures) -> Probabilities:
+        """Classifies pictures; may be called from several threads at once.
+
+        Args:
+            pictures_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0.
+
+        Returns:
+            float32 (N, classes), rows summing to 1.
+
+        Raises:
+            UserError: The array has another type or shape, or the file turns out to be damaged.
+        """
+        side = self.spec.resize
+        _check_pictures(pictures_nhwc, side)
+        if len(pictures_nhwc) == 0:
+            return np.empty((0, len(self.classes)), dtype=np.float32)
+        errors = onnxruntime.capi.onnxruntime_pybind11_state
+        try:
+            answer: Probabilities = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures_nhwc)})[
+                0
+            ]
+        except (errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
+            raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
+        return answer
+
+
+def _check_pictures(pictures_nhwc: Pictures, side: int) -> None:
+    # The type is checked although it is annotated: the arrays come from other people's requests.
+    if not isinstance(pictures_nhwc, np.ndarray):
+        raise UserError(
+            f"pictures must be a numpy array, not {type(pictures_nhwc).__name__}",
+            "convert with numpy.asarray",
+        )
+    if pictures_nhwc.dtype != np.uint8:
+        raise UserError(f"pictures must be uint8, not {pictures_nhwc.dtype}", "give pixels from 0 to 255")
+    if pictures_nhwc.ndim != 4 or pictures_nhwc.shape[1:] != (side, side, 3):
+        shape = ", ".join(map(str, pictures_nhwc.shape))
+        raise UserError(
+            f"pictures must have the shape (N, {side}, {side}, 3), not ({shape})",
+            f"resize the shorter side to {side}, cut the centre and keep RGB",
+        )
+
+
+def _provider_names(providers: Sequence[ProviderName]) -> list[str]:
+    for name in providers:
+        if name not in _PROVIDERS:
+            raise UserError(
+                f"there is no provider {name!r}", f"choose from {', '.join(_PROVIDERS)}", exit_code=2
+            )
+    # onnxruntime needs its CPU provider beside the others, for shape arithmetic.
+    return list(dict.fromkeys([*(_PROVIDERS[name] for name in providers), _PROVIDERS["cpu"]]))
+
+
+def _options(threads: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    # Lets the session say afterwards which provider each node was given to.
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def _open(path: Path, wanted: list[str], options: Any, *, allow_fallback: bool) -> Any:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", "check the path, or write one with `alexnet-fast export`")
+    errors = onnxruntime.capi.onnxruntime_pybind11_state
+    try:
+        # Without enable_fallback=0 onnxruntime prints to stdout and goes on with the CPU.
+        return onnxruntime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
+    except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NoModel) as error:
+        raise UserError(f"{path} is not an ONNX file ({_reason(error)})", _NOT_OURS) from error
+    except (errors.Fail, errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException) as error:
+        raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
+    except (RuntimeError, ValueError) as error:
+        # A provider that cannot start at all; those that merely are not used are found by _check_providers.
+        if len(wanted) == 1:
+            raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
+        if not allow_fallback:
+            raise _not_to_be_had(wanted[0], _PROVIDERS["cpu"]) from error
+        return _open(path, [_PROVIDERS["cpu"]], options, allow_fallback=True)
+
+
+def _reason(error: Exception) -> str:
+    """Returns what onnxruntime says after "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load … failed:"."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(" : ")[-1].split("failed:")[-1].strip().rstrip(".")
+
+
+def _check_signature(session: Any, metadata: GraphMetadata, path: Path) -> None:
+    """Compares the file's input and output with its own description."""
+    side, classes = metadata.spec.resize, len(metadata.classes)
+    found = [(t.name, t.type, t.shape[1:]) for t in (*session.get_inputs(), *session.get_outputs())]
+    wanted = [(INPUT, "tensor(uint8)", [side, side, 3]), (OUTPUT, "tensor(float)", [classes])]
+    if found != wanted:
+        raise UserError(
+            f"the inputs and outputs of {path} are not those that its metadata describe", _NOT_OURS
+        )
+
+
+def _check_providers(session: Any, wanted: list[str], *, allow_fallback: bool) -> str:
+    """Returns the provider that most nodes of the graph were given to.
+
+    Raises:
+        UserError: It is not the first of those that were asked for, and no fallback is allowed.
+    """
+    best = wanted[0]
+    runs_on = _busiest(session)
+    if runs_on == best and best in session.get_providers():
+        return runs_on
+    if not allow_fallback:
+        raise _not_to_be_had(best, runs_on)
+    _log.warning("%s was asked for and is not to be had; %s runs the model", best, runs_on)
+    return runs_on
+
+
+def _busiest(session: Any) -> str:
+    """Returns the provider with the most nodes; a GPU provider may be loaded and yet be given none."""
+    # Added in a later version than the oldest that we accept (1.23 is the last for Python 3.10).
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return str(session.get_providers()[0])
+    nodes: dict[str, int] = {}
+    for part in session.get_provider_graph_assignment_info():
+        nodes[part.ep_name] = nodes.get(part.ep_name, 0) + len(part.get_nodes())
+    return max(nodes, key=lambda name: nodes[name]) if nodes else str(session.get_providers()[0])
+
+
+def _not_to_be_had(best: str, instead: str) -> UserError:
+    return UserError(
+        f"onnxruntime {onnxruntime.__version__} was asked for {best} and would run on {instead}",
+        "see `alexnet-fast doctor` for what is missing, or allow it with --allow-fallback",
+    )
