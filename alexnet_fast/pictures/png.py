@@ -1,0 +1,29 @@
+"""Figures as PNG files: the same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from alexnet_fast.files import write_atomically
+from alexnet_fast.pictures.style import STYLE
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Returns a figure as PNG, without date or version inside, so that equal figures are equal files."""
+    buffer = io.BytesIO()
+    with matplotlib.style.context(STYLE, after_reset=True):
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    write_atomically(path, png_bytes(figure))

@@ -1,0 +1,20 @@
+"""The report page of a run: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from alexnet_fast.report.classes import ClassResult, class_results, class_table
+from alexnet_fast.report.content import Fact, Picture, Report, Section, Table
+from alexnet_fast.report.page import render_report, write_report
+
+__all__ = [
+    "ClassResult",
+    "Fact",
+    "Picture",
+    "Report",
+    "Section",
+    "Table",
+    "class_results",
+    "class_table",
+    "render_report",
+    "write_report",
+]
