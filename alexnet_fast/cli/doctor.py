@@ -1,0 +1,66 @@
+"""`alexnet-fast doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from alexnet_fast.cli.command import Result, answers
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast doctor
+  alexnet-fast doctor --json
+"""
+
+_MEANING = {
+    "torch": "train and evaluate on the CPU",
+    "dali": "load pictures with DALI on the CPU",
+    "dali_gpu": "load pictures with DALI on the GPU",
+    "cuda": "train on the GPU",
+    "onnxruntime": "run exported ONNX files on the CPU",
+    "onnxruntime_cuda": "run exported ONNX files on the GPU",
+    "tensorrt": "run TensorRT engines",
+    "tensorrt_build": "build TensorRT engines",
+    "triton": "serve with Triton",
+}
+
+
+def _table(result: Result) -> str:
+    lines = [f"Python {result['python']}, {result['cpu']['name']}, {result['cpu']['cores']} cores"]
+    lines += [
+        f"GPU {gpu['name']}, compute capability {gpu['compute_capability']},"
+        f" {gpu['memory_bytes'] / 2**30:.0f} GiB"
+        for gpu in result["gpu"]
+    ] or ["no GPU"]
+    lines += ["", "Packages"]
+    lines += [f"  {name:22s} {version or 'not installed'}" for name, version in result["packages"].items()]
+    lines += ["", "This machine can"]
+    problems = {problem["part"]: problem for problem in result["problems"]}
+    said = set()
+    for part, works in result["can"].items():
+        lines.append(f"  {'yes' if works else 'no ':3s} {_MEANING[part]}")
+        if part in problems:
+            what, mend = problems[part]["what"], problems[part]["mend"]
+            # One missing driver is behind several of them.
+            lines.append(f"        {mend if what in said else f'{what}; {mend}'}")
+            said.add(what)
+    return "\n".join(lines)
+
+
+def _failed(result: Result) -> bool:
+    from alexnet_fast.doctor import REQUIRED
+
+    return not all(result["can"][part] for part in REQUIRED)
+
+
+@click.command(epilog=EXAMPLE)
+@answers(_table, failed=_failed)
+def doctor() -> Result:
+    """What this machine can run, what is missing, and what mends it.
+
+    Everything is tried for real: a picture decoded, a graph run, an engine built. The exit code is 1 if the
+    main job (train, evaluate, predict, export to ONNX) cannot be done.
+    """
+    from alexnet_fast.doctor import examine
+
+    return examine()

@@ -1,0 +1,129 @@
+"""`alexnet-fast evaluate`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.crops_option import chosen, crops_option
+from alexnet_fast.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from alexnet_fast.classifier import Classifier
+    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.loader import Loader
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast evaluate runs/first pictures
+  alexnet-fast evaluate runs/first/model.onnx pictures --split test --json
+"""
+
+
+def _table(result: Result) -> str:
+    lines = [f"model         {result['model']} ({result['backend']})", f"pictures      {result['images']}"]
+    for kind in ("single_crop", "ten_crop"):
+        if result[kind]:
+            accuracy = result[kind]
+            lines.append(
+                f"{kind.replace('_', '-'):13s} top-1 {accuracy['top1']:.4f}  top-5 {accuracy['top5']:.4f}"
+            )
+    lines.append(f"speed         {result['images_per_second']:.1f} images/s")
+    return "\n".join(lines)
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="val",
+    show_default=True,
+    help="Which pictures; 'all' takes every class folder in DATA.",
+)
+@click.option(
+    "--val-fraction",
+    type=float,
+    help="Validation share where there is no val/.  [default: that of the training]",
+)
+@crops_option("Only the average over ten crops, or only the centre crop.  [default: both]")
+@click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures at a time.")
+@click.option(
+    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--amp",
+    type=click.Choice(["auto", "off", "fp16", "bf16"]),
+    default="off",
+    show_default=True,
+    help="Precision.",
+)
+@click.option(
+    "--threads", type=int, default=lambda: min(8, os.cpu_count() or 1), help="DALI threads or workers."
+)
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="Bad pictures.",
+)
+@answers(_table)
+def evaluate(ten_crop: bool | None, **given: Any) -> Result:
+    """Accuracy of MODEL on the pictures in DATA, with one crop and with ten.
+
+    MODEL is a run folder, a checkpoint, a file of weights or an exported ONNX file.
+    """
+    from alexnet_fast.classifier import open_classifier
+    from alexnet_fast.evaluation import evaluate as measure
+
+    classifier = open_classifier(
+        given["model"], device=given["device"], amp=given["amp"], model=given["net"], threads=given["threads"]
+    )
+    loader = _loader(classifier, given)
+    kind = chosen(ten_crop)
+    crops: tuple[Crops, ...] = (kind,) if kind else classifier.crops
+    with progress_bar(len(loader.pictures), "evaluating") as bar:
+        found = measure(classifier, loader, crops, show=lambda done: bar.update(done - bar.pos))
+    accuracies = {
+        f"{name}_crop": {"top1": a.top1, "top5": a.top5} if (a := found.by_crops.get(name)) else None
+        for name in ("single", "ten")
+    }
+    return {
+        "model": classifier.name,
+        "images": found.images,
+        **accuracies,
+        "images_per_second": found.images_per_second,
+        "bad_images": found.bad_images,
+        "backend": classifier.backend,
+        "split": given["split"],
+    }
+
+
+def _loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
+    """Makes the loader of the pictures to evaluate on."""
+    import torch
+
+    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.plan import Schedule
+
+    fraction = given["val_fraction"]
+    if fraction is None:
+        fraction = classifier.provenance.get("val_fraction", 0.1)
+    pictures = open_part(given["data"], given["split"], ClassMap(classifier.classes), val_fraction=fraction)
+    schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
+    config = LoaderConfig(
+        kind="dali" if given["dali"] else "torch",
+        device=torch.device("cpu"),
+        threads=given["threads"],
+        on_bad_image=given["on_bad_image"],
+    )
+    return make_loader(pictures, classifier.spec, "square", schedule, config)

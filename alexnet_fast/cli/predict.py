@@ -1,0 +1,82 @@
+"""`alexnet-fast predict`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.crops_option import chosen, crops_option
+from alexnet_fast.errors import UserError
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast predict runs/first photo.jpg
+  alexnet-fast predict runs/first/model.onnx photos/ --top 3 --json
+"""
+
+
+def _table(result: Result) -> str:
+    lines = []
+    for prediction in result["predictions"]:
+        lines.append(prediction["file"])
+        if prediction["error"]:
+            lines.append(f"  cannot be classified: {prediction['error']}")
+        lines += [f"  {guess['probability']:7.2%}  {guess['label']}" for guess in prediction["classes"]]
+    return "\n".join(lines)
+
+
+def _failed(result: Result) -> bool:
+    return any(prediction["error"] for prediction in result["predictions"])
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to name.")
+@crops_option("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
+@click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@answers(_table, failed=_failed)
+def predict(
+    model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, net: str | None, device: str
+) -> Result:
+    """The likeliest classes of each of the IMAGES; a folder stands for the pictures in it.
+
+    MODEL is a run folder, a checkpoint, a file of weights or an exported ONNX file. The exit code is 1 if a
+    picture could not be classified; the others are.
+    """
+    from alexnet_fast.classifier import open_classifier
+    from alexnet_fast.prediction import predict_files
+
+    files = [file for image in images for file in _files(image)]
+    classifier = open_classifier(model, device=device, model=net)
+    crops = chosen(ten_crop) or classifier.crops[0]
+    predictions = [
+        {
+            "file": prediction.file,
+            "classes": [dataclasses.asdict(guess) for guess in prediction.classes],
+            "error": prediction.error,
+        }
+        for prediction in predict_files(classifier, files, crops, top)
+    ]
+    return {
+        "model": classifier.name,
+        "backend": classifier.backend,
+        "crops": crops,
+        "predictions": predictions,
+    }
+
+
+def _files(image: Path) -> list[Path]:
+    """Returns the picture files that an argument stands for."""
+    from alexnet_fast.data.picture_list import PICTURE_ENDINGS
+
+    if not image.is_dir():
+        return [image]
+    files = sorted(file for file in image.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
+    if not files:
+        raise UserError(f"no pictures in {image}", "give a folder of pictures, or picture files", exit_code=2)
+    return files

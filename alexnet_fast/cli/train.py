@@ -1,0 +1,142 @@
+"""`alexnet-fast train`."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.config_file import merge, read_options
+from alexnet_fast.cli.progress import EpochLine
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast train pictures --dali --epochs 20 --run runs/first
+  alexnet-fast train pictures --run runs/first --resume
+  alexnet-fast train --config runs/first/config.toml --run runs/second --lr 0.005
+"""
+
+
+def _table(result: Result) -> str:
+    best = result["best"]
+    return (
+        f"run           {result['run']}\n"
+        f"epochs        {result['epochs']} ({result['steps']} steps"
+        + (f", resumed after epoch {result['resumed_from']}" if result["resumed_from"] is not None else "")
+        + ")\n"
+        f"best epoch    {best['epoch']}: top-1 {best['top1']:.4f}, top-5 {best['top5']:.4f} (one crop)\n"
+        f"speed         {result['images_per_second']:.0f} images/s (median epoch, {result['device']},"
+        f" {result['precision']})\nbad pictures  {result['bad_images']}"
+    )
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL-DATE-TIME]"
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --run; start it where there is none.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file of options; the command line wins."
+)
+@click.option("--model", default="alexnet", show_default=True, help="Network, by name.")
+@click.option("--epochs", type=int, default=90, show_default=True, help="Most epochs; it may stop earlier.")
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures a step.")
+@click.option("--lr", type=float, default=0.01, show_default=True, help="Learning rate at the start.")
+@click.option("--momentum", type=float, default=0.9, show_default=True, help="Of SGD.")
+@click.option("--weight-decay", type=float, default=5e-4, show_default=True, help="Of SGD.")
+@click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]")
+@click.option(
+    "--patience",
+    type=int,
+    default=5,
+    show_default=True,
+    help="Epochs without a lower validation error before the learning rate is divided by 10.",
+)
+@click.option("--drops", type=int, default=3, show_default=True, help="Divisions before training ends.")
+@click.option("--resize", type=int, help="Shorter side of the pictures in pixels.  [default: the model's]")
+@click.option("--crop", type=int, help="Input side of the network in pixels.  [default: the model's]")
+@click.option(
+    "--pca",
+    type=click.Choice(["original", "lighting", "data", "off"]),
+    default="original",
+    show_default=True,
+    help="Constants of the colour jitter; 'data' measures the training pictures.",
+)
+@click.option(
+    "--mean",
+    type=click.Choice(["imagenet", "data"]),
+    default="imagenet",
+    show_default=True,
+    help="Colour that is subtracted.",
+)
+@click.option(
+    "--val-fraction",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Validation share where there is no val/.",
+)
+@click.option(
+    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--amp",
+    type=click.Choice(["auto", "off", "fp16", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Mixed precision; auto is bf16 or fp16 on a GPU and off on a CPU.",
+)
+@click.option(
+    "--threads",
+    type=int,
+    default=lambda: min(8, os.cpu_count() or 1),
+    show_default="one a core, at most 8",
+    help="DALI threads or worker processes.",
+)
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do about a picture that cannot be decoded.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option("--log-every", type=int, default=20, show_default=True, help="Steps between two readings.")
+@click.pass_context
+@answers(_table)
+def train(ctx: click.Context, **given: Any) -> Result:
+    """Train a network on DATA.
+
+    DATA holds train/ and val/ (and test/), each with one folder of pictures a class; or the class folders
+    themselves, of which --val-fraction is kept for validation.
+    """
+    from alexnet_fast.training.config import TrainConfig
+    from alexnet_fast.training.job import run_training
+
+    resume, config_path = given.pop("resume"), given.pop("config")
+    from_file = read_options(config_path, ctx) if config_path else {}
+    options = merge(ctx, given, from_file)
+    if resume and options["run"] and (options["run"] / "config.toml").exists():
+        options = merge(ctx, given, from_file, read_options(options["run"] / "config.toml", ctx))
+    if options["data"] is None:
+        raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
+    options["run"] = options["run"] or _new_run(options["model"])
+    line = EpochLine()
+    try:
+        return run_training(TrainConfig(**options), resume=resume, show=line)
+    except KeyboardInterrupt:
+        click.echo(f"\ngo on with: alexnet-fast train --run {options['run']} --resume", err=True)
+        raise
+    finally:
+        line.close()
+
+
+def _new_run(model: str) -> Path:
+    """Returns a folder named after the model and the moment."""
+    return Path("runs") / f"{model}-{datetime.datetime.now().astimezone():%Y%m%d-%H%M%S}"

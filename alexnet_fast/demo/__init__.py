@@ -1,0 +1,1 @@
+"""The main job on real pictures: solar cells, mono- or polycrystalline."""

@@ -1,0 +1,266 @@
+"""What this machine can run: each answer comes from trying it, not from looking for a package."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "alexnet-fast",
+    "torch",
+    "nvidia-dali-cuda120",
+    "onnx",
+    "onnxruntime-gpu",
+    "tensorrt",
+    "tensorrt-rtx",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "tensorboard",
+    "matplotlib",
+    "elpv-dataset",
+)
+
+# What the main job (train, evaluate, predict, export) cannot do without.
+REQUIRED = ("torch", "dali", "onnxruntime")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The outcome of trying something.
+
+    Args:
+        works: Whether it did.
+        what: Why not, in a sentence; None where it works.
+        mend: What to do about it.
+    """
+
+    works: bool
+    what: str | None = None
+    mend: str = ""
+
+
+def examine() -> dict[str, Any]:
+    """Tries everything and returns what `alexnet-fast doctor --json` prints."""
+    from alexnet_fast.export.cuda_driver import driver_problem, gpus
+
+    no_gpu = driver_problem()
+    findings = {name: _try(name, check, no_gpu) for name, check in _CHECKS.items()}
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cpu": {"cores": len(os.sched_getaffinity(0)), "name": _processor()},
+        "gpu": [dataclasses.asdict(gpu) for gpu in gpus()],
+        "can": {name: finding.works for name, finding in findings.items()},
+        "problems": [
+            {"part": name, "what": finding.what, "mend": finding.mend}
+            for name, finding in findings.items()
+            if not finding.works
+        ],
+    }
+
+
+def _try(name: str, check: Callable[[str | None], Finding], no_gpu: str | None) -> Finding:
+    """Runs one check; whatever a broken installation raises becomes a finding."""
+    try:
+        return check(no_gpu)
+    except Exception as error:  # noqa: BLE001 - a doctor must outlive every illness that it meets
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Finding(works=False, what=f"{name} fails: {reason}", mend=_REINSTALL)
+
+
+_REINSTALL = "pip install --force-reinstall alexnet-fast"
+
+
+def _torch(no_gpu: str | None) -> Finding:
+    """Multiplies two matrices on the CPU."""
+    del no_gpu
+    import torch
+
+    return Finding(works=bool((torch.ones(2, 2) @ torch.ones(2, 2) == 2).all()))
+
+
+def _cuda(no_gpu: str | None) -> Finding:
+    """Multiplies two matrices on the GPU."""
+    import torch
+
+    if no_gpu:
+        return Finding(works=False, what=no_gpu, mend="install NVIDIA's driver, or go on with --device cpu")
+    if not torch.cuda.is_available():
+        return Finding(
+            works=False,
+            what=f"torch {torch.__version__} cannot use the GPU",
+            mend="install a torch built for this driver's CUDA (https://pytorch.org/get-started)",
+        )
+    ones = torch.ones(2, 2, device="cuda")
+    return Finding(works=bool((ones @ ones == 2).all()))
+
+
+def _dali(no_gpu: str | None) -> Finding:
+    """Decodes a picture on the CPU."""
+    del no_gpu
+    return Finding(works=_decodes("cpu"))
+
+
+def _dali_gpu(no_gpu: str | None) -> Finding:
+    """Decodes a picture on the GPU."""
+    if no_gpu:
+        return Finding(works=False, what=no_gpu, mend="DALI decodes on the CPU meanwhile")
+    return Finding(works=_decodes("cuda"))
+
+
+def _decodes(device: str) -> bool:
+    """Runs one picture through the loader that training uses."""
+    import torch
+    from PIL import Image
+
+    from alexnet_fast.data import ClassMap, PictureList
+    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.plan import Schedule
+    from alexnet_fast.pipelines.spec import AugmentSpec
+
+    with tempfile.TemporaryDirectory() as folder:
+        Image.new("RGB", (40, 30), (255, 0, 0)).save(Path(folder) / "red.png")
+        pictures = PictureList(
+            root=Path(folder), names=("red.png",), labels=(0,), classes=ClassMap(("red", "blue"))
+        )
+        loader = make_loader(
+            pictures,
+            AugmentSpec(resize=16, crop=8),
+            "square",
+            Schedule(pictures=1, batch_size=1, shuffle=False),
+            LoaderConfig(device=torch.device(device), threads=1),
+        )
+        (batch,) = list(loader.epoch(0))
+    return bool((batch.images.cpu() == torch.tensor([255, 0, 0], dtype=torch.uint8)).all())
+
+
+def _onnxruntime(no_gpu: str | None) -> Finding:
+    """Runs a graph of one node on the CPU."""
+    del no_gpu
+    return Finding(works=_runs_graph("CPUExecutionProvider"))
+
+
+def _onnxruntime_cuda(no_gpu: str | None) -> Finding:
+    """Runs a graph of one node with the CUDA provider, and asks the session whether it was."""
+    if no_gpu:
+        return Finding(works=False, what=no_gpu, mend="onnxruntime runs on the CPU meanwhile")
+    if _runs_graph("CUDAExecutionProvider"):
+        return Finding(works=True)
+    return Finding(
+        works=False,
+        what="onnxruntime falls back to the CPU: its CUDA provider does not load",
+        mend="install the CUDA and cuDNN libraries that this onnxruntime-gpu was built for",
+    )
+
+
+def _runs_graph(provider: str) -> bool:
+    """Squares a number in onnxruntime."""
+    import numpy as np
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    session = onnxruntime.InferenceSession(_tiny_graph(), providers=[provider])
+    if provider not in session.get_providers():
+        return False
+    (answer,) = session.run(None, {"x": np.array([3.0], np.float32)})
+    return bool(answer == 9.0)
+
+
+def _tiny_graph() -> bytes:
+    """Returns an ONNX model of x * x."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "x"], ["y"])], "square", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _tensorrt_build(no_gpu: str | None) -> Finding:
+    """Builds an engine of one node."""
+    del no_gpu
+    from alexnet_fast.errors import UserError
+    from alexnet_fast.export.trt_build import EngineConfig, build_plan
+    from alexnet_fast.export.trt_library import choose_library
+
+    try:
+        library = choose_library()
+    except UserError as error:
+        return Finding(works=False, what=error.problem, mend=error.mend)
+    return Finding(
+        works=len(build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig()).plan) > 0
+    )
+
+
+def _tensorrt(no_gpu: str | None) -> Finding:
+    """Loads an engine, which needs a GPU."""
+    from alexnet_fast.export.trt_build import EngineConfig, build_plan
+    from alexnet_fast.export.trt_library import choose_library
+
+    if no_gpu:
+        mend = "engines are built here and run on a machine with a GPU"
+        return Finding(works=False, what=no_gpu, mend=mend)
+    library = choose_library()
+    trt = library.module
+    built = build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig())
+    loaded = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(built.plan)
+    if loaded is not None:
+        return Finding(works=True)
+    return Finding(
+        works=False,
+        what=f"{library.name} {library.version} cannot load its own engine",
+        mend="update the driver",
+    )
+
+
+def _triton(no_gpu: str | None) -> Finding:
+    """Asks Triton's server for its options."""
+    del no_gpu
+    server = shutil.which("tritonserver")
+    if server is None:
+        return Finding(
+            works=False, what="no tritonserver on the PATH", mend="needed for serving on many machines only"
+        )
+    asked = subprocess.run([server, "--help"], capture_output=True, check=False, timeout=60)
+    return Finding(works=asked.returncode == 0, what="tritonserver does not start", mend="run it by hand")
+
+
+_CHECKS: dict[str, Callable[[str | None], Finding]] = {
+    "torch": _torch,
+    "dali": _dali,
+    "dali_gpu": _dali_gpu,
+    "cuda": _cuda,
+    "onnxruntime": _onnxruntime,
+    "onnxruntime_cuda": _onnxruntime_cuda,
+    "tensorrt": _tensorrt,
+    "tensorrt_build": _tensorrt_build,
+    "triton": _triton,
+}
+
+
+def _version(package: str) -> str | None:
+    """Returns the installed version of a package, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Returns the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

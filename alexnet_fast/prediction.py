@@ -1,0 +1,92 @@
+"""The likeliest classes of single files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_fast.classifier import Classifier, Probabilities
+from alexnet_fast.pipelines.crops import Crops
+from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode
+
+# Pictures classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
+_BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Guess:
+    """One class and how likely it is.
+
+    Args:
+        label: Name of the class.
+        index: Its place in the network's output.
+        probability: 0..1.
+    """
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a file shows.
+
+    Args:
+        file: Path as it was given.
+        classes: Likeliest first; empty where there is an error.
+        error: Why the file could not be classified, or None.
+    """
+
+    file: str
+    classes: tuple[Guess, ...]
+    error: str | None = None
+
+
+def predict_files(
+    classifier: Classifier, files: Sequence[Path], crops: Crops, top: int
+) -> Iterator[Prediction]:
+    """Classifies files in the order given; one that cannot be decoded gets its reason instead of classes.
+
+    Args:
+        classifier: The model.
+        files: Pictures.
+        crops: What to average over.
+        top: Classes to name, likeliest first.
+    """
+    for start in range(0, len(files), _BATCH):
+        yield from _predict_batch(classifier, files[start : start + _BATCH], crops, top)
+
+
+def _predict_batch(
+    classifier: Classifier, files: Sequence[Path], crops: Crops, top: int
+) -> Iterator[Prediction]:
+    """Classifies a few files at once."""
+    squares: dict[Path, Pixels] = {}
+    reasons: dict[Path, str] = {}
+    for file in files:
+        try:
+            squares[file] = centre_square(decode(file), classifier.spec)
+        except BadPictureError as error:  # noqa: PERF203 - one bad file must not stop the others
+            reasons[file] = str(error)
+    answers: dict[Path, Probabilities] = {}
+    if squares:
+        probabilities = classifier.probabilities(np.stack(list(squares.values())), crops)
+        answers = dict(zip(squares, probabilities, strict=True))
+    for file in files:
+        if file in reasons:
+            yield Prediction(file=str(file), classes=(), error=reasons[file])
+        else:
+            yield Prediction(file=str(file), classes=_likeliest(answers[file], classifier.classes, top))
+
+
+def _likeliest(probabilities: Probabilities, classes: Sequence[str], top: int) -> tuple[Guess, ...]:
+    """Returns the first few classes; equal ones in the order of their index."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(
+        Guess(label=classes[index], index=int(index), probability=float(probabilities[index]))
+        for index in order
+    )
