@@ -50,21 +50,30 @@ class Finding:
 
 def examine() -> dict[str, Any]:
     """Tries everything and returns what `alexnet-fast doctor --json` prints."""
-    from alexnet_fast.export.cuda_driver import driver_problem, gpus
+    from alexnet_fast.export.cuda_driver import driver_problem
 
     no_gpu = driver_problem()
     findings = {name: _try(name, check, no_gpu) for name, check in _CHECKS.items()}
     return {
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "cpu": {"cores": len(os.sched_getaffinity(0)), "name": _processor()},
-        "gpu": [dataclasses.asdict(gpu) for gpu in gpus()],
+        **examine_machine(),
         "can": {name: finding.works for name, finding in findings.items()},
         "problems": [
             {"part": name, "what": finding.what, "mend": finding.mend}
             for name, finding in findings.items()
             if not finding.works
         ],
+    }
+
+
+def examine_machine() -> dict[str, Any]:
+    """Returns hardware and versions: what every figure has to be read with."""
+    from alexnet_fast.export.cuda_driver import gpus
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cpu": {"cores": len(os.sched_getaffinity(0)), "name": _processor()},
+        "gpu": [dataclasses.asdict(gpu) for gpu in gpus()],
     }
 
 
