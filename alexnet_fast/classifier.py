@@ -69,15 +69,21 @@ def open_classifier(
             "give the model.onnx beside it",
         )
     if path.suffix == ".onnx":
-        from alexnet_fast.serve.onnx_model import OnnxModel
-
-        wants_gpu = device.startswith(("cuda", "gpu"))
-        return OnnxClassifier(
-            OnnxModel(path, providers=("cuda",) if wants_gpu else ("cpu",), threads=threads)
-        )
+        return OnnxClassifier(_open_onnx(path, device, threads))
     from alexnet_fast.training.trained import load_trained
 
     return NetClassifier(load_trained(path, model), device=device, amp=amp)
+
+
+def _open_onnx(path: Path, device: str, threads: int | None) -> OnnxModel:
+    """Opens an ONNX file; "auto" takes a GPU where there is one, and says so where it cannot be used."""
+    from alexnet_fast.export.cuda_driver import gpu_count
+    from alexnet_fast.serve.onnx_model import OnnxModel
+
+    asked = device.startswith(("cuda", "gpu"))
+    if asked or (device == "auto" and gpu_count()):
+        return OnnxModel(path, providers=("cuda",), threads=threads, allow_fallback=not asked)
+    return OnnxModel(path, threads=threads)
 
 
 class OnnxClassifier:

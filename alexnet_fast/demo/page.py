@@ -68,8 +68,8 @@ def _lead(result: DemoResult) -> str:
     today = datetime.datetime.now().astimezone().date().isoformat()
     return (
         f"{len(result.splits.train):,} photographs taught {result.trained.model} to tell monocrystalline "
-        f"from polycrystalline solar cells; averaged over ten crops it is right about {result.ten.top1:.1%} of "
-        f"{result.evaluation.images} pictures that it has not seen. Made on {today}."
+        f"from polycrystalline solar cells; averaged over ten crops it is right about "
+        f"{result.ten.top1:.1%} of {result.evaluation.images} pictures that it has not seen. Made on {today}."
     )
 
 

@@ -1,0 +1,47 @@
+"""Help answers at once: nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "nvidia", "onnx", "onnxruntime", "numpy", "PIL", "matplotlib", "tensorrt", "tensorrt_rtx")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Returns the heavy packages that some code imports."""
+    report = f"import sys\n{code}\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert loaded_by("import alexnet_fast") == set()
+
+
+@pytest.mark.parametrize(
+    "command", ["", "train", "evaluate", "predict", "export", "show", "show curves", "doctor", "demo"]
+)
+def test_help_loads_nothing_heavy_and_has_an_example(command: str) -> None:
+    code = (
+        "from alexnet_fast.cli.main import commands\n"
+        f"try: commands.main({[*command.split(), '--help']!r}, prog_name='alexnet-fast')\n"
+        "except SystemExit: pass"
+    )
+    assert loaded_by(code) == set()
+    words = [sys.executable, "-m", "alexnet_fast", *command.split(), "--help"]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "Usage: alexnet-fast" in shown
+    if command not in ("", "show"):
+        assert f"alexnet-fast {command}" in shown.split("Example", 1)[1]
+
+
+def test_the_public_names_are_there_when_they_are_asked_for() -> None:
+    import alexnet_fast
+
+    assert alexnet_fast.create_model("alexnet-64", 10).num_classes == 10
+    assert set(alexnet_fast.__all__) == {"__version__", "create_model", "model_names"}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        alexnet_fast.nothing  # noqa: B018

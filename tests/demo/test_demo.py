@@ -1,0 +1,66 @@
+"""The demo from its data to its page, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from alexnet_fast.data import open_data
+from alexnet_fast.demo.cells import lay_out_cells
+
+
+def test_the_split_keeps_the_classes_in_proportion_and_every_picture_once(tmp_path: Path) -> None:
+    splits = open_data(lay_out_cells(tmp_path / "data"))
+    assert splits.test is not None
+    parts = (splits.train, splits.val, splits.test)
+    assert [len(part) for part in parts] == [2100, 262, 262]
+    assert [round(part.counts()[0] / len(part), 2) for part in parts] == [0.41, 0.41, 0.41]
+    names = [name for part in parts for name in part.names]
+    assert len(set(names)) == 2624
+
+
+def test_the_split_is_the_same_again(tmp_path: Path) -> None:
+    first = open_data(lay_out_cells(tmp_path / "data")).train.names
+    assert open_data(lay_out_cells(tmp_path / "data")).train.names == first
+    assert open_data(lay_out_cells(tmp_path / "other")).train.names == first
+
+
+class Figures(HTMLParser):
+    """Collects the pictures of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.sources.append(dict(attrs)["src"] or "")
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path: Path) -> None:
+    """From photographs to engine and page; ten-crop top-1 at least 0.85, where the majority class is 0.59."""
+    command = [sys.executable, "-m", "alexnet_fast", "demo", "--output", str(tmp_path / "demo"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {"run", "single_crop", "ten_crop", "onnx", "engine", "report", "seconds"} <= result.keys()
+    assert result["ten_crop"]["top1"] >= 0.85
+    assert 0.58 < result["majority"] < 0.60
+    assert result["max_abs_error"] <= 1e-5
+    for name in ("onnx", "engine", "report"):
+        assert Path(result[name]).stat().st_size > 100_000
+    page = Path(result["report"]).read_text(encoding="utf-8")
+    figures = Figures()
+    figures.feed(page)
+    assert len(figures.sources) == 6
+    assert all(source.startswith("data:image/png;base64,") for source in figures.sources)
+    assert "may sit on both sides of the split" in page
+    assert "alexnet-bn is AlexNet with batch normalisation" in page
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["ten_crop"] == result["ten_crop"]
