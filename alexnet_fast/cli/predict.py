@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.crops_option import chosen, crops_option
+from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
 
 EXAMPLE = """\b
@@ -54,14 +55,11 @@ def predict(
     files = [file for image in images for file in _files(image)]
     classifier = open_classifier(model, device=device, model=net)
     crops = chosen(ten_crop) or classifier.crops[0]
-    predictions = [
-        {
-            "file": prediction.file,
-            "classes": [dataclasses.asdict(guess) for guess in prediction.classes],
-            "error": prediction.error,
-        }
-        for prediction in predict_files(classifier, files, crops, top)
-    ]
+    predictions = []
+    with progress_bar(len(files), "predicting") as bar:
+        for prediction in predict_files(classifier, files, crops, top):
+            predictions.append(dataclasses.asdict(prediction))
+            bar.update(1)
     return {
         "model": classifier.name,
         "backend": classifier.backend,

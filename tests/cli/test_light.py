@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,17 @@ def test_help_loads_nothing_heavy_and_has_an_example(command: str) -> None:
     assert "Usage: alexnet-fast" in shown
     if command not in ("", "show"):
         assert f"alexnet-fast {command}" in shown.split("Example", 1)[1]
+
+
+def test_predicting_with_an_exported_file_needs_neither_torch_nor_dali(
+    alexnet_fast, trained_run: Path, two_classes: Path, tmp_path: Path
+) -> None:
+    assert alexnet_fast("export", trained_run, "--output", tmp_path).returncode == 0
+    arguments = ["predict", str(tmp_path / "model.onnx"), str(two_classes / "val" / "mono")]
+    code = f"from alexnet_fast.cli.main import commands\ncommands.main({arguments!r}, standalone_mode=False)"
+    loaded = loaded_by(code)
+    assert "onnxruntime" in loaded
+    assert not {"torch", "nvidia"} & loaded
 
 
 def test_the_public_names_are_there_when_they_are_asked_for() -> None:

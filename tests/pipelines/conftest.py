@@ -45,6 +45,9 @@ def odd_pictures(photographs: list[Image.Image], tmp_path_factory: pytest.TempPa
     save(china.convert("LA"), "grey-alpha.png")
     save(china, "plain.bmp")
     save(china, "plain.tif")
+    save(china, "plain.ppm")
+    save(china.convert("L"), "plain.pgm")
+    save(flower, "wavelet.jp2")
     save(flower, "lossless.webp", lossless=True)
     save(flower, "png-called.jpg", format="PNG")
     sixteen = np.asarray(china.convert("L")).astype(np.uint16) * 257

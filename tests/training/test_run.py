@@ -182,6 +182,28 @@ def test_nothing_is_left_behind_by_options_that_are_refused(config: Make) -> Non
     assert not options.run.exists()
 
 
+def test_a_step_reads_nothing_back_from_the_device(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever waits for a device shows up in the profile as a scalar that is read; a step has none."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from alexnet_fast.training.trainer import Trainer
+
+    def operators(function: Callable[..., object], *arguments: object) -> set[str]:
+        with profile(activities=[ProfilerActivity.CPU]) as record:
+            function(*arguments)
+        return {event.key for event in record.key_averages()}
+
+    seen: set[str] = set()
+    take_step = Trainer._take_step
+    monkeypatch.setattr(
+        Trainer, "_take_step", lambda *arguments: seen.update(operators(take_step, *arguments))
+    )
+    run_training(config(epochs=1))
+    assert "aten::_fused_sgd_" in seen
+    assert "aten::_local_scalar_dense" not in seen
+    assert "aten::_local_scalar_dense" in operators(float, torch.ones(1)), "the control is seen"
+
+
 @pytest.mark.gpu
 def test_mixed_precision_on_a_gpu(config: Make) -> None:
     for amp in ("fp16", "bf16"):
