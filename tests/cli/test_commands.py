@@ -108,3 +108,11 @@ def test_doctor_tries_things_and_says_what_mends_them(json_of: Json) -> None:
     }
     assert all(problem["what"] and problem["mend"] for problem in result["problems"])
     assert result["can"]["cuda"] == bool(result["gpu"])
+
+
+def test_bench_input_names_hardware_and_versions(json_of: Json, two_classes: Path) -> None:
+    result = json_of("bench", "input", two_classes, "--batch-size", 16, "--runs", 1)
+    wanted = {"loader", "device", "threads", "batch_size", "images_per_second", "compared"}
+    assert wanted | {"hardware", "versions", "runs", "low", "high"} <= result.keys()
+    assert result["hardware"]["cpu"]["cores"] >= 1
+    assert result["versions"]["torch"]

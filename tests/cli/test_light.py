@@ -23,7 +23,20 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "train", "evaluate", "predict", "export", "show", "show curves", "doctor", "demo"]
+    "command",
+    [
+        "",
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "bench",
+        "bench input",
+        "show",
+        "show curves",
+        "doctor",
+        "demo",
+    ],
 )
 def test_help_loads_nothing_heavy_and_has_an_example(command: str) -> None:
     code = (
@@ -35,7 +48,7 @@ def test_help_loads_nothing_heavy_and_has_an_example(command: str) -> None:
     words = [sys.executable, "-m", "alexnet_fast", *command.split(), "--help"]
     shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "Usage: alexnet-fast" in shown
-    if command not in ("", "show"):
+    if command not in ("", "bench", "show"):
         assert f"alexnet-fast {command}" in shown.split("Example", 1)[1]
 
 

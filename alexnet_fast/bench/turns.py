@@ -1,0 +1,58 @@
+"""Contestants that take turns, so that a machine's changing speed meets all of them alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Mapping
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A measured rate.
+
+    Args:
+        median: Over the runs.
+        low: Smallest run.
+        high: Largest run.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
+Rates = dict[str, list[float]]
+
+
+def take_turns(
+    contestants: Mapping[str, Callable[[int], float]], runs: int, show: Callable[[], object] = lambda: None
+) -> Rates:
+    """Runs everyone once to warm up, then in turns: A B C, A B C and so on.
+
+    Args:
+        contestants: By name; each gets the number of the run (0 is the warm-up) and returns its rate.
+        runs: Counted runs of each.
+        show: Called after each run.
+
+    Returns:
+        The rates of each contestant, run by run.
+    """
+    rates: Rates = {name: [] for name in contestants}
+    for run in range(runs + 1):
+        for name, contestant in contestants.items():
+            rate = contestant(run)
+            if run:
+                rates[name].append(rate)
+            show()
+    return rates
+
+
+def figure(rates: list[float]) -> Figure:
+    """Summarises the runs of a contestant."""
+    return Figure(median=statistics.median(rates), low=min(rates), high=max(rates))
+
+
+def ratio(rates: list[float], other: list[float]) -> Figure:
+    """Compares two contestants run by run, which a drift of the machine's speed leaves alone."""
+    return figure([mine / theirs for mine, theirs in zip(rates, other, strict=True)])

@@ -1,0 +1,69 @@
+"""Benchmarks take turns, compare run by run and say what they ran on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet_fast.bench.input import LIMIT, PLAIN, InputBench, measure_input
+from alexnet_fast.bench.turns import figure, ratio, take_turns
+from alexnet_fast.data import open_data
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.loader import LoaderConfig
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+
+def test_contestants_take_turns_after_one_run_that_is_not_counted() -> None:
+    order: list[tuple[str, int]] = []
+
+    def contestant(name: str, rate: float) -> object:
+        def run(number: int) -> float:
+            order.append((name, number))
+            return rate * (number or 100)
+
+        return run
+
+    rates = take_turns({"a": contestant("a", 2.0), "b": contestant("b", 1.0)}, runs=3)  # type: ignore[dict-item]
+    assert order == [(name, run) for run in range(4) for name in "ab"]
+    assert rates == {"a": [2.0, 4.0, 6.0], "b": [1.0, 2.0, 3.0]}
+    assert (figure(rates["a"]).low, figure(rates["a"]).median, figure(rates["a"]).high) == (2.0, 4.0, 6.0)
+
+
+def test_a_ratio_is_taken_run_by_run() -> None:
+    """A machine that slows down to a tenth in the middle does not change what is compared."""
+    ours, theirs = [20.0, 2.0, 2.0], [10.0, 1.0, 1.0]
+    assert ratio(ours, theirs).median == 2.0
+    assert ratio(ours, theirs).low == ratio(ours, theirs).high == 2.0
+
+
+def bench_of(root: Path, **options: object) -> InputBench:
+    """Makes a bench over 48 real pictures."""
+    settings = {
+        "pictures": open_data(root).train,
+        "spec": AugmentSpec(resize=72, crop=64),
+        "config": LoaderConfig(device=torch.device("cpu"), threads=2),
+        "batch_size": 16,
+        "runs": 2,
+    }
+    return InputBench(**{**settings, **options})  # type: ignore[arg-type]
+
+
+def test_input_is_compared_with_the_plain_loader_and_with_decoding_alone(two_classes: Path) -> None:
+    shown: list[None] = []
+    result = measure_input(bench_of(two_classes), show=lambda: shown.append(None))
+    assert [other["name"] for other in result["compared"]] == [PLAIN, LIMIT]
+    assert all(other["images_per_second"] > 0 and other["ours_over_it"] > 0 for other in result["compared"])
+    assert result["low"] <= result["images_per_second"] <= result["high"]
+    assert set(result["microseconds_per_image"]) == {"reading", "decoding", "resizing", "normalising"}
+    assert len(shown) == 6 * 3
+    # The parts of a picture add up to the time of a picture.
+    assert sum(result["microseconds_per_image"].values()) == pytest.approx(1e6 / result["images_per_second"])
+
+
+def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
+    with pytest.raises(UserError, match="--runs 0 is no run"):
+        bench_of(two_classes, runs=0)
+    with pytest.raises(UserError, match="--batch-size 100 is more than the 48"):
+        measure_input(bench_of(two_classes, batch_size=100))
