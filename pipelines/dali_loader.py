@@ -13,24 +13,15 @@ import torch.utils.dlpack
 from nvidia.dali import Pipeline
 
 from alexnet_fast.data import PictureList
-from alexnet_fast.pipelines.bad_pictures import BadPictures
 from alexnet_fast.pipelines.dali_graph import build_graph
-from alexnet_fast.pipelines.loader import Batch, LoaderConfig, View
+from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, View
 from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
-class DaliLoader:
-    """Batches straight from DALI's buffers, without a copy.
-
-    Args:
-        pictures: What to load.
-        spec: Geometry, normalisation and jitter.
-        view: Which part of the picture.
-        schedule: Batches and order.
-        config: Device, threads, bad-picture policy.
-    """
+class DaliLoader(Loader):
+    """Batches straight from DALI's buffers, without a copy; arguments as for `Loader`."""
 
     def __init__(
         self,
@@ -40,21 +31,15 @@ class DaliLoader:
         schedule: Schedule,
         config: LoaderConfig,
     ) -> None:
-        self.pictures, self.spec, self.view = pictures, spec, view
-        self.schedule, self.config = schedule, config
-        self.bad = BadPictures(config.on_bad_image)
-        self._labels = torch.tensor(pictures.labels, dtype=torch.int64)
+        super().__init__(pictures, spec, view, schedule, config)
         self._coming: Iterator[BatchPlan] = iter(())
         self._flying: deque[BatchPlan] = deque()
         self._single: BatchPlan | None = None
         self._graph = self._build(schedule.batch_size, config.prefetch, self._next_names)
         self._graph_of_one: Pipeline | None = None
 
-    def __len__(self) -> int:
-        return self.schedule.steps
-
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start` on; one left early may be followed by another."""
+        """Yields the batches of an epoch from step `start` on."""
         self._drain()
         self._coming = self.schedule.epoch(epoch, self.spec, start)
         try:
@@ -85,7 +70,7 @@ class DaliLoader:
 
     def _batch(self, images: torch.Tensor, plan: BatchPlan) -> Batch:
         """Adds the labels."""
-        labels = self._labels[torch.from_numpy(plan.indices)]
+        labels = self.labels[torch.from_numpy(plan.indices)]
         if self.config.device.type == "cuda":
             labels = labels.pin_memory().to(self.config.device, non_blocking=True)
         return Batch(images, labels, plan.indices)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -60,18 +61,36 @@ class LoaderConfig:
             )
 
 
-class Loader(Protocol):
-    """An input pipeline over one picture list."""
+class Loader(abc.ABC):
+    """An input pipeline over one picture list; its length is the batches an epoch.
 
-    pictures: PictureList
-    schedule: Schedule
-    bad: BadPictures
+    Args:
+        pictures: What to load.
+        spec: Geometry, normalisation and jitter.
+        view: Which part of the picture.
+        schedule: Batches and order.
+        config: Device, threads, bad-picture policy.
+    """
+
+    def __init__(
+        self,
+        pictures: PictureList,
+        spec: AugmentSpec,
+        view: View,
+        schedule: Schedule,
+        config: LoaderConfig,
+    ) -> None:
+        self.pictures, self.spec, self.view = pictures, spec, view
+        self.schedule, self.config = schedule, config
+        self.bad = BadPictures(config.on_bad_image)
+        self.labels = torch.tensor(pictures.labels, dtype=torch.int64)
 
     def __len__(self) -> int:
-        """Returns the batches an epoch."""
+        return self.schedule.steps
 
+    @abc.abstractmethod
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start` on."""
+        """Yields the batches of an epoch from step `start` on; one left early may be followed by another."""
 
 
 def make_loader(

@@ -15,32 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines import pillow_image
-from alexnet_fast.pipelines.bad_pictures import BadPictures
-from alexnet_fast.pipelines.loader import Batch, LoaderConfig, View
+from alexnet_fast.pipelines.loader import Batch, Loader, View
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Sample = npt.NDArray[Any]
 
 
-class TorchLoader:
-    """Batches decoded by Pillow; arguments as for `dali_loader.DaliLoader`."""
-
-    def __init__(
-        self,
-        pictures: PictureList,
-        spec: AugmentSpec,
-        view: View,
-        schedule: Schedule,
-        config: LoaderConfig,
-    ) -> None:
-        self.pictures, self.spec, self.view = pictures, spec, view
-        self.schedule, self.config = schedule, config
-        self.bad = BadPictures(config.on_bad_image)
-        self._labels = torch.tensor(pictures.labels, dtype=torch.int64)
-
-    def __len__(self) -> int:
-        return self.schedule.steps
+class TorchLoader(Loader):
+    """Batches decoded by Pillow; arguments as for `Loader`."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start` on."""
@@ -70,7 +53,7 @@ class TorchLoader:
         images = images.to(self.config.device)
         if self.view != "square":
             images = images.permute(0, 3, 1, 2).to(torch.float16 if self.config.half else torch.float32)
-        labels = self._labels[torch.from_numpy(indices)].to(self.config.device)
+        labels = self.labels[torch.from_numpy(indices)].to(self.config.device)
         return Batch(images, labels, indices)
 
 

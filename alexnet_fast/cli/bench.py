@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
 
@@ -43,13 +43,11 @@ def _table(result: Result) -> str:
 
 @bench.command("input", epilog=EXAMPLE)
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--threads", type=int, default=lambda: min(8, os.cpu_count() or 1), help="DALI threads and workers."
-)
+@options.threads
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures a batch.")
 @click.option("--resize", type=int, default=256, show_default=True, help="Shorter side of the pictures.")
 @click.option("--crop", type=int, default=224, show_default=True, help="Input side of the network.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@options.device
 @click.option("--runs", type=int, default=5, show_default=True, help="Epochs of each contestant.")
 @answers(_table)
 def bench_input(data: Path, **given: Any) -> Result:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.progress import EpochLine
 
@@ -39,17 +39,14 @@ def _table(result: Result) -> str:
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Folder."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
-)
-@click.option(
-    "--threads", type=int, default=lambda: min(8, os.cpu_count() or 1), help="DALI threads or workers."
-)
+@options.device
+@options.dali
+@options.threads
 @answers(_table)
 def demo(output: Path, device: str, dali: bool, threads: int) -> Result:
-    """The main job on real pictures, from photographs to a TensorRT engine and a report page.
+    """The main job on real pictures, from files to a page.
 
+    From photographs to a network, an ONNX file, a TensorRT engine and a report.
     2,624 photographs of solar cells, which the extra `demo` installs, are told apart by kind of crystal.
     It takes a few minutes; run again, it goes on where it was cut off.
     """

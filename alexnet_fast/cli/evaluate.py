@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.crops_option import chosen, crops_option
 from alexnet_fast.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -51,33 +50,17 @@ def _table(result: Result) -> str:
     type=float,
     help="Validation share where there is no val/.  [default: that of the training]",
 )
-@crops_option("Only the average over ten crops, or only the centre crop.  [default: both]")
-@click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
+@options.crops("Only the average over ten crops, or only the centre crop.  [default: both]")
+@options.weights_of
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures at a time.")
-@click.option(
-    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--amp",
-    type=click.Choice(["auto", "off", "fp16", "bf16"]),
-    default="off",
-    show_default=True,
-    help="Precision.",
-)
-@click.option(
-    "--threads", type=int, default=lambda: min(8, os.cpu_count() or 1), help="DALI threads or workers."
-)
-@click.option(
-    "--on-bad-image",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="Bad pictures.",
-)
+@options.dali
+@options.device
+@options.amp("off")
+@options.threads
+@options.on_bad_image
 @answers(_table)
 def evaluate(ten_crop: bool | None, **given: Any) -> Result:
-    """Accuracy of MODEL on the pictures in DATA, with one crop and with ten.
+    """Accuracy of MODEL on DATA, with one crop and with ten.
 
     MODEL is a run folder, a checkpoint, a file of weights or an exported ONNX file.
     """
@@ -88,7 +71,7 @@ def evaluate(ten_crop: bool | None, **given: Any) -> Result:
         given["model"], device=given["device"], amp=given["amp"], model=given["net"], threads=given["threads"]
     )
     loader = _loader(classifier, given)
-    kind = chosen(ten_crop)
+    kind = options.chosen_crops(ten_crop)
     crops: tuple[Crops, ...] = (kind,) if kind else classifier.crops
     with progress_bar(len(loader.pictures), "evaluating") as bar:
         found = measure(classifier, loader, crops, show=lambda done: bar.update(done - bar.pos))

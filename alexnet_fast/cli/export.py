@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.crops_option import chosen, crops_option
 from alexnet_fast.cli.progress import BuildLine
 from alexnet_fast.errors import UserError
 
@@ -53,7 +53,7 @@ def _table(result: Result) -> str:
 )
 @click.option("--onnx", is_flag=True, default=True, help="Write model.onnx; it always is.")
 @click.option("--trt", is_flag=True, help="Build a TensorRT engine too, with its manifest.")
-@crops_option("The graph that is written.  [default: ten crops where the net leaves room for them]")
+@options.crops("The graph that is written.  [default: ten crops where the net leaves room for them]")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16"]),
@@ -81,10 +81,10 @@ def _table(result: Result) -> str:
 @click.option("--force", is_flag=True, help="Overwrite files that no export wrote.")
 @answers(_table)
 def export(weights: Path, model: str | None, ten_crop: bool | None, **given: Any) -> Result:
-    """Write a trained network as ONNX, with the ten crops inside, and as a TensorRT engine.
+    """Write a network as ONNX, and as a TensorRT engine.
 
-    RUN is a run folder, WEIGHTS a checkpoint or a file of weights. The files are model.onnx and, with --trt,
-    model.engine and manifest.json.
+    The average over ten crops is part of the graph. RUN is a run folder, WEIGHTS a checkpoint or a file of
+    weights. The files are model.onnx and, with --trt, model.engine and manifest.json.
     """
     from alexnet_fast.export.job import run_export
     from alexnet_fast.training.trained import load_trained
@@ -134,7 +134,7 @@ def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> Any:
 
 def _crops(trained: Trained, ten_crop: bool | None) -> Crops:
     """Returns the crops that were asked for, or those that the net has room for."""
-    return chosen(ten_crop) or ("ten" if trained.spec.margin else "single")
+    return options.chosen_crops(ten_crop) or ("ten" if trained.spec.margin else "single")
 
 
 def _pictures(weights: Path, trained: Trained, data: Path | None, images: int) -> Pixels:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.crops_option import chosen, crops_option
 from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
 
@@ -37,24 +37,24 @@ def _failed(result: Result) -> bool:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to name.")
-@crops_option("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
-@click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@options.crops("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
+@options.weights_of
+@options.device
 @answers(_table, failed=_failed)
 def predict(
     model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, net: str | None, device: str
 ) -> Result:
-    """The likeliest classes of each of the IMAGES; a folder stands for the pictures in it.
+    """The likeliest classes of each of the IMAGES.
 
-    MODEL is a run folder, a checkpoint, a file of weights or an exported ONNX file. The exit code is 1 if a
-    picture could not be classified; the others are.
+    A folder stands for the pictures in it. MODEL is a run folder, a checkpoint, a file of weights or an
+    exported ONNX file. The exit code is 1 if a picture could not be classified; the others are.
     """
     from alexnet_fast.classifier import open_classifier
     from alexnet_fast.prediction import predict_files
 
     files = [file for image in images for file in _files(image)]
     classifier = open_classifier(model, device=device, model=net)
-    crops = chosen(ten_crop) or classifier.crops[0]
+    crops = options.chosen_crops(ten_crop) or classifier.crops[0]
     predictions = []
     with progress_bar(len(files), "predicting") as bar:
         for prediction in predict_files(classifier, files, crops, top):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.errors import UserError
 
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 _PATH = click.Path(path_type=Path)
-_WEIGHTS_OF = click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
 
 
 @click.group()
 def show() -> None:
-    """Draw a PNG picture: curves, ten crops, augmented samples or kernels."""
+    """Draw a picture: curves, crops, samples or kernels."""
 
 
 def _example(line: str) -> str:
@@ -75,7 +75,7 @@ def curves(run: Path, output: Path | None, *, force: bool) -> Result:
 @show.command(epilog=_example("crops runs/first photo.jpg"))
 @click.argument("model", type=_PATH)
 @click.argument("image", type=_PATH)
-@_WEIGHTS_OF
+@options.weights_of
 @_picture("crops-IMAGE.png")
 def crops(model: Path, image: Path, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The ten crops of IMAGE, what MODEL says to each, and the average.
@@ -147,7 +147,7 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
 @show.command(epilog=_example("kernels runs/first --layer conv1"))
 @click.argument("model", type=_PATH)
 @click.option("--layer", default="conv1", show_default=True, help="Name of a convolution.")
-@_WEIGHTS_OF
+@options.weights_of
 @_picture("kernels-LAYER.png")
 def kernels(model: Path, layer: str, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The kernels of a convolution of MODEL.

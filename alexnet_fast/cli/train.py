@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.config_file import merge, read_options
 from alexnet_fast.cli.progress import EpochLine
@@ -81,31 +81,11 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Validation share where there is no val/.",
 )
-@click.option(
-    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--amp",
-    type=click.Choice(["auto", "off", "fp16", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="Mixed precision; auto is bf16 or fp16 on a GPU and off on a CPU.",
-)
-@click.option(
-    "--threads",
-    type=int,
-    default=lambda: min(8, os.cpu_count() or 1),
-    show_default="one a core, at most 8",
-    help="DALI threads or worker processes.",
-)
-@click.option(
-    "--on-bad-image",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="What to do about a picture that cannot be decoded.",
-)
+@options.dali
+@options.device
+@options.amp("auto")
+@options.threads
+@options.on_bad_image
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
 @click.option("--log-every", type=int, default=20, show_default=True, help="Steps between two readings.")
 @click.pass_context
@@ -121,17 +101,17 @@ def train(ctx: click.Context, **given: Any) -> Result:
 
     resume, config_path = given.pop("resume"), given.pop("config")
     from_file = read_options(config_path, ctx) if config_path else {}
-    options = merge(ctx, given, from_file)
-    if resume and options["run"] and (options["run"] / "config.toml").exists():
-        options = merge(ctx, given, from_file, read_options(options["run"] / "config.toml", ctx))
-    if options["data"] is None:
+    settled = merge(ctx, given, from_file)
+    if resume and settled["run"] and (settled["run"] / "config.toml").exists():
+        settled = merge(ctx, given, from_file, read_options(settled["run"] / "config.toml", ctx))
+    if settled["data"] is None:
         raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
-    options["run"] = options["run"] or _new_run(options["model"])
+    settled["run"] = settled["run"] or _new_run(settled["model"])
     line = EpochLine()
     try:
-        return run_training(TrainConfig(**options), resume=resume, show=line)
+        return run_training(TrainConfig(**settled), resume=resume, show=line)
     except KeyboardInterrupt:
-        click.echo(f"\ngo on with: alexnet-fast train --run {options['run']} --resume", err=True)
+        click.echo(f"\ngo on with: alexnet-fast train --run {settled['run']} --resume", err=True)
         raise
     finally:
         line.close()

@@ -1,0 +1,54 @@
+"""Options that several commands share, each with one name, one default and one help text."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alexnet_fast.pipelines.crops import Crops
+
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+dali = click.option(
+    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
+)
+threads = click.option(
+    "--threads",
+    type=int,
+    default=lambda: min(8, os.cpu_count() or 1),
+    show_default="one a core, at most 8",
+    help="DALI threads or worker processes.",
+)
+on_bad_image = click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do about a picture that cannot be decoded.",
+)
+weights_of = click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
+
+
+def amp(default: str) -> Callable[[Any], Any]:
+    """Adds `--amp`, mixed precision."""
+    return click.option(
+        "--amp",
+        type=click.Choice(["auto", "off", "fp16", "bf16"]),
+        default=default,
+        show_default=True,
+        help="Mixed precision; auto is bf16 or fp16 on a GPU and off on a CPU.",
+    )
+
+
+def crops(help_text: str) -> Callable[[Any], Any]:
+    """Adds `--ten-crop/--single-crop`, None where neither is given, as the argument `ten_crop`."""
+    return click.option("--ten-crop/--single-crop", default=None, help=help_text)
+
+
+def chosen_crops(ten_crop: bool | None) -> Crops | None:
+    """Returns the choice, None where it was left open."""
+    return None if ten_crop is None else "ten" if ten_crop else "single"
