@@ -51,6 +51,13 @@ def _table(result: Result) -> str:
 @click.option("--weight-decay", type=float, default=5e-4, show_default=True, help="Of SGD.")
 @click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]")
 @click.option(
+    "--schedule",
+    type=click.Choice(["plateau", "cosine"]),
+    default="plateau",
+    show_default=True,
+    help="Of the learning rate: the paper's, or half a cosine over the epochs.",
+)
+@click.option(
     "--patience",
     type=int,
     default=5,

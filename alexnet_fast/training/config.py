@@ -28,6 +28,8 @@ class TrainConfig:
         momentum: Of SGD.
         weight_decay: Of SGD, on all parameters.
         dropout: Overrides the model's; None keeps it.
+        schedule: "plateau" divides the learning rate by 10 when validation stops improving, as the paper did;
+            "cosine" lowers it from epoch to epoch towards 0.
         patience: Epochs without a lower validation error before the learning rate is divided by 10.
         drops: How often it is divided; three times in the paper. Then the patience ends the training.
         resize: Shorter side of the pictures; None takes the model's.
@@ -53,6 +55,7 @@ class TrainConfig:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     dropout: float | None = None
+    schedule: Literal["plateau", "cosine"] = "plateau"
     patience: int = 5
     drops: int = 3
     resize: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +56,30 @@ class History:
     Args:
         metrics: metrics.csv.
         tensorboard: Folder of the event files.
-        epochs_done: Rows after this epoch are dropped: they come from epochs that will be run again.
+        rows: Epochs done already, as the checkpoint has them. Rows of the file beyond them come from epochs
+            that will be run again and are dropped; rows that the file lacks, because the run was cut off
+            between checkpoint and file, are added.
     """
 
-    def __init__(self, metrics: Path, tensorboard: Path, epochs_done: int = 0) -> None:
+    def __init__(self, metrics: Path, tensorboard: Path, rows: Sequence[EpochRow] = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._metrics = metrics
-        self.rows = [row for row in read_metrics(metrics) if row.epoch <= epochs_done] if epochs_done else []
-        self._writer = SummaryWriter(str(tensorboard), purge_step=epochs_done + 1 if epochs_done else None)
+        self.rows = list(rows)
+        drawn = len(read_metrics(metrics)) if rows and metrics.exists() else 0
+        self._writer = SummaryWriter(str(tensorboard), purge_step=len(rows) + 1 if rows else None)
         self._save()
+        for row in self.rows[drawn:]:
+            self._draw(row)
 
     def add(self, row: EpochRow) -> None:
-        """Adds an epoch; called after its checkpoint, so that a run cut off in between repeats no row."""
+        """Adds an epoch; called after its checkpoint, which has the row too."""
         self.rows.append(row)
         self._save()
+        self._draw(row)
+
+    def _draw(self, row: EpochRow) -> None:
+        """Adds an epoch to the curves."""
         for split in ("train", "val"):
             self._writer.add_scalar(f"loss/{split}", getattr(row, f"{split}_loss"), row.epoch)
             self._writer.add_scalar(f"top1/{split}", getattr(row, f"{split}_top1"), row.epoch)

@@ -82,7 +82,9 @@ class _Session:
         self.arguments = _model_arguments(config, splits, self.spec)
         self.trainer = self._trainer(show)
         self.resumed_from: int | None = None
+        self._rows: list[EpochRow] = []
         if saved is not None:
+            self._rows = [EpochRow(**row) for row in saved["training"]["rows"]]
             self.trainer.net.load_state_dict(saved["weights"])
             self.trainer.load_state_dict(saved["training"]["state"])
             self.resumed_from = self.trainer.epoch
@@ -90,7 +92,7 @@ class _Session:
     def train(self, run: RunFolder) -> dict[str, Any]:
         """Runs the epochs that are left and returns the run's result."""
         started = time.perf_counter()
-        history = History(run.metrics, run.tensorboard, self.trainer.epoch)
+        history = History(run.metrics, run.tensorboard, self._rows)
         try:
             while not self.trainer.finished:
                 row = self.trainer.run_epoch()
@@ -101,7 +103,7 @@ class _Session:
             history.close()
         if not history.rows:
             raise UserError(f"{run.root} has no finished epoch", "give more --epochs")
-        if self.trainer.plateau.finished:
+        if self.trainer.schedule.finished:
             log.info("stopped: no progress for %d epochs at the lowest learning rate", self.config.patience)
         trained = load_trained(run.root)
         save_weights(run.weights, trained)
@@ -149,7 +151,11 @@ class _Session:
             "classes": list(self.splits.classes.names),
             "spec": self.spec.to_dict(),
             "weights": self.trainer.net.state_dict(),
-            "training": {"state": self.trainer.state_dict(), "fingerprint": self.fingerprint},
+            "training": {
+                "state": self.trainer.state_dict(),
+                "rows": [dataclasses.asdict(row) for row in rows],
+                "fingerprint": self.fingerprint,
+            },
             "provenance": {
                 "run": run.root.name,
                 "epoch": row.epoch,
@@ -263,6 +269,7 @@ _SAME = (
     "seed",
     "momentum",
     "weight_decay",
+    "schedule",
     "dropout",
     "resize",
     "crop",
@@ -274,7 +281,9 @@ _SAME = (
 
 def _fingerprint(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     """Returns what a resumed run must share with the run it goes on with."""
-    options = {"--" + name.replace("_", "-"): getattr(config, name) for name in _SAME}
+    # A cosine depends on its length; with a plateau more epochs may be added.
+    same = (*_SAME, "epochs") if config.schedule == "cosine" else _SAME
+    options = {"--" + name.replace("_", "-"): getattr(config, name) for name in same}
     return {
         **options,
         "the training pictures": splits.train.fingerprint(),

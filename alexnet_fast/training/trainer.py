@@ -14,6 +14,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.cosine import Cosine
 from alexnet_fast.training.evaluate import validate
 from alexnet_fast.training.history import EpochRow, as_row
 from alexnet_fast.training.meter import Meter, Score
@@ -51,7 +52,7 @@ class Trainer:
         val: Loader of the view "centre".
         config: Hyper-parameters.
         precision: How to compute.
-        show: Called every `config.log_every` steps.
+        show: Called every `config.log_every` steps and at the end of each epoch.
     """
 
     def __init__(
@@ -73,26 +74,26 @@ class Trainer:
             fused=True,
         )
         self.scaler = precision.scaler()
-        self.plateau = Plateau(lr=config.lr, patience=config.patience, drops_left=config.drops)
+        self.schedule = _schedule(config)
         self.epoch = 0
         self.step = 0
 
     @property
     def finished(self) -> bool:
         """Whether progress has stopped or all epochs are done."""
-        return self.plateau.finished or self.epoch >= self.config.epochs
+        return self.schedule.finished or self.epoch >= self.config.epochs
 
     def run_epoch(self) -> EpochRow:
         """Trains and validates one epoch, and moves the learning rate."""
         started = time.perf_counter()
-        lr = self.plateau.lr
+        lr = self.schedule.lr
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         train = self._train_epoch(lr)
         trained = time.perf_counter()
         val = validate(self.net, self.val_loader, self.precision)
         self.epoch += 1
-        self.plateau.step(1.0 - val.top1)
+        self.schedule.step(1.0 - val.top1)
         return as_row(
             epoch=self.epoch,
             step=self.step,
@@ -114,19 +115,24 @@ class Trainer:
             if len(batch.labels) > 1:
                 self._take_step(batch, meter)
             if done == _Clock.WARM_UP or done % self.config.log_every == 0:
-                score = self._checked(meter)
-                rate = clock.rate(done, score.images)
-                self._show(
-                    Progress(
-                        epoch=self.epoch + 1,
-                        step=done,
-                        steps=len(self.train_loader),
-                        train=score,
-                        lr=lr,
-                        images_per_second=rate,
-                    )
-                )
-        return self._checked(meter)
+                self._report(done, self._checked(meter), lr, clock)
+        score = self._checked(meter)
+        # The last report always stands at the end of the epoch, also where bad pictures made it shorter.
+        self._report(len(self.train_loader), score, lr, clock)
+        return score
+
+    def _report(self, done: int, train: Score, lr: float, clock: _Clock) -> None:
+        """Shows how far the epoch is."""
+        self._show(
+            Progress(
+                epoch=self.epoch + 1,
+                step=done,
+                steps=len(self.train_loader),
+                train=train,
+                lr=lr,
+                images_per_second=clock.rate(done, train.images),
+            )
+        )
 
     def _take_step(self, batch: Batch, meter: Meter) -> None:
         """Takes one optimiser step."""
@@ -150,7 +156,7 @@ class Trainer:
         if score.loss != score.loss or score.loss == float("inf"):
             raise UserError(
                 f"the loss is {score.loss} in epoch {self.epoch + 1}, before step {self.step}",
-                f"give a lower --lr than {self.plateau.lr:g}; the last checkpoint is good",
+                f"give a lower --lr than {self.schedule.lr:g}; the last checkpoint is good",
             )
         return score
 
@@ -162,7 +168,7 @@ class Trainer:
             "step": self.step,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "plateau": self.plateau.state_dict(),
+            "schedule": self.schedule.state_dict(),
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state(self.precision.device) if cuda else None,
         }
@@ -172,10 +178,17 @@ class Trainer:
         self.epoch, self.step = state["epoch"], state["step"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.plateau.load_state_dict(state["plateau"])
+        self.schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["torch_random"].cpu())
         if self.precision.device.type == "cuda" and state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.precision.device)
+
+
+def _schedule(config: TrainConfig) -> Plateau | Cosine:
+    """Makes the learning rate schedule that the options name."""
+    if config.schedule == "cosine":
+        return Cosine(first=config.lr, epochs=config.epochs)
+    return Plateau(lr=config.lr, patience=config.patience, drops_left=config.drops)
 
 
 class _Clock:

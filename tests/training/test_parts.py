@@ -14,6 +14,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.files import atomic_file, write_atomically
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.cosine import Cosine
 from alexnet_fast.training.history import EpochRow, History, best_row, read_metrics
 from alexnet_fast.training.meter import Meter
 from alexnet_fast.training.plateau import Plateau
@@ -55,6 +56,24 @@ class TestPlateau:
         copy = Plateau(lr=1.0, patience=9, drops_left=9)
         copy.load_state_dict(plateau.state_dict())
         assert copy == plateau
+
+
+class TestCosine:
+    """From the first rate towards nothing, whatever the error does."""
+
+    def test_the_rates_of_four_epochs(self) -> None:
+        cosine, rates = Cosine(first=1.0, epochs=4), []
+        for _ in range(4):
+            rates.append(cosine.lr)
+            cosine.step(0.5)
+        assert rates == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+        assert cosine.lr == pytest.approx(0)
+        assert not cosine.finished
+
+    def test_state_survives(self) -> None:
+        cosine, copy = Cosine(first=1.0, epochs=4, epoch=3), Cosine(first=1.0, epochs=4)
+        copy.load_state_dict(cosine.state_dict())
+        assert copy == cosine
 
 
 def test_meter_counts_top1_and_top5() -> None:
@@ -146,7 +165,7 @@ class TestHistory:
         for epoch in (1, 2, 3):
             first.add(self.row(epoch))
         first.close()
-        again = History(tmp_path / "m.csv", tmp_path / "tb", epochs_done=2)
+        again = History(tmp_path / "m.csv", tmp_path / "tb", [self.row(1), self.row(2)])
         again.add(self.row(3, top1=0.75))
         again.close()
         assert [(r.epoch, r.val_top1) for r in read_metrics(tmp_path / "m.csv")] == [
@@ -154,6 +173,20 @@ class TestHistory:
             (2, 0.5),
             (3, 0.75),
         ]
+
+    def test_an_epoch_cut_off_between_checkpoint_and_file_is_not_lost(self, tmp_path: Path) -> None:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        first = History(tmp_path / "m.csv", tmp_path / "tb")
+        first.add(self.row(1))
+        first.close()
+        again = History(tmp_path / "m.csv", tmp_path / "tb", [self.row(1), self.row(2)])
+        again.add(self.row(3))
+        again.close()
+        assert [row.epoch for row in read_metrics(tmp_path / "m.csv")] == [1, 2, 3]
+        events = EventAccumulator(str(tmp_path / "tb"))
+        events.Reload()
+        assert [event.step for event in events.Scalars("loss/val")] == [1, 2, 3]
 
     def test_ties_go_to_the_lower_loss(self) -> None:
         rows = [self.row(1, 0.5, 2.0), self.row(2, 0.5, 1.0), self.row(3, 0.4, 0.1)]

@@ -13,7 +13,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training import checkpoint
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import read_metrics
+from alexnet_fast.training.history import History, read_metrics
 from alexnet_fast.training.job import run_training
 from alexnet_fast.training.trained import load_trained
 from alexnet_fast.training.trainer import Progress
@@ -48,6 +48,7 @@ def test_a_run_leaves_what_the_contract_names(config: Make) -> None:
     assert [row.epoch for row in read_metrics(run / "metrics.csv")] == [1, 2]
     assert "epoch   2  train loss" in (run / "log.txt").read_text(encoding="utf-8")
     assert {progress.epoch for progress in seen} == {1, 2}
+    assert [progress.epoch for progress in seen if progress.step == progress.steps] == [1, 2]
     assert not list(run.rglob("*.partial"))
 
 
@@ -120,12 +121,27 @@ def test_a_second_run_in_the_same_folder_is_refused(config: Make) -> None:
         run_training(config(epochs=1))
 
 
+def test_a_cosine_run_is_resumed_at_its_place(config: Make, tmp_path: Path) -> None:
+    options = {"schedule": "cosine", "epochs": 2}
+    run_training(config(run=tmp_path / "whole", **options))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(History, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_training(config(run=tmp_path / "cut", **options))
+    assert run_training(config(run=tmp_path / "cut", **options), resume=True)["resumed_from"] == 1
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    assert [row.epoch for row in read_metrics(tmp_path / "cut" / "metrics.csv")] == [1, 2]
+    with pytest.raises(UserError, match="--epochs 2, not 3"):
+        run_training(config(run=tmp_path / "cut", schedule="cosine", epochs=3), resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"batch_size": 8}, "--batch-size 16, not 8"),
         ({"model": "alexnet-owt-64"}, "--model alexnet-64, not alexnet-owt-64"),
         ({"seed": 8}, "--seed 7, not 8"),
+        ({"schedule": "cosine"}, "--schedule plateau, not cosine"),
     ],
 )
 def test_another_run_is_not_resumed(config: Make, change: dict[str, object], complaint: str) -> None:
