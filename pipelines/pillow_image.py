@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import warnings
+import zlib
 from typing import IO
 
 import numpy as np
@@ -19,8 +21,12 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 
 Pixels = npt.NDArray[np.uint8]
 
-# A picture is read whole, three bytes a pixel: 179 megapixels fit half a gigabyte. Pillow's own limit.
-MAX_PIXELS = 178_956_970
+# Where Pillow begins to warn of decompression bombs; three bytes a pixel make a quarter of a gigabyte.
+MAX_PIXELS = 89_478_485
+
+# The readers that may open a file, whatever it is called. Some of Pillow's others start programs (EPS runs
+# Ghostscript).
+FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF")
 
 
 class BadPictureError(Exception):
@@ -36,7 +42,7 @@ def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as picture:
+            with Image.open(source, formats=FORMATS) as picture:
                 upright = ImageOps.exif_transpose(picture)
                 return _eight_bits(upright).convert("RGB")
     # Pillow raises all of these for damaged files, by format.
@@ -47,10 +53,13 @@ def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         TypeError,
         KeyError,
         IndexError,
-        NotImplementedError,
         EOFError,
         ArithmeticError,
+        AttributeError,
+        RuntimeError,
         MemoryError,
+        struct.error,
+        zlib.error,
         Image.DecompressionBombError,
         Image.DecompressionBombWarning,
     ) as error:

@@ -10,6 +10,7 @@ import torch
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch
+from alexnet_fast.pipelines.principal import principal_components
 from alexnet_fast.pipelines.spec import PcaJitter, Triple
 
 
@@ -44,11 +45,7 @@ def measure_colours(batches: Iterable[Batch]) -> ColourStatistics:
         raise UserError("no picture to take colour statistics of", "check the training folder")
     mean = (total / pixels).numpy()
     covariance = squares.numpy() / pixels - np.outer(mean, mean)
-    variances, vectors = np.linalg.eigh(covariance)
-    # eigh sorts upwards and leaves the sign open: largest first, largest entry positive, on every machine.
-    variances, vectors = variances[::-1], vectors[:, ::-1]
-    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), range(3)])
-    stdev = np.sqrt(variances.clip(min=0))
+    stdev, vectors = principal_components(covariance)
     jitter = PcaJitter(stdev=_triple(stdev), eigenvectors=_rows(vectors))
     return ColourStatistics(mean=_triple(mean), jitter=jitter)
 

@@ -11,7 +11,18 @@ from alexnet_fast.cli.group import LazyGroup
 
 COMMANDS = {
     name: f"alexnet_fast.cli.{name}:{name}"
-    for name in ("train", "evaluate", "predict", "export", "bench", "show", "doctor", "demo")
+    for name in (
+        "prepare",
+        "scan",
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "bench",
+        "show",
+        "doctor",
+        "demo",
+    )
 }
 
 

@@ -26,6 +26,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     "command",
     [
         "",
+        "prepare",
+        "scan",
         "train",
         "evaluate",
         "predict",

@@ -1,0 +1,128 @@
+"""`alexnet-fast prepare`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.progress import progress_bar
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast prepare pictures prepared
+  alexnet-fast prepare photos.zip prepared --short 256 --square --on-bad-image skip
+  alexnet-fast prepare pictures prepared --part 3/8      (on each of 8 machines, 1/8 to 8/8, then)
+  alexnet-fast prepare --join prepared
+"""
+
+
+def _table(result: Result) -> str:
+    lines = [f"pictures      {result['images']} in {len(result['classes'])} classes"]
+    if result["shards"]:
+        lines.append(f"shards        {len(result['shards'])}")
+    lines.append(f"skipped       {len(result['skipped'])}")
+    if result["mean"]:
+        mean, stdev = result["mean"], result["pca"]["stdev"]
+        lines.append(f"mean RGB      {mean[0]:.2f} {mean[1]:.2f} {mean[2]:.2f}  ({result['statistics_of']})")
+        lines.append(f"PCA stdev     {stdev[0]:.2f} {stdev[1]:.2f} {stdev[2]:.2f}")
+    lines.append(f"seconds       {result['seconds']:.1f}")
+    lines.append(
+        f"summary       {result['prepared']}"
+        if result["prepared"]
+        else "summary       after the last part: prepare --join OUT"
+    )
+    return "\n".join(lines)
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("source", metavar="SRC", type=click.Path(path_type=Path), required=False)
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path), required=False)
+@click.option("--short", type=int, default=256, show_default=True, help="Pixels of the shorter side.")
+@click.option("--square", is_flag=True, help="Keep the centre square only, as in the paper.")
+@click.option("--quality", type=int, default=90, show_default=True, help="Of the JPEGs, 1 to 100.")
+@click.option(
+    "--encoding",
+    type=click.Choice(["jpeg", "raw"]),
+    default="jpeg",
+    show_default=True,
+    help="JPEG, or uint8 arrays (H, W, 3) in .npy files.",
+)
+@click.option("--shards", is_flag=True, help="WebDataset tars with DALI's index files, not class folders.")
+@click.option(
+    "--shard-size", type=int, default=256, show_default=True, metavar="MIB", help="Most of one shard."
+)
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do about a picture that cannot be used.",
+)
+@click.option(
+    "--workers",
+    type=int,
+    default=lambda: os.cpu_count() or 1,
+    show_default="one a core",
+    help="Processes that decode and encode.",
+)
+@click.option(
+    "--seconds-per-file",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="A picture that takes longer is bad.",
+)
+@click.option("--part", metavar="I/N", help="Prepare one part of N; all may run at the same time.")
+@click.option(
+    "--join",
+    "joined",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="Write the summary of an OUT whose parts are all prepared.",
+)
+@answers(_table)
+def prepare(joined: Path | None, **given: Any) -> Result:
+    """Make the pictures of SRC small once, into the folder OUT.
+
+    SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
+    file and class, a .tar or .zip of class folders, or WebDataset tars. Every picture gets the shorter side
+    --short, larger or smaller before; it is turned upright, made RGB and stored as JPEG. A JPEG that is so
+    already is copied as it is.
+
+    A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
+    holds options, classes, counts, mean and PCA terms of the training pictures, and a fingerprint.
+    """
+    from alexnet_fast.preparing.job import join
+
+    start = time.monotonic()
+    if joined is not None:
+        if given["source"] is not None:
+            raise click.UsageError("--join takes the folder OUT alone.")
+        summary = join(joined)
+    else:
+        summary = _run(given)
+    return {**summary, "seconds": round(time.monotonic() - start, 3), "part": given["part"]}
+
+
+def _run(given: dict[str, Any]) -> Result:
+    """Prepares what the options say."""
+    from alexnet_fast.preparing.job import Preparation, PrepareConfig
+    from alexnet_fast.preparing.recipe import Recipe
+    from alexnet_fast.preparing.share import Share
+
+    for argument, name in (("source", "SRC"), ("output", "OUT")):
+        if given[argument] is None:
+            raise click.UsageError(f"Missing argument '{name}'.")
+    recipe = Recipe(**{key: given[key] for key in ("short", "square", "quality", "encoding")})
+    share = Share.parse(given["part"]) if given["part"] else Share()
+    rest = {key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image")}
+    rest["shard_mib"] = given["shard_size"] if given["shards"] else None
+    preparation = Preparation(PrepareConfig(recipe=recipe, share=share, **rest))
+    with progress_bar(len(preparation), "preparing") as bar:
+        return preparation.run(lambda: bar.update(1))

@@ -1,0 +1,83 @@
+"""`alexnet-fast scan`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.progress import progress_bar
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast scan pictures
+  alexnet-fast scan pictures --write-list bad.txt --strict --json
+"""
+
+_MOST_ROWS = 40
+
+
+def _table(result: Result) -> str:
+    lines = [f"pictures      {result['images']}, decoded in {result['seconds']:.1f} s"]
+    for kind, column in (("bad", "reason"), ("odd", "what")):
+        rows = result[kind]
+        lines.append(f"{kind}           {len(rows)}")
+        lines += [f"  {_printable(row['file'])}: {row[column]}" for row in rows[:_MOST_ROWS]]
+        if len(rows) > _MOST_ROWS:
+            lines.append(f"  and {len(rows) - _MOST_ROWS} more; --json lists all")
+    return "\n".join(lines)
+
+
+def _printable(name: str) -> str:
+    """Returns a file's name with a mark for each byte that is not UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--write-list",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the bad files there, one path a line, relative to DATA.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 if there is a bad file.")
+@click.option(
+    "--workers",
+    type=int,
+    default=lambda: os.cpu_count() or 1,
+    show_default="one a core",
+    help="Processes that decode.",
+)
+@click.option(
+    "--seconds-per-file",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="A file that takes longer is bad.",
+)
+@answers(_table, failed=lambda result: bool(result["strict"] and result["bad"]))
+def scan(data: Path, write_list: Path | None, strict: bool, workers: int, seconds: float) -> Result:
+    """Decode every picture in DATA once, and name the bad and the odd ones.
+
+    DATA is any folder: train/ and val/, class folders, or plain files. Bad files cannot be used. Odd ones
+    can: they are CMYK, 16-bit, animated, huge, with alpha or palette, turned by EXIF, or have the ending of
+    another format. Hidden files are left out.
+    """
+    from alexnet_fast.scanning.folder_scan import list_files, scan_folder
+
+    start = time.monotonic()
+    names = list_files(data)
+    with progress_bar(len(names), "scanning") as bar:
+        report = scan_folder(data, names, workers=workers, seconds=seconds, show=lambda: bar.update(1))
+    if write_list is not None:
+        report.write_list(write_list)
+    return {
+        **report.to_dict(),
+        "seconds": round(time.monotonic() - start, 3),
+        "strict": strict,
+        "list": write_list,
+    }

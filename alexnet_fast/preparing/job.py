@@ -1,0 +1,164 @@
+"""The whole of `prepare`: list, make, add up, declare whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.preparing.colours import ColourSums
+from alexnet_fast.preparing.maker import Maker, Order
+from alexnet_fast.preparing.naming import output_names
+from alexnet_fast.preparing.output_folder import SUMMARY, OutputFolder
+from alexnet_fast.preparing.recipe import Recipe
+from alexnet_fast.preparing.record import Record
+from alexnet_fast.preparing.shards import make_sample, write_shards
+from alexnet_fast.preparing.share import Share
+from alexnet_fast.preparing.sources import SourceList, open_source
+from alexnet_fast.scanning.pool import Lost, run_tasks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """What is prepared, and how.
+
+    Args:
+        source: Folder, CSV, tar or zip.
+        output: The folder that is filled.
+        recipe: What is done to each picture.
+        share: The share of the work that this run does.
+        shard_mib: Most MiB of a WebDataset shard; None for files in class folders.
+        workers: Number of processes.
+        seconds: Most seconds for one picture.
+        on_bad_image: What to do about a picture that cannot be used.
+
+    Raises:
+        UserError: `workers` or `shard_mib` is out of range.
+    """
+
+    source: Path
+    output: Path
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    share: Share = dataclasses.field(default_factory=Share)
+    shard_mib: int | None = None
+    workers: int = 1
+    seconds: float = 60.0
+    on_bad_image: Policy = "fail"
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UserError(
+                f"--workers {self.workers} is not a number of processes", "give 1 or more", exit_code=2
+            )
+        if self.shard_mib is not None and self.shard_mib < 1:
+            raise UserError(f"--shard-size {self.shard_mib} is not a size", "give 1 MiB or more", exit_code=2)
+
+    def options(self) -> dict[str, Any]:
+        """Returns what decides the bytes that are written."""
+        return {**self.recipe.to_dict(), "shard-size": self.shard_mib}
+
+
+class Preparation:
+    """A source that has been listed, ready to be prepared.
+
+    Raises:
+        UserError: Source or output cannot be used.
+    """
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+        self.folder = OutputFolder(config.output)
+        self.folder.refuse_nesting(config.source)
+        self.source: SourceList = open_source(config.source)
+        names = [picture.name for picture in self.source.pictures]
+        self.targets = output_names(names, config.recipe.ending)
+        self.mine = [number for number, name in enumerate(names) if config.share.has(name)]
+        self.divided = any(picture.part for picture in self.source.pictures)
+        self.root = config.output if config.shard_mib is None else self.folder.pictures(config.share)
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+    def run(self, show: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Prepares every picture of this share; what an earlier run has finished is kept.
+
+        Args:
+            show: Called after each picture.
+
+        Returns:
+            What stands in `prepared.json`, for this share, and that file's path (None before parts join).
+
+        Raises:
+            UserError: A picture cannot be used (policy "fail"), or the folder cannot be filled.
+        """
+        config = self.config
+        with self.folder.begun(config.options(), config.share) as work:
+            self.folder.refuse_strangers(set(self.targets) if config.shard_mib is None else set())
+            record = self._make_all(Maker(config.recipe, str(work)), show)
+            if config.shard_mib is not None:
+                record = self._pack(record, config.shard_mib, work)
+            if config.share.whole:
+                self.folder.finish(record)
+            else:
+                self.folder.finish_share(config.share, record)
+        done = config.output / SUMMARY if config.share.whole else None
+        return {**record.summary(), "prepared": done}
+
+    def _make_all(self, maker: Maker, show: Callable[[], None]) -> Record:
+        """Makes the pictures and records them."""
+        bad = BadPictures(self.config.on_bad_image)
+        colours, files, skipped = ColourSums(), [], []
+        for order, made in run_tasks(
+            maker, self._orders(), workers=self.config.workers, seconds=self.config.seconds
+        ):
+            picture, target = self.source.pictures[order.number], self.targets[order.number]
+            if isinstance(made, Lost):
+                bad.report(picture.name, made.reason)
+                skipped.append((picture.name, made.reason))
+                # An earlier run may have made it, when the source was still good.
+                (self.root / target).unlink(missing_ok=True)
+            else:
+                files.append((target, made.sha256))
+                if picture.part == "train" or not self.divided:
+                    colours += made.colours
+            show()
+        return Record(
+            options=self.config.options(),
+            source=self.source.fingerprint(),
+            classes=self.source.classes.names,
+            divided=self.divided,
+            files=tuple(sorted(files)),
+            skipped=tuple(sorted(skipped)),
+            colours=colours,
+        )
+
+    def _pack(self, record: Record, mebibytes: int, work: Path) -> Record:
+        """Packs the prepared files into shards."""
+        made = {name for name, _ in record.files}
+        labels = {label: index for index, label in enumerate(record.classes)}
+        samples = [
+            make_sample(number, picture.name, picture.part, labels[picture.label], self.root / target)
+            for number, (picture, target) in enumerate(zip(self.source.pictures, self.targets, strict=True))
+            if target in made
+        ]
+        shards = write_shards(samples, self.config.output, work, mebibytes=mebibytes, share=self.config.share)
+        return dataclasses.replace(record, shards=shards)
+
+    def _orders(self) -> list[Order]:
+        """Returns what the workers are told."""
+        return [
+            Order(self.source.pictures[number].place, f"{self.root}/{self.targets[number]}", number)
+            for number in self.mine
+        ]
+
+
+def join(output: Path) -> dict[str, Any]:
+    """Joins the parts of a job array; returns what stands in `prepared.json`, and its path.
+
+    Raises:
+        UserError: A part is missing.
+    """
+    return {**OutputFolder(output).join().summary(), "prepared": output / SUMMARY}

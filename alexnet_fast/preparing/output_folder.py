@@ -1,0 +1,185 @@
+"""The folder that is filled: whose it is, what is unfinished in it, and when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.files import make_folder, write_atomically
+from alexnet_fast.preparing.record import Record, join_records
+from alexnet_fast.preparing.shards import is_shard
+from alexnet_fast.preparing.share import Share
+from alexnet_fast.scanning.folder_scan import list_files
+
+SUMMARY = "prepared.json"
+# Hidden, so that nothing lists it as a class. It is there from the first moment of a run to its end.
+_UNFINISHED = ".preparing"
+
+
+class OutputFolder:
+    """A folder of prepared pictures.
+
+    Args:
+        path: The folder; it need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.unfinished = path / _UNFINISHED
+
+    def refuse_nesting(self, source: Path) -> None:
+        """Refuses an output inside its source and a source inside its output.
+
+        Raises:
+            UserError: It is so.
+        """
+        here, there = self.path.resolve(), source.resolve()
+        if here == there or there in here.parents:
+            raise UserError(f"{self.path} lies in {source}", "give a folder outside the source", exit_code=2)
+        if here in there.parents:
+            raise UserError(f"{source} lies in {self.path}", "give another output folder", exit_code=2)
+
+    @contextlib.contextmanager
+    def begun(self, options: dict[str, Any], share: Share) -> Iterator[Path]:
+        """Takes possession of the folder, and yields a folder for unfinished files.
+
+        Args:
+            options: The recipe; a folder is filled by one alone.
+            share: The work of this run; two runs may not do the same.
+
+        Raises:
+            UserError: The folder is not ours, was filled with other options or is being filled.
+        """
+        self._refuse_other_content(options)
+        make_folder(self.unfinished)
+        with self._locked(share):
+            write_atomically(self.unfinished / "options.json", json.dumps(options).encode("ascii"))
+            # From here on the folder is not whole, and must not look so.
+            (self.path / SUMMARY).unlink(missing_ok=True)
+            work = self.unfinished / f"work-{share}"
+            shutil.rmtree(work, ignore_errors=True)
+            make_folder(work)
+            yield work
+
+    def refuse_strangers(self, expected: set[str]) -> None:
+        """Refuses files that this work would not make: training would use them.
+
+        Args:
+            expected: The files that it makes, without shards: their number is not known before.
+
+        Raises:
+            UserError: There is one.
+        """
+        for name in list_files(self.path):
+            if name not in expected and name != SUMMARY and not is_shard(name):
+                raise UserError(
+                    f"{self.path / name} is not made from a picture of this source",
+                    "remove it, or give another output folder",
+                )
+
+    def finish_share(self, share: Share, record: Record) -> None:
+        """Keeps the record of a share until all are there."""
+        write_atomically(self.unfinished / f"part-{share}.json", record.save())
+        shutil.rmtree(self.unfinished / f"work-{share}", ignore_errors=True)
+        shutil.rmtree(self.pictures(share), ignore_errors=True)
+
+    def pictures(self, share: Share) -> Path:
+        """Returns where the pictures of a share wait to be packed into shards."""
+        return self.unfinished / f"pictures-{share}"
+
+    def finish(self, record: Record) -> None:
+        """Declares the folder whole.
+
+        The pictures reach the disk first, by one `sync` instead of one a picture: after a power cut a folder
+        that has a summary has its pictures.
+        """
+        os.sync()
+        # By way of the folder that is removed, so that a kill leaves no unfinished file outside it.
+        write_atomically(self.unfinished / SUMMARY, record.save_summary())
+        (self.unfinished / SUMMARY).replace(self.path / SUMMARY)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    def join(self) -> Record:
+        """Joins the records of all shares and declares the folder whole.
+
+        Raises:
+            UserError: A share is missing; it is named.
+        """
+        found = sorted(self.unfinished.glob("part-*-of-*.json")) if self.unfinished.is_dir() else []
+        if not found:
+            raise UserError(f"{self.path} holds no parts to join", "run prepare SRC OUT --part I/N first")
+        counts = {int(_number(file, "of-")) for file in found}
+        if len(counts) > 1:
+            these = " and ".join(map(str, sorted(counts)))
+            raise UserError(f"{self.path} holds parts of {these}", "prepare all parts with one N")
+        count = counts.pop()
+        missing = sorted(set(range(1, count + 1)) - {int(_number(file, "part-")) for file in found})
+        if missing:
+            names = " ".join(f"{index}/{count}" for index in missing)
+            raise UserError(f"{self.path} lacks --part {names}", "prepare what is missing, then join")
+        record = join_records([Record.load(file) for file in found])
+        for name, _ in record.shards or record.files:
+            if not (self.path / name).is_file():
+                raise UserError(f"{self.path / name} has gone", "prepare its part again")
+        self.finish(record)
+        return record
+
+    def _refuse_other_content(self, options: dict[str, Any]) -> None:
+        """Refuses a folder that holds something else than what these options make."""
+        try:
+            entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+        except NotADirectoryError as error:
+            raise UserError(f"{self.path} is a file", "give another output folder", exit_code=2) from error
+        if entries <= {_UNFINISHED} and not (self.unfinished / "options.json").exists():
+            return
+        before = self._options()
+        if before is None:
+            raise UserError(
+                f"{self.path} holds something that prepare did not make", "give a new or empty folder"
+            )
+        for key, value in options.items():
+            if before.get(key) != value:
+                raise UserError(
+                    f"{self.path} was prepared with --{key} {before.get(key)}, not {value}",
+                    "give the same options, or another output folder",
+                )
+
+    def _options(self) -> dict[str, Any] | None:
+        """Returns what the folder was filled with; None where it was not by us."""
+        try:
+            if (self.unfinished / "options.json").exists():
+                options: dict[str, Any] = json.loads((self.unfinished / "options.json").read_bytes())
+            else:
+                options = json.loads((self.path / SUMMARY).read_bytes())["options"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return options
+
+    @contextlib.contextmanager
+    def _locked(self, share: Share) -> Iterator[None]:
+        """Keeps a second run from doing the same; the lock ends with the process, however that ends."""
+        with (self.unfinished / f"lock-{share}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"{self.path} is being filled by another run", "wait for its end") from error
+            except OSError as error:
+                # Some network file systems have no locks; two runs there would only do the work twice.
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            yield
+
+
+def _number(file: Path, after: str) -> str:
+    """Returns the number behind a word in a file's name."""
+    match = re.search(rf"{after}(\d+)", file.name)
+    return match.group(1) if match else "0"

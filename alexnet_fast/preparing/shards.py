@@ -1,0 +1,149 @@
+"""WebDataset shards with the index files of DALI's reader.
+
+Their bytes depend on the pictures alone: no times, no owners, a fixed order. The index is written along with
+the tar; NVIDIA's `wds2idx` writes the same one afterwards, by reading the tar again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.preparing.share import Share
+
+# Unit of a tar. A sample takes two headers, a class and a picture, each rounded up to blocks.
+_BLOCK = 512
+_SHARD = re.compile(r"(train|val|test|all)-(\d+of\d+-)?\d{6}\.(tar|idx)")
+
+
+class Sample(NamedTuple):
+    """A prepared picture to be packed.
+
+    Args:
+        key: Unique name without a dot.
+        part: "train", "val", "test", or "all".
+        label: Class index.
+        file: The prepared file.
+        order: What samples are sorted by.
+    """
+
+    key: str
+    part: str
+    label: int
+    file: Path
+    order: bytes
+
+
+def make_sample(number: int, name: str, part: str, label: int, file: Path) -> Sample:
+    """Returns the sample of a picture.
+
+    The order is by a hash of the name: neighbours in a shard are then of different classes, which matters
+    because a reader of shards shuffles within a buffer.
+
+    Args:
+        number: Position in the list of all pictures, which becomes the key.
+        name: Its name in that list.
+        part: "train", "val" or "test"; empty where the source is not divided.
+        label: Class index.
+        file: The prepared file.
+    """
+    order = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return Sample(f"{number:08d}", part or "all", label, file, order)
+
+
+def is_shard(name: str) -> bool:
+    """Tells whether a file of this name is one that `write_shards` may have written."""
+    return _SHARD.fullmatch(name) is not None
+
+
+def write_shards(
+    samples: Sequence[Sample], folder: Path, work: Path, *, mebibytes: int, share: Share
+) -> tuple[tuple[str, int], ...]:
+    """Packs samples into PART-000000.tar, ... each with its .idx, each moved into its place when it is whole.
+
+    Args:
+        samples: What to pack.
+        folder: Where the shards go; those of an earlier run of this share are removed.
+        work: Folder for unfinished files, on the same file system.
+        mebibytes: Most of one shard, but one picture always fits.
+        share: Its numbers are in the names where there are several.
+
+    Returns:
+        (name, number of pictures) of each tar, sorted.
+
+    Raises:
+        UserError: They cannot be written.
+    """
+    infix = "" if share.whole else f"{share.index}of{share.count}-"
+    for old in folder.iterdir():
+        if is_shard(old.name) and (share.whole or f"-{infix}" in old.name):
+            old.unlink()
+    written = []
+    try:
+        for part in sorted({sample.part for sample in samples}):
+            mine = sorted(
+                (s for s in samples if s.part == part), key=lambda sample: (sample.order, sample.key)
+            )
+            for number, group in enumerate(_groups(mine, mebibytes << 20)):
+                name = f"{part}-{infix}{number:06d}"
+                _write_one(group, folder, work, name)
+                written.append((f"{name}.tar", len(group)))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"cannot write shards in {folder}: {reason}", "check the folder and the disk"
+        ) from error
+    return tuple(sorted(written))
+
+
+def _groups(samples: Sequence[Sample], limit: int) -> Iterator[list[Sample]]:
+    """Yields the samples of each shard, filled one after the other."""
+    group: list[Sample] = []
+    size = 0
+    for sample in samples:
+        takes = 3 * _BLOCK + _padded(sample.file.stat().st_size)
+        # A tar ends in zeros up to a multiple of its record.
+        if group and size + takes > limit - tarfile.RECORDSIZE:
+            yield group
+            group, size = [], 0
+        group.append(sample)
+        size += takes
+    if group:
+        yield group
+
+
+def _write_one(samples: Sequence[Sample], folder: Path, work: Path, name: str) -> None:
+    """Writes a tar and its index; a tar that is in its place has an index."""
+    # The index: "v1.2 N", then a line a sample of extension, offset, size and name of each member,
+    # https://docs.nvidia.com/deeplearning/dali/user-guide/docs/examples/general/data_loading/dataloading_webdataset.html
+    lines = [f"v1.2 {len(samples)}"]
+    with tarfile.open(work / f"{name}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        for sample in samples:
+            members = (
+                (sample.file.suffix[1:], sample.file.read_bytes()),
+                ("cls", str(sample.label).encode("ascii")),
+            )
+            lines.append(" ".join(_add(archive, sample.key, ending, content) for ending, content in members))
+    (work / f"{name}.idx").write_text("\n".join(lines) + "\n", encoding="ascii")
+    for ending in ("idx", "tar"):
+        (work / f"{name}.{ending}").replace(folder / f"{name}.{ending}")
+
+
+def _add(archive: tarfile.TarFile, key: str, ending: str, content: bytes) -> str:
+    """Adds a member that looks alike wherever it is made; returns its words in the index."""
+    member = tarfile.TarInfo(f"{key}.{ending}")
+    member.size = len(content)
+    offset = archive.offset + _BLOCK
+    archive.addfile(member, io.BytesIO(content))
+    return f"{ending} {offset} {len(content)} {member.name}"
+
+
+def _padded(size: int) -> int:
+    """Returns a size rounded up to whole blocks."""
+    return -(-size // _BLOCK) * _BLOCK

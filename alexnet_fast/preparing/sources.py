@@ -1,0 +1,141 @@
+"""The labelled pictures of a source, whatever form it has."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from alexnet_fast.data import ClassMap
+from alexnet_fast.data.picture_list import PICTURE_ENDINGS
+from alexnet_fast.errors import UserError
+from alexnet_fast.preparing.places import FilePlace, Place
+from alexnet_fast.scanning.folder_scan import list_files
+
+# The output is JPEG, so a format that DALI cannot read is no obstacle; an animation gives its first picture.
+SOURCE_ENDINGS = PICTURE_ENDINGS | {".gif"}
+
+PARTS = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class SourcePicture:
+    """One picture to be prepared.
+
+    Args:
+        part: "train", "val" or "test"; empty where the source is not divided.
+        label: Name of its class.
+        rest: Its path below the class folder, with "/" between the parts.
+        place: Where its bytes are.
+    """
+
+    part: str
+    label: str
+    rest: str
+    place: Place
+
+    @property
+    def name(self) -> str:
+        """Its path below the source."""
+        return "/".join(filter(None, (self.part, self.label, self.rest)))
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceList:
+    """All pictures of a source, sorted by name.
+
+    Args:
+        pictures: The pictures; no two have one name.
+        classes: The class map of all parts.
+    """
+
+    pictures: tuple[SourcePicture, ...]
+    classes: ClassMap
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 over the names: runs that share the work must have one list."""
+        names = "\n".join(picture.name for picture in self.pictures)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def open_source(source: Path) -> SourceList:
+    """Lists a folder, a CSV, WebDataset tars, or a tar or zip of class folders.
+
+    Raises:
+        UserError: It is missing, of no known form or holds no labelled picture.
+    """
+    from alexnet_fast.preparing.archives import list_tar, list_zip
+    from alexnet_fast.preparing.csv_source import list_csv
+    from alexnet_fast.preparing.webdataset_source import list_webdataset
+
+    if source.is_dir():
+        shards = sorted(file for file in source.glob("*.tar") if file.is_file())
+        return gather(source, _list_folder(source) or list_webdataset(shards))
+    if not source.exists():
+        raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
+    listers = {".csv": list_csv, ".zip": list_zip, ".tar": list_tar}
+    if source.suffix.lower() not in listers:
+        mend = "give a folder, a .csv, a .zip or a .tar"
+        if source.suffix.lower() in (".gz", ".tgz", ".xz", ".bz2", ".zst"):
+            mend = "unpack it first: a compressed archive cannot be read from the middle"
+        raise UserError(f"{source} is of no kind that can be prepared", mend, exit_code=2)
+    return gather(source, listers[source.suffix.lower()](source))
+
+
+def gather(source: Path, found: Iterable[SourcePicture]) -> SourceList:
+    """Sorts pictures and numbers their classes.
+
+    Raises:
+        UserError: There is none, or two have one name.
+    """
+    pictures = tuple(sorted(found, key=lambda picture: picture.name))
+    if not pictures:
+        raise UserError(
+            f"no labelled pictures in {source}", "put one folder of pictures a class there, or give a CSV"
+        )
+    for one, next_one in itertools.pairwise(pictures):
+        if one.name == next_one.name:
+            raise UserError(f"{source} lists {one.name} twice", "remove one of them")
+    return SourceList(pictures, ClassMap.from_names(picture.label for picture in pictures))
+
+
+def arrange(entries: Iterable[tuple[str, Place]]) -> list[SourcePicture]:
+    """Finds part and class of each file in the folders above it; files in no class folder are left out.
+
+    Args:
+        entries: Path of each file below the source, with "/" between its parts, and its place.
+    """
+    split = [(PurePosixPath(name).parts, place) for name, place in entries]
+    divided = any(parts[0] == "train" and len(parts) > 1 for parts, _ in split)
+    found = []
+    for parts, place in split:
+        part = parts[0] if divided else ""
+        below = parts[1:] if divided else parts
+        if (divided and part not in PARTS) or len(below) < 2:
+            continue
+        found.append(SourcePicture(part, below[0], "/".join(below[1:]), place))
+    return found
+
+
+def is_picture(name: str) -> bool:
+    """Tells by its ending whether a file is a picture."""
+    return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
+
+
+def check_class(name: str, where: str) -> str:
+    """Returns a class name that can be a folder's.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if not name or name.startswith(".") or "/" in name or "\0" in name or len(name.encode()) > 255:
+        raise UserError(f"{where}: {name!r} cannot be a class", "a class becomes a folder of that name")
+    return name
+
+
+def _list_folder(root: Path) -> list[SourcePicture]:
+    """Lists class folders, alone or in train/, val/ and test/."""
+    names = filter(is_picture, list_files(root))
+    return arrange((name, FilePlace(f"{root}/{name}")) for name in names)

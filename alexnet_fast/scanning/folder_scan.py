@@ -1,0 +1,116 @@
+"""A whole folder examined."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.files import write_atomically
+from alexnet_fast.scanning.examine import Verdict, examine
+from alexnet_fast.scanning.pool import Lost, run_tasks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanReport:
+    """What a scan found.
+
+    Args:
+        images: Number of files that training would list.
+        bad: (file, reason), sorted; files are named relative to the folder, with "/" between the parts.
+        odd: (file, what), sorted.
+    """
+
+    images: int
+    bad: tuple[tuple[str, str], ...]
+    odd: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as plain JSON values."""
+        return {
+            "images": self.images,
+            "bad": [{"file": file, "reason": reason} for file, reason in self.bad],
+            "odd": [{"file": file, "what": what} for file, what in self.odd],
+        }
+
+    def write_list(self, path: Path) -> None:
+        """Writes the bad files, one a line.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        lines = "".join(f"{file}\n" for file, _ in self.bad)
+        write_atomically(path, lines.encode("utf-8", "surrogateescape"))
+
+
+def list_files(root: Path) -> list[str]:
+    """Returns every file below a folder that is not hidden, relative to it and sorted.
+
+    Links to folders are followed, but no folder is entered from inside itself.
+
+    Raises:
+        UserError: The folder is missing, is no folder or cannot be read.
+    """
+    if not root.exists():
+        raise UserError(f"no such folder: {root}", "check the path", exit_code=2)
+    if not root.is_dir():
+        raise UserError(f"{root} is a file", "give the folder that holds the pictures", exit_code=2)
+    return sorted(_walk(str(root), "", frozenset()))
+
+
+def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """Yields the files below one folder; `above` are the folders that it lies in."""
+    status = Path(folder).stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except PermissionError as error:
+        raise UserError(f"no permission to read {folder}", f"chmod u+rx '{folder}'") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {here})
+        else:
+            yield prefix + entry.name
+
+
+def scan_folder(
+    root: Path,
+    names: list[str],
+    *,
+    workers: int,
+    seconds: float,
+    show: Callable[[], None] = lambda: None,
+    look: Callable[[str], Verdict] = examine,
+) -> ScanReport:
+    """Examines files in worker processes.
+
+    Args:
+        root: The folder.
+        names: Its files; see `list_files`.
+        workers: Number of processes.
+        seconds: Most seconds for one file.
+        show: Called after each file.
+        look: Examines one file, given its full path.
+
+    Raises:
+        UserError: No worker can be started.
+    """
+    paths = {f"{root}/{name}": name for name in names}
+    images = 0
+    bad: list[tuple[str, str]] = []
+    odd: list[tuple[str, str]] = []
+    for path, found in run_tasks(look, list(paths), workers=workers, seconds=seconds):
+        verdict = Verdict(picture=True, bad=found.reason) if isinstance(found, Lost) else found
+        images += verdict.picture
+        if verdict.bad:
+            bad.append((paths[path], verdict.bad))
+        odd += [(paths[path], what) for what in verdict.odd]
+        show()
+    return ScanReport(images=images, bad=tuple(sorted(bad)), odd=tuple(sorted(odd)))

@@ -1,0 +1,132 @@
+"""What a picture's header says, read before anything is decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import stat
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadPictureError
+
+# Formats by Pillow's name, and the endings that go with each. No other is opened: some of Pillow's readers
+# start programs (EPS starts Ghostscript).
+ENDINGS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe"),
+    "MPO": (".jpg", ".jpeg", ".jpe"),
+    "JPEG2000": (".jp2", ".j2k"),
+    "PNG": (".png",),
+    "BMP": (".bmp",),
+    "DIB": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "GIF": (".gif",),
+}
+
+# An MPO (a telephone's picture with a second one for depth) is opened as the JPEG that it begins with.
+_READERS = [kind for kind in ENDINGS if kind != "MPO"]
+
+PIXEL_LIMIT = MAX_PIXELS
+# A file of this size is no photograph, and reading it would take the memory of its worker.
+FILE_BYTES_LIMIT = 512 << 20
+
+_ORIENTATION_TAG = 0x0112
+_BITS_PER_SAMPLE_TAG = 258
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Header:
+    """Size and kind of a picture.
+
+    Args:
+        kind: Pillow's name of the format.
+        width: In pixels, as stored.
+        height: In pixels, as stored.
+        mode: Pillow's mode.
+        orientation: EXIF orientation, 1 where there is none.
+        sixteen_bit: More than 8 bits a channel.
+        frames: Number of pictures in the file.
+        transparent: Has transparent pixels or could have.
+    """
+
+    kind: str
+    width: int
+    height: int
+    mode: str
+    orientation: int
+    sixteen_bit: bool
+    frames: int
+    transparent: bool
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads a picture file whole.
+
+    Raises:
+        BadPictureError: It cannot be read, is empty, too large or no file.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadPictureError("not a regular file")
+        if status.st_size > FILE_BYTES_LIMIT:
+            raise BadPictureError(f"{status.st_size >> 20} MiB are more than {FILE_BYTES_LIMIT >> 20} MiB")
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_LIMIT)
+    except FileNotFoundError as error:
+        gone = "no such file behind the link" if path.is_symlink() else "no such file"
+        raise BadPictureError(gone) from error
+    except OSError as error:
+        raise BadPictureError((error.strerror or str(error)).lower()) from error
+    if not content:
+        raise BadPictureError("empty file")
+    return content
+
+
+def read_header(content: bytes) -> Header:
+    """Reads the header of a picture, and decodes nothing.
+
+    Raises:
+        BadPictureError: It is no picture of a known format, or has too many pixels to decode.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            picture = Image.open(io.BytesIO(content), formats=_READERS)
+        except UnidentifiedImageError as error:
+            raise BadPictureError("not a picture") from error
+        except Image.DecompressionBombError as error:
+            raise BadPictureError(f"more than {PIXEL_LIMIT} pixels") from error
+        with picture:
+            if picture.width * picture.height > PIXEL_LIMIT:
+                pixels = picture.width * picture.height
+                raise BadPictureError(
+                    f"{picture.width} x {picture.height} are {pixels} pixels, more than {PIXEL_LIMIT}"
+                )
+            return Header(
+                kind=picture.format or "",
+                width=picture.width,
+                height=picture.height,
+                mode=picture.mode,
+                orientation=int(picture.getexif().get(_ORIENTATION_TAG, 1)),
+                sixteen_bit=_sixteen_bit(picture, content),
+                frames=int(getattr(picture, "n_frames", 1)),
+                transparent=picture.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+                or "transparency" in picture.info,
+            )
+
+
+def _sixteen_bit(picture: Image.Image, content: bytes) -> bool:
+    """Tells whether a channel has more than 8 bits; Pillow's mode says so for grey pictures alone."""
+    if picture.mode.startswith(("I", "F")):
+        return True
+    if picture.format == "PNG":
+        return content[24] == 16  # the bit depth in IHDR, https://www.w3.org/TR/png-3/#11IHDR
+    if picture.format == "TIFF":
+        bits = picture.getexif().get(_BITS_PER_SAMPLE_TAG, 8)
+        return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
+    return False

@@ -1,0 +1,278 @@
+"""Worker processes that a hostile picture cannot take down.
+
+A decoder that crashes, hangs or eats the memory costs one worker, which is replaced, and its picture is
+named. The processes are spawned, never forked: a fork copies the locks of the caller's threads.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import dataclasses
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from alexnet_fast.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Beyond what a worker holds when it starts: the largest picture that is read takes 0.27 GB, and its padded
+# copy as much again.
+MEMORY_BYTES = 4 << 30
+# A second task waits in each worker's pipe, so that none idles while the parent is busy.
+_TASKS_AHEAD = 2
+_SECONDS_TO_START = 120.0
+_MOST_FAILED_STARTS = 8
+
+# Of glibc's mallopt, https://man7.org/linux/man-pages/man3/mallopt.3.html
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 64 << 20
+
+
+class Lost(NamedTuple):
+    """What became of a task that could not be done.
+
+    Args:
+        reason: One line for a person.
+    """
+
+    reason: str
+
+
+@dataclasses.dataclass
+class _Job(Generic[Task]):
+    """A task, and how many workers have died of it."""
+
+    task: Task
+    deaths: int = 0
+
+
+class _Worker(Generic[Task]):
+    """One process, the pipe to it and the jobs that it was given; it does them in order."""
+
+    def __init__(self, function: Callable[[Task], Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.jobs: collections.deque[_Job[Task]] = collections.deque()
+        self.ready = False
+        self.since = time.monotonic()
+
+    def give(self, job: _Job[Task]) -> None:
+        """Sends a job; a worker that is dead is found out when its answer is awaited."""
+        if not self.jobs and self.ready:
+            self.since = time.monotonic()
+        self.jobs.append(job)
+        try:
+            self.pipe.send(job.task)
+        except OSError:
+            return
+
+    def kill(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def run_tasks(
+    function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, seconds: float
+) -> Iterator[tuple[Task, Result | Lost]]:
+    """Does tasks in worker processes and yields each with its result, in no particular order.
+
+    An exception in `function` makes its task `Lost`, with the exception's message; so do a crash of the
+    worker (after one more try, since another program may have killed it) and more than `seconds`.
+
+    Args:
+        function: Importable by its name, as is everything in a task.
+        tasks: Small and picklable.
+        workers: Number of processes.
+        seconds: Most seconds that one task may take.
+
+    Raises:
+        UserError: `function` raised it, `workers` is not a number of processes, or none can be started.
+    """
+    if workers < 1:
+        raise UserError(f"--workers {workers} is not a number of processes", "give 1 or more", exit_code=2)
+    pool = _Pool(function, seconds)
+    try:
+        yield from pool.run(tasks, min(workers, len(tasks)))
+    finally:
+        pool.close()
+
+
+class _Pool(Generic[Task, Result]):
+    """The workers of one `run_tasks`."""
+
+    def __init__(self, function: Callable[[Task], Result], seconds: float) -> None:
+        self.function = function
+        self.seconds = seconds
+        self.crew: list[_Worker[Task]] = []
+        self.again: collections.deque[_Job[Task]] = collections.deque()
+        self.failed_starts = 0
+
+    def run(self, tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, Result | Lost]]:
+        """Yields each task with its result."""
+        self.crew = [_Worker(self.function) for _ in range(workers)]
+        new = iter(tasks)
+        while True:
+            self._feed(new)
+            busy = [worker for worker in self.crew if worker.jobs]
+            if not busy:
+                return
+            first = min(self._deadline(worker) for worker in busy)
+            spoke = connection.wait([w.pipe for w in busy], max(0.0, first - time.monotonic()))
+            for worker in busy:
+                if worker.pipe in spoke:
+                    yield from self._listen(worker)
+                elif time.monotonic() > self._deadline(worker):
+                    yield from self._give_up(worker)
+
+    def close(self) -> None:
+        """Ends every process."""
+        for worker in self.crew:
+            worker.kill()
+
+    def _feed(self, new: Iterator[Task]) -> None:
+        """Fills the workers' queues; what a dead worker left comes first."""
+        for depth in range(1, _TASKS_AHEAD + 1):
+            for worker in self.crew:
+                while len(worker.jobs) < depth:
+                    if self.again:
+                        worker.give(self.again.popleft())
+                        continue
+                    try:
+                        worker.give(_Job(next(new)))
+                    except StopIteration:
+                        return
+
+    def _deadline(self, worker: _Worker[Task]) -> float:
+        """Returns when a worker's present task has taken too long."""
+        return worker.since + (self.seconds if worker.ready else _SECONDS_TO_START)
+
+    def _listen(self, worker: _Worker[Task]) -> Iterator[tuple[Task, Result | Lost]]:
+        """Takes one message, or notes the death of its sender."""
+        try:
+            kind, value = worker.pipe.recv()
+        except (EOFError, OSError):
+            yield from self._bury(worker)
+            return
+        worker.since = time.monotonic()
+        if kind == "ready":
+            worker.ready = True
+            self.failed_starts = 0
+            return
+        if kind == "user error":
+            raise value
+        yield worker.jobs.popleft().task, value
+
+    def _bury(self, worker: _Worker[Task]) -> Iterator[tuple[Task, Lost]]:
+        """Replaces a worker that died; its task is tried once more before it is given up."""
+        worker.process.join()
+        code = worker.process.exitcode
+        if not worker.ready:
+            self._start_again(worker)
+            return
+        job = self._replace(worker)
+        job.deaths += 1
+        if job.deaths < 2:
+            self.again.append(job)
+        else:
+            yield job.task, Lost(_cause_of_death(code))
+
+    def _start_again(self, worker: _Worker[Task]) -> None:
+        """Replaces a worker that died before it began: no task is to blame."""
+        self.failed_starts += 1
+        if self.failed_starts > _MOST_FAILED_STARTS:
+            raise UserError(
+                f"worker processes end before they begin (exit code {worker.process.exitcode})",
+                "free memory, or give fewer --workers",
+            )
+        self.again.append(self._replace(worker))
+
+    def _give_up(self, worker: _Worker[Task]) -> Iterator[tuple[Task, Lost]]:
+        """Ends a worker whose task takes too long."""
+        if not worker.ready:
+            raise UserError(
+                f"a worker process did not start within {_SECONDS_TO_START:.0f} s", "give fewer --workers"
+            )
+        yield self._replace(worker).task, Lost(f"took longer than {self.seconds:g} s")
+
+    def _replace(self, worker: _Worker[Task]) -> _Job[Task]:
+        """Puts a new worker in the place of one; returns its job at hand, and keeps the others for later."""
+        worker.kill()
+        job, *others = worker.jobs
+        self.again.extend(others)
+        self.crew[self.crew.index(worker)] = _Worker(self.function)
+        return job
+
+
+def _cause_of_death(code: int | None) -> str:
+    """Returns what an exit code says about a worker."""
+    if code == -signal.SIGKILL:
+        return "the decoder was killed (SIGKILL), most often for want of memory"
+    if code is not None and code < 0:
+        return f"the decoder crashed ({signal.Signals(-code).name})"
+    return f"the decoder ended its process (exit code {code})"
+
+
+def _serve(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
+    """Does what comes through the pipe until the other end closes, even if by the death of the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory()
+    _keep_freed_memory()
+    # libtiff and others print what they dislike about a file; it reaches the user as the reason.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        pipe.send(("ready", None))
+        while True:
+            pipe.send(_attempt(function, pipe.recv()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _attempt(function: Callable[[Any], Any], task: Any) -> tuple[str, Any]:
+    """Returns the result of one task, or why there is none."""
+    try:
+        return "done", function(task)
+    except UserError as error:
+        return "user error", error
+    except MemoryError:
+        return "done", Lost(f"needs more than {MEMORY_BYTES >> 30} GiB of memory")
+    except Exception as error:  # noqa: BLE001 - decoders raise anything for a damaged file; it is reported
+        return "done", Lost(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _limit_memory() -> None:
+    """Makes a worker's allocations fail where they would take the machine's memory."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        return
+    limit = int(pages.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + MEMORY_BYTES
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _keep_freed_memory() -> None:
+    """Lets a worker use the memory of one picture for the next.
+
+    By default glibc gives a megabyte back to the kernel at once, which costs 1,280 page faults a picture of
+    640 x 427: a third of the processor time of `prepare`. Other C libraries are left as they are.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
+        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

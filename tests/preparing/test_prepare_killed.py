@@ -1,0 +1,92 @@
+"""Killed at any moment and run again, `prepare` ends in the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def source(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 real pictures in two classes, one of them bad."""
+    root = tmp_path_factory.mktemp("killed") / "source"
+    for kind, files in cells.items():
+        (root / kind).mkdir(parents=True)
+        for file in files[:60]:
+            (root / kind / file.name).symlink_to(file)
+    (root / "mono" / "bad.jpg").write_bytes(b"bad")
+    return root
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(source: Path, prepare, tree) -> dict[str, str]:
+    """What an uninterrupted run makes."""
+    out = source.parent / "whole"
+    done = prepare(source, out, "--short", 200, "--on-bad-image", "skip")
+    assert done.returncode == 0, done.stderr
+    return tree(out)
+
+
+def test_sigkill_at_many_moments(
+    source: Path, uninterrupted, prepare, prepare_command: list[str], tmp_path: Path, tree
+) -> None:
+    whole = uninterrupted
+    random.seed(0)
+    out = tmp_path / "out"
+    options = [str(source), str(out), "--workers", "2", "--short", "200", "--on-bad-image", "skip"]
+    # At the start, while pictures are made, and while all are there and are looked at and added up.
+    for files in (0, 0, 1, 20, 45, 70, 95, 120, 120, 120, 120):
+        process = subprocess.Popen(
+            [*prepare_command, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        while process.poll() is None and len(list(out.glob("*/*.jpg"))) < files:
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.02 if 0 < files < 120 else 0.9))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL or files == 120
+        for name, digest in tree(out).items() if out.exists() else ():
+            if not name.startswith(".preparing/"):
+                assert digest == whole[name], f"{name} is half there"
+    done = prepare(*options)
+    assert done.returncode == 0, done.stderr
+    assert tree(out) == whole
+
+
+def test_a_worker_that_is_killed_costs_nothing(
+    source: Path, uninterrupted, prepare_command: list[str], tmp_path: Path, tree
+) -> None:
+    out = tmp_path / "out"
+    options = [str(source), str(out), "--workers", "2", "--short", "200", "--on-bad-image", "skip"]
+    process = subprocess.Popen(
+        [*prepare_command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    while process.poll() is None and not list(out.glob("*/*.jpg")):
+        time.sleep(0.01)
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert tree(out) == uninterrupted
+
+
+def test_two_runs_at_once_do_not_mix(
+    source: Path, prepare, prepare_command: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = [str(source), str(out), "--workers", "2", "--short", "200", "--on-bad-image", "skip"]
+    process = subprocess.Popen(
+        [*prepare_command, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    while process.poll() is None and not list(out.glob("*/*.jpg")):
+        time.sleep(0.01)
+    second = prepare(*options)
+    assert process.wait(timeout=60) == 0
+    assert second.returncode == 1
+    assert "is being filled by another run" in second.stderr

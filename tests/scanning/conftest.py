@@ -1,0 +1,113 @@
+"""`scan` as a user runs it, and a folder of good, bad and odd files."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Becomes [sys.executable, "-m", "alexnet_fast", "scan"] once the command is registered.
+COMMAND = [sys.executable, "-m", "alexnet_fast", "scan"]
+
+
+@pytest.fixture(scope="session")
+def scan() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `alexnet-fast scan` in a process of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [*COMMAND, *map(str, arguments), "--workers", "2"]
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def json_of_scan(scan) -> Callable[..., dict[str, Any]]:
+    """Runs it with `--json`; returns the object on the only line of stdout."""
+
+    def run(*arguments: object, code: int = 0) -> dict[str, Any]:
+        done = scan(*arguments, "--json")
+        assert done.returncode == code, done.stderr
+        assert len(done.stdout.splitlines()) == 1, done.stdout
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    return run
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """Encodes a PNG by hand, whatever its header claims."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+@pytest.fixture(scope="session")
+def mixed_folder(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train/ and val/ with two classes; files are named after what they are."""
+    root = tmp_path_factory.mktemp("mixed")
+    cats, dogs = root / "train" / "cats", root / "val" / "dogs"
+    for folder in (cats, dogs):
+        folder.mkdir(parents=True)
+    china, flower = (picture.resize((160, 107)) for picture in photographs)
+    _good(cats, china, flower)
+    _odd(cats, china, flower)
+    _bad(dogs, china)
+    return root
+
+
+def _good(folder: Path, china: Image.Image, flower: Image.Image) -> None:
+    china.save(folder / "plain.jpg")
+    china.convert("L").save(folder / "grey.jpg")
+    flower.save(folder / "progressive.JPEG", progressive=True)
+    flower.save(folder / "plain.png")
+    (folder / "notes.txt").write_text("not a picture, and not called one", encoding="utf-8")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    china.save(os.fsencode(folder) + b"/caf\xe9.jpg")
+
+
+def _odd(folder: Path, china: Image.Image, flower: Image.Image) -> None:
+    china.convert("CMYK").save(folder / "cmyk.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    china.save(folder / "turned.jpg", exif=exif)
+    deep = np.asarray(china.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(deep).save(folder / "sixteen.png")
+    Image.fromarray(deep).save(folder / "sixteen.tif")
+    (folder / "sixteen-colour.png").write_bytes(png(2, 1, 16, 2, b"\0" + bytes(12)))
+    flower.save(folder / "animated.webp", save_all=True, append_images=[china])
+    Image.new("RGB", (5200, 5000)).save(folder / "huge.png")
+    flower.convert("RGBA").save(folder / "alpha.png")
+    flower.quantize(16).save(folder / "palette.png")
+    flower.save(folder / "png-called.jpg", format="PNG")
+    flower.save(folder / "photo.txt", format="JPEG")
+    flower.save(folder / "picture.gif")
+
+
+def _bad(folder: Path, china: Image.Image) -> None:
+    china.save(folder / "whole.jpg")
+    content = (folder / "whole.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("not a picture", encoding="utf-8")
+    (folder / "bomb.png").write_bytes(png(60000, 60000, 8, 2, b""))
+    (folder / "big-header.png").write_bytes(png(10000, 9000, 8, 2, b""))
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "script.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    china.save(folder / "gif-called.jpg", format="GIF")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "around").symlink_to(folder.parent)
