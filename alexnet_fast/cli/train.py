@@ -65,6 +65,13 @@ def _table(result: Result) -> str:
     help="Epochs without a lower validation error before the learning rate is divided by 10.",
 )
 @click.option("--drops", type=int, default=3, show_default=True, help="Divisions before training ends.")
+@click.option(
+    "--bn-batches",
+    type=int,
+    default=32,
+    show_default=True,
+    help="Batches that batch norm is measured on after each epoch; 0 keeps the running averages.",
+)
 @click.option("--resize", type=int, help="Shorter side of the pictures in pixels.  [default: the model's]")
 @click.option("--crop", type=int, help="Input side of the network in pixels.  [default: the model's]")
 @click.option(

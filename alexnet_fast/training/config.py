@@ -32,6 +32,8 @@ class TrainConfig:
             "cosine" lowers it from epoch to epoch towards 0.
         patience: Epochs without a lower validation error before the learning rate is divided by 10.
         drops: How often it is divided; three times in the paper. Then the patience ends the training.
+        bn_batches: Training batches that batch norm is measured on after each epoch; 0 keeps the running
+            averages. Networks without batch norm need none.
         resize: Shorter side of the pictures; None takes the model's.
         crop: Input side of the network; None takes the model's.
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
@@ -58,6 +60,7 @@ class TrainConfig:
     schedule: Literal["plateau", "cosine"] = "plateau"
     patience: int = 5
     drops: int = 3
+    bn_batches: int = 32
     resize: int | None = None
     crop: int | None = None
     pca: Colours = "original"
@@ -75,7 +78,7 @@ class TrainConfig:
         for name in ("epochs", "patience", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
-        for name in ("lr", "momentum", "weight_decay", "drops", "seed"):
+        for name in ("lr", "momentum", "weight_decay", "drops", "bn_batches", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"{_option(name)} must not be negative", exit_code=2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from torch.nn import functional
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.training.batch_norm import has_batch_norm, measure_statistics
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.cosine import Cosine
 from alexnet_fast.training.evaluate import validate
@@ -91,6 +93,7 @@ class Trainer:
             group["lr"] = lr
         train = self._train_epoch(lr)
         trained = time.perf_counter()
+        self._settle_batch_norm()
         val = validate(self.net, self.val_loader, self.precision)
         self.epoch += 1
         self.schedule.step(1.0 - val.top1)
@@ -104,6 +107,12 @@ class Trainer:
             seconds=time.perf_counter() - started,
             bad=len(self.train_loader.bad) + len(self.val_loader.bad),
         )
+
+    def _settle_batch_norm(self) -> None:
+        """Measures batch norm on the first training batches of the epoch."""
+        if self.config.bn_batches and has_batch_norm(self.net):
+            batches = itertools.islice(self.train_loader.epoch(self.epoch), self.config.bn_batches)
+            measure_statistics(self.net, batches, self.precision)
 
     def _train_epoch(self, lr: float) -> Score:
         """Takes every step of an epoch; the device is waited for only when something is shown."""

@@ -6,12 +6,16 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import atomic_file, write_atomically
+from alexnet_fast.models import create_model
+from alexnet_fast.pipelines.loader import Batch
+from alexnet_fast.training.batch_norm import measure_statistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.cosine import Cosine
@@ -74,6 +78,24 @@ class TestCosine:
         cosine, copy = Cosine(first=1.0, epochs=4, epoch=3), Cosine(first=1.0, epochs=4)
         copy.load_state_dict(cosine.state_dict())
         assert copy == cosine
+
+
+def test_batch_norm_is_measured_as_the_mean_over_all_batches() -> None:
+    """Whatever came last does not count more, and dropout does not change what is measured."""
+    net = create_model("alexnet-bn-64", 2).train()
+    pictures = torch.randn(12, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    batches = [
+        Batch(part * scale, torch.zeros(4), np.arange(4))
+        for part, scale in zip(pictures.split(4), (1, 5, 9), strict=True)
+    ]
+    first = net.conv1(torch.cat([batch.images for batch in batches]))
+    measure_statistics(net, batches, choose_precision("off", torch.device("cpu")))
+    torch.testing.assert_close(net.bn1.running_mean, first.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert not net.training
+    assert net.bn1.momentum == 0.1
+    again = net.bn7.running_var.clone()
+    measure_statistics(net, batches, choose_precision("off", torch.device("cpu")))
+    assert torch.equal(net.bn7.running_var, again)
 
 
 def test_meter_counts_top1_and_top5() -> None:
@@ -237,8 +259,6 @@ class TestCheckpointFiles:
 
     def test_bare_weights_need_the_models_name(self, tmp_path: Path) -> None:
         from safetensors.torch import save_file
-
-        from alexnet_fast.models import create_model
 
         net = create_model("alexnet-owt-64", 10)
         save_file(dict(net.state_dict()), tmp_path / "bare.safetensors")
