@@ -47,6 +47,8 @@ class EpochLine:
         """Shows the state of an epoch."""
         if progress.epoch != self._epoch:
             self._begin(progress)
+        if self._bar is None:
+            return
         self._bar.update(progress.step - self._done, current_item=progress)
         self._done = progress.step
         if progress.step + 1 > progress.steps:

@@ -123,7 +123,8 @@ class Trainer:
             # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
             if len(batch.labels) > 1:
                 self._take_step(batch, meter)
-            if done == _Clock.WARM_UP or done % self.config.log_every == 0:
+            due = done == _Clock.WARM_UP or done % self.config.log_every == 0
+            if due and done < len(self.train_loader):
                 self._report(done, self._checked(meter), lr, clock)
         score = self._checked(meter)
         # The last report always stands at the end of the epoch, also where bad pictures made it shorter.

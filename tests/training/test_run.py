@@ -32,6 +32,15 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
+@pytest.mark.parametrize("log_every", [1, 2, 3, 20])
+def test_each_epoch_is_reported_once_at_its_end(config: Make, log_every: int) -> None:
+    seen: list[Progress] = []
+    run_training(config(epochs=1, log_every=log_every), show=seen.append)
+    steps = [progress.step for progress in seen]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 3
+
+
 def test_a_run_leaves_what_the_contract_names(config: Make) -> None:
     options = config()
     seen: list[Progress] = []
