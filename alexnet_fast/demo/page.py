@@ -113,7 +113,7 @@ def _curves(result: DemoResult) -> Section:
     figure = Picture(
         png=png_bytes(curves(result.rows)),
         alt="Loss and accuracy of training and validation by epoch",
-        caption="Training figures are averages over each epoch, with dropout and augmentation.",
+        caption="Training figures are averages over each epoch, of augmented pictures.",
     )
     return Section(heading="Learning", pictures=(figure,))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -16,6 +17,9 @@ from alexnet_fast.training.history import EpochRow, best_row
 
 # More rates than this come from a schedule that changes all the time: their ticks would run into one another.
 _FEW_RATES = 5
+# Factor that the axis of the rates goes beyond them, and the share of its height that a label takes.
+_RATE_MARGIN = 2.5
+_LABEL_SHARE = 0.25
 
 
 @styled
@@ -94,11 +98,23 @@ def _rates(axes: Axes, rows: Sequence[EpochRow]) -> None:
     rates = sorted({row.lr for row in rows})
     if rates[0] > 0:
         axes.set_yscale("log")
-        axes.set_ylim(rates[0] / 2.5, rates[-1] * 2.5)
+        axes.set_ylim(rates[0] / _RATE_MARGIN, rates[-1] * _RATE_MARGIN)
         axes.yaxis.set_minor_locator(NullLocator())
     if len(rates) <= _FEW_RATES:
-        axes.yaxis.set_major_locator(FixedLocator(rates))
+        axes.yaxis.set_major_locator(FixedLocator(_apart(rates)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:.3g}"))
+
+
+def _apart(rates: Sequence[float]) -> list[float]:
+    """Returns those of the rates, sorted upwards, that can be named on the axis without touching."""
+    if rates[0] <= 0:
+        return list(rates)
+    room = _LABEL_SHARE * math.log(rates[-1] / rates[0] * _RATE_MARGIN**2)
+    named = [rates[0]]
+    for rate in rates[1:-1]:
+        if min(math.log(rate / named[-1]), math.log(rates[-1] / rate)) >= room:
+            named.append(rate)
+    return [*named, rates[-1]] if rates[-1] > rates[0] else named
 
 
 def _mark_drops(axes: Axes, rows: Sequence[EpochRow]) -> None:

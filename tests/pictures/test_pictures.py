@@ -276,3 +276,11 @@ class TestPredictions:
     def test_none_is_an_error(self) -> None:
         with pytest.raises(UserError, match="no prediction"):
             predictions([])
+
+
+def test_learning_rates_that_lie_close_are_not_named_one_upon_the_other():
+    from alexnet_fast.pictures.curves import _apart
+
+    assert _apart([0.00025, 0.00075, 0.001]) == [0.00025, 0.001]
+    assert _apart([1e-4, 1e-3, 1e-2]) == [1e-4, 1e-3, 1e-2]
+    assert _apart([0.01]) == [0.01]
