@@ -40,6 +40,7 @@ def test_sigkill_at_many_moments(
     random.seed(0)
     out = tmp_path / "out"
     options = [str(source), str(out), "--workers", "2", "--short", "200", "--on-bad-image", "skip"]
+    killed = 0
     # At the start, while pictures are made, and while all are there and are looked at and added up.
     for files in (0, 0, 1, 20, 45, 70, 95, 120, 120, 120, 120):
         process = subprocess.Popen(
@@ -49,10 +50,12 @@ def test_sigkill_at_many_moments(
             time.sleep(0.002)
         time.sleep(random.uniform(0, 0.02 if 0 < files < 120 else 0.9))
         process.kill()
-        assert process.wait() == -signal.SIGKILL or files == 120
+        # On a fast machine a run may end before it is killed; some must have been hit for this to be a test.
+        killed += process.wait() == -signal.SIGKILL
         for name, digest in tree(out).items() if out.exists() else ():
             if not name.startswith(".preparing/"):
                 assert digest == whole[name], f"{name} is half there"
+    assert killed >= 3
     done = prepare(*options)
     assert done.returncode == 0, done.stderr
     assert tree(out) == whole
