@@ -12,12 +12,20 @@ from typing import Any, Literal
 
 from nvidia.dali import Pipeline, fn, math, pipeline_def, types
 
+from alexnet_fast.pipelines.reading import Reading
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Device = Literal["cpu", "gpu"]
 View = Literal["train", "centre", "square"]
 Part = Literal["reading", "decoding", "resizing"]
 Source = Callable[[], tuple[list[Any], ...]]
+
+# Name, type and axes of the graph's inputs besides the draws, by what is read.
+_COLUMNS: dict[Reading, list[tuple[str, Any, int]]] = {
+    "files": [("names", types.UINT8, 1)],
+    "bytes": [("encoded", types.UINT8, 1)],
+    "regions": [("pixels", types.UINT8, 3), ("places", types.FLOAT, 1)],
+}
 
 # Largest picture of ImageNet, 5980 x 6430 (MLPerf): decoding memory is taken once, not picture by picture.
 _PREALLOCATE = {"preallocate_width_hint": 5980, "preallocate_height_hint": 6430}
@@ -38,6 +46,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     device_id: int | None = None,
     prefetch: int = 2,
     source: Source | None = None,
+    reading: Reading = "files",
     stop_after: Part | None = None,
 ) -> Pipeline:
     """Defines a graph; nothing is built or run yet.
@@ -54,8 +63,10 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
             CPU alone, since a GPU's hardware decoder takes whole pictures.
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
         prefetch: Batches prepared ahead.
-        source: Returns the next batch: file names as uint8 arrays, and for "train" the draws as float32
-            arrays; None leaves the inputs "names" and "draws" open.
+        source: Returns the next batch: what `reading` says, and for "train" the draws as float32 arrays; None
+            leaves the inputs "names" (or "encoded", or "pixels" and "places") and "draws" open.
+        reading: What comes in: "files" (names, uint8), "bytes" (encoded pictures, uint8), or "regions"
+            (pixels, uint8 HWC, and float32 (5,) as in `array_window.ArrayWindow`).
         stop_after: Leave out everything after a part of the work, to measure what the parts cost.
 
     Returns:
@@ -75,17 +86,20 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         set_affinity=device == "gpu",
     )
     def graph() -> Any:
-        names, draws = _inputs(source, view)
-        encoded = fn.io.file.read(names)
+        inputs, draws = _inputs(source, view, reading)
+        encoded = fn.io.file.read(inputs[0]) if reading == "files" else inputs[0]
         if stop_after == "reading":
             return encoded
         side = spec.resize if view == "square" else spec.crop
-        size = fn.cast(fn.peek_image_shape(encoded), dtype=types.FLOAT)
-        window = locate(_window(size[0], size[1], spec.resize, side, draws))
-        picture = _decode(encoded, window, device)
+        if reading == "regions":
+            picture, window = _on_device(encoded, device), _given_window(inputs[1], side)
+        else:
+            size = fn.cast(fn.peek_image_shape(encoded), dtype=types.FLOAT)
+            window = locate(_window(size[0], size[1], spec.resize, side, draws))
+            picture = _decode(encoded, window, device)
         if stop_after == "decoding":
             return picture
-        cut = resize(picture, window)
+        cut = _resize_region(picture, window) if reading == "regions" else resize(picture, window)
         if view == "square" or stop_after == "resizing":
             return cut
         return _normalised(cut, draws, spec, dtype)
@@ -94,15 +108,35 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     return built
 
 
-def _inputs(source: Source | None, view: View) -> tuple[Any, Any]:
-    """Declares the inputs of a view: file names, and draws (else None) where something is random."""
+def _inputs(source: Source | None, view: View, reading: Reading) -> tuple[list[Any], Any]:
+    """Declares the inputs of a view: what is read, and draws (else None) where something is random."""
     random = view == "train"
+    columns = [*_COLUMNS[reading], ("draws", types.FLOAT, 1)] if random else list(_COLUMNS[reading])
     if source is None:
-        names = fn.external_source(name="names", dtype=types.UINT8, ndim=1)
-        return names, fn.external_source(name="draws", dtype=types.FLOAT, ndim=1) if random else None
-    kinds = [types.UINT8, types.FLOAT] if random else [types.UINT8]
-    found = fn.external_source(source, num_outputs=len(kinds), batch=True, dtype=kinds, ndim=[1] * len(kinds))
-    return found[0], found[1] if random else None
+        found = [
+            fn.external_source(name=name, dtype=kind, ndim=axes, layout="HWC" if axes == 3 else None)
+            for name, kind, axes in columns
+        ]
+    else:
+        found = fn.external_source(
+            source,
+            num_outputs=len(columns),
+            batch=True,
+            dtype=[kind for _, kind, _ in columns],
+            ndim=[axes for _, _, axes in columns],
+            layout=["HWC" if axes == 3 else "" for _, _, axes in columns],
+        )
+    return (found[:-1], found[-1]) if random else (found, None)
+
+
+def _on_device(pixels: Any, device: Device) -> Any:
+    """Moves pixels that need no decoding to where decoded ones would be."""
+    return pixels.gpu() if device == "gpu" else pixels
+
+
+def _given_window(view: Any, side: int) -> dict[str, Any]:
+    """Returns what `_resize_region` needs to know of a region that was cut from an array."""
+    return {"roi_start": view[0:2], "roi_end": view[2:4], "needed": view[4] != 0.0, "side": side}
 
 
 def _window(height: Any, width: Any, shorter: int, side: int, draws: Any) -> dict[str, Any]:

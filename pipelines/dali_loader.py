@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 import torch.utils.dlpack
 from nvidia.dali import Pipeline
@@ -15,8 +13,10 @@ from nvidia.dali import Pipeline
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.dali_graph import build_graph
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, View
-from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
@@ -32,7 +32,9 @@ class DaliLoader(Loader):
         config: LoaderConfig,
     ) -> None:
         super().__init__(pictures, spec, view, schedule, config)
-        self._coming: Iterator[BatchPlan] = iter(())
+        self._coming: Iterator[Read] = iter(())
+        side = spec.resize if view == "square" else spec.crop
+        self._reader = Reader(pictures, spec, side=side, random=view == "train", threads=config.threads)
         self._flying: deque[BatchPlan] = deque()
         self._single: BatchPlan | None = None
         self._graph = self._build(schedule.batch_size, config.prefetch, self._next_names)
@@ -41,7 +43,7 @@ class DaliLoader(Loader):
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `start` on."""
         self._drain()
-        self._coming = self.schedule.epoch(epoch, self.spec, start)
+        self._coming = self._reader.batches(self.schedule.epoch(epoch, self.spec, start))
         try:
             while True:
                 batch = self._next_batch()
@@ -89,8 +91,8 @@ class DaliLoader(Loader):
                 images.append(self._run_one(plan.one(position)))
                 good.append(position)
             except RuntimeError:  # noqa: PERF203 - each picture is tried by itself
-                path = self.pictures.path(int(plan.indices[position]))
-                self.bad.report(path, _why(path))
+                index = int(plan.indices[position])
+                self.bad.report(self.pictures.path(index), _why(self.pictures, index))
         if len(good) == len(plan):
             raise error
         if not good:
@@ -121,27 +123,29 @@ class DaliLoader(Loader):
             device_id=(device.index or 0) if device.type == "cuda" else None,
             prefetch=prefetch,
             source=source,
+            reading=self._reader.kind,
         )
         graph.build()
         return graph
 
     def _next_names(self) -> tuple[list[Any], ...]:
         """Feeds the graph the next batch; StopIteration ends the epoch."""
-        plan = next(self._coming)
-        self._flying.append(plan)
-        return self._inputs(plan)
+        read = next(self._coming)
+        for index, reason in read.lost:
+            self.bad.report(self.pictures.path(index), reason)
+        if not len(read.plan):
+            return self._next_names()
+        self._flying.append(read.plan)
+        return self._inputs(read)
 
     def _single_names(self) -> tuple[list[Any], ...]:
         """Feeds the graph of one."""
         assert self._single is not None
-        return self._inputs(self._single)
+        return self._inputs(self._reader.read(self._single))
 
-    def _inputs(self, plan: BatchPlan) -> tuple[list[Any], ...]:
+    def _inputs(self, read: Read) -> tuple[list[Any], ...]:
         """Returns a batch as the graph's inputs."""
-        names = [
-            np.frombuffer(os.fsencode(self.pictures.path(index)), np.uint8) for index in plan.indices.tolist()
-        ]
-        return (names, list(plan.draws)) if self.view == "train" else (names,)
+        return (*read.columns, list(read.plan.draws)) if self.view == "train" else read.columns
 
     def _drain(self) -> None:
         """Runs out what an epoch that was left early had still in flight."""
@@ -158,10 +162,10 @@ class DaliLoader(Loader):
         self._graph.reset()
 
 
-def _why(path: str) -> str:
+def _why(pictures: PictureList, index: int) -> str:
     """Returns why a picture cannot be decoded, in Pillow's words where Pillow refuses it too."""
     try:
-        decode(path)
+        picture_at(pictures, index)
     except BadPictureError as error:
         return str(error)
     return "DALI cannot decode this kind of file"

@@ -6,7 +6,8 @@ import numpy as np
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode
+from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square
+from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
@@ -25,12 +26,12 @@ def sample_squares(pictures: PictureList, spec: AugmentSpec, count: int) -> Pixe
         UserError: One of them cannot be decoded.
     """
     chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
-    return np.stack([_square(pictures.path(index), spec) for index in chosen])
+    return np.stack([_square(pictures, index, spec) for index in chosen.tolist()])
 
 
-def _square(path: str, spec: AugmentSpec) -> Pixels:
-    """Returns the centre square of a file."""
+def _square(pictures: PictureList, index: int, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of a picture."""
     try:
-        return centre_square(decode(path), spec)
+        return centre_square(picture_at(pictures, index), spec)
     except BadPictureError as error:
-        raise UserError(f"cannot decode {path}: {error}", "remove it") from error
+        raise UserError(f"cannot decode {pictures.path(index)}: {error}", "remove it") from error

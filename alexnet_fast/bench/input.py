@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-
-import numpy as np
 
 from alexnet_fast.bench.turns import Figure, figure, ratio, take_turns
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.dali_graph import Part, View, build_graph
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 OURS = "DALI"
@@ -119,16 +117,15 @@ def _stage(
     bench: InputBench, part: Part, view: View, *, region: bool | None = None
 ) -> Callable[[int], float]:
     """Returns a contestant: our graph up to a part of the work."""
-    names = [
-        np.frombuffer(os.fsencode(bench.pictures.path(index)), np.uint8)
-        for index in range(len(bench.pictures))
-    ]
-    plans: Iterator[BatchPlan] = iter(())
+    side = bench.spec.resize if view == "square" else bench.spec.crop
+    reader = Reader(
+        bench.pictures, bench.spec, side=side, random=view == "train", threads=bench.config.threads
+    )
+    reads: Iterator[Read] = iter(())
 
     def batch() -> tuple[list[Any], ...]:
-        plan = next(plans)
-        files = [names[index] for index in plan.indices.tolist()]
-        return (files, list(plan.draws)) if view == "train" else (files,)
+        read = next(reads)
+        return (*read.columns, list(read.plan.draws)) if view == "train" else read.columns
 
     graph = build_graph(
         bench.spec,
@@ -140,12 +137,13 @@ def _stage(
         device_id=bench.config.device.index,
         prefetch=bench.config.prefetch,
         source=batch,
+        reading=reader.kind,
         stop_after=part,
     )
 
     def epoch(number: int) -> float:
-        nonlocal plans
-        plans = bench.schedule.epoch(number, bench.spec)
+        nonlocal reads
+        reads = reader.batches(bench.schedule.epoch(number, bench.spec))
         started = time.perf_counter()
         for _ in range(bench.schedule.steps):
             graph.run()
