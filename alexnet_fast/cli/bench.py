@@ -49,6 +49,7 @@ def _table(result: Result) -> str:
 @click.option("--crop", type=int, default=224, show_default=True, help="Input side of the network.")
 @options.device
 @click.option("--runs", type=int, default=5, show_default=True, help="Epochs of each contestant.")
+@options.leave_out
 @answers(_table)
 def bench_input(data: Path, **given: Any) -> Result:
     """How fast the training pictures of DATA are loaded, and which part costs what.
@@ -58,14 +59,14 @@ def bench_input(data: Path, **given: Any) -> Result:
     same epochs, in turns. A part's cost is the time that it adds to the parts before it.
     """
     from alexnet_fast.bench.input import InputBench, measure_input
-    from alexnet_fast.data import open_data
+    from alexnet_fast.data import LeaveOut, open_data
     from alexnet_fast.device import choose_device
-    from alexnet_fast.doctor import examine_machine
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.spec import AugmentSpec
 
+    left_out = LeaveOut.load(given["leave_out"]) if given["leave_out"] else None
     contest = InputBench(
-        pictures=open_data(data).train,
+        pictures=open_data(data, leave_out=left_out).train,
         spec=AugmentSpec(resize=given["resize"], crop=given["crop"]),
         config=LoaderConfig(device=choose_device(given["device"]), threads=given["threads"]),
         batch_size=given["batch_size"],
@@ -73,9 +74,56 @@ def bench_input(data: Path, **given: Any) -> Result:
     )
     with progress_bar(6 * (given["runs"] + 1), "loading") as bar:
         result = measure_input(contest, show=lambda: bar.update(1))
+    return {**result, **_machine()}
+
+
+STARTUP_EXAMPLE = """\b
+Example:
+  alexnet-fast bench startup pictures --runs 5
+"""
+
+
+def _startup_table(result: Result) -> str:
+    cpu = result["hardware"]["cpu"]
+    lines = [
+        f"{cpu['name']}, {cpu['cores']} cores; {result['images']} training pictures, first batch of"
+        f" {result['batch_size']}, median of {result['runs']} processes in turns"
+    ]
+    for other in result["compared"]:
+        parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in other["parts"].items())
+        lines.append(
+            f"{other['name']:20s} {other['seconds']:6.2f} s, {other['peak_mib']:5.0f} MiB  ({parts})"
+        )
+    return "\n".join(lines)
+
+
+@bench.command("startup", epilog=STARTUP_EXAMPLE)
+@click.argument("data", type=click.Path(path_type=Path))
+@options.threads
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures of the batch.")
+@click.option("--runs", type=int, default=3, show_default=True, help="Processes of each kind.")
+@answers(_startup_table)
+def bench_startup(data: Path, **given: Any) -> Result:
+    """Seconds and memory from the start of a process to the first training batch of DATA.
+
+    Without a kept list of the pictures, and with one, in turns. Lists of 10,000 pictures or more are kept in
+    the user's cache folder; this command uses a folder of its own.
+    """
+    from alexnet_fast.bench.startup import StartupBench, measure_startup
+    from alexnet_fast.data.parts import find_parts
+
+    find_parts(data)
+    with progress_bar(2 * given["runs"], "starting") as bar:
+        result = measure_startup(StartupBench(data=data, **given), show=lambda: bar.update(1))
+    return {**result, **_machine()}
+
+
+def _machine() -> Result:
+    """Returns what every bench says of the machine."""
+    from alexnet_fast.doctor import examine_machine
+
     machine = examine_machine()
     return {
-        **result,
         "hardware": {"cpu": machine["cpu"], "gpu": machine["gpu"]},
         "versions": {"python": machine["python"], **machine["packages"]},
     }

@@ -58,6 +58,7 @@ def _table(result: Result) -> str:
 @options.amp("off")
 @options.threads
 @options.on_bad_image
+@options.leave_out
 @answers(_table)
 def evaluate(ten_crop: bool | None, **given: Any) -> Result:
     """Accuracy of MODEL on DATA, with one crop and with ten.
@@ -94,14 +95,20 @@ def _loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     """Makes the loader of the pictures to evaluate on."""
     import torch
 
-    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data import ClassMap, LeaveOut, open_part
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
     from alexnet_fast.pipelines.plan import Schedule
 
     fraction = given["val_fraction"]
     if fraction is None:
         fraction = classifier.provenance.get("val_fraction", 0.1)
-    pictures = open_part(given["data"], given["split"], ClassMap(classifier.classes), val_fraction=fraction)
+    pictures = open_part(
+        given["data"],
+        given["split"],
+        ClassMap(classifier.classes),
+        val_fraction=fraction,
+        leave_out=LeaveOut.load(given["leave_out"]) if given["leave_out"] else None,
+    )
     schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
     config = LoaderConfig(
         kind="dali" if given["dali"] else "torch",

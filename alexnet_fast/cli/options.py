@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,7 +31,35 @@ on_bad_image = click.option(
     show_default=True,
     help="What to do about a picture that cannot be decoded.",
 )
+leave_out = click.option(
+    "--leave-out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of pictures to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
+)
 weights_of = click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
+
+
+def workers(help_text: str) -> Callable[[Any], Any]:
+    """Adds `--workers`, a number of processes."""
+    return click.option(
+        "--workers",
+        type=int,
+        default=lambda: os.cpu_count() or 1,
+        show_default="one a core",
+        help=help_text,
+    )
+
+
+def seconds_per_file(help_text: str) -> Callable[[Any], Any]:
+    """Adds `--seconds-per-file` as the argument `seconds`."""
+    return click.option(
+        "--seconds-per-file",
+        "seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        help=help_text,
+    )
 
 
 def amp(default: str) -> Callable[[Any], Any]:

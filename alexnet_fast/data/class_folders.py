@@ -5,18 +5,16 @@ from __future__ import annotations
 import array
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
-from alexnet_fast.data.list_cache import ListCache, Stamps
+from alexnet_fast.data.list_cache import ListCache, Patience, Stamps
 from alexnet_fast.data.names import Names, NamesBuilder
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS, Encoding, PictureList
 from alexnet_fast.errors import UserError
-
-Show = Callable[[int], None]
 
 _LISTED = PICTURE_ENDINGS | {ARRAY_ENDING}
 
@@ -46,11 +44,9 @@ class ClassFolders:
 
     Args:
         root: The folder.
-        show: Called with the number of pictures found, now and then.
     """
 
     root: Path
-    show: Show = lambda _: None
 
     def class_names(self) -> list[str]:
         """Returns the names of the class folders, sorted."""
@@ -71,10 +67,10 @@ class ClassFolders:
         Raises:
             UserError: There is no picture, or one cannot be read.
         """
-        return list_pictures(self.root, classes, self.show)
+        return list_pictures(self.root, classes)
 
 
-def list_pictures(root: Path, classes: ClassMap, show: Show = lambda _: None) -> PictureList:
+def list_pictures(root: Path, classes: ClassMap) -> PictureList:
     """Lists the pictures of class folders; see `ClassFolders.pictures`.
 
     Raises:
@@ -83,7 +79,7 @@ def list_pictures(root: Path, classes: ClassMap, show: Show = lambda _: None) ->
     cache = ListCache(root, "folders " + "\n".join(classes.names))
     kept = cache.load()
     if kept is None:
-        pictures, stamps = _list(root, classes, show)
+        pictures, stamps = _list(root, classes)
         cache.save(_packed(pictures), stamps)
         return pictures
     names = Names.unpack(kept["names"].tobytes(), kept["stops"])
@@ -102,9 +98,12 @@ def _packed(pictures: PictureList) -> dict[str, np.ndarray]:
     }
 
 
-def _list(root: Path, classes: ClassMap, show: Show) -> tuple[PictureList, Stamps]:
+def _list(root: Path, classes: ClassMap) -> tuple[PictureList, Stamps]:
     """Walks through the folders."""
-    stamps = Stamps()
+    stamps, patience = (
+        Stamps(),
+        Patience(f"listing the pictures in {root}: a long list is kept for the next time"),
+    )
     stamps.add(root)
     pictures, arrays = _Gathered(), _Gathered()
     for label, folder in enumerate(classes.names):
@@ -112,7 +111,7 @@ def _list(root: Path, classes: ClassMap, show: Show) -> tuple[PictureList, Stamp
         found = sorted(_walk(root, folder, stamps), key=os.fsencode)
         pictures.add(label, [name for name in found if not name.endswith(ARRAY_ENDING)])
         arrays.add(label, [name for name in found if name.endswith(ARRAY_ENDING)])
-        show(len(found))
+        patience.tick()
     gathered = pictures if pictures.labels else arrays
     if not gathered.labels:
         endings = " ".join(sorted(PICTURE_ENDINGS))

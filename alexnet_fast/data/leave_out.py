@@ -64,7 +64,7 @@ class LeaveOut:
         if found < len(mine):
             _log.warning("%s names %d pictures that %s does not have", self.source, len(mine) - found, root)
         if found:
-            _log.info(
+            _log.warning(
                 "left out %d of %d pictures of %s: %s names them",
                 found,
                 len(pictures),

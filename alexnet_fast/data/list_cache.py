@@ -31,6 +31,8 @@ _FORMAT = 1
 # seconds are the coarsest tick of a file system (FAT).
 _TICK_NS = 2_000_000_000
 
+_SECONDS_OF_SILENCE = 2.0
+
 _log = logging.getLogger("alexnet_fast")
 
 
@@ -41,6 +43,24 @@ def cache_folder() -> Path:
     """
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (given if given.is_absolute() else Path.home() / ".cache") / "alexnet-fast"
+
+
+class Patience:
+    """Says once what takes so long, when it does.
+
+    Args:
+        message: What.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message: str | None = message
+        self._until = time.monotonic() + _SECONDS_OF_SILENCE
+
+    def tick(self) -> None:
+        """To be called now and then."""
+        if self._message and time.monotonic() > self._until:
+            _log.warning("%s", self._message)
+            self._message = None
 
 
 class Stamps:
@@ -104,7 +124,7 @@ class ListCache:
         except UserError as error:
             _log.warning("the list of pictures is not kept: %s", error)
             return
-        _log.info("kept the list of %d pictures in %s", len(arrays["labels"]), self.path)
+        _log.warning("kept the list of %d pictures in %s", len(arrays["labels"]), self.path)
 
 
 def _mark(path: str) -> tuple[int, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +14,6 @@ from alexnet_fast.errors import UserError
 
 # Hidden, so that nothing lists it as a class; `prepare` has it in its output from first to last.
 UNFINISHED = ".preparing"
-
-Show = Callable[[int], None]
 
 
 class Contents(Protocol):
@@ -36,13 +33,12 @@ class Contents(Protocol):
         """Lists the pictures, numbered by a class map."""
 
 
-def find_parts(root: Path, wanted: str = "train", show: Show = lambda _: None) -> dict[str, Contents]:
+def find_parts(root: Path, wanted: str = "train") -> dict[str, Contents]:
     """Finds the parts of a data set; nothing is listed yet.
 
     Args:
         root: Its folder.
         wanted: "train", "val", "test", or "all" for everything as one part.
-        show: Called with the number of pictures found, now and then.
 
     Returns:
         Contents by part: "train", "val" and "test", those that are there, or "all".
@@ -56,12 +52,12 @@ def find_parts(root: Path, wanted: str = "train", show: Show = lambda _: None) -
             f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
         )
     if wanted != "all" and ("train" in folders or wanted in folders):
-        return {part: _contents(root / part, show) for part in PARTS if part in folders}
+        return {part: _contents(root / part) for part in PARTS if part in folders}
     tars = [] if folders else _tars(root)
     named = {part: tuple(tar for tar in tars if part_of(tar) == part) for part in PARTS}
     if wanted != "all" and named["train"]:
-        return {part: Shards(root, mine, show) for part, mine in named.items() if mine}
-    return {"all": Shards(root, tuple(tars), show) if tars else ClassFolders(root, show)}
+        return {part: Shards(root, mine) for part, mine in named.items() if mine}
+    return {"all": Shards(root, tuple(tars)) if tars else ClassFolders(root)}
 
 
 def refuse_strangers(contents: Contents, classes: ClassMap) -> None:
@@ -81,10 +77,10 @@ def some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _contents(root: Path, show: Show) -> Contents:
+def _contents(root: Path) -> Contents:
     """Returns the contents of one folder."""
     tars = [] if class_folders(root) else _tars(root)
-    return Shards(root, tuple(tars), show) if tars else ClassFolders(root, show)
+    return Shards(root, tuple(tars)) if tars else ClassFolders(root)
 
 
 def _tars(root: Path) -> list[Path]:

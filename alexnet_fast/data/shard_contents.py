@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.data.list_cache import Arrays
+from alexnet_fast.data.list_cache import Arrays, Patience
 from alexnet_fast.data.names import Integers, Names, NamesBuilder
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS
 from alexnet_fast.data.shard_table import ShardTable
@@ -19,10 +18,6 @@ from alexnet_fast.data.tar_samples import number_names, tar_samples
 from alexnet_fast.errors import UserError
 
 SUMMARY = "prepared.json"
-
-Show = Callable[[int], None]
-
-_log = logging.getLogger("alexnet_fast")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,13 +70,12 @@ class ShardContents:
         return dataclasses.replace(self, names=self.names.select(keep), sizes=sizes, **columns)
 
 
-def read_contents(root: Path, tars: Sequence[Path], show: Show) -> ShardContents:
+def read_contents(root: Path, tars: Sequence[Path]) -> ShardContents:
     """Reads what tars hold.
 
     Args:
         root: Their folder.
         tars: Full paths.
-        show: Called with the number of pictures found, now and then.
 
     Raises:
         UserError: A tar or a table is damaged, or has a sample without class or picture.
@@ -92,8 +86,7 @@ def read_contents(root: Path, tars: Sequence[Path], show: Show) -> ShardContents
     if classes and len(whole) == len(tars):
         found = _from_tables(whole, classes)
     else:
-        _log.info("reading the headers of %d tars in %s: they have no tables of ours", len(tars), root)
-        found = _from_headers(tars, classes, show)
+        found = _from_headers(tars, classes)
     return _sorted(_of_one_kind(found))
 
 
@@ -128,17 +121,19 @@ def _from_tables(tables: Sequence[ShardTable], classes: tuple[str, ...]) -> Shar
     )
 
 
-def _from_headers(tars: Sequence[Path], prepared: tuple[str, ...] | None, show: Show) -> ShardContents:
+def _from_headers(tars: Sequence[Path], prepared: tuple[str, ...] | None) -> ShardContents:
     """Reads every header of tars that have no tables."""
     names = NamesBuilder()
+    patience = Patience(
+        f"reading the headers of {len(tars)} tars in {tars[0].parent}: a long list is kept for the next time"
+    )
     rows: list[tuple[int, int, int, int]] = []
     texts: dict[str, int] = {}
     for number, tar in enumerate(tars):
-        before = len(rows)
+        patience.tick()
         for sample in tar_samples(tar, PICTURE_ENDINGS | {ARRAY_ENDING}):
             names.add(sample.name)
             rows.append((texts.setdefault(sample.label, len(texts)), number, sample.offset, sample.size))
-        show(len(rows) - before)
     labels, tar_of, offset, length = np.array(rows, np.int64).reshape(-1, 4).T
     classes, places = _numbered(tars[0].parent, list(texts), prepared)
     none = np.zeros((0, 2), np.int32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,10 @@ class Shards:
     Args:
         root: The folder.
         tars: Full paths, sorted.
-        show: Called with the number of pictures found, now and then.
     """
 
     root: Path
     tars: tuple[Path, ...]
-    show: Callable[[int], None] = lambda _: None
 
     def class_names(self) -> list[str]:
         """Returns the names of the classes, in the order of their numbers."""
@@ -73,7 +70,7 @@ class Shards:
         for path in (*self.tars, *tables, self.root / SUMMARY):
             if path.exists():
                 stamps.add(path)
-        found = read_contents(self.root, self.tars, self.show)
+        found = read_contents(self.root, self.tars)
         cache.save(found.pack(), stamps)
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -146,9 +147,10 @@ def _list(
 def _point(name: bytes) -> float:
     """Returns a fixed point in [0, 1) for a picture's name: below the fraction means validation.
 
-    It depends on the name alone, so that a picture never changes sides when others are added or removed.
+    It depends on the name alone, without its ending, so that a picture never changes sides when others are
+    added or removed, or when `prepare` stores it in another format.
     """
-    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") / 2**64
+    return int.from_bytes(hashlib.sha256(os.path.splitext(name)[0]).digest()[:8], "big") / 2**64  # noqa: PTH122
 
 
 def _class_map(root: Path, folders: list[str]) -> ClassMap:

@@ -39,6 +39,7 @@ class TrainConfig:
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
         mean: Subtracted colour: ImageNet's or that of the data.
         val_fraction: Share of each class to validate on where there is no val/ folder.
+        leave_out: File of pictures to leave out, or None.
         dali: Load with DALI; otherwise with Pillow in worker processes.
         device: "auto", "cpu", "cuda" or "cuda:N".
         amp: Mixed precision: what the device has, or none, or a type by name.
@@ -66,6 +67,7 @@ class TrainConfig:
     pca: Colours = "original"
     mean: Literal["imagenet", "data"] = "imagenet"
     val_fraction: float = 0.1
+    leave_out: Path | None = None
     dali: bool = True
     device: str = "auto"
     amp: Amp = "auto"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from alexnet_fast import __version__
-from alexnet_fast.data import Splits, open_data
+from alexnet_fast.data import LeaveOut, Splits, open_data
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import link_atomically
@@ -46,7 +46,9 @@ def run_training(
     """
     run = RunFolder(config.run)
     run.check(resume=resume)
-    splits = open_data(config.data, val_fraction=config.val_fraction)
+    left_out = LeaveOut.load(config.leave_out) if config.leave_out else None
+    with logging_to(None):
+        splits = open_data(config.data, val_fraction=config.val_fraction, leave_out=left_out)
     device = choose_device(config.device)
     precision = choose_precision(config.amp, device)
     saved = load_checkpoint(run.last, device) if run.last.exists() else None
