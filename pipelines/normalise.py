@@ -15,9 +15,10 @@ from alexnet_fast.pipelines.distortion import colour_transforms
 from alexnet_fast.pipelines.plan import COLOURS, MIRROR, SHIFT, Floats
 from alexnet_fast.pipelines.spec import AugmentSpec
 
-# Rows of a picture worked on at a time: 150 kB of a 224 pixels wide picture, which a core's second cache
-# holds from one pass to the next (47 us a picture; 54 in passes over whole pictures; AMD EPYC).
-_ROWS = 56
+# Values worked on at a time. As float32 they stay in a core's second cache from one pass to the next; and
+# torch gives fewer than these (at::internal::GRAIN_SIZE) to no second thread. Its threads wait for each other
+# actively: on cores that decode the next pictures that took ten times as long as the work.
+_VALUES = 32768
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,9 +60,6 @@ def changes_of(draws: Floats, spec: AugmentSpec, *, random: bool) -> Changes:
 def normalised(pixels_nhwc: torch.Tensor, changes: Changes, spec: AugmentSpec) -> torch.Tensor:
     """Turns pixels into what the network sees.
 
-    One thread does it, in numpy: torch's threads would wait for each other actively between the short passes,
-    on the cores that decode the next pictures.
-
     Args:
         pixels_nhwc: uint8 (B, S, S, 3), RGB, on the CPU.
         changes: Of these pictures.
@@ -74,14 +72,15 @@ def normalised(pixels_nhwc: torch.Tensor, changes: Changes, spec: AugmentSpec) -
     found = np.empty((batch, height, width * 3), np.float32)
     means = np.tile(changes.mean, (1, width))
     std = np.tile(np.array(spec.std, np.float32), width)
+    step = max(1, (_VALUES - 1) // (width * 3))
     for position, mirror in enumerate(changes.mirror.tolist()):
-        # torch mirrors interleaved pixels in vector registers, numpy byte by byte.
-        picture = torch.flip(pixels_nhwc[position], (1,)) if mirror else pixels_nhwc[position]
-        levels = picture.numpy().reshape(height, width * 3)
         matrix = None if changes.matrix is None else changes.matrix[position].T
-        for top in range(0, height, _ROWS):
-            rows = found[position, top : top + _ROWS]
-            rows[...] = levels[top : top + _ROWS]
+        for top in range(0, height, step):
+            levels = pixels_nhwc[position, top : top + step]
+            # torch mirrors interleaved pixels in vector registers, numpy byte by byte.
+            levels = torch.flip(levels, (1,)) if mirror else levels
+            rows = found[position, top : top + step]
+            rows[...] = levels.numpy().reshape(rows.shape)
             if matrix is not None:
                 rows[...] = (rows.reshape(-1, 3) @ matrix).reshape(rows.shape)
             rows -= means[position]
