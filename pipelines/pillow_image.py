@@ -45,8 +45,7 @@ def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                return _eight_bits(upright).convert("RGB")
+                return to_rgb(picture)
     # Pillow raises all of these for damaged files, by format.
     except (
         OSError,
@@ -66,6 +65,11 @@ def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         Image.DecompressionBombWarning,
     ) as error:
         raise BadPictureError(_reason(error)) from error
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Turns a picture upright by its EXIF orientation, and to 8-bit RGB."""
+    return _eight_bits(ImageOps.exif_transpose(picture)).convert("RGB")
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

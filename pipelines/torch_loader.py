@@ -24,7 +24,7 @@ class TorchLoader(Loader):
     """Batches decoded by Pillow; arguments as for `Loader`."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start` on."""
+        """Yields one batch a step from step `start` on."""
         spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
         loader = DataLoader(
             _Decoder(self.pictures, spec, self.view),
@@ -35,18 +35,16 @@ class TorchLoader(Loader):
             multiprocessing_context=_worker_context(),
         )
         for rows in loader:
-            batch = self._batch(rows, spec)
-            if batch is not None:
-                yield batch
+            yield self._batch(rows, spec)
 
-    def _batch(self, rows: list[_Row], spec: AugmentSpec) -> Batch | None:
+    def _batch(self, rows: list[_Row], spec: AugmentSpec) -> Batch:
         """Stacks and normalises the decoded pictures of a batch and reports the others."""
         for row in rows:
             if row.reason is not None:
                 self.bad.report(self.pictures.path(row.index), row.reason)
         good = [row for row in rows if row.pixels is not None]
         if not good:
-            return None
+            return self.empty_batch()
         indices = np.array([row.index for row in good])
         images = torch.from_numpy(np.stack([row.pixels for row in good if row.pixels is not None]))
         if self.view != "square":
