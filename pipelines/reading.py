@@ -7,40 +7,46 @@ of the epoch: any permutation, from any step on, without a rebuild; a picture th
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from alexnet_fast.data import PictureList
-from alexnet_fast.pipelines.array_window import array_window
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
 from alexnet_fast.pipelines.plan import BatchPlan
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View, view_windows
 
 Reading = Literal["files", "bytes", "regions"]
-Columns = tuple[list[Any], ...]
+Inputs = dict[str, Any]
 
 # Batches that are read before the graph asks for them.
 _AHEAD = 2
 
+# What stands for a tar's picture that cannot be read: no decoder takes it, so it is found bad like any other.
+_UNREADABLE = np.zeros(1, np.uint8)
+
 
 class Read(NamedTuple):
-    """A batch as the graph takes it.
+    """A batch that was read.
 
     Args:
-        plan: Of the pictures that could be read.
-        columns: The graph's inputs less the draws, each a list of arrays.
-        lost: (position in the list, reason) of the others.
+        plan: Its pictures and random numbers.
+        spec: Of its epoch.
+        inputs: What the graph takes, by name; without windows where they are made from the pictures' sizes.
+        lost: Positions in the batch of arrays that cannot be read, and why; black pixels stand for them.
     """
 
     plan: BatchPlan
-    columns: Columns
-    lost: list[tuple[int, str]]
+    spec: AugmentSpec
+    inputs: Inputs
+    lost: dict[int, str]
 
 
 class Reader:
@@ -48,88 +54,100 @@ class Reader:
 
     Args:
         pictures: The list.
-        spec: Sizes, which decide what is read of an array.
-        side: Side of the view in pixels.
-        random: Whether the plan's draws place the view.
+        view: Which part of an array is read.
         threads: That read at the same time.
     """
 
-    def __init__(
-        self, pictures: PictureList, spec: AugmentSpec, *, side: int, random: bool, threads: int
-    ) -> None:
-        self._pictures, self._spec, self._side, self._random = pictures, spec, side, random
-        self._threads = threads
+    def __init__(self, pictures: PictureList, view: View, *, threads: int) -> None:
+        self._pictures, self._view, self._threads = pictures, view, threads
         self.kind: Reading = (
             "regions" if pictures.encoding == "array" else "files" if pictures.stores_files else "bytes"
         )
-        self._one: Callable[[int, Any], tuple[Any, ...]] = {
-            "files": self._name,
-            "bytes": self._bytes,
-            "regions": self._region,
-        }[self.kind]
 
-    def batches(self, plans: Iterator[BatchPlan]) -> Iterator[Read]:
+    def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
         """Reads the batches of plans, a little ahead of who takes them."""
         if self.kind == "files":
-            yield from map(self.read, plans)
+            yield from (self.read(plan, spec) for plan in plans)
             return
         with ThreadPoolExecutor(self._threads, "reading") as pool:
-            flying: collections.deque[tuple[BatchPlan, list[Future[list[Any]]]]] = collections.deque()
+            flying: collections.deque[tuple[BatchPlan, list[Future[Read]]]] = collections.deque()
             for plan in plans:
-                flying.append((plan, self._start(pool, plan)))
+                flying.append((plan, self._start(pool, plan, spec)))
                 if len(flying) > _AHEAD:
                     yield _joined(*flying.popleft())
             while flying:
                 yield _joined(*flying.popleft())
 
-    def read(self, plan: BatchPlan) -> Read:
+    def read(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
         """Reads one batch."""
-        return _gathered(plan, self._some(plan, slice(None)))
+        if self.kind == "regions":
+            return self._regions(plan, spec)
+        indices = plan.indices.tolist()
+        if self.kind == "files":
+            names = [np.frombuffer(os.fsencode(self._pictures.path(index)), np.uint8) for index in indices]
+            return Read(plan, spec, {"names": names}, {})
+        return Read(plan, spec, {"encoded": list(map(self._encoded, indices))}, {})
 
-    def _start(self, pool: ThreadPoolExecutor, plan: BatchPlan) -> list[Future[list[Any]]]:
+    def _start(self, pool: ThreadPoolExecutor, plan: BatchPlan, spec: AugmentSpec) -> list[Future[Read]]:
         """Hands out a batch to all threads."""
-        ends = np.linspace(0, len(plan), self._threads + 1).astype(int).tolist()
-        return [pool.submit(self._some, plan, slice(begin, end)) for begin, end in itertools.pairwise(ends)]
+        parts = min(self._threads, len(plan))
+        ends = np.linspace(0, len(plan), parts + 1).astype(int).tolist()
+        return [
+            pool.submit(self.read, plan.some(slice(begin, end)), spec)
+            for begin, end in itertools.pairwise(ends)
+        ]
 
-    def _some(self, plan: BatchPlan, rows: slice) -> list[Any]:
-        """Reads some pictures of a batch; each becomes the graph's inputs, or the reason why it cannot."""
-        found: list[Any] = []
-        for index, draws in zip(plan.indices[rows].tolist(), plan.draws[rows], strict=True):
-            try:
-                found.append(self._one(index, draws))
-            except BadPictureError as error:  # noqa: PERF203 - each picture is read by itself
-                found.append(str(error))
-        return found
-
-    def _name(self, index: int, _: Any) -> tuple[Any, ...]:
-        """Returns a file's name; DALI's threads read the file."""
-        return (np.frombuffer(os.fsencode(self._pictures.path(index)), np.uint8),)
-
-    def _bytes(self, index: int, _: Any) -> tuple[Any, ...]:
+    def _encoded(self, index: int) -> Any:
         """Returns an encoded picture."""
-        return (np.frombuffer(read_bytes(self._pictures.place(index)), np.uint8),)
+        try:
+            return np.frombuffer(read_bytes(self._pictures.place(index)), np.uint8)
+        except BadPictureError:
+            return _UNREADABLE
 
-    def _region(self, index: int, draws: Any) -> tuple[Any, ...]:
-        """Returns what the view shows of an array, and where in it the view lies."""
-        with ArrayFile(self._pictures.place(index)) as array:
-            draws = draws if self._random else None
-            window = array_window(array.shape(), self._spec.resize, self._side, draws)
-            return array.region(window.start, window.end), window.view
+    def _regions(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
+        """Reads what the view shows of arrays, and the resizing filter's reach around it."""
+        side = spec.resize if self._view == "square" else spec.crop
+        lost: dict[int, str] = {}
+        sizes = np.full((len(plan), 2), spec.resize, np.int64)
+        pixels = [np.zeros((side, side, 3), np.uint8) for _ in range(len(plan))]
+        with contextlib.ExitStack() as opened:
+            files = []
+            for position, index in enumerate(plan.indices.tolist()):
+                with _noting(lost, position):
+                    file = opened.enter_context(ArrayFile(self._pictures.place(index)))
+                    sizes[position] = file.shape()
+                    files.append((position, file))
+            windows = view_windows(sizes, plan.draws, spec, self._view)
+            starts, ends = windows.start.tolist(), windows.end.tolist()
+            for position, file in files:
+                with _noting(lost, position):
+                    pixels[position] = file.region(starts[position], ends[position])
+        fields = {name: values for name, values in vars(windows).items() if name not in ("start", "end")}
+        return Read(plan, spec, {"pixels": pixels, **fields}, lost)
 
 
-def _joined(plan: BatchPlan, parts: list[Future[list[Any]]]) -> Read:
-    """Waits for a batch."""
-    return _gathered(plan, [picture for part in parts for picture in part.result()])
+@contextlib.contextmanager
+def _noting(lost: dict[int, str], position: int) -> Iterator[None]:
+    """Notes why a picture cannot be read."""
+    try:
+        yield
+    except BadPictureError as error:
+        lost[position] = str(error)
 
 
-def _gathered(plan: BatchPlan, found: list[Any]) -> Read:
-    """Sorts what was read from what could not be."""
-    good = [position for position, inputs in enumerate(found) if not isinstance(inputs, str)]
-    lost = [
-        (int(plan.indices[position]), inputs)
-        for position, inputs in enumerate(found)
-        if isinstance(inputs, str)
-    ]
-    columns = tuple(map(list, zip(*(found[position] for position in good), strict=True)))
-    kept = plan if not lost else BatchPlan(indices=plan.indices[good], draws=plan.draws[good])
-    return Read(kept, columns, lost)
+def _joined(plan: BatchPlan, parts: list[Future[Read]]) -> Read:
+    """Waits for a batch and puts its parts together."""
+    reads = [part.result() for part in parts]
+    inputs: Inputs = {
+        name: np.concatenate([read.inputs[name] for read in reads])
+        if isinstance(value, np.ndarray)
+        else [item for read in reads for item in read.inputs[name]]
+        for name, value in reads[0].inputs.items()
+    }
+    begins = itertools.accumulate((len(read.plan) for read in reads), initial=0)
+    lost = {
+        begin + position: reason
+        for begin, read in zip(begins, reads, strict=False)
+        for position, reason in read.lost.items()
+    }
+    return Read(plan, reads[0].spec, inputs, lost)

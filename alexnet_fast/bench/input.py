@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from alexnet_fast.bench.turns import Figure, figure, ratio, take_turns
+from alexnet_fast.bench import report
+from alexnet_fast.bench.turns import Rates, figure, take_turns
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.dali_graph import Part, View, build_graph
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.dali_graph import Part
+from alexnet_fast.pipelines.loader import LoaderConfig, View, make_loader
 from alexnet_fast.pipelines.plan import Schedule
-from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 OURS = "DALI"
@@ -68,34 +68,22 @@ def measure_input(bench: InputBench, show: Callable[[], object] = lambda: None) 
         "up to resizing": _stage(bench, "resizing", "train"),
     }
     rates = take_turns(contestants, bench.runs, show)
-    figures = {name: figure(found) for name, found in rates.items()}
-    ours = figures[OURS]
     return {
         "loader": "dali",
         "device": bench.config.device.type,
         "threads": bench.config.threads,
         "batch_size": bench.batch_size,
         "images": len(bench.pictures),
-        "images_per_second": ours.median,
-        "low": ours.low,
-        "high": ours.high,
-        "runs": bench.runs,
-        "compared": [
-            {
-                "name": name,
-                "images_per_second": figures[name].median,
-                "ours_over_it": ratio(rates[OURS], rates[name]).median,
-            }
-            for name in (PLAIN, LIMIT)
-        ],
-        "microseconds_per_image": _costs(figures),
+        **report.main_figure(rates[OURS], "images_per_second"),
+        "compared": report.compared(rates, OURS, [PLAIN, LIMIT], "images_per_second"),
+        "microseconds_per_image": _costs(rates),
     }
 
 
-def _costs(figures: dict[str, Figure]) -> dict[str, float]:
+def _costs(rates: Rates) -> dict[str, float]:
     """Returns what each part adds to the time of a picture, in microseconds of the whole machine."""
     ends = [f"up to {part}" for part in _PARTS] + [OURS]
-    times = [0.0] + [1e6 / figures[name].median for name in ends]
+    times = [0.0] + [1e6 / figure(rates[name]).median for name in ends]
     parts = (*_PARTS, "normalising")
     return {part: after - before for part, before, after in zip(parts, times, times[1:], strict=False)}
 
@@ -117,46 +105,15 @@ def _stage(
     bench: InputBench, part: Part, view: View, *, region: bool | None = None
 ) -> Callable[[int], float]:
     """Returns a contestant: our graph up to a part of the work."""
-    side = bench.spec.resize if view == "square" else bench.spec.crop
-    reader = Reader(
-        bench.pictures, bench.spec, side=side, random=view == "train", threads=bench.config.threads
-    )
-    reads: Iterator[Read] = iter(())
+    from alexnet_fast.pipelines.dali_loader import DaliLoader
 
-    def batch() -> tuple[list[Any], ...]:
-        read = next(reads)
-        return (*read.columns, list(read.plan.draws)) if view == "train" else read.columns
-
-    graph = build_graph(
-        bench.spec,
-        view,
-        device="gpu" if bench.config.device.type == "cuda" else "cpu",
-        batch_size=bench.batch_size,
-        threads=bench.config.threads,
-        region=region,
-        device_id=bench.config.device.index,
-        prefetch=bench.config.prefetch,
-        source=batch,
-        reading=reader.kind,
-        stop_after=part,
+    loader = DaliLoader(
+        bench.pictures, bench.spec, view, bench.schedule, bench.config, stop_after=part, region=region
     )
 
     def epoch(number: int) -> float:
-        nonlocal reads
-        reads = reader.batches(bench.schedule.epoch(number, bench.spec))
         started = time.perf_counter()
-        for _ in range(bench.schedule.steps):
-            graph.run()
-        rate = bench.schedule.steps * bench.batch_size / (time.perf_counter() - started)
-        _end_epoch(graph)
-        return rate
+        pictures = loader.drive(number)
+        return pictures / (time.perf_counter() - started)
 
     return epoch
-
-
-def _end_epoch(graph: Any) -> None:
-    """Lets a graph notice that its plans are over."""
-    try:
-        graph.run()
-    except StopIteration:
-        graph.reset()

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from alexnet_fast.data import LeaveOut
     from alexnet_fast.pipelines.crops import Crops
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -81,3 +82,40 @@ def crops(help_text: str) -> Callable[[Any], Any]:
 def chosen_crops(ten_crop: bool | None) -> Crops | None:
     """Returns the choice, None where it was left open."""
     return None if ten_crop is None else "ten" if ten_crop else "single"
+
+
+def augmentation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the random parts that the paper's augmentation does not have."""
+    for add in reversed(_AUGMENTATION):
+        function = add(function)
+    return function
+
+
+_AUGMENTATION = (
+    click.option(
+        "--random-resized-crop", is_flag=True, help="Train on random areas of random shape, resized."
+    ),
+    click.option(
+        "--min-scale",
+        type=float,
+        default=0.08,
+        show_default=True,
+        help="Smallest share of a picture in --random-resized-crop.",
+    ),
+    click.option("--brightness", type=float, default=0.0, help="Random change of levels, 0 to 1."),
+    click.option("--contrast", type=float, default=0.0, help="Random change of contrast, 0 to 1."),
+    click.option("--saturation", type=float, default=0.0, help="Random change of saturation, 0 to 1."),
+    click.option("--hue", type=float, default=0.0, help="Random turn of the hue, 0 to 0.5 of a full turn."),
+    click.option(
+        "--progressive",
+        metavar="START:END[:EPOCHS]",
+        help="Input side of training: grows to END (the network's) over the first EPOCHS (or all) epochs.",
+    ),
+)
+
+
+def left_out(path: Path | None) -> LeaveOut | None:
+    """Returns the pictures that `--leave-out` names, None where it was not given."""
+    from alexnet_fast.data import LeaveOut
+
+    return None if path is None else LeaveOut.load(path)

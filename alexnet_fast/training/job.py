@@ -18,6 +18,7 @@ from alexnet_fast.models import create_model, model_spec
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
+from alexnet_fast.training.augmentation import RANDOM_PARTS, random_parts
 from alexnet_fast.training.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import EpochRow, History, best_row
@@ -236,6 +237,7 @@ def _spec(config: TrainConfig, splits: Splits, precision: Precision) -> AugmentS
         mean=own.mean,
         std=own.std,
         jitter=jitters[config.pca],
+        **random_parts(config),
     )
     if "data" not in (config.pca, config.mean):
         return spec
@@ -277,6 +279,7 @@ _SAME = (
     "crop",
     "pca",
     "mean",
+    *RANDOM_PARTS,
     "dali",
 )
 
