@@ -23,7 +23,8 @@ class TrainConfig:
         run: Folder that the run is written to.
         model: A name of `alexnet_fast.models`.
         epochs: Most epochs; 90 in the paper.
-        batch_size: Pictures a step.
+        batch_size: Pictures an optimiser step, over all processes and all backward passes of it.
+        accumulate: Backward passes an optimiser step; each takes its part of the batch.
         lr: Learning rate at the start.
         momentum: Of SGD.
         weight_decay: Of SGD, on all parameters.
@@ -53,6 +54,7 @@ class TrainConfig:
     model: str = "alexnet"
     epochs: int = 90
     batch_size: int = 128
+    accumulate: int = 1
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -75,7 +77,7 @@ class TrainConfig:
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "log_every"):
+        for name in ("epochs", "patience", "accumulate", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
         for name in ("lr", "momentum", "weight_decay", "drops", "bn_batches", "seed"):

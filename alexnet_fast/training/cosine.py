@@ -14,32 +14,30 @@ class Cosine:
     Args:
         first: Learning rate of the first epoch.
         epochs: Epochs of the run; after them the rate would be 0.
-        epoch: Epochs done.
+        steps: Optimiser steps an epoch.
     """
 
     first: float
     epochs: int
-    epoch: int = 0
+    steps: int
 
-    @property
-    def lr(self) -> float:
-        """Learning rate of the coming epoch."""
-        return self.first * 0.5 * (1.0 + math.cos(math.pi * self.epoch / self.epochs))
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, the same for all steps of an epoch."""
+        return self.first * 0.5 * (1.0 + math.cos(math.pi * (step // self.steps) / self.epochs))
 
     @property
     def finished(self) -> bool:
         """Whether training should end early: never."""
         return False
 
-    def step(self, error: float) -> None:
+    def end_epoch(self, error: float) -> None:
         """Takes the end of an epoch."""
         del error
-        self.epoch += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state as plain values."""
-        return {"epoch": self.epoch}
+        """Returns nothing: the rate is a function of the step."""
+        return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a saved state."""
-        self.epoch = state["epoch"]
+        """Takes up nothing."""
+        del state

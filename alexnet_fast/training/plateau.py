@@ -28,7 +28,12 @@ class Plateau:
     waited: int = 0
     finished: bool = False
 
-    def step(self, error: float) -> None:
+    def rate(self, step: int) -> float:
+        """Returns the learning rate, whatever the step."""
+        del step
+        return self.lr
+
+    def end_epoch(self, error: float) -> None:
         """Takes the validation error of an epoch."""
         if error < self.lowest_error:
             self.lowest_error, self.waited = error, 0

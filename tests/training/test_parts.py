@@ -34,7 +34,7 @@ class TestPlateau:
         plateau = Plateau(lr=0.01, **{"patience": 2, "drops_left": 3, **options})
         rates = []
         for error in errors:
-            plateau.step(error)
+            plateau.end_epoch(error)
             rates.append(plateau.lr)
         return rates, plateau
 
@@ -51,7 +51,7 @@ class TestPlateau:
         rates, plateau = self.rates([0.5] * 8)
         assert min(rates) == pytest.approx(1e-5)
         assert not plateau.finished
-        plateau.step(0.5)
+        plateau.end_epoch(0.5)
         assert plateau.finished
         assert plateau.lr == pytest.approx(1e-5)
 
@@ -65,19 +65,17 @@ class TestPlateau:
 class TestCosine:
     """From the first rate towards nothing, whatever the error does."""
 
-    def test_the_rates_of_four_epochs(self) -> None:
-        cosine, rates = Cosine(first=1.0, epochs=4), []
-        for _ in range(4):
-            rates.append(cosine.lr)
-            cosine.step(0.5)
-        assert rates == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
-        assert cosine.lr == pytest.approx(0)
+    def test_the_rates_of_four_epochs_of_three_steps(self) -> None:
+        cosine = Cosine(first=1.0, epochs=4, steps=3)
+        rates = [cosine.rate(step) for step in range(12)]
+        assert rates[::3] == rates[1::3] == rates[2::3]
+        assert rates[::3] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
         assert not cosine.finished
 
-    def test_state_survives(self) -> None:
-        cosine, copy = Cosine(first=1.0, epochs=4, epoch=3), Cosine(first=1.0, epochs=4)
-        copy.load_state_dict(cosine.state_dict())
-        assert copy == cosine
+    def test_the_rate_asks_nothing_of_the_error(self) -> None:
+        cosine = Cosine(first=1.0, epochs=4, steps=3)
+        cosine.end_epoch(0.9)
+        assert cosine.rate(3) == Cosine(first=1.0, epochs=4, steps=3).rate(3)
 
 
 def test_batch_norm_is_measured_as_the_mean_over_all_batches() -> None:
