@@ -31,6 +31,8 @@ class TorchLoader(Loader):
             _Decoder(self.pictures, self.spec, self.view),
             batch_sampler=_Rows(self.schedule, self.spec, epoch, start),
             collate_fn=list,
+            # Its own generator: the default one would take a number from those that dropout draws.
+            generator=torch.Generator(),
             num_workers=self.config.threads,
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),

@@ -1,8 +1,8 @@
 """The user's own network, named as `package.module:Net` wherever a model has a name.
 
-`Net` is called with the number of classes, `Net(num_classes)`, and returns an `nn.Module` that turns pictures
-`(N, 3, S, S)` into logits `(N, num_classes)`. Where it has an attribute `input`, an `InputSpec`, the pictures are
-prepared as that says, otherwise as torchvision's networks have them.
+`Net` is called with the number of classes, `Net(num_classes)`, and returns an `nn.Module` that turns
+pictures `(N, 3, S, S)` into logits `(N, num_classes)`. Where it has an attribute `input`, an `InputSpec`, the
+pictures are prepared as that says, otherwise as torchvision's networks have them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def build_model(arguments: dict[str, Any]) -> nn.Module:
     """Makes a network of ours or the user's.
 
     Args:
-        arguments: As `create_model` takes them; of those only "name", "num_classes" and "image_size" (the side
-            that the network is tried with) have a meaning for the user's own.
+        arguments: As `create_model` takes them; of those only "name", "num_classes" and "image_size" (the
+            side that the network is tried with) have a meaning for the user's own.
 
     Raises:
         UserError: There is no such network, it cannot be made, or it does not do what a classifier does.
@@ -105,7 +105,7 @@ def _called(name: str, num_classes: int) -> nn.Module:
         raise
     except Exception as error:
         raise UserError(
-            f"--model {name} cannot be called with num_classes={num_classes} ({type(error).__name__}: {error})",
+            f"--model {name} cannot be called with {num_classes} ({type(error).__name__}: {error})",
             "it must take the number of classes as its only argument",
             exit_code=2,
         ) from error

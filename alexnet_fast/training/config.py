@@ -23,7 +23,8 @@ class TrainConfig:
         run: Folder that the run is written to.
         model: A name of `alexnet_fast.models`.
         epochs: Most epochs; 90 in the paper.
-        batch_size: Pictures a step.
+        batch_size: Pictures an optimiser step, over all processes and all backward passes of it.
+        accumulate: Backward passes an optimiser step; each takes its part of the batch.
         lr: Learning rate at the start.
         optimizer: "sgd", "adam", "adamw" or "lars".
         momentum: Of SGD and LARS; of Adam, the first beta.
@@ -34,9 +35,9 @@ class TrainConfig:
         loss: "cross-entropy" or "svm", the multi-class hinge loss.
         label_smoothing: Share of the label that is spread over all classes, 0..1.
         mixup: Parameter of the Beta distribution that pictures are mixed by; 0 mixes none.
-        ema: Decay of the moving average of the weights, which is then what is validated and kept; 0 for none.
-        schedule: "plateau" lowers the learning rate when validation stops improving, as the paper did; "cosine"
-            lowers it from step to step towards 0; "step" lowers it every `step_epochs`.
+        ema: Decay of the moving average of the weights, which is then validated and kept; 0 for none.
+        schedule: "plateau" lowers the learning rate when validation stops improving, as the paper did;
+            "cosine" lowers it from step to step towards 0; "step" lowers it every `step_epochs`.
         factor: What "plateau" and "step" multiply the learning rate by; 0.1 in the paper.
         patience: Epochs without a lower validation error before "plateau" lowers the learning rate.
         drops: How often "plateau" does; three times in the paper. Then the patience ends the training.
@@ -65,6 +66,7 @@ class TrainConfig:
     model: str = "alexnet"
     epochs: int = 90
     batch_size: int = 128
+    accumulate: int = 1
     lr: float = 0.01
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     momentum: float = 0.9
@@ -99,7 +101,7 @@ class TrainConfig:
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "step_epochs", "log_every"):
+        for name in ("epochs", "patience", "step_epochs", "accumulate", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
         for name in (

@@ -14,7 +14,7 @@ class WeightAverage:
     """Averages every floating-point value of a network: parameters and the statistics of batch norm.
 
     The average of the first updates is short, so that it does not hold on to the initial weights: update n
-    counts `1 - min(decay, (1 + n) / (10 + n))`, as TensorFlow's ExponentialMovingAverage does with `num_updates`.
+    counts `1 - min(decay, (1 + n) / (10 + n))`, as in TensorFlow's ExponentialMovingAverage.
 
     Args:
         net: The network; its values are taken as the beginning.

@@ -7,18 +7,19 @@ from torch.nn import functional
 
 from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Loader
-from alexnet_fast.training.meter import Meter, Score
+from alexnet_fast.training.meter import Meter, Score, Sums
 from alexnet_fast.training.precision import Precision
 
 
 @torch.inference_mode()
-def validate(net: AlexNet, loader: Loader, precision: Precision) -> Score:
+def validate(net: AlexNet, loader: Loader, precision: Precision, over: Sums = list) -> Score:
     """Returns loss and accuracy of the single centre crop.
 
     Args:
         net: The network; it comes back in evaluation mode.
         loader: Of the view "centre".
         precision: How to compute.
+        over: Adds the sums of all processes, each of which has its own share of the pictures.
     """
     net.eval()
     meter = Meter(precision.device)
@@ -26,4 +27,4 @@ def validate(net: AlexNet, loader: Loader, precision: Precision) -> Score:
         with precision.autocast():
             logits = net(batch.images).float()
         meter.add(functional.cross_entropy(logits, batch.labels), logits, batch.labels)
-    return meter.read()
+    return meter.read(over)

@@ -1,7 +1,7 @@
 """LARS: momentum SGD with a learning rate of its own for each layer (You, Gitman and Ginsburg 2017).
 
-Large batches need large rates, at which a layer whose gradient is large beside its weights diverges. Each tensor
-w with gradient g therefore moves by the rate times
+Large batches need large rates, at which a layer whose gradient is large beside its weights diverges. Each
+tensor w with gradient g therefore moves by the rate times
 
     trust = eta * |w| / (|g| + weight_decay * |w|)
 
@@ -22,8 +22,8 @@ class Lars(Optimizer):
     """LARS with momentum.
 
     Args:
-        params: Parameters or groups; a group may set `trust=False` to have plain momentum SGD, as is customary
-            for biases and norm layers.
+        params: Parameters or groups; a group may set `trust=False` to have plain momentum SGD, as is
+            customary for biases and norm layers.
         lr: The global rate.
         momentum: Of the moving average of updates.
         weight_decay: Of the gradient and of the trust ratio.

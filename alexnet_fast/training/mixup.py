@@ -17,7 +17,7 @@ _STREAM = 1 << 63
 class Mixup:
     """Mixes each picture with the one half a batch further on.
 
-    The share is drawn from (seed, epoch, step) alone, so a resumed run mixes as the run that was never stopped.
+    The share is drawn from (seed, epoch, step) alone, so a resumed run mixes as one that was never stopped.
     With pictures dealt to processes in turn, half of each process's even batch is half of the whole one: the
     pairs do not depend on the number of processes. The order is new in every epoch, so the pairs are too.
 

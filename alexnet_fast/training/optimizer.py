@@ -36,7 +36,7 @@ def _sgd(config: TrainConfig, groups: list[dict[str, Any]]) -> torch.optim.Optim
     """Makes momentum SGD.
 
     Its momentum begins as zeros, which is what it is. torch's fused kernel leaves it as uninitialised memory
-    until the first step, and where loss scaling skips that one for an overflow, uses it as it is in the second.
+    until the first step, and where loss scaling skips that one for an overflow, uses it in the second.
     """
     sgd = torch.optim.SGD(
         groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True

@@ -24,6 +24,6 @@ class _Counting(TorchDispatchMode):
 
 @contextlib.contextmanager
 def calls() -> Iterator[Counter[str]]:
-    """Counts the operators called inside the block, by name: `aten::_local_scalar_dense` is what `item` calls."""
+    """Counts the operators called inside the block: `aten::_local_scalar_dense` is what `item` calls."""
     with _Counting() as counting:
         yield counting.seen

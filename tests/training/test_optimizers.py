@@ -129,7 +129,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(config: Make, name: str
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lars"])
 def test_no_optimiser_asks_the_device_anything(config: Make, name: str) -> None:
-    """A loss scaler waits for the device to learn of an overflow, unless the optimiser takes that upon itself."""
+    """A loss scaler asks for an overflow, unless the optimiser takes that upon itself."""
     net = small_net()
     optimizer = make_optimizer(config(optimizer=name), net)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
