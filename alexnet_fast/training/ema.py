@@ -31,22 +31,30 @@ class WeightAverage:
     def update(self) -> None:
         """Takes in the network's values after an optimiser step; the device is not waited for."""
         kept = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        torch._foreach_lerp_(self._average, self._values(), 1.0 - kept)
+        torch._foreach_lerp_(self._average, self._own(), 1.0 - kept)
         self._updates += 1
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Puts the average into the network; afterwards it has its own values again, bit for bit."""
-        own = [value.clone() for value in self._values()]
-        self._copy(self._average)
+        """Puts the average into the network; afterwards it has its own values again, bit for bit.
+
+        What changes meanwhile stays in the average: the statistics of batch norm are measured for it there.
+        """
+        own = [value.clone() for value in self._own()]
+        torch._foreach_copy_(self._own(), self._average)
         try:
             yield
+            torch._foreach_copy_(self._average, self._own())
         finally:
-            self._copy(own)
+            torch._foreach_copy_(self._own(), own)
+
+    def values(self) -> dict[str, torch.Tensor]:
+        """Returns the average by name."""
+        return dict(zip(self._names, self._average, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the average and how many updates it has seen."""
-        return {"updates": self._updates, "average": dict(zip(self._names, self._average, strict=True))}
+        return {"updates": self._updates, "average": self.values()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a saved state."""
@@ -54,13 +62,9 @@ class WeightAverage:
         for name, value in zip(self._names, self._average, strict=True):
             value.copy_(state["average"][name])
 
-    def _values(self) -> list[torch.Tensor]:
+    def _own(self) -> list[torch.Tensor]:
         """Returns the network's values, outside of autograd."""
         return [value.detach() for value in self._live]
-
-    def _copy(self, values: list[torch.Tensor]) -> None:
-        """Fills the network."""
-        torch._foreach_copy_(self._values(), values)
 
 
 def _floats(net: nn.Module) -> list[tuple[str, torch.Tensor]]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.meter import Meter, Score, Sums
 from alexnet_fast.training.precision import Precision
 
 
 @torch.inference_mode()
-def validate(net: AlexNet, loader: Loader, precision: Precision, over: Sums = list) -> Score:
+def validate(net: nn.Module, loader: Loader, precision: Precision, over: Sums = list) -> Score:
     """Returns loss and accuracy of the single centre crop.
 
     Args:

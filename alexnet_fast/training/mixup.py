@@ -30,11 +30,16 @@ class Mixup:
     seed: int
 
     def share(self, epoch: int, step: int) -> float:
-        """Returns what the first picture of each pair counts in a step of an epoch, 0..1."""
+        """Returns what the first picture of each pair counts in a step of an epoch, 0.5..1.
+
+        Every picture is the first of one pair, so nothing is lost if the first is never the fainter one; and
+        the label of the first is the one that training accuracy is counted by.
+        """
         key = np.array([self.seed, _STREAM + epoch], np.uint64)
         # In the upper half of the counter, so that the numbers of two steps never overlap.
         generator = np.random.Generator(np.random.Philox(key=key, counter=step << 128))
-        return float(generator.beta(self.alpha, self.alpha))
+        share = float(generator.beta(self.alpha, self.alpha))
+        return max(share, 1.0 - share)
 
 
 def mix(images: torch.Tensor, share: float) -> torch.Tensor:
@@ -42,7 +47,9 @@ def mix(images: torch.Tensor, share: float) -> torch.Tensor:
     return torch.lerp(_partners(images), images, share)
 
 
-def mixed_loss(loss: Loss, logits: torch.Tensor, labels: torch.Tensor, share: float) -> torch.Tensor:
+def mixed_loss(
+    loss: Loss, logits: torch.Tensor, labels: torch.Tensor, share: float | torch.Tensor
+) -> torch.Tensor:
     """Returns the loss of mixed pictures: both labels, each by its share.
 
     Args:
