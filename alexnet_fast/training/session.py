@@ -108,6 +108,10 @@ class Session:
                 row = self.trainer.run_epoch()
                 self._save(run, [*history.rows, row])
                 history.add(row)
+                if self.trainer.sample is not None:
+                    history.tensorboard.look_inside(
+                        row.epoch, self.trainer.net, self.trainer.sample, self.spec
+                    )
                 log.info("%s", describe(row))
         finally:
             history.close()

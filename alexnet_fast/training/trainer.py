@@ -148,7 +148,7 @@ class Trainer:
         Args:
             after_step: Called between steps, when `state` may be saved; what it raises ends the epoch there.
         """
-        self._train_epoch(after_step)
+        self.train_epoch(after_step)
         train, lr = self._checked(), self._lr
         trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
@@ -174,7 +174,7 @@ class Trainer:
             batches = itertools.islice(self.train_loader.epoch(self.position.epoch), self.config.bn_batches)
             measure_statistics(self.net, batches, self.precision)
 
-    def _train_epoch(self, after_step: Callable[[], None]) -> None:
+    def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
         self.net.train()
         self.sample = None
