@@ -46,6 +46,11 @@ class TrainConfig:
         threads: DALI threads or worker processes.
         on_bad_image: "fail" or "skip".
         seed: Of weights, data order and augmentation.
+        checkpoint_steps: Optimiser steps between two checkpoints within an epoch; 0 for none.
+        checkpoint_minutes: Minutes between two checkpoints within an epoch; 0 for none.
+        keep: How many of the last checkpoints stay, besides the best and that of the last epoch's end.
+        processes: Processes that train together on this machine's CPU.
+        gpus: Processes that train together on this machine's GPUs, one each; None for one process.
         log_every: Steps between two readings of loss and accuracy; the device is not waited for in between.
     """
 
@@ -74,13 +79,27 @@ class TrainConfig:
     threads: int = 2
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 10.0
+    keep: int = 2
+    processes: int = 1
+    gpus: int | None = None
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "accumulate", "log_every"):
-            if getattr(self, name) < 1:
+        for name in ("epochs", "patience", "accumulate", "keep", "processes", "gpus", "log_every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
-        for name in ("lr", "momentum", "weight_decay", "drops", "bn_batches", "seed"):
+        for name in (
+            "lr",
+            "momentum",
+            "weight_decay",
+            "drops",
+            "bn_batches",
+            "seed",
+            "checkpoint_steps",
+            "checkpoint_minutes",
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"{_option(name)} must not be negative", exit_code=2)
 

@@ -13,7 +13,7 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.batch_norm import has_batch_norm, measure_statistics
+from alexnet_fast.training.batch_norm import batch_norm_layers, has_batch_norm, measure_statistics, running
 from alexnet_fast.training.clock import Clock
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.evaluate import validate
@@ -115,10 +115,12 @@ class Trainer:
             after_step: Called between steps, when `state` may be saved; what it raises ends the epoch there.
         """
         self._train_epoch(after_step)
-        train, lr = self._checked(), self._lr
+        train, lr = self.check(), self._lr
         trained, train_seconds = time.perf_counter(), self.position.seconds
-        self._settle_batch_norm()
-        val = validate(self.net, self.val_loader, self.precision, self.processes.total)
+        self._settle_batch_norm(after_step)
+        val = validate(
+            self.net, self.val_loader, self.precision, over=self.processes.total, between=after_step
+        )
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
         self._meter.reset()
@@ -134,11 +136,18 @@ class Trainer:
             bad=len(set(itertools.chain.from_iterable(bad))),
         )
 
-    def _settle_batch_norm(self) -> None:
-        """Measures batch norm on the first training batches of the epoch."""
-        if self.config.bn_batches and has_batch_norm(self.net):
-            batches = itertools.islice(self.train_loader.epoch(self.position.epoch), self.config.bn_batches)
-            measure_statistics(self.net, batches, self.precision)
+    def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
+        """Gives all processes the same statistics: measured on the epoch's first batches, or rank 0's."""
+        layers = batch_norm_layers(self.net)
+        if not layers:
+            return
+        if self.config.bn_batches:
+            batches = self.train_loader.epoch(self.position.epoch)
+            some = itertools.islice(batches, self.config.bn_batches * self.config.accumulate)
+            measure_statistics(self.net, _each(some, after_batch), self.precision)
+            self.processes.average([buffer for layer in layers for buffer in running(layer)])
+        else:
+            self.processes.take_first([buffer for layer in layers for buffer in running(layer)])
 
     def _train_epoch(self, after_step: Callable[[], None]) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
@@ -235,7 +244,7 @@ class Trainer:
 
     def _report(self, clock: Clock) -> None:
         """Shows how far the epoch is."""
-        train = self._checked()
+        train = self.check()
         self._show(
             Progress(
                 epoch=self.position.epoch + 1,
@@ -252,7 +261,7 @@ class Trainer:
         """Learning rate of the step before."""
         return self.schedule.rate(max(0, self.position.step - 1))
 
-    def _checked(self) -> Score:
+    def check(self) -> Score:
         """Reads the meter over all processes.
 
         Raises:
@@ -266,3 +275,10 @@ class Trainer:
                 f"give a lower --lr than {self._lr:g}; the last checkpoint is good",
             )
         return score
+
+
+def _each(batches: Iterator[Batch], after: Callable[[], None]) -> Iterator[Batch]:
+    """Yields batches, and calls a function after each."""
+    for batch in batches:
+        yield batch
+        after()
