@@ -24,9 +24,9 @@ from alexnet_fast.recipe import recipe_options
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import EpochRow, read_metrics
 from alexnet_fast.training.job import run_training
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.trained import Trained, load_trained
-from alexnet_fast.training.trainer import Progress
 
 # Pictures that the exported file is compared with PyTorch on, and that the page shows predictions of.
 _VERIFIED = 64

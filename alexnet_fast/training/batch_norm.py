@@ -18,7 +18,7 @@ from alexnet_fast.training.precision import Precision
 
 def has_batch_norm(net: nn.Module) -> bool:
     """Tells whether a network keeps statistics of batches."""
-    return bool(_layers(net))
+    return bool(batch_norm_layers(net))
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def measure_statistics(net: nn.Module, batches: Iterable[Batch], precision: Prec
         precision: How to compute.
     """
     net.eval()
-    layers = _layers(net)
+    layers = batch_norm_layers(net)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
@@ -49,6 +49,11 @@ def measure_statistics(net: nn.Module, batches: Iterable[Batch], precision: Prec
     net.eval()
 
 
-def _layers(net: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+def batch_norm_layers(net: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
     """Returns the batch norm layers."""
     return [module for module in net.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+
+
+def running(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> list[torch.Tensor]:
+    """Returns a layer's running mean and variance, (channels,) each."""
+    return [average for average in (layer.running_mean, layer.running_var) if average is not None]

@@ -13,6 +13,20 @@ from alexnet_fast.files import write_atomically
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
 
+_POSITIVE = ("epochs", "patience", "step_epochs", "accumulate", "keep", "processes", "gpus", "log_every")
+_NOT_NEGATIVE = (
+    "lr",
+    "momentum",
+    "weight_decay",
+    "mixup",
+    "warmup_epochs",
+    "drops",
+    "bn_batches",
+    "seed",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -58,6 +72,11 @@ class TrainConfig:
         threads: DALI threads or worker processes.
         on_bad_image: "fail" or "skip".
         seed: Of weights, data order and augmentation.
+        checkpoint_steps: Optimiser steps between two checkpoints within an epoch; 0 for none.
+        checkpoint_minutes: Minutes between two checkpoints within an epoch; 0 for none.
+        keep: How many of the last checkpoints stay, besides the best and that of the last epoch's end.
+        processes: Processes that train together on this machine's CPU.
+        gpus: Processes that train together on this machine's GPUs, one each; None for one process.
         log_every: Steps between two readings of loss and accuracy; the device is not waited for in between.
     """
 
@@ -98,15 +117,18 @@ class TrainConfig:
     threads: int = 2
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 10.0
+    keep: int = 2
+    processes: int = 1
+    gpus: int | None = None
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "step_epochs", "accumulate", "log_every"):
-            if getattr(self, name) < 1:
+        for name in _POSITIVE:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
-        for name in (
-            "lr", "momentum", "weight_decay", "mixup", "warmup_epochs", "drops", "bn_batches", "seed"
-        ):  # fmt: skip
+        for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise UserError(f"{_option(name)} must not be negative", exit_code=2)
         for name in ("label_smoothing", "ema", "momentum"):

@@ -23,6 +23,11 @@ _FREE = frozenset(
         "threads",
         "on_bad_image",
         "log_every",
+        "checkpoint_steps",
+        "checkpoint_minutes",
+        "keep",
+        "processes",
+        "gpus",
     }
 )
 

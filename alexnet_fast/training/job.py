@@ -5,26 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alexnet_fast.data import open_data
-from alexnet_fast.device import choose_device
+from alexnet_fast.data import Splits, open_data
+from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.epochs import Epochs
+from alexnet_fast.training.history import best_row
+from alexnet_fast.training.joining import joined, launched, own_device
 from alexnet_fast.training.precision import choose_precision
+from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.run_claim import RunClaim
 from alexnet_fast.training.run_folder import RunFolder
-from alexnet_fast.training.run_log import logging_to
+from alexnet_fast.training.run_log import log, logging_to_console, logging_to_file
 from alexnet_fast.training.session import Session
-from alexnet_fast.training.trainer import Progress
+from alexnet_fast.training.signals import StopSignals
 
 
 def run_training(
-    config: TrainConfig, *, resume: bool = False, show: Callable[[Progress], None] = lambda _: None
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    redo_epoch: bool = False,
+    show: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Trains until progress stops or the epochs are over, and leaves a run folder behind.
+
+    This is the work of one process. One that torchrun has started trains together with the others; the first
+    of them writes the files.
 
     Args:
         config: The options.
         resume: Go on with the run in `config.run` where there is one.
-        show: Receives the progress within an epoch.
+        redo_epoch: Where another number of processes stopped within an epoch, go back to its start.
+        show: Receives the progress within an epoch, in the first process.
 
     Returns:
         The object that `alexnet-fast train --json` prints.
@@ -32,18 +47,76 @@ def run_training(
     Raises:
         UserError: The data, the options or the run folder do not allow it.
     """
-    run = RunFolder(config.run)
-    run.check(resume=resume)
+    if max(config.processes, config.gpus or 1) > 1 and not launched():
+        raise UserError(
+            "run_training is one process of many", "call it in each, or use alexnet-fast train", exit_code=2
+        )
+    device, run = own_device(config.device), RunFolder(config.run)
+    with (
+        joined(device) as processes,
+        StopSignals() as signals,
+        RunClaim(run, resume=resume) as claim,
+        logging_to_console(processes.rank),
+    ):
+        processes.on_first(claim.check)
+        folder = CheckpointFolder(run, config.keep)
+        found = processes.on_first(lambda: _choose(folder, processes.world, redo_epoch) if resume else None)
+        saved = load_checkpoint(found.path) if found else None
+        precision = choose_precision(config.amp, device)
+        splits = _agreed_splits(config, processes)
+        session = Session(config, splits, precision, processes, saved, show if processes.first else _mute)
+        # The folder is made when nothing can be wrong with the options any more.
+        processes.on_first(lambda: _begin(claim, session, folder, found))
+        with logging_to_file(run.log if processes.first else None):
+            session.announce()
+            return Epochs(session, run, folder, signals).train()
+
+
+def _choose(folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found | None:
+    """Returns the checkpoint to go on from; None begins anew.
+
+    Raises:
+        UserError: None is good, or the newest is of other processes and within an epoch.
+    """
+    found = folder.newest()
+    if found is None or found.position.at_boundary or found.processes == processes:
+        return found
+    if not redo_epoch:
+        raise UserError(
+            f"{found.path} was saved by {found.processes} processes within epoch {found.position.epoch + 1},"
+            f" and {processes} cannot go on there",
+            f"go on with {found.processes}, or give --redo-epoch to go back to the start of that epoch",
+        )
+    log.info("going back to the start of epoch %d", found.position.epoch + 1)
+    return folder.boundary_before(found)
+
+
+def _agreed_splits(config: TrainConfig, processes: Processes) -> Splits:
+    """Lists the pictures.
+
+    Raises:
+        UserError: Two processes, on two machines, see other pictures.
+    """
     splits = open_data(config.data, val_fraction=config.val_fraction)
-    device = choose_device(config.device)
-    precision = choose_precision(config.amp, device)
-    saved = load_checkpoint(run.last, device) if run.last.exists() else None
-    # The folder is made when nothing can be wrong with the options any more.
-    with logging_to(None):
-        session = Session(config, splits, precision, saved, show)
-    run.make()
-    with logging_to(run.log):
-        config.save(run.config)
-        splits.classes.save(run.classes)
-        session.announce(resumed=saved is not None)
-        return session.train(run)
+    seen = processes.gather((splits.train.fingerprint(), splits.val.fingerprint()))
+    if len(set(seen)) > 1:
+        raise UserError(
+            f"the processes of the job see different pictures in {config.data}",
+            "give all machines the same data at the same path",
+        )
+    return splits
+
+
+def _begin(claim: RunClaim, session: Session, folder: CheckpointFolder, found: Found | None) -> None:
+    """Makes the folder, and brings it into the state that the checkpoint has left it in."""
+    claim.make()
+    session.config.save(claim.run.config)
+    session.splits.classes.save(claim.run.classes)
+    if found is not None:
+        rows = session.rows
+        folder.point_at(found, best=found.position.at_boundary and best_row(rows) is rows[-1])
+
+
+def _mute(progress: Progress) -> None:
+    """Shows nothing: the first process speaks for all."""
+    del progress

@@ -54,6 +54,21 @@ class Processes:
         distributed.all_gather_object(found, value, group=self.control)
         return found
 
+    @torch.no_grad()
+    def average(self, tensors: list[torch.Tensor]) -> None:
+        """Replaces tensors by their mean over all processes."""
+        if self.world > 1:
+            for tensor in tensors:
+                distributed.all_reduce(tensor)
+                tensor.div_(self.world)
+
+    @torch.no_grad()
+    def take_first(self, tensors: list[torch.Tensor]) -> None:
+        """Replaces tensors by those of the first process."""
+        if self.world > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
     def on_first(self, function: Callable[[], T]) -> T:
         """Runs a function in the first process alone and gives its result to all.
 

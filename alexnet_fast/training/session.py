@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,22 +10,18 @@ import torch
 
 from alexnet_fast import __version__
 from alexnet_fast.data import Splits
-from alexnet_fast.errors import UserError
-from alexnet_fast.files import link_atomically
 from alexnet_fast.models import build_model
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.training.checkpoint import save_checkpoint
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.fingerprint import make_fingerprint, refuse_other_run
-from alexnet_fast.training.history import EpochRow, History, best_row
+from alexnet_fast.training.history import EpochRow
 from alexnet_fast.training.inputs import make_loaders, make_spec
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.processes import ALONE
+from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.random_states import RandomStates
-from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.run_log import log
-from alexnet_fast.training.trained import load_trained, save_weights
-from alexnet_fast.training.trainer import Progress, Trainer
+from alexnet_fast.training.trainer import Trainer
 
 
 class Session:
@@ -36,6 +31,7 @@ class Session:
         config: The options.
         splits: The pictures.
         precision: How to compute.
+        processes: Those that train together.
         saved: The checkpoint to go on from.
         show: Receives the progress within an epoch.
     """
@@ -45,26 +41,31 @@ class Session:
         config: TrainConfig,
         splits: Splits,
         precision: Precision,
+        processes: Processes,
         saved: dict[str, Any] | None,
         show: Callable[[Progress], None],
     ) -> None:
         self.config, self.splits, self.precision = config, splits, precision
-        self.processes = ALONE
+        self.processes = processes
         self.fingerprint = make_fingerprint(config, splits, precision)
         if saved is not None:
             refuse_other_run(config, saved["training"]["fingerprint"], self.fingerprint)
-        self.spec = make_spec(config, splits, precision) if saved is None else _spec_of(saved)
+        self.spec = self._make_spec() if saved is None else AugmentSpec.from_dict(saved["spec"])
         self.arguments = _model_arguments(config, splits, self.spec)
         self.trainer = self._trainer(show)
         self.resumed_from: int | None = None
-        self._rows: list[EpochRow] = []
+        self.rows: list[EpochRow] = []
         if saved is not None:
             self._take_up(saved["training"])
+
+    def _make_spec(self) -> AugmentSpec:
+        """Builds the augmentation; where it is measured, one process does that for all."""
+        return self.processes.on_first(lambda: make_spec(self.config, self.splits, self.precision))
 
     def _trainer(self, show: Callable[[Progress], None]) -> Trainer:
         """Builds network, loaders and trainer."""
         device = self.precision.device
-        RandomStates(device).seed(self.config.seed, 0)
+        RandomStates(device).seed(self.config.seed, self.processes.rank)
         torch.backends.cudnn.benchmark = device.type == "cuda"
         net = build_model(self.arguments)
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,57 +74,43 @@ class Session:
 
     def _take_up(self, training: dict[str, Any]) -> None:
         """Puts everything back as it was when the checkpoint was made."""
-        self._rows = [EpochRow(**row) for row in training["rows"]]
+        self.rows = [EpochRow(**row) for row in training["rows"]]
         self.trainer.state.load_shared(training["shared"])
-        self.trainer.state.load_own(training["own"][self.processes.rank])
         self.resumed_from = self.trainer.position.epoch
+        if len(training["own"]) == self.processes.world:
+            self.trainer.state.load_own(training["own"][self.processes.rank])
+            return
+        # Other processes than before, between two epochs: what each had of its own begins anew.
+        seed = self.config.seed + self.trainer.position.step
+        RandomStates(self.precision.device).seed(seed, self.processes.rank)
 
-    def announce(self, *, resumed: bool) -> None:
+    def announce(self) -> None:
         """Says what is about to run."""
-        splits, config = self.splits, self.config
+        splits, config, world = self.splits, self.config, self.processes.world
         log.info(
             "%s %s: %d training and %d validation pictures, %d classes",
-            "going on with" if resumed else "training",
+            "training" if self.resumed_from is None else "going on with",
             config.model,
             len(splits.train),
             len(splits.val),
             len(splits.classes),
         )
+        parts = world * config.accumulate
         log.info(
-            "%s on %s in %s, %s loader, batches of %d, %d steps an epoch",
+            "%s on %s in %s, %s loader, batches of %d%s, %d steps an epoch",
             f"torch {torch.__version__}",
             self.precision.device,
             self.precision.name,
             "DALI" if config.dali else "Pillow",
             config.batch_size,
+            f" ({world} processes x {config.accumulate} passes x {config.batch_size // parts})" * (parts > 1),
             self.trainer.steps,
         )
+        position = self.trainer.position
+        if self.resumed_from is not None:
+            log.info("from epoch %d, after %d of its steps", position.epoch + 1, position.epoch_step)
 
-    def train(self, run: RunFolder) -> dict[str, Any]:
-        """Runs the epochs that are left and returns the run's result."""
-        started = time.perf_counter()
-        history = History(run.metrics, run.tensorboard, self._rows)
-        try:
-            while not self.trainer.finished:
-                row = self.trainer.run_epoch()
-                self._save(run, [*history.rows, row])
-                history.add(row)
-                if self.trainer.sample is not None:
-                    history.tensorboard.look_inside(
-                        row.epoch, self.trainer.net, self.trainer.sample, self.spec
-                    )
-                log.info("%s", describe(row))
-        finally:
-            history.close()
-        if not history.rows:
-            raise UserError(f"{run.root} has no finished epoch", "give more --epochs")
-        if self.trainer.schedule.finished:
-            log.info("stopped: no progress for %d epochs at the lowest learning rate", self.config.patience)
-        trained = load_trained(run.root)
-        save_weights(run.weights, trained)
-        return self._result(run, history.rows, time.perf_counter() - started)
-
-    def _content(self, run: RunFolder, rows: list[EpochRow]) -> dict[str, Any]:
+    def content(self, rows: list[EpochRow]) -> dict[str, Any]:
         """Returns what a checkpoint holds; see `checkpoint.save_checkpoint`."""
         state = self.trainer.state
         shared = state.shared_state()
@@ -131,7 +118,7 @@ class Session:
             "model": self.arguments,
             "classes": list(self.splits.classes.names),
             "spec": self.spec.to_dict(),
-            "weights": self.trainer.weights(),
+            "weights": self.trainer.kept.state_dict(),
             "training": {
                 "shared": shared,
                 "own": self.processes.gather(state.own_state()),
@@ -139,7 +126,7 @@ class Session:
                 "fingerprint": self.fingerprint,
             },
             "provenance": {
-                "run": run.root.name,
+                "run": self.config.run.name,
                 "epoch": self.trainer.position.epoch,
                 "val_top1": rows[-1].val_top1 if rows else None,
                 "seed": self.config.seed,
@@ -148,50 +135,6 @@ class Session:
                 "alexnet_fast": __version__,
             },
         }
-
-    def _save(self, run: RunFolder, rows: list[EpochRow]) -> None:
-        """Writes the checkpoint of an epoch; where it is the best one, `best` names the same file.
-
-        `best` comes first, so that `last` never points past it.
-        """
-        content = self._content(run, rows)
-        if best_row(rows) is rows[-1]:
-            save_checkpoint(run.best, content)
-            link_atomically(run.best, run.last)
-        else:
-            save_checkpoint(run.last, content)
-
-    def _result(self, run: RunFolder, rows: list[EpochRow], seconds: float) -> dict[str, Any]:
-        """Returns what `--json` prints."""
-        best = best_row(rows)
-        rates = sorted(row.images_per_second for row in rows)
-        position = self.trainer.position
-        return {
-            "run": str(run.root),
-            "epochs": position.epoch,
-            "steps": position.step,
-            "best": {"epoch": best.epoch, "top1": best.val_top1, "top5": best.val_top5},
-            "images_per_second": rates[len(rates) // 2],
-            "bad_images": rows[-1].bad_images,
-            "resumed_from": self.resumed_from,
-            "seconds": seconds,
-            "device": str(self.precision.device),
-            "precision": self.precision.name,
-        }
-
-
-def describe(row: EpochRow) -> str:
-    """Returns an epoch as one line."""
-    return (
-        f"epoch {row.epoch:3d}  train loss {row.train_loss:.4f} top-1 {row.train_top1:.3f}  "
-        f"val loss {row.val_loss:.4f} top-1 {row.val_top1:.3f} top-5 {row.val_top5:.3f}  "
-        f"lr {row.lr:g}  {row.images_per_second:.0f} images/s  {row.seconds:.0f} s"
-    )
-
-
-def _spec_of(saved: dict[str, Any]) -> AugmentSpec:
-    """Returns the augmentation that a run began with."""
-    return AugmentSpec.from_dict(saved["spec"])
 
 
 def _model_arguments(config: TrainConfig, splits: Splits, spec: AugmentSpec) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _activations(net: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, to
         return hook
 
     leaves = [(name, layer) for name, layer in net.named_modules() if name and not list(layer.children())]
-    hooks = [layer.register_forward_hook(keep(name)) for name, layer in leaves]  # type: ignore[arg-type]
+    hooks = [layer.register_forward_hook(keep(name)) for name, layer in leaves]
     try:
         net(images.float())
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.batch_norm import has_batch_norm, measure_statistics
+from alexnet_fast.training.batch_norm import batch_norm_layers, has_batch_norm, measure_statistics, running
 from alexnet_fast.training.clock import Clock
 from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
@@ -28,6 +27,7 @@ from alexnet_fast.training.passes import EagerPass, GraphedPass, Pass, refuse_gr
 from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.random_states import RandomStates
 from alexnet_fast.training.schedule import make_schedule
 from alexnet_fast.training.small_states import BadState, ScalerState
@@ -35,29 +35,6 @@ from alexnet_fast.training.state import TrainState
 
 # Training pictures kept for TensorBoard, as many as a grid of 4 x 4 shows.
 SAMPLE = 16
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What the progress line shows.
-
-    Args:
-        epoch: Counted from 1.
-        step: Steps done in this epoch.
-        steps: Steps an epoch.
-        train: Averages of this epoch so far.
-        lr: Learning rate.
-        images_per_second: Since the third step after the epoch began or was taken up; till then all warms up.
-        waiting: Share of this epoch's time that was spent waiting for data, 0..1.
-    """
-
-    epoch: int
-    step: int
-    steps: int
-    train: Score
-    lr: float
-    images_per_second: float
-    waiting: float
 
 
 class Trainer:
@@ -132,10 +109,10 @@ class Trainer:
         refuse_graphs(device, self.config.accumulate, self.processes.world)
         return GraphedPass(eager, self.net, device)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Returns the weights that are validated and kept: the network's, or their moving average."""
-        own: dict[str, torch.Tensor] = self.net.state_dict()
-        return own if self.average is None else {**own, **self.average.values()}
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept: the one that is trained, or the average of its weights."""
+        return self.net if self.average is None else self.average.net
 
     @property
     def finished(self) -> bool:
@@ -149,11 +126,12 @@ class Trainer:
             after_step: Called between steps, when `state` may be saved; what it raises ends the epoch there.
         """
         self.train_epoch(after_step)
-        train, lr = self._checked(), self._lr
+        train, lr = self.check(), self._lr
         trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
-        with self.average.applied() if self.average is not None else contextlib.nullcontext():
-            self._settle_batch_norm()
-            val = validate(self.net, self.val_loader, self.precision, self.processes.total)
+        self._settle_batch_norm(after_step)
+        val = validate(
+            self.kept, self.val_loader, self.precision, over=self.processes.total, between=after_step
+        )
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
         self._meter.reset()
@@ -168,11 +146,18 @@ class Trainer:
             bad=len(set(itertools.chain.from_iterable(bad))),
         )
 
-    def _settle_batch_norm(self) -> None:
-        """Measures batch norm on the first training batches of the epoch."""
-        if self.config.bn_batches and has_batch_norm(self.net):
-            batches = itertools.islice(self.train_loader.epoch(self.position.epoch), self.config.bn_batches)
-            measure_statistics(self.net, batches, self.precision)
+    def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
+        """Gives all processes the same statistics: measured on the epoch's first batches, or rank 0's."""
+        layers = batch_norm_layers(self.kept)
+        if not layers:
+            return
+        if self.config.bn_batches:
+            batches = self.train_loader.epoch(self.position.epoch)
+            some = itertools.islice(batches, self.config.bn_batches * self.config.accumulate)
+            measure_statistics(self.kept, _each(some, after_batch), self.precision)
+            self.processes.average([buffer for layer in layers for buffer in running(layer)])
+        else:
+            self.processes.take_first([buffer for layer in layers for buffer in running(layer)])
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
@@ -276,7 +261,7 @@ class Trainer:
 
     def _report(self, clock: Clock) -> None:
         """Shows how far the epoch is."""
-        train = self._checked()
+        train = self.check()
         self._show(
             Progress(
                 epoch=self.position.epoch + 1,
@@ -294,7 +279,7 @@ class Trainer:
         """Learning rate of the step before."""
         return self.schedule.rate(max(0, self.position.step - 1))
 
-    def _checked(self) -> Score:
+    def check(self) -> Score:
         """Reads the meter over all processes.
 
         Raises:
@@ -308,3 +293,10 @@ class Trainer:
                 f"give a lower --lr than {self._lr:g}; the last checkpoint is good",
             )
         return score
+
+
+def _each(batches: Iterator[Batch], after: Callable[[], None]) -> Iterator[Batch]:
+    """Yields batches, and calls a function after each."""
+    for batch in batches:
+        yield batch
+        after()
