@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from alexnet_fast.bench import report
 from alexnet_fast.bench.turns import Rates, figure, take_turns
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.dali_graph import Part, View, build_graph
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.dali_graph import Part
+from alexnet_fast.pipelines.loader import LoaderConfig, View, make_loader
+from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 OURS = "DALI"
@@ -108,46 +105,15 @@ def _stage(
     bench: InputBench, part: Part, view: View, *, region: bool | None = None
 ) -> Callable[[int], float]:
     """Returns a contestant: our graph up to a part of the work."""
-    names = [
-        np.frombuffer(os.fsencode(bench.pictures.path(index)), np.uint8)
-        for index in range(len(bench.pictures))
-    ]
-    plans: Iterator[BatchPlan] = iter(())
+    from alexnet_fast.pipelines.dali_loader import DaliLoader
 
-    def batch() -> tuple[list[Any], ...]:
-        plan = next(plans)
-        files = [names[index] for index in plan.indices.tolist()]
-        return (files, list(plan.draws)) if view == "train" else (files,)
-
-    graph = build_graph(
-        bench.spec,
-        view,
-        device="gpu" if bench.config.device.type == "cuda" else "cpu",
-        batch_size=bench.batch_size,
-        threads=bench.config.threads,
-        region=region,
-        device_id=bench.config.device.index,
-        prefetch=bench.config.prefetch,
-        source=batch,
-        stop_after=part,
+    loader = DaliLoader(
+        bench.pictures, bench.spec, view, bench.schedule, bench.config, stop_after=part, region=region
     )
 
     def epoch(number: int) -> float:
-        nonlocal plans
-        plans = bench.schedule.epoch(number, bench.spec)
         started = time.perf_counter()
-        for _ in range(bench.schedule.steps):
-            graph.run()
-        rate = bench.schedule.steps * bench.batch_size / (time.perf_counter() - started)
-        _end_epoch(graph)
-        return rate
+        pictures = loader.drive(number)
+        return pictures / (time.perf_counter() - started)
 
     return epoch
-
-
-def _end_epoch(graph: Any) -> None:
-    """Lets a graph notice that its plans are over."""
-    try:
-        graph.run()
-    except StopIteration:
-        graph.reset()

@@ -110,6 +110,7 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Colour that is subtracted.",
 )
+@options.augmentation
 @click.option(
     "--val-fraction",
     type=float,
