@@ -18,6 +18,7 @@ from alexnet_fast.models import create_model, model_spec
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
+from alexnet_fast.training.any_side import take_any_side
 from alexnet_fast.training.augmentation import RANDOM_PARTS, random_parts
 from alexnet_fast.training.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_fast.training.config import TrainConfig
@@ -138,6 +139,9 @@ class _Session:
         torch.backends.cudnn.benchmark = device.type == "cuda"
         net = create_model(**self.arguments)
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        course = self.spec.progressive
+        if course is not None:
+            take_any_side(net, own=self.spec.crop, smallest=min(course.start, course.end))
         train, val = _loaders(self.config, self.splits, self.spec, self.precision)
         return Trainer(net, train, val, self.config, self.precision, show)
 
@@ -297,7 +301,8 @@ def _fingerprint(config: TrainConfig, splits: Splits) -> dict[str, Any]:
 def _refuse_other_run(config: TrainConfig, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuses to go on with a run that was another one, naming what differs."""
     for name, value in now.items():
-        if before.get(name) == value:
+        # A run of an older version had what is now an option's default.
+        if before.get(name, _default_of(name)) == value:
             continue
         if name.startswith("--"):
             raise UserError(
@@ -308,3 +313,9 @@ def _refuse_other_run(config: TrainConfig, before: dict[str, Any], now: dict[str
             f"{name} in {config.data} have changed since the run in {config.run} began",
             "restore them, or start another --run",
         )
+
+
+def _default_of(name: str) -> Any:
+    """Returns the default of an option, by its name in a fingerprint."""
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    return defaults.get(name.removeprefix("--").replace("-", "_"))
