@@ -15,13 +15,13 @@ from nvidia.dali import Pipeline
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
 from alexnet_fast.pipelines.geometry import Integers
-from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, View
-from alexnet_fast.pipelines.normalise import changes_of, normalised
+from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
+from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.picture_sizes import PictureSizes
 from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import view_windows
+from alexnet_fast.pipelines.windows import View, view_windows
 
 
 class _Flight(NamedTuple):

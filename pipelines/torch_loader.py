@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines import pillow_image
-from alexnet_fast.pipelines.loader import Batch, Loader, View
-from alexnet_fast.pipelines.normalise import changes_of, normalised
+from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
 
 class TorchLoader(Loader):

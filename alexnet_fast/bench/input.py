@@ -12,9 +12,10 @@ from alexnet_fast.bench.turns import Rates, figure, take_turns
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.dali_graph import Part
-from alexnet_fast.pipelines.loader import LoaderConfig, View, make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
 OURS = "DALI"
 PLAIN = "Pillow, DataLoader"
