@@ -80,10 +80,10 @@ def _predict_batch(
         if file in reasons:
             yield Prediction(file=str(file), classes=(), error=reasons[file])
         else:
-            yield Prediction(file=str(file), classes=_likeliest(answers[file], classifier.classes, top))
+            yield Prediction(file=str(file), classes=likeliest(answers[file], classifier.classes, top))
 
 
-def _likeliest(probabilities: Probabilities, classes: Sequence[str], top: int) -> tuple[Guess, ...]:
+def likeliest(probabilities: Probabilities, classes: Sequence[str], top: int) -> tuple[Guess, ...]:
     """Returns the first few classes; equal ones in the order of their index."""
     order = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(
