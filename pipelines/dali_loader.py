@@ -81,17 +81,16 @@ class DaliLoader(Loader):
         except StopIteration:
             self._graph.reset()
 
-    def drive(self, epoch: int) -> int:
-        """Runs the graph over an epoch, drops what comes out and returns the number of pictures."""
+    def drive(self, epoch: int) -> Iterator[int]:
+        """Runs the graph over an epoch, drops what comes out and yields the length of each batch."""
         self._begin(epoch, 0)
-        pictures = 0
         try:
             while True:
-                pictures += len(self._run(self._graph))
+                pixels = self._run(self._graph)
                 self._flying.popleft()
+                yield len(pixels)
         except StopIteration:
             self._graph.reset()
-        return pictures
 
     def _begin(self, epoch: int, start: int) -> None:
         """Makes the graph's source give the batches of an epoch."""
