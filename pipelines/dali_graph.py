@@ -1,9 +1,9 @@
 """The DALI graphs: one definition for the CPU and the GPU.
 
 A graph reads files by name. What it does to each picture is computed outside for a whole batch at once
-(`windows.view_windows`, `normalise.changes_of`). So it holds no state that a checkpoint would have to keep,
-and no operators that work on single numbers: a dozen of those took as long as decoding. The functions that
-build it are rewritten by DALI, so that an `if` on an input sends each picture its own way.
+(`windows.view_windows`, `normalisation.changes_of`). So it holds no state that a checkpoint would have to
+keep, and no operators that work on single numbers: a dozen of those took as long as decoding. The functions
+that build it are rewritten by DALI, so that an `if` on an input sends each picture its own way.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         region: Decode only what the view shows, instead of the whole picture; by default on the CPU alone,
             since a GPU's hardware decoder takes whole pictures.
         normalise: Mirror, jitter and normalise in the graph; by default on the GPU alone, since
-            `normalise.normalised` is three times as fast on a CPU. A "square" is never normalised.
+            `normalisation.normalised` is three times as fast on a CPU. A "square" is never normalised.
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
         prefetch: Batches prepared ahead.
         decoder: How a GPU decodes.

@@ -13,15 +13,15 @@ from nvidia.dali import Pipeline
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
-from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, View
-from alexnet_fast.pipelines.normalise import changes_of, normalised
+from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
+from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.picture_sizes import PictureSizes
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import view_windows
+from alexnet_fast.pipelines.windows import View, view_windows
 
 
 class _Flight(NamedTuple):
@@ -82,17 +82,16 @@ class DaliLoader(Loader):
         except StopIteration:
             self._graph.reset()
 
-    def drive(self, epoch: int) -> int:
-        """Runs the graph over an epoch, drops what comes out and returns the number of pictures."""
+    def drive(self, epoch: int) -> Iterator[int]:
+        """Runs the graph over an epoch, drops what comes out and yields the length of each batch."""
         self._begin(epoch, 0)
-        pictures = 0
         try:
             while True:
-                pictures += len(self._run(self._graph))
+                pixels = self._run(self._graph)
                 self._flying.popleft()
+                yield len(pixels)
         except StopIteration:
             self._graph.reset()
-        return pictures
 
     def _begin(self, epoch: int, start: int) -> None:
         """Makes the graph's source give the batches of an epoch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import multiprocessing.context
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,11 +17,12 @@ from alexnet_fast.data import PictureList
 from alexnet_fast.data.picture_list import Encoding
 from alexnet_fast.data.places import Place
 from alexnet_fast.pipelines import pillow_image
-from alexnet_fast.pipelines.loader import Batch, Loader, View
-from alexnet_fast.pipelines.normalise import changes_of, normalised
+from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.place_bytes import open_picture
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
 
 class TorchLoader(Loader):
@@ -33,9 +35,12 @@ class TorchLoader(Loader):
             _Decoder(self.pictures.encoding, spec, self.view),
             batch_sampler=_Rows(self.pictures, self.schedule, self.spec, epoch, start),
             collate_fn=list,
+            # Its own generator: the default one would take a number from those that dropout draws.
+            generator=torch.Generator(),
             num_workers=self.config.threads,
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
+            worker_init_fn=_outlive_signals,
         )
         for rows in loader:
             yield self._batch(rows, spec)
@@ -67,6 +72,13 @@ def _worker_context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
+
+
+def _outlive_signals(worker: int) -> None:
+    """Lets a worker go on when its whole group is told to stop: the main process ends its step first."""
+    del worker
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclasses.dataclass(frozen=True)
