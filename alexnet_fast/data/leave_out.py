@@ -37,7 +37,9 @@ class LeaveOut:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise UserError(
-                f"cannot read --leave-out {path}: {reason}", "give the list that scan --write-list wrote"
+                f"cannot read --leave-out {path}: {reason}",
+                "give the list that scan --write-list wrote",
+                exit_code=2,
             ) from error
         return cls(path, frozenset(os.fsdecode(line) for line in lines if line.strip()))
 
