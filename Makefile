@@ -12,7 +12,7 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	    --editable '.[rtx,demo,dev]'
+	    --editable '.[rtx,serve,demo,dev]'
 	touch $@
 
 demo: install
