@@ -43,7 +43,7 @@ class Batching:
 
     max_batch: int = 16
     max_delay: float = 0.0
-    max_queue: int = 64
+    max_queue: int = 128
     timeout: float = 30.0
 
     def __post_init__(self) -> None:

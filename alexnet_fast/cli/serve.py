@@ -39,7 +39,7 @@ def _table(result: Result) -> str:
 @click.option(
     "--max-delay", type=float, default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch."
 )
-@click.option("--max-queue", type=int, default=64, show_default=True, help="Pictures that may wait.")
+@click.option("--max-queue", type=int, default=128, show_default=True, help="Pictures that may wait.")
 @click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds for a request.")
 @click.option(
     "--reload-interval",
