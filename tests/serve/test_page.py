@@ -73,7 +73,7 @@ def test_a_picture_gets_its_classes_and_its_crops(
     assert sixth[::-1] == pytest.approx(first, abs=3)
     assert sixth != pytest.approx(first, abs=30)
     # Nothing is wider than the window, nothing came from elsewhere, nothing was complained of.
-    assert tab.value("document.documentElement.scrollWidth <= window.innerWidth")
+    assert tab.value("document.documentElement.scrollWidth") <= width
     own = (f"http://{server.http}/", "data:", f"blob:http://{server.http}/")
     assert tab.requested
     assert [url for url in tab.requested if not url.startswith(own)] == []
