@@ -39,19 +39,17 @@ class DaliLoader(Loader):
         self._graph_of_one: Pipeline | None = None
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start` on."""
+        """Yields one batch a step from step `start` on."""
         self._drain()
         self._coming = self.schedule.epoch(epoch, self.spec, start)
         try:
             while True:
-                batch = self._next_batch()
-                if batch is not None:
-                    yield batch
+                yield self._next_batch()
         except StopIteration:
             self._graph.reset()
 
-    def _next_batch(self) -> Batch | None:
-        """Returns the next batch, less its bad pictures; None where none is left of it."""
+    def _next_batch(self) -> Batch:
+        """Returns the next batch, less its bad pictures."""
         try:
             images = self._run(self._graph)
         except RuntimeError as error:
@@ -75,7 +73,7 @@ class DaliLoader(Loader):
             labels = labels.pin_memory().to(self.config.device, non_blocking=True)
         return Batch(images, labels, plan.indices)
 
-    def _rescue(self, plan: BatchPlan, error: RuntimeError) -> Batch | None:
+    def _rescue(self, plan: BatchPlan, error: RuntimeError) -> Batch:
         """Runs a failed batch picture by picture and reports those that cannot be decoded.
 
         Raises:
@@ -94,7 +92,7 @@ class DaliLoader(Loader):
         if len(good) == len(plan):
             raise error
         if not good:
-            return None
+            return self.empty_batch()
         # Concatenated in the layout of the buffers, so that the batch stays channels_last.
         joined = torch.cat(images).contiguous(
             memory_format=torch.contiguous_format if self.view == "square" else torch.channels_last

@@ -50,8 +50,9 @@ class Schedule:
     Args:
         pictures: Number of pictures in the list.
         batch_size: Pictures a batch, of this process alone.
-        shuffle: A new permutation every epoch and full batches only (training), or the list's own order with
-            a smaller last batch (evaluation).
+        shuffle: A new permutation every epoch (training), or the list's own order (evaluation).
+        drop_last: Full batches only; by default when shuffling. Otherwise the last batch is smaller, and when
+            shuffling a few pictures come twice where that gives every process as many.
         seed: Chooses the permutations and the random numbers.
         rank: This process among `world`.
         world: Number of processes that share the list.
@@ -66,11 +67,12 @@ class Schedule:
     seed: int = 0
     rank: int = 0
     world: int = 1
+    drop_last: bool | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"--batch-size {self.batch_size} is not a size", "give 1 or more", exit_code=2)
-        if self.shuffle and self.batch_size * self.world > self.pictures:
+        if self.shuffle and self.full_only and self.batch_size * self.world > self.pictures:
             raise UserError(
                 f"--batch-size {self.batch_size} is more than the {self.pictures} training pictures there are"
                 + (f" for {self.world} processes" if self.world > 1 else ""),
@@ -81,11 +83,16 @@ class Schedule:
     @property
     def steps(self) -> int:
         """Batches an epoch; the same for every process when training."""
-        whole = self.batch_size * self.world
-        if self.shuffle:
-            return self.pictures // whole
-        mine = len(range(self.rank, self.pictures, self.world))
+        if self.full_only:
+            return self.pictures // (self.batch_size * self.world)
+        first = 0 if self.shuffle else self.rank
+        mine = len(range(first, self.pictures, self.world))
         return -(-mine // self.batch_size)
+
+    @property
+    def full_only(self) -> bool:
+        """Whether the last pictures are left out where they do not fill a batch."""
+        return self.shuffle if self.drop_last is None else self.drop_last
 
     def epoch(self, epoch: int, spec: AugmentSpec, start: int = 0) -> Iterator[BatchPlan]:
         """Yields the batches of an epoch, from step `start` on.
@@ -95,6 +102,9 @@ class Schedule:
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         order = generator.permutation(self.pictures) if self.shuffle else np.arange(self.pictures)
         draws = _draw(generator, self.pictures, spec) if self.shuffle else None
+        if self.shuffle and not self.full_only:
+            # As many for every process: the first ones of the order come again.
+            order = np.resize(order, -(-self.pictures // self.world) * self.world)
         mine = order[self.rank :: self.world]
         for step in range(start, self.steps):
             indices = mine[step * self.batch_size : (step + 1) * self.batch_size]

@@ -25,12 +25,16 @@ def sample_squares(pictures: PictureList, spec: AugmentSpec, count: int) -> Pixe
         UserError: One of them cannot be decoded.
     """
     chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
-    return np.stack([_square(pictures.path(index), spec) for index in chosen])
+    return np.stack([square_of(pictures.path(index), spec) for index in chosen])
 
 
-def _square(path: str, spec: AugmentSpec) -> Pixels:
-    """Returns the centre square of a file."""
+def square_of(path: str, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of a file, uint8 (resize, resize, 3), RGB.
+
+    Raises:
+        UserError: It cannot be decoded.
+    """
     try:
         return centre_square(decode(path), spec)
     except BadPictureError as error:
-        raise UserError(f"cannot decode {path}: {error}", "remove it") from error
+        raise UserError(f"cannot decode {path}: {error}", "give another picture, or remove it") from error

@@ -17,6 +17,7 @@ from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines import pillow_image
 from alexnet_fast.pipelines.loader import Batch, Loader, View
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
+from alexnet_fast.pipelines.preprocessing import normalise
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Sample = npt.NDArray[Any]
@@ -26,7 +27,7 @@ class TorchLoader(Loader):
     """Batches decoded by Pillow; arguments as for `Loader`."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start` on."""
+        """Yields one batch a step from step `start` on."""
         loader = DataLoader(
             _Decoder(self.pictures, self.spec, self.view),
             batch_sampler=_Rows(self.schedule, self.spec, epoch, start),
@@ -36,18 +37,16 @@ class TorchLoader(Loader):
             multiprocessing_context=_worker_context(),
         )
         for rows in loader:
-            batch = self._batch(rows)
-            if batch is not None:
-                yield batch
+            yield self._batch(rows)
 
-    def _batch(self, rows: list[_Row]) -> Batch | None:
+    def _batch(self, rows: list[_Row]) -> Batch:
         """Stacks the decoded pictures of a batch and reports the others."""
         for row in rows:
             if row.reason is not None:
                 self.bad.report(self.pictures.path(row.index), row.reason)
         good = [row for row in rows if row.pixels is not None]
         if not good:
-            return None
+            return self.empty_batch()
         indices = np.array([row.index for row in good])
         images = torch.from_numpy(np.stack([row.pixels for row in good if row.pixels is not None]))
         images = images.to(self.config.device)
@@ -120,8 +119,5 @@ def view_of(picture: Any, spec: AugmentSpec, view: View, draws: Floats) -> Sampl
     if view == "square":
         return pillow_image.centre_square(picture, spec)
     if view == "centre":
-        pixels, shift = pillow_image.centre_crop(picture, spec), np.zeros(3, np.float32)
-    else:
-        pixels, shift = pillow_image.random_crop(picture, spec, draws), draws[3:6]
-    mean = np.array(spec.mean, np.float32) - shift
-    return (pixels.astype(np.float32) - mean) / np.array(spec.std, np.float32)
+        return normalise(pillow_image.centre_crop(picture, spec), spec)
+    return normalise(pillow_image.random_crop(picture, spec, draws), spec, shift=draws[3:6])

@@ -72,3 +72,8 @@ def test_the_public_names_are_there_when_they_are_asked_for() -> None:
     assert set(alexnet_fast.__all__) == {"Predictor", "__version__", "create_model", "model_names"}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         alexnet_fast.nothing  # noqa: B018
+
+
+def test_the_pipelines_package_loads_nothing_heavy_and_preprocessing_no_torch() -> None:
+    assert loaded_by("import alexnet_fast.pipelines") == set()
+    assert loaded_by("from alexnet_fast.pipelines import preprocess, AugmentSpec") == {"numpy", "PIL"}
