@@ -90,6 +90,8 @@ class ServerConfig:
     log_requests: bool = False
 
     def __post_init__(self) -> None:
+        if self.http_port is None and self.grpc_port is None:
+            raise UserError("there is nothing to listen on", "leave --no-http or --no-grpc out", exit_code=2)
         for option in ("http_port", "grpc_port"):
             port = getattr(self, option)
             if port is not None and not 0 <= port < 65_536:
