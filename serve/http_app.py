@@ -42,7 +42,7 @@ def http_app(hub: ModelHub, metrics: Metrics) -> ASGIApp:
         model.queue.check()
         length = request.headers.get(HEADER_LENGTH)
         async with bodies.body(request) as body:
-            wanted = parse_request(body, length, hub.config.limits)
+            wanted = parse_request(model.name, body, length, hub.config.limits)
             version = request.path_params.get("version")
             answer = await hub.infer(model, version, wanted, timeout=wanted.timeout)
         content, headers = write_answer(answer)

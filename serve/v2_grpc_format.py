@@ -25,6 +25,10 @@ _Answer = message_class("ModelInferResponse")
 # Which list of a message holds the values of a data type.
 _CONTENTS = {"UINT8": "uint_contents", "BYTES": "bytes_contents"}
 
+# Triton's C++ client always sends the second one: it asks for an empty message after the last answer to a
+# request. Here each request has one answer, which is the last, so there is nothing to do.
+_REQUEST_PARAMETERS = {"timeout": int, "triton_enable_empty_final_response": bool}
+
 
 def read_request(message: Any) -> InferRequest:
     """Reads an inference request.
@@ -32,7 +36,7 @@ def read_request(message: Any) -> InferRequest:
     Raises:
         RequestError: It is not what the protocol says.
     """
-    parameters = _parameters(message.parameters, {"timeout": int}, "the request")
+    parameters = _parameters(message.parameters, _REQUEST_PARAMETERS, "the request")
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise malformed(f"{len(raw)} raw_input_contents came for {len(message.inputs)} inputs")

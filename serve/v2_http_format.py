@@ -28,10 +28,11 @@ HEADER_LENGTH = "inference-header-content-length"
 _MAX_DIMENSIONS, _MAX_SIZE = 8, 1 << 31
 
 
-def parse_request(body: bytes, header_length: str | None, limits: Limits) -> InferRequest:
+def parse_request(model: str, body: bytes, header_length: str | None, limits: Limits) -> InferRequest:
     """Reads the body of an inference request.
 
     Args:
+        model: Name of the model in the path.
         body: JSON, or JSON followed by binary data.
         header_length: The header that says how long the JSON is; None where all of it is JSON.
         limits: See `Limits`.
@@ -41,7 +42,10 @@ def parse_request(body: bytes, header_length: str | None, limits: Limits) -> Inf
     """
     split = _json_length(header_length, len(body))
     plain = parse_object(body[:split] if split < len(body) else body, limits)
-    only(plain, ("id", "parameters", "inputs", "outputs"), "the request")
+    # kserve's client says in the body, too, which model it means.
+    only(plain, ("model_name", "id", "parameters", "inputs", "outputs"), "the request")
+    if plain.get("model_name", model) != model:
+        raise malformed(f"'model_name' is {str(plain['model_name'])[:100]!r}, the path says {model!r}")
     parameters = _parameters(plain, ("timeout", "binary_data_output"), "the request")
     all_binary = typed(parameters.get("binary_data_output", False), bool, "'binary_data_output'")
     inputs = _inputs(member(plain, "inputs", list, "the request"), memoryview(body)[split:])

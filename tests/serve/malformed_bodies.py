@@ -61,6 +61,8 @@ BODIES: dict[str, tuple[int, str, bytes]] = {
     "101 brackets": (400, "nests deeper than 100", nested(101)),
     "100,000 brackets": (400, "nests deeper than 100", nested(100_000)),
     "a number of 5,000 digits": (400, "not JSON", b'{"inputs": ' + b"9" * 5000 + b"}"),
+    "another model in the body": (400, "the path says 'small'", body(model_name="big")),
+    "a number for the model": (400, "the path says 'small'", body(model_name=7)),
     "an unknown member": (400, "'input', which this server does not know", body(input=[])),
     "an unknown parameter": (400, "'priority', which this server", body(parameters={"priority": 1})),
     "shared memory": (
