@@ -122,7 +122,9 @@ class PredictRoute:
     def _view(self, version: ModelVersion) -> CropView:
         """Returns the session that hands out crops, loaded when it is asked for first."""
         if version not in self._views:
-            self._views[version] = CropView(version.backend.path, self._hub.config.threads)
+            # An engine cannot be changed; the ONNX file that it was built from stands beside it.
+            file = version.backend.path.with_suffix(".onnx")
+            self._views[version] = CropView(file, self._hub.config.threads)
         return self._views[version]
 
 
