@@ -36,6 +36,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "bench",
         "bench serve",
         "bench input",
+        "bench compute",
+        "bench train",
         "show",
         "show curves",
         "doctor",
