@@ -85,9 +85,9 @@ def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) 
     """
     backend = open_backend(bench.model, threads=bench.threads)
     side = backend.spec.resize
+    others = {name: _Http(bench, where, side) for name, where in bench.against.items()}
     with _server(bench) as url:
-        contestants = {OURS: _Http(bench, f"{url}/v2/models/{_NAME}/infer", side)}
-        contestants |= {name: _Http(bench, where, side) for name, where in bench.against.items()}
+        contestants = {OURS: _Http(bench, f"{url}/v2/models/{_NAME}/infer", side), **others}
         bare = _Bare(bench, backend.run, side, url)
         rates = take_turns({**contestants, BARE: bare}, bench.runs, show)
     ours = contestants[OURS].counted
