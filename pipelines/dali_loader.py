@@ -146,6 +146,7 @@ class DaliLoader(Loader):
         good: list[int] = []
         images: list[torch.Tensor] = []
         # A file that was replaced by one of another size is good in its new size.
+        sizes = self._sizes.of(plan.indices)
         self._sizes.forget(plan.indices)
         for position in range(len(plan)):
             try:
@@ -154,7 +155,7 @@ class DaliLoader(Loader):
             except RuntimeError:  # noqa: PERF203 - each picture is tried by itself
                 path = self.pictures.path(int(plan.indices[position]))
                 self.bad.report(path, _why(path))
-        if len(good) == len(plan):
+        if len(good) == len(plan) and np.array_equal(self._sizes.of(plan.indices), sizes):
             raise error
         if not good:
             return self.empty_batch()
