@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import multiprocessing.context
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,9 +32,12 @@ class TorchLoader(Loader):
             _Decoder(self.pictures, spec, self.view),
             batch_sampler=_Rows(self.schedule, self.spec, epoch, start),
             collate_fn=list,
+            # Its own generator: the default one would take a number from those that dropout draws.
+            generator=torch.Generator(),
             num_workers=self.config.threads,
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
+            worker_init_fn=_outlive_signals,
         )
         for rows in loader:
             yield self._batch(rows, spec)
@@ -65,6 +69,13 @@ def _worker_context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
+
+
+def _outlive_signals(worker: int) -> None:
+    """Lets a worker go on when its whole group is told to stop: the main process ends its step first."""
+    del worker
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclasses.dataclass(frozen=True)

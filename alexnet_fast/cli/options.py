@@ -63,7 +63,9 @@ def augmentation(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _AUGMENTATION = (
     click.option(
-        "--random-resized-crop", is_flag=True, help="Train on random areas of random shape, resized."
+        "--random-resized-crop/--no-random-resized-crop",
+        default=False,
+        help="Train on random areas of random shape, resized.",
     ),
     click.option(
         "--min-scale",

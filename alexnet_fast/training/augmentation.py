@@ -9,17 +9,6 @@ from alexnet_fast.pipelines.progressive import Progressive
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
 from alexnet_fast.training.config import TrainConfig
 
-# The options; a run goes on with the same ones.
-RANDOM_PARTS = (
-    "random_resized_crop",
-    "min_scale",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-    "progressive",
-)
-
 
 def random_parts(config: TrainConfig) -> dict[str, Any]:
     """Returns the fields of `AugmentSpec` that the options ask for; one that is off is None.
