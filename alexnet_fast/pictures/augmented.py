@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.pillow_image import decode
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+
+# Letters below a figure that fit into its width.
+_LINE = 95
 
 
 @styled
@@ -102,12 +106,12 @@ def _described(spec: AugmentSpec, config: LoaderConfig) -> str:
     parts = [
         f"shorter side {spec.resize}, random {spec.crop}x{spec.crop} crop"
         if area is None
-        else f"random areas of {area.min_scale:.0%} to {area.max_scale:.0%}, resized to {spec.crop}x{spec.crop}"
+        else f"{area.min_scale:.0%} to {area.max_scale:.0%} of the area, resized to {spec.crop}x{spec.crop}"
     ]
     parts += ["flip"] if spec.flip else []
     parts += [f"PCA jitter (sigma {spec.jitter.sigma:g})"] if spec.jitter else []
     parts += _additions(spec)
-    return f"Loaded by {loader_name(config)}: {', '.join(parts)}"
+    return "\n".join(textwrap.wrap(f"Loaded by {loader_name(config)}: {', '.join(parts)}", _LINE))
 
 
 def _additions(spec: AugmentSpec) -> list[str]:
