@@ -42,6 +42,11 @@ class PictureSizes:
             self._sizes[indices[unknown]] = self._read(name, [values[position] for position in unknown])
         return self._sizes[indices].astype(np.int64)
 
+    def known(self, indices: Integers) -> Integers:
+        """Returns int64 (B, 2) as read before; 0 where a picture has not been."""
+        found: Integers = self._sizes[indices].astype(np.int64)
+        return found
+
     def forget(self, indices: Integers) -> None:
         """Lets some be read again: their files may have changed."""
         self._sizes[indices] = 0

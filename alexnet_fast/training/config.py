@@ -78,6 +78,8 @@ class TrainConfig:
         compile: Whether the network runs compiled by `torch.compile`.
         cuda_graphs: Whether forward and backward pass are recorded once and replayed.
         threads: DALI threads or worker processes.
+        hw_decoder_load: Share of the JPEGs that a GPU's hardware decoder takes; other settings of the decoder
+            are `pipelines.decoder.DecoderSettings`.
         on_bad_image: "fail" or "skip".
         seed: Of weights, data order and augmentation.
         checkpoint_steps: Optimiser steps between two checkpoints within an epoch; 0 for none.
@@ -131,6 +133,7 @@ class TrainConfig:
     compile: bool = False
     cuda_graphs: bool = False
     threads: int = 2
+    hw_decoder_load: float = 0.65
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
     checkpoint_steps: int = 0
