@@ -9,7 +9,6 @@ import lightning
 import torch
 from torch.nn import functional
 
-from alexnet_fast import create_model
 from alexnet_fast.pipelines import AugmentSpec, ImageLoader
 
 SPEC = AugmentSpec(resize=72, crop=64, mean=(124, 116, 104), std=(58, 57, 57), jitter=None)
@@ -20,17 +19,18 @@ class Classifier(lightning.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net, self.losses, self.seen = create_model("alexnet-bn-64", 2, dropout=0.0), [], []
+        features = [torch.nn.Conv2d(3, 16, 8, stride=4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4)]
+        self.net = torch.nn.Sequential(*features, torch.nn.Flatten(), torch.nn.Linear(256, 2))
+        self.losses = []
 
     def training_step(self, batch, _):
         images, labels = batch
         loss = functional.cross_entropy(self.net(images), labels)
         self.losses.append(loss.item())
-        self.seen.append(images.double().sum().item())
         return loss
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.003, momentum=0.9)
+        return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
 
 
 def main(data: str, run: str, resume: str | None = None, **options) -> Classifier:

@@ -22,7 +22,7 @@ class TimmLoader(ImageLoader):
 
 
 def create_loader(root, input_size, batch_size, is_training=False, mean=(), std=(), crop_pct=0.875, **_):
-    """Makes a loader from the arguments of `timm.data.create_loader`; `root` is a folder instead of a data set."""
+    """Takes the arguments of `timm.data.create_loader`, but for a folder in the place of the data set."""
     side = input_size[-1]
     to_255 = {"mean": tuple(255 * m for m in mean), "std": tuple(255 * s for s in std)}
     spec = AugmentSpec(resize=math.floor(side / crop_pct), crop=side, jitter=None, **to_255)
