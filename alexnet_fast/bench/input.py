@@ -6,22 +6,20 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from alexnet_fast.bench import report
 from alexnet_fast.bench.peer import Peer, running_peers
 from alexnet_fast.bench.turns import Rates, figure, rate_of, take_turns
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.dali_graph import Part, View, build_graph
+from alexnet_fast.pipelines.dali_graph import Part
 from alexnet_fast.pipelines.loader import Kind, LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
 NAMES: dict[Kind, str] = {"dali": "DALI", "torch": "Pillow, DataLoader"}
 LIMIT = "DALI, decoding alone"
@@ -182,30 +180,9 @@ def _loaded(bench: InputBench, kind: Kind) -> Iterator[int]:
 
 def _cut_off(bench: InputBench, part: Part, view: View, *, region: bool | None = None) -> Iterator[int]:
     """Yields the batch sizes of our graph up to a part of the work, epoch after epoch."""
-    names = [
-        np.frombuffer(os.fsencode(bench.epoch.path(index)), np.uint8) for index in range(len(bench.epoch))
-    ]
-    plans: Iterator[BatchPlan] = itertools.chain.from_iterable(
-        bench.schedule.epoch(epoch, bench.spec) for epoch in itertools.count()
-    )
+    from alexnet_fast.pipelines.dali_loader import DaliLoader
 
-    def batch() -> tuple[list[Any], ...]:
-        plan = next(plans)
-        files = [names[index] for index in plan.indices.tolist()]
-        return (files, list(plan.draws)) if view == "train" else (files,)
-
-    graph = build_graph(
-        bench.spec,
-        view,
-        device="gpu" if bench.config.device.type == "cuda" else "cpu",
-        batch_size=bench.batch_size,
-        threads=bench.config.threads,
-        region=region,
-        device_id=bench.config.device.index,
-        prefetch=bench.config.prefetch,
-        source=batch,
-        stop_after=part,
+    loader = DaliLoader(
+        bench.epoch, bench.spec, view, bench.schedule, bench.config, stop_after=part, region=region
     )
-    while True:
-        graph.run()
-        yield bench.batch_size
+    return itertools.chain.from_iterable(loader.drive(epoch) for epoch in itertools.count())

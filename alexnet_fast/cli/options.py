@@ -52,3 +52,35 @@ def crops(help_text: str) -> Callable[[Any], Any]:
 def chosen_crops(ten_crop: bool | None) -> Crops | None:
     """Returns the choice, None where it was left open."""
     return None if ten_crop is None else "ten" if ten_crop else "single"
+
+
+def augmentation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the random parts that the paper's augmentation does not have."""
+    for add in reversed(_AUGMENTATION):
+        function = add(function)
+    return function
+
+
+_AUGMENTATION = (
+    click.option(
+        "--random-resized-crop/--no-random-resized-crop",
+        default=False,
+        help="Train on random areas of random shape, resized.",
+    ),
+    click.option(
+        "--min-scale",
+        type=float,
+        default=0.08,
+        show_default=True,
+        help="Smallest share of a picture in --random-resized-crop.",
+    ),
+    click.option("--brightness", type=float, default=0.0, help="Random change of levels, 0 to 1."),
+    click.option("--contrast", type=float, default=0.0, help="Random change of contrast, 0 to 1."),
+    click.option("--saturation", type=float, default=0.0, help="Random change of saturation, 0 to 1."),
+    click.option("--hue", type=float, default=0.0, help="Random turn of the hue, 0 to 0.5 of a full turn."),
+    click.option(
+        "--progressive",
+        metavar="START:END[:EPOCHS]",
+        help="Input side of training: grows to END (the network's) over the first EPOCHS (or all) epochs.",
+    ),
+)

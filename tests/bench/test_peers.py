@@ -25,7 +25,8 @@ from answering import answer, files_of
 
 def epoch_of(options):
     files, labels = files_of(options)
-    assert (len(files), labels.count(0)) == (16 * options.repeat, 8 * options.repeat)
+    eight = 8 * options.repeat
+    assert (len(files), labels.count(0), labels.count(1)) == (2 * eight, eight, eight)
     print("libraries print what they like")
     def epoch():
         for file in files:

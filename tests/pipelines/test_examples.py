@@ -79,7 +79,7 @@ def test_timms_folders_and_arguments_train(data: Path) -> None:
 @others
 @pytest.mark.slow
 def test_lightning_trains_and_goes_on_in_the_middle_of_an_epoch(data: Path, tmp_path: Path) -> None:
-    """Lightning keeps the loader's state itself: the losses behind the stop are those of a run without one."""
+    """Lightning keeps the loader's state itself: the losses are those of a run without a stop."""
     whole, cut = elsewhere(
         f"""
 import lightning, lightning_loop
