@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_fast.bench.turns import Figure, figure, ratio, take_turns
+from alexnet_fast.bench import report
+from alexnet_fast.bench.turns import Rates, figure, take_turns
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.dali_graph import Part, View, build_graph
@@ -70,34 +71,22 @@ def measure_input(bench: InputBench, show: Callable[[], object] = lambda: None) 
         "up to resizing": _stage(bench, "resizing", "train"),
     }
     rates = take_turns(contestants, bench.runs, show)
-    figures = {name: figure(found) for name, found in rates.items()}
-    ours = figures[OURS]
     return {
         "loader": "dali",
         "device": bench.config.device.type,
         "threads": bench.config.threads,
         "batch_size": bench.batch_size,
         "images": len(bench.pictures),
-        "images_per_second": ours.median,
-        "low": ours.low,
-        "high": ours.high,
-        "runs": bench.runs,
-        "compared": [
-            {
-                "name": name,
-                "images_per_second": figures[name].median,
-                "ours_over_it": ratio(rates[OURS], rates[name]).median,
-            }
-            for name in (PLAIN, LIMIT)
-        ],
-        "microseconds_per_image": _costs(figures),
+        **report.main_figure(rates[OURS], "images_per_second"),
+        "compared": report.compared(rates, OURS, [PLAIN, LIMIT], "images_per_second"),
+        "microseconds_per_image": _costs(rates),
     }
 
 
-def _costs(figures: dict[str, Figure]) -> dict[str, float]:
+def _costs(rates: Rates) -> dict[str, float]:
     """Returns what each part adds to the time of a picture, in microseconds of the whole machine."""
     ends = [f"up to {part}" for part in _PARTS] + [OURS]
-    times = [0.0] + [1e6 / figures[name].median for name in ends]
+    times = [0.0] + [1e6 / figure(rates[name]).median for name in ends]
     parts = (*_PARTS, "normalising")
     return {part: after - before for part, before, after in zip(parts, times, times[1:], strict=False)}
 

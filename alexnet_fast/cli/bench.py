@@ -23,19 +23,18 @@ def bench() -> None:
     """Measure, with the peer in the same run."""
 
 
+_UNIT = "images_per_second"
+
+
 def _table(result: Result) -> str:
+    from alexnet_fast.bench.report import figure_line, machine_line
+
     lines = [
-        f"{result['hardware']['cpu']['name']}, {result['hardware']['cpu']['cores']} cores;"
-        f" {result['threads']} threads, batches of {result['batch_size']}, {result['images']} pictures,"
-        f" median of {result['runs']} epochs in turns",
-        f"{'DALI':22s} {result['images_per_second']:8.0f} images/s"
-        f"  ({result['low']:.0f} to {result['high']:.0f})",
+        f"{machine_line(result)}; {result['threads']} threads, batches of {result['batch_size']},"
+        f" {result['images']} pictures, median of {result['runs']} turns",
+        figure_line(result, "DALI", _UNIT, "DALI"),
     ]
-    lines += [
-        f"{other['name']:22s} {other['images_per_second']:8.0f} images/s"
-        f"  DALI is {other['ours_over_it']:.2f} of it"
-        for other in result["compared"]
-    ]
+    lines += [figure_line(other, other["name"], _UNIT, "DALI") for other in result["compared"]]
     lines.append("a picture costs, in microseconds of the machine:")
     lines += [f"  {part:20s} {cost:8.0f}" for part, cost in result["microseconds_per_image"].items()]
     return "\n".join(lines)
@@ -57,10 +56,10 @@ def bench_input(data: Path, **given: Any) -> Result:
     as many workers, and against DALI decoding the whole pictures and nothing else. Every contestant loads the
     same epochs, in turns. A part's cost is the time that it adds to the parts before it.
     """
+    from alexnet_fast.bench import report
     from alexnet_fast.bench.input import InputBench, measure_input
     from alexnet_fast.data import open_data
     from alexnet_fast.device import choose_device
-    from alexnet_fast.doctor import examine_machine
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -73,9 +72,4 @@ def bench_input(data: Path, **given: Any) -> Result:
     )
     with progress_bar(6 * (given["runs"] + 1), "loading") as bar:
         result = measure_input(contest, show=lambda: bar.update(1))
-    machine = examine_machine()
-    return {
-        **result,
-        "hardware": {"cpu": machine["cpu"], "gpu": machine["gpu"]},
-        "versions": {"python": machine["python"], **machine["packages"]},
-    }
+    return {**result, **report.machine()}

@@ -99,5 +99,5 @@ def _figures(progress: Progress | None) -> str | None:
         return None
     return (
         f"loss {progress.train.loss:.3f}  top-1 {progress.train.top1:.3f}  lr {progress.lr:g}  "
-        f"{progress.images_per_second:.0f} images/s"
+        f"{progress.images_per_second:.0f} images/s  {progress.waiting:.0%} waiting"
     )

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.precision import Precision
 
@@ -23,7 +22,7 @@ def has_batch_norm(net: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def measure_statistics(net: AlexNet, batches: Iterable[Batch], precision: Precision) -> None:
+def measure_statistics(net: nn.Module, batches: Iterable[Batch], precision: Precision) -> None:
     """Replaces the running averages by means over some batches, each counted alike.
 
     The rest of the network runs as in evaluation, so what dropout does to the variance is not measured.

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.meter import Meter, Score, Sums
 from alexnet_fast.training.precision import Precision
 
 
 def validate(
-    net: AlexNet,
+    net: nn.Module,
     loader: Loader,
     precision: Precision,
     *,

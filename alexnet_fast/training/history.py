@@ -28,6 +28,7 @@ class EpochRow:
         val_top1: Validation accuracy of the single centre crop, 0..1.
         val_top5: Share of validation pictures with the right class among five.
         images_per_second: Training pictures a second, input and computation together, validation apart.
+        waiting: Share of the training time that the process spent waiting for data, 0..1.
         seconds: Training and validation.
         bad_images: Pictures left out so far.
     """
@@ -41,6 +42,7 @@ class EpochRow:
     val_top1: float
     val_top5: float
     images_per_second: float
+    waiting: float
     seconds: float
     bad_images: int
 
@@ -124,6 +126,21 @@ def best_row(rows: list[EpochRow]) -> EpochRow:
     return max(rows, key=lambda row: (row.val_top1, -row.val_loss))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Where the time of an epoch went.
+
+    Args:
+        training: Seconds of training.
+        waiting: Share of them that was spent waiting for data, 0..1.
+        whole: Seconds of training and validation.
+    """
+
+    training: float
+    waiting: float
+    whole: float
+
+
 def as_row(
     *,
     epoch: int,
@@ -131,8 +148,7 @@ def as_row(
     lr: float,
     train: Score,
     val: Score,
-    train_seconds: float,
-    seconds: float,
+    timing: Timing,
     bad: int,
 ) -> EpochRow:
     """Puts an epoch's figures together."""
@@ -145,7 +161,8 @@ def as_row(
         val_loss=val.loss,
         val_top1=val.top1,
         val_top5=val.top5,
-        images_per_second=train.images / train_seconds if train_seconds else 0.0,
-        seconds=seconds,
+        images_per_second=train.images / timing.training if timing.training else 0.0,
+        waiting=timing.waiting,
+        seconds=timing.whole,
         bad_images=bad,
     )

@@ -8,7 +8,7 @@ import torch
 
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import model_spec
+from alexnet_fast.models import input_of
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
@@ -81,7 +81,7 @@ def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
 
 def make_spec(config: TrainConfig, splits: Splits, precision: Precision) -> AugmentSpec:
     """Builds the augmentation spec: the model's sizes and normalisation, the options, the data's colours."""
-    own = model_spec(config.model).input
+    own = input_of(config.model)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
         resize=config.resize or own.resize,

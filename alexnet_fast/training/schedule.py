@@ -1,4 +1,4 @@
-"""The learning rate schedule that the options name."""
+"""The learning rate of every optimiser step, as the options name it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any, Protocol
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.cosine import Cosine
 from alexnet_fast.training.plateau import Plateau
+from alexnet_fast.training.stairs import Stairs
+from alexnet_fast.training.warm_up import WarmUp
 
 
 class LearningRate(Protocol):
-    """What the trainer asks of a schedule."""
+    """A schedule: a function of the step, and of the validation errors that it was told."""
 
     @property
     def finished(self) -> bool:
-        """Whether training should end before its epochs are over."""
+        """Whether training should end, whatever number of epochs was asked for."""
 
     def rate(self, step: int) -> float:
         """Returns the learning rate of an optimiser step, counted from 0 over the whole run."""
@@ -23,19 +25,28 @@ class LearningRate(Protocol):
         """Takes the validation error of an epoch, 0..1."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state as plain values."""
+        """Returns what it learned from validation, as plain values."""
 
-    def load_state_dict(self, state: dict[str, Any], /) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a saved state."""
 
 
 def make_schedule(config: TrainConfig, steps: int) -> LearningRate:
-    """Makes the schedule.
+    """Makes the schedule that the options name.
 
     Args:
         config: The options.
         steps: Optimiser steps an epoch.
     """
+    warm_up = round(config.warmup_epochs * steps)
+    schedule = _after_warm_up(config, steps, warm_up)
+    return WarmUp(schedule=schedule, steps=warm_up) if warm_up else schedule
+
+
+def _after_warm_up(config: TrainConfig, steps: int, warm_up: int) -> LearningRate:
+    """Makes the schedule without its beginning."""
     if config.schedule == "cosine":
-        return Cosine(first=config.lr, epochs=config.epochs, steps=steps)
-    return Plateau(lr=config.lr, patience=config.patience, drops_left=config.drops)
+        return Cosine(first=config.lr, begin=warm_up, end=config.epochs * steps)
+    if config.schedule == "step":
+        return Stairs(first=config.lr, factor=config.factor, steps=config.step_epochs * steps)
+    return Plateau(lr=config.lr, patience=config.patience, drops_left=config.drops, factor=config.factor)

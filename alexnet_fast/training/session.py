@@ -10,7 +10,7 @@ import torch
 
 from alexnet_fast import __version__
 from alexnet_fast.data import Splits
-from alexnet_fast.models import create_model
+from alexnet_fast.models import build_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.fingerprint import make_fingerprint, refuse_other_run
@@ -66,7 +66,7 @@ class Session:
         device = self.precision.device
         RandomStates(device).seed(self.config.seed, self.processes.rank)
         torch.backends.cudnn.benchmark = device.type == "cuda"
-        net = create_model(**self.arguments)
+        net = build_model(self.arguments)
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = make_loaders(self.config, self.splits, self.spec, self.precision, self.processes)
         return Trainer(net, train, val, self.config, self.precision, self.processes, show)
@@ -117,7 +117,7 @@ class Session:
             "model": self.arguments,
             "classes": list(self.splits.classes.names),
             "spec": self.spec.to_dict(),
-            "weights": shared["model"],
+            "weights": self.trainer.weights(),
             "training": {
                 "shared": shared,
                 "own": self.processes.gather(state.own_state()),
@@ -137,7 +137,7 @@ class Session:
 
 
 def _model_arguments(config: TrainConfig, splits: Splits, spec: AugmentSpec) -> dict[str, Any]:
-    """Returns the arguments of `create_model`."""
+    """Returns the arguments of `build_model`."""
     arguments: dict[str, Any] = {
         "name": config.model,
         "num_classes": len(splits.classes),

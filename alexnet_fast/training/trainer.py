@@ -8,19 +8,23 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.batch_norm import batch_norm_layers, has_batch_norm, measure_statistics, running
 from alexnet_fast.training.clock import Clock
+from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.ema import WeightAverage
 from alexnet_fast.training.evaluate import validate
-from alexnet_fast.training.history import EpochRow, as_row
+from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.loss import make_loss
 from alexnet_fast.training.meter import Meter, Score
+from alexnet_fast.training.mixup import Mixup, mix
 from alexnet_fast.training.optimizer import make_optimizer
+from alexnet_fast.training.passes import EagerPass, GraphedPass, Pass, refuse_graphs
 from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
@@ -28,6 +32,9 @@ from alexnet_fast.training.random_states import RandomStates
 from alexnet_fast.training.schedule import make_schedule
 from alexnet_fast.training.small_states import BadState, ScalerState
 from alexnet_fast.training.state import TrainState
+
+# Training pictures kept for TensorBoard, as many as a grid of 4 x 4 shows.
+SAMPLE = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,7 @@ class Progress:
         train: Averages of this epoch so far.
         lr: Learning rate.
         images_per_second: Since the third step after the epoch began or was taken up; till then all warms up.
+        waiting: Share of this epoch's time that was spent waiting for data, 0..1.
     """
 
     epoch: int
@@ -49,6 +57,7 @@ class Progress:
     train: Score
     lr: float
     images_per_second: float
+    waiting: float
 
 
 class Trainer:
@@ -64,11 +73,15 @@ class Trainer:
         precision: How to compute.
         processes: Those that train together.
         show: Called every `config.log_every` steps and at the end of each epoch.
+
+    Attributes:
+        sample: The first training pictures of the epoch, (N, 3, crop, crop) with N up to `SAMPLE`.
+        average: The moving average of the weights, where the options ask for one.
     """
 
     def __init__(
         self,
-        net: AlexNet,
+        net: nn.Module,
         train: Loader,
         val: Loader,
         config: TrainConfig,
@@ -82,13 +95,16 @@ class Trainer:
         self.optimizer = make_optimizer(config, net)
         self.scaler = precision.scaler()
         self.schedule = make_schedule(config, self.steps)
-        self.loss = make_loss(config)
         self.position = Position()
         self._meter = Meter(precision.device)
         # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
         self._fewest = 2 if has_batch_norm(net) else 1
-        self._model = processes.wrap(net)
+        self._model = processes.wrap(compile_net(net, precision.device) if config.compile else net)
+        self._pass = self._make_pass()
+        self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
+        self.average = WeightAverage(net, config.ema) if config.ema else None
         self.state = self._parts()
+        self.sample: torch.Tensor | None = None
 
     def _parts(self) -> TrainState:
         """Names everything that a checkpoint holds."""
@@ -98,29 +114,54 @@ class Trainer:
         state.add("scaler", ScalerState(self.scaler))
         state.add("schedule", self.schedule)
         state.add("position", self.position)
+        if self.average is not None:
+            state.add("average", self.average)
         state.add_own("random", RandomStates(self.precision.device))
         state.add_own("meter", self._meter)
         state.add_own("bad pictures", BadState(self.train_loader.bad, self.val_loader.bad))
         return state
+
+    def _make_pass(self) -> Pass:
+        """Chooses how forward and backward pass are run."""
+        device = self.precision.device
+        eager = EagerPass(
+            model=self._model, loss=make_loss(self.config), precision=self.precision, scaler=self.scaler
+        )
+        if not self.config.cuda_graphs:
+            return eager
+        refuse_graphs(device, self.config.accumulate, self.processes.world)
+        return GraphedPass(eager, self.net, device)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Returns the weights that are validated and kept: the network's, or their moving average."""
+        own: dict[str, torch.Tensor] = self.net.state_dict()
+        return own if self.average is None else {**own, **self.average.values()}
 
     @property
     def finished(self) -> bool:
         """Whether progress has stopped or all epochs are done."""
         return self.schedule.finished or self.position.epoch >= self.config.epochs
 
-    def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> EpochRow:
+    def run_epoch(
+        self,
+        after_step: Callable[[], None] = lambda: None,
+        in_validation: Callable[[], None] = lambda: None,
+    ) -> EpochRow:
         """Trains what is left of the epoch under way, validates, and tells the schedule.
 
         Args:
             after_step: Called between steps, when `state` may be saved; what it raises ends the epoch there.
+            in_validation: Called between batches that are not trained on. What it raises ends the epoch too;
+                `state` may be saved once it has passed through here.
         """
         self._train_epoch(after_step)
         train, lr = self.check(), self._lr
-        trained, train_seconds = time.perf_counter(), self.position.seconds
-        self._settle_batch_norm(after_step)
-        val = validate(
-            self.net, self.val_loader, self.precision, over=self.processes.total, between=after_step
-        )
+        trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            self._settle_batch_norm(in_validation)
+            val = validate(
+                self.net, self.val_loader, self.precision, over=self.processes.total, between=in_validation
+            )
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
         self._meter.reset()
@@ -131,8 +172,7 @@ class Trainer:
             lr=lr,
             train=train,
             val=val,
-            train_seconds=train_seconds,
-            seconds=train_seconds + time.perf_counter() - trained,
+            timing=Timing(training=seconds, waiting=waiting, whole=seconds + time.perf_counter() - trained),
             bad=len(set(itertools.chain.from_iterable(bad))),
         )
 
@@ -152,9 +192,13 @@ class Trainer:
     def _train_epoch(self, after_step: Callable[[], None]) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
         self.net.train()
+        self.sample = None
         position, clock = self.position, Clock()
         mark = time.perf_counter()
         for batches in self._groups():
+            position.waiting += time.perf_counter() - mark
+            if self.sample is None:
+                self.sample = batches[0].images[:SAMPLE].clone()
             self._take_step(batches)
             position.next_step()
             due = clock.warming or position.epoch_step % self.config.log_every == 0
@@ -194,6 +238,8 @@ class Trainer:
             return
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.average is not None:
+            self.average.update()
 
     def _syncing(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """Lets the gradients travel in the last backward pass of a step alone."""
@@ -211,12 +257,13 @@ class Trainer:
         if not self._counted(batch):
             self._backward_of_nothing(batch)
             return
-        with self.precision.autocast():
-            logits = self._model(batch.images)
-            loss = self.loss(logits.float(), batch.labels)
-        share = len(batch.labels) * self.processes.world / self.config.batch_size
-        self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
-        self._meter.add(loss.detach(), logits.detach(), batch.labels)
+        images, share = batch.images, None
+        if self._mixup is not None:
+            share = self._mixup.share(self.position.epoch, self.position.epoch_step)
+            images = mix(images, share)
+        weight = len(batch.labels) * self.processes.world / self.config.batch_size
+        loss, logits = self._pass(images, batch.labels, weight, share)
+        self._meter.add(loss, logits, batch.labels)
 
     def _backward_of_nothing(self, batch: Batch) -> None:
         """Takes part in the others' step with gradients of zero, where no picture of a batch is left."""
@@ -253,6 +300,7 @@ class Trainer:
                 train=train,
                 lr=self._lr,
                 images_per_second=clock.rate(train.images),
+                waiting=self.position.waited,
             )
         )
 

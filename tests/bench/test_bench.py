@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from alexnet_fast.bench import report
 from alexnet_fast.bench.input import LIMIT, PLAIN, InputBench, measure_input
 from alexnet_fast.bench.turns import figure, ratio, take_turns
 from alexnet_fast.data import open_data
@@ -67,3 +68,19 @@ def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
         bench_of(two_classes, runs=0)
     with pytest.raises(UserError, match="--batch-size 100 is more than the 48"):
         measure_input(bench_of(two_classes, batch_size=100))
+
+
+def test_a_report_carries_the_spread_and_every_ratio_is_taken_run_by_run() -> None:
+    rates = {"ours": [20.0, 40.0, 60.0], "peer": [10.0, 10.0, 20.0]}
+    assert report.main_figure(rates["ours"], "images_per_second") == {
+        "images_per_second": 40.0,
+        "low": 20.0,
+        "high": 60.0,
+        "runs": 3,
+    }
+    (peer,) = report.compared(rates, "ours", ["peer"], "images_per_second")
+    assert (peer["images_per_second"], peer["low"], peer["high"]) == (10.0, 10.0, 20.0)
+    assert (peer["ours_over_it"], peer["ratio_low"], peer["ratio_high"]) == (3.0, 2.0, 4.0)
+    machine = report.machine()
+    assert machine["hardware"]["cpu"]["cores"] >= 1
+    assert machine["versions"]["torch"] == torch.__version__

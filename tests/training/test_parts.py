@@ -18,7 +18,6 @@ from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.batch_norm import measure_statistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.cosine import Cosine
 from alexnet_fast.training.history import EpochRow, History, best_row, read_metrics
 from alexnet_fast.training.meter import Meter
 from alexnet_fast.training.plateau import Plateau
@@ -60,22 +59,6 @@ class TestPlateau:
         copy = Plateau(lr=1.0, patience=9, drops_left=9)
         copy.load_state_dict(plateau.state_dict())
         assert copy == plateau
-
-
-class TestCosine:
-    """From the first rate towards nothing, whatever the error does."""
-
-    def test_the_rates_of_four_epochs_of_three_steps(self) -> None:
-        cosine = Cosine(first=1.0, epochs=4, steps=3)
-        rates = [cosine.rate(step) for step in range(12)]
-        assert rates[::3] == rates[1::3] == rates[2::3]
-        assert rates[::3] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
-        assert not cosine.finished
-
-    def test_the_rate_asks_nothing_of_the_error(self) -> None:
-        cosine = Cosine(first=1.0, epochs=4, steps=3)
-        cosine.end_epoch(0.9)
-        assert cosine.rate(3) == Cosine(first=1.0, epochs=4, steps=3).rate(3)
 
 
 def test_batch_norm_is_measured_as_the_mean_over_all_batches() -> None:
@@ -176,6 +159,7 @@ class TestHistory:
             val_top1=top1,
             val_top5=1.0,
             images_per_second=20.0,
+            waiting=0.25,
             seconds=5.0,
             bad_images=0,
         )
