@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alexnet_fast.cli import options
+from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
 
@@ -22,6 +23,9 @@ Examples:
 def bench() -> None:
     """Measure, with the peer in the same run."""
 
+
+bench.add_command(bench_compute)
+bench.add_command(bench_train)
 
 _UNIT = "images_per_second"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from click._termui_impl import ProgressBar
 
-    from alexnet_fast.training.trainer import Progress
+    from alexnet_fast.training.progress import Progress
 
 
 def progress_bar(

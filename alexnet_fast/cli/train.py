@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alexnet_fast.cli import options
+from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.config_file import merge, read_options
 from alexnet_fast.cli.progress import EpochLine
 from alexnet_fast.errors import UserError
+from alexnet_fast.recipe import RECIPES, recipe_path
 
 if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
@@ -23,6 +24,8 @@ EXAMPLE = """\b
 Examples:
   alexnet-fast train pictures --dali --epochs 20 --run runs/first
   alexnet-fast train pictures --run runs/first --resume
+  alexnet-fast train pictures --recipe modern --epochs 30
+  alexnet-fast train pictures --model my_nets:Small --crop 128 --resize 144
   alexnet-fast train --config runs/first/config.toml --run runs/second --lr 0.005
 """
 
@@ -60,7 +63,12 @@ def _table(result: Result) -> str:
 @click.option(
     "--config", type=click.Path(path_type=Path), help="TOML file of options; the command line wins."
 )
-@click.option("--model", default="alexnet", show_default=True, help="Network, by name.")
+@click.option(
+    "--recipe", metavar="NAME|FILE", help=f"Options by name: {', '.join(RECIPES)}; the config wins."
+)
+@click.option(
+    "--model", default="alexnet", show_default=True, help="Network, by name; or your own: package.module:Net."
+)
 @click.option("--epochs", type=int, default=90, show_default=True, help="Most epochs; it may stop earlier.")
 @click.option(
     "--batch-size",
@@ -76,25 +84,9 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Backward passes a step; each takes its part of the batch.",
 )
-@click.option("--lr", type=float, default=0.01, show_default=True, help="Learning rate at the start.")
-@click.option("--momentum", type=float, default=0.9, show_default=True, help="Of SGD.")
-@click.option("--weight-decay", type=float, default=5e-4, show_default=True, help="Of SGD.")
-@click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]")
-@click.option(
-    "--schedule",
-    type=click.Choice(["plateau", "cosine"]),
-    default="plateau",
-    show_default=True,
-    help="Of the learning rate: the paper's, or half a cosine over the epochs.",
-)
-@click.option(
-    "--patience",
-    type=int,
-    default=5,
-    show_default=True,
-    help="Epochs without a lower validation error before the learning rate is divided by 10.",
-)
-@click.option("--drops", type=int, default=3, show_default=True, help="Divisions before training ends.")
+@train_options.optimiser
+@train_options.schedule
+@train_options.regularisation
 @click.option(
     "--bn-batches",
     type=int,
@@ -129,6 +121,7 @@ def _table(result: Result) -> str:
 @options.device
 @options.amp("auto")
 @options.threads
+@train_options.speed
 @options.on_bad_image
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
 @click.option(
@@ -168,11 +161,13 @@ def train(ctx: click.Context, **given: Any) -> Result:
     from alexnet_fast.training.config import TrainConfig
 
     resume, redo_epoch = given.pop("resume"), given.pop("redo_epoch")
-    config_path = given.pop("config")
-    from_file = read_options(config_path, ctx) if config_path else {}
-    settled = merge(ctx, given, from_file)
+    config_path, recipe = given.pop("config"), given.pop("recipe")
+    files = [read_options(config_path, ctx)] if config_path else []
+    if recipe:
+        files.append(read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}"))
+    settled = merge(ctx, given, *files)
     if resume and settled["run"] and (settled["run"] / "config.toml").exists():
-        settled = merge(ctx, given, from_file, read_options(settled["run"] / "config.toml", ctx))
+        settled = merge(ctx, given, *files, read_options(settled["run"] / "config.toml", ctx))
     if settled["data"] is None:
         raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
     settled["run"] = settled["run"] or _new_run(settled["model"])

@@ -13,16 +13,7 @@ from alexnet_fast.files import write_atomically
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
 
-_AT_LEAST_ONE = (
-    "epochs",
-    "patience",
-    "step_epochs",
-    "accumulate",
-    "keep",
-    "processes",
-    "gpus",
-    "log_every",
-)
+_POSITIVE = ("epochs", "patience", "step_epochs", "accumulate", "keep", "processes", "gpus", "log_every")
 _NOT_NEGATIVE = (
     "lr",
     "momentum",
@@ -134,7 +125,7 @@ class TrainConfig:
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
+        for name in _POSITIVE:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
         for name in _NOT_NEGATIVE:

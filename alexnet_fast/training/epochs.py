@@ -78,9 +78,17 @@ class Epochs:
         self._save()
         if self._history:
             self._history.add(row)
+            self._look_inside(row.epoch)
         log.info("%s", describe(row))
         if not self._trainer.finished:
             self._between_steps()
+
+    def _look_inside(self, epoch: int) -> None:
+        """Draws the network, where the epoch left pictures; one taken up at its end did not."""
+        if self._history and self._trainer.sample is not None:
+            self._history.tensorboard.look_inside(
+                epoch, self._trainer.net, self._trainer.sample, self._session.spec
+            )
 
     def _between_steps(self) -> None:
         """Ends the run where a signal asks for it, and saves where it is time to.

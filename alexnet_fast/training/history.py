@@ -12,6 +12,7 @@ from typing import Any
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import write_atomically
 from alexnet_fast.training.meter import Score
+from alexnet_fast.training.tensorboard import TensorBoard
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,35 +65,23 @@ class History:
     """
 
     def __init__(self, metrics: Path, tensorboard: Path, rows: Sequence[EpochRow] = ()) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._metrics = metrics
         self.rows = list(rows)
         drawn = len(read_metrics(metrics)) if rows and metrics.exists() else 0
-        self._writer = SummaryWriter(str(tensorboard), purge_step=len(rows) + 1 if rows else None)
+        self.tensorboard = TensorBoard(tensorboard, len(rows))
         self._save()
         for row in self.rows[drawn:]:
-            self._draw(row)
+            self.tensorboard.draw(row)
 
     def add(self, row: EpochRow) -> None:
         """Adds an epoch; called after its checkpoint, which has the row too."""
         self.rows.append(row)
         self._save()
-        self._draw(row)
-
-    def _draw(self, row: EpochRow) -> None:
-        """Adds an epoch to the curves."""
-        for split in ("train", "val"):
-            self._writer.add_scalar(f"loss/{split}", getattr(row, f"{split}_loss"), row.epoch)
-            self._writer.add_scalar(f"top1/{split}", getattr(row, f"{split}_top1"), row.epoch)
-        self._writer.add_scalar("top5/val", row.val_top5, row.epoch)
-        self._writer.add_scalar("learning rate", row.lr, row.epoch)
-        self._writer.add_scalar("images per second", row.images_per_second, row.epoch)
-        self._writer.flush()
+        self.tensorboard.draw(row)
 
     def close(self) -> None:
         """Closes the event file."""
-        self._writer.close()
+        self.tensorboard.close()
 
     def _save(self) -> None:
         """Writes metrics.csv anew: it is small, and so it is never half a row."""

@@ -15,12 +15,12 @@ from alexnet_fast.training.history import best_row
 from alexnet_fast.training.joining import joined, launched, own_device
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run_claim import RunClaim
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.run_log import log, logging_to_console, logging_to_file
 from alexnet_fast.training.session import Session
 from alexnet_fast.training.signals import StopSignals
-from alexnet_fast.training.trainer import Progress
 
 
 def run_training(

@@ -71,9 +71,10 @@ class EagerPass:
 class GraphedPass:
     """The passes recorded as a CUDA graph for the batches of one shape; other batches run as they come.
 
-    A recording holds addresses: batches are copied into buffers that stay, and gradients lie in tensors of
-    the recording. Every step must therefore have one pass and begin without gradients. What the passes before
-    the recording change, random numbers and statistics, is put back, so that a resumed run does not differ.
+    A recording holds addresses: batches are copied into buffers that stay, and the gradients lie in tensors
+    of the recording. Every step must therefore have one pass and begin without gradients. What the passes
+    before the recording change, random numbers and statistics, is put back, so that a resumed run does not
+    differ.
 
     Args:
         eager: The passes to record.

@@ -18,9 +18,10 @@ from alexnet_fast.training.history import EpochRow
 from alexnet_fast.training.inputs import make_loaders, make_spec
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.random_states import RandomStates
 from alexnet_fast.training.run_log import log
-from alexnet_fast.training.trainer import Progress, Trainer
+from alexnet_fast.training.trainer import Trainer
 
 
 class Session:
@@ -117,7 +118,7 @@ class Session:
             "model": self.arguments,
             "classes": list(self.splits.classes.names),
             "spec": self.spec.to_dict(),
-            "weights": self.trainer.weights(),
+            "weights": self.trainer.kept.state_dict(),
             "training": {
                 "shared": shared,
                 "own": self.processes.gather(state.own_state()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from alexnet_fast.training.passes import EagerPass, GraphedPass, Pass, refuse_gr
 from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.random_states import RandomStates
 from alexnet_fast.training.schedule import make_schedule
 from alexnet_fast.training.small_states import BadState, ScalerState
@@ -35,29 +35,6 @@ from alexnet_fast.training.state import TrainState
 
 # Training pictures kept for TensorBoard, as many as a grid of 4 x 4 shows.
 SAMPLE = 16
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What the progress line shows.
-
-    Args:
-        epoch: Counted from 1.
-        step: Steps done in this epoch.
-        steps: Steps an epoch.
-        train: Averages of this epoch so far.
-        lr: Learning rate.
-        images_per_second: Since the third step after the epoch began or was taken up; till then all warms up.
-        waiting: Share of this epoch's time that was spent waiting for data, 0..1.
-    """
-
-    epoch: int
-    step: int
-    steps: int
-    train: Score
-    lr: float
-    images_per_second: float
-    waiting: float
 
 
 class Trainer:
@@ -132,10 +109,10 @@ class Trainer:
         refuse_graphs(device, self.config.accumulate, self.processes.world)
         return GraphedPass(eager, self.net, device)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Returns the weights that are validated and kept: the network's, or their moving average."""
-        own: dict[str, torch.Tensor] = self.net.state_dict()
-        return own if self.average is None else {**own, **self.average.values()}
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept: the one that is trained, or the average of its weights."""
+        return self.net if self.average is None else self.average.net
 
     @property
     def finished(self) -> bool:
@@ -154,14 +131,13 @@ class Trainer:
             in_validation: Called between batches that are not trained on. What it raises ends the epoch too;
                 `state` may be saved once it has passed through here.
         """
-        self._train_epoch(after_step)
+        self.train_epoch(after_step)
         train, lr = self.check(), self._lr
         trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
-        with self.average.applied() if self.average is not None else contextlib.nullcontext():
-            self._settle_batch_norm(in_validation)
-            val = validate(
-                self.net, self.val_loader, self.precision, over=self.processes.total, between=in_validation
-            )
+        self._settle_batch_norm(in_validation)
+        val = validate(
+            self.kept, self.val_loader, self.precision, over=self.processes.total, between=in_validation
+        )
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
         self._meter.reset()
@@ -178,18 +154,18 @@ class Trainer:
 
     def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
         """Gives all processes the same statistics: measured on the epoch's first batches, or rank 0's."""
-        layers = batch_norm_layers(self.net)
+        layers = batch_norm_layers(self.kept)
         if not layers:
             return
         if self.config.bn_batches:
             batches = self.train_loader.epoch(self.position.epoch)
             some = itertools.islice(batches, self.config.bn_batches * self.config.accumulate)
-            measure_statistics(self.net, _each(some, after_batch), self.precision)
+            measure_statistics(self.kept, _each(some, after_batch), self.precision)
             self.processes.average([buffer for layer in layers for buffer in running(layer)])
         else:
             self.processes.take_first([buffer for layer in layers for buffer in running(layer)])
 
-    def _train_epoch(self, after_step: Callable[[], None]) -> None:
+    def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
         self.net.train()
         self.sample = None

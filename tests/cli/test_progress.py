@@ -6,7 +6,7 @@ import pytest
 
 from alexnet_fast.cli.progress import EpochLine
 from alexnet_fast.training.meter import Score
-from alexnet_fast.training.trainer import Progress
+from alexnet_fast.training.progress import Progress
 
 
 def at(epoch: int, step: int) -> Progress:
