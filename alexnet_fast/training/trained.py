@@ -81,8 +81,18 @@ def save_weights(path: Path, trained: Trained) -> None:
         "provenance": json.dumps(trained.provenance),
     }
     tensors = {name: tensor.contiguous() for name, tensor in trained.net.state_dict().items()}
+    content = save(tensors, metadata=header)
+    size = int.from_bytes(content[:8], "little")
     with atomic_file(path) as file:
-        file.write(save(tensors, metadata=header))
+        file.write(content[:8])
+        file.write(_in_order(content[8 : 8 + size]))
+        file.write(memoryview(content)[8 + size :])
+
+
+def _in_order(header: bytes) -> bytes:
+    """Returns a safetensors header of the same size with sorted keys: the library's own order is by chance."""
+    ordered = json.dumps(json.loads(header), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return ordered.encode().ljust(len(header))
 
 
 def _from_run(path: Path) -> Trained:
