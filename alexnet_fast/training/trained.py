@@ -90,7 +90,7 @@ def save_weights(path: Path, trained: Trained) -> None:
 
 
 def _in_order(header: bytes) -> bytes:
-    """Returns a safetensors header of the same size with sorted keys: the library's own order is by chance."""
+    """Returns a safetensors header of the same size with sorted keys; the library leaves that to chance."""
     ordered = json.dumps(json.loads(header), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return ordered.encode().ljust(len(header))
 

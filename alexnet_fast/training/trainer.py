@@ -77,6 +77,7 @@ class Trainer:
         # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
         self._fewest = 2 if has_batch_norm(net) else 1
         self._model = processes.wrap(compile_net(net, precision.device) if config.compile else net)
+        self._rehearse()
         self._pass = self._make_pass()
         self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
         self.average = WeightAverage(net, config.ema) if config.ema else None
@@ -231,7 +232,8 @@ class Trainer:
     def _backward(self, batch: Batch) -> None:
         """Adds a batch's share to the gradients: what it is of the pictures that one step should have."""
         if not self._counted(batch):
-            self._backward_of_nothing(batch)
+            if self.processes.world > 1:
+                self._backward_of_nothing(batch.images.new_zeros((2, *batch.images.shape[1:])))
             return
         images, share = batch.images, None
         if self._mixup is not None:
@@ -241,12 +243,22 @@ class Trainer:
         loss, logits = self._pass(images, batch.labels, weight, share)
         self._meter.add(loss, logits, batch.labels)
 
-    def _backward_of_nothing(self, batch: Batch) -> None:
-        """Takes part in the others' step with gradients of zero, where no picture of a batch is left."""
-        if self.processes.world == 1:
-            return
-        # Black pictures in evaluation mode: no statistics and no random numbers change.
-        black = batch.images.new_zeros((2, *batch.images.shape[1:]))
+    def _rehearse(self) -> None:
+        """Lets gradients travel once before the first step.
+
+        After that DDP groups them by the order in which they were ready, and the order in which three or more
+        processes add them up depends on the groups: a resumed run must have those of one that goes on.
+        """
+        if isinstance(self._model, nn.parallel.DistributedDataParallel):
+            side = self.train_loader.spec.crop
+            self._backward_of_nothing(torch.zeros((2, 3, side, side), device=self.precision.device))
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _backward_of_nothing(self, black: torch.Tensor) -> None:
+        """Takes part in the others' step with gradients of zero, where no picture of a batch is left.
+
+        The network is in evaluation mode meanwhile: no statistics and no random numbers change.
+        """
         self.net.eval()
         with self.precision.autocast():
             loss = self._model(black).float().sum() * 0.0

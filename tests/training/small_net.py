@@ -1,13 +1,8 @@
-"""Networks with everything that has a state, small enough for runs of a few seconds.
-
-Where SMALL_NET_SLOW_DISK is set, flushing a file takes a moment: a kill can then hit the middle of a write.
-"""
+"""Networks with everything that has a state, small enough for runs of a few seconds."""
 
 from __future__ import annotations
 
-import os
 import random
-import time
 
 import numpy as np
 import torch
@@ -17,18 +12,6 @@ from alexnet_fast.models import LocalResponseNorm
 from alexnet_fast.models.spec import InputSpec
 
 INPUT = InputSpec(crop=24, resize=28, mean=(127.30, 119.72, 104.91), std=(64.0, 64.0, 64.0))
-
-_fsync = os.fsync
-
-
-def _slow_fsync(file: int) -> None:
-    time.sleep(0.05)
-    _fsync(file)
-    time.sleep(0.05)
-
-
-if os.environ.get("SMALL_NET_SLOW_DISK"):
-    os.fsync = _slow_fsync
 
 
 def _layers(num_classes: int, *middle: nn.Module) -> list[nn.Module]:
