@@ -45,13 +45,13 @@ class TensorBoard:
 
     Args:
         folder: Where they lie.
-        done: Epochs that the checkpoint has; what was drawn beyond them is cut off. 0 for a new run.
+        done: Epochs whose drawing stays; what was drawn beyond them is cut off. 0 for a new run.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def draw(self, row: EpochRow) -> None:
         """Adds an epoch to the curves."""
