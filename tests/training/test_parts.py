@@ -194,7 +194,7 @@ class TestHistory:
         assert sorted(event.step for event in events.Scalars("loss/val")) == [1, 2, 3]
 
     def test_epochs_drawn_but_not_kept_are_drawn_once(self, tmp_path: Path) -> None:
-        """The run was cut off after it had drawn its first epoch, and before the checkpoint of it was whole."""
+        """The run was cut off after it had drawn its first epoch and before that epoch was saved."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         first = History(tmp_path / "m.csv", tmp_path / "tb")
