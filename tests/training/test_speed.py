@@ -94,11 +94,11 @@ class TestHalfPrecision:
         return net, make_optimizer(config(lr=1e-4), net), one_pass
 
     def step(
-        self, optimizer: torch.optim.Optimizer, one_pass: EagerPass, images: torch.Tensor
+        self, optimizer: torch.optim.Optimizer, one_pass: EagerPass, images: torch.Tensor, weight: float = 1.0
     ) -> torch.Tensor:
-        """Takes a step and returns the loss."""
+        """Takes a step and returns the loss; with a weight of a million the gradients overflow."""
         optimizer.zero_grad()
-        loss, _ = one_pass(images, torch.arange(4), 1.0, None)
+        loss, _ = one_pass(images, torch.arange(4), weight, None)
         one_pass.scaler.step(optimizer)
         one_pass.scaler.update()
         return loss
@@ -117,7 +117,7 @@ class TestHalfPrecision:
     def test_an_overflow_leaves_the_weights_and_halves_the_scale(self, config: Make) -> None:
         net, optimizer, one_pass = self.parts(config)
         before = {name: value.clone() for name, value in net.state_dict().items()}
-        self.step(optimizer, one_pass, torch.full((4, 3, 64, 64), 6e4))
+        self.step(optimizer, one_pass, torch.randn(4, 3, 64, 64) * 60, weight=1e6)
         assert one_pass.scaler.get_scale() == 512.0
         assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
         self.step(optimizer, one_pass, torch.randn(4, 3, 64, 64) * 60)
@@ -127,7 +127,7 @@ class TestHalfPrecision:
     def test_the_scale_and_the_steps_since_an_overflow_are_saved(self, config: Make) -> None:
         """A scaler that begins anew after a resume overflows for a dozen steps."""
         _, optimizer, one_pass = self.parts(config)
-        self.step(optimizer, one_pass, torch.full((4, 3, 64, 64), 6e4))
+        self.step(optimizer, one_pass, torch.randn(4, 3, 64, 64) * 60, weight=1e6)
         self.step(optimizer, one_pass, torch.randn(4, 3, 64, 64) * 60)
         fresh = torch.amp.GradScaler("cpu", init_scale=65536.0)
         ScalerState(fresh).load_state_dict(ScalerState(one_pass.scaler).state_dict())
