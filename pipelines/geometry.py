@@ -27,7 +27,8 @@ def resized_sizes(sizes: Integers, shorter: int) -> Integers:
         int64 (B, 2), in the same order.
     """
     scale = shorter / sizes.min(axis=1, keepdims=True)
-    return np.maximum(np.floor(sizes * scale + 0.5).astype(np.int64), 1)
+    longer: Integers = np.maximum(np.floor(sizes * scale + 0.5).astype(np.int64), 1)
+    return longer
 
 
 def crop_starts(places: npt.NDArray[np.float32], lengths: Integers, crops: Integers | int) -> Integers:
@@ -39,4 +40,5 @@ def crop_starts(places: npt.NDArray[np.float32], lengths: Integers, crops: Integ
         crops: Sides of the crops in pixels.
     """
     room = lengths - crops
-    return np.minimum(room, np.floor(places.astype(np.float64) * (room + 1)).astype(np.int64))
+    starts: Integers = np.minimum(room, np.floor(places.astype(np.float64) * (room + 1)).astype(np.int64))
+    return starts

@@ -51,7 +51,7 @@ def preprocess(
 
 
 def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
-    """Subtracts the mean and divides by the standard deviation, as `normalise.normalised` does for batches.
+    """Subtracts the mean and divides by the standard deviation, as `normalisation` does to batches.
 
     Args:
         pixels: uint8 (H, W, 3).

@@ -82,9 +82,11 @@ def _fitting(
     shape = np.exp(low + tries[:, TRIES:] * (high - low))
     area = share * lengths.prod(axis=1, keepdims=True)
     extents = np.stack([np.rint(np.sqrt(area / shape)), np.rint(np.sqrt(area * shape))], axis=2)
-    fits = ((extents > 0) & (extents <= lengths[:, None])).all(axis=2)
-    first = np.take_along_axis(extents, fits.argmax(axis=1)[:, None, None], axis=1)[:, 0]
-    return (first * fits.any(axis=1)[:, None]).astype(np.int64)
+    fits = np.logical_and.reduce((extents > 0) & (extents <= lengths[:, None]), axis=2)
+    rows = np.arange(len(lengths))
+    first = fits.argmax(axis=1)
+    found: Integers = (extents[rows, first] * fits[rows, first, None]).astype(np.int64)
+    return found
 
 
 def _middle(sizes: Integers, bounds: RandomResizedCrop) -> Integers:

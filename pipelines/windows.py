@@ -55,11 +55,11 @@ def view_windows(sizes: Integers, draws: Floats, spec: AugmentSpec, view: View) 
     """
     side = spec.resize if view == "square" else spec.crop
     known = sizes.min(axis=1) > 0
-    real = np.where(known[:, None], sizes, 1)
+    real: Integers = np.where(known[:, None], sizes, 1)
     if view == "train" and spec.random_resized_crop is not None:
-        start, extent = random_boxes(real, draws[:, PLACE], draws[:, AREAS], spec.random_resized_crop)
+        corner, extent = random_boxes(real, draws[:, PLACE], draws[:, AREAS], spec.random_resized_crop)
         # The area is cut first and resized then: nothing outside it is seen.
-        end, begin, finish = start + extent, start.astype(np.float64), (start + extent).astype(np.float64)
+        start, end = begin, finish = corner.astype(np.float64), (corner + extent).astype(np.float64)
         needed = (extent != side).any(axis=1)
     else:
         tall_wide = resized_sizes(real, spec.resize)
