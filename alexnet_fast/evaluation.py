@@ -70,6 +70,8 @@ def evaluate(
     started = time.perf_counter()
     done = 0
     for batch in loader.epoch(0):
+        if len(batch.labels) == 0:
+            continue
         labels = batch.labels.cpu().numpy()
         pictures = batch.images.cpu().numpy()
         for kind, tally in tallies.items():

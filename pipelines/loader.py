@@ -7,20 +7,22 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.plan import Integers, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
-View = Literal["train", "centre", "square"]
 Kind = Literal["dali", "torch"]
 
 
 class Batch(NamedTuple):
-    """Pictures on the device, ready for the network.
+    """Pictures on the device, ready for the network; bad ones are missing, so that B may be 0.
 
     Args:
         images: (B, 3, crop, crop) in channels_last order, normalised; for the view "square" uint8
@@ -45,6 +47,7 @@ class LoaderConfig:
         half: float16 instead of float32 pixels.
         prefetch: Batches prepared ahead.
         on_bad_image: What to do about a picture that cannot be decoded.
+        decoder: How DALI decodes on a GPU.
     """
 
     kind: Kind = "dali"
@@ -53,6 +56,7 @@ class LoaderConfig:
     half: bool = False
     prefetch: int = 2
     on_bad_image: Policy = "fail"
+    decoder: DecoderSettings = dataclasses.field(default_factory=DecoderSettings)
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -90,7 +94,21 @@ class Loader(abc.ABC):
 
     @abc.abstractmethod
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from step `start` on; one left early may be followed by another."""
+        """Yields one batch a step from step `start` on; an epoch left early may be followed by another.
+
+        A step of bad pictures alone is an empty batch: the processes of a job stay in step, and the number of
+        batches taken is a position in the data.
+        """
+
+    def empty_batch(self) -> Batch:
+        """Returns the batch of a step in which every picture is bad."""
+        side, device = self.spec.crop, self.config.device
+        if self.view == "square":
+            images = torch.empty(0, self.spec.resize, self.spec.resize, 3, dtype=torch.uint8, device=device)
+        else:
+            dtype = torch.float16 if self.config.half else torch.float32
+            images = torch.empty(0, side, side, 3, dtype=dtype, device=device).permute(0, 3, 1, 2)
+        return Batch(images, torch.empty(0, dtype=torch.int64, device=device), np.empty(0, np.int64))
 
 
 def make_loader(

@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from alexnet_fast.pipelines.geometry import crop_start, resized
+from alexnet_fast.pipelines.geometry import crop_starts, resized
+from alexnet_fast.pipelines.plan import AREAS, PLACE
+from alexnet_fast.pipelines.resized_crop import RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Pixels = npt.NDArray[np.uint8]
@@ -27,6 +29,26 @@ MAX_PIXELS = 89_478_485
 # The readers that may open a file, whatever it is called. Some of Pillow's others start programs (EPS runs
 # Ghostscript).
 FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF")
+
+
+# What Pillow raises for damaged files, by format.
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 class BadPictureError(Exception):
@@ -43,27 +65,14 @@ def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                return _eight_bits(upright).convert("RGB")
-    # Pillow raises all of these for damaged files, by format.
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        ArithmeticError,
-        AttributeError,
-        RuntimeError,
-        MemoryError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise BadPictureError(_reason(error)) from error
+                return to_rgb(picture)
+    except DECODING_ERRORS as error:
+        raise BadPictureError(reason_of(error)) from error
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Turns a picture upright by its EXIF orientation, and to 8-bit RGB."""
+    return _eight_bits(ImageOps.exif_transpose(picture)).convert("RGB")
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -74,7 +83,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray((levels * (255 / 65535) + 0.5).clip(0, 255).astype(np.uint8))
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Returns why a file could not be read, without the file's name."""
     if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
         return str(error.strerror).lower()
@@ -89,8 +98,12 @@ def shrink(picture: Image.Image, spec: AugmentSpec) -> Image.Image:
     Beyond its border a picture goes on with the colour of the border, as in DALI; Pillow by itself gives the
     pixels inside more weight there, which differs by up to 8 levels.
     """
+    return _scaled(picture, resized(*picture.size, spec.resize))
+
+
+def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resizes a picture to (width, height) with an antialiased triangle filter, as `shrink` says."""
     width, height = picture.size
-    size = resized(width, height, spec.resize)
     if size == picture.size:
         return picture
     reach = math.ceil(max(width / size[0], height / size[1], 1.0))
@@ -111,13 +124,27 @@ def centre_crop(picture: Image.Image, spec: AugmentSpec) -> Pixels:
     return _cut(small, (small.width - spec.crop) // 2, (small.height - spec.crop) // 2, spec.crop)
 
 
-def random_crop(picture: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
-    """Returns the training crop that a draw chooses (see `plan.BatchPlan`), uint8 (crop, crop, 3)."""
+def training_crop(picture: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
+    """Returns the training crop that a draw chooses (see `plan.BatchPlan`), not mirrored yet.
+
+    The result is uint8 (crop, crop, 3).
+    """
+    if spec.random_resized_crop is not None:
+        return _resized_area(picture, spec, spec.random_resized_crop, draw[None])
     small = shrink(picture, spec)
-    top = crop_start(float(draw[0]), small.height, spec.crop)
-    left = crop_start(float(draw[1]), small.width, spec.crop)
-    pixels = _cut(small, left, top, spec.crop)
-    return pixels[:, ::-1] if draw[2] else pixels
+    top, left = crop_starts(draw[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
+    return _cut(small, left, top, spec.crop)
+
+
+def _resized_area(
+    picture: Image.Image, spec: AugmentSpec, bounds: RandomResizedCrop, draws: npt.NDArray[np.float32]
+) -> Pixels:
+    """Returns the random area of a picture that its draws, float32 (1, ...), choose, resized."""
+    size = np.array([[picture.height, picture.width]])
+    corner, extent = random_boxes(size, draws[:, PLACE], draws[:, AREAS], bounds)
+    (top, left), (height, width) = corner[0].tolist(), extent[0].tolist()
+    area = picture.crop((left, top, left + width, top + height))
+    return np.asarray(_scaled(area, (spec.crop, spec.crop)))
 
 
 def _cut(picture: Image.Image, left: int, top: int, side: int) -> Pixels:

@@ -15,10 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.resized_crop import TRIES
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+
+
+# Columns of the draws, see `BatchPlan`.
+PLACE, MIRROR, SHIFT = slice(0, 2), 2, slice(3, 6)
+COLOURS, AREAS = slice(6, 10), slice(10, 10 + 2 * TRIES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,8 +33,9 @@ class BatchPlan:
 
     Args:
         indices: int64 (B,), positions in the picture list.
-        draws: float32 (B, 6): vertical and horizontal crop position in [0, 1), mirrored (0 or 1), and the
-            shift of R, G and B on the 0..255 scale.
+        draws: float32 (B, 6 or more): vertical and horizontal crop position in [0, 1), mirrored (0 or 1), and
+            the shift of R, G and B on the 0..255 scale; then, where the spec distorts colours or resizes
+            random areas, the columns `COLOURS` and `AREAS`, in [0, 1).
     """
 
     indices: Integers
@@ -39,7 +46,10 @@ class BatchPlan:
 
     def one(self, position: int) -> BatchPlan:
         """Returns the plan of a single picture of this batch."""
-        rows = slice(position, position + 1)
+        return self.some(slice(position, position + 1))
+
+    def some(self, rows: slice | list[int]) -> BatchPlan:
+        """Returns the plan of some pictures of this batch."""
         return BatchPlan(indices=self.indices[rows], draws=self.draws[rows])
 
 
@@ -50,8 +60,9 @@ class Schedule:
     Args:
         pictures: Number of pictures in the list.
         batch_size: Pictures a batch, of this process alone.
-        shuffle: A new permutation every epoch and full batches only (training), or the list's own order with
-            a smaller last batch (evaluation).
+        shuffle: A new permutation every epoch (training), or the list's own order (evaluation).
+        drop_last: Full batches only; by default when shuffling. Otherwise the last batch is smaller, and when
+            shuffling a few pictures come twice where that gives every process as many.
         seed: Chooses the permutations and the random numbers.
         rank: This process among `world`.
         world: Number of processes that share the list.
@@ -66,11 +77,12 @@ class Schedule:
     seed: int = 0
     rank: int = 0
     world: int = 1
+    drop_last: bool | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"--batch-size {self.batch_size} is not a size", "give 1 or more", exit_code=2)
-        if self.shuffle and self.batch_size * self.world > self.pictures:
+        if self.shuffle and self.full_only and self.batch_size * self.world > self.pictures:
             raise UserError(
                 f"--batch-size {self.batch_size} is more than the {self.pictures} training pictures there are"
                 + (f" for {self.world} processes" if self.world > 1 else ""),
@@ -81,11 +93,16 @@ class Schedule:
     @property
     def steps(self) -> int:
         """Batches an epoch; the same for every process when training."""
-        whole = self.batch_size * self.world
-        if self.shuffle:
-            return self.pictures // whole
-        mine = len(range(self.rank, self.pictures, self.world))
+        if self.full_only:
+            return self.pictures // (self.batch_size * self.world)
+        first = 0 if self.shuffle else self.rank
+        mine = len(range(first, self.pictures, self.world))
         return -(-mine // self.batch_size)
+
+    @property
+    def full_only(self) -> bool:
+        """Whether the last pictures are left out where they do not fill a batch."""
+        return self.shuffle if self.drop_last is None else self.drop_last
 
     def epoch(self, epoch: int, spec: AugmentSpec, start: int = 0) -> Iterator[BatchPlan]:
         """Yields the batches of an epoch, from step `start` on.
@@ -95,6 +112,9 @@ class Schedule:
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         order = generator.permutation(self.pictures) if self.shuffle else np.arange(self.pictures)
         draws = _draw(generator, self.pictures, spec) if self.shuffle else None
+        if self.shuffle and not self.full_only:
+            # As many for every process: the first ones of the order come again.
+            order = np.resize(order, -(-self.pictures // self.world) * self.world)
         mine = order[self.rank :: self.world]
         for step in range(start, self.steps):
             indices = mine[step * self.batch_size : (step + 1) * self.batch_size]
@@ -108,11 +128,22 @@ class Schedule:
 
 def _draw(generator: np.random.Generator, pictures: int, spec: AugmentSpec) -> Floats:
     """Draws the random numbers of every picture of an epoch; see `BatchPlan.draws`."""
-    draws = np.zeros((pictures, 6), np.float32)
+    draws = np.zeros((pictures, _columns(spec)), np.float32)
     draws[:, :3] = generator.random((pictures, 3), dtype=np.float32)
-    draws[:, 2] = (draws[:, 2] < 0.5) & spec.flip
+    draws[:, MIRROR] = (draws[:, MIRROR] < 0.5) & spec.flip
     components = generator.standard_normal((pictures, 3), dtype=np.float32)
     if spec.jitter is not None:
         scale = np.array(spec.jitter.stdev) * spec.jitter.sigma
-        draws[:, 3:] = (components * scale) @ np.array(spec.jitter.eigenvectors).T
+        draws[:, SHIFT] = (components * scale) @ np.array(spec.jitter.eigenvectors).T
+    # The additions come last: what was drawn before stays the same without them.
+    for columns in (COLOURS, AREAS):
+        some = draws[:, columns]
+        some[:] = generator.random(some.shape, dtype=np.float32)
     return draws
+
+
+def _columns(spec: AugmentSpec) -> int:
+    """Returns how many random numbers a picture takes."""
+    if spec.random_resized_crop is not None:
+        return AREAS.stop
+    return COLOURS.stop if spec.distortion is not None else SHIFT.stop

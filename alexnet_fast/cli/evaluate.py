@@ -9,12 +9,11 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.part import opened, part_loader, part_options
 from alexnet_fast.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from alexnet_fast.classifier import Classifier
     from alexnet_fast.pipelines.crops import Crops
-    from alexnet_fast.pipelines.loader import Loader
 
 EXAMPLE = """\b
 Examples:
@@ -38,39 +37,19 @@ def _table(result: Result) -> str:
 @click.command(epilog=EXAMPLE)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="val",
-    show_default=True,
-    help="Which pictures; 'all' takes every class folder in DATA.",
-)
-@click.option(
-    "--val-fraction",
-    type=float,
-    help="Validation share where there is no val/.  [default: that of the training]",
-)
 @options.crops("Only the average over ten crops, or only the centre crop.  [default: both]")
-@options.weights_of
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures at a time.")
-@options.dali
-@options.device
 @options.amp("off")
-@options.threads
-@options.on_bad_image
+@part_options
 @answers(_table)
 def evaluate(ten_crop: bool | None, **given: Any) -> Result:
     """Accuracy of MODEL on DATA, with one crop and with ten.
 
     MODEL is a run folder, a checkpoint, a file of weights or an exported ONNX file.
     """
-    from alexnet_fast.classifier import open_classifier
     from alexnet_fast.evaluation import evaluate as measure
 
-    classifier = open_classifier(
-        given["model"], device=given["device"], amp=given["amp"], model=given["net"], threads=given["threads"]
-    )
-    loader = _loader(classifier, given)
+    classifier = opened(given["model"], given)
+    loader = part_loader(classifier, given)
     kind = options.chosen_crops(ten_crop)
     crops: tuple[Crops, ...] = (kind,) if kind else classifier.crops
     with progress_bar(len(loader.pictures), "evaluating") as bar:
@@ -88,25 +67,3 @@ def evaluate(ten_crop: bool | None, **given: Any) -> Result:
         "backend": classifier.backend,
         "split": given["split"],
     }
-
-
-def _loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
-    """Makes the loader of the pictures to evaluate on."""
-    import torch
-
-    from alexnet_fast.data import ClassMap, open_part
-    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-    from alexnet_fast.pipelines.plan import Schedule
-
-    fraction = given["val_fraction"]
-    if fraction is None:
-        fraction = classifier.provenance.get("val_fraction", 0.1)
-    pictures = open_part(given["data"], given["split"], ClassMap(classifier.classes), val_fraction=fraction)
-    schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
-    config = LoaderConfig(
-        kind="dali" if given["dali"] else "torch",
-        device=torch.device("cpu"),
-        threads=given["threads"],
-        on_bad_image=given["on_bad_image"],
-    )
-    return make_loader(pictures, classifier.spec, "square", schedule, config)

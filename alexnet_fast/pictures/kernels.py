@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pictures.style import FAINT, SMALL, WIDTH, bare, styled
-
-Tiles = npt.NDArray[np.float32]
+from alexnet_fast.pictures.style import styled
+from alexnet_fast.pictures.tiles import Tiles, tile_sheet
 
 # Colour kernels: all 96 of the paper's first layer fit. Grey ones: as many kernels by as many input channels.
 _MOST_COLOUR = 128
 _MOST_GREY = 16
-# A kernel's pixel becomes this many pixels a side, so that its edges stay sharp when the page is scaled.
-_ENLARGED = 6
+_NOTE = "Each kernel is scaled by its own largest weight; middle grey is a weight of zero."
 
 
 @styled
@@ -45,7 +42,7 @@ def kernels(net: nn.Module, layer: str = "conv1") -> Figure:
             f"{layer}: {_part(shown, count)} kernels of {height}x{width} (rows),"
             f" {_part(columns, channels)} input channels (columns)"
         )
-    return _sheet(tiles, columns, what)
+    return tile_sheet(tiles, columns, what, _NOTE)
 
 
 def convolutions(net: nn.Module) -> dict[str, nn.Conv2d]:
@@ -73,26 +70,6 @@ def _stretched(weights: Tiles) -> Tiles:
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
     stretched: Tiles = np.float32(0.5) + weights / np.maximum(2 * largest, np.finfo(np.float32).tiny)
     return stretched
-
-
-def _sheet(tiles_nhwc: Tiles, columns: int, what: str) -> Figure:
-    """Lays tiles out in rows, a white line between them, with a line that says what they are."""
-    rows = -(-len(tiles_nhwc) // columns)
-    big = tiles_nhwc.repeat(_ENLARGED, axis=1).repeat(_ENLARGED, axis=2)
-    gap = 4
-    height, width = big.shape[1] + gap, big.shape[2] + gap
-    sheet = np.ones((rows * height - gap, columns * width - gap, 3), np.float32)
-    for number, tile in enumerate(big):
-        top, left = number // columns * height, number % columns * width
-        sheet[top : top + height - gap, left : left + width - gap] = tile
-    figure = Figure(figsize=(WIDTH, 0.6 + WIDTH * sheet.shape[0] / sheet.shape[1]), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(sheet, interpolation="antialiased")
-    bare(axes, frame="none")
-    axes.set_title(what)
-    note = "Each kernel is scaled by its own largest weight; middle grey is a weight of zero."
-    axes.set_xlabel(note, fontsize=SMALL, color=FAINT, loc="left")
-    return figure
 
 
 def _part(shown: int, there: int) -> str:

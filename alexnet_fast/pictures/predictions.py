@@ -21,7 +21,7 @@ from alexnet_fast.pictures.style import (
     styled,
     verdict_colour,
 )
-from alexnet_fast.prediction import Guess
+from alexnet_fast.serve.prediction import Guess
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,11 +80,22 @@ def _show_sample(picture: Axes, below: Axes, sample: Sample, bars: int) -> None:
     picture.set_anchor("S")
     if sample.truth is not None:
         picture.set_title(f"{'✓' if right else '✗'} true: {label_text(sample.truth, 16)}", fontsize=SMALL)
-    below.set_axis_off()
-    below.set(xlim=(0, 1), ylim=(bars - 0.2, -0.4))
+    show_guesses(below, sample, bars)
+
+
+def show_guesses(axes: Axes, sample: Sample, bars: int) -> None:
+    """Draws a bar a guess, its name above it.
+
+    Args:
+        axes: Where.
+        sample: The picture with its guesses.
+        bars: Guesses to show at the most, likeliest first.
+    """
+    axes.set_axis_off()
+    axes.set(xlim=(0, 1), ylim=(bars - 0.2, -0.4))
     for place, guess in enumerate(sample.guesses[:bars]):
         colour = verdict_colour(guess.label, sample.truth, first=place == 0)
-        below.barh(place + 0.3, 1, height=0.16, color=GRID)
-        below.barh(place + 0.3, guess.probability, height=0.16, color=colour)
-        below.text(0, place + 0.16, label_text(guess.label, 16), va="bottom", fontsize=SMALL)
-        below.text(1, place + 0.16, f"{guess.probability:.0%}", va="bottom", ha="right", fontsize=SMALL)
+        axes.barh(place + 0.3, 1, height=0.16, color=GRID)
+        axes.barh(place + 0.3, guess.probability, height=0.16, color=colour)
+        axes.text(0, place + 0.16, label_text(guess.label, 16), va="bottom", fontsize=SMALL)
+        axes.text(1, place + 0.16, f"{guess.probability:.0%}", va="bottom", ha="right", fontsize=SMALL)

@@ -63,7 +63,15 @@ class TrainConfig:
         crop: Input side of the network; None takes the model's.
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
         mean: Subtracted colour: ImageNet's or that of the data.
+        random_resized_crop: A random area of a random shape instead of the paper's crop.
+        min_scale: Smallest share of the picture in such an area; 0.08 in Szegedy et al. 2014.
+        brightness: Random share by which levels are scaled, 0 to 1.
+        contrast: Random share by which the distance from the middle level is scaled, 0 to 1.
+        saturation: Random share by which the distance from grey is scaled, 0 to 1.
+        hue: Random share of a full turn of the hue, 0 to 0.5.
+        progressive: Course of the input side, `START:END` or `START:END:EPOCHS`; None keeps it.
         val_fraction: Share of each class to validate on where there is no val/ folder.
+        leave_out: File of pictures to leave out, or None.
         dali: Load with DALI; otherwise with Pillow in worker processes.
         device: "auto", "cpu", "cuda" or "cuda:N".
         amp: Mixed precision: what the device has, or none, or a type by name.
@@ -108,7 +116,15 @@ class TrainConfig:
     crop: int | None = None
     pca: Colours = "original"
     mean: Literal["imagenet", "data"] = "imagenet"
+    random_resized_crop: bool = False
+    min_scale: float = 0.08
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    progressive: str | None = None
     val_fraction: float = 0.1
+    leave_out: Path | None = None
     dali: bool = True
     device: str = "auto"
     amp: Amp = "auto"

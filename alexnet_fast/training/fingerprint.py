@@ -40,7 +40,9 @@ _OF_KNOWN_LENGTH = frozenset({"cosine"})
 def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) -> dict[str, Any]:
     """Returns what a resumed run must share with the run it goes on with."""
     names = [field.name for field in dataclasses.fields(config) if field.name not in _FREE]
-    if config.schedule in _OF_KNOWN_LENGTH:
+    # Pictures that grow do so over all epochs, unless the option says over how many.
+    grows = config.progressive is not None and config.progressive.count(":") < 2
+    if config.schedule in _OF_KNOWN_LENGTH or grows:
         names.append("epochs")
     return {
         **{"--" + name.replace("_", "-"): getattr(config, name) for name in names},

@@ -12,6 +12,7 @@ from alexnet_fast.models import input_of
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
+from alexnet_fast.training.augmentation import random_parts
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
@@ -27,10 +28,12 @@ def make_loaders(
         UserError: The batch cannot be shared out.
     """
     settings = _loader_config(config, precision)
-    place = {"rank": processes.rank, "world": processes.world, "batch_size": _own_batch(config, processes)}
+    rank, world, batch = processes.rank, processes.world, _own_batch(config, processes)
     _refuse_large_batch(config, len(splits.train))
-    train = Schedule(pictures=len(splits.train), shuffle=True, seed=config.seed, **place)
-    val = Schedule(pictures=len(splits.val), shuffle=False, **place)
+    train = Schedule(
+        pictures=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
+    )
+    val = Schedule(pictures=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
     return (
         make_loader(splits.train, spec, "train", train, settings),
         make_loader(splits.val, spec, "centre", val, settings),
@@ -89,6 +92,7 @@ def make_spec(config: TrainConfig, splits: Splits, precision: Precision) -> Augm
         mean=own.mean,
         std=own.std,
         jitter=jitters[config.pca],
+        **random_parts(config),
     )
     if "data" not in (config.pca, config.mean):
         return spec

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.training.loss import Loss
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.loss import Loss, make_loss
 from alexnet_fast.training.mixup import mixed_loss
 from alexnet_fast.training.precision import Precision
 
@@ -138,7 +139,7 @@ class GraphedPass:
             buffer.copy_(value)
 
 
-def refuse_graphs(device: torch.device, passes: int, world: int) -> None:
+def _refuse_graphs(device: torch.device, passes: int, world: int) -> None:
     """Refuses CUDA graphs where they do not hold.
 
     Args:
@@ -161,3 +162,31 @@ def refuse_graphs(device: torch.device, passes: int, world: int) -> None:
         raise UserError(
             "--cuda-graphs with several processes", "their gradients travel outside a recording", exit_code=2
         )
+
+
+def make_pass(
+    config: TrainConfig,
+    net: nn.Module,
+    model: nn.Module,
+    precision: Precision,
+    scaler: torch.amp.GradScaler,
+    world: int,
+) -> Pass:
+    """Chooses how forward and backward pass are run.
+
+    Args:
+        config: The options.
+        net: Whose parameters are trained.
+        model: The same wrapped and compiled, as it is called.
+        precision: How to compute.
+        scaler: Of the loss.
+        world: Processes that train together.
+
+    Raises:
+        UserError: CUDA graphs were asked for where they do not hold.
+    """
+    eager = EagerPass(model=model, loss=make_loss(config), precision=precision, scaler=scaler)
+    if not config.cuda_graphs:
+        return eager
+    _refuse_graphs(precision.device, config.accumulate, world)
+    return GraphedPass(eager, net, precision.device)

@@ -81,18 +81,20 @@ def save_weights(path: Path, trained: Trained) -> None:
         "provenance": json.dumps(trained.provenance),
     }
     tensors = {name: tensor.contiguous() for name, tensor in trained.net.state_dict().items()}
-    content = save(tensors, metadata=header)
-    size = int.from_bytes(content[:8], "little")
     with atomic_file(path) as file:
-        file.write(content[:8])
-        file.write(_in_order(content[8 : 8 + size]))
-        file.write(memoryview(content)[8 + size :])
+        file.write(_in_order(save(tensors, metadata=header)))
 
 
-def _in_order(header: bytes) -> bytes:
-    """Returns a safetensors header of the same size with sorted keys; the library leaves that to chance."""
-    ordered = json.dumps(json.loads(header), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return ordered.encode().ljust(len(header))
+def _in_order(content: bytes) -> bytes:
+    """Sorts the header of a safetensors file, which comes in another order in every process.
+
+    The file is the header's length in eight bytes, the header as JSON padded with spaces to a multiple of
+    eight, and the tensors, whose places the header counts from its own end.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
 def _from_run(path: Path) -> Trained:

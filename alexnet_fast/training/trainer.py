@@ -12,6 +12,7 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.training.any_size import for_sizes
 from alexnet_fast.training.batch_norm import batch_norm_layers, has_batch_norm, measure_statistics, running
 from alexnet_fast.training.clock import Clock
 from alexnet_fast.training.compiled import compile_net
@@ -19,11 +20,10 @@ from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.ema import WeightAverage
 from alexnet_fast.training.evaluate import validate
 from alexnet_fast.training.history import EpochRow, Timing, as_row
-from alexnet_fast.training.loss import make_loss
 from alexnet_fast.training.meter import Meter, Score
 from alexnet_fast.training.mixup import Mixup, mix
 from alexnet_fast.training.optimizer import make_optimizer
-from alexnet_fast.training.passes import EagerPass, GraphedPass, Pass, refuse_graphs
+from alexnet_fast.training.passes import make_pass
 from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
@@ -76,9 +76,10 @@ class Trainer:
         self._meter = Meter(precision.device)
         # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
         self._fewest = 2 if has_batch_norm(net) else 1
-        self._model = processes.wrap(compile_net(net, precision.device) if config.compile else net)
+        sized = for_sizes(net, config.progressive)
+        self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
         self._rehearse()
-        self._pass = self._make_pass()
+        self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
         self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
         self.average = WeightAverage(net, config.ema) if config.ema else None
         self.state = self._parts()
@@ -98,17 +99,6 @@ class Trainer:
         state.add_own("meter", self._meter)
         state.add_own("bad pictures", BadState(self.train_loader.bad, self.val_loader.bad))
         return state
-
-    def _make_pass(self) -> Pass:
-        """Chooses how forward and backward pass are run."""
-        device = self.precision.device
-        eager = EagerPass(
-            model=self._model, loss=make_loss(self.config), precision=self.precision, scaler=self.scaler
-        )
-        if not self.config.cuda_graphs:
-            return eager
-        refuse_graphs(device, self.config.accumulate, self.processes.world)
-        return GraphedPass(eager, self.net, device)
 
     @property
     def kept(self) -> nn.Module:
@@ -161,7 +151,9 @@ class Trainer:
         if self.config.bn_batches:
             batches = self.train_loader.epoch(self.position.epoch)
             some = itertools.islice(batches, self.config.bn_batches * self.config.accumulate)
-            measure_statistics(self.kept, _each(some, after_batch), self.precision)
+            measure_statistics(
+                for_sizes(self.kept, self.config.progressive), _each(some, after_batch), self.precision
+            )
             self.processes.average([buffer for layer in layers for buffer in running(layer)])
         else:
             self.processes.take_first([buffer for layer in layers for buffer in running(layer)])

@@ -72,7 +72,11 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
         ("mine.toml", 'optimizer = "adam"\nnesterov = true', "--nesterov needs --optimizer sgd"),
         ("mine.toml", "warmup-epochs = 90.0", "--warmup-epochs 90 leaves nothing of 90 epochs; give fewer"),
         ("mine.toml", 'loss = "svm"\nlabel-smoothing = 0.1', "--label-smoothing belongs to cross-entropy"),
-        ("mine.toml", 'cuda-graphs = true\ndevice = "cpu"', "--cuda-graphs on cpu; give --device cuda"),
+        (
+            "mine.toml",
+            'batch-size = 16\ncuda-graphs = true\ndevice = "cpu"',
+            "--cuda-graphs on cpu; give --device cuda",
+        ),
         ("mine.toml", "lr = nan", "--lr must not be negative"),
     ],
 )

@@ -117,6 +117,30 @@ class TestPictures:
         assert found == {"picture": "kernels-conv2.png", "layer": "conv2"}
         assert pixels_of((tmp_path / "here" / "kernels-conv2.png").read_bytes()).std() > 8
 
+    def test_activations(self, call: Any, models: Path, folder: Path, tmp_path: Path, pixels_of: Any) -> None:
+        image = folder / "bee" / "2.png"
+        found = answer(call("activations", models / "roomy.safetensors", image, "--json"))
+        assert found == {"picture": "activations-conv1.png", "layer": "conv1"}
+        assert pixels_of((tmp_path / "here" / "activations-conv1.png").read_bytes()).std() > 8
+
+    def test_saliency_is_of_pictures_chosen_by_the_seed(self, call: Any, models: Path, folder: Path) -> None:
+        options = ("--split", "all", "--pictures", 2, "--samples", 2, "--force", "--json")
+        chosen = [
+            answer(call("saliency", models / "roomy.safetensors", folder, *options, "--seed", seed))["files"]
+            for seed in (0, 0, 3)
+        ]
+        assert chosen[0] == chosen[1]
+        assert len({tuple(files) for files in chosen}) > 1
+
+    def test_confusion_and_mistakes_agree(self, call: Any, models: Path, folder: Path) -> None:
+        given = (models / "roomy.safetensors", folder, "--split", "all", "--json")
+        confused = answer(call("confusion", *given))
+        wrong = answer(call("mistakes", *given))
+        assert confused["images"] == wrong["images"] == len(list(folder.glob("*/*.png")))
+        assert (
+            sum(pair["count"] for pair in confused["most_confused"]) == wrong["wrong"] == len(wrong["files"])
+        )
+
     def test_without_json_the_file_is_named(self, call: Any, run: Path) -> None:
         assert call("curves", run, "--output", "a.png").stdout == "wrote a.png\n"
 
@@ -166,6 +190,18 @@ class TestMistakes:
         model = models / "roomy.safetensors"
         assert "cannot decode" in complaint(call("crops", model, model), 1)
 
+    def test_saliency_of_an_onnx_file(self, call: Any, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "model.onnx").write_bytes(b"x")
+        assert "model.onnx" in complaint(call("saliency", tmp_path / "model.onnx", folder), 1)
+
+    def test_labelled_pictures_of_classes_that_the_model_does_not_know(
+        self, call: Any, models: Path, folder: Path
+    ) -> None:
+        (folder / "wasp").mkdir()
+        (folder / "wasp" / "1.png").write_bytes((folder / "ant" / "1.png").read_bytes())
+        line = complaint(call("mistakes", models / "roomy.safetensors", folder, "--split", "all"), 1)
+        assert "classes that the 2 known ones do not include: wasp" in line
+
     def test_a_folder_without_class_folders(self, call: Any, tmp_path: Path) -> None:
         empty = tmp_path / "empty"
         empty.mkdir()
@@ -178,7 +214,7 @@ class TestMistakes:
 def test_help_has_an_example_and_needs_no_heavy_import() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from alexnet_fast.cli.show import show\n"
-        "for name in ('curves', 'crops', 'augment', 'kernels'):\n"
+        "for name in show.commands:\n"
         "    text = CliRunner().invoke(show, [name, '--help']).output\n"
         "    assert f'alexnet-fast show {name}' in text, text\n"
         "assert not {'torch', 'numpy', 'matplotlib', 'nvidia', 'PIL'} & set(sys.modules)\n"

@@ -1,0 +1,92 @@
+"""Labelled pictures that a model is tried on: the options that choose them, and their loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alexnet_fast.cli import options
+
+if TYPE_CHECKING:
+    from alexnet_fast.classifier import Classifier
+    from alexnet_fast.pipelines.loader import Loader
+
+_OPTIONS = (
+    click.option(
+        "--split",
+        type=click.Choice(["train", "val", "test", "all"]),
+        default="val",
+        show_default=True,
+        help="Which pictures; 'all' takes every class folder in DATA.",
+    ),
+    click.option(
+        "--val-fraction",
+        type=float,
+        help="Validation share where there is no val/.  [default: that of the training]",
+    ),
+    options.weights_of,
+    click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures at a time."),
+    options.dali,
+    options.device,
+    options.threads,
+    options.on_bad_image,
+    options.leave_out,
+)
+
+
+def part_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that `part_loader` reads."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def opened(model: Any, given: dict[str, Any]) -> Classifier:
+    """Opens the model that the options describe.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
+    from alexnet_fast.classifier import open_classifier
+
+    return open_classifier(
+        model,
+        device=given["device"],
+        amp=given.get("amp", "off"),
+        model=given["net"],
+        threads=given["threads"],
+    )
+
+
+def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
+    """Makes the loader of the pictures to try it on.
+
+    Raises:
+        UserError: The pictures are not there, or are of other classes.
+    """
+    import torch
+
+    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.plan import Schedule
+
+    fraction = given["val_fraction"]
+    if fraction is None:
+        fraction = classifier.provenance.get("val_fraction", 0.1)
+    pictures = open_part(
+        given["data"],
+        given["split"],
+        ClassMap(classifier.classes),
+        val_fraction=fraction,
+        leave_out=options.left_out(given["leave_out"]),
+    )
+    schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
+    config = LoaderConfig(
+        kind="dali" if given["dali"] else "torch",
+        device=torch.device("cpu"),
+        threads=given["threads"],
+        on_bad_image=given["on_bad_image"],
+    )
+    return make_loader(pictures, classifier.spec, "square", schedule, config)

@@ -1,0 +1,181 @@
+"""`alexnet-fast show` for what a model says: saliency, confusion, mistakes, activations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alexnet_fast.cli import options
+from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.part import opened, part_loader, part_options
+from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
+from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet_fast.data import PictureList
+    from alexnet_fast.pictures.saliency import Explained
+    from alexnet_fast.training.trained import Trained
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(epilog=example("saliency runs/first pictures --pictures 6"))
+@click.argument("model", type=_PATH)
+@click.argument("data", type=_PATH)
+@click.option("--pictures", "count", type=click.IntRange(1, 12), default=4, show_default=True, help="Rows.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Chooses the pictures."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 500),
+    default=25,
+    show_default=True,
+    help="Noisy copies that the smoothed map averages over.",
+)
+@part_options
+@picture_command("saliency.png")
+def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
+    """Pixels that MODEL's answers hang on, beside its top five, for random pictures of DATA.
+
+    MODEL is a run folder, a checkpoint or a file of weights: gradients need the network itself. Two maps a
+    picture: the gradient of the likeliest class, and its average over noisy copies (SmoothGrad).
+    """
+    target = new_picture(output, "saliency", force=force)
+    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.pictures.saliency import saliency as draw
+    from alexnet_fast.training.trained import load_trained
+
+    trained = load_trained(given["model"], given["net"])
+    fraction = given["val_fraction"] or trained.provenance.get("val_fraction", 0.1)
+    pictures = open_part(
+        given["data"],
+        given["split"],
+        ClassMap(trained.classes),
+        val_fraction=fraction,
+        leave_out=options.left_out(given["leave_out"]),
+    )
+    chosen = _random_rows(pictures, given["count"], given["seed"])
+    with progress_bar(len(chosen), "explaining") as bar:
+        explained = []
+        for row in chosen:
+            explained.append(_explain(trained, pictures, row, given))
+            bar.update(1)
+    return {**save_picture(draw(explained), target), "files": [pictures.path(row) for row in chosen]}
+
+
+@click.command(epilog=example("confusion runs/first/model.onnx pictures --split test"))
+@click.argument("model", type=_PATH)
+@click.argument("data", type=_PATH)
+@options.crops("Average over ten crops, or take the centre crop.  [default: ten where the model has them]")
+@part_options
+@picture_command("confusion.png")
+def confusion(
+    model: Path, output: Path | None, *, force: bool, ten_crop: bool | None, **given: Any
+) -> Result:
+    """Which classes of DATA MODEL takes for which, and the pairs that it confuses most."""
+    target = new_picture(output, "confusion", force=force)
+    from alexnet_fast.evaluation import evaluate
+    from alexnet_fast.pictures.confusion import confusion as draw
+    from alexnet_fast.pictures.confusion import most_confused
+
+    classifier = opened(model, given)
+    loader = part_loader(classifier, given)
+    crops = options.chosen_crops(ten_crop) or classifier.crops[0]
+    with progress_bar(len(loader.pictures), "classifying") as bar:
+        found = evaluate(classifier, loader, [crops], show=lambda done: bar.update(done - bar.pos))
+    matrix = found.by_crops[crops].confusion
+    pairs = [
+        {"true": pair.true, "predicted": pair.predicted, "count": pair.count, "share": pair.share}
+        for pair in most_confused(matrix, classifier.classes)
+    ]
+    figure = draw(matrix, classifier.classes)
+    return {**save_picture(figure, target), "images": found.images, "most_confused": pairs}
+
+
+@click.command(epilog=example("mistakes runs/first pictures --split test --pictures 12"))
+@click.argument("model", type=_PATH)
+@click.argument("data", type=_PATH)
+@click.option(
+    "--pictures", "count", type=click.IntRange(1, 60), default=12, show_default=True, help="Mistakes to show."
+)
+@options.crops("Average over ten crops, or take the centre crop.  [default: ten where the model has them]")
+@part_options
+@picture_command("mistakes.png")
+def mistakes(
+    model: Path, count: int, output: Path | None, *, force: bool, ten_crop: bool | None, **given: Any
+) -> Result:
+    """The pictures of DATA that MODEL gets wrong, those first that it is surest of."""
+    target = new_picture(output, "mistakes", force=force)
+    from alexnet_fast.mistakes import worst_mistakes
+    from alexnet_fast.pictures.predictions import Sample, predictions
+
+    classifier = opened(model, given)
+    loader = part_loader(classifier, given)
+    crops = options.chosen_crops(ten_crop) or classifier.crops[0]
+    with progress_bar(len(loader.pictures), "classifying") as bar:
+        worst, wrong, images = worst_mistakes(
+            classifier, loader, crops, count, show=lambda done: bar.update(done - bar.pos)
+        )
+    if not worst:
+        raise UserError(f"{model} makes no mistake on these {images} pictures", "there is nothing to draw")
+    samples = [Sample(pixels=one.pixels, truth=one.truth, guesses=one.guesses) for one in worst]
+    files = [one.file for one in worst]
+    return {**save_picture(predictions(samples), target), "images": images, "wrong": wrong, "files": files}
+
+
+@click.command(epilog=example("activations runs/first photo.jpg --layer conv2"))
+@click.argument("model", type=_PATH)
+@click.argument("image", type=_PATH)
+@click.option("--layer", default="conv1", show_default=True, help="Name of a layer that gives maps.")
+@options.weights_of
+@picture_command("activations-LAYER.png")
+def activations(
+    model: Path, image: Path, layer: str, net: str | None, output: Path | None, *, force: bool
+) -> Result:
+    """What a layer of MODEL makes of IMAGE: one grey map a channel.
+
+    MODEL is a run folder, a checkpoint or a file of weights.
+    """
+    target = new_picture(output, f"activations-{layer}", force=force)
+    from alexnet_fast.pictures.activations import activations as draw
+    from alexnet_fast.pictures.saliency import view_of
+    from alexnet_fast.pipelines.squares import square_of
+    from alexnet_fast.training.trained import load_trained
+
+    trained = load_trained(model, net)
+    _, view = view_of(square_of(str(image), trained.spec), trained.spec)
+    return {**save_picture(draw(trained.net, view, layer), target), "layer": layer}
+
+
+def _random_rows(pictures: PictureList, count: int, seed: int) -> list[int]:
+    """Chooses pictures at random, in the order of the list."""
+    import numpy as np
+
+    chosen = np.random.default_rng(seed).choice(len(pictures), min(count, len(pictures)), replace=False)
+    return sorted(chosen.tolist())
+
+
+def _explain(trained: Trained, pictures: PictureList, row: int, given: dict[str, Any]) -> Explained:
+    """Classifies one picture and makes both maps of its likeliest class."""
+    import torch
+
+    from alexnet_fast.pictures.predictions import Sample
+    from alexnet_fast.pictures.saliency import Explained, gradient_map, smooth_map, view_of
+    from alexnet_fast.pipelines.squares import square_at
+    from alexnet_fast.serve.prediction import likeliest
+
+    pixels, view = view_of(square_at(pictures, row, trained.spec), trained.spec)
+    with torch.inference_mode():
+        answer = trained.net(view[None])[0].float().softmax(dim=0).numpy()
+    guesses = likeliest(answer, trained.classes, 5)
+    truth = trained.classes[int(pictures.labels[row])]
+    first = guesses[0].index
+    return Explained(
+        sample=Sample(pixels=pixels, truth=truth, guesses=guesses),
+        gradient=gradient_map(trained.net, view, first),
+        smooth=smooth_map(trained.net, view, first, samples=given["samples"], seed=given["seed"]),
+    )

@@ -1,0 +1,216 @@
+"""A loader for other people's scripts, in the place of a torch `DataLoader` over an `ImageFolder`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from alexnet_fast.device import choose_device
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.pipelines.image_dataset import Data, ImageDataset, list_data
+from alexnet_fast.pipelines.loader import Batch, Kind, LoaderConfig, make_loader
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.processes import find_processes
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.stream import describe_stream, refuse_other_stream
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+# Mean and standard deviation of ImageNet as torchvision's weights expect them, here on the 0..255 scale; no
+# colour jitter, as in its recipes.
+TORCHVISION_SPEC = AugmentSpec(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), jitter=None)
+
+
+class ImageLoader:
+    """Batches of (images, labels); its length is the batches an epoch.
+
+    Images are (B, 3, crop, crop) in channels_last order, normalised; labels int64 (B,); both on `device`.
+    Every `iter` is one epoch and the next one begins with the next `iter`, also where a loop was left early;
+    `set_epoch` chooses it as with a `DistributedSampler`. Pictures that cannot be decoded make a batch
+    shorter. With several processes a batch without any good picture comes empty (B = 0), so that all
+    processes take the same number of steps; a single process never sees one.
+
+    Args:
+        data: A folder of class folders, (path, label) pairs, or a `PictureList`.
+        train: The random training view, shuffled, in full batches; else the centre crop of each, in order.
+        batch_size: Pictures a batch, of this process alone.
+        spec: Sizes, normalisation and augmentation; by default torchvision's for ImageNet.
+        classes: Class names in the order of their labels, where the data do not say them.
+        seed: Chooses order and random numbers.
+        drop_last: Full batches only; by default when training.
+        loader: "dali", or "torch" for Pillow in worker processes.
+        device: "cpu", "cuda", "cuda:N", a torch device, or "auto": this process's GPU where there is one.
+        threads: DALI's threads, or worker processes; by default one a core, at most 8.
+        half: float16 instead of float32 images.
+        prefetch: Batches prepared ahead.
+        on_bad_image: "fail" or "skip".
+        rank: This process among `world`; by default as the process group or the environment say.
+        world: Number of processes.
+
+    Raises:
+        UserError: The data, an option or the device is not there.
+    """
+
+    def __init__(  # noqa: PLR0913 - all by name, with a default
+        self,
+        data: Data,
+        *,
+        train: bool = True,
+        batch_size: int = 256,
+        spec: AugmentSpec = TORCHVISION_SPEC,
+        classes: Iterable[str] | None = None,
+        seed: int = 0,
+        drop_last: bool | None = None,
+        loader: Kind = "dali",
+        device: str | torch.device = "auto",
+        threads: int | None = None,
+        half: bool = False,
+        prefetch: int = 2,
+        on_bad_image: Policy = "fail",
+        rank: int | None = None,
+        world: int | None = None,
+    ) -> None:
+        pictures = list_data(data, classes)
+        rank, world = find_processes(rank, world)
+        config = LoaderConfig(
+            kind=loader,
+            device=_device(device),
+            threads=min(8, len(os.sched_getaffinity(0))) if threads is None else threads,
+            half=half,
+            prefetch=prefetch,
+            on_bad_image=on_bad_image,
+        )
+        schedule = Schedule(
+            pictures=len(pictures),
+            batch_size=batch_size,
+            shuffle=train,
+            seed=seed,
+            rank=rank,
+            world=world,
+            drop_last=drop_last,
+        )
+        self.dataset = ImageDataset(pictures, spec)
+        self.epoch, self.step = 0, 0
+        self._loader = make_loader(pictures, spec, "train" if train else "centre", schedule, config)
+        self._stream: dict[str, Any] | None = None
+        self._running: Iterator[Batch] | None = None
+        # Whether the next `iter` stays where it is: at the start, or at a place that the caller has chosen.
+        self._placed = True
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures a batch, of this process alone."""
+        return self._loader.schedule.batch_size
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether pictures that do not fill a batch are left out."""
+        return self._loader.schedule.full_only
+
+    @property
+    def num_workers(self) -> int:
+        """DALI's threads, or worker processes."""
+        return self._loader.config.threads
+
+    @property
+    def bad_pictures(self) -> BadPictures:
+        """The pictures left out so far, with their reasons."""
+        return self._loader.bad
+
+    @property
+    def sampler(self) -> EpochSetter:
+        """What scripts call `set_epoch` of."""
+        return EpochSetter(self)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch of the next `iter`; a position restored in that epoch is kept."""
+        if epoch != self.epoch or not self._placed:
+            self._place(epoch, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the position behind the last batch handed out, and what it is a position in."""
+        if self._stream is None:
+            self._stream = describe_stream(self._loader)
+        return {"epoch": self.epoch, "step": self.step, "stream": dict(self._stream)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Lets the next `iter` go on behind the saved position.
+
+        Batches already prepared for that very position are handed out, not decoded again.
+
+        Raises:
+            UserError: The position is one in another stream of pictures.
+        """
+        if not {"epoch", "step", "stream"} <= state.keys():
+            raise UserError("this is not the state of an ImageLoader", "give what its state_dict returned")
+        refuse_other_stream(state["stream"], self.state_dict()["stream"])
+        if (state["epoch"], state["step"]) == (self.epoch, self.step):
+            self._placed = True
+        else:
+            self._place(state["epoch"], state["step"])
+
+    def _place(self, epoch: int, step: int) -> None:
+        """Moves to a position; a pass under way is over."""
+        self.epoch, self.step = epoch, step
+        self._running, self._placed = None, True
+
+    def __iter__(self) -> Iterator[Pair]:
+        if not self._placed:
+            self._place(self.epoch + 1, 0)
+        if self._running is None:
+            self._running = self._loader.epoch(self.epoch, self.step)
+        self._placed = False
+        return self._pass(self._running)
+
+    def _pass(self, batches: Iterator[Batch]) -> Iterator[Pair]:
+        """Hands out the rest of an epoch, counting the batches."""
+        while (batch := self._next(batches)) is not None:
+            self.step += 1
+            if len(batch.labels) or self._loader.schedule.world > 1:
+                yield batch.images, batch.labels
+        self._place(self.epoch + 1, 0)
+
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        """Returns the next batch of a pass, None at its end.
+
+        Raises:
+            UserError: Another pass has begun meanwhile: both would take from one pipeline.
+        """
+        if batches is not self._running:
+            raise UserError(
+                "another pass over this loader has begun", "make a second ImageLoader for a second loop"
+            )
+        return next(batches, None)
+
+
+class EpochSetter:
+    """What scripts expect in `loader.sampler`: the length, and `set_epoch`.
+
+    Args:
+        loader: The loader to set.
+    """
+
+    def __init__(self, loader: ImageLoader) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader) * self._loader.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch of the loader."""
+        self._loader.set_epoch(epoch)
+
+
+def _device(wanted: str | torch.device) -> torch.device:
+    """Returns the device asked for; "auto" is the process's own GPU where there is one."""
+    if wanted == "auto" and torch.cuda.is_available():
+        local = os.environ.get("LOCAL_RANK", "")
+        return choose_device(f"cuda:{local if local.isdecimal() else torch.cuda.current_device()}")
+    return choose_device(str(wanted))
