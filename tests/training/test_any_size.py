@@ -31,7 +31,9 @@ def test_other_sizes_reach_every_weight(side: int) -> None:
 
 
 def test_a_run_grows_its_pictures_and_ends_at_the_networks_size(config: Callable[..., TrainConfig]) -> None:
-    options = config(model="alexnet-bn-64", crop=64, progressive="32:64", epochs=2, ema=0.5, bn_batches=2)
+    options = config(
+        model="alexnet-bn-64", crop=64, batch_size=8, progressive="32:64", epochs=2, ema=0.5, bn_batches=2
+    )
     run_training(options)
     assert len(read_metrics(options.run / "metrics.csv")) == 2
     trained = load_trained(options.run)
