@@ -180,6 +180,14 @@ class TrainConfig:
             if value is not None
         }
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Makes the options from what `to_dict` returned."""
+        paths: dict[str, Any] = {
+            name: Path(values[name]) for name in ("data", "run", "leave_out") if name in values
+        }
+        return cls(**{**values, **paths})
+
     def save(self, path: Path) -> None:
         """Writes the options as TOML: `alexnet-fast train --config` reads it back."""
         # A JSON string, number or boolean is a TOML value too.

@@ -17,6 +17,7 @@ from alexnet_fast.training.run_folder import RunFolder
 _FREE = frozenset(
     {
         "data",
+        "leave_out",
         "run",
         "epochs",
         "val_fraction",
@@ -44,8 +45,9 @@ def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) 
     grows = config.progressive is not None and config.progressive.count(":") < 2
     if config.schedule in _OF_KNOWN_LENGTH or grows:
         names.append("epochs")
+    plain = config.to_dict()
     return {
-        **{"--" + name.replace("_", "-"): getattr(config, name) for name in names},
+        **{"--" + name.replace("_", "-"): plain.get(name) for name in names},
         "--amp": precision.name,
         "the training pictures": splits.train.fingerprint(),
         "the validation pictures": splits.val.fingerprint(),

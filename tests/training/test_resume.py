@@ -214,6 +214,14 @@ def test_pictures_that_came_and_went_are_named(small: Make, two_classes: Path, t
         run_training(small("run", data=data), resume=True)
 
 
+def test_a_list_of_pictures_left_out_is_no_hindrance(small: Make, tmp_path: Path) -> None:
+    """It is a path, which no checkpoint may hold; the pictures that are left are compared instead."""
+    left_out = tmp_path / "bad.txt"
+    left_out.write_text("", encoding="utf-8")
+    run_training(small("run", leave_out=left_out), show=signal_at(1, 2))
+    assert run_training(small("run", leave_out=left_out), resume=True)["epochs"] == 3
+
+
 def test_a_class_too_many_is_another_run(small: Make, two_classes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(two_classes, data)
