@@ -10,7 +10,7 @@ from alexnet_fast.models import AlexNet, layer_table
 
 
 class AnySize(nn.Module):
-    """Resamples the maps before `flatten` to the side that `fc6` was built for; it shares all layers.
+    """Resamples the maps before `flatten` to the side that `fc6` was built for; shares the network's layers.
 
     Averaging over windows as torchvision's AlexNet has it there (`AdaptiveAvgPool2d`). On pictures of the
     network's own size nothing is added.
