@@ -1,4 +1,4 @@
-"""Processor time of each part of our graph: `python -m alexnet_fast.bench.processor DATA`; prints one JSON object.
+"""Processor time of our graph, part by part: `python -m alexnet_fast.bench.processor DATA` prints JSON.
 
 Unlike pictures a second it is nearly the same on a machine that has other work.
 """
