@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
+from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
 from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
@@ -32,6 +33,7 @@ def bench() -> None:
 bench.add_command(bench_compute)
 bench.add_command(bench_train)
 bench.add_command(bench_startup)
+bench.add_command(bench_serve)
 
 
 def _table(result: Result) -> str:
