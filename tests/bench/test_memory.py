@@ -23,6 +23,14 @@ def measured(data: Path, *options: str) -> dict[str, object]:
     return found
 
 
+def test_every_part_takes_processor_time(two_classes: Path) -> None:
+    command = [sys.executable, "-m", "alexnet_fast.bench.processor", str(two_classes), "--runs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    times = json.loads(done.stdout.splitlines()[-1])["processor_microseconds"]
+    assert len(times) == 5
+    assert all(time > 0 for time in times.values())
+
+
 def test_a_slope_is_growth_per_epoch() -> None:
     assert slope([100.0, 103.0, 106.0]) == pytest.approx(3.0)
     assert slope([100.0, 101.0, 100.0, 101.0, 100.0]) == 0
