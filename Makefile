@@ -13,7 +13,7 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	    --editable '.[rtx,demo,dev]'
+	    --editable '.[rtx,serve,demo,dev]'
 	touch $@
 
 # Other projects' loaders, and what the examples need: laid over .venv, so that all use the same torch and DALI.

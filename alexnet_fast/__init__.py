@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alexnet_fast.models import create_model, model_names
+    from alexnet_fast.serve.predictor import Predictor
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "create_model", "model_names"]
+__all__ = ["Predictor", "__version__", "create_model", "model_names"]
 
-_LAZY = {"create_model": "alexnet_fast.models", "model_names": "alexnet_fast.models"}
+_LAZY = {
+    "Predictor": "alexnet_fast.serve.predictor",
+    "create_model": "alexnet_fast.models",
+    "model_names": "alexnet_fast.models",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 if TYPE_CHECKING:
-    from alexnet_fast.serve.onnx_model import OnnxModel
+    from alexnet_fast.serve.backend import Backend
     from alexnet_fast.training.trained import Trained
 
 Pixels = npt.NDArray[np.uint8]
@@ -63,33 +63,19 @@ def open_classifier(
     Raises:
         UserError: It is none of these, or the device is not there.
     """
-    if path.suffix == ".engine":
-        raise UserError(
-            f"{path} is a TensorRT engine, which this version builds but does not run",
-            "give the model.onnx beside it",
-        )
-    if path.suffix == ".onnx":
-        return OnnxClassifier(_open_onnx(path, device, threads))
+    if path.suffix in (".onnx", ".engine"):
+        from alexnet_fast.serve.backend import open_backend
+
+        return OnnxClassifier(open_backend(path, device=device, threads=threads))
     from alexnet_fast.training.trained import load_trained
 
     return NetClassifier(load_trained(path, model), device=device, amp=amp)
 
 
-def _open_onnx(path: Path, device: str, threads: int | None) -> OnnxModel:
-    """Opens an ONNX file; "auto" takes a GPU where there is one, and says so where it cannot be used."""
-    from alexnet_fast.export.cuda_driver import gpu_count
-    from alexnet_fast.serve.onnx_model import OnnxModel
-
-    asked = device.startswith(("cuda", "gpu"))
-    if asked or (device == "auto" and gpu_count()):
-        return OnnxModel(path, providers=("cuda",), threads=threads, allow_fallback=not asked)
-    return OnnxModel(path, threads=threads)
-
-
 class OnnxClassifier:
     """An exported ONNX file in onnxruntime; its crops are part of the file."""
 
-    def __init__(self, model: OnnxModel) -> None:
+    def __init__(self, model: Backend) -> None:
         self._model = model
         self.name = model.metadata.model
         self.backend = model.backend

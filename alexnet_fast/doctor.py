@@ -27,6 +27,9 @@ PACKAGES = (
     "tensorboard",
     "matplotlib",
     "elpv-dataset",
+    "grpcio",
+    "starlette",
+    "uvicorn",
 )
 
 # What the main job (train, evaluate, predict, export) cannot do without.

@@ -10,7 +10,7 @@ from alexnet_fast.classifier import Classifier
 from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.pipelines.pillow_image import Pixels
-from alexnet_fast.prediction import Guess, likeliest
+from alexnet_fast.serve.prediction import Guess, likeliest
 
 # Classes to name for each mistake.
 _GUESSES = 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,39 +10,10 @@ import numpy as np
 from alexnet_fast.classifier import Classifier, Probabilities
 from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode
+from alexnet_fast.serve.prediction import Prediction, likeliest
 
 # Pictures classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
 _BATCH = 16
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Guess:
-    """One class and how likely it is.
-
-    Args:
-        label: Name of the class.
-        index: Its place in the network's output.
-        probability: 0..1.
-    """
-
-    label: str
-    index: int
-    probability: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a file shows.
-
-    Args:
-        file: Path as it was given.
-        classes: Likeliest first; empty where there is an error.
-        error: Why the file could not be classified, or None.
-    """
-
-    file: str
-    classes: tuple[Guess, ...]
-    error: str | None = None
 
 
 def predict_files(
@@ -81,12 +51,3 @@ def _predict_batch(
             yield Prediction(file=str(file), classes=(), error=reasons[file])
         else:
             yield Prediction(file=str(file), classes=likeliest(answers[file], classifier.classes, top))
-
-
-def likeliest(probabilities: Probabilities, classes: Sequence[str], top: int) -> tuple[Guess, ...]:
-    """Returns the first few classes; equal ones in the order of their index."""
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return tuple(
-        Guess(label=classes[index], index=int(index), probability=float(probabilities[index]))
-        for index in order
-    )

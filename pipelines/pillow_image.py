@@ -31,6 +31,26 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF")
 
 
+# What Pillow raises for damaged files, by format.
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
 class BadPictureError(Exception):
     """A file that cannot be decoded; the message is the reason alone."""
 
@@ -46,25 +66,8 @@ def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as picture:
                 return to_rgb(picture)
-    # Pillow raises all of these for damaged files, by format.
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        ArithmeticError,
-        AttributeError,
-        RuntimeError,
-        MemoryError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise BadPictureError(_reason(error)) from error
+    except DECODING_ERRORS as error:
+        raise BadPictureError(reason_of(error)) from error
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -80,7 +83,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray((levels * (255 / 65535) + 0.5).clip(0, 255).astype(np.uint8))
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Returns why a file could not be read, without the file's name."""
     if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
         return str(error.strerror).lower()

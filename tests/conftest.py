@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from odd_picture_files import write_odd_pictures
+
 torch.set_num_threads(2)
 
 
@@ -57,3 +59,12 @@ def two_classes(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathF
             for file in some:
                 (root / part / kind / file.name).symlink_to(file)
     return root
+
+
+@pytest.fixture(scope="session")
+def odd_pictures(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one picture of each kind, named after the kind."""
+    folder = tmp_path_factory.mktemp("odd") / "odd"
+    folder.mkdir()
+    write_odd_pictures(folder, photographs)
+    return folder

@@ -18,6 +18,7 @@ COMMANDS = {
         "evaluate",
         "predict",
         "export",
+        "serve",
         "bench",
         "show",
         "doctor",

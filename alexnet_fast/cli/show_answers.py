@@ -166,7 +166,7 @@ def _explain(trained: Trained, pictures: PictureList, row: int, given: dict[str,
     from alexnet_fast.pictures.predictions import Sample
     from alexnet_fast.pictures.saliency import Explained, gradient_map, smooth_map, view_of
     from alexnet_fast.pipelines.squares import square_at
-    from alexnet_fast.prediction import likeliest
+    from alexnet_fast.serve.prediction import likeliest
 
     pixels, view = view_of(square_at(pictures, row, trained.spec), trained.spec)
     with torch.inference_mode():

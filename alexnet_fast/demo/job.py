@@ -19,8 +19,9 @@ from alexnet_fast.export.job import run_export
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.squares import sample_squares
-from alexnet_fast.prediction import Prediction, predict_files
+from alexnet_fast.prediction import predict_files
 from alexnet_fast.recipe import recipe_options
+from alexnet_fast.serve.prediction import Prediction
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import EpochRow, read_metrics
 from alexnet_fast.training.job import run_training

@@ -21,7 +21,7 @@ from alexnet_fast.pictures.style import (
     styled,
     verdict_colour,
 )
-from alexnet_fast.prediction import Guess
+from alexnet_fast.serve.prediction import Guess
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

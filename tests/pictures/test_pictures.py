@@ -26,7 +26,7 @@ from alexnet_fast.pipelines.crops import crop_probabilities, take_crops
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.pillow_image import decode
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.prediction import Guess
+from alexnet_fast.serve.prediction import Guess
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,257 @@
+"""How fast a server answers, against the bare model in this process on batches of the same sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alexnet_fast.bench.http_load import Outcome, Target, closed_loop, open_loop, percentile_ms
+from alexnet_fast.bench.report import compared, main_figure
+from alexnet_fast.bench.turns import Rates, take_turns
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.metadata import INPUT
+from alexnet_fast.serve.backend import open_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+OURS = "alexnet-fast serve"
+BARE = "bare session, same batches"
+UNIT = "requests_per_second"
+_NAME = "model"
+_START_SECONDS = 120
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServeBench:
+    """What `bench serve` measures.
+
+    Args:
+        model: An exported model; it is served by a process of its own on a free port of this machine.
+        concurrency: Requests at once (closed loop).
+        rate: Requests a second (open loop); None for a closed loop.
+        seconds: Length of a run.
+        runs: Counted runs of each contestant.
+        encoded: An encoded picture to send; None for random pixels as a uint8 tensor.
+        threads: CPU threads of the model; None for one a core.
+        max_batch: Pictures that the server classifies at once.
+        against: Addresses of the V2 inference path of other servers of the same model, by name.
+
+    Raises:
+        UserError: There is no run, no second or no request.
+    """
+
+    model: Path
+    concurrency: int = 8
+    rate: float | None = None
+    seconds: float = 5.0
+    runs: int = 5
+    encoded: bytes | None = None
+    threads: int | None = None
+    max_batch: int = 16
+    against: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--runs", self.runs),
+            ("--seconds", self.seconds),
+            ("--concurrency", self.concurrency),
+            ("--rate", 1 if self.rate is None else self.rate),
+        ):
+            if value <= 0:
+                raise UserError(f"{option} {value:g} is too small", "give more than 0", exit_code=2)
+
+
+def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    """Lets the server, the bare model and the other servers take turns.
+
+    Returns:
+        The figures of `alexnet-fast bench serve --json`, without hardware and versions.
+
+    Raises:
+        UserError: The model cannot be served, or another server cannot be reached.
+    """
+    backend = open_backend(bench.model, threads=bench.threads)
+    side = backend.spec.resize
+    others = {name: _Http(bench, where, side) for name, where in bench.against.items()}
+    with _server(bench) as url:
+        contestants = {OURS: _Http(bench, f"{url}/v2/models/{_NAME}/infer", side), **others}
+        bare = _Bare(bench, backend.run, side, url)
+        rates = take_turns({**contestants, BARE: bare}, bench.runs, show)
+    ours = contestants[OURS].counted
+    answered = [one for one in ours if one.status == 200]
+    latencies = {BARE: bare.p50_ms, **{name: one.p50_ms for name, one in contestants.items()}}
+    return {
+        "url": url,
+        "loop": "closed" if bench.rate is None else "open",
+        "concurrency": bench.concurrency,
+        "rate": bench.rate,
+        "input": "uint8 tensor" if bench.encoded is None else "encoded picture",
+        **main_figure(rates[OURS], UNIT),
+        "p50_ms": percentile_ms(answered, 50),
+        "p90_ms": percentile_ms(answered, 90),
+        "p99_ms": percentile_ms(answered, 99),
+        "rejected": sum(one.status == 503 for one in ours),
+        "failed": sum(one.status not in (200, 503) for one in ours),
+        "batch_sizes": {str(size): count for size, count in sorted(bare.sizes.items())},
+        "compared": _compared(rates, latencies),
+    }
+
+
+def _compared(rates: Rates, latencies: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Returns the peers, with the latency of each and what ours adds to it."""
+    peers = compared(rates, OURS, [name for name in rates if name != OURS], UNIT)
+    return [
+        {
+            **peer,
+            "p50_ms": latencies[peer["name"]],
+            "added_p50_ms": latencies[OURS] - latencies[peer["name"]],
+        }
+        for peer in peers
+    ]
+
+
+class _Http:
+    """A contestant: a server, asked for a while; its rate counts answers alone.
+
+    Attributes:
+        counted: What became of the requests of the counted runs.
+    """
+
+    def __init__(self, bench: ServeBench, url: str, side: int) -> None:
+        self._bench = bench
+        self._target = _target(url, bench.encoded, side)
+        self.counted: list[Outcome] = []
+
+    def __call__(self, run: int) -> float:
+        """Asks for `seconds`; run 0 is not counted."""
+        bench = self._bench
+        if bench.rate is None:
+            outcomes = asyncio.run(closed_loop(self._target, bench.concurrency, bench.seconds))
+        else:
+            outcomes = asyncio.run(open_loop(self._target, bench.rate, bench.seconds, seed=run))
+        if not any(one.status == 200 for one in outcomes):
+            raise UserError(
+                f"{self._target.host}:{self._target.port}{self._target.path} answered none of"
+                f" {len(outcomes)} requests (last status {outcomes[-1].status if outcomes else 0})",
+                "check the address and the model's name",
+            )
+        if run:
+            self.counted += outcomes
+        lasted = max(one.at + one.seconds for one in outcomes)
+        return sum(one.status == 200 for one in outcomes) / lasted
+
+    @property
+    def p50_ms(self) -> float:
+        """Median latency of the answered requests."""
+        return percentile_ms([one for one in self.counted if one.status == 200], 50)
+
+
+class _Bare:
+    """A contestant: the model itself, called with the batch sizes that our server formed in the same turn.
+
+    Attributes:
+        sizes: How many batches of each size the server formed since it was started.
+    """
+
+    def __init__(self, bench: ServeBench, run: Callable[[Any], Any], side: int, url: str) -> None:
+        self._bench, self._run, self._url = bench, run, url
+        self._pictures = _random_pixels(bench.max_batch, side)
+        self.sizes: dict[int, int] = {}
+        self._milliseconds: list[float] = []
+
+    def __call__(self, run: int) -> float:
+        """Repeats the server's batches for as long as the server was asked."""
+        before, self.sizes = self.sizes, _formed_batches(self._url)
+        formed = [size for size, count in self.sizes.items() for _ in range(count - before.get(size, 0))]
+        np.random.default_rng(run).shuffle(formed)
+        start, done = time.perf_counter(), 0
+        for size in formed:
+            began = time.perf_counter()
+            self._run(self._pictures[:size])
+            done += size
+            if run:
+                self._milliseconds += [1000 * (time.perf_counter() - began)] * size
+            if time.perf_counter() - start > self._bench.seconds:
+                break
+        return done / (time.perf_counter() - start)
+
+    @property
+    def p50_ms(self) -> float:
+        """Median time of the call that a picture was part of."""
+        return float(np.median(self._milliseconds))
+
+
+def _random_pixels(count: int, side: int) -> Any:
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def _target(url: str, encoded: bytes | None, side: int) -> Target:
+    """Returns the request: one picture in the binary form of the protocol, all probabilities back."""
+    if encoded is None:
+        data, shape, datatype = _random_pixels(1, side).tobytes(), [1, side, side, 3], "UINT8"
+    else:
+        data, shape, datatype = len(encoded).to_bytes(4, "little") + encoded, [1], "BYTES"
+    tensor = {
+        "name": INPUT,
+        "datatype": datatype,
+        "shape": shape,
+        "parameters": {"binary_data_size": len(data)},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise UserError(f"{url} is not an address", "give http://HOST:PORT/v2/models/NAME/infer", exit_code=2)
+    return Target(
+        host=parts.hostname,
+        port=parts.port or 80,
+        path=parts.path,
+        body=head + data,
+        headers=(("Inference-Header-Content-Length", str(len(head))),),
+    )
+
+
+@contextlib.contextmanager
+def _server(bench: ServeBench) -> Iterator[str]:
+    """Serves the model in a process of its own, and gives its address."""
+    words = ["serve", os.fspath(bench.model), "--name", _NAME, "--http-port", "0", "--no-grpc"]
+    words += ["--max-batch", str(bench.max_batch), "--reload-interval", "0"]
+    words += [] if bench.threads is None else ["--threads", str(bench.threads)]
+    command = [sys.executable, "-m", "alexnet_fast", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            yield _ready_url(process)
+        finally:
+            process.terminate()
+
+
+def _ready_url(process: subprocess.Popen[str]) -> str:
+    """Waits for the line that says where a server listens."""
+    assert process.stderr
+    last, until = "", time.monotonic() + _START_SECONDS
+    for line in process.stderr:
+        last = line.strip() or last
+        if line.startswith("{") and json.loads(line)["event"] == "ready":
+            return str(json.loads(line)["http"])
+        if time.monotonic() > until:
+            break
+    raise UserError(f"the server did not start: {last}")
+
+
+def _formed_batches(url: str) -> dict[int, int]:
+    """Asks a server how many batches of each size it formed."""
+    with urllib.request.urlopen(f"{url}/v2/models/{_NAME}/stats", timeout=30) as answer:  # noqa: S310
+        (statistics,) = json.load(answer)["model_stats"]
+    return {one["batch_size"]: one["compute_infer"]["count"] for one in statistics["batch_stats"]}

@@ -1,0 +1,123 @@
+"""`alexnet-fast serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.errors import UserError
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast serve runs/first/model.onnx
+  alexnet-fast serve cells/model.onnx cars/model.onnx --name cells --name cars --http-port 8080
+  curl --data-binary @photo.jpg 'http://127.0.0.1:8000/predict?top=3'
+"""
+
+
+def _table(result: Result) -> str:
+    return "\n".join(f"{name}: {count} reloads" for name, count in result["reloads"].items())
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--name", "names", multiple=True, help="Name of a model, once for each MODEL.  [default: its folder]"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 lets the network in.")
+@click.option("--http-port", type=int, default=8000, show_default=True, help="0 for any free port.")
+@click.option("--grpc-port", type=int, default=8001, show_default=True, help="0 for any free port.")
+@click.option("--no-http", is_flag=True, help="Do not listen for HTTP.")
+@click.option("--no-grpc", is_flag=True, help="Do not listen for gRPC.")
+@click.option("--no-page", is_flag=True, help="Do not offer the page at /.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", type=int, help="CPU threads of a model.  [default: one a core]")
+@click.option("--max-batch", type=int, default=16, show_default=True, help="Pictures classified at once.")
+@click.option(
+    "--max-delay", type=float, default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch."
+)
+@click.option("--max-queue", type=int, default=128, show_default=True, help="Pictures that may wait.")
+@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds for a request.")
+@click.option(
+    "--reload-interval",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Seconds between looks for a newer file; 0 for never.",
+)
+@click.option(
+    "--drain-delay",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Seconds to go on after SIGTERM, not ready, for load balancers to notice.",
+)
+@click.option(
+    "--drain-timeout", type=float, default=30.0, show_default=True, help="Seconds for requests in flight."
+)
+@click.option("--log-requests", is_flag=True, help="Log every request.")
+@answers(_table)
+def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Result:
+    """Answers requests with exported MODELS: V2 inference protocol over HTTP and gRPC, and a page.
+
+    A MODEL is an ONNX file, a folder with a model.onnx, or a folder of numbered versions (1/model.onnx,
+    2/model.onnx), of which the highest answers. A newer file is taken while the server runs; a bad one is
+    refused and the old one goes on. Logs are JSON lines on stderr. SIGTERM drains and ends.
+    """
+    from alexnet_fast.serve.server_config import Batching, ServerConfig
+
+    config = ServerConfig(
+        host=given["host"],
+        http_port=None if given["no_http"] else given["http_port"],
+        grpc_port=None if given["no_grpc"] else given["grpc_port"],
+        batching=Batching(
+            max_batch=given["max_batch"],
+            max_delay=given["max_delay"] / 1000,
+            max_queue=given["max_queue"],
+            timeout=given["timeout"],
+        ),
+        device=given["device"],
+        threads=given["threads"],
+        reload_interval=given["reload_interval"],
+        drain_delay=given["drain_delay"],
+        drain_timeout=given["drain_timeout"],
+        page=not given["no_page"],
+        log_requests=given["log_requests"],
+    )
+    try:
+        from alexnet_fast.serve.server import run_server
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"serve needs {error.name}, which is not installed", "pip install 'alexnet-fast[serve]'"
+        ) from error
+    from alexnet_fast.serve.model_hub import ModelHub
+
+    hub = ModelHub(_named(models, names), config)
+    for model in hub.models.values():
+        backend = model.current.backend
+        say(f"{model.name} version {model.current.version}: {backend.path} on {backend.backend}")
+    run_server(hub)
+    return {"reloads": {name: model.reloads[True] for name, model in hub.models.items()}}
+
+
+def _named(models: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:
+    """Returns the path of each model by its name.
+
+    Raises:
+        UserError: There are more or fewer names than models, or a name is there twice.
+    """
+    from alexnet_fast.serve.served_model import default_name
+
+    if names and len(names) != len(models):
+        raise UserError(
+            f"there are {len(models)} models and {len(names)} --name", "give one for each model", exit_code=2
+        )
+    chosen = names or tuple(default_name(path) for path in models)
+    named = dict(zip(chosen, models, strict=True))
+    if len(named) < len(models):
+        twice = next(name for name in chosen if chosen.count(name) > 1)
+        raise UserError(f"two models are called {twice!r}", "tell them apart with --name", exit_code=2)
+    return named

@@ -1,0 +1,235 @@
+"""Puts requests together into batches: one thread calls the model, the queue before it has an end.
+
+Requests that arrive while the model is busy form the next batch. A request is never torn apart, and batches
+are formed in the order of arrival.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alexnet_fast.serve.request_error import RequestError
+from alexnet_fast.serve.statistics import Statistics, Times
+
+if TYPE_CHECKING:
+    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+
+# Share of a new batch in the running mean of the model's speed: about the last ten count.
+_NEWEST = 0.1
+
+
+class Queue:
+    """Counts the pictures that wait for one model, whichever of its versions they wait for.
+
+    Used from the event loop and from the batchers' threads.
+
+    Args:
+        max_pictures: Pictures that may wait.
+    """
+
+    def __init__(self, max_pictures: int) -> None:
+        self._lock = threading.Lock()
+        self._max = max_pictures
+        self._waiting = 0
+        self._seconds_a_picture = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Pictures that wait."""
+        return self._waiting
+
+    def check(self) -> None:
+        """Refuses a request that would surely be refused later, before its body is read.
+
+        Raises:
+            RequestError: The queue is full.
+        """
+        if self._waiting >= self._max:
+            raise self._full()
+
+    def enter(self, pictures: int) -> None:
+        """Lets pictures in.
+
+        Raises:
+            RequestError: There is no room for them.
+        """
+        with self._lock:
+            if self._waiting + pictures > self._max:
+                raise self._full()
+            self._waiting += pictures
+
+    def leave(self, pictures: int) -> None:
+        """Notes that pictures are classified now, or not any more."""
+        with self._lock:
+            self._waiting -= pictures
+
+    def learn(self, pictures: int, seconds: float) -> None:
+        """Remembers how long a batch took."""
+        newest = seconds / pictures
+        before = self._seconds_a_picture or newest
+        self._seconds_a_picture = before + _NEWEST * (newest - before)
+
+    def _full(self) -> RequestError:
+        wait = max(1, math.ceil(self._waiting * self._seconds_a_picture))
+        return RequestError(
+            503,
+            f"the queue is full: {self._waiting} pictures wait, at most {self._max} may",
+            retry_after=wait,
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class Job:
+    """Pictures of one request on their way through the model.
+
+    Args:
+        pictures: uint8 (N, side, side, 3).
+        future: Gets the probabilities and the times; done or cancelled where nobody waits any more.
+        arrived_ns: `time.perf_counter_ns()` of the arrival.
+    """
+
+    pictures: Pictures
+    future: asyncio.Future[tuple[Probabilities, Times]]
+    arrived_ns: int
+
+
+class Batcher:
+    """Calls a model from one thread of its own, with as many pictures as wait.
+
+    Args:
+        run: The model: uint8 (N, side, side, 3) to float32 (N, classes).
+        queue: Is told when pictures leave it.
+        statistics: Is told about each batch.
+        max_batch: Pictures in one call.
+        max_delay: Seconds that the first request of a batch waits for others.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Pictures], Probabilities],
+        queue: Queue,
+        statistics: Statistics,
+        *,
+        max_batch: int,
+        max_delay: float,
+    ) -> None:
+        self._run = run
+        self._queue = queue
+        self._statistics = statistics
+        self._max_batch = max_batch
+        self._max_delay = max_delay
+        self._jobs: collections.deque[Job] = collections.deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    async def classify(self, pictures: Pictures, deadline: float) -> tuple[Probabilities, Times]:
+        """Waits for the answer to pictures that the queue has let in.
+
+        Args:
+            pictures: uint8 (N, side, side, 3), at most `max_batch` of them.
+            deadline: `time.monotonic()` after which the answer is not wanted.
+
+        Raises:
+            RequestError: The deadline passed first (504), or the model failed (500).
+        """
+        loop = asyncio.get_running_loop()
+        job = Job(pictures=pictures, future=loop.create_future(), arrived_ns=time.perf_counter_ns())
+        alarm = loop.call_later(
+            deadline - time.monotonic(), _reject, job, RequestError(504, "the deadline passed")
+        )
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
+        try:
+            return await job.future
+        finally:
+            alarm.cancel()
+
+    def close(self) -> None:
+        """Lets the thread end once everything that waits is answered; returns at once."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _work(self) -> None:
+        """Is the thread."""
+        while jobs := self._next_jobs():
+            self._queue.leave(sum(len(job.pictures) for job in jobs))
+            if wanted := [job for job in jobs if not job.future.done()]:
+                self._classify_batch(wanted)
+
+    def _next_jobs(self) -> list[Job]:
+        """Waits for the next batch; returns none once the batcher is closed and empty."""
+        with self._changed:
+            while not self._jobs:
+                if self._closed:
+                    return []
+                self._changed.wait()
+            until = self._jobs[0].arrived_ns / 1e9 + self._max_delay
+            while self._count() < self._max_batch and not self._closed:
+                left = until - time.perf_counter()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            return self._take()
+
+    def _count(self) -> int:
+        return sum(len(job.pictures) for job in self._jobs)
+
+    def _take(self) -> list[Job]:
+        """Takes the oldest requests that fit into one batch."""
+        jobs, pictures = [self._jobs.popleft()], 0
+        pictures = len(jobs[0].pictures)
+        while self._jobs and pictures + len(self._jobs[0].pictures) <= self._max_batch:
+            pictures += len(self._jobs[0].pictures)
+            jobs.append(self._jobs.popleft())
+        return jobs
+
+    def _classify_batch(self, jobs: list[Job]) -> None:
+        """Calls the model once, and hands each request its rows."""
+        start = time.perf_counter_ns()
+        try:
+            pictures = jobs[0].pictures if len(jobs) == 1 else np.concatenate([job.pictures for job in jobs])
+            probabilities = self._run(pictures)
+        except Exception as error:  # noqa: BLE001 - the thread outlives a batch that the model cannot take
+            _in_loop(jobs, _reject_all, jobs, RequestError(500, f"the model failed: {error}"))
+            return
+        took = time.perf_counter_ns() - start
+        self._statistics.add_batch(len(pictures), took)
+        self._queue.learn(len(pictures), took / 1e9)
+        _in_loop(jobs, _resolve_all, jobs, probabilities, start, took)
+
+
+def _in_loop(jobs: list[Job], call: Callable[..., None], *arguments: object) -> None:
+    """Calls something in the event loop that waits for these jobs, once for all of them."""
+    jobs[0].future.get_loop().call_soon_threadsafe(call, *arguments)
+
+
+def _resolve_all(jobs: list[Job], probabilities: Probabilities, start_ns: int, took_ns: int) -> None:
+    """Hands each request of a batch its rows."""
+    row = 0
+    for job in jobs:
+        rows = probabilities[row : row + len(job.pictures)]
+        row += len(job.pictures)
+        if not job.future.done():
+            job.future.set_result((rows, Times(queue=start_ns - job.arrived_ns, infer=took_ns)))
+
+
+def _reject_all(jobs: list[Job], error: RequestError) -> None:
+    for job in jobs:
+        _reject(job, error)
+
+
+def _reject(job: Job, error: RequestError) -> None:
+    if not job.future.done():
+        job.future.set_exception(error)

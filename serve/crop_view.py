@@ -1,0 +1,76 @@
+"""What each crop of a picture says by itself, for people who look: the average is inside the model's graph.
+
+The graph's last node averages over the crops; a second session of the same file, loaded when somebody asks
+for the first time, hands out what goes into that node.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnxruntime
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.pipelines.crops import crop_offsets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+
+
+class CropView:
+    """The crops of one exported ONNX file.
+
+    Args:
+        path: The file.
+        threads: CPU threads for one call; None for one a core.
+
+    Raises:
+        UserError: The file's graph does not end in an average over crops.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        self._output, graph = _with_crops(path)
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def run(self, picture: Pictures) -> Probabilities:
+        """Returns what each crop of one picture says.
+
+        Args:
+            picture: uint8 (side, side, 3).
+
+        Returns:
+            float32 (crops, classes), in the order of `crop_boxes`.
+        """
+        answer: Probabilities = self._session.run([self._output], {INPUT: picture[None]})[0]
+        return answer[:, 0]
+
+
+def crop_boxes(spec: AugmentSpec) -> list[dict[str, Any]]:
+    """Returns where the ten crops lie in the square, in pixels: five, then the same mirrored."""
+    return [
+        {"left": left, "top": top, "side": spec.crop, "mirrored": mirrored}
+        for mirrored in (False, True)
+        for top, left in crop_offsets(spec, "ten")
+    ]
+
+
+def _with_crops(path: Path) -> tuple[str, bytes]:
+    """Returns the name of what is averaged, float32 (crops, N, classes), and the graph that hands it out."""
+    import onnx
+
+    model = onnx.load(path)
+    last = [node for node in model.graph.node if OUTPUT in node.output]
+    if len(last) != 1 or last[0].op_type != "ReduceMean":
+        raise UserError(f"{path} does not end in an average over crops", "export it with --ten-crop")
+    name = last[0].input[0]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return name, model.SerializeToString()

@@ -1,0 +1,211 @@
+"""All models of a server, and the way of a request through one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.serve.event_log import log_event
+from alexnet_fast.serve.infer_answer import InferAnswer
+from alexnet_fast.serve.infer_request import pictures_of
+from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.request_error import RequestError, malformed, unknown
+from alexnet_fast.serve.served_model import ServedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from alexnet_fast.serve.infer_request import InferRequest
+    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+    from alexnet_fast.serve.served_model import ModelVersion
+    from alexnet_fast.serve.server_config import ServerConfig
+
+
+class ModelHub:
+    """Models by name.
+
+    Args:
+        paths: Path of each model by its name; the first one answers where none is named.
+        config: Everything else.
+
+    Attributes:
+        config: As given.
+        models: By name.
+        draining: The server is about to end: nobody should send any more.
+
+    Raises:
+        UserError: A model cannot be loaded.
+    """
+
+    def __init__(self, paths: Mapping[str, Path], config: ServerConfig) -> None:
+        self.config = config
+        self.models = {name: ServedModel(name, path, config) for name, path in paths.items()}
+        self.draining = False
+        self._decoders = concurrent.futures.ThreadPoolExecutor(
+            len(os.sched_getaffinity(0)), thread_name_prefix="decoder"
+        )
+        self._loader = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="loader")
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here: models are loaded before the server listens."""
+        return not self.draining
+
+    def model(self, name: str | None = None) -> ServedModel:
+        """Returns a model.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise unknown(f"there is no model {name[:100]!r}, there is {', '.join(self.models)}")
+        return self.models[name]
+
+    async def infer(
+        self, model: ServedModel, wanted: str | None, request: InferRequest, timeout: float | None
+    ) -> InferAnswer:
+        """Answers an inference request.
+
+        Args:
+            model: The model.
+            wanted: The version that the request names; None for any.
+            request: What it asks for.
+            timeout: Seconds that it may take; None for the server's own.
+
+        Raises:
+            RequestError: It is wrong, there is no room for it, or its time is over.
+        """
+        with model.version(wanted).in_use() as version:
+            spec, batching = version.backend.spec, self.config.batching
+            pictures = pictures_of(request, spec.resize, batching.max_batch)
+            probabilities = await self.classify(version, model, pictures, timeout)
+            return InferAnswer(
+                model=model.name,
+                version=version.version,
+                id=request.id,
+                output=request.output,
+                classes=version.backend.classes,
+                probabilities=probabilities,
+            )
+
+    async def classify(
+        self,
+        version: ModelVersion,
+        model: ServedModel,
+        pictures: Pictures | Sequence[bytes],
+        timeout: float | None = None,
+        names: Sequence[str | None] | None = None,
+    ) -> Probabilities:
+        """Classifies pixels or encoded pictures: through the queue, the decoders and the batcher.
+
+        Args:
+            version: The version that answers, in use.
+            model: Its model.
+            pictures: uint8 (N, side, side, 3), or encoded pictures.
+            timeout: Seconds; None for the server's own.
+            names: Names of the pictures, for messages.
+
+        Returns:
+            float32 (N, classes).
+
+        Raises:
+            RequestError: As for `infer`.
+        """
+        start = time.perf_counter_ns()
+        deadline = time.monotonic() + (timeout or self.config.batching.timeout)
+        waiting = _Place(model, len(pictures))
+        try:
+            squares = (
+                pictures
+                if isinstance(pictures, np.ndarray)
+                else await self._decode(version, pictures, names, deadline)
+            )
+            decoded = time.perf_counter_ns()
+            waiting.hand_over()
+            probabilities, times = await version.batcher.classify(squares, deadline)
+        except BaseException:
+            version.statistics.add_failure(time.perf_counter_ns() - start)
+            raise
+        finally:
+            waiting.give_back()
+        version.statistics.add_success(time.perf_counter_ns() - start, decoded - start, times)
+        return probabilities
+
+    async def _decode(
+        self,
+        version: ModelVersion,
+        pictures: Sequence[bytes],
+        names: Sequence[str | None] | None,
+        deadline: float,
+    ) -> Pictures:
+        """Decodes pictures in threads, several at once."""
+        loop, limits = asyncio.get_running_loop(), self.config.limits.pictures
+        spec = version.backend.spec
+        tasks = [
+            loop.run_in_executor(self._decoders, square_of, picture, spec, limits) for picture in pictures
+        ]
+        done, pending = await asyncio.wait(tasks, timeout=deadline - time.monotonic())
+        for task in pending:
+            task.cancel()
+        for place, task in enumerate(tasks):
+            if task in done and isinstance(error := task.exception(), BadPictureError):
+                name = (names and names[place]) or f"picture {place}"
+                raise malformed(f"{name} cannot be classified: {error}")
+        if pending:
+            raise RequestError(504, "the deadline passed")
+        return np.stack([task.result() for task in tasks])
+
+    async def watch(self) -> None:
+        """Looks for newer files for ever, and takes those that can be served."""
+        while True:
+            await asyncio.sleep(self.config.reload_interval)
+            for model in self.models.values():
+                await self.reload(model)
+
+    async def reload(self, model: ServedModel) -> None:
+        """Takes the newer file of a model, where there is one that can be served."""
+        loop = asyncio.get_running_loop()
+        try:
+            newer = await loop.run_in_executor(self._loader, model.newer)
+        except UserError as error:
+            model.refuse(str(error))
+            log_event("reload refused", level="error", model=model.name, reason=str(error))
+            return
+        if newer is not None:
+            model.take(newer)
+            log_event("reloaded", model=model.name, version=newer.version, classes=len(newer.backend.classes))
+
+    def close(self) -> None:
+        """Ends the threads; to be called when nothing is in flight."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._loader.shutdown(wait=False, cancel_futures=True)
+        for model in self.models.values():
+            model.current.retire()
+
+
+class _Place:
+    """The place of a request in a queue, until the batcher has it; given back exactly once."""
+
+    def __init__(self, model: ServedModel, pictures: int) -> None:
+        self._queue, self._pictures = model.queue, pictures
+        self._queue.enter(pictures)
+        self._mine = True
+
+    def hand_over(self) -> None:
+        """Lets the batcher give the place back, when it takes the pictures."""
+        self._mine = False
+
+    def give_back(self) -> None:
+        """Gives the place back, unless it was handed over."""
+        if self._mine:
+            self._queue.leave(self._pictures)

@@ -1,0 +1,152 @@
+"""`POST /predict`: a picture file in, names of classes out."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.serve.crop_view import CropView, crop_boxes
+from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.prediction import likeliest
+from alexnet_fast.serve.request_error import RequestError, malformed
+from alexnet_fast.serve.upload import uploaded_files
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from alexnet_fast.serve.model_hub import ModelHub
+    from alexnet_fast.serve.request_body import BodyReader
+    from alexnet_fast.serve.served_model import ModelVersion
+
+_KNOWN = ("model", "top", "crops")
+_DEFAULT_TOP = 5
+# Looking at single crops is for people: so many of them may wait.
+_MAX_LOOKERS = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Query:
+    """What stands behind the question mark."""
+
+    model: str | None
+    top: int
+    crops: bool
+
+
+class PredictRoute:
+    """The endpoint.
+
+    Args:
+        hub: The models.
+        bodies: Reads requests.
+    """
+
+    def __init__(self, hub: ModelHub, bodies: BodyReader) -> None:
+        self._hub = hub
+        self._bodies = bodies
+        self._views: weakref.WeakKeyDictionary[ModelVersion, CropView] = weakref.WeakKeyDictionary()
+        self._looking = asyncio.Lock()
+        self._lookers = 0
+
+    async def answer(self, request: Request) -> Response:
+        """Classifies the body, or each file of a form.
+
+        Query parameters: `model` (the first one by default), `top` (classes to name), `crops=1` (what each
+        of the ten crops says; for one picture).
+        """
+        query = _parse_query(request)
+        model = self._hub.model(query.model)
+        model.queue.check()
+        async with self._bodies.body(request) as body:
+            files = uploaded_files(body, request.headers.get("content-type", ""))
+            del body
+            most = 1 if query.crops else self._hub.config.batching.max_batch
+            if len(files) > most:
+                raise malformed(f"the request holds {len(files)} pictures, at most {most} are taken")
+            with model.version(None).in_use() as version:
+                pictures = [file.content for file in files]
+                names = [file.name for file in files]
+                probabilities = await self._hub.classify(version, model, pictures, names=names)
+                predictions: list[dict[str, Any]] = [
+                    {
+                        "file": name,
+                        "classes": _plain(likeliest(row, version.backend.classes, query.top)),
+                        "error": None,
+                    }
+                    for name, row in zip(names, probabilities, strict=True)
+                ]
+                if query.crops:
+                    predictions[0]["crops"] = await self._crops(version, pictures[0], query.top)
+        return JSONResponse(
+            {
+                "model": version.model,
+                "version": version.version,
+                "backend": version.backend.backend,
+                "predictions": predictions,
+            }
+        )
+
+    async def _crops(self, version: ModelVersion, picture: bytes, top: int) -> list[dict[str, Any]]:
+        """Returns what each crop says; an empty list where the model looks at one alone."""
+        if version.backend.crops != "ten":
+            return []
+        if self._lookers >= _MAX_LOOKERS:
+            raise RequestError(503, "too many people look at crops", retry_after=2)
+        self._lookers += 1
+        try:
+            async with self._looking:
+                return await asyncio.to_thread(self._look, version, picture, top)
+        finally:
+            self._lookers -= 1
+
+    def _look(self, version: ModelVersion, picture: bytes, top: int) -> list[dict[str, Any]]:
+        """Runs the crops of one picture; in a thread."""
+        spec = version.backend.spec
+        try:
+            view = self._view(version)
+            rows = view.run(square_of(picture, spec, self._hub.config.limits.pictures))
+        except (UserError, BadPictureError) as error:
+            raise malformed(str(error)) from error
+        classes = version.backend.classes
+        return [
+            {**box, "classes": _plain(likeliest(row, classes, top))}
+            for box, row in zip(crop_boxes(spec), rows, strict=True)
+        ]
+
+    def _view(self, version: ModelVersion) -> CropView:
+        """Returns the session that hands out crops, loaded when it is asked for first."""
+        if version not in self._views:
+            # An engine cannot be changed; the ONNX file that it was built from stands beside it.
+            file = version.backend.path.with_suffix(".onnx")
+            self._views[version] = CropView(file, self._hub.config.threads)
+        return self._views[version]
+
+
+def _plain(guesses: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(guess) for guess in guesses]
+
+
+def _parse_query(request: Request) -> _Query:
+    """Reads the query parameters.
+
+    Raises:
+        RequestError: One is unknown, there twice, or wrong.
+    """
+    given = dict(request.query_params)
+    if len(given) < len(request.query_params.multi_items()):
+        raise malformed("a query parameter is there twice")
+    for name in given:
+        if name not in _KNOWN:
+            raise malformed(f"there is no query parameter {name[:40]!r}, there is {', '.join(_KNOWN)}")
+    top, crops = given.get("top", str(_DEFAULT_TOP)), given.get("crops", "0")
+    if not (top.isascii() and top.isdecimal() and 1 <= len(top) <= 6 and int(top) >= 1):
+        raise malformed(f"'top' must be a number of classes, not {top[:40]!r}")
+    if crops not in ("0", "1"):
+        raise malformed(f"'crops' must be 0 or 1, not {crops[:40]!r}")
+    return _Query(model=given.get("model"), top=int(top), crops=crops == "1")

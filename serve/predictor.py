@@ -1,0 +1,141 @@
+"""A model inside one's own program.
+
+    from alexnet_fast import Predictor
+
+    predictor = Predictor("model.onnx")
+    for prediction in predictor.predict(["one.jpg", "two.jpg"], top=3):
+        print(prediction.file, prediction.classes[0].label)
+
+Imports neither torch nor DALI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.serve.backend import open_backend
+from alexnet_fast.serve.picture import TRUSTED, Picture, PictureLimits, squares_of
+from alexnet_fast.serve.prediction import Prediction, Probabilities, likeliest
+
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.pillow_image import Pixels
+
+# Pictures classified at once: enough to keep the processor busy, ten crops of them fit any machine's memory.
+_BATCH = 16
+
+
+class Predictor:
+    """Says what pictures show; may be used from several threads at once.
+
+    Args:
+        model: An exported ONNX file, or a folder with a `model.onnx`.
+        device: "auto" takes a GPU where there is one and warns where it cannot be used; "cpu"; "cuda" must be
+            there.
+        threads: CPU threads for one call; None for one a core.
+        limits: Pictures that are refused; all that training takes is taken by default.
+
+    Attributes:
+        backend: What really computes, such as "onnxruntime CPUExecutionProvider 1.31.1".
+        classes: Names of the classes, in the order of the probabilities.
+        side: Length in pixels of the square that a picture is reduced to.
+
+    Raises:
+        UserError: There is no such model, it is not one of ours, or the device is not to be had.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        limits: PictureLimits = TRUSTED,
+    ) -> None:
+        self._backend = open_backend(Path(model), device=device, threads=threads)
+        self._limits = limits
+        self.backend = self._backend.backend
+        self.classes = self._backend.classes
+        self.side = self._backend.spec.resize
+
+    def predict(
+        self,
+        images: Picture | Sequence[Picture],
+        *,
+        top: int = 5,
+        on_bad_image: Literal["fail", "skip"] = "fail",
+    ) -> list[Prediction]:
+        """Names the likeliest classes of each picture.
+
+        Args:
+            images: One picture or several: paths, encoded pictures (bytes), Pillow pictures, uint8 arrays
+                (height, width, 3) in RGB or (height, width) in grey, or one such array of several pictures,
+                (N, height, width, 3).
+            top: Classes to name.
+            on_bad_image: "fail" raises at the first picture that cannot be decoded; "skip" gives it an
+                `error` instead of classes.
+
+        Returns:
+            One answer a picture, in their order, likeliest class first.
+
+        Raises:
+            UserError: A picture cannot be decoded (which one and why).
+        """
+        pictures = _as_list(images)
+        answers: list[Prediction] = []
+        for start in range(0, len(pictures), _BATCH):
+            some = pictures[start : start + _BATCH]
+            squares, reasons = squares_of(some, self._backend.spec, self._limits)
+            names = [_name(picture, start + place) for place, picture in enumerate(some)]
+            if reasons and on_bad_image == "fail":
+                place, reason = next(iter(reasons.items()))
+                raise UserError(f"{names[place]} cannot be classified: {reason}")
+            rows = iter(self._run(squares))
+            for place, name in enumerate(names):
+                classes = () if place in reasons else likeliest(next(rows), self.classes, top)
+                answers.append(Prediction(file=name, classes=classes, error=reasons.get(place)))
+        return answers
+
+    def probabilities(self, images: Picture | Sequence[Picture]) -> Probabilities:
+        """Returns the probability of every class for each picture: float32 (N, classes), rows summing to 1.
+
+        Args:
+            images: As for `predict`.
+
+        Raises:
+            UserError: A picture cannot be decoded (which one and why).
+        """
+        answers = [np.empty((0, len(self.classes)), np.float32)]
+        pictures = _as_list(images)
+        for start in range(0, len(pictures), _BATCH):
+            some = pictures[start : start + _BATCH]
+            squares, reasons = squares_of(some, self._backend.spec, self._limits)
+            for place, reason in reasons.items():
+                raise UserError(f"{_name(some[place], start + place)} cannot be classified: {reason}")
+            answers.append(self._run(squares))
+        return np.concatenate(answers)
+
+    def _run(self, squares: list[Pixels]) -> Probabilities:
+        """Classifies squares; none at all where every picture was bad."""
+        side = self.side
+        return self._backend.run(np.stack(squares) if squares else np.empty((0, side, side, 3), np.uint8))
+
+
+def _as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
+    """Returns one picture or several as a list."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, str | bytes | os.PathLike | Image.Image):
+        return [images]
+    return list(images)
+
+
+def _name(picture: Picture, place: int) -> str:
+    """Returns a path as it was given, and the place of everything else."""
+    return os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"picture {place}"

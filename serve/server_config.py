@@ -1,0 +1,99 @@
+"""What a server is told: where it listens, how it batches, what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.serve.picture import SERVED, PictureLimits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes beyond which a request is refused; the first three are Triton's own.
+
+    Args:
+        body_bytes: Body of a request, also after it was decompressed.
+        json_depth: Brackets within brackets.
+        chunks: Parts of a body in chunked transfer.
+        json_bytes: The JSON part of a body; numbers take 30 times their length once they are parsed.
+        in_flight_bytes: Bodies of all requests together.
+        pictures: What is decoded.
+    """
+
+    body_bytes: int = 64 << 20
+    json_depth: int = 100
+    chunks: int = 65_536
+    json_bytes: int = 16 << 20
+    in_flight_bytes: int = 512 << 20
+    pictures: PictureLimits = SERVED
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How requests are put together.
+
+    Args:
+        max_batch: Pictures in one call of the model, and the most that one request may hold.
+        max_delay: Seconds that a request may wait for others while the model is idle. With 0, requests are
+            joined that arrive while the model is busy.
+        max_queue: Pictures that may wait; more are refused.
+        timeout: Seconds that a request may take where it does not say so itself.
+    """
+
+    max_batch: int = 16
+    max_delay: float = 0.0
+    max_queue: int = 128
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        for option, value, least in (
+            ("--max-batch", self.max_batch, 1),
+            ("--max-delay", self.max_delay, 0),
+            ("--max-queue", self.max_queue, self.max_batch),
+            ("--timeout", self.timeout, 0.001),
+        ):
+            if value < least:
+                raise UserError(f"{option} {value:g} is too small", f"give {least:g} or more", exit_code=2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """Everything about a server but its models.
+
+    Args:
+        host: Address to listen on.
+        http_port: 0 for any free port; None for no HTTP.
+        grpc_port: As `http_port`.
+        batching: See `Batching`.
+        limits: See `Limits`.
+        device: As for `backend.open_backend`.
+        threads: As for `backend.open_backend`.
+        reload_interval: Seconds between two looks at the files; 0 never looks again.
+        drain_delay: Seconds between "not ready" and the end of listening, for load balancers to notice.
+        drain_timeout: Seconds after which requests in flight are given up.
+        page: Whether the page at / is offered.
+        log_requests: Whether each request is logged.
+    """
+
+    host: str = "127.0.0.1"
+    http_port: int | None = 8000
+    grpc_port: int | None = 8001
+    batching: Batching = Batching()
+    limits: Limits = Limits()
+    device: str = "auto"
+    threads: int | None = None
+    reload_interval: float = 2.0
+    drain_delay: float = 0.0
+    drain_timeout: float = 30.0
+    page: bool = True
+    log_requests: bool = False
+
+    def __post_init__(self) -> None:
+        if self.http_port is None and self.grpc_port is None:
+            raise UserError("there is nothing to listen on", "leave --no-http or --no-grpc out", exit_code=2)
+        for option in ("http_port", "grpc_port"):
+            port = getattr(self, option)
+            if port is not None and not 0 <= port < 65_536:
+                name = option.replace("_", "-")
+                raise UserError(f"--{name} {port} is not a port", "give 0 to 65535", exit_code=2)

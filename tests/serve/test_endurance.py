@@ -1,0 +1,99 @@
+"""Ten times what the server can do, and fifty thousand requests (make soak). Each prints its figures."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running_server import running
+from small_model import make_model
+from test_lifecycle import statuses, target
+
+from alexnet_fast.bench.http_load import Outcome, closed_loop, percentile_ms
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+pytestmark = pytest.mark.soak
+
+QUEUE, BATCH = 32, 16
+# Asks from a process of its own, so that the load does not share this one's interpreter lock.
+_OPEN_LOOP = """
+import asyncio, dataclasses, json, sys
+from alexnet_fast.bench.http_load import Target, open_loop
+plain = json.load(sys.stdin)
+plain["body"] = bytes.fromhex(plain["body"])
+target = Target(**plain)
+outcomes = asyncio.run(open_loop(target, float(sys.argv[1]), float(sys.argv[2])))
+print(json.dumps([dataclasses.asdict(one) for one in outcomes]))
+"""
+
+
+def rate_of(outcomes: list[Outcome]) -> float:
+    """Answers a second, from the first request to the last answer."""
+    answered = [one for one in outcomes if one.status == 200]
+    return len(answered) / max(one.at + one.seconds for one in answered)
+
+
+def test_ten_times_the_capacity(tmp_path: Path) -> None:
+    """What is accepted waits no longer than the queue, the rest is refused at once, then all is well."""
+    spec = AugmentSpec(resize=72, crop=64)
+    model = make_model(tmp_path / "model.onnx", name="alexnet-64", spec=spec)
+    picture = np.random.default_rng(1).integers(0, 256, (72, 72, 3), dtype=np.uint8)
+    options = ("--name", "small", "--max-batch", BATCH, "--max-queue", QUEUE, "--threads", 1)
+    with running(model, *options) as server:
+        asked = target(server, picture)
+        asyncio.run(closed_loop(asked, BATCH, 3))
+        capacity = rate_of(asyncio.run(closed_loop(asked, 2 * BATCH, 15)))
+        plain = {
+            "host": asked.host, "port": asked.port, "path": asked.path, "body": asked.body.hex(),
+            "headers": asked.headers,
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", _OPEN_LOOP, str(10 * capacity), "30"],
+            input=json.dumps(plain), capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        outcomes = [Outcome(**one) for one in json.loads(done.stdout)]
+        after = asyncio.run(closed_loop(asked, 1, 2))
+    found = statuses(outcomes)
+    accepted, refused = ([one for one in outcomes if one.status == status] for status in (200, 503))
+    longest = 1000 * (QUEUE + 2 * BATCH) / capacity
+    goodput = rate_of(outcomes) / capacity
+    print(
+        f"capacity {capacity:.1f}/s, asked {len(outcomes) / 30:.0f}/s for 30 s: {found};"
+        f" accepted p99 {percentile_ms(accepted, 99):.0f} ms (the queue is worth {longest:.0f} ms);"
+        f" refused p50 {percentile_ms(refused, 50):.1f} ms, p99 {percentile_ms(refused, 99):.1f} ms;"
+        f" goodput {goodput:.2f}; first answer afterwards {after[0].seconds * 1000:.0f} ms"
+    )
+    assert set(found) == {200, 503}
+    assert percentile_ms(accepted, 99) < 2 * longest
+    assert percentile_ms(refused, 99) < percentile_ms(accepted, 50)
+    assert goodput > 0.8
+    assert statuses(after).keys() == {200}
+
+
+def test_memory_does_not_grow_with_requests(model_file: Path, pixels: np.ndarray) -> None:
+    """50,000 requests after 10,000 to warm up: less than 1 MiB for each 10,000."""
+    with running(model_file, "--name", "small", "--threads", 1) as server:
+        asked = target(server, pixels[0])
+        memory: list[int] = []
+        answered = 0
+        while answered < 60_000:
+            part = 0
+            while part < 10_000:
+                outcomes = asyncio.run(closed_loop(asked, 8, 2))
+                assert statuses(outcomes).keys() == {200}
+                part += len(outcomes)
+            answered += part
+            memory.append(server.resident_bytes())
+    growth = [(after - before) / 2**20 for before, after in itertools.pairwise(memory)]
+    slope = np.polyfit(range(len(memory)), np.array(memory) / 2**20, 1)[0]
+    print(
+        f"{answered} requests; {memory[0] / 2**20:.1f} MiB after the first 10,000, then by 10,000:"
+        f" {', '.join(f'{one:+.2f}' for one in growth)} MiB; slope {slope:.2f} MiB"
+    )
+    assert slope < 1

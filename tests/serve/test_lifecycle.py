@@ -1,0 +1,256 @@
+"""A server under load: queue, deadlines, end without loss, newer files without a failed request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from running_server import RunningServer, running
+from small_model import SMALL, make_model
+
+from alexnet_fast import Predictor
+from alexnet_fast.bench.http_load import Outcome, Target, closed_loop, open_loop
+from alexnet_fast.serve.grpc_messages import message_class
+
+SIDE = SMALL.resize
+
+
+def target(server: RunningServer, picture: np.ndarray, model: str = "small", **parameters: int) -> Target:
+    """One picture as a binary tensor."""
+    tensor = {
+        "name": "pictures",
+        "datatype": "UINT8",
+        "shape": [1, *picture.shape],
+        "parameters": {"binary_data_size": picture.size},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
+    host, _, port = server.http.partition(":")
+    return Target(
+        host=host,
+        port=int(port),
+        path=f"/v2/models/{model}/infer",
+        body=head + picture.tobytes(),
+        headers=(("Inference-Header-Content-Length", str(len(head))),),
+    )
+
+
+class Load:
+    """Requests in a thread, beside what a test does meanwhile."""
+
+    def __init__(self, run: Callable[[], list[Outcome]]) -> None:
+        self.outcomes: list[Outcome] = []
+        self._thread = threading.Thread(target=lambda: self.outcomes.extend(run()))
+        self._thread.start()
+
+    def join(self) -> list[Outcome]:
+        """Waits for the end of the load."""
+        self._thread.join(timeout=120)
+        assert not self._thread.is_alive()
+        return self.outcomes
+
+
+def statuses(outcomes: list[Outcome]) -> dict[int, int]:
+    """Counts outcomes by status."""
+    found: dict[int, int] = {}
+    for one in outcomes:
+        found[one.status] = found.get(one.status, 0) + 1
+    return found
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(2, id="twice"), pytest.param(20, id="20 times", marks=pytest.mark.soak)]
+)
+def test_sigterm_under_load_loses_nothing(model_file: Path, pixels: np.ndarray, rounds: int) -> None:
+    """Whoever is sent requests until it says that it is not ready answers all of them."""
+    total = 0
+    for number in range(rounds):
+        # The delay keeps requests waiting all the time.
+        with running(model_file, "--name", "small", "--max-delay", 30, "--drain-delay", 0.5) as server:
+            told = threading.Event()
+
+            def watch(server: RunningServer = server, told: threading.Event = told) -> None:
+                while server.call("GET", "/v2/health/ready")[0] == 200:
+                    time.sleep(0.02)
+                told.set()
+
+            asked = target(server, pixels[0])
+            load = Load(lambda: asyncio.run(closed_loop(asked, 12, 20, until=told.is_set)))  # noqa: B023
+            time.sleep(0.3 + 0.013 * number)
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            server.process.terminate()
+            outcomes = load.join()
+            watcher.join()
+            assert server.process.wait(timeout=30) == 0
+            assert statuses(outcomes) == {200: len(outcomes)}
+            total += len(outcomes)
+            order = [event["event"] for event in server.events]
+            assert order[-2:] == ["draining", "stopped"]
+    print(f"{rounds} ends under load, {total} requests, none lost")
+
+
+def test_ready_turns_503_before_the_server_stops_listening(model_file: Path, pixels: np.ndarray) -> None:
+    with running(model_file, "--name", "small", "--drain-delay", 1) as server:
+        server.process.terminate()
+        server.wait_for("draining")
+        assert server.json("GET", "/v2/health/ready")[0] == 503
+        assert server.json("GET", "/v2/models/small/ready")[0] == 503
+        assert server.json("GET", "/v2/health/live") == (200, {"live": True})
+        (outcome,) = asyncio.run(open_loop(target(server, pixels[0]), 1000, 0.001))
+        assert outcome.status == 200
+        assert server.process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(3, id="3 times"), pytest.param(50, id="50 times", marks=pytest.mark.soak)]
+)
+def test_reloads_under_load_fail_no_request(tmp_path: Path, pixels: np.ndarray, rounds: int) -> None:
+    files = [make_model(tmp_path / f"seed-{seed}.onnx", seed=seed) for seed in (1, 2)]
+    served = tmp_path / "model.onnx"
+    shutil.copy(files[0], served)
+    with running(served, "--name", "small", "--reload-interval", 0.05) as server:
+        done = threading.Event()
+        asked = target(server, pixels[0])
+        load = Load(lambda: asyncio.run(closed_loop(asked, 6, 100, until=done.is_set)))
+        for number in range(1, rounds + 1):
+            shutil.copy(files[number % 2], tmp_path / "next.onnx")
+            (tmp_path / "next.onnx").rename(served)
+            server.wait_for("reloaded", count=number)
+        done.set()
+        outcomes = load.join()
+        assert statuses(outcomes) == {200: len(outcomes)}
+        print(f"{rounds} reloads under load, {len(outcomes)} requests, none failed")
+        _, answer = server.json("POST", "/v2/models/small/infer", *_body(asked))
+        assert answer["model_version"] == str(rounds + 1)
+        np.testing.assert_allclose(
+            answer["outputs"][0]["data"], Predictor(files[rounds % 2]).probabilities(pixels[0])[0], atol=1e-5
+        )
+
+
+def _body(asked: Target) -> tuple[bytes]:
+    """The JSON form of a target, for a call by hand."""
+    pixels = np.frombuffer(asked.body[-SIDE * SIDE * 3 :], np.uint8).tolist()
+    tensor = {"name": "pictures", "datatype": "UINT8", "shape": [1, SIDE, SIDE, 3], "data": pixels}
+    return (json.dumps({"inputs": [tensor]}).encode(),)
+
+
+def test_a_bad_newer_file_is_refused_and_the_old_one_goes_on(tmp_path: Path, pixels: np.ndarray) -> None:
+    served = make_model(tmp_path / "model.onnx")
+    with running(served, "--name", "small", "--reload-interval", 0.05) as server:
+        asked = target(server, pixels[0])
+        for number, content in enumerate((b"", b"garbage", served.read_bytes()[:5000]), start=1):
+            (tmp_path / "bad").write_bytes(content)
+            (tmp_path / "bad").rename(served)
+            refused = server.wait_for("reload refused", count=number)
+            assert "model.onnx" in refused["reason"]
+            (outcome,) = asyncio.run(open_loop(asked, 1000, 0.001))
+            assert outcome.status == 200
+        served.unlink()
+        assert "there is no file" in server.wait_for("reload refused", count=4)["reason"]
+        _, index = server.json("GET", "/v2/repository/index")
+        assert index[0]["version"] == "1"
+        assert "there is no file" in index[0]["reason"]
+        make_model(served, seed=2)
+        assert server.wait_for("reloaded")["version"] == "2"
+        assert server.json("GET", "/v2/repository/index")[1][0]["reason"] == ""
+
+
+def test_numbered_folders_are_versions(tmp_path: Path, pixels: np.ndarray) -> None:
+    (tmp_path / "9").mkdir()
+    make_model(tmp_path / "9" / "model.onnx", seed=1)
+    with running(tmp_path, "--name", "small", "--reload-interval", 0.05) as server:
+        assert server.json("GET", "/v2/models/small")[1]["versions"] == ["9"]
+        (tmp_path / "10").mkdir()
+        make_model(tmp_path / "10" / "model.onnx", seed=2)
+        assert server.wait_for("reloaded")["version"] == "10"
+        assert server.json("GET", "/v2/models/small/versions/10/ready")[0] == 200
+        assert server.json("GET", "/v2/models/small/versions/9/ready")[0] == 404
+
+
+def test_several_models_in_one_server(tmp_path: Path, pixels: np.ndarray) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    files = [make_model(tmp_path / name / "model.onnx", seed=seed) for seed, name in ((1, "a"), (2, "b"))]
+    with running(*files) as server:
+        _, index = server.json("GET", "/v2/repository/index")
+        assert [model["name"] for model in index] == ["a", "b"]
+        for name, file in zip("ab", files, strict=True):
+            body = _body(target(server, pixels[0]))
+            _, answer = server.json("POST", f"/v2/models/{name}/infer", *body)
+            np.testing.assert_allclose(
+                answer["outputs"][0]["data"], Predictor(file).probabilities(pixels[0])[0], atol=1e-5
+            )
+
+
+@pytest.fixture
+def slow(model_file: Path) -> RunningServer:
+    """A server that waits long for full batches, and lets 4 pictures wait."""
+    options = ("--max-delay", 400, "--max-batch", 4, "--max-queue", 4)
+    with running(model_file, "--name", "small", *options) as server:
+        yield server
+
+
+def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
+    slow: RunningServer, pixels: np.ndarray
+) -> None:
+    asked = target(slow, pixels[0])
+    outcomes = asyncio.run(open_loop(asked, 400, 1))
+    found = statuses(outcomes)
+    assert set(found) == {200, 503}
+    assert found[503] > found[200] > 0
+    # Refusals do not wait in line.
+    answered, refused = ([one.seconds for one in outcomes if one.status == status] for status in (200, 503))
+    assert np.median(refused) < np.median(answered)
+    # A request for more than is free is refused too, and says when to come back.
+    first = Load(lambda: asyncio.run(closed_loop(asked, 3, 0.2)))
+    time.sleep(0.1)
+    both = json.loads(_body(asked)[0])
+    both["inputs"][0]["shape"][0] = 2
+    both["inputs"][0]["data"] *= 2
+    status, headers, text = slow.call("POST", "/v2/models/small/infer", json.dumps(both).encode())
+    assert status == 503
+    assert int(headers["retry-after"]) >= 1
+    assert "the queue is full" in json.loads(text)["error"]
+    assert statuses(first.join()).keys() == {200}
+    # Once the crowd is gone there is room again.
+    (outcome,) = asyncio.run(open_loop(asked, 1000, 0.001))
+    assert outcome.status == 200
+
+
+def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) -> None:
+    (outcome,) = asyncio.run(open_loop(target(slow, pixels[0], timeout=20_000), 1000, 0.001))
+    assert outcome.status == 504
+    request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[pixels[0].tobytes()])
+    request.inputs.add(name="pictures", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
+    request.parameters["timeout"].int64_param = 20_000
+    with grpc.insecure_channel(slow.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(
+            request.SerializeToString(), timeout=20
+        )
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert caught.value.details() == "the deadline passed"
+    # What nobody waits for is not counted as waiting, nor classified.
+    _, statistics = slow.json("GET", "/v2/models/small/stats")
+    assert statistics["model_stats"][0]["inference_stats"]["fail"]["count"] == 2
+    (outcome,) = asyncio.run(open_loop(target(slow, pixels[0]), 1000, 0.001))
+    assert outcome.status == 200
+    assert slow.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]["inference_count"] == 1
+
+
+def test_clients_that_go_away_do_not_keep_their_places(slow: RunningServer, pixels: np.ndarray) -> None:
+    asked = target(slow, pixels[0])
+    for _ in range(4):
+        with socket.create_connection((asked.host, asked.port)) as connection:
+            connection.sendall(asked.request())
+    time.sleep(0.6)
+    outcomes = asyncio.run(closed_loop(asked, 4, 0.01))
+    assert statuses(outcomes).keys() == {200}
