@@ -39,9 +39,10 @@ std::unique_ptr<Engine> open_plan(const std::string& path, const OpenOptions& op
   const auto manifest = read_manifest(path);
   verify(manifest, path, bytes);
   // The engine does not know its classes; the ONNX file that it was built from does.
-  const auto onnx = read_file(manifest.onnx);
-  verify(manifest, manifest.onnx, onnx);
-  return open_tensorrt(path, bytes, read_onnx_metadata(onnx, manifest.onnx), manifest);
+  const auto onnx = (std::filesystem::path(path).parent_path() / manifest.onnx.file).string();
+  const auto onnx_bytes = read_file(onnx);
+  verify(manifest, onnx, onnx_bytes);
+  return open_tensorrt(path, bytes, read_onnx_metadata(onnx_bytes, onnx), manifest);
 #else
   static_cast<void>(options);
   throw Error(path + " needs TensorRT, which this build lacks", "build with ALEXNET_FAST_TENSORRT=ON");

@@ -24,7 +24,7 @@ json parse_json(const std::string& path) {
   json plain = json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
   if (plain.is_discarded()) throw Error(path + " is not JSON", kExportAgain);
   if (!plain.is_object() || plain.value("format", json()) != kFormat) {
-    throw Error(path + " is not the manifest of an export", kExportAgain);
+    throw Error(path + " is not the manifest of an engine", kExportAgain);
   }
   if (plain.value("format_version", json()) != kFormatVersion) {
     throw Error(path + " has another format version than " + std::to_string(kFormatVersion) +
@@ -37,22 +37,12 @@ json parse_json(const std::string& path) {
 Manifest parse(const std::string& path, const json& plain) {
   Manifest manifest;
   manifest.path = path;
-  const auto folder = std::filesystem::path(path).parent_path();
-  for (const char* key : {"engine", "onnx"}) {
-    if (plain.contains(key) && !plain.at(key).is_null()) manifest.files.push_back(parse_stamp(plain.at(key)));
-  }
-  if (plain.contains("files")) {
-    for (const auto& stamp : plain.at("files")) manifest.files.push_back(parse_stamp(stamp));
-  }
-  if (plain.contains("onnx")) {
-    manifest.onnx = (folder / plain.at("onnx").at("file").get<std::string>()).string();
-  }
-  if (plain.contains("engine") && !plain.at("engine").is_null()) {
-    plain.at("library").get_to(manifest.library);
-    plain.at("library_version").get_to(manifest.library_version);
-    plain.at("batch").at("min").get_to(manifest.min_batch);
-    plain.at("batch").at("max").get_to(manifest.max_batch);
-  }
+  manifest.engine = parse_stamp(plain.at("engine"));
+  manifest.onnx = parse_stamp(plain.at("onnx"));
+  plain.at("library").get_to(manifest.library);
+  plain.at("library_version").get_to(manifest.library_version);
+  plain.at("batch").at("min").get_to(manifest.min_batch);
+  plain.at("batch").at("max").get_to(manifest.max_batch);
   return manifest;
 }
 
@@ -71,7 +61,7 @@ Manifest read_manifest(const std::string& model) {
 
 void verify(const Manifest& manifest, const std::string& path, const std::vector<std::uint8_t>& bytes) {
   const auto name = std::filesystem::path(path).filename().string();
-  for (const auto& stamp : manifest.files) {
+  for (const auto& stamp : {manifest.engine, manifest.onnx}) {
     if (stamp.file != name) continue;
     if (stamp.bytes != bytes.size()) {
       throw Error(path + " has " + std::to_string(bytes.size()) + " bytes, its manifest says " +

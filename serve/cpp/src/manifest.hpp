@@ -16,11 +16,10 @@ struct FileStamp {
 
 struct Manifest {
   std::string path;
-  std::vector<FileStamp> files;  // every file that it vouches for
-  std::string onnx;              // path of the ONNX file that describes the engine
-  // Of the engine; empty and 0 where there is none.
-  std::string library;
-  std::string library_version;
+  FileStamp engine;
+  FileStamp onnx;               // the file that it was built from, which names the classes
+  std::string library;          // "tensorrt" or "tensorrt_rtx"
+  std::string library_version;  // the only one that may load the engine
   std::size_t min_batch = 0;
   std::size_t max_batch = 0;
 };

@@ -11,9 +11,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <random>
-#include <thread>
 
 namespace {
 
