@@ -86,14 +86,15 @@ int exif_orientation(const std::uint8_t* payload, std::size_t size) {
   if (tiff.read(0, 2) != (tiff.read(0, 1) == 'I' ? 0x4949u : 0x4D4Du) || tiff.read(2, 2) != 42) return 0;
   const std::size_t directory = tiff.read(4, 4);
   const std::size_t entries = tiff.read(directory, 2);
-  std::uint32_t found = 0;
   for (std::size_t i = 0; i < entries; ++i) {
     const std::size_t entry = directory + 2 + i * kEntrySize;
     if (entry + kEntrySize > tiff.size()) break;
-    // Of two such entries the later one counts, as in Pillow.
-    if (tiff.read(entry, 2) == kOrientationTag) found = single_value(tiff, entry);
+    if (tiff.read(entry, 2) != kOrientationTag) continue;
+    // Of two such entries the first one counts, as in Pillow.
+    const auto found = single_value(tiff, entry);
+    return found <= 8 ? static_cast<int>(found) : 0;
   }
-  return found <= 8 ? static_cast<int>(found) : 0;
+  return 0;
 }
 
 int xmp_orientation(const std::uint8_t* payload, std::size_t size) {

@@ -49,15 +49,11 @@ void infer(const std::string &model, const std::string &pictures,
            std::size_t threads) {
   const auto engine = alexnet_fast::open_engine(model);
   const auto bytes = read(pictures);
-  std::vector<std::vector<float>> answers(threads);
-  std::vector<std::thread> callers;
-  for (auto &answer : answers) {
-    callers.emplace_back([&] { answer = engine->infer(bytes); });
+  std::vector<std::future<std::vector<float>>> answers;
+  while (answers.size() < threads) {
+    answers.push_back(std::async(std::launch::async, [&] { return engine->infer(bytes); }));
   }
-  for (auto &caller : callers)
-    caller.join();
-  for (const auto &answer : answers)
-    write(answer);
+  for (auto& answer : answers) write(answer.get());
 }
 
 void prefixes(const std::string &file) {
