@@ -36,7 +36,7 @@ def test_models_and_manifests_with_a_changed_byte(sanitized, model, hundred, tmp
     random = np.random.default_rng(5)
     manifest = model.with_name("manifest.json").read_bytes()
     spoilt = tmp_path / "model.onnx"
-    for _ in range(40):
+    for _ in range(20):
         contents, description = bytearray(model.read_bytes()), bytearray(manifest)
         # The metadata stand at the end of the file.
         contents[-int(random.integers(1, 700))] = int(random.integers(256))
@@ -47,6 +47,20 @@ def test_models_and_manifests_with_a_changed_byte(sanitized, model, hundred, tmp
             done = command(sanitized.classify, *options, spoilt, hundred[0])
             assert done.returncode in (0, 1), done.stderr
             assert b"Sanitizer" not in done.stderr
+
+
+def test_the_example_of_the_documentation(sanitized, model, hundred, tmp_path):
+    example = ROOT / "serve/cpp/example"
+    assert (example / "main.cpp").read_text().split("#include <cstdio>")[1] in (
+        ROOT / "docs/cpp.md"
+    ).read_text()
+    flags = "-fsanitize=address,undefined"
+    found = (f"-DCMAKE_PREFIX_PATH={sanitized.prefix}", f"-DCMAKE_CXX_FLAGS={flags}")
+    must("cmake", "-S", example, "-B", tmp_path, *found)
+    must("cmake", "--build", tmp_path)
+    lines = must(tmp_path / "example", model, hundred[0]).decode().splitlines()
+    shown = must(sanitized.classify, model, hundred[0]).decode().splitlines()[1:]
+    assert [line.split("  ", 1)[1] for line in lines] == [line.split("%  ", 1)[1] for line in shown]
 
 
 @pytest.fixture(scope="session")
