@@ -172,13 +172,15 @@ def _fill_ensemble(folder: Path, config: str, source: Source) -> None:
 
 
 def _fill_dali(folder: Path, text: str, source: Source, config: TritonConfig) -> None:
-    from alexnet_fast.pipelines.dali_graph import build_graph
-
-    graph = build_graph(
-        source.metadata.spec,
-        "square",
+    try:
+        from alexnet_fast.pipelines.square_graph import build_square_graph
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the GPU variant needs {error.name}, which is not installed", "pip install alexnet-fast"
+        ) from error
+    graph = build_square_graph(
+        source.metadata.spec.resize,
         device="gpu",
-        reading="bytes",
         batch_size=config.batching.max_batch,
         threads=config.threads,
     )

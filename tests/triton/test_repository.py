@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.manifest import FileStamp, manifest_path
 from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
-from alexnet_fast.pipelines.dali_graph import build_graph
+from alexnet_fast.pipelines.square_graph import build_square_graph
 from alexnet_fast.serve.picture import square_of
 from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.triton.model_config import TritonConfig
@@ -84,13 +85,21 @@ def test_the_decoding_graph_takes_padded_files(model, pictures, tmp_path):
     assert b"decoders__Image" in serialized
     assert b"mixed" in serialized
     # The same graph for the CPU, which can be run here.
-    graph = build_graph(SMALL, "square", device="cpu", reading="bytes", batch_size=8, threads=2, region=False)
+    graph = build_square_graph(64, device="cpu", batch_size=8, threads=2)
     graph.build()
     graph.feed_input("encoded", list(padded_rows(pictures)))
     (squares,) = graph.run()
     for place, picture in enumerate(pictures):
         difference = np.asarray(squares[place]).astype(int) - square_of(picture, SMALL)
         assert np.abs(difference).max() <= 1
+
+
+def test_without_dali_the_gpu_variant_is_refused(model, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "alexnet_fast.pipelines.square_graph", raising=False)
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(UserError, match=r"needs nvidia\.dali, which is not installed"):
+        write_repository(model, tmp_path / "models", name="cells", variant="gpu")
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_numbers_reach_the_configuration(model, tmp_path):
