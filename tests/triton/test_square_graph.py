@@ -16,18 +16,8 @@ from alexnet_fast.serve.triton.rows import padded_rows
 
 def files(photograph: Image.Image) -> list[bytes]:
     """Sizes whose middle lies between two pixels, extreme ones, every orientation, grey and CMYK."""
-    made = []
-    for size in (
-        (640, 427),
-        (427, 640),
-        (256, 257),
-        (257, 256),
-        (256, 256),
-        (333, 271),
-        (900, 31),
-        (29, 801),
-    ):
-        made.append((photograph.resize(size), Image.Exif()))
+    sizes = ((640, 427), (427, 640), (256, 257), (257, 256), (256, 256), (333, 271), (900, 31), (29, 801))
+    made = [(photograph.resize(size), Image.Exif()) for size in sizes]
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
