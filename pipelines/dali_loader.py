@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,11 +31,13 @@ class _Flight(NamedTuple):
         plan: Its pictures and random numbers.
         spec: Of its epoch.
         lost: As in `reading.Read`.
+        held: As in `reading.Read`.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
     lost: dict[int, str]
+    held: tuple[IO[bytes], ...] = ()
 
 
 class DaliLoader(Loader):
@@ -212,7 +214,7 @@ class DaliLoader(Loader):
     def _next_inputs(self) -> dict[str, Any]:
         """Feeds the graph the next batch; StopIteration ends the epoch."""
         read = next(self._coming)
-        self._flying.append(_Flight(read.plan, read.spec, read.lost))
+        self._flying.append(_Flight(read.plan, read.spec, read.lost, read.held))
         return self._inputs(read)
 
     def _single_inputs(self) -> dict[str, Any]:

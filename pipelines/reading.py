@@ -12,13 +12,14 @@ import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
+from alexnet_fast.pipelines.plain_copy import UNREADABLE, NamesForDali, is_distrusted, plain_copy
 from alexnet_fast.pipelines.plan import BatchPlan
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View, view_windows
@@ -29,9 +30,6 @@ Inputs = dict[str, Any]
 # Batches that are read before the graph asks for them.
 _AHEAD = 2
 
-# What stands for a tar's picture that cannot be read: no decoder takes it, so it is found bad like any other.
-_UNREADABLE = np.zeros(1, np.uint8)
-
 
 class Read(NamedTuple):
     """A batch that was read.
@@ -41,12 +39,14 @@ class Read(NamedTuple):
         spec: Of its epoch.
         inputs: What the graph takes, by name; without windows where they are made from the pictures' sizes.
         lost: Positions in the batch of arrays that cannot be read, and why; black pixels stand for them.
+        held: Files that have to stay open until the graph is done.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
     inputs: Inputs
     lost: dict[int, str]
+    held: tuple[IO[bytes], ...] = ()
 
 
 class Reader:
@@ -60,6 +60,7 @@ class Reader:
 
     def __init__(self, pictures: PictureList, view: View, *, threads: int) -> None:
         self._pictures, self._view, self._threads = pictures, view, threads
+        self._names = NamesForDali(pictures)
         self.kind: Reading = (
             "regions" if pictures.encoding == "array" else "files" if pictures.stores_files else "bytes"
         )
@@ -84,8 +85,9 @@ class Reader:
             return self._regions(plan, spec)
         indices = plan.indices.tolist()
         if self.kind == "files":
-            names = [np.frombuffer(os.fsencode(self._pictures.path(index)), np.uint8) for index in indices]
-            return Read(plan, spec, {"names": names}, {})
+            names, held = zip(*map(self._names.of, indices), strict=True)
+            encoded = [np.frombuffer(os.fsencode(name), np.uint8) for name in names]
+            return Read(plan, spec, {"names": encoded}, {}, tuple(file for file in held if file))
         return Read(plan, spec, {"encoded": list(map(self._encoded, indices))}, {})
 
     def _start(self, pool: ThreadPoolExecutor, plan: BatchPlan, spec: AugmentSpec) -> list[Future[Read]]:
@@ -100,9 +102,11 @@ class Reader:
     def _encoded(self, index: int) -> Any:
         """Returns an encoded picture."""
         try:
-            return np.frombuffer(read_bytes(self._pictures.place(index)), np.uint8)
+            content = read_bytes(self._pictures.place(index))
+            content = plain_copy(content) if is_distrusted(content) else content
         except BadPictureError:
-            return _UNREADABLE
+            content = UNREADABLE
+        return np.frombuffer(content, np.uint8)
 
     def _regions(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
         """Reads what the view shows of arrays, and the resizing filter's reach around it."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.serve.event_log import log_event
 from alexnet_fast.serve.infer_answer import InferAnswer
@@ -177,7 +176,7 @@ class ModelHub:
         loop = asyncio.get_running_loop()
         try:
             newer = await loop.run_in_executor(self._loader, model.newer)
-        except UserError as error:
+        except Exception as error:  # noqa: BLE001 - the look-out outlives whatever a file makes of a library
             model.refuse(str(error))
             log_event("reload refused", level="error", model=model.name, reason=str(error))
             return

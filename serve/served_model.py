@@ -129,8 +129,9 @@ class ServedModel:
         self.reloads = {True: 0, False: 0}
         self.problem: str | None = None
         self._loaded = 0
-        self._seen = self._stamp()
-        self.current = self._load(self._seen)
+        found = self._stamp()
+        self._seen: Stamp | None = found
+        self.current = self._load(found)
 
     def version(self, wanted: str | None) -> ModelVersion:
         """Returns the version that answers.
@@ -155,7 +156,13 @@ class ServedModel:
         Raises:
             UserError: The file cannot be served; it is not tried again until it changes.
         """
-        stamp = self._stamp()
+        try:
+            stamp = self._stamp()
+        except UserError:
+            if self._seen is None:
+                return None
+            self._seen = None
+            raise
         if stamp == self._seen:
             return None
         self._seen = stamp

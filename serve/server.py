@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import signal
 import socket
 import warnings
@@ -20,7 +21,7 @@ import uvicorn
 from PIL import Image
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.serve.event_log import log_event
+from alexnet_fast.serve.event_log import EventHandler, log_event
 from alexnet_fast.serve.grpc_service import GrpcService
 from alexnet_fast.serve.http_app import http_app
 from alexnet_fast.serve.http_wire import protocol_with
@@ -72,6 +73,7 @@ def run_server(hub: ModelHub, started: Callable[[Addresses], object] = lambda _:
     """
     # Too many pixels are refused by the limits, with an answer; Pillow's warning would only fill the log.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    logging.basicConfig(handlers=[EventHandler(logging.WARNING)], level=logging.WARNING, force=True)
     asyncio.run(_serve(hub, started))
 
 

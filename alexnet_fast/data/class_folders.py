@@ -80,11 +80,18 @@ def list_pictures(root: Path, classes: ClassMap) -> PictureList:
     kept = cache.load()
     if kept is None:
         pictures, stamps = _list(root, classes)
-        cache.save(_packed(pictures), stamps)
+        cache.save(len(pictures), lambda: _packed(pictures), stamps)
         return pictures
     names = Names.unpack(kept["names"].tobytes(), kept["stops"])
     encoding: Encoding = "array" if kept["array"] else "picture"
-    return PictureList(root=root, names=names, labels=kept["labels"], classes=classes, encoding=encoding)
+    return PictureList(
+        root=root,
+        names=names,
+        labels=kept["labels"],
+        classes=classes,
+        encoding=encoding,
+        points=kept["points"],
+    )
 
 
 def _packed(pictures: PictureList) -> dict[str, np.ndarray]:
@@ -94,6 +101,7 @@ def _packed(pictures: PictureList) -> dict[str, np.ndarray]:
         "names": np.frombuffer(buffer, np.uint8),
         "stops": stops,
         "labels": pictures.labels,
+        "points": pictures.split_points(),
         "array": np.array(pictures.encoding == "array"),
     }
 

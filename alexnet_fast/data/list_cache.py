@@ -13,6 +13,7 @@ import logging
 import os
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,17 @@ class ListCache:
             pass  # not there, or damaged, or of a folder that has gone: the list is made again
         return None
 
-    def save(self, arrays: Arrays, stamps: Stamps) -> None:
-        """Keeps a list, if it is worth it; that it cannot be kept is said, and is no error."""
-        if len(arrays["labels"]) < WORTH_KEEPING or not stamps.settled:
+    def save(self, pictures: int, pack: Callable[[], Arrays], stamps: Stamps) -> None:
+        """Keeps a list, if it is worth it; that it cannot be kept is said, and is no error.
+
+        Args:
+            pictures: How many there are.
+            pack: Returns what is to be kept.
+            stamps: Of what it was made from.
+        """
+        if pictures < WORTH_KEEPING or not stamps.settled:
             return
+        arrays = pack()
         paths, stops = Names.of(stamps.paths).pack()
         marks = {
             "paths": np.frombuffer(paths, np.uint8),
@@ -124,7 +132,7 @@ class ListCache:
         except UserError as error:
             _log.warning("the list of pictures is not kept: %s", error)
             return
-        _log.warning("kept the list of %d pictures in %s", len(arrays["labels"]), self.path)
+        _log.warning("kept the list of %d pictures in %s", pictures, self.path)
 
 
 def _mark(path: str) -> tuple[int, int, int]:

@@ -61,6 +61,7 @@ class PictureList:
         stretches: Where the pictures lie in tars; None where each is a file of its own.
         encoding: "picture" where they are encoded, "array" for uint8 (H, W, 3) in .npy files.
         sizes: int32 (N, 2), height and width of each upright picture, where they are known without reading.
+        points: float64 (N,), what `split_points` returns, where it is known.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class PictureList:
         stretches: Stretches | None = None,
         encoding: Encoding = "picture",
         sizes: npt.NDArray[np.int32] | None = None,
+        points: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.root, self.classes = root, classes
         self.names = Names.of(names)
         self.labels: Integers = np.asarray(labels, np.int64)
         self.stretches, self.encoding, self.sizes = stretches, encoding, sizes
+        self._points = points
 
     def __len__(self) -> int:
         return len(self.names)
@@ -115,6 +118,7 @@ class PictureList:
             stretches=self.stretches and self.stretches.select(at),
             encoding=self.encoding,
             sizes=None if self.sizes is None else self.sizes[at],
+            points=None if self._points is None else self._points[at],
         )
 
     def without(self, names: Collection[str]) -> PictureList:
@@ -124,9 +128,31 @@ class PictureList:
             return self
         return self.select(np.flatnonzero([name not in gone for name in self.names.encoded()]))
 
+    def split_points(self) -> npt.NDArray[np.float64]:
+        """Returns a fixed point in [0, 1) for each picture, by its name: below the fraction means validation.
+
+        It depends on the name alone, without its ending, so that a picture never changes sides when others
+        are added or removed, or when `prepare` stores it in another format.
+        """
+        if self._points is None:
+            self._points = split_points(self.names)
+        return self._points
+
     def fingerprint(self) -> str:
         """Returns a SHA-256 over names and classes: two lists with one fingerprint give one data order."""
         digest = hashlib.sha256("\n".join(self.classes.names).encode())
         for name, label in zip(self.names.encoded(), self.labels.tolist(), strict=True):
             digest.update(b"\n%d %s" % (label, name))
         return digest.hexdigest()
+
+
+def split_points(names: Names) -> npt.NDArray[np.float64]:
+    """Returns the points of names; see `PictureList.split_points`."""
+    digests = b"".join(hashlib.sha256(_without_ending(name)).digest()[:8] for name in names.encoded())
+    return np.frombuffer(digests, ">u8").astype(np.float64) / 2**64
+
+
+def _without_ending(name: bytes) -> bytes:
+    """Returns a name up to its last dot, as `os.path.splitext` does, which is slow for a million of them."""
+    dot = name.rfind(b".")
+    return name[:dot] if dot > name.rfind(b"/") + 1 else name

@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from alexnet_fast.data.list_cache import Arrays, Patience
 from alexnet_fast.data.names import Integers, Names, NamesBuilder
-from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS
+from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS, split_points
 from alexnet_fast.data.shard_table import ShardTable
 from alexnet_fast.data.tar_samples import number_names, tar_samples
 from alexnet_fast.errors import UserError
 
 SUMMARY = "prepared.json"
+
+_COLUMNS = ("labels", "tar", "offset", "length", "sizes", "points")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class ShardContents:
         offset: int64 (N,), where each picture begins.
         length: int64 (N,), its bytes.
         sizes: int32 (N, 2), height and width; (0, 2) where they are not known.
+        points: float64 (N,), as in `PictureList`.
     """
 
     names: Names
@@ -41,6 +44,7 @@ class ShardContents:
     offset: Integers
     length: Integers
     sizes: npt.NDArray[np.int32]
+    points: npt.NDArray[np.float64]
 
     def pack(self) -> Arrays:
         """Returns the contents as plain arrays."""
@@ -51,7 +55,7 @@ class ShardContents:
             "stops": stops,
             "classes": np.frombuffer(classes, np.uint8),
             "class_stops": class_stops,
-            **{name: getattr(self, name) for name in ("labels", "tar", "offset", "length", "sizes")},
+            **{name: getattr(self, name) for name in _COLUMNS},
         }
 
     @classmethod
@@ -60,12 +64,14 @@ class ShardContents:
         return cls(
             names=Names.unpack(arrays["names"].tobytes(), arrays["stops"]),
             classes=tuple(Names.unpack(arrays["classes"].tobytes(), arrays["class_stops"])),
-            **{name: arrays[name] for name in ("labels", "tar", "offset", "length", "sizes")},
+            **{name: arrays[name] for name in _COLUMNS},
         )
 
     def select(self, keep: Integers) -> ShardContents:
         """Returns the pictures at the given positions, in that order."""
-        columns = {name: getattr(self, name)[keep] for name in ("labels", "tar", "offset", "length")}
+        columns = {
+            name: getattr(self, name)[keep] for name in ("labels", "tar", "offset", "length", "points")
+        }
         sizes = self.sizes[keep] if len(self.sizes) else self.sizes
         return dataclasses.replace(self, names=self.names.select(keep), sizes=sizes, **columns)
 
@@ -110,8 +116,10 @@ def _from_tables(tables: Sequence[ShardTable], classes: tuple[str, ...]) -> Shar
     for table in tables:
         for name in table.names:
             names.add(name)
+    packed = names.done()
     return ShardContents(
-        names=names.done(),
+        names=packed,
+        points=split_points(packed),
         labels=np.concatenate([table.labels for table in tables]),
         classes=classes,
         tar=np.repeat(np.arange(len(tables)), [len(table.labels) for table in tables]),
@@ -137,7 +145,9 @@ def _from_headers(tars: Sequence[Path], prepared: tuple[str, ...] | None) -> Sha
     labels, tar_of, offset, length = np.array(rows, np.int64).reshape(-1, 4).T
     classes, places = _numbered(tars[0].parent, list(texts), prepared)
     none = np.zeros((0, 2), np.int32)
-    return ShardContents(names.done(), places[labels], classes, tar_of, offset, length, none)
+    packed = names.done()
+    points = split_points(packed)
+    return ShardContents(packed, places[labels], classes, tar_of, offset, length, none, points)
 
 
 def _numbered(

@@ -53,6 +53,7 @@ class Shards:
             classes=classes,
             stretches=Stretches(tuple(map(str, self.tars)), found.tar, found.offset, found.length),
             sizes=found.sizes if len(found.sizes) else None,
+            points=found.points,
             encoding="array" if arrays else "picture",
         )
         in_order = bool((np.diff(labels) >= 0).all())
@@ -71,7 +72,7 @@ class Shards:
             if path.exists():
                 stamps.add(path)
         found = read_contents(self.root, self.tars)
-        cache.save(found.pack(), stamps)
+        cache.save(len(found.names), found.pack, stamps)
         return found
 
 

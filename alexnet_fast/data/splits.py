@@ -7,8 +7,6 @@ of which a stable part becomes the validation set. WebDataset tars may stand whe
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +123,7 @@ def _split(
     classes = classes or _class_map(root, contents.class_names())
     everything = _list(root, "all", contents, classes, leave_out)
     _need_all_classes(root, everything, "put pictures there or remove the folder")
-    is_val = np.fromiter(
-        (_point(n) < val_fraction for n in everything.names.encoded()), bool, len(everything)
-    )
+    is_val = everything.split_points() < val_fraction
     train, val = everything.select(np.flatnonzero(~is_val)), everything.select(np.flatnonzero(is_val))
     mend = "choose another --val-fraction, add pictures, or lay out train/ and val/ yourself"
     _need_all_classes(root, val, mend, part="validation split")
@@ -142,15 +138,6 @@ def _list(
     refuse_strangers(contents, classes)
     pictures = contents.pictures(classes)
     return pictures if leave_out is None else leave_out.apply(root, part, pictures)
-
-
-def _point(name: bytes) -> float:
-    """Returns a fixed point in [0, 1) for a picture's name: below the fraction means validation.
-
-    It depends on the name alone, without its ending, so that a picture never changes sides when others are
-    added or removed, or when `prepare` stores it in another format.
-    """
-    return int.from_bytes(hashlib.sha256(os.path.splitext(name)[0]).digest()[:8], "big") / 2**64  # noqa: PTH122
 
 
 def _class_map(root: Path, folders: list[str]) -> ClassMap:

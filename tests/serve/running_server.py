@@ -20,6 +20,7 @@ class RunningServer:
     Attributes:
         process: Its process.
         events: What it logged, newest last.
+        stray: Lines of its log that are no events, once it was ready.
         http: Host and port.
         grpc: Host and port.
     """
@@ -33,6 +34,7 @@ class RunningServer:
             text=True,
         )
         self.events: list[dict[str, Any]] = []
+        self.stray: list[str] = []
         self._lines: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
         ready = self.wait_for("ready")
@@ -44,6 +46,8 @@ class RunningServer:
             self._lines.append(line)
             if line.startswith("{"):
                 self.events.append(json.loads(line))
+            elif self.events:
+                self.stray.append(line)
 
     def wait_for(self, event: str, count: int = 1, seconds: float = 60) -> dict[str, Any]:
         """Waits until the server has logged an event `count` times, and returns the last one."""

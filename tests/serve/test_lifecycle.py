@@ -156,6 +156,8 @@ def test_a_bad_newer_file_is_refused_and_the_old_one_goes_on(tmp_path: Path, pix
             assert outcome.status == 200
         served.unlink()
         assert "there is no file" in server.wait_for("reload refused", count=4)["reason"]
+        time.sleep(0.3)
+        assert len([event for event in server.events if event["event"] == "reload refused"]) == 4
         _, index = server.json("GET", "/v2/repository/index")
         assert index[0]["version"] == "1"
         assert "there is no file" in index[0]["reason"]

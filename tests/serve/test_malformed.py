@@ -64,6 +64,15 @@ def test_bytes_on_the_wire(server: RunningServer, name: str) -> None:
         check(server, (answer.status, json.loads(answer.read())), status, reason)
 
 
+def test_the_log_holds_events_alone(server: RunningServer) -> None:
+    host, _, port = server.http.partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"hello\r\n\r\n")
+        assert b"400 Bad Request" in connection.recv(1000)
+    assert server.wait_for("log")["message"].startswith("Invalid HTTP request")
+    assert server.stray == []
+
+
 @pytest.mark.parametrize("name", MESSAGES)
 def test_message(server: RunningServer, name: str) -> None:
     code, reason, make = MESSAGES[name]
