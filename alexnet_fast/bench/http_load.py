@@ -57,13 +57,11 @@ class Outcome:
         status: HTTP status; 0 where the connection broke before there was one.
         at: Seconds from the start of the load to the time when it was due.
         seconds: From that time to the end of its answer.
-        sent: Whether all of it was sent; a request that was refused a connection was not.
     """
 
     status: int
     at: float
     seconds: float
-    sent: bool = True
 
 
 class _Connections:
@@ -76,12 +74,10 @@ class _Connections:
 
     async def ask(self, at: float, start: float) -> Outcome:
         """Sends one request, due `at` seconds after `start`."""
-        sent, status = False, _CLOSED
         try:
             reader, writer = await self._connection()
             writer.write(self._request)
             await writer.drain()
-            sent = True
             status, keep = await _read_answer(reader)
             if keep:
                 self._idle.append((reader, writer))
@@ -89,7 +85,7 @@ class _Connections:
                 writer.close()
         except _CONNECTION_ERRORS:
             status = _CLOSED
-        return Outcome(status=status, at=at, seconds=time.perf_counter() - start - at, sent=sent)
+        return Outcome(status=status, at=at, seconds=time.perf_counter() - start - at)
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._idle:
