@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,8 +149,14 @@ def percentile_ms(outcomes: Sequence[Outcome], percent: float) -> float:
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
-    """Reads one answer; returns its status and whether the connection goes on."""
+    """Reads one answer; returns its status and whether the connection goes on.
+
+    Raises:
+        UserError: The server does not say how long its answer is.
+    """
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
-    await reader.readexactly(length)
+    length = re.search(rb"\r\ncontent-length: *(\d+)\r\n", head)
+    if length is None:
+        raise UserError("the server answers without a Content-Length", "ask a V2 inference path")
+    await reader.readexactly(int(length[1]))
     return int(head.split(b" ", 2)[1]), b"\r\nconnection: close" not in head
