@@ -14,6 +14,7 @@ from typing import Any, Literal
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from alexnet_fast.pipelines.decoder import DecoderSettings
+from alexnet_fast.pipelines.reading import Reading
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
 
@@ -23,7 +24,11 @@ Source = Callable[[], Mapping[str, Any]]
 Kinds = dict[str, tuple[Any, int]]
 
 # Inputs by name: type and dimensions of a picture's value.
-_NAMES = {"names": (types.UINT8, 1)}
+_SOURCES: dict[Reading, Kinds] = {
+    "files": {"names": (types.UINT8, 1)},
+    "bytes": {"encoded": (types.UINT8, 1)},
+    "regions": {"pixels": (types.UINT8, 3)},
+}
 _PART = {"start": (types.INT32, 1), "end": (types.INT32, 1)}
 _VIEW = {
     "roi_start": (types.FLOAT, 1),
@@ -49,6 +54,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     prefetch: int = 2,
     decoder: DecoderSettings | None = None,
     source: Source | None = None,
+    reading: Reading = "files",
     stop_after: Part | None = None,
 ) -> Pipeline:
     """Defines a graph; nothing is built or run yet.
@@ -68,8 +74,10 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
         prefetch: Batches prepared ahead.
         decoder: How a GPU decodes.
-        source: Returns the inputs of the next batch by name: "names", file names as uint8 arrays, the fields
-            of `Windows`, and where the graph normalises those of `Changes`; None leaves these inputs open.
+        source: Returns the inputs of the next batch by name: what `reading` says, the fields of `Windows`,
+            and where the graph normalises those of `Changes`; None leaves these inputs open.
+        reading: "files" ("names", uint8), "bytes" ("encoded" pictures, uint8), or "regions" ("pixels" of the
+            parts that the windows name, uint8 HWC: nothing is decoded).
         stop_after: Leave out everything after a part of the work, to measure what the parts cost.
 
     Returns:
@@ -77,7 +85,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     """
     by_region = device == "cpu" if region is None else region
     finish = view != "square" and (device == "gpu" if normalise is None else normalise)
-    kinds = _input_kinds(spec, view, normalise=finish, stop_after=stop_after)
+    kinds = _input_kinds(spec, view, reading, normalise=finish, stop_after=stop_after)
     # Made here: what is made inside the graph's function is rewritten by DALI and slow ever after.
     feed = None if source is None else _in_order(source, kinds)
     settings = decoder or DecoderSettings()
@@ -93,10 +101,13 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     )
     def graph() -> Any:
         given = _inputs(feed, kinds)
-        encoded = _read(given)
+        read = _read(given)
         if stop_after == "reading":
-            return encoded
-        picture = _decode(encoded, given, by_region, settings.arguments() if device == "gpu" else {})
+            return read
+        if reading == "regions":
+            picture = read.gpu() if device == "gpu" else read
+        else:
+            picture = _decode(read, given, by_region, settings.arguments() if device == "gpu" else {})
         if stop_after == "decoding":
             return picture
         cut = _resize(picture, given)
@@ -108,28 +119,33 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     return built
 
 
-def build_size_graph(*, batch_size: int, threads: int) -> Pipeline:
+def build_size_graph(reading: Reading, *, batch_size: int, threads: int) -> Pipeline:
     """Defines the graph that reads the sizes of pictures from their headers, without decoding them.
 
     Returns:
-        A pipeline with the open input "names" and one output, int64 (N, 3): height, width and channels of
-        each picture, turned upright by EXIF.
+        A pipeline with the open input "names" or "encoded" and one output, int64 (N, 3): height, width and
+        channels of each picture, turned upright by EXIF.
     """
     graph = Pipeline(
         batch_size=batch_size, num_threads=threads, device_id=None, prefetch_queue_depth=1, exec_dynamic=True
     )
     with graph:
-        graph.set_outputs(fn.peek_image_shape(_read(_inputs(None, _NAMES))))
+        graph.set_outputs(fn.peek_image_shape(_read(_inputs(None, _SOURCES[reading]))))
     return graph
 
 
-def _input_kinds(spec: AugmentSpec, view: View, *, normalise: bool, stop_after: Part | None) -> Kinds:
-    """Returns the inputs of a graph, file names and fields of `Windows` and `Changes`, with their types."""
+def _input_kinds(
+    spec: AugmentSpec, view: View, reading: Reading, *, normalise: bool, stop_after: Part | None
+) -> Kinds:
+    """Returns the inputs of a graph, what is read and fields of `Windows` and `Changes`, with their types."""
+    kinds = _SOURCES[reading]
     if stop_after == "reading":
-        return _NAMES
+        return kinds
+    if reading != "regions":
+        kinds = kinds | _PART
     if stop_after == "decoding":
-        return _NAMES | _PART
-    kinds = _NAMES | _PART | _VIEW
+        return kinds
+    kinds = kinds | _VIEW
     if stop_after == "resizing" or not normalise:
         return kinds
     distorts = view == "train" and spec.distortion is not None
@@ -140,7 +156,7 @@ def _inputs(feed: Callable[[], tuple[Any, ...]] | None, kinds: Kinds) -> dict[st
     """Declares the inputs of a graph."""
     if feed is None:
         return {
-            name: fn.external_source(name=name, dtype=dtype, ndim=dimensions)
+            name: fn.external_source(name=name, dtype=dtype, ndim=dimensions, layout=_layout(name))
             for name, (dtype, dimensions) in kinds.items()
         }
     found = fn.external_source(
@@ -149,8 +165,14 @@ def _inputs(feed: Callable[[], tuple[Any, ...]] | None, kinds: Kinds) -> dict[st
         batch=True,
         dtype=[dtype for dtype, _ in kinds.values()],
         ndim=[dimensions for _, dimensions in kinds.values()],
+        layout=[_layout(name) for name in kinds],
     )
     return {name: found[position] for position, name in enumerate(kinds)}
+
+
+def _layout(name: str) -> str:
+    """Returns the layout of an input; only pixels have one."""
+    return "HWC" if name == "pixels" else ""
 
 
 def _in_order(source: Source, kinds: Kinds) -> Callable[[], tuple[Any, ...]]:
@@ -164,8 +186,10 @@ def _in_order(source: Source, kinds: Kinds) -> Callable[[], tuple[Any, ...]]:
 
 
 def _read(given: dict[str, Any]) -> Any:
-    """Reads the encoded pictures."""
-    return fn.io.file.read(given["names"])
+    """Returns the encoded pictures, or the pixels, of whatever is fed."""
+    if "names" in given:
+        return fn.io.file.read(given["names"])
+    return given["encoded"] if "encoded" in given else given["pixels"]
 
 
 def _decode(encoded: Any, given: dict[str, Any], by_region: bool, device: dict[str, Any]) -> Any:

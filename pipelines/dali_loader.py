@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +13,13 @@ from nvidia.dali import Pipeline
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
-from alexnet_fast.pipelines.geometry import Integers
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
 from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.picture_sizes import PictureSizes
-from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View, view_windows
 
@@ -30,10 +30,14 @@ class _Flight(NamedTuple):
     Args:
         plan: Its pictures and random numbers.
         spec: Of its epoch.
+        lost: As in `reading.Read`.
+        held: As in `reading.Read`.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
+    lost: dict[int, str]
+    held: tuple[IO[bytes], ...] = ()
 
 
 class DaliLoader(Loader):
@@ -63,12 +67,11 @@ class DaliLoader(Loader):
         super().__init__(pictures, spec, view, schedule, config)
         self._on_gpu = config.device.type == "cuda"
         self._stop_after, self._region = stop_after, region
-        self._coming: Iterator[_Flight] = iter(())
+        self._coming: Iterator[Read] = iter(())
         self._flying: deque[_Flight] = deque()
-        self._single: _Flight | None = None
-        self._sizes = PictureSizes(
-            len(pictures), self._names, batch_size=schedule.batch_size, threads=config.threads
-        )
+        self._single: Read | None = None
+        self._reader = Reader(pictures, view, threads=config.threads)
+        self._sizes = self._picture_sizes()
         self._graph = self._build(schedule.batch_size, config.prefetch, self._next_inputs)
         self._graph_of_one: Pipeline | None = None
 
@@ -96,7 +99,7 @@ class DaliLoader(Loader):
         """Makes the graph's source give the batches of an epoch."""
         self._drain()
         spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
-        self._coming = (_Flight(plan, spec) for plan in self.schedule.epoch(epoch, self.spec, start))
+        self._coming = self._reader.batches(self.schedule.epoch(epoch, self.spec, start), spec)
 
     def _next_batch(self) -> Batch:
         """Returns the next batch, less its bad pictures."""
@@ -105,7 +108,13 @@ class DaliLoader(Loader):
         except RuntimeError as error:
             return self._rescue(self._flying.popleft(), error)
         flight = self._flying.popleft()
-        return self._batch(self._images(pixels, flight), flight.plan)
+        images = self._images(pixels, flight)
+        if not flight.lost:
+            return self._batch(images, flight.plan)
+        for position, reason in flight.lost.items():
+            self.bad.report(self.pictures.path(int(flight.plan.indices[position])), reason)
+        good = [position for position in range(len(flight.plan)) if position not in flight.lost]
+        return self._chosen(images[good], flight.plan.some(good))
 
     def _run(self, graph: Pipeline) -> Any:
         """Runs a graph once; on a GPU in torch's stream, so that the host does not wait for the pixels."""
@@ -145,30 +154,42 @@ class DaliLoader(Loader):
         good: list[int] = []
         images: list[torch.Tensor] = []
         # A file that was replaced by one of another size is good in its new size.
-        self._sizes.forget(plan.indices)
+        if self._sizes is not None:
+            self._sizes.forget(plan.indices)
         for position in range(len(plan)):
             try:
-                images.append(self._run_one(_Flight(plan.one(position), flight.spec)))
+                images.append(self._run_one(plan.one(position), flight.spec))
                 good.append(position)
             except RuntimeError:  # noqa: PERF203 - each picture is tried by itself
-                path = self.pictures.path(int(plan.indices[position]))
-                self.bad.report(path, _why(path))
+                index = int(plan.indices[position])
+                self.bad.report(self.pictures.path(index), _why(self.pictures, index))
         if len(good) == len(plan):
             raise error
-        if not good:
-            return self.empty_batch()
-        # Concatenated in the layout of the buffers, so that the batch stays channels_last.
-        joined = torch.cat(images).contiguous(
-            memory_format=torch.contiguous_format if self.view == "square" else torch.channels_last
-        )
-        return self._batch(joined, BatchPlan(indices=plan.indices[good], draws=plan.draws[good]))
+        return self._chosen(torch.cat(images) if good else None, plan.some(good))
 
-    def _run_one(self, flight: _Flight) -> torch.Tensor:
+    def _chosen(self, images: torch.Tensor | None, plan: BatchPlan) -> Batch:
+        """Returns a batch of which pictures are missing, in the layout of a whole one."""
+        if images is None or not len(plan):
+            return self.empty_batch()
+        layout = torch.contiguous_format if self.view == "square" else torch.channels_last
+        return self._batch(images.contiguous(memory_format=layout), plan)
+
+    def _run_one(self, plan: BatchPlan, spec: AugmentSpec) -> torch.Tensor:
         """Runs one picture through a graph of its own, so that the batches under way are left alone."""
         if self._graph_of_one is None:
             self._graph_of_one = self._build(1, 1, self._single_inputs)
-        self._single = flight
-        return self._images(self._run(self._graph_of_one), flight)
+        self._single = self._reader.read(plan, spec)
+        return self._images(self._run(self._graph_of_one), _Flight(plan, spec, {}))
+
+    def _picture_sizes(self) -> PictureSizes | None:
+        """Returns the sizes of encoded pictures; arrays say theirs when they are read."""
+        if self._reader.kind == "regions":
+            return None
+        none = np.zeros((len(self.pictures), 2), np.int32)
+        known = none if self.pictures.sizes is None else self.pictures.sizes
+        return PictureSizes(
+            known, self._reader.kind, batch_size=self.schedule.batch_size, threads=self.config.threads
+        )
 
     def _build(self, batch_size: int, prefetch: int, source: Source) -> Pipeline:
         """Builds a graph of this loader's view."""
@@ -184,6 +205,7 @@ class DaliLoader(Loader):
             prefetch=prefetch,
             decoder=self.config.decoder,
             source=source,
+            reading=self._reader.kind,
             stop_after=self._stop_after,
         )
         graph.build()
@@ -191,28 +213,26 @@ class DaliLoader(Loader):
 
     def _next_inputs(self) -> dict[str, Any]:
         """Feeds the graph the next batch; StopIteration ends the epoch."""
-        flight = next(self._coming)
-        self._flying.append(flight)
-        return self._inputs(flight)
+        read = next(self._coming)
+        self._flying.append(_Flight(read.plan, read.spec, read.lost, read.held))
+        return self._inputs(read)
 
     def _single_inputs(self) -> dict[str, Any]:
         """Feeds the graph of one."""
         assert self._single is not None
         return self._inputs(self._single)
 
-    def _inputs(self, flight: _Flight) -> dict[str, Any]:
+    def _inputs(self, read: Read) -> dict[str, Any]:
         """Returns a batch as the graph's inputs."""
-        plan, spec = flight
-        windows = view_windows(self._sizes.of(plan.indices), plan.draws, spec, self.view)
-        inputs = {"names": self._names(plan.indices), **vars(windows)}
+        plan, spec = read.plan, read.spec
+        inputs = dict(read.inputs)
+        if self._sizes is not None:
+            sizes = self._sizes.of(plan.indices, read.inputs)
+            inputs |= vars(view_windows(sizes, plan.draws, spec, self.view))
         if self._on_gpu:
             changes = changes_of(plan.draws, spec, random=self.view == "train")
             inputs |= {**vars(changes), "mirror": changes.mirror.astype(np.int32)}
         return inputs
-
-    def _names(self, indices: Integers) -> list[Any]:
-        """Returns the paths of some pictures as the graph reads them."""
-        return [np.frombuffer(os.fsencode(self.pictures.path(index)), np.uint8) for index in indices.tolist()]
 
     def _drain(self) -> None:
         """Runs out what an epoch that was left early had still in flight."""
@@ -229,10 +249,10 @@ class DaliLoader(Loader):
         self._graph.reset()
 
 
-def _why(path: str) -> str:
+def _why(pictures: PictureList, index: int) -> str:
     """Returns why a picture cannot be decoded, in Pillow's words where Pillow refuses it too."""
     try:
-        decode(path)
+        picture_at(pictures, index)
     except BadPictureError as error:
         return str(error)
     return "DALI cannot decode this kind of file"

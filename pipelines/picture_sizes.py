@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,47 +9,53 @@ import numpy.typing as npt
 
 from alexnet_fast.pipelines.dali_graph import build_size_graph
 from alexnet_fast.pipelines.geometry import Integers
+from alexnet_fast.pipelines.reading import Inputs, Reading
 
 
 class PictureSizes:
     """Height and width of each upright picture; eight bytes a picture are kept, so later epochs ask no file.
 
     Args:
-        pictures: How many there are.
-        names: Returns the file names of some pictures as the graphs take them.
+        known: int32 (N, 2), height and width of each picture of the list, 0 where they are not known yet.
+        reading: What the graphs are fed.
         batch_size: Most pictures asked for at once.
         threads: DALI's threads.
     """
 
     def __init__(
-        self, pictures: int, names: Callable[[Integers], list[Any]], *, batch_size: int, threads: int
+        self, known: npt.NDArray[np.int32], reading: Reading, *, batch_size: int, threads: int
     ) -> None:
-        self._sizes: npt.NDArray[np.int32] = np.zeros((pictures, 2), np.int32)
-        self._names = names
+        self._sizes = known.copy()
         # Defined here: DALI cannot define a graph inside another one's source, where sizes are asked for.
-        self._graph = build_size_graph(batch_size=batch_size, threads=threads)
+        self._graph = build_size_graph(reading, batch_size=batch_size, threads=threads)
 
-    def of(self, indices: Integers) -> Integers:
-        """Returns int64 (B, 2), height and width; 0 where a picture's header cannot be read."""
-        unknown = indices[self._sizes[indices, 0] == 0]
-        if len(unknown):
-            self._sizes[unknown] = self._read(unknown)
+    def of(self, indices: Integers, inputs: Inputs) -> Integers:
+        """Returns int64 (B, 2), height and width; 0 where a picture's header cannot be read.
+
+        Args:
+            indices: Of the pictures.
+            inputs: "names" or "encoded" of these pictures, as the graphs take them.
+        """
+        (name, values), *_ = inputs.items()
+        unknown = np.flatnonzero(self._sizes[indices, 0] == 0).tolist()
+        if unknown:
+            self._sizes[indices[unknown]] = self._read(name, [values[position] for position in unknown])
         return self._sizes[indices].astype(np.int64)
 
     def forget(self, indices: Integers) -> None:
         """Lets some be read again: their files may have changed."""
         self._sizes[indices] = 0
 
-    def _read(self, indices: Integers) -> npt.NDArray[np.int32]:
+    def _read(self, name: str, values: list[Any]) -> npt.NDArray[np.int32]:
         """Reads some sizes together, or one by one where a header among them is bad."""
         try:
-            return self._run(indices)
+            return self._run(name, values)
         except RuntimeError:
-            if len(indices) == 1:
+            if len(values) == 1:
                 return np.zeros((1, 2), np.int32)
-            return np.concatenate([self._read(indices[at : at + 1]) for at in range(len(indices))])
+            return np.concatenate([self._read(name, [value]) for value in values])
 
-    def _run(self, indices: Integers) -> npt.NDArray[np.int32]:
+    def _run(self, name: str, values: list[Any]) -> npt.NDArray[np.int32]:
         """Runs the graph."""
-        (shapes,) = self._graph.run(names=self._names(indices))
+        (shapes,) = self._graph.run(**{name: values})
         return np.array(shapes.as_tensor())[:, :2].astype(np.int32)

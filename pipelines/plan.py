@@ -46,7 +46,10 @@ class BatchPlan:
 
     def one(self, position: int) -> BatchPlan:
         """Returns the plan of a single picture of this batch."""
-        rows = slice(position, position + 1)
+        return self.some(slice(position, position + 1))
+
+    def some(self, rows: slice | list[int]) -> BatchPlan:
+        """Returns the plan of some pictures of this batch."""
         return BatchPlan(indices=self.indices[rows], draws=self.draws[rows])
 
 

@@ -14,9 +14,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from alexnet_fast.data import PictureList
+from alexnet_fast.data.picture_list import Encoding
+from alexnet_fast.data.places import Place
 from alexnet_fast.pipelines import pillow_image
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.pipelines.normalisation import changes_of, normalised
+from alexnet_fast.pipelines.place_bytes import open_picture
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
@@ -29,8 +32,8 @@ class TorchLoader(Loader):
         """Yields one batch a step from step `start` on."""
         spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
         loader = DataLoader(
-            _Decoder(self.pictures, spec, self.view),
-            batch_sampler=_Rows(self.schedule, self.spec, epoch, start),
+            _Decoder(self.pictures.encoding, spec, self.view),
+            batch_sampler=_Rows(self.pictures, self.schedule, self.spec, epoch, start),
             collate_fn=list,
             # Its own generator: the default one would take a number from those that dropout draws.
             generator=torch.Generator(),
@@ -89,29 +92,36 @@ class _Row:
 
 
 class _Rows:
-    """A batch sampler that gives each picture its index and its draws."""
+    """A batch sampler that gives each picture its index, its place and its draws.
 
-    def __init__(self, schedule: Schedule, spec: AugmentSpec, epoch: int, start: int) -> None:
-        self._schedule, self._spec, self._epoch, self._start = schedule, spec, epoch, start
+    So a worker needs no list: that of a million pictures would be sent to each at every epoch.
+    """
 
-    def __iter__(self) -> Iterator[list[tuple[int, Floats]]]:
-        """Yields batches of (index, draws)."""
+    def __init__(
+        self, pictures: PictureList, schedule: Schedule, spec: AugmentSpec, epoch: int, start: int
+    ) -> None:
+        self._pictures, self._schedule, self._spec = pictures, schedule, spec
+        self._epoch, self._start = epoch, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, Place, Floats]]]:
+        """Yields batches of (index, place, draws)."""
         plan: BatchPlan
         for plan in self._schedule.epoch(self._epoch, self._spec, self._start):
-            yield list(zip(plan.indices.tolist(), plan.draws, strict=True))
+            indices = plan.indices.tolist()
+            yield list(zip(indices, map(self._pictures.place, indices), plan.draws, strict=True))
 
 
 class _Decoder(Dataset[_Row]):
     """Decodes and cuts one picture in a worker process."""
 
-    def __init__(self, pictures: PictureList, spec: AugmentSpec, view: View) -> None:
-        self._pictures, self._spec, self._view = pictures, spec, view
+    def __init__(self, encoding: Encoding, spec: AugmentSpec, view: View) -> None:
+        self._encoding, self._spec, self._view = encoding, spec, view
 
-    def __getitem__(self, key: tuple[int, Floats]) -> _Row:
+    def __getitem__(self, key: tuple[int, Place, Floats]) -> _Row:
         """Returns one picture; a bad one carries the reason instead of pixels."""
-        index, draws = key
+        index, place, draws = key
         try:
-            picture = pillow_image.decode(self._pictures.path(index))
+            picture = open_picture(place, self._encoding)
             return _Row(index, draws, view_of(picture, self._spec, self._view, draws), None)
         except pillow_image.BadPictureError as error:
             return _Row(index, draws, None, str(error))

@@ -107,7 +107,8 @@ def measure_input(
         rates = take_turns(contestants, bench.runs, show)
     ours = NAMES[bench.config.kind]
     others = [name for name in NAMES.values() if name != ours]
-    compared = report.compared(rates, ours, [*others, LIMIT, *(peer.name for peer in peers)], UNIT)
+    limit = [LIMIT] if LIMIT in rates else []
+    compared = report.compared(rates, ours, [*others, *limit, *(peer.name for peer in peers)], UNIT)
     return {
         "loader": bench.config.kind,
         "device": bench.config.device.type,
@@ -116,7 +117,9 @@ def measure_input(
         "images": len(bench.pictures),
         **report.main_figure(rates[ours], UNIT),
         "compared": compared,
-        "decoding_alone": max((row for row in compared if _ALONE in row["name"]), key=lambda row: row[UNIT]),
+        "decoding_alone": max(
+            (row for row in compared if _ALONE in row["name"]), key=lambda row: row[UNIT], default=None
+        ),
         "microseconds_per_image": _costs(rates),
         "not_run": missing,
         "peers": {peer.name: peer.versions for peer in peers},
@@ -158,7 +161,12 @@ def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
     """Returns our contestants: both loaders, decoding alone, and the graph cut off after each part."""
     streams = {
         **{name: _loaded(bench, kind) for kind, name in NAMES.items()},
-        LIMIT: _cut_off(bench, "decoding", "square", region=False),
+        # Arrays are not decoded.
+        **(
+            {LIMIT: _cut_off(bench, "decoding", "square", region=False)}
+            if bench.pictures.encoding == "picture"
+            else {}
+        ),
         "up to reading": _cut_off(bench, "reading", "square"),
         "up to decoding": _cut_off(bench, "decoding", "train"),
         "up to resizing": _cut_off(bench, "resizing", "train"),

@@ -13,7 +13,7 @@ from alexnet_fast.bench.compute import timed_epoch
 from alexnet_fast.bench.loaders import First, Repeated
 from alexnet_fast.bench.report import main_figure
 from alexnet_fast.bench.turns import Figure, Rates, figure, take_turns
-from alexnet_fast.data import open_data
+from alexnet_fast.data import LeaveOut, open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import build_model
 from alexnet_fast.pipelines.loader import Loader
@@ -60,7 +60,11 @@ def measure_train(bench: TrainBench, show: Callable[[], object] = lambda: None) 
         The figures of `alexnet-fast bench train --json`, without hardware and versions.
     """
     config, device = bench.config, bench.precision.device
-    splits = open_data(config.data, val_fraction=config.val_fraction)
+    splits = open_data(
+        config.data,
+        val_fraction=config.val_fraction,
+        leave_out=LeaveOut.load(config.leave_out) if config.leave_out else None,
+    )
     spec = make_spec(config, splits, bench.precision)
     real, _ = make_loaders(config, splits, spec, bench.precision, ALONE)
     arguments = {"name": config.model, "num_classes": len(splits.classes), "image_size": spec.crop}

@@ -124,6 +124,7 @@ def _table(result: Result) -> str:
 @options.threads
 @train_options.speed
 @options.on_bad_image
+@options.leave_out
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
 @click.option(
     "--checkpoint-steps",
@@ -157,7 +158,8 @@ def train(ctx: click.Context, **given: Any) -> Result:
     """Train a network on DATA.
 
     DATA holds train/ and val/ (and test/), each with one folder of pictures a class; or the class folders
-    themselves, of which --val-fraction is kept for validation.
+    themselves, of which --val-fraction is kept for validation. Instead of class folders there may be what
+    `prepare` writes in any of its forms, and WebDataset tars of KEY.jpg and KEY.cls (or KEY.json).
     """
     from alexnet_fast.training.config import TrainConfig
 

@@ -71,6 +71,7 @@ class TrainConfig:
         hue: Random share of a full turn of the hue, 0 to 0.5.
         progressive: Course of the input side, `START:END` or `START:END:EPOCHS`; None keeps it.
         val_fraction: Share of each class to validate on where there is no val/ folder.
+        leave_out: File of pictures to leave out, or None.
         dali: Load with DALI; otherwise with Pillow in worker processes.
         device: "auto", "cpu", "cuda" or "cuda:N".
         amp: Mixed precision: what the device has, or none, or a type by name.
@@ -123,6 +124,7 @@ class TrainConfig:
     hue: float = 0.0
     progressive: str | None = None
     val_fraction: float = 0.1
+    leave_out: Path | None = None
     dali: bool = True
     device: str = "auto"
     amp: Amp = "auto"

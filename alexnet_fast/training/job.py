@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alexnet_fast.data import Splits, open_data
+from alexnet_fast.data import LeaveOut, Splits, open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
@@ -97,7 +97,8 @@ def _agreed_splits(config: TrainConfig, processes: Processes) -> Splits:
     Raises:
         UserError: Two processes, on two machines, see other pictures.
     """
-    splits = open_data(config.data, val_fraction=config.val_fraction)
+    left_out = LeaveOut.load(config.leave_out) if config.leave_out else None
+    splits = open_data(config.data, val_fraction=config.val_fraction, leave_out=left_out)
     seen = processes.gather((splits.train.fingerprint(), splits.val.fingerprint()))
     if len(set(seen)) > 1:
         raise UserError(
