@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def _refusal(connection: _StrictConnection) -> bytes:
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    answer = h11.Response(status_code=connection.status, headers=headers)
+    phrase = http.HTTPStatus(connection.status).phrase.encode()
+    answer = h11.Response(status_code=connection.status, headers=headers, reason=phrase)
     return b"".join(
         connection.send(event) or b"" for event in (answer, h11.Data(data=body), h11.EndOfMessage())
     )

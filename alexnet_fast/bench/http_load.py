@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,13 +60,11 @@ class Outcome:
         status: HTTP status; 0 where the connection broke before there was one.
         at: Seconds from the start of the load to the time when it was due.
         seconds: From that time to the end of its answer.
-        sent: Whether all of it was sent; a request that was refused a connection was not.
     """
 
     status: int
     at: float
     seconds: float
-    sent: bool = True
 
 
 class _Connections:
@@ -76,12 +77,10 @@ class _Connections:
 
     async def ask(self, at: float, start: float) -> Outcome:
         """Sends one request, due `at` seconds after `start`."""
-        sent, status = False, _CLOSED
         try:
             reader, writer = await self._connection()
             writer.write(self._request)
             await writer.drain()
-            sent = True
             status, keep = await _read_answer(reader)
             if keep:
                 self._idle.append((reader, writer))
@@ -89,7 +88,7 @@ class _Connections:
                 writer.close()
         except _CONNECTION_ERRORS:
             status = _CLOSED
-        return Outcome(status=status, at=at, seconds=time.perf_counter() - start - at, sent=sent)
+        return Outcome(status=status, at=at, seconds=time.perf_counter() - start - at)
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._idle:
@@ -150,8 +149,14 @@ def percentile_ms(outcomes: Sequence[Outcome], percent: float) -> float:
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
-    """Reads one answer; returns its status and whether the connection goes on."""
+    """Reads one answer; returns its status and whether the connection goes on.
+
+    Raises:
+        UserError: The server does not say how long its answer is.
+    """
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
-    await reader.readexactly(length)
+    length = re.search(rb"\r\ncontent-length: *(\d+)\r\n", head)
+    if length is None:
+        raise UserError("the server answers without a Content-Length", "ask a V2 inference path")
+    await reader.readexactly(int(length[1]))
     return int(head.split(b" ", 2)[1]), b"\r\nconnection: close" not in head
