@@ -24,7 +24,7 @@ from alexnet_fast.files import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.graph_writer import Precision
+    from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.trt_library import TrtLibrary
 

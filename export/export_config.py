@@ -11,7 +11,7 @@ from alexnet_fast.export.trt_build import EngineConfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.graph_writer import Precision
+    from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.pipelines.crops import Crops
 
 

@@ -27,6 +27,7 @@ Examples:
 
 def _table(result: Result) -> str:
     lines = [f"ONNX       {result['onnx']} ({result['crops']}-crop graph, opset {result['opset']})"]
+    lines.append(f"           {result['stem']}")
     if result["engine"]:
         archs = ", ".join(result["compute_capabilities"])
         lines += [

@@ -14,6 +14,7 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import trt_library
 from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile, FileStamp, manifest_path, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
@@ -29,8 +30,7 @@ needs_rtx = pytest.mark.skipif(
 
 def write(net, metadata, folder, precision="fp32"):
     path = folder / "model.tensorrt.onnx"
-    lrn = "node" if precision == "fp32" else "sums"
-    write_model(build_model(net, metadata, lrn=lrn, precision=precision), path)
+    write_model(build_model(net, metadata, for_tensorrt(precision)), path)
     return path
 
 
@@ -140,7 +140,7 @@ def test_control_c_during_the_build_arrives(small_net, metadata, tmp_path):
 
 @needs_rtx
 def test_a_node_that_tensorrt_refuses_is_named(small_net, metadata, tmp_path):
-    model = build_model(small_net, metadata, lrn="node")
+    model = build_model(small_net, metadata, for_tensorrt("fp32"))
     node = next(node for node in model.graph.node if node.op_type == "LRN")
     next(attribute for attribute in node.attribute if attribute.name == "size").i = 17
     source = tmp_path / "odd.onnx"
