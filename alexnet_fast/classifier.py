@@ -13,6 +13,7 @@ from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 if TYPE_CHECKING:
+    from alexnet_fast.serve.engine_model import EngineModel
     from alexnet_fast.serve.onnx_model import OnnxModel
     from alexnet_fast.training.trained import Trained
 
@@ -51,7 +52,7 @@ def open_classifier(
     model: str | None = None,
     threads: int | None = None,
 ) -> Classifier:
-    """Opens a run folder, a checkpoint, a file of weights or an exported ONNX file.
+    """Opens a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
 
     Args:
         path: The model.
@@ -64,10 +65,9 @@ def open_classifier(
         UserError: It is none of these, or the device is not there.
     """
     if path.suffix == ".engine":
-        raise UserError(
-            f"{path} is a TensorRT engine, which this version builds but does not run",
-            "give the model.onnx beside it",
-        )
+        from alexnet_fast.serve.engine_model import EngineModel
+
+        return OnnxClassifier(EngineModel(path))
     if path.suffix == ".onnx":
         return OnnxClassifier(_open_onnx(path, device, threads))
     from alexnet_fast.training.trained import load_trained
@@ -87,9 +87,9 @@ def _open_onnx(path: Path, device: str, threads: int | None) -> OnnxModel:
 
 
 class OnnxClassifier:
-    """An exported ONNX file in onnxruntime; its crops are part of the file."""
+    """An exported ONNX file in onnxruntime, or an engine; its crops are part of the file."""
 
-    def __init__(self, model: OnnxModel) -> None:
+    def __init__(self, model: OnnxModel | EngineModel) -> None:
         self._model = model
         self.name = model.metadata.model
         self.backend = model.backend

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped,u
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.manifest import FileStamp, Manifest, write_manifest
 from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.export.seal import check_seal
 from alexnet_fast.export.trt_build import EngineConfig, build_plan
 from alexnet_fast.files import write_atomically
 
@@ -80,6 +81,7 @@ def build_engine(
         precision=precision,
         classes=len(metadata.classes),
         crops=metadata.crops,
+        metadata=metadata.to_props(),
         batch=config.batch,
         inputs=built.inputs,
         outputs=built.outputs,
@@ -98,6 +100,7 @@ def build_engine(
 
 def _inspect(onnx_bytes: bytes, source: str) -> tuple[Precision, GraphMetadata]:
     """Reads from an ONNX file what the manifest says about it."""
+    check_seal(onnx_bytes, source)
     try:
         model = onnx.load_model_from_string(onnx_bytes)
     except DecodeError as error:

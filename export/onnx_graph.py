@@ -21,6 +21,7 @@ from alexnet_fast.export.graph_writer import GraphWriter, Value
 from alexnet_fast.export.layer_nodes import write_net
 from alexnet_fast.export.metadata import INPUT, OUTPUT, PRODUCER, GraphMetadata
 from alexnet_fast.export.net_layers import Layer, Linear, read_layers
+from alexnet_fast.export.seal import seal
 from alexnet_fast.export.stem_nodes import write_stem
 from alexnet_fast.export.stem_plan import StemPlan, plan_stem
 from alexnet_fast.files import write_atomically
@@ -131,8 +132,8 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
 
 
 def serialize(model: onnx.ModelProto) -> bytes:
-    """Returns the bytes of a model, the same for the same model."""
-    return bytes(model.SerializeToString(deterministic=True))
+    """Returns the bytes of a model with their seal, the same for the same model."""
+    return seal(bytes(model.SerializeToString(deterministic=True)))
 
 
 def _check_outputs(logits: Value, metadata: GraphMetadata) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections import OrderedDict
 
-import onnx
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile, FileStamp, manifest_path, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
+from alexnet_fast.export.seal import seal
 from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.models import create_model
@@ -169,7 +169,7 @@ def test_the_workspace_is_a_limit(small_net, metadata, tmp_path):
 @needs_rtx
 def test_a_file_that_is_no_onnx(tmp_path):
     source = tmp_path / "odd.onnx"
-    source.write_bytes(b"nothing of the kind")
+    source.write_bytes(seal(b"nothing of the kind"))
     with pytest.raises(UserError, match=r"odd\.onnx is not an ONNX file"):
         build_engine(source, tmp_path / "model.engine", choose_library(["86"]), EngineConfig())
 
@@ -178,7 +178,7 @@ def test_a_file_that_is_no_onnx(tmp_path):
 def test_an_onnx_of_somebody_else(small_net, metadata, tmp_path):
     model = build_model(small_net, metadata)
     del model.metadata_props[:]
-    onnx.save(model, tmp_path / "other.onnx")
+    (tmp_path / "other.onnx").write_bytes(serialize(model))
     with pytest.raises(UserError, match=r"other\.onnx is an ONNX file without the metadata"):
         build_engine(tmp_path / "other.onnx", tmp_path / "x.engine", choose_library(["86"]), EngineConfig())
 

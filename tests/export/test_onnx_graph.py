@@ -221,7 +221,7 @@ BAD_LAYERS = {
     "conv1 of type Conv2d.*reflect": ("conv1", nn.Conv2d(3, 3, 3, padding_mode="reflect", padding=1)),
     "bn1 of type BatchNorm2d.*statistics": ("bn1", nn.BatchNorm2d(3, track_running_stats=False)),
     "flatten1 of type Flatten": ("flatten1", nn.Flatten(2)),
-    "conv1 takes 5 channels but is given 3x32x32": ("conv1", nn.Conv2d(5, 3, 3)),
+    "conv1 takes 5 channels but is given 3x43x43": ("conv1", nn.Conv2d(5, 3, 3)),
     "pool1 takes a map of at least 40x40": ("pool1", nn.MaxPool2d(40)),
     "fc1 takes 9 values but is given 3x32x32": ("fc1", nn.Linear(9, 9)),
     "two nodes .* called pictures/float": ("pictures/float", nn.ReLU()),
