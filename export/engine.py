@@ -39,6 +39,7 @@ class BuiltEngine:
         manifest_file: Its manifest.
         manifest: What the manifest says.
         seconds: Time that the build took.
+        scratch_bytes: Memory that the largest batch needs besides the weights; None where it is not known.
         ran_on_gpu: Always False: building an engine runs none.
     """
 
@@ -46,6 +47,7 @@ class BuiltEngine:
     manifest_file: Path
     manifest: Manifest
     seconds: float
+    scratch_bytes: int | None
     ran_on_gpu: bool = False
 
 
@@ -72,7 +74,7 @@ def build_engine(
     """
     start = time.perf_counter()
     onnx_bytes = onnx_file.read_bytes()
-    precision, metadata = _inspect(onnx_bytes, onnx_file.name)
+    precision, metadata = _inspect(onnx_bytes, onnx_file.name, tf32=config.tf32)
     built = build_plan(onnx_bytes, onnx_file.name, library, config, progress)
     write_atomically(engine, built.plan)
     manifest = Manifest(
@@ -95,10 +97,11 @@ def build_engine(
         manifest_file=manifest_file,
         manifest=manifest,
         seconds=time.perf_counter() - start,
+        scratch_bytes=built.scratch_bytes,
     )
 
 
-def _inspect(onnx_bytes: bytes, source: str) -> tuple[Precision, GraphMetadata]:
+def _inspect(onnx_bytes: bytes, source: str, *, tf32: bool) -> tuple[Precision, GraphMetadata]:
     """Reads from an ONNX file what the manifest says about it."""
     check_seal(onnx_bytes, source)
     try:
@@ -109,4 +112,4 @@ def _inspect(onnx_bytes: bytes, source: str) -> tuple[Precision, GraphMetadata]:
         ) from error
     metadata = GraphMetadata.from_props({prop.key: prop.value for prop in model.metadata_props}, source)
     half = any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in model.graph.initializer)
-    return ("fp16" if half else "fp32"), metadata
+    return ("fp16" if half else "tf32" if tf32 else "fp32"), metadata

@@ -50,7 +50,7 @@ class ExportConfig:
         if self.trt:
             return
         for option, given in (
-            ("--precision fp16", self.precision != "fp32"),
+            (f"--precision {self.precision}", self.precision != "fp32"),
             ("--gpu-arch", self.gpu_archs is not None),
         ):
             if given:

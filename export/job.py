@@ -58,8 +58,9 @@ def run_export(
     Returns:
         JSON values: onnx, engine, manifest (paths or None), verified (of model.onnx, or None), seconds;
         further stem (what the crops share in model.onnx, and why no more), crops, opset, precision, library,
-        library_version, compute_capabilities, engine_onnx,
-        engine_bytes, engine_seconds, engine_onnx_verified (the graph inside the engine, run by onnxruntime),
+        library_version, compute_capabilities, engine_onnx, engine_bytes, engine_seconds,
+        engine_scratch_bytes,
+        engine_onnx_verified (the graph inside the engine, run by onnxruntime),
         ran_on_gpu and notes.
 
     Raises:
@@ -80,7 +81,8 @@ def run_export(
             checks = _verify(files, net, spec, pictures_nhwc_u8, config, progress)
         built = None
         if library is not None:
-            built = build_engine(source, staged.engine, library, config.engine, progress=progress)
+            engine = dataclasses.replace(config.engine, tf32=config.precision == "tf32")
+            built = build_engine(source, staged.engine, library, engine, progress=progress)
         notes = _publish(staged, final)
     return {
         **_describe_onnx(config, final, checks),
@@ -139,7 +141,7 @@ def _verify(
     """
     found = verify_files(files, net, spec, pictures, config.crops, progress=progress)
     for file, check in zip(files, found, strict=True):
-        judged = file.name == "model.onnx" or config.precision == "fp32"
+        judged = file.name == "model.onnx" or config.precision != "fp16"
         if judged and check.max_abs_error > config.tolerance:
             raise UserError(
                 f"{file.name} is {check.max_abs_error:.2g} from PyTorch's probabilities, "
@@ -190,6 +192,7 @@ def _describe_engine(built: BuiltEngine | None, config: ExportConfig, files: Out
         "engine_onnx": str(files.folder / manifest.onnx.file),
         "engine_bytes": manifest.engine.bytes,
         "engine_seconds": built.seconds,
+        "engine_scratch_bytes": built.scratch_bytes,
         "precision": config.precision,
         "library": manifest.library,
         "library_version": manifest.library_version,

@@ -233,3 +233,36 @@ def test_classic_tensorrt_builds_for_the_gpu_that_is_there(small_net, metadata, 
     )
     assert built.manifest.library == "tensorrt"
     assert verify_manifest(built.engine) == built.manifest
+
+
+# What TensorRT-RTX 1.7 needed for 64 crops of `alexnet`: float32 maps, and half of them in float16.
+SCRATCH = {"fp32": 223_232_000, "fp16": 111_641_600}
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["80", "86", "89", "120"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("crops", "factor"), [("single", 1), ("ten", 10)])
+def test_scratch_memory_does_not_grow(arch, precision, crops, factor, tmp_path):
+    metadata = GraphMetadata(
+        classes=tuple(map(str, range(1000))),
+        spec=AugmentSpec(),
+        model="alexnet",
+        crops=crops,
+        version="0",
+        provenance={},
+    )
+    source = write(create_model("alexnet"), metadata, tmp_path, precision)
+    built = build_engine(source, tmp_path / "model.engine", choose_library([arch]), EngineConfig())
+    assert built.manifest.batch.max == 64
+    assert 0 < built.scratch_bytes <= factor * SCRATCH[precision] * 1.001
+
+
+@needs_rtx
+def test_tf32_is_the_builders_rounding_of_a_float32_file(small_net, metadata, tmp_path):
+    source, engine = write(small_net, metadata, tmp_path, "tf32"), tmp_path / "model.engine"
+    assert source.read_bytes() == write(small_net, metadata, tmp_path, "fp32").read_bytes()
+    built = build_engine(source, engine, choose_library(["86"]), EngineConfig(tf32=True))
+    assert built.manifest.precision == "tf32"
+    assert build_engine(source, engine, choose_library(["86"]), EngineConfig()).manifest.precision == "fp32"
