@@ -1,10 +1,11 @@
 # make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour
+# make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make soak   the long evidence: many kills, many requests, many pictures
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow soak lint clean
+.PHONY: install peers bench-input demo test test-slow soak lint clean
 
 install: .venv/installed
 
@@ -14,6 +15,30 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
 	    --editable '.[rtx,demo,dev]'
 	touch $@
+
+# Other projects' loaders, and what the examples need: laid over .venv, so that all use the same torch and DALI.
+PEERS := alexnet_fast/bench/peers
+
+peers: $(PEERS)/.venv/installed
+
+$(PEERS)/.venv/installed: .venv/installed $(PEERS)/requirements.txt
+	$(BIN)/python -m venv $(PEERS)/.venv
+	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+	    > $(PEERS)/.venv/lib/$$($(BIN)/python -c "import sys; print('python%d.%d' % sys.version_info[:2])")/site-packages/over.pth
+	$(PEERS)/.venv/bin/python -m pip install --quiet --requirement $(PEERS)/requirements.txt
+	-$(PEERS)/.venv/bin/python -m pip install --quiet --requirement $(PEERS)/requirements-ffcv.txt \
+	    || echo "FFCV does not compile here; see $(PEERS)/requirements-ffcv.txt"
+	touch $@
+
+runs/bench/files: .venv/installed
+	$(BIN)/python -m alexnet_fast.bench.photographs $@
+
+runs/bench/prepared: runs/bench/files
+	$(BIN)/alexnet-fast prepare $< $@
+
+bench-input: peers runs/bench/prepared
+	$(BIN)/alexnet-fast bench input runs/bench/prepared --peers $(PEERS)
+	$(BIN)/alexnet-fast bench input runs/bench/files --peers $(PEERS)
 
 demo: install
 	$(BIN)/alexnet-fast demo

@@ -1,29 +1,43 @@
 """The DALI graphs: one definition for the CPU and the GPU.
 
-A graph reads files by name and gets its random numbers from outside (`plan.BatchPlan`), so it holds no state
-that a checkpoint would have to keep. The functions that build it are rewritten by DALI, so that an `if` on a
-picture's size sends each picture its own way.
+A graph reads files by name. What it does to each picture is computed outside for a whole batch at once
+(`windows.view_windows`, `normalisation.changes_of`). So it holds no state that a checkpoint would have to
+keep, and no operators that work on single numbers: a dozen of those took as long as decoding. The functions
+that build it are rewritten by DALI, so that an `if` on an input sends each picture its own way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from nvidia.dali import Pipeline, fn, math, pipeline_def, types
+from nvidia.dali import Pipeline, fn, pipeline_def, types
 
+from alexnet_fast.pipelines.decoder import DecoderSettings
+from alexnet_fast.pipelines.reading import Reading
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
 Device = Literal["cpu", "gpu"]
-View = Literal["train", "centre", "square"]
 Part = Literal["reading", "decoding", "resizing"]
-Source = Callable[[], tuple[list[Any], ...]]
+Source = Callable[[], Mapping[str, Any]]
+Kinds = dict[str, tuple[Any, int]]
 
-# Largest picture of ImageNet, 5980 x 6430 (MLPerf): decoding memory is taken once, not picture by picture.
-_PREALLOCATE = {"preallocate_width_hint": 5980, "preallocate_height_hint": 6430}
-
-# Pixels decoded around a window besides the reach of the resizing filter: room for rounding.
-_SPARE = 2.0
+# Inputs by name: type and dimensions of a picture's value.
+_SOURCES: dict[Reading, Kinds] = {
+    "files": {"names": (types.UINT8, 1)},
+    "bytes": {"encoded": (types.UINT8, 1)},
+    "regions": {"pixels": (types.UINT8, 3)},
+}
+_PART = {"start": (types.INT32, 1), "end": (types.INT32, 1)}
+_VIEW = {
+    "roi_start": (types.FLOAT, 1),
+    "roi_end": (types.FLOAT, 1),
+    "size": (types.FLOAT, 1),
+    "needed": (types.BOOL, 0),
+}
+_CHANGES = {"mirror": (types.INT32, 0), "mean": (types.FLOAT, 1)}
+_COLOURS = {"matrix": (types.FLOAT, 2)}
 
 
 def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
@@ -35,35 +49,46 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     threads: int,
     half: bool = False,
     region: bool | None = None,
+    normalise: bool | None = None,
     device_id: int | None = None,
     prefetch: int = 2,
+    decoder: DecoderSettings | None = None,
     source: Source | None = None,
+    reading: Reading = "files",
     stop_after: Part | None = None,
 ) -> Pipeline:
     """Defines a graph; nothing is built or run yet.
 
     Args:
-        spec: Geometry and normalisation.
+        spec: Normalisation and colours; the geometry comes with each batch.
         view: "train" (random crop, flip, jitter), "centre" (the single crop) or "square" (uint8, uncropped,
             for the ten crops).
         device: Where pictures are decoded and everything after.
         batch_size: Largest batch.
         threads: DALI's worker threads.
         half: Normalised pixels in float16 instead of float32.
-        region: Decode and resize only what the view shows, instead of the whole picture; by default on the
-            CPU alone, since a GPU's hardware decoder takes whole pictures.
+        region: Decode only what the view shows, instead of the whole picture; by default on the CPU alone,
+            since a GPU's hardware decoder takes whole pictures.
+        normalise: Mirror, jitter and normalise in the graph; by default on the GPU alone, since
+            `normalisation.normalised` is three times as fast on a CPU. A "square" is never normalised.
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
         prefetch: Batches prepared ahead.
-        source: Returns the next batch: file names as uint8 arrays, and for "train" the draws as float32
-            arrays; None leaves the inputs "names" and "draws" open.
+        decoder: How a GPU decodes.
+        source: Returns the inputs of the next batch by name: what `reading` says, the fields of `Windows`,
+            and where the graph normalises those of `Changes`; None leaves these inputs open.
+        reading: "files" ("names", uint8), "bytes" ("encoded" pictures, uint8), or "regions" ("pixels" of the
+            parts that the windows name, uint8 HWC: nothing is decoded).
         stop_after: Leave out everything after a part of the work, to measure what the parts cost.
 
     Returns:
-        A pipeline with one output in HWC order: float (N, crop, crop, 3), or uint8 (N, resize, resize, 3).
+        A pipeline with one output in HWC order: uint8 (N, side, side, 3), or float where it normalises.
     """
     by_region = device == "cpu" if region is None else region
-    locate, resize = (_locate_region, _resize_region) if by_region else (_locate_whole, _resize_whole)
-    dtype = types.FLOAT16 if half else types.FLOAT
+    finish = view != "square" and (device == "gpu" if normalise is None else normalise)
+    kinds = _input_kinds(spec, view, reading, normalise=finish, stop_after=stop_after)
+    # Made here: what is made inside the graph's function is rewritten by DALI and slow ever after.
+    feed = None if source is None else _in_order(source, kinds)
+    settings = decoder or DecoderSettings()
 
     @pipeline_def(  # type: ignore[untyped-decorator, unused-ignore]
         batch_size=batch_size,
@@ -72,141 +97,129 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         prefetch_queue_depth=prefetch,
         exec_dynamic=True,
         enable_conditionals=True,
-        set_affinity=device == "gpu",
+        set_affinity=device == "gpu" and settings.affinity,
     )
     def graph() -> Any:
-        names, draws = _inputs(source, view)
-        encoded = fn.io.file.read(names)
+        given = _inputs(feed, kinds)
+        read = _read(given)
         if stop_after == "reading":
-            return encoded
-        side = spec.resize if view == "square" else spec.crop
-        size = fn.cast(fn.peek_image_shape(encoded), dtype=types.FLOAT)
-        window = locate(_window(size[0], size[1], spec.resize, side, draws))
-        picture = _decode(encoded, window, device)
+            return read
+        if reading == "regions":
+            picture = read.gpu() if device == "gpu" else read
+        else:
+            picture = _decode(read, given, by_region, settings.arguments() if device == "gpu" else {})
         if stop_after == "decoding":
             return picture
-        cut = resize(picture, window)
-        if view == "square" or stop_after == "resizing":
+        cut = _resize(picture, given)
+        if stop_after == "resizing" or not finish:
             return cut
-        return _normalised(cut, draws, spec, dtype)
+        return _normalised(cut, given, spec, types.FLOAT16 if half else types.FLOAT)
 
     built: Pipeline = graph()
     return built
 
 
-def _inputs(source: Source | None, view: View) -> tuple[Any, Any]:
-    """Declares the inputs of a view: file names, and draws (else None) where something is random."""
-    random = view == "train"
-    if source is None:
-        names = fn.external_source(name="names", dtype=types.UINT8, ndim=1)
-        return names, fn.external_source(name="draws", dtype=types.FLOAT, ndim=1) if random else None
-    kinds = [types.UINT8, types.FLOAT] if random else [types.UINT8]
-    found = fn.external_source(source, num_outputs=len(kinds), batch=True, dtype=kinds, ndim=[1] * len(kinds))
-    return found[0], found[1] if random else None
-
-
-def _window(height: Any, width: Any, shorter: int, side: int, draws: Any) -> dict[str, Any]:
-    """Says which part of an upright picture a view shows.
-
-    Args:
-        height: Of the file, in pixels.
-        width: Of the file, in pixels.
-        shorter: Length of the shorter side after resizing.
-        side: Side of the view, in pixels after resizing.
-        draws: Random numbers, or None for the centre.
+def build_size_graph(reading: Reading, *, batch_size: int, threads: int) -> Pipeline:
+    """Defines the graph that reads the sizes of pictures from their headers, without decoding them.
 
     Returns:
-        "height", "width" of the file; "tall", "wide" after resizing; "top", "left" and "side" of the view
-        after resizing; "needed", whether anything has to be resized.
+        A pipeline with the open input "names" or "encoded" and one output, int64 (N, 3): height, width and
+        channels of each picture, turned upright by EXIF.
     """
-    scale = float(shorter) / math.min(height, width)
-    # As `geometry.resized`; the centre as `length - side >> 1`, the random place as `geometry.crop_start`.
-    tall, wide = math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
-    if draws is None:
-        top, left = math.floor((tall - side) * 0.5), math.floor((wide - side) * 0.5)
-    else:
-        top = math.min(tall - side, math.floor(draws[0] * (tall - side + 1.0)))
-        left = math.min(wide - side, math.floor(draws[1] * (wide - side + 1.0)))
-    return {
-        "height": height,
-        "width": width,
-        "tall": tall,
-        "wide": wide,
-        "top": top,
-        "left": left,
-        "side": side,
-        "needed": math.min(height, width) != float(shorter),
-    }
+    graph = Pipeline(
+        batch_size=batch_size, num_threads=threads, device_id=None, prefetch_queue_depth=1, exec_dynamic=True
+    )
+    with graph:
+        graph.set_outputs(fn.peek_image_shape(_read(_inputs(None, _SOURCES[reading]))))
+    return graph
 
 
-def _locate_region(window: dict[str, Any]) -> dict[str, Any]:
-    """Adds where the view lies in the file and which part of the file to decode for it."""
-    needed = window["needed"]
-    rows = _source_span(window["height"], window["tall"], window["top"], window["side"], needed)
-    columns = _source_span(window["width"], window["wide"], window["left"], window["side"], needed)
-    return {
-        **window,
-        "roi_start": fn.stack(rows[0] - rows[2], columns[0] - columns[2]),
-        "roi_end": fn.stack(rows[1] - rows[2], columns[1] - columns[2]),
-        "start": fn.cast(fn.stack(rows[2], columns[2]), dtype=types.INT32),
-        "end": fn.cast(fn.stack(rows[3], columns[3]), dtype=types.INT32),
-    }
+def _input_kinds(
+    spec: AugmentSpec, view: View, reading: Reading, *, normalise: bool, stop_after: Part | None
+) -> Kinds:
+    """Returns the inputs of a graph, what is read and fields of `Windows` and `Changes`, with their types."""
+    kinds = _SOURCES[reading]
+    if stop_after == "reading":
+        return kinds
+    if reading != "regions":
+        kinds = kinds | _PART
+    if stop_after == "decoding":
+        return kinds
+    kinds = kinds | _VIEW
+    if stop_after == "resizing" or not normalise:
+        return kinds
+    distorts = view == "train" and spec.distortion is not None
+    return kinds | _CHANGES | (_COLOURS if distorts else {})
 
 
-def _source_span(length: Any, resized: Any, start: Any, side: int, needed: Any) -> tuple[Any, Any, Any, Any]:
-    """Maps a view back to the file along one axis.
+def _inputs(feed: Callable[[], tuple[Any, ...]] | None, kinds: Kinds) -> dict[str, Any]:
+    """Declares the inputs of a graph."""
+    if feed is None:
+        return {
+            name: fn.external_source(name=name, dtype=dtype, ndim=dimensions, layout=_layout(name))
+            for name, (dtype, dimensions) in kinds.items()
+        }
+    found = fn.external_source(
+        feed,
+        num_outputs=len(kinds),
+        batch=True,
+        dtype=[dtype for dtype, _ in kinds.values()],
+        ndim=[dimensions for _, dimensions in kinds.values()],
+        layout=[_layout(name) for name in kinds],
+    )
+    return {name: found[position] for position, name in enumerate(kinds)}
+
+
+def _layout(name: str) -> str:
+    """Returns the layout of an input; only pixels have one."""
+    return "HWC" if name == "pixels" else ""
+
+
+def _in_order(source: Source, kinds: Kinds) -> Callable[[], tuple[Any, ...]]:
+    """Returns a source of the inputs in the order in which they are declared."""
+
+    def feed() -> tuple[Any, ...]:
+        given = source()
+        return tuple(given[name] for name in kinds)
+
+    return feed
+
+
+def _read(given: dict[str, Any]) -> Any:
+    """Returns the encoded pictures, or the pixels, of whatever is fed."""
+    if "names" in given:
+        return fn.io.file.read(given["names"])
+    return given["encoded"] if "encoded" in given else given["pixels"]
+
+
+def _decode(encoded: Any, given: dict[str, Any], by_region: bool, device: dict[str, Any]) -> Any:
+    """Decodes the part of each file that its window names: RGB, upright by EXIF.
 
     Args:
-        length: Of the file.
-        resized: Its length after resizing.
-        start: Of the view, after resizing.
-        side: Of the view, after resizing.
-        needed: Whether anything has to be resized.
-
-    Returns:
-        Where the view begins and ends in the file (fractions of pixels), and the whole pixels to decode.
+        encoded: The files.
+        given: The windows.
+        by_region: Decode that part alone; else the whole picture, and cut it afterwards.
+        device: Arguments of a decoder that is not on the CPU.
     """
-    scale = length / resized
-    begin, end = start * scale, (start + side) * scale
-    # The filter reaches as far as the scale; without resizing exactly the view is decoded.
-    reach = fn.cast(needed, dtype=types.FLOAT) * (math.max(scale, 1.0) + _SPARE)
-    return begin, end, math.max(math.floor(begin - reach), 0.0), math.min(math.ceil(end + reach), length)
+    kind: dict[str, Any] = {"output_type": types.RGB, "adjust_orientation": True, **device}
+    part: dict[str, Any] = {"axes": [0, 1], "start": given["start"], "end": given["end"]}
+    if by_region:
+        return fn.decoders.image_slice(encoded, **part, **kind)
+    return fn.slice(fn.decoders.image(encoded, **kind), **part)
 
 
-def _locate_whole(window: dict[str, Any]) -> dict[str, Any]:
-    """Adds nothing: the whole file is decoded."""
-    return window
-
-
-def _decode(encoded: Any, window: dict[str, Any], device: Device) -> Any:
-    """Decodes the part of each file that the window names, or the whole: RGB, upright by EXIF.
-
-    Fancy upsampling is what libjpeg does by default: the GPU's chroma then matches the CPU's.
-    """
-    gpu: dict[str, Any] = {"device": "mixed", **_PREALLOCATE} if device == "gpu" else {}
-    kind: dict[str, Any] = {
-        "output_type": types.RGB,
-        "adjust_orientation": True,
-        "jpeg_fancy_upsampling": True,
-        **gpu,
-    }
-    if "start" in window:
-        return fn.decoders.image_slice(encoded, axes=[0, 1], start=window["start"], end=window["end"], **kind)
-    return fn.decoders.image(encoded, **kind)
-
-
-def _resize_region(picture: Any, window: dict[str, Any]) -> Any:
-    """Resizes the decoded region to the view, at the scale of the whole picture.
+def _resize(picture: Any, given: dict[str, Any]) -> Any:
+    """Resizes the decoded part to the view, at the scale of the whole picture.
 
     So the pixels are those of decoding, resizing and cutting, but for rounding: one level on about one value
     in 10,000. A picture of the right size is not resized at all.
     """
-    if window["needed"]:
+    if given["needed"]:
         cut = fn.resize(
             picture,
-            size=[float(window["side"]), float(window["side"])],
-            roi_start=window["roi_start"],
-            roi_end=window["roi_end"],
+            size=given["size"],
+            roi_start=given["roi_start"],
+            roi_end=given["roi_end"],
             interp_type=types.INTERP_TRIANGULAR,
             subpixel_scale=False,
         )
@@ -215,27 +228,15 @@ def _resize_region(picture: Any, window: dict[str, Any]) -> Any:
     return cut
 
 
-def _resize_whole(picture: Any, window: dict[str, Any]) -> Any:
-    """Resizes the whole picture where that is needed, and cuts the view."""
-    if window["needed"]:
-        small = fn.resize(
-            picture,
-            size=fn.stack(window["tall"], window["wide"]),
-            interp_type=types.INTERP_TRIANGULAR,
-            subpixel_scale=False,
-        )
-    else:
-        small = picture
-    corner = fn.cast(fn.stack(window["top"], window["left"]), dtype=types.INT32)
-    return fn.slice(small, start=corner, shape=[window["side"], window["side"]], axes=[0, 1])
-
-
-def _normalised(cut: Any, draws: Any, spec: AugmentSpec, dtype: Any) -> Any:
-    """Mirrors, jitters and normalises in one operator, as the draws say; None for none of it."""
-    mean = types.Constant(list(spec.mean), dtype=types.FLOAT)
-    common: dict[str, Any] = {"std": list(spec.std), "dtype": dtype, "output_layout": "HWC"}
-    if draws is None:
-        return fn.crop_mirror_normalize(cut, mean=list(spec.mean), **common)
-    # Adding the jitter to every pixel is subtracting a mean that is smaller by it.
-    mirror = fn.cast(draws[2], dtype=types.INT32)
-    return fn.crop_mirror_normalize(cut, mirror=mirror, mean=mean - draws[3:6], **common)
+def _normalised(cut: Any, given: dict[str, Any], spec: AugmentSpec, dtype: Any) -> Any:
+    """Mirrors, jitters and normalises in one operator, after one more where colours are distorted."""
+    if "matrix" in given:
+        cut = fn.coord_transform(cut, M=given["matrix"], dtype=types.FLOAT)
+    return fn.crop_mirror_normalize(
+        cut,
+        mirror=given["mirror"],
+        mean=given["mean"],
+        std=list(spec.std),
+        dtype=dtype,
+        output_layout="HWC",
+    )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,15 +12,46 @@ import torch.utils.dlpack
 from nvidia.dali import Pipeline
 
 from alexnet_fast.data import PictureList
-from alexnet_fast.pipelines.dali_graph import build_graph
-from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, View
-from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
+from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
+from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
+from alexnet_fast.pipelines.normalisation import changes_of, normalised
+from alexnet_fast.pipelines.picture_sizes import PictureSizes
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View, view_windows
+
+
+class _Flight(NamedTuple):
+    """A batch that a graph is working on.
+
+    Args:
+        plan: Its pictures and random numbers.
+        spec: Of its epoch.
+        lost: As in `reading.Read`.
+        held: As in `reading.Read`.
+    """
+
+    plan: BatchPlan
+    spec: AugmentSpec
+    lost: dict[int, str]
+    held: tuple[IO[bytes], ...] = ()
 
 
 class DaliLoader(Loader):
-    """Batches straight from DALI's buffers, without a copy; arguments as for `Loader`."""
+    """Batches from a DALI graph.
+
+    Args:
+        pictures: What to load.
+        spec: Geometry, normalisation and random parts.
+        view: Which part of the picture.
+        schedule: Batches and order.
+        config: Device, threads, bad-picture policy.
+        stop_after: Leave out everything after a part of the work; to measure with `drive` what parts cost.
+        region: As in `build_graph`.
+    """
 
     def __init__(
         self,
@@ -30,116 +60,179 @@ class DaliLoader(Loader):
         view: View,
         schedule: Schedule,
         config: LoaderConfig,
+        *,
+        stop_after: Part | None = None,
+        region: bool | None = None,
     ) -> None:
         super().__init__(pictures, spec, view, schedule, config)
-        self._coming: Iterator[BatchPlan] = iter(())
-        self._flying: deque[BatchPlan] = deque()
-        self._single: BatchPlan | None = None
-        self._graph = self._build(schedule.batch_size, config.prefetch, self._next_names)
+        self._on_gpu = config.device.type == "cuda"
+        self._stop_after, self._region = stop_after, region
+        self._coming: Iterator[Read] = iter(())
+        self._flying: deque[_Flight] = deque()
+        self._single: Read | None = None
+        self._reader = Reader(pictures, view, threads=config.threads)
+        self._sizes = self._picture_sizes()
+        self._graph = self._build(schedule.batch_size, config.prefetch, self._next_inputs)
         self._graph_of_one: Pipeline | None = None
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on."""
-        self._drain()
-        self._coming = self.schedule.epoch(epoch, self.spec, start)
+        self._begin(epoch, start)
         try:
             while True:
                 yield self._next_batch()
         except StopIteration:
             self._graph.reset()
 
+    def drive(self, epoch: int) -> Iterator[int]:
+        """Runs the graph over an epoch, drops what comes out and yields the length of each batch."""
+        self._begin(epoch, 0)
+        try:
+            while True:
+                pixels = self._run(self._graph)
+                self._flying.popleft()
+                yield len(pixels)
+        except StopIteration:
+            self._graph.reset()
+
+    def _begin(self, epoch: int, start: int) -> None:
+        """Makes the graph's source give the batches of an epoch."""
+        self._drain()
+        spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
+        self._coming = self._reader.batches(self.schedule.epoch(epoch, self.spec, start), spec)
+
     def _next_batch(self) -> Batch:
         """Returns the next batch, less its bad pictures."""
         try:
-            images = self._run(self._graph)
+            pixels = self._run(self._graph)
         except RuntimeError as error:
             return self._rescue(self._flying.popleft(), error)
-        return self._batch(images, self._flying.popleft())
+        flight = self._flying.popleft()
+        images = self._images(pixels, flight)
+        if not flight.lost:
+            return self._batch(images, flight.plan)
+        for position, reason in flight.lost.items():
+            self.bad.report(self.pictures.path(int(flight.plan.indices[position])), reason)
+        good = [position for position in range(len(flight.plan)) if position not in flight.lost]
+        return self._chosen(images[good], flight.plan.some(good))
 
-    def _run(self, graph: Pipeline) -> torch.Tensor:
-        """Runs a graph once and returns its output in the layout that the network takes."""
-        if self.config.device.type == "cuda":
-            # On torch's own stream: the host does not wait for the pixels.
-            (pixels,) = graph.run(cuda_stream=torch.cuda.current_stream(self.config.device))
-        else:
-            (pixels,) = graph.run()
+    def _run(self, graph: Pipeline) -> Any:
+        """Runs a graph once; on a GPU in torch's stream, so that the host does not wait for the pixels."""
+        (pixels,) = graph.run(torch.cuda.current_stream(self.config.device)) if self._on_gpu else graph.run()
+        return pixels
+
+    def _images(self, pixels: Any, flight: _Flight) -> torch.Tensor:
+        """Returns the output of a graph as the network takes it.
+
+        DALI's buffer is handed out without a copy, where the graph did all the work; it belongs to whoever
+        holds the tensor.
+        """
         images_nhwc = torch.utils.dlpack.from_dlpack(pixels.as_tensor())
-        return images_nhwc if self.view == "square" else images_nhwc.permute(0, 3, 1, 2)
+        if self.view == "square":
+            return images_nhwc
+        if self._on_gpu:
+            return images_nhwc.permute(0, 3, 1, 2)
+        changes = changes_of(flight.plan.draws, flight.spec, random=self.view == "train")
+        images = normalised(images_nhwc, changes, flight.spec)
+        return images.to(torch.float16) if self.config.half else images
 
     def _batch(self, images: torch.Tensor, plan: BatchPlan) -> Batch:
         """Adds the labels."""
         labels = self.labels[torch.from_numpy(plan.indices)]
-        if self.config.device.type == "cuda":
+        if self._on_gpu:
             labels = labels.pin_memory().to(self.config.device, non_blocking=True)
         return Batch(images, labels, plan.indices)
 
-    def _rescue(self, plan: BatchPlan, error: RuntimeError) -> Batch:
+    def _rescue(self, flight: _Flight, error: RuntimeError) -> Batch:
         """Runs a failed batch picture by picture and reports those that cannot be decoded.
 
         Raises:
             UserError: The policy says so.
             RuntimeError: No picture is bad by itself, so the graph is at fault.
         """
+        plan = flight.plan
         good: list[int] = []
         images: list[torch.Tensor] = []
+        # A file that was replaced by one of another size is good in its new size.
+        if self._sizes is not None:
+            self._sizes.forget(plan.indices)
         for position in range(len(plan)):
             try:
-                images.append(self._run_one(plan.one(position)))
+                images.append(self._run_one(plan.one(position), flight.spec))
                 good.append(position)
             except RuntimeError:  # noqa: PERF203 - each picture is tried by itself
-                path = self.pictures.path(int(plan.indices[position]))
-                self.bad.report(path, _why(path))
+                index = int(plan.indices[position])
+                self.bad.report(self.pictures.path(index), _why(self.pictures, index))
         if len(good) == len(plan):
             raise error
-        if not good:
-            return self.empty_batch()
-        # Concatenated in the layout of the buffers, so that the batch stays channels_last.
-        joined = torch.cat(images).contiguous(
-            memory_format=torch.contiguous_format if self.view == "square" else torch.channels_last
-        )
-        return self._batch(joined, BatchPlan(indices=plan.indices[good], draws=plan.draws[good]))
+        return self._chosen(torch.cat(images) if good else None, plan.some(good))
 
-    def _run_one(self, plan: BatchPlan) -> torch.Tensor:
+    def _chosen(self, images: torch.Tensor | None, plan: BatchPlan) -> Batch:
+        """Returns a batch of which pictures are missing, in the layout of a whole one."""
+        if images is None or not len(plan):
+            return self.empty_batch()
+        layout = torch.contiguous_format if self.view == "square" else torch.channels_last
+        return self._batch(images.contiguous(memory_format=layout), plan)
+
+    def _run_one(self, plan: BatchPlan, spec: AugmentSpec) -> torch.Tensor:
         """Runs one picture through a graph of its own, so that the batches under way are left alone."""
         if self._graph_of_one is None:
-            self._graph_of_one = self._build(1, 1, self._single_names)
-        self._single = plan
-        return self._run(self._graph_of_one)
+            self._graph_of_one = self._build(1, 1, self._single_inputs)
+        self._single = self._reader.read(plan, spec)
+        return self._images(self._run(self._graph_of_one), _Flight(plan, spec, {}))
 
-    def _build(self, batch_size: int, prefetch: int, source: Any) -> Pipeline:
+    def _picture_sizes(self) -> PictureSizes | None:
+        """Returns the sizes of encoded pictures; arrays say theirs when they are read."""
+        if self._reader.kind == "regions":
+            return None
+        none = np.zeros((len(self.pictures), 2), np.int32)
+        known = none if self.pictures.sizes is None else self.pictures.sizes
+        return PictureSizes(
+            known, self._reader.kind, batch_size=self.schedule.batch_size, threads=self.config.threads
+        )
+
+    def _build(self, batch_size: int, prefetch: int, source: Source) -> Pipeline:
         """Builds a graph of this loader's view."""
-        device = self.config.device
         graph = build_graph(
             self.spec,
             self.view,
-            device="gpu" if device.type == "cuda" else "cpu",
+            device="gpu" if self._on_gpu else "cpu",
             batch_size=batch_size,
             threads=self.config.threads,
             half=self.config.half,
-            device_id=(device.index or 0) if device.type == "cuda" else None,
+            region=self._region,
+            device_id=(self.config.device.index or 0) if self._on_gpu else None,
             prefetch=prefetch,
+            decoder=self.config.decoder,
             source=source,
+            reading=self._reader.kind,
+            stop_after=self._stop_after,
         )
         graph.build()
         return graph
 
-    def _next_names(self) -> tuple[list[Any], ...]:
+    def _next_inputs(self) -> dict[str, Any]:
         """Feeds the graph the next batch; StopIteration ends the epoch."""
-        plan = next(self._coming)
-        self._flying.append(plan)
-        return self._inputs(plan)
+        read = next(self._coming)
+        self._flying.append(_Flight(read.plan, read.spec, read.lost, read.held))
+        return self._inputs(read)
 
-    def _single_names(self) -> tuple[list[Any], ...]:
+    def _single_inputs(self) -> dict[str, Any]:
         """Feeds the graph of one."""
         assert self._single is not None
         return self._inputs(self._single)
 
-    def _inputs(self, plan: BatchPlan) -> tuple[list[Any], ...]:
+    def _inputs(self, read: Read) -> dict[str, Any]:
         """Returns a batch as the graph's inputs."""
-        names = [
-            np.frombuffer(os.fsencode(self.pictures.path(index)), np.uint8) for index in plan.indices.tolist()
-        ]
-        return (names, list(plan.draws)) if self.view == "train" else (names,)
+        plan, spec = read.plan, read.spec
+        inputs = dict(read.inputs)
+        if self._sizes is not None:
+            sizes = self._sizes.of(plan.indices, read.inputs)
+            inputs |= vars(view_windows(sizes, plan.draws, spec, self.view))
+        if self._on_gpu:
+            changes = changes_of(plan.draws, spec, random=self.view == "train")
+            inputs |= {**vars(changes), "mirror": changes.mirror.astype(np.int32)}
+        return inputs
 
     def _drain(self) -> None:
         """Runs out what an epoch that was left early had still in flight."""
@@ -156,10 +249,10 @@ class DaliLoader(Loader):
         self._graph.reset()
 
 
-def _why(path: str) -> str:
+def _why(pictures: PictureList, index: int) -> str:
     """Returns why a picture cannot be decoded, in Pillow's words where Pillow refuses it too."""
     try:
-        decode(path)
+        picture_at(pictures, index)
     except BadPictureError as error:
         return str(error)
     return "DALI cannot decode this kind of file"

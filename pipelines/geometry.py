@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-import math
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
 
 
 def resized(width: int, height: int, shorter: int) -> tuple[int, int]:
-    """Returns (width, height) after resizing the shorter side to `shorter`, the aspect ratio kept.
+    """Returns (width, height) after resizing the shorter side to `shorter`, the aspect ratio kept."""
+    tall, wide = resized_sizes(np.array([[height, width]]), shorter)[0].tolist()
+    return (wide, tall)
+
+
+def resized_sizes(sizes: Integers, shorter: int) -> Integers:
+    """Returns each size after resizing the shorter side to `shorter`, the aspect ratio kept.
 
     The longer side is rounded half away from zero, as DALI's `resize_shorter` does.
-    """
-    scale = shorter / min(width, height)
-    longer = max(1, math.floor(max(width, height) * scale + 0.5))
-    return (longer, shorter) if width >= height else (shorter, longer)
-
-
-def crop_start(position: float, length: int, crop: int) -> int:
-    """Returns where a crop begins: each of the `length - crop + 1` places is equally likely.
 
     Args:
-        position: Uniform in [0, 1).
-        length: Side of the picture in pixels.
-        crop: Side of the crop in pixels.
+        sizes: (B, 2), in pixels; in any order of height and width.
+        shorter: In pixels.
+
+    Returns:
+        int64 (B, 2), in the same order.
     """
-    return min(length - crop, math.floor(position * (length - crop + 1)))
+    scale = shorter / sizes.min(axis=1, keepdims=True)
+    longer: Integers = np.maximum(np.floor(sizes * scale + 0.5).astype(np.int64), 1)
+    return longer
+
+
+def crop_starts(places: npt.NDArray[np.float32], lengths: Integers, crops: Integers | int) -> Integers:
+    """Returns where crops begin: each of the `length - crop + 1` places is equally likely.
+
+    Args:
+        places: Uniform in [0, 1).
+        lengths: Sides of the pictures in pixels.
+        crops: Sides of the crops in pixels.
+    """
+    room = lengths - crops
+    starts: Integers = np.minimum(room, np.floor(places.astype(np.float64) * (room + 1)).astype(np.int64))
+    return starts

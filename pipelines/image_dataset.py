@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from alexnet_fast.data import ClassMap, PictureList
-from alexnet_fast.data.picture_list import class_folders, list_pictures
+from alexnet_fast.data.parts import find_parts
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.preprocessing import preprocess
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -55,7 +57,12 @@ class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        pixels = preprocess(self.pictures.path(index), self.spec)
+        try:
+            picture = picture_at(self.pictures, index)
+        except BadPictureError as error:
+            name = self.pictures.path(index)
+            raise UserError(f"cannot decode {name}: {error}", "give another picture") from error
+        pixels = preprocess(picture, self.spec)
         return torch.from_numpy(pixels), int(self.pictures.labels[index])
 
 
@@ -63,8 +70,8 @@ def list_data(data: Data, classes: Iterable[str] | None = None) -> PictureList:
     """Lists what someone else's script gives.
 
     Args:
-        data: A folder of class folders, whose sorted names are numbered from 0 as by `ImageFolder`; or
-            (path, label) pairs; or a list of ours.
+        data: A folder of class folders (or of tars), whose sorted names are numbered from 0 as by
+            `ImageFolder`; or (path, label) pairs; or a list of ours.
         classes: Class names in the order of their labels, where the data do not say them.
 
     Raises:
@@ -73,9 +80,9 @@ def list_data(data: Data, classes: Iterable[str] | None = None) -> PictureList:
     if isinstance(data, PictureList):
         return data
     if isinstance(data, str | Path):
-        root = Path(data)
-        given = ClassMap(tuple(classes)) if classes is not None else ClassMap.from_names(class_folders(root))
-        return list_pictures(root, given)
+        contents = find_parts(Path(data), "all")["all"]
+        names = contents.class_names() if classes is None else classes
+        return contents.pictures(ClassMap.from_names(names) if classes is None else ClassMap(tuple(names)))
     return _list_pairs([(str(path), int(label)) for path, label in data], classes)
 
 

@@ -13,10 +13,11 @@ import torch
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.plan import Integers, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
-View = Literal["train", "centre", "square"]
 Kind = Literal["dali", "torch"]
 
 
@@ -46,6 +47,7 @@ class LoaderConfig:
         half: float16 instead of float32 pixels.
         prefetch: Batches prepared ahead.
         on_bad_image: What to do about a picture that cannot be decoded.
+        decoder: How DALI decodes on a GPU.
     """
 
     kind: Kind = "dali"
@@ -54,6 +56,7 @@ class LoaderConfig:
     half: bool = False
     prefetch: int = 2
     on_bad_image: Policy = "fail"
+    decoder: DecoderSettings = dataclasses.field(default_factory=DecoderSettings)
 
     def __post_init__(self) -> None:
         if self.threads < 1:

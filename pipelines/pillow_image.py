@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from alexnet_fast.pipelines.geometry import crop_start, resized
+from alexnet_fast.pipelines.geometry import crop_starts, resized
+from alexnet_fast.pipelines.plan import AREAS, PLACE
+from alexnet_fast.pipelines.resized_crop import RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Pixels = npt.NDArray[np.uint8]
@@ -93,8 +95,12 @@ def shrink(picture: Image.Image, spec: AugmentSpec) -> Image.Image:
     Beyond its border a picture goes on with the colour of the border, as in DALI; Pillow by itself gives the
     pixels inside more weight there, which differs by up to 8 levels.
     """
+    return _scaled(picture, resized(*picture.size, spec.resize))
+
+
+def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resizes a picture to (width, height) with an antialiased triangle filter, as `shrink` says."""
     width, height = picture.size
-    size = resized(width, height, spec.resize)
     if size == picture.size:
         return picture
     reach = math.ceil(max(width / size[0], height / size[1], 1.0))
@@ -115,13 +121,27 @@ def centre_crop(picture: Image.Image, spec: AugmentSpec) -> Pixels:
     return _cut(small, (small.width - spec.crop) // 2, (small.height - spec.crop) // 2, spec.crop)
 
 
-def random_crop(picture: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
-    """Returns the training crop that a draw chooses (see `plan.BatchPlan`), uint8 (crop, crop, 3)."""
+def training_crop(picture: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
+    """Returns the training crop that a draw chooses (see `plan.BatchPlan`), not mirrored yet.
+
+    The result is uint8 (crop, crop, 3).
+    """
+    if spec.random_resized_crop is not None:
+        return _resized_area(picture, spec, spec.random_resized_crop, draw[None])
     small = shrink(picture, spec)
-    top = crop_start(float(draw[0]), small.height, spec.crop)
-    left = crop_start(float(draw[1]), small.width, spec.crop)
-    pixels = _cut(small, left, top, spec.crop)
-    return pixels[:, ::-1] if draw[2] else pixels
+    top, left = crop_starts(draw[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
+    return _cut(small, left, top, spec.crop)
+
+
+def _resized_area(
+    picture: Image.Image, spec: AugmentSpec, bounds: RandomResizedCrop, draws: npt.NDArray[np.float32]
+) -> Pixels:
+    """Returns the random area of a picture that its draws, float32 (1, ...), choose, resized."""
+    size = np.array([[picture.height, picture.width]])
+    corner, extent = random_boxes(size, draws[:, PLACE], draws[:, AREAS], bounds)
+    (top, left), (height, width) = corner[0].tolist(), extent[0].tolist()
+    area = picture.crop((left, top, left + width, top + height))
+    return np.asarray(_scaled(area, (spec.crop, spec.crop)))
 
 
 def _cut(picture: Image.Image, left: int, top: int, side: int) -> Pixels:

@@ -15,10 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.resized_crop import TRIES
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+
+
+# Columns of the draws, see `BatchPlan`.
+PLACE, MIRROR, SHIFT = slice(0, 2), 2, slice(3, 6)
+COLOURS, AREAS = slice(6, 10), slice(10, 10 + 2 * TRIES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,8 +33,9 @@ class BatchPlan:
 
     Args:
         indices: int64 (B,), positions in the picture list.
-        draws: float32 (B, 6): vertical and horizontal crop position in [0, 1), mirrored (0 or 1), and the
-            shift of R, G and B on the 0..255 scale.
+        draws: float32 (B, 6 or more): vertical and horizontal crop position in [0, 1), mirrored (0 or 1), and
+            the shift of R, G and B on the 0..255 scale; then, where the spec distorts colours or resizes
+            random areas, the columns `COLOURS` and `AREAS`, in [0, 1).
     """
 
     indices: Integers
@@ -39,7 +46,10 @@ class BatchPlan:
 
     def one(self, position: int) -> BatchPlan:
         """Returns the plan of a single picture of this batch."""
-        rows = slice(position, position + 1)
+        return self.some(slice(position, position + 1))
+
+    def some(self, rows: slice | list[int]) -> BatchPlan:
+        """Returns the plan of some pictures of this batch."""
         return BatchPlan(indices=self.indices[rows], draws=self.draws[rows])
 
 
@@ -118,11 +128,22 @@ class Schedule:
 
 def _draw(generator: np.random.Generator, pictures: int, spec: AugmentSpec) -> Floats:
     """Draws the random numbers of every picture of an epoch; see `BatchPlan.draws`."""
-    draws = np.zeros((pictures, 6), np.float32)
+    draws = np.zeros((pictures, _columns(spec)), np.float32)
     draws[:, :3] = generator.random((pictures, 3), dtype=np.float32)
-    draws[:, 2] = (draws[:, 2] < 0.5) & spec.flip
+    draws[:, MIRROR] = (draws[:, MIRROR] < 0.5) & spec.flip
     components = generator.standard_normal((pictures, 3), dtype=np.float32)
     if spec.jitter is not None:
         scale = np.array(spec.jitter.stdev) * spec.jitter.sigma
-        draws[:, 3:] = (components * scale) @ np.array(spec.jitter.eigenvectors).T
+        draws[:, SHIFT] = (components * scale) @ np.array(spec.jitter.eigenvectors).T
+    # The additions come last: what was drawn before stays the same without them.
+    for columns in (COLOURS, AREAS):
+        some = draws[:, columns]
+        some[:] = generator.random(some.shape, dtype=np.float32)
     return draws
+
+
+def _columns(spec: AugmentSpec) -> int:
+    """Returns how many random numbers a picture takes."""
+    if spec.random_resized_crop is not None:
+        return AREAS.stop
+    return COLOURS.stop if spec.distortion is not None else SHIFT.stop

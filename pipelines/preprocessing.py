@@ -50,23 +50,17 @@ def preprocess(
     return normalise(centre_crop(rgb, spec), spec).transpose(2, 0, 1)
 
 
-def normalise(
-    pixels: Pixels, spec: AugmentSpec, shift: npt.NDArray[np.float32] | None = None
-) -> npt.NDArray[np.float32]:
-    """Subtracts the mean and divides by the standard deviation.
+def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
+    """Subtracts the mean and divides by the standard deviation, as `normalisation` does to batches.
 
     Args:
         pixels: uint8 (H, W, 3).
         spec: Mean and standard deviation.
-        shift: float32 (3,), added to every pixel before: a training picture's colour jitter.
 
     Returns:
         float32 (H, W, 3).
     """
-    mean = np.array(spec.mean, np.float32)
-    if shift is not None:
-        mean = mean - shift
-    centred = pixels.astype(np.float32) - mean
+    centred = pixels.astype(np.float32) - np.array(spec.mean, np.float32)
     centred /= np.array(spec.std, np.float32)
     return centred
 

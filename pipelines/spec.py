@@ -11,6 +11,9 @@ import json
 from typing import Any
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.distortion import ColourDistortion
+from alexnet_fast.pipelines.progressive import Progressive
+from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
 
 Triple = tuple[float, float, float]
 
@@ -64,6 +67,9 @@ class AugmentSpec:
         std: Divides per RGB channel, on the 0..255 scale; (1, 1, 1) keeps the paper's scale.
         flip: Whether training pictures are mirrored with probability 0.5.
         jitter: PCA colour jitter of training pictures; None for none.
+        random_resized_crop: Training takes a random area of a random shape; None for the paper's crop.
+        distortion: Random brightness, contrast, saturation and hue of training pictures; None for none.
+        progressive: Side of the training pictures by epoch; None for `crop` in every epoch.
 
     Raises:
         UserError: The crop does not fit into the resized picture, or a size is not positive.
@@ -75,6 +81,9 @@ class AugmentSpec:
     std: Triple = (1.0, 1.0, 1.0)
     flip: bool = True
     jitter: PcaJitter | None = ORIGINAL_JITTER
+    random_resized_crop: RandomResizedCrop | None = None
+    distortion: ColourDistortion | None = None
+    progressive: Progressive | None = None
 
     def __post_init__(self) -> None:
         if self.crop < 1:
@@ -85,6 +94,12 @@ class AugmentSpec:
                 f"give --resize {self.crop} or more",
                 exit_code=2,
             )
+        if self.progressive is not None and self.progressive.end != self.crop:
+            raise UserError(
+                f"--progressive ends at {self.progressive.end} pixels, the network's input has {self.crop}",
+                f"let it end at {self.crop}, or give --crop {self.progressive.end}",
+                exit_code=2,
+            )
         if min(self.std) <= 0:
             raise UserError(f"std {self.std} must be positive", "check the spec of this run")
 
@@ -93,10 +108,21 @@ class AugmentSpec:
         """Pixels by which the stored square is larger than the crop; 0 leaves no room for ten crops."""
         return self.resize - self.crop
 
+    def in_epoch(self, epoch: int) -> AugmentSpec:
+        """Returns the spec of one training epoch, counted from 0: the sizes that `progressive` gives it.
+
+        The shorter side shrinks with the crop, so that the crop shows as much of the picture as ever.
+        """
+        if self.progressive is None:
+            return self
+        side = self.progressive.side(epoch)
+        shorter = max(side, round(self.resize * side / self.crop))
+        return dataclasses.replace(self, crop=side, resize=shorter, progressive=None)
+
     def to_dict(self) -> dict[str, Any]:
-        """Returns the spec as plain JSON values."""
+        """Returns the spec as plain JSON values; what the paper does not have is left out where it is off."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return plain
+        return {name: value for name, value in plain.items() if value is not None or name not in _ADDITIONS}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> AugmentSpec:
@@ -115,12 +141,23 @@ class AugmentSpec:
                     sigma=jitter["sigma"],
                 )
             fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
+            for name, addition in _ADDITIONS.items():
+                if fields.get(name) is not None:
+                    fields[name] = addition(**fields[name])
             return cls(**fields, jitter=jitter)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise UserError(
                 f"the preprocessing description is not one of this version ({error})",
                 "export or train again with this version",
             ) from error
+
+
+# What older versions did not know: absent from what they saved.
+_ADDITIONS: dict[str, Any] = {
+    "random_resized_crop": RandomResizedCrop,
+    "distortion": ColourDistortion,
+    "progressive": Progressive,
+}
 
 
 def _rows(rows: list[list[float]]) -> tuple[Triple, Triple, Triple]:

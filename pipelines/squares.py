@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from PIL import Image
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode
+from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
@@ -25,7 +29,12 @@ def sample_squares(pictures: PictureList, spec: AugmentSpec, count: int) -> Pixe
         UserError: One of them cannot be decoded.
     """
     chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
-    return np.stack([square_of(pictures.path(index), spec) for index in chosen])
+    return np.stack([square_at(pictures, index, spec) for index in chosen.tolist()])
+
+
+def square_at(pictures: PictureList, index: int, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of a picture of a list; see `square_of`."""
+    return _square(pictures.path(index), spec, lambda _: picture_at(pictures, index))
 
 
 def square_of(path: str, spec: AugmentSpec) -> Pixels:
@@ -34,7 +43,12 @@ def square_of(path: str, spec: AugmentSpec) -> Pixels:
     Raises:
         UserError: It cannot be decoded.
     """
+    return _square(path, spec, decode)
+
+
+def _square(path: str, spec: AugmentSpec, opened: Callable[[str], Image.Image]) -> Pixels:
+    """Returns the centre square of what is opened under a name."""
     try:
-        return centre_square(decode(path), spec)
+        return centre_square(opened(path), spec)
     except BadPictureError as error:
         raise UserError(f"cannot decode {path}: {error}", "give another picture, or remove it") from error

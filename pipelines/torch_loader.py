@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import multiprocessing.context
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from alexnet_fast.data import PictureList
+from alexnet_fast.data.picture_list import Encoding
+from alexnet_fast.data.places import Place
 from alexnet_fast.pipelines import pillow_image
-from alexnet_fast.pipelines.loader import Batch, Loader, View
+from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.pipelines.normalisation import changes_of, normalised
+from alexnet_fast.pipelines.place_bytes import open_picture
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
-from alexnet_fast.pipelines.preprocessing import normalise
 from alexnet_fast.pipelines.spec import AugmentSpec
-
-Sample = npt.NDArray[Any]
+from alexnet_fast.pipelines.windows import View
 
 
 class TorchLoader(Loader):
@@ -28,19 +30,23 @@ class TorchLoader(Loader):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on."""
+        spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
         loader = DataLoader(
-            _Decoder(self.pictures, self.spec, self.view),
-            batch_sampler=_Rows(self.schedule, self.spec, epoch, start),
+            _Decoder(self.pictures.encoding, spec, self.view),
+            batch_sampler=_Rows(self.pictures, self.schedule, self.spec, epoch, start),
             collate_fn=list,
+            # Its own generator: the default one would take a number from those that dropout draws.
+            generator=torch.Generator(),
             num_workers=self.config.threads,
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
+            worker_init_fn=_outlive_signals,
         )
         for rows in loader:
-            yield self._batch(rows)
+            yield self._batch(rows, spec)
 
-    def _batch(self, rows: list[_Row]) -> Batch:
-        """Stacks the decoded pictures of a batch and reports the others."""
+    def _batch(self, rows: list[_Row], spec: AugmentSpec) -> Batch:
+        """Stacks and normalises the decoded pictures of a batch and reports the others."""
         for row in rows:
             if row.reason is not None:
                 self.bad.report(self.pictures.path(row.index), row.reason)
@@ -49,9 +55,11 @@ class TorchLoader(Loader):
             return self.empty_batch()
         indices = np.array([row.index for row in good])
         images = torch.from_numpy(np.stack([row.pixels for row in good if row.pixels is not None]))
-        images = images.to(self.config.device)
         if self.view != "square":
-            images = images.permute(0, 3, 1, 2).to(torch.float16 if self.config.half else torch.float32)
+            changes = changes_of(np.stack([row.draws for row in good]), spec, random=self.view == "train")
+            images = normalised(images, changes, spec)
+            images = images.to(torch.float16) if self.config.half else images
+        images = images.to(self.config.device)
         labels = self.labels[torch.from_numpy(indices)].to(self.config.device)
         return Batch(images, labels, indices)
 
@@ -66,58 +74,73 @@ def _worker_context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
+def _outlive_signals(worker: int) -> None:
+    """Lets a worker go on when its whole group is told to stop: the main process ends its step first."""
+    del worker
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Row:
     """One picture, decoded or not."""
 
     index: int
-    pixels: Sample | None
+    draws: Floats
+    pixels: pillow_image.Pixels | None
     reason: str | None
 
 
 class _Rows:
-    """A batch sampler that gives each picture its index and its draws."""
+    """A batch sampler that gives each picture its index, its place and its draws.
 
-    def __init__(self, schedule: Schedule, spec: AugmentSpec, epoch: int, start: int) -> None:
-        self._schedule, self._spec, self._epoch, self._start = schedule, spec, epoch, start
+    So a worker needs no list: that of a million pictures would be sent to each at every epoch.
+    """
 
-    def __iter__(self) -> Iterator[list[tuple[int, Floats]]]:
-        """Yields batches of (index, draws)."""
+    def __init__(
+        self, pictures: PictureList, schedule: Schedule, spec: AugmentSpec, epoch: int, start: int
+    ) -> None:
+        self._pictures, self._schedule, self._spec = pictures, schedule, spec
+        self._epoch, self._start = epoch, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, Place, Floats]]]:
+        """Yields batches of (index, place, draws)."""
         plan: BatchPlan
         for plan in self._schedule.epoch(self._epoch, self._spec, self._start):
-            yield list(zip(plan.indices.tolist(), plan.draws, strict=True))
+            indices = plan.indices.tolist()
+            yield list(zip(indices, map(self._pictures.place, indices), plan.draws, strict=True))
 
 
 class _Decoder(Dataset[_Row]):
-    """Decodes, cuts and normalises one picture in a worker process."""
+    """Decodes and cuts one picture in a worker process."""
 
-    def __init__(self, pictures: PictureList, spec: AugmentSpec, view: View) -> None:
-        self._pictures, self._spec, self._view = pictures, spec, view
+    def __init__(self, encoding: Encoding, spec: AugmentSpec, view: View) -> None:
+        self._encoding, self._spec, self._view = encoding, spec, view
 
-    def __getitem__(self, key: tuple[int, Floats]) -> _Row:
+    def __getitem__(self, key: tuple[int, Place, Floats]) -> _Row:
         """Returns one picture; a bad one carries the reason instead of pixels."""
-        index, draws = key
+        index, place, draws = key
         try:
-            picture = pillow_image.decode(self._pictures.path(index))
-            return _Row(index, view_of(picture, self._spec, self._view, draws), None)
+            picture = open_picture(place, self._encoding)
+            return _Row(index, draws, view_of(picture, self._spec, self._view, draws), None)
         except pillow_image.BadPictureError as error:
-            return _Row(index, None, str(error))
+            return _Row(index, draws, None, str(error))
 
 
-def view_of(picture: Any, spec: AugmentSpec, view: View, draws: Floats) -> Sample:
-    """Returns one view of a decoded picture, as `dali_graph.build_graph` cuts it.
+def view_of(picture: Any, spec: AugmentSpec, view: View, draws: Floats) -> pillow_image.Pixels:
+    """Returns the pixels that a view shows of a decoded picture, not normalised yet.
 
     Args:
         picture: A Pillow picture, RGB.
-        spec: Geometry, normalisation.
+        spec: Geometry, of one epoch.
         view: Which part.
-        draws: float32 (6,), as in `plan.BatchPlan`.
+        draws: float32, one row of `plan.BatchPlan.draws`.
 
     Returns:
-        uint8 (resize, resize, 3) for "square", else float32 (crop, crop, 3).
+        uint8 (side, side, 3); `side` is `spec.resize` for "square", else `spec.crop`.
     """
     if view == "square":
         return pillow_image.centre_square(picture, spec)
     if view == "centre":
-        return normalise(pillow_image.centre_crop(picture, spec), spec)
-    return normalise(pillow_image.random_crop(picture, spec, draws), spec, shift=draws[3:6])
+        return pillow_image.centre_crop(picture, spec)
+    return pillow_image.training_crop(picture, spec, draws)

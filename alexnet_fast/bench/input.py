@@ -1,28 +1,38 @@
-"""How fast pictures reach the network: ours, the plain loader, decoding alone, and what each part costs."""
+"""How fast pictures reach the network: our loaders, decoding alone, peers, and what each part costs."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
-import time
+import functools
+import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alexnet_fast.bench import report
-from alexnet_fast.bench.turns import Rates, figure, take_turns
+from alexnet_fast.bench.peer import Peer, running_peers
+from alexnet_fast.bench.turns import Rates, figure, rate_of, take_turns
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.dali_graph import Part, View, build_graph
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.dali_graph import Part
+from alexnet_fast.pipelines.loader import Kind, LoaderConfig, make_loader
+from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
-OURS = "DALI"
-PLAIN = "Pillow, DataLoader"
-LIMIT = "decoding alone"
+NAMES: dict[Kind, str] = {"dali": "DALI", "torch": "Pillow, DataLoader"}
+LIMIT = "DALI, decoding alone"
+UNIT = "images_per_second"
+
 _PARTS: tuple[Part, ...] = ("reading", "decoding", "resizing")
+
+# What tells a contestant that decodes and does nothing else.
+_ALONE = "decoding alone"
+
+# Pictures an epoch at least, by going through the folder again and again: a full data set's epochs are long,
+# and their ends cost nothing.
+_EPOCH = 4000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,12 +42,14 @@ class InputBench:
     Args:
         pictures: Real pictures.
         spec: The training preprocessing.
-        config: Device and threads of our loader.
+        config: Kind, device and threads of the loader that is measured.
         batch_size: Pictures a batch.
-        runs: Counted epochs of each contestant.
+        runs: Counted turns of each contestant.
+        seconds: Length of a turn.
+        peers: Folder of the peers' scripts, or None.
 
     Raises:
-        UserError: There are fewer pictures than a batch, or no run.
+        UserError: There is no run, or no time for one.
     """
 
     pictures: PictureList
@@ -45,109 +57,140 @@ class InputBench:
     config: LoaderConfig
     batch_size: int
     runs: int
+    seconds: float = 1.0
+    peers: Path | None = None
 
     def __post_init__(self) -> None:
         if self.runs < 1:
             raise UserError(f"--runs {self.runs} is no run", "give 1 or more", exit_code=2)
+        if not self.seconds > 0:
+            raise UserError(f"--seconds {self.seconds} is no time", "give more than 0", exit_code=2)
 
     @property
+    def repeat(self) -> int:
+        """How often an epoch goes through the pictures."""
+        return -(-_EPOCH // len(self.pictures))
+
+    @functools.cached_property
+    def epoch(self) -> PictureList:
+        """The pictures of an epoch."""
+        return self.pictures.select(list(range(len(self.pictures))) * self.repeat)
+
+    @functools.cached_property
     def schedule(self) -> Schedule:
         """The epochs that everyone loads."""
-        return Schedule(pictures=len(self.pictures), batch_size=self.batch_size, shuffle=True)
+        return Schedule(pictures=len(self.epoch), batch_size=self.batch_size, shuffle=True)
 
 
-def measure_input(bench: InputBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
-    """Lets everyone load the same epochs in turns.
+def measure_input(
+    bench: InputBench,
+    begin: Callable[[int], object] = lambda _: None,
+    show: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Lets everyone load in turns.
+
+    Args:
+        bench: What to measure.
+        begin: Receives the number of turns.
+        show: Called after each turn.
 
     Returns:
         The figures of `alexnet-fast bench input --json`, without hardware and versions.
+
+    Raises:
+        UserError: A peer's folder is not usable.
+        PeerError: A peer ends in its turn.
     """
-    contestants = {
-        OURS: _loader(bench, "dali"),
-        PLAIN: _loader(bench, "torch"),
-        LIMIT: _stage(bench, "decoding", "square", region=False),
-        "up to reading": _stage(bench, "reading", "square"),
-        "up to decoding": _stage(bench, "decoding", "train"),
-        "up to resizing": _stage(bench, "resizing", "train"),
-    }
-    rates = take_turns(contestants, bench.runs, show)
+    with _peers(bench) as (peers, missing):
+        contestants = {**_ours(bench), **{peer.name: _turns_of(peer, bench.seconds) for peer in peers}}
+        begin((bench.runs + 1) * len(contestants))
+        rates = take_turns(contestants, bench.runs, show)
+    ours = NAMES[bench.config.kind]
+    others = [name for name in NAMES.values() if name != ours]
+    limit = [LIMIT] if LIMIT in rates else []
+    compared = report.compared(rates, ours, [*others, *limit, *(peer.name for peer in peers)], UNIT)
     return {
-        "loader": "dali",
+        "loader": bench.config.kind,
         "device": bench.config.device.type,
         "threads": bench.config.threads,
         "batch_size": bench.batch_size,
         "images": len(bench.pictures),
-        **report.main_figure(rates[OURS], "images_per_second"),
-        "compared": report.compared(rates, OURS, [PLAIN, LIMIT], "images_per_second"),
+        **report.main_figure(rates[ours], UNIT),
+        "compared": compared,
+        "decoding_alone": max(
+            (row for row in compared if _ALONE in row["name"]), key=lambda row: row[UNIT], default=None
+        ),
         "microseconds_per_image": _costs(rates),
+        "not_run": missing,
+        "peers": {peer.name: peer.versions for peer in peers},
     }
 
 
 def _costs(rates: Rates) -> dict[str, float]:
-    """Returns what each part adds to the time of a picture, in microseconds of the whole machine."""
-    ends = [f"up to {part}" for part in _PARTS] + [OURS]
+    """Returns what each part adds to the time of a picture in DALI, in microseconds of the whole machine."""
+    ends = [f"up to {part}" for part in _PARTS] + [NAMES["dali"]]
     times = [0.0] + [1e6 / figure(rates[name]).median for name in ends]
     parts = (*_PARTS, "normalising")
     return {part: after - before for part, before, after in zip(parts, times, times[1:], strict=False)}
 
 
-def _loader(bench: InputBench, kind: str) -> Callable[[int], float]:
-    """Returns a contestant: a whole loader."""
-    config = dataclasses.replace(bench.config, kind=kind)  # type: ignore[arg-type]
-    loader = make_loader(bench.pictures, bench.spec, "train", bench.schedule, config)
+@contextlib.contextmanager
+def _peers(bench: InputBench) -> Iterator[tuple[list[Peer], dict[str, str]]]:
+    """Starts the peers where they are asked for, with the same work for each."""
+    if bench.peers is None:
+        yield [], {}
+        return
+    options = {
+        "threads": bench.config.threads,
+        "batch-size": bench.batch_size,
+        "resize": bench.spec.resize,
+        "crop": bench.spec.crop,
+        "repeat": bench.repeat,
+    }
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    with running_peers(bench.peers, [str(bench.pictures.root), *arguments]) as found:
+        yield found
 
-    def epoch(number: int) -> float:
-        started = time.perf_counter()
-        images = sum(len(batch.labels) for batch in loader.epoch(number))
-        return images / (time.perf_counter() - started)
 
-    return epoch
+def _turns_of(peer: Peer, seconds: float) -> Callable[[int], float]:
+    """Returns a contestant: a peer's script."""
+    return lambda _: peer.turn(seconds)
 
 
-def _stage(
-    bench: InputBench, part: Part, view: View, *, region: bool | None = None
-) -> Callable[[int], float]:
-    """Returns a contestant: our graph up to a part of the work."""
-    names = [
-        np.frombuffer(os.fsencode(bench.pictures.path(index)), np.uint8)
-        for index in range(len(bench.pictures))
-    ]
-    plans: Iterator[BatchPlan] = iter(())
+def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
+    """Returns our contestants: both loaders, decoding alone, and the graph cut off after each part."""
+    streams = {
+        **{name: _loaded(bench, kind) for kind, name in NAMES.items()},
+        # Arrays are not decoded.
+        **(
+            {LIMIT: _cut_off(bench, "decoding", "square", region=False)}
+            if bench.pictures.encoding == "picture"
+            else {}
+        ),
+        "up to reading": _cut_off(bench, "reading", "square"),
+        "up to decoding": _cut_off(bench, "decoding", "train"),
+        "up to resizing": _cut_off(bench, "resizing", "train"),
+    }
+    return {name: functools.partial(_turn, stream, bench.seconds) for name, stream in streams.items()}
 
-    def batch() -> tuple[list[Any], ...]:
-        plan = next(plans)
-        files = [names[index] for index in plan.indices.tolist()]
-        return (files, list(plan.draws)) if view == "train" else (files,)
 
-    graph = build_graph(
-        bench.spec,
-        view,
-        device="gpu" if bench.config.device.type == "cuda" else "cpu",
-        batch_size=bench.batch_size,
-        threads=bench.config.threads,
-        region=region,
-        device_id=bench.config.device.index,
-        prefetch=bench.config.prefetch,
-        source=batch,
-        stop_after=part,
+def _turn(stream: Iterator[int], seconds: float, _run: int) -> float:
+    """Measures a stream for one turn."""
+    return rate_of(stream, seconds)
+
+
+def _loaded(bench: InputBench, kind: Kind) -> Iterator[int]:
+    """Yields the batch sizes of a loader, epoch after epoch."""
+    config = dataclasses.replace(bench.config, kind=kind)
+    loader = make_loader(bench.epoch, bench.spec, "train", bench.schedule, config)
+    return (len(batch.labels) for epoch in itertools.count() for batch in loader.epoch(epoch))
+
+
+def _cut_off(bench: InputBench, part: Part, view: View, *, region: bool | None = None) -> Iterator[int]:
+    """Yields the batch sizes of our graph up to a part of the work, epoch after epoch."""
+    from alexnet_fast.pipelines.dali_loader import DaliLoader
+
+    loader = DaliLoader(
+        bench.epoch, bench.spec, view, bench.schedule, bench.config, stop_after=part, region=region
     )
-
-    def epoch(number: int) -> float:
-        nonlocal plans
-        plans = bench.schedule.epoch(number, bench.spec)
-        started = time.perf_counter()
-        for _ in range(bench.schedule.steps):
-            graph.run()
-        rate = bench.schedule.steps * bench.batch_size / (time.perf_counter() - started)
-        _end_epoch(graph)
-        return rate
-
-    return epoch
-
-
-def _end_epoch(graph: Any) -> None:
-    """Lets a graph notice that its plans are over."""
-    try:
-        graph.run()
-    except StopIteration:
-        graph.reset()
+    return itertools.chain.from_iterable(loader.drive(epoch) for epoch in itertools.count())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,9 @@ class Figure:
     low: float
     high: float
 
+
+# Batches taken before the clock starts: more than any loader prepares ahead while others have their turn.
+_SKIPPED = 8
 
 Rates = dict[str, list[float]]
 
@@ -56,3 +60,18 @@ def figure(rates: list[float]) -> Figure:
 def ratio(rates: list[float], other: list[float]) -> Figure:
     """Compares two contestants run by run, which a drift of the machine's speed leaves alone."""
     return figure([mine / theirs for mine, theirs in zip(rates, other, strict=True)])
+
+
+def rate_of(stream: Iterator[int], seconds: float) -> float:
+    """Measures an endless stream of batch sizes once it flows: neither a start nor a reserve counts.
+
+    Args:
+        stream: Yields how much each batch holds.
+        seconds: For how long at least; the last batch is waited for.
+    """
+    for _ in range(_SKIPPED):
+        next(stream)
+    done, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds:
+        done += next(stream)
+    return done / passed

@@ -153,9 +153,9 @@ def _pictures(weights: Path, trained: Trained, data: Path | None, images: int) -
     Raises:
         UserError: None are named, or they are not there.
     """
-    from alexnet_fast.cli.config_file import read_toml
     from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.pipelines.squares import sample_squares
+    from alexnet_fast.toml_file import read_toml
     from alexnet_fast.training.run_folder import RunFolder
 
     config = RunFolder(weights).config

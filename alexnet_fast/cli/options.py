@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from alexnet_fast.data import LeaveOut
     from alexnet_fast.pipelines.crops import Crops
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -30,7 +32,35 @@ on_bad_image = click.option(
     show_default=True,
     help="What to do about a picture that cannot be decoded.",
 )
+leave_out = click.option(
+    "--leave-out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of pictures to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
+)
 weights_of = click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
+
+
+def workers(help_text: str) -> Callable[[Any], Any]:
+    """Adds `--workers`, a number of processes."""
+    return click.option(
+        "--workers",
+        type=int,
+        default=lambda: os.cpu_count() or 1,
+        show_default="one a core",
+        help=help_text,
+    )
+
+
+def seconds_per_file(help_text: str) -> Callable[[Any], Any]:
+    """Adds `--seconds-per-file` as the argument `seconds`."""
+    return click.option(
+        "--seconds-per-file",
+        "seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        help=help_text,
+    )
 
 
 def amp(default: str) -> Callable[[Any], Any]:
@@ -52,3 +82,42 @@ def crops(help_text: str) -> Callable[[Any], Any]:
 def chosen_crops(ten_crop: bool | None) -> Crops | None:
     """Returns the choice, None where it was left open."""
     return None if ten_crop is None else "ten" if ten_crop else "single"
+
+
+def augmentation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the random parts that the paper's augmentation does not have."""
+    for add in reversed(_AUGMENTATION):
+        function = add(function)
+    return function
+
+
+_AUGMENTATION = (
+    click.option(
+        "--random-resized-crop/--no-random-resized-crop",
+        default=False,
+        help="Train on random areas of random shape, resized.",
+    ),
+    click.option(
+        "--min-scale",
+        type=float,
+        default=0.08,
+        show_default=True,
+        help="Smallest share of a picture in --random-resized-crop.",
+    ),
+    click.option("--brightness", type=float, default=0.0, help="Random change of levels, 0 to 1."),
+    click.option("--contrast", type=float, default=0.0, help="Random change of contrast, 0 to 1."),
+    click.option("--saturation", type=float, default=0.0, help="Random change of saturation, 0 to 1."),
+    click.option("--hue", type=float, default=0.0, help="Random turn of the hue, 0 to 0.5 of a full turn."),
+    click.option(
+        "--progressive",
+        metavar="START:END[:EPOCHS]",
+        help="Input side of training: grows to END (the network's) over the first EPOCHS (or all) epochs.",
+    ),
+)
+
+
+def left_out(path: Path | None) -> LeaveOut | None:
+    """Returns the pictures that `--leave-out` names, None where it was not given."""
+    from alexnet_fast.data import LeaveOut
+
+    return None if path is None else LeaveOut.load(path)

@@ -32,6 +32,7 @@ _OPTIONS = (
     options.device,
     options.threads,
     options.on_bad_image,
+    options.leave_out,
 )
 
 
@@ -74,7 +75,13 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     fraction = given["val_fraction"]
     if fraction is None:
         fraction = classifier.provenance.get("val_fraction", 0.1)
-    pictures = open_part(given["data"], given["split"], ClassMap(classifier.classes), val_fraction=fraction)
+    pictures = open_part(
+        given["data"],
+        given["split"],
+        ClassMap(classifier.classes),
+        val_fraction=fraction,
+        leave_out=options.left_out(given["leave_out"]),
+    )
     schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
     config = LoaderConfig(
         kind="dali" if given["dali"] else "torch",

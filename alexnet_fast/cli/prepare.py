@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
 
@@ -63,21 +63,8 @@ def _table(result: Result) -> str:
     show_default=True,
     help="What to do about a picture that cannot be used.",
 )
-@click.option(
-    "--workers",
-    type=int,
-    default=lambda: os.cpu_count() or 1,
-    show_default="one a core",
-    help="Processes that decode and encode.",
-)
-@click.option(
-    "--seconds-per-file",
-    "seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="A picture that takes longer is bad.",
-)
+@options.workers("Processes that decode and encode.")
+@options.seconds_per_file("A picture that takes longer is bad.")
 @click.option("--part", metavar="I/N", help="Prepare one part of N; all may run at the same time.")
 @click.option(
     "--join",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from click._termui_impl import ProgressBar
 
-    from alexnet_fast.training.trainer import Progress
+    from alexnet_fast.training.progress import Progress
 
 
 def progress_bar(
@@ -99,5 +99,5 @@ def _figures(progress: Progress | None) -> str | None:
         return None
     return (
         f"loss {progress.train.loss:.3f}  top-1 {progress.train.top1:.3f}  lr {progress.lr:g}  "
-        f"{progress.images_per_second:.0f} images/s"
+        f"{progress.images_per_second:.0f} images/s  {progress.waiting:.0%} waiting"
     )

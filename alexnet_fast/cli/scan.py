@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
 
@@ -44,21 +44,8 @@ def _printable(name: str) -> str:
     help="Write the bad files there, one path a line, relative to DATA.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is a bad file.")
-@click.option(
-    "--workers",
-    type=int,
-    default=lambda: os.cpu_count() or 1,
-    show_default="one a core",
-    help="Processes that decode.",
-)
-@click.option(
-    "--seconds-per-file",
-    "seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="A file that takes longer is bad.",
-)
+@options.workers("Processes that decode.")
+@options.seconds_per_file("A file that takes longer is bad.")
 @answers(_table, failed=lambda result: bool(result["strict"] and result["bad"]))
 def scan(data: Path, write_list: Path | None, strict: bool, workers: int, seconds: float) -> Result:
     """Decode every picture in DATA once, and name the bad and the odd ones.

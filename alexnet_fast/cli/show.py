@@ -151,11 +151,11 @@ def _spec(model: str) -> AugmentSpec:
 
 def _some_pictures(data: Path, count: int) -> PictureList:
     """Returns pictures from all over the training part of a folder: its list goes class by class."""
-    from alexnet_fast.data import ClassMap, list_pictures
-    from alexnet_fast.data.picture_list import class_folders
+    from alexnet_fast.data import ClassMap
+    from alexnet_fast.data.parts import find_parts
 
-    folders = class_folders(data)
-    root = data / "train" if "train" in folders else data
-    listed = list_pictures(root, ClassMap.from_names(class_folders(root)))
+    parts = find_parts(data)
+    contents = parts["train"] if "train" in parts else parts["all"]
+    listed = contents.pictures(ClassMap.from_names(contents.class_names()))
     count = min(count, len(listed))
     return listed.select([(2 * row + 1) * len(listed) // (2 * count) for row in range(count)])

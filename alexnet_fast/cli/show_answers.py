@@ -51,7 +51,13 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
 
     trained = load_trained(given["model"], given["net"])
     fraction = given["val_fraction"] or trained.provenance.get("val_fraction", 0.1)
-    pictures = open_part(given["data"], given["split"], ClassMap(trained.classes), val_fraction=fraction)
+    pictures = open_part(
+        given["data"],
+        given["split"],
+        ClassMap(trained.classes),
+        val_fraction=fraction,
+        leave_out=options.left_out(given["leave_out"]),
+    )
     chosen = _random_rows(pictures, given["count"], given["seed"])
     with progress_bar(len(chosen), "explaining") as bar:
         explained = []
@@ -159,10 +165,10 @@ def _explain(trained: Trained, pictures: PictureList, row: int, given: dict[str,
 
     from alexnet_fast.pictures.predictions import Sample
     from alexnet_fast.pictures.saliency import Explained, gradient_map, smooth_map, view_of
-    from alexnet_fast.pipelines.squares import square_of
+    from alexnet_fast.pipelines.squares import square_at
     from alexnet_fast.prediction import likeliest
 
-    pixels, view = view_of(square_of(pictures.path(row), trained.spec), trained.spec)
+    pixels, view = view_of(square_at(pictures, row, trained.spec), trained.spec)
     with torch.inference_mode():
         answer = trained.net(view[None])[0].float().softmax(dim=0).numpy()
     guesses = likeliest(answer, trained.classes, 5)

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from alexnet_fast.cli import options
+from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.config_file import merge, read_options
 from alexnet_fast.cli.progress import EpochLine
+from alexnet_fast.errors import UserError
+from alexnet_fast.recipe import RECIPES, recipe_path
+
+if TYPE_CHECKING:
+    from alexnet_fast.training.config import TrainConfig
 
 EXAMPLE = """\b
 Examples:
   alexnet-fast train pictures --dali --epochs 20 --run runs/first
   alexnet-fast train pictures --run runs/first --resume
+  alexnet-fast train pictures --recipe modern --epochs 30
+  alexnet-fast train pictures --model my_nets:Small --crop 128 --resize 144
   alexnet-fast train --config runs/first/config.toml --run runs/second --lr 0.005
 """
 
 
 def _table(result: Result) -> str:
     best = result["best"]
+    speed = result["images_per_second"]
     return (
         f"run           {result['run']}\n"
         f"epochs        {result['epochs']} ({result['steps']} steps"
         + (f", resumed after epoch {result['resumed_from']}" if result["resumed_from"] is not None else "")
         + ")\n"
-        f"best epoch    {best['epoch']}: top-1 {best['top1']:.4f}, top-5 {best['top5']:.4f} (one crop)\n"
-        f"speed         {result['images_per_second']:.0f} images/s (median epoch, {result['device']},"
-        f" {result['precision']})\nbad pictures  {result['bad_images']}"
+        + (f"stopped by    {result['stopped']}; --resume goes on\n" if result["stopped"] else "")
+        + (
+            f"best epoch    {best['epoch']}: top-1 {best['top1']:.4f}, top-5 {best['top5']:.4f} (one crop)\n"
+            f"speed         {speed:.0f} images/s (median epoch, {result['device']}, {result['precision']})\n"
+            if best
+            else ""
+        )
+        + f"bad pictures  {result['bad_images']}"
     )
 
 
@@ -41,30 +56,37 @@ def _table(result: Result) -> str:
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --run; start it where there is none.")
 @click.option(
+    "--redo-epoch",
+    is_flag=True,
+    help="With --resume and another number of processes than stopped within an epoch: go back to its start.",
+)
+@click.option(
     "--config", type=click.Path(path_type=Path), help="TOML file of options; the command line wins."
 )
-@click.option("--model", default="alexnet", show_default=True, help="Network, by name.")
+@click.option(
+    "--recipe", metavar="NAME|FILE", help=f"Options by name: {', '.join(RECIPES)}; the config wins."
+)
+@click.option(
+    "--model", default="alexnet", show_default=True, help="Network, by name; or your own: package.module:Net."
+)
 @click.option("--epochs", type=int, default=90, show_default=True, help="Most epochs; it may stop earlier.")
-@click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures a step.")
-@click.option("--lr", type=float, default=0.01, show_default=True, help="Learning rate at the start.")
-@click.option("--momentum", type=float, default=0.9, show_default=True, help="Of SGD.")
-@click.option("--weight-decay", type=float, default=5e-4, show_default=True, help="Of SGD.")
-@click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]")
 @click.option(
-    "--schedule",
-    type=click.Choice(["plateau", "cosine"]),
-    default="plateau",
-    show_default=True,
-    help="Of the learning rate: the paper's, or half a cosine over the epochs.",
-)
-@click.option(
-    "--patience",
+    "--batch-size",
     type=int,
-    default=5,
+    default=128,
     show_default=True,
-    help="Epochs without a lower validation error before the learning rate is divided by 10.",
+    help="Pictures a step, over all processes and passes.",
 )
-@click.option("--drops", type=int, default=3, show_default=True, help="Divisions before training ends.")
+@click.option(
+    "--accumulate",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Backward passes a step; each takes its part of the batch.",
+)
+@train_options.optimiser
+@train_options.schedule
+@train_options.regularisation
 @click.option(
     "--bn-batches",
     type=int,
@@ -88,6 +110,7 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Colour that is subtracted.",
 )
+@options.augmentation
 @click.option(
     "--val-fraction",
     type=float,
@@ -99,8 +122,35 @@ def _table(result: Result) -> str:
 @options.device
 @options.amp("auto")
 @options.threads
+@train_options.speed
 @options.on_bad_image
+@options.leave_out
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option(
+    "--checkpoint-steps",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Steps between two checkpoints; each epoch ends with one anyway.",
+)
+@click.option(
+    "--checkpoint-minutes",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="Minutes between two checkpoints; 0 for none within an epoch.",
+)
+@click.option(
+    "--keep",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Last checkpoints that stay, besides the best and that of the last epoch's end.",
+)
+@click.option("--gpus", type=int, help="Train on so many GPUs of this machine, one process each.")
+@click.option(
+    "--processes", type=int, default=1, show_default=True, help="Train on the CPU in so many processes."
+)
 @click.option("--log-every", type=int, default=20, show_default=True, help="Steps between two readings.")
 @click.pass_context
 @answers(_table)
@@ -108,27 +158,70 @@ def train(ctx: click.Context, **given: Any) -> Result:
     """Train a network on DATA.
 
     DATA holds train/ and val/ (and test/), each with one folder of pictures a class; or the class folders
-    themselves, of which --val-fraction is kept for validation.
+    themselves, of which --val-fraction is kept for validation. Instead of class folders there may be what
+    `prepare` writes in any of its forms, and WebDataset tars of KEY.jpg and KEY.cls (or KEY.json).
     """
     from alexnet_fast.training.config import TrainConfig
-    from alexnet_fast.training.job import run_training
 
-    resume, config_path = given.pop("resume"), given.pop("config")
-    from_file = read_options(config_path, ctx) if config_path else {}
-    settled = merge(ctx, given, from_file)
+    resume, redo_epoch = given.pop("resume"), given.pop("redo_epoch")
+    config_path, recipe = given.pop("config"), given.pop("recipe")
+    files = [read_options(config_path, ctx)] if config_path else []
+    if recipe:
+        files.append(read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}"))
+    settled = merge(ctx, given, *files)
     if resume and settled["run"] and (settled["run"] / "config.toml").exists():
-        settled = merge(ctx, given, from_file, read_options(settled["run"] / "config.toml", ctx))
+        settled = merge(ctx, given, *files, read_options(settled["run"] / "config.toml", ctx))
     if settled["data"] is None:
         raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
     settled["run"] = settled["run"] or _new_run(settled["model"])
+    config = _on_devices(TrainConfig(**settled))
+    result = _run(config, resume=resume, redo_epoch=redo_epoch)
+    if os.environ.get("RANK", "0") != "0":
+        # The first process of the job prints the result for all.
+        ctx.exit(0)
+    return result
+
+
+def _run(config: TrainConfig, **how: bool) -> Result:
+    """Trains here, or in processes that are started for it."""
+    from alexnet_fast.cli.train_processes import train_in_processes
+    from alexnet_fast.training.job import run_training
+    from alexnet_fast.training.joining import launched
+
+    processes = config.gpus or config.processes
     line = EpochLine()
     try:
-        return run_training(TrainConfig(**settled), resume=resume, show=line)
+        if processes > 1 and not launched():
+            return train_in_processes(config, processes, **how)
+        return run_training(config, **how, show=line)
     except KeyboardInterrupt:
-        click.echo(f"\ngo on with: alexnet-fast train --run {settled['run']} --resume", err=True)
+        click.echo(f"\ngo on with: alexnet-fast train --run {config.run} --resume", err=True)
         raise
     finally:
         line.close()
+
+
+def _on_devices(config: TrainConfig) -> TrainConfig:
+    """Settles the device of a job: --gpus means GPUs, --processes means the CPU.
+
+    Raises:
+        UserError: The options contradict each other, or there are not so many GPUs.
+    """
+    import torch
+
+    if config.gpus and config.processes > 1:
+        raise click.UsageError("--gpus and --processes are two ways to say how many processes: give one.")
+    wanted = "cuda" if config.gpus else "cpu" if config.processes > 1 else config.device
+    if wanted != config.device != "auto":
+        option = "--gpus" if config.gpus else "--processes"
+        raise click.UsageError(f"{option} trains on {wanted}, and --device says {config.device}: give one.")
+    if config.gpus and config.gpus > torch.cuda.device_count():
+        raise UserError(
+            f"--gpus {config.gpus}: PyTorch finds {torch.cuda.device_count()} GPUs",
+            "give fewer, or --processes on the CPU; see alexnet-fast doctor",
+            exit_code=2,
+        )
+    return dataclasses.replace(config, device=wanted)
 
 
 def _new_run(model: str) -> Path:

@@ -53,3 +53,14 @@ class ClassMap:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def check_class(name: str, where: str) -> str:
+    """Returns a class name that can be a folder's.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if not name or name.startswith(".") or "/" in name or "\0" in name or len(name.encode()) > 255:
+        raise UserError(f"{where}: {name!r} cannot be a class", "a class becomes a folder of that name")
+    return name

@@ -1,15 +1,22 @@
-"""A list of labelled picture files, and how it is read from class folders."""
+"""A list of labelled pictures: loose files, or stretches of tars."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from alexnet_fast.data.class_map import ClassMap
-from alexnet_fast.errors import UserError
+from alexnet_fast.data.names import Integers, Names
+from alexnet_fast.data.places import FilePlace, Place, TarPlace
+
+Encoding = Literal["picture", "array"]
 
 # What DALI's image decoder reads (nvImageCodec 0.9: JPEG, JPEG 2000, PNG, BMP, TIFF, WebP, PNM); a file's
 # content decides how it is decoded, its ending only whether it is listed.
@@ -17,110 +24,135 @@ PICTURE_ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".png", ".bmp", ".tif", ".tiff", ".webp"}
     | {".pnm", ".ppm", ".pgm", ".pbm"}
 )
+# uint8 arrays (H, W, 3), as `prepare --encoding raw` writes them.
+ARRAY_ENDING = ".npy"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stretches:
+    """Where pictures lie in tars.
+
+    Args:
+        tars: Full paths.
+        tar: int64 (N,), which of them.
+        offset: int64 (N,), in bytes.
+        size: int64 (N,), in bytes.
+    """
+
+    tars: tuple[str, ...]
+    tar: Integers
+    offset: Integers
+    size: Integers
+
+    def select(self, keep: Integers) -> Stretches:
+        """Returns those at the given positions."""
+        return Stretches(self.tars, self.tar[keep], self.offset[keep], self.size[keep])
+
+
 class PictureList:
-    """Labelled pictures in a stable order.
+    """Labelled pictures in a stable order, in some 40 bytes a picture.
 
     Args:
         root: Folder that the names are relative to.
-        names: Path of each picture below `root`, with "/" between its parts.
+        names: What each picture is called, with "/" between the parts: its path below `root`, or below the
+            folder that a tar was made from.
         labels: Class index of each picture, parallel to `names`.
         classes: The names of the labels.
+        stretches: Where the pictures lie in tars; None where each is a file of its own.
+        encoding: "picture" where they are encoded, "array" for uint8 (H, W, 3) in .npy files.
+        sizes: int32 (N, 2), height and width of each upright picture, where they are known without reading.
+        points: float64 (N,), what `split_points` returns, where it is known.
     """
 
-    root: Path
-    names: tuple[str, ...]
-    labels: tuple[int, ...]
-    classes: ClassMap
+    def __init__(
+        self,
+        *,
+        root: Path,
+        names: Sequence[str],
+        labels: Sequence[int] | npt.NDArray[np.integer],
+        classes: ClassMap,
+        stretches: Stretches | None = None,
+        encoding: Encoding = "picture",
+        sizes: npt.NDArray[np.int32] | None = None,
+        points: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        self.root, self.classes = root, classes
+        self.names = Names.of(names)
+        self.labels: Integers = np.asarray(labels, np.int64)
+        self.stretches, self.encoding, self.sizes = stretches, encoding, sizes
+        self._points = points
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def stores_files(self) -> bool:
+        """Whether each picture is a file of its own."""
+        return self.stretches is None
+
     def path(self, index: int) -> str:
-        """Returns the full path of one picture."""
-        return os.path.join(self.root, self.names[index])  # noqa: PTH118 - called for every picture of an epoch
+        """Returns the full path of one picture; for one in a tar what a message calls it."""
+        if self.stretches is None:
+            return os.path.join(self.root, self.names[index])  # noqa: PTH118 - called for every picture
+        return f"{self.stretches.tars[self.stretches.tar[index]]}: {self.names[index]}"
+
+    def place(self, index: int) -> Place:
+        """Returns where the bytes of one picture are."""
+        found = self.stretches
+        if found is None:
+            return FilePlace(self.path(index))
+        return TarPlace(found.tars[found.tar[index]], int(found.offset[index]), int(found.size[index]))
 
     def counts(self) -> tuple[int, ...]:
         """Returns how many pictures each class has."""
-        counts = [0] * len(self.classes)
-        for label in self.labels:
-            counts[label] += 1
-        return tuple(counts)
+        return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
 
-    def select(self, keep: list[int]) -> PictureList:
+    def select(self, keep: Sequence[int] | npt.NDArray[np.integer]) -> PictureList:
         """Returns the pictures at the given positions, in that order."""
-        return dataclasses.replace(
-            self,
-            names=tuple(self.names[index] for index in keep),
-            labels=tuple(self.labels[index] for index in keep),
+        at = np.asarray(keep, np.int64)
+        return PictureList(
+            root=self.root,
+            names=self.names.select(at),
+            labels=self.labels[at],
+            classes=self.classes,
+            stretches=self.stretches and self.stretches.select(at),
+            encoding=self.encoding,
+            sizes=None if self.sizes is None else self.sizes[at],
+            points=None if self._points is None else self._points[at],
         )
+
+    def without(self, names: Collection[str]) -> PictureList:
+        """Returns the list less the pictures of these names."""
+        gone = {os.fsencode(name) for name in names}
+        if not gone:
+            return self
+        return self.select(np.flatnonzero([name not in gone for name in self.names.encoded()]))
+
+    def split_points(self) -> npt.NDArray[np.float64]:
+        """Returns a fixed point in [0, 1) for each picture, by its name: below the fraction means validation.
+
+        It depends on the name alone, without its ending, so that a picture never changes sides when others
+        are added or removed, or when `prepare` stores it in another format.
+        """
+        if self._points is None:
+            self._points = split_points(self.names)
+        return self._points
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over names and classes: two lists with one fingerprint give one data order."""
         digest = hashlib.sha256("\n".join(self.classes.names).encode())
-        for name, label in zip(self.names, self.labels, strict=True):
-            digest.update(f"\n{label} {name}".encode("utf-8", "surrogateescape"))
+        for name, label in zip(self.names.encoded(), self.labels.tolist(), strict=True):
+            digest.update(b"\n%d %s" % (label, name))
         return digest.hexdigest()
 
 
-def class_folders(root: Path) -> list[str]:
-    """Returns the names of the class folders in `root`, sorted; hidden folders are left out.
-
-    Raises:
-        UserError: `root` is missing, is no folder or cannot be read.
-    """
-    try:
-        with os.scandir(root) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
-    except FileNotFoundError as error:
-        raise UserError(f"no such folder: {root}", "check the path", exit_code=2) from error
-    except NotADirectoryError as error:
-        raise UserError(
-            f"{root} is a file", "give the folder that holds the class folders", exit_code=2
-        ) from error
-    except PermissionError as error:
-        raise UserError(f"no permission to read {root}", f"chmod u+rx '{root}'") from error
+def split_points(names: Names) -> npt.NDArray[np.float64]:
+    """Returns the points of names; see `PictureList.split_points`."""
+    digests = b"".join(hashlib.sha256(_without_ending(name)).digest()[:8] for name in names.encoded())
+    return np.frombuffer(digests, ">u8").astype(np.float64) / 2**64
 
 
-def list_pictures(root: Path, classes: ClassMap) -> PictureList:
-    """Lists the pictures below each class folder of `root`, class by class, sorted by name.
-
-    Args:
-        root: Folder with one folder a class; pictures may lie deeper inside.
-        classes: The class map that numbers the folders.
-
-    Raises:
-        UserError: A folder is missing, empty or holds a file without read permission.
-    """
-    names: list[str] = []
-    labels: list[int] = []
-    for label, folder in enumerate(classes.names):
-        found = sorted(_walk(root, folder))
-        names += found
-        labels += [label] * len(found)
-    if not names:
-        endings = " ".join(sorted(PICTURE_ENDINGS))
-        raise UserError(f"no pictures in {root}", f"put one folder of pictures a class there ({endings})")
-    return PictureList(root=root, names=tuple(names), labels=tuple(labels), classes=classes)
-
-
-def _walk(root: Path, folder: str) -> Iterator[str]:
-    """Yields the pictures below one folder, relative to `root`."""
-    try:
-        entries = list(os.scandir(root / folder))
-    except PermissionError as error:
-        raise UserError(f"no permission to read {root / folder}", f"chmod u+rx '{root / folder}'") from error
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(root, f"{folder}/{entry.name}")
-        elif os.path.splitext(entry.name)[1].lower() in PICTURE_ENDINGS:  # noqa: PTH122 - called for every file
-            if not os.access(entry.path, os.R_OK):
-                problem = "no such file behind the link" if not entry.is_file() else "no permission to read"
-                raise UserError(f"{problem} {entry.path}", f"chmod u+r '{entry.path}', or remove it")
-            yield f"{folder}/{entry.name}"
+def _without_ending(name: bytes) -> bytes:
+    """Returns a name up to its last dot, as `os.path.splitext` does, which is slow for a million of them."""
+    dot = name.rfind(b".")
+    return name[:dot] if dot > name.rfind(b"/") + 1 else name

@@ -20,12 +20,13 @@ from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.squares import sample_squares
 from alexnet_fast.prediction import Prediction, predict_files
+from alexnet_fast.recipe import recipe_options
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import EpochRow, read_metrics
 from alexnet_fast.training.job import run_training
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.trained import Trained, load_trained
-from alexnet_fast.training.trainer import Progress
 
 # Pictures that the exported file is compared with PyTorch on, and that the page shows predictions of.
 _VERIFIED = 64
@@ -78,25 +79,14 @@ class DemoResult:
 
 
 def demo_config(folder: Path, *, device: str, threads: int, dali: bool) -> TrainConfig:
-    """Returns the training options of the demo.
-
-    `alexnet-bn`, because the paper's N(0, 0.01) start does not leave its plateau in the few minutes that a
-    demo has. A learning rate that falls from 0.001, batches of 32 and no dropout learn within three
-    epochs of 2,100 pictures: too few to overfit, and dropout in front of batch norm shifts what it measures.
-    """
+    """Returns the training options of the demo: its recipe, on the machine that there is."""
     return TrainConfig(
         data=folder / "data",
         run=folder / "run",
-        model="alexnet-bn",
-        epochs=3,
-        batch_size=32,
-        lr=0.001,
-        dropout=0.0,
-        schedule="cosine",
         device=device,
         threads=threads,
         dali=dali,
-        log_every=5,
+        **recipe_options("demo"),
     )
 
 

@@ -11,7 +11,7 @@ from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pictures.style import FAINT, SMALL, WIDTH, Pixels, label_text, show_pixels, styled
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import decode
+from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -88,7 +88,7 @@ def displayed(image_chw: torch.Tensor, spec: AugmentSpec) -> Pixels:
 
 def _show_original(axes: Axes, pictures: PictureList, index: int, *, letters: int) -> None:
     """Shows the file as it is, its class (so many letters of it) and its size in pixels below."""
-    picture = decode(pictures.path(index))
+    picture = picture_at(pictures, index)
     show_pixels(axes, np.asarray(picture))
     name = label_text(pictures.classes.names[pictures.labels[index]], letters)
     axes.set_xlabel(f"{name}\n{picture.width}x{picture.height}", fontsize=SMALL)

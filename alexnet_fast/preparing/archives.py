@@ -6,12 +6,12 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT, safe_name, tar_members
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.places import NoPlace, Place, TarPlace, ZipPlace
 from alexnet_fast.preparing.sources import SourcePicture, arrange, is_picture
-from alexnet_fast.scanning.header import FILE_BYTES_LIMIT
 
 _TOO_LARGE = f"more than {FILE_BYTES_LIMIT >> 20} MiB"
 
@@ -29,23 +29,6 @@ def list_tar(path: Path) -> list[SourcePicture]:
     return _list_archive(path, ((member.name, _in_tar(path, member)) for member in tar_members(path)))
 
 
-def tar_members(path: Path) -> Iterator[tarfile.TarInfo]:
-    """Yields what a tar holds besides folders.
-
-    Raises:
-        UserError: It is no uncompressed tar.
-    """
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if not member.isdir():
-                    yield member
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(
-            f"{path} is not an uncompressed tar ({error})", "unpack it, or copy it again"
-        ) from error
-
-
 def list_zip(path: Path) -> list[SourcePicture]:
     """Lists a zip of class folders.
 
@@ -58,18 +41,6 @@ def list_zip(path: Path) -> list[SourcePicture]:
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise UserError(f"{path} is not a zip ({error})", "copy it again") from error
     return _list_archive(path, ((member.filename, _in_zip(path, member)) for member in members))
-
-
-def safe_name(path: Path, name: str) -> str:
-    """Returns a member's name without "." parts.
-
-    Raises:
-        UserError: It is absolute or leads upwards; an archive that tries this is refused whole.
-    """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if ".." in parts or name.startswith(("/", "\\")) or "\0" in name:
-        raise UserError(f"{path} holds {name!r}, a name that leads out of it", "do not trust this archive")
-    return "/".join(part for part in parts if part != ".")
 
 
 def _list_archive(path: Path, members: Iterator[tuple[str, Place]]) -> list[SourcePicture]:

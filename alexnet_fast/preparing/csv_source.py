@@ -6,9 +6,11 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from alexnet_fast.data.class_map import check_class
+from alexnet_fast.data.tar_samples import PARTS
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.places import FilePlace
-from alexnet_fast.preparing.sources import PARTS, SourcePicture, check_class
+from alexnet_fast.preparing.sources import SourcePicture
 
 
 def list_csv(path: Path) -> list[SourcePicture]:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alexnet_fast.data.shard_contents import SUMMARY
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
 from alexnet_fast.preparing.colours import ColourSums
 from alexnet_fast.preparing.maker import Maker, Order
 from alexnet_fast.preparing.naming import output_names
-from alexnet_fast.preparing.output_folder import SUMMARY, OutputFolder
+from alexnet_fast.preparing.output_folder import OutputFolder
 from alexnet_fast.preparing.recipe import Recipe
 from alexnet_fast.preparing.record import Record
 from alexnet_fast.preparing.shards import make_sample, write_shards
@@ -140,7 +141,7 @@ class Preparation:
         made = {name for name, _ in record.files}
         labels = {label: index for index, label in enumerate(record.classes)}
         samples = [
-            make_sample(number, picture.name, picture.part, labels[picture.label], self.root / target)
+            make_sample(number, picture.name, picture.part, labels[picture.label], target, self.root / target)
             for number, (picture, target) in enumerate(zip(self.source.pictures, self.targets, strict=True))
             if target in made
         ]

@@ -13,16 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from alexnet_fast.data.parts import UNFINISHED
+from alexnet_fast.data.shard_contents import SUMMARY
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import make_folder, write_atomically
 from alexnet_fast.preparing.record import Record, join_records
 from alexnet_fast.preparing.shards import is_shard
 from alexnet_fast.preparing.share import Share
 from alexnet_fast.scanning.folder_scan import list_files
-
-SUMMARY = "prepared.json"
-# Hidden, so that nothing lists it as a class. It is there from the first moment of a run to its end.
-_UNFINISHED = ".preparing"
 
 
 class OutputFolder:
@@ -34,7 +32,7 @@ class OutputFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.unfinished = path / _UNFINISHED
+        self.unfinished = path / UNFINISHED
 
     def refuse_nesting(self, source: Path) -> None:
         """Refuses an output inside its source and a source inside its output.
@@ -139,7 +137,7 @@ class OutputFolder:
             entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         except NotADirectoryError as error:
             raise UserError(f"{self.path} is a file", "give another output folder", exit_code=2) from error
-        if entries <= {_UNFINISHED} and not (self.unfinished / "options.json").exists():
+        if entries <= {UNFINISHED} and not (self.unfinished / "options.json").exists():
             return
         before = self._options()
         if before is None:

@@ -7,8 +7,9 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
 from alexnet_fast.pipelines.pillow_image import BadPictureError
-from alexnet_fast.scanning.header import FILE_BYTES_LIMIT, read_bytes
+from alexnet_fast.scanning.header import read_bytes
 
 
 class FilePlace(NamedTuple):

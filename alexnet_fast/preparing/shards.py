@@ -1,7 +1,8 @@
 """WebDataset shards with the index files of DALI's reader.
 
 Their bytes depend on the pictures alone: no times, no owners, a fixed order. The index is written along with
-the tar; NVIDIA's `wds2idx` writes the same one afterwards, by reading the tar again.
+the tar; NVIDIA's `wds2idx` writes the same one afterwards, by reading the tar again. A table beside it says
+what training must know besides.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from alexnet_fast.data.names import Names
+from alexnet_fast.data.picture_list import ARRAY_ENDING
+from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.share import Share
+from alexnet_fast.scanning.header import read_header
 
 # Unit of a tar. A sample takes two headers, a class and a picture, each rounded up to blocks.
 _BLOCK = 512
-_SHARD = re.compile(r"(train|val|test|all)-(\d+of\d+-)?\d{6}\.(tar|idx)")
+_SHARD = re.compile(r"(train|val|test|all)-(\d+of\d+-)?\d{6}\.(tar|idx|npz)")
 
 
 class Sample(NamedTuple):
@@ -29,6 +36,7 @@ class Sample(NamedTuple):
         key: Unique name without a dot.
         part: "train", "val", "test", or "all".
         label: Class index.
+        target: What the file is called in class folders: CLASS/..., below the part.
         file: The prepared file.
         order: What samples are sorted by.
     """
@@ -36,11 +44,12 @@ class Sample(NamedTuple):
     key: str
     part: str
     label: int
+    target: str
     file: Path
     order: bytes
 
 
-def make_sample(number: int, name: str, part: str, label: int, file: Path) -> Sample:
+def make_sample(number: int, name: str, part: str, label: int, target: str, file: Path) -> Sample:
     """Returns the sample of a picture.
 
     The order is by a hash of the name: neighbours in a shard are then of different classes, which matters
@@ -51,10 +60,12 @@ def make_sample(number: int, name: str, part: str, label: int, file: Path) -> Sa
         name: Its name in that list.
         part: "train", "val" or "test"; empty where the source is not divided.
         label: Class index.
+        target: Its name in the output as class folders.
         file: The prepared file.
     """
+    below = target.removeprefix(f"{part}/") if part else target
     order = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return Sample(f"{number:08d}", part or "all", label, file, order)
+    return Sample(f"{number:08d}", part or "all", label, below, file, order)
 
 
 def is_shard(name: str) -> bool:
@@ -119,20 +130,41 @@ def _groups(samples: Sequence[Sample], limit: int) -> Iterator[list[Sample]]:
 
 
 def _write_one(samples: Sequence[Sample], folder: Path, work: Path, name: str) -> None:
-    """Writes a tar and its index; a tar that is in its place has an index."""
+    """Writes a tar, its index and its table; a tar that is in its place has both."""
     # The index: "v1.2 N", then a line a sample of extension, offset, size and name of each member,
     # https://docs.nvidia.com/deeplearning/dali/user-guide/docs/examples/general/data_loading/dataloading_webdataset.html
     lines = [f"v1.2 {len(samples)}"]
+    offsets, lengths, sizes = [], [], []
     with tarfile.open(work / f"{name}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
         for sample in samples:
-            members = (
-                (sample.file.suffix[1:], sample.file.read_bytes()),
-                ("cls", str(sample.label).encode("ascii")),
-            )
-            lines.append(" ".join(_add(archive, sample.key, ending, content) for ending, content in members))
+            content = sample.file.read_bytes()
+            offsets.append(archive.offset + _BLOCK)
+            lengths.append(len(content))
+            sizes.append(_size(sample.file.suffix, content))
+            members = ((sample.file.suffix[1:], content), ("cls", str(sample.label).encode("ascii")))
+            lines.append(" ".join(_add(archive, sample.key, ending, body) for ending, body in members))
     (work / f"{name}.idx").write_text("\n".join(lines) + "\n", encoding="ascii")
-    for ending in ("idx", "tar"):
-        (work / f"{name}.{ending}").replace(folder / f"{name}.{ending}")
+    table = ShardTable(
+        tar_bytes=(work / f"{name}.tar").stat().st_size,
+        names=Names.of(sample.target for sample in samples),
+        labels=np.array([sample.label for sample in samples], np.int64),
+        offsets=np.array(offsets, np.int64),
+        lengths=np.array(lengths, np.int64),
+        sizes=np.array(sizes, np.int32),
+    )
+    with (work / f"{name}{TABLE_ENDING}").open("wb") as file:
+        table.save(file)
+    for ending in (".idx", TABLE_ENDING, ".tar"):
+        (work / f"{name}{ending}").replace(folder / f"{name}{ending}")
+
+
+def _size(ending: str, content: bytes) -> tuple[int, int]:
+    """Returns height and width of a prepared file; those that are copied as they are lie upright."""
+    if ending == ARRAY_ENDING:
+        height, width, _ = np.load(io.BytesIO(content), allow_pickle=False).shape
+        return height, width
+    header = read_header(content)
+    return header.height, header.width
 
 
 def _add(archive: tarfile.TarFile, key: str, ending: str, content: bytes) -> str:

@@ -10,14 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from alexnet_fast.data import ClassMap
 from alexnet_fast.data.picture_list import PICTURE_ENDINGS
+from alexnet_fast.data.tar_samples import PARTS
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.places import FilePlace, Place
 from alexnet_fast.scanning.folder_scan import list_files
 
 # The output is JPEG, so a format that DALI cannot read is no obstacle; an animation gives its first picture.
 SOURCE_ENDINGS = PICTURE_ENDINGS | {".gif"}
-
-PARTS = ("train", "val", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,17 +121,6 @@ def arrange(entries: Iterable[tuple[str, Place]]) -> list[SourcePicture]:
 def is_picture(name: str) -> bool:
     """Tells by its ending whether a file is a picture."""
     return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
-
-
-def check_class(name: str, where: str) -> str:
-    """Returns a class name that can be a folder's.
-
-    Raises:
-        UserError: It cannot.
-    """
-    if not name or name.startswith(".") or "/" in name or "\0" in name or len(name.encode()) > 255:
-        raise UserError(f"{where}: {name!r} cannot be a class", "a class becomes a folder of that name")
-    return name
 
 
 def _list_folder(root: Path) -> list[SourcePicture]:

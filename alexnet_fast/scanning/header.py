@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
 from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadPictureError
 
 # Formats by Pillow's name, and the endings that go with each. No other is opened: some of Pillow's readers
@@ -31,8 +32,6 @@ ENDINGS = {
 _READERS = [kind for kind in ENDINGS if kind != "MPO"]
 
 PIXEL_LIMIT = MAX_PIXELS
-# A file of this size is no photograph, and reading it would take the memory of its worker.
-FILE_BYTES_LIMIT = 512 << 20
 
 _ORIENTATION_TAG = 0x0112
 _BITS_PER_SAMPLE_TAG = 258

@@ -12,18 +12,17 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.precision import Precision
 
 
 def has_batch_norm(net: nn.Module) -> bool:
     """Tells whether a network keeps statistics of batches."""
-    return bool(_layers(net))
+    return bool(batch_norm_layers(net))
 
 
 @torch.no_grad()
-def measure_statistics(net: AlexNet, batches: Iterable[Batch], precision: Precision) -> None:
+def measure_statistics(net: nn.Module, batches: Iterable[Batch], precision: Precision) -> None:
     """Replaces the running averages by means over some batches, each counted alike.
 
     The rest of the network runs as in evaluation, so what dropout does to the variance is not measured.
@@ -34,7 +33,7 @@ def measure_statistics(net: AlexNet, batches: Iterable[Batch], precision: Precis
         precision: How to compute.
     """
     net.eval()
-    layers = _layers(net)
+    layers = batch_norm_layers(net)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
@@ -50,6 +49,11 @@ def measure_statistics(net: AlexNet, batches: Iterable[Batch], precision: Precis
     net.eval()
 
 
-def _layers(net: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+def batch_norm_layers(net: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
     """Returns the batch norm layers."""
     return [module for module in net.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+
+
+def running(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> list[torch.Tensor]:
+    """Returns a layer's running mean and variance, (channels,) each."""
+    return [average for average in (layer.running_mean, layer.running_var) if average is not None]

@@ -1,19 +1,20 @@
-"""Checkpoints: written whole or not at all, read without running code."""
+"""Checkpoints: written whole or not at all, read without running code, proved by a fingerprint."""
 
 from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import atomic_file
+from alexnet_fast.training.content_digest import content_digest
 
-FORMAT = "alexnet-fast checkpoint 1"
+FORMAT = "alexnet-fast checkpoint 2"
 
-_KEYS = frozenset({"format", "model", "classes", "spec", "weights", "training"})
+_KEYS = frozenset({"model", "classes", "spec", "weights", "training", "provenance"})
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -22,37 +23,55 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Args:
         path: Where; an older one stays until the new one is complete.
         content: "model" (the arguments of `create_model`), "classes" (names), "spec" (`AugmentSpec.to_dict`),
-            "weights" (state dict) and "training" (everything a resumed run needs).
+            "weights" (state dict), "training" (everything a resumed run needs) and "provenance".
 
     Raises:
         UserError: It cannot be written.
     """
+    header = {"format": FORMAT, "sha256": content_digest(content)}
     with atomic_file(path) as file:
-        torch.save({"format": FORMAT, **content}, file)
+        careful = _Careful(file)
+        torch.save({**header, **content}, cast(IO[bytes], careful))
+        careful.check()
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """Reads what `save_checkpoint` wrote; tensors and plain values only, so no code can hide in it.
 
     Raises:
         UserError: The file is missing, damaged or no checkpoint of ours.
     """
-    content = load_tensors(path, device)
-    if content.get("format") != FORMAT or not content.keys() >= _KEYS:
-        raise UserError(
-            f"{path} is not a checkpoint of alexnet-fast", "give a run folder or its checkpoints/best.pt"
-        )
+    content = load_tensors(path)
+    _refuse_foreign(path, content)
+    stored = {name: value for name, value in content.items() if name not in ("format", "sha256")}
+    if content_digest(stored) != content["sha256"]:
+        raise UserError(f"{path} is damaged: its content does not match its fingerprint", "use another one")
     return content
 
 
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a dictionary of tensors and plain values that `torch.save` wrote.
+def peek_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint's plain values; tensors stay in the file until they are touched.
+
+    Raises:
+        UserError: The file is missing, cut short or no checkpoint of ours.
+    """
+    content = load_tensors(path, mmap=True)
+    _refuse_foreign(path, content)
+    return content
+
+
+def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Reads a dictionary of tensors, on the CPU, and plain values that `torch.save` wrote.
+
+    Args:
+        path: The file.
+        mmap: Leave the tensors in the file until they are touched.
 
     Raises:
         UserError: The file is missing, damaged or something else.
     """
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError as error:
         raise UserError(f"no such checkpoint: {path}", "check the path", exit_code=2) from error
     except OSError as error:
@@ -65,3 +84,41 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no weights by name", "give a run folder or its checkpoints/best.pt")
     return content
+
+
+def _refuse_foreign(path: Path, content: dict[str, Any]) -> None:
+    """Refuses what was not written by `save_checkpoint`."""
+    if content.get("format") != FORMAT or not content.keys() >= _KEYS | {"sha256"}:
+        raise UserError(
+            f"{path} is not a checkpoint of alexnet-fast", "give a run folder or its checkpoints/best.pt"
+        )
+
+
+class _Careful:
+    """A file for `torch.save`, whose archive writer aborts the whole process when a write fails.
+
+    Args:
+        file: Where the bytes go; after an error the rest is dropped.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Writes, or takes note of the error."""
+        size = len(data)
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return size
+
+    def flush(self) -> None:
+        """Leaves flushing to the owner of the file."""
+
+    def check(self) -> None:
+        """Raises the error that a write met."""
+        if self._error is not None:
+            raise self._error

@@ -13,6 +13,20 @@ from alexnet_fast.files import write_atomically
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
 
+_POSITIVE = ("epochs", "patience", "step_epochs", "accumulate", "keep", "processes", "gpus", "log_every")
+_NOT_NEGATIVE = (
+    "lr",
+    "momentum",
+    "weight_decay",
+    "mixup",
+    "warmup_epochs",
+    "drops",
+    "bn_batches",
+    "seed",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -23,28 +37,54 @@ class TrainConfig:
         run: Folder that the run is written to.
         model: A name of `alexnet_fast.models`.
         epochs: Most epochs; 90 in the paper.
-        batch_size: Pictures a step.
+        batch_size: Pictures an optimiser step, over all processes and all backward passes of it.
+        accumulate: Backward passes an optimiser step; each takes its part of the batch.
         lr: Learning rate at the start.
-        momentum: Of SGD.
-        weight_decay: Of SGD, on all parameters.
+        optimizer: "sgd", "adam", "adamw" or "lars".
+        momentum: Of SGD and LARS; of Adam, the first beta.
+        nesterov: Whether SGD's momentum is Nesterov's.
+        weight_decay: On all parameters; see `decay_bias`.
+        decay_bias: Whether biases and the parameters of norm layers have weight decay too, as in the paper.
         dropout: Overrides the model's; None keeps it.
-        schedule: "plateau" divides the learning rate by 10 when validation stops improving, as the paper did;
-            "cosine" lowers it from epoch to epoch towards 0.
-        patience: Epochs without a lower validation error before the learning rate is divided by 10.
-        drops: How often it is divided; three times in the paper. Then the patience ends the training.
+        loss: "cross-entropy" or "svm", the multi-class hinge loss.
+        label_smoothing: Share of the label that is spread over all classes, 0..1.
+        mixup: Parameter of the Beta distribution that pictures are mixed by; 0 mixes none.
+        ema: Decay of the moving average of the weights, which is then validated and kept; 0 for none.
+        schedule: "plateau" lowers the learning rate when validation stops improving, as the paper did;
+            "cosine" lowers it from step to step towards 0; "step" lowers it every `step_epochs`.
+        factor: What "plateau" and "step" multiply the learning rate by; 0.1 in the paper.
+        patience: Epochs without a lower validation error before "plateau" lowers the learning rate.
+        drops: How often "plateau" does; three times in the paper. Then the patience ends the training.
+        step_epochs: Epochs between two falls of "step".
+        warmup_epochs: Epochs, or a part of one, over which the learning rate rises in a line from nothing.
         bn_batches: Training batches that batch norm is measured on after each epoch; 0 keeps the running
             averages. Networks without batch norm need none.
         resize: Shorter side of the pictures; None takes the model's.
         crop: Input side of the network; None takes the model's.
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
         mean: Subtracted colour: ImageNet's or that of the data.
+        random_resized_crop: A random area of a random shape instead of the paper's crop.
+        min_scale: Smallest share of the picture in such an area; 0.08 in Szegedy et al. 2014.
+        brightness: Random share by which levels are scaled, 0 to 1.
+        contrast: Random share by which the distance from the middle level is scaled, 0 to 1.
+        saturation: Random share by which the distance from grey is scaled, 0 to 1.
+        hue: Random share of a full turn of the hue, 0 to 0.5.
+        progressive: Course of the input side, `START:END` or `START:END:EPOCHS`; None keeps it.
         val_fraction: Share of each class to validate on where there is no val/ folder.
+        leave_out: File of pictures to leave out, or None.
         dali: Load with DALI; otherwise with Pillow in worker processes.
         device: "auto", "cpu", "cuda" or "cuda:N".
         amp: Mixed precision: what the device has, or none, or a type by name.
+        compile: Whether the network runs compiled by `torch.compile`.
+        cuda_graphs: Whether forward and backward pass are recorded once and replayed.
         threads: DALI threads or worker processes.
         on_bad_image: "fail" or "skip".
         seed: Of weights, data order and augmentation.
+        checkpoint_steps: Optimiser steps between two checkpoints within an epoch; 0 for none.
+        checkpoint_minutes: Minutes between two checkpoints within an epoch; 0 for none.
+        keep: How many of the last checkpoints stay, besides the best and that of the last epoch's end.
+        processes: Processes that train together on this machine's CPU.
+        gpus: Processes that train together on this machine's GPUs, one each; None for one process.
         log_every: Steps between two readings of loss and accuracy; the device is not waited for in between.
     """
 
@@ -53,34 +93,81 @@ class TrainConfig:
     model: str = "alexnet"
     epochs: int = 90
     batch_size: int = 128
+    accumulate: int = 1
     lr: float = 0.01
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 5e-4
+    decay_bias: bool = True
     dropout: float | None = None
-    schedule: Literal["plateau", "cosine"] = "plateau"
+    loss: Literal["cross-entropy", "svm"] = "cross-entropy"
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    ema: float = 0.0
+    schedule: Literal["plateau", "cosine", "step"] = "plateau"
+    factor: float = 0.1
     patience: int = 5
     drops: int = 3
+    step_epochs: int = 30
+    warmup_epochs: float = 0.0
     bn_batches: int = 32
     resize: int | None = None
     crop: int | None = None
     pca: Colours = "original"
     mean: Literal["imagenet", "data"] = "imagenet"
+    random_resized_crop: bool = False
+    min_scale: float = 0.08
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    progressive: str | None = None
     val_fraction: float = 0.1
+    leave_out: Path | None = None
     dali: bool = True
     device: str = "auto"
     amp: Amp = "auto"
+    compile: bool = False
+    cuda_graphs: bool = False
     threads: int = 2
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 10.0
+    keep: int = 2
+    processes: int = 1
+    gpus: int | None = None
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "log_every"):
-            if getattr(self, name) < 1:
+        for name in _POSITIVE:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
-        for name in ("lr", "momentum", "weight_decay", "drops", "bn_batches", "seed"):
-            if getattr(self, name) < 0:
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
                 raise UserError(f"{_option(name)} must not be negative", exit_code=2)
+        for name in ("label_smoothing", "ema", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{_option(name)} must be from 0 up to, not including, 1", exit_code=2)
+        if not 0 < self.factor < 1:
+            raise UserError("--factor must lie between 0 and 1", exit_code=2)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuses options that contradict each other."""
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise UserError("--nesterov needs --optimizer sgd and a --momentum above 0", exit_code=2)
+        if self.loss == "svm" and self.label_smoothing:
+            raise UserError(
+                "--label-smoothing belongs to cross-entropy", "leave it out with --loss svm", exit_code=2
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise UserError(
+                f"--warmup-epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs",
+                "give fewer, or more --epochs",
+                exit_code=2,
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the options as plain values, those that are None left out."""

@@ -7,39 +7,36 @@ import math
 from typing import Any
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine:
-    """Learning rate by epoch; it asks nothing of the validation error.
+    """Learning rate by step; it asks nothing of the validation error.
 
     Args:
-        first: Learning rate of the first epoch.
-        epochs: Epochs of the run; after them the rate would be 0.
-        epoch: Epochs done.
+        first: Learning rate at the beginning.
+        begin: Step at which the fall begins: the end of the warm-up, or 0.
+        end: Steps of the run; after them the rate is 0.
     """
 
     first: float
-    epochs: int
-    epoch: int = 0
-
-    @property
-    def lr(self) -> float:
-        """Learning rate of the coming epoch."""
-        return self.first * 0.5 * (1.0 + math.cos(math.pi * self.epoch / self.epochs))
+    begin: int
+    end: int
 
     @property
     def finished(self) -> bool:
         """Whether training should end early: never."""
         return False
 
-    def step(self, error: float) -> None:
-        """Takes the end of an epoch."""
-        del error
-        self.epoch += 1
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, counted from 0."""
+        done = (step - self.begin) / max(1, self.end - self.begin)
+        return self.first * 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, done))))
+
+    def end_epoch(self, error: float) -> None:
+        """Takes the end of an epoch, which changes nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state as plain values."""
-        return {"epoch": self.epoch}
+        """Returns nothing: the step says it all."""
+        return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a saved state."""
-        self.epoch = state["epoch"]

@@ -1,31 +1,53 @@
-"""Accuracy over a loader's pictures."""
+"""Accuracy over a loader's pictures, each counted once whatever the number of processes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import nn
 from torch.nn import functional
 
-from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Loader
-from alexnet_fast.training.meter import Meter, Score
+from alexnet_fast.training.meter import Meter, Score, Sums
 from alexnet_fast.training.precision import Precision
 
 
-@torch.inference_mode()
-def validate(net: AlexNet, loader: Loader, precision: Precision) -> Score:
+def validate(
+    net: nn.Module,
+    loader: Loader,
+    precision: Precision,
+    *,
+    over: Sums = list,
+    between: Callable[[], None] = lambda: None,
+) -> Score:
     """Returns loss and accuracy of the single centre crop.
+
+    No process gets pictures of another to fill its last batch: the shares differ by a picture, and the sums
+    over all of them are divided by the true number.
 
     Args:
         net: The network; it comes back in evaluation mode.
-        loader: Of the view "centre".
+        loader: Of the view "centre", over this process's share of the pictures.
         precision: How to compute.
+        over: Adds the sums of all processes.
+        between: Called after each batch, equally often in every process.
     """
     net.eval()
     meter = Meter(precision.device)
-    for batch in loader.epoch(0):
-        if len(batch.labels) == 0:
-            continue
-        with precision.autocast():
-            logits = net(batch.images).float()
-        meter.add(functional.cross_entropy(logits, batch.labels), logits, batch.labels)
-    return meter.read()
+    batches = loader.epoch(0)
+    for _ in range(_rounds(loader)):
+        batch = next(batches, None)
+        if batch is not None and len(batch.labels):
+            with torch.inference_mode(), precision.autocast():
+                logits = net(batch.images).float()
+                meter.add(functional.cross_entropy(logits, batch.labels), logits, batch.labels)
+        between()
+    next(batches, None)
+    return meter.read(over)
+
+
+def _rounds(loader: Loader) -> int:
+    """Returns the batches of the process that has the most; the first one has."""
+    schedule = loader.schedule
+    return -(-len(range(0, schedule.pictures, schedule.world)) // schedule.batch_size)

@@ -12,6 +12,7 @@ from typing import Any
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import write_atomically
 from alexnet_fast.training.meter import Score
+from alexnet_fast.training.tensorboard import TensorBoard
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class EpochRow:
         val_top1: Validation accuracy of the single centre crop, 0..1.
         val_top5: Share of validation pictures with the right class among five.
         images_per_second: Training pictures a second, input and computation together, validation apart.
+        waiting: Share of the training time that the process spent waiting for data, 0..1.
         seconds: Training and validation.
         bad_images: Pictures left out so far.
     """
@@ -41,6 +43,7 @@ class EpochRow:
     val_top1: float
     val_top5: float
     images_per_second: float
+    waiting: float
     seconds: float
     bad_images: int
 
@@ -62,35 +65,23 @@ class History:
     """
 
     def __init__(self, metrics: Path, tensorboard: Path, rows: Sequence[EpochRow] = ()) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._metrics = metrics
         self.rows = list(rows)
         drawn = len(read_metrics(metrics)) if rows and metrics.exists() else 0
-        self._writer = SummaryWriter(str(tensorboard), purge_step=len(rows) + 1 if rows else None)
+        self.tensorboard = TensorBoard(tensorboard, len(rows))
         self._save()
         for row in self.rows[drawn:]:
-            self._draw(row)
+            self.tensorboard.draw(row)
 
     def add(self, row: EpochRow) -> None:
         """Adds an epoch; called after its checkpoint, which has the row too."""
         self.rows.append(row)
         self._save()
-        self._draw(row)
-
-    def _draw(self, row: EpochRow) -> None:
-        """Adds an epoch to the curves."""
-        for split in ("train", "val"):
-            self._writer.add_scalar(f"loss/{split}", getattr(row, f"{split}_loss"), row.epoch)
-            self._writer.add_scalar(f"top1/{split}", getattr(row, f"{split}_top1"), row.epoch)
-        self._writer.add_scalar("top5/val", row.val_top5, row.epoch)
-        self._writer.add_scalar("learning rate", row.lr, row.epoch)
-        self._writer.add_scalar("images per second", row.images_per_second, row.epoch)
-        self._writer.flush()
+        self.tensorboard.draw(row)
 
     def close(self) -> None:
         """Closes the event file."""
-        self._writer.close()
+        self.tensorboard.close()
 
     def _save(self) -> None:
         """Writes metrics.csv anew: it is small, and so it is never half a row."""
@@ -124,6 +115,21 @@ def best_row(rows: list[EpochRow]) -> EpochRow:
     return max(rows, key=lambda row: (row.val_top1, -row.val_loss))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Where the time of an epoch went.
+
+    Args:
+        training: Seconds of training.
+        waiting: Share of them that was spent waiting for data, 0..1.
+        whole: Seconds of training and validation.
+    """
+
+    training: float
+    waiting: float
+    whole: float
+
+
 def as_row(
     *,
     epoch: int,
@@ -131,8 +137,7 @@ def as_row(
     lr: float,
     train: Score,
     val: Score,
-    train_seconds: float,
-    seconds: float,
+    timing: Timing,
     bad: int,
 ) -> EpochRow:
     """Puts an epoch's figures together."""
@@ -145,7 +150,8 @@ def as_row(
         val_loss=val.loss,
         val_top1=val.top1,
         val_top5=val.top5,
-        images_per_second=train.images / train_seconds if train_seconds else 0.0,
-        seconds=seconds,
+        images_per_second=train.images / timing.training if timing.training else 0.0,
+        waiting=timing.waiting,
+        seconds=timing.whole,
         bad_images=bad,
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import torch
+
+Sums = Callable[[list[float]], list[float]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,8 +60,24 @@ class Meter:
             ]
         )
 
-    def read(self) -> Score:
-        """Returns the averages so far; this waits for the device."""
-        loss, top1, top5, images = self._sums.tolist()
+    def read(self, over: Sums = list) -> Score:
+        """Returns the averages so far; this waits for the device.
+
+        Args:
+            over: Adds the sums of all processes of the job.
+        """
+        loss, top1, top5, images = over(self._sums.tolist())
         count = max(images, 1.0)
         return Score(loss=loss / count, top1=top1 / count, top5=top5 / count, images=int(images))
+
+    def reset(self) -> None:
+        """Starts anew."""
+        self._sums.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the sums."""
+        return {"sums": self._sums}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up saved sums."""
+        self._sums.copy_(state["sums"])

@@ -1,4 +1,4 @@
-"""The paper's schedule: divide the learning rate by 10 when the validation error stops falling, then stop."""
+"""The paper's schedule: lower the learning rate when the validation error stops falling, then stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Plateau:
     Args:
         lr: Current learning rate.
         patience: Epochs without a lower error before something happens.
-        drops_left: Divisions still to be made; with none left the run is finished.
+        drops_left: Falls still to come; with none left the run is finished.
         factor: What the rate is multiplied by; the paper divides by 10.
         lowest_error: Lowest validation error so far, 0..1.
         waited: Epochs since then.
@@ -28,7 +28,12 @@ class Plateau:
     waited: int = 0
     finished: bool = False
 
-    def step(self, error: float) -> None:
+    def rate(self, step: int) -> float:
+        """Returns the learning rate, which is the same for every step of an epoch."""
+        del step
+        return self.lr
+
+    def end_epoch(self, error: float) -> None:
         """Takes the validation error of an epoch."""
         if error < self.lowest_error:
             self.lowest_error, self.waited = error, 0

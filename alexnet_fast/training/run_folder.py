@@ -45,14 +45,24 @@ class RunFolder:
         return self.root / "tensorboard"
 
     @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.root / "checkpoints"
+
+    @property
     def last(self) -> Path:
-        """Checkpoint to go on from."""
-        return self.root / "checkpoints" / "last.pt"
+        """The newest checkpoint."""
+        return self.checkpoints / "last.pt"
 
     @property
     def best(self) -> Path:
-        """Checkpoint of the lowest validation error."""
-        return self.root / "checkpoints" / "best.pt"
+        """The checkpoint with the highest validation accuracy."""
+        return self.checkpoints / "best.pt"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes here."""
+        return self.root / ".lock"
 
     @property
     def weights(self) -> Path:
@@ -80,4 +90,9 @@ class RunFolder:
         Raises:
             UserError: It cannot be made.
         """
-        make_folder(self.root / "checkpoints")
+        make_folder(self.checkpoints)
+
+    def clear_partial(self) -> None:
+        """Removes files that a killed process did not finish; only the holder of the lock may call it."""
+        for path in self.root.rglob(".*.partial"):
+            path.unlink(missing_ok=True)

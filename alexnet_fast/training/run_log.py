@@ -12,20 +12,35 @@ log = logging.getLogger("alexnet_fast")
 
 
 @contextlib.contextmanager
-def logging_to(path: Path | None) -> Iterator[None]:
-    """Shows messages on stderr and, where a path is given, adds them to that file with the time."""
+def logging_to_console(rank: int = 0) -> Iterator[None]:
+    """Shows messages on stderr; of all processes but the first, only warnings, with their number."""
     console = logging.StreamHandler(sys.stderr)
-    handlers: list[logging.Handler] = [console]
-    if path is not None:
-        file = logging.FileHandler(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handlers.append(file)
-    for handler in handlers:
-        log.addHandler(handler)
+    if rank:
+        console.setLevel(logging.WARNING)
+        console.setFormatter(logging.Formatter(f"process {rank}: %(message)s"))
+    with _attached(console):
+        yield
+
+
+@contextlib.contextmanager
+def logging_to_file(path: Path | None) -> Iterator[None]:
+    """Adds messages to a file, with the time; None for no file."""
+    if path is None:
+        yield
+        return
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    with _attached(file):
+        yield
+
+
+@contextlib.contextmanager
+def _attached(handler: logging.Handler) -> Iterator[None]:
+    """Adds a handler while the block runs."""
+    log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
         yield
     finally:
-        for handler in handlers:
-            log.removeHandler(handler)
-            handler.close()
+        log.removeHandler(handler)
+        handler.close()

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import atomic_file
-from alexnet_fast.models import AlexNet, create_model
+from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint import FORMAT, load_checkpoint, load_tensors
 from alexnet_fast.training.run_folder import RunFolder
@@ -25,13 +26,13 @@ class Trained:
 
     Args:
         net: In evaluation mode, on the CPU.
-        arguments: What `create_model` was called with.
+        arguments: What `build_model` was called with.
         classes: Names of its outputs.
         spec: Its preprocessing.
         provenance: Where the weights come from: run, epoch, versions.
     """
 
-    net: AlexNet
+    net: nn.Module
     arguments: dict[str, Any]
     classes: tuple[str, ...]
     spec: AugmentSpec
@@ -128,8 +129,8 @@ def _from_weights(path: Path, weights: dict[str, Any], model: str | None) -> Tra
         raise UserError(f"{path} holds no weights by name", "give a state dict", exit_code=2)
     classes = [str(index) for index in range(len(head[-1]))]
     arguments = {"name": model, "num_classes": len(classes)}
-    net = create_model(model, len(classes))
-    spec = AugmentSpec(resize=net.input.resize, crop=net.input.crop, mean=net.input.mean, std=net.input.std)
+    own = input_of(model)
+    spec = AugmentSpec(resize=own.resize, crop=own.crop, mean=own.mean, std=own.std)
     return _trained(path, arguments, weights, classes, spec.to_dict(), {"weights": path.name})
 
 
@@ -142,7 +143,7 @@ def _trained(
     provenance: dict[str, Any],
 ) -> Trained:
     """Builds the network and fills it."""
-    net = create_model(**arguments)
+    net = build_model(arguments)
     try:
         net.load_state_dict(weights)
     except (RuntimeError, KeyError) as error:

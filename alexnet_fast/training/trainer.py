@@ -1,219 +1,294 @@
-"""The training loop of one process."""
+"""The training loop of one process, step by step."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import itertools
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
-from torch.nn import functional
+from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import AlexNet
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.batch_norm import has_batch_norm, measure_statistics
+from alexnet_fast.training.any_size import for_sizes
+from alexnet_fast.training.batch_norm import batch_norm_layers, has_batch_norm, measure_statistics, running
+from alexnet_fast.training.clock import Clock
+from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.cosine import Cosine
+from alexnet_fast.training.ema import WeightAverage
 from alexnet_fast.training.evaluate import validate
-from alexnet_fast.training.history import EpochRow, as_row
+from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.meter import Meter, Score
-from alexnet_fast.training.plateau import Plateau
+from alexnet_fast.training.mixup import Mixup, mix
+from alexnet_fast.training.optimizer import make_optimizer
+from alexnet_fast.training.passes import make_pass
+from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
+from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.random_states import RandomStates
+from alexnet_fast.training.schedule import make_schedule
+from alexnet_fast.training.small_states import BadState, ScalerState
+from alexnet_fast.training.state import TrainState
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What the progress line shows.
-
-    Args:
-        epoch: Counted from 1.
-        step: Steps done in this epoch.
-        steps: Steps an epoch.
-        train: Averages of this epoch so far.
-        lr: Learning rate.
-        images_per_second: Since the epoch's third step, before which everything warms up.
-    """
-
-    epoch: int
-    step: int
-    steps: int
-    train: Score
-    lr: float
-    images_per_second: float
+# Training pictures kept for TensorBoard, as many as a grid of 4 x 4 shows.
+SAMPLE = 16
 
 
 class Trainer:
     """A network, its optimiser and its place in the data.
 
+    Everything that the next step depends on is a named part of `state`; whoever adds a part adds it there.
+
     Args:
         net: On the device already, in channels_last.
-        train: Loader of the view "train".
-        val: Loader of the view "centre".
+        train: Loader of the view "train"; its batches are those of this process and one backward pass.
+        val: Loader of the view "centre", over this process's share.
         config: Hyper-parameters.
         precision: How to compute.
+        processes: Those that train together.
         show: Called every `config.log_every` steps and at the end of each epoch.
+
+    Attributes:
+        sample: The first training pictures of the epoch, (N, 3, crop, crop) with N up to `SAMPLE`.
+        average: The moving average of the weights, where the options ask for one.
     """
 
     def __init__(
         self,
-        net: AlexNet,
+        net: nn.Module,
         train: Loader,
         val: Loader,
         config: TrainConfig,
         precision: Precision,
+        processes: Processes,
         show: Callable[[Progress], None],
     ) -> None:
         self.net, self.train_loader, self.val_loader = net, train, val
-        self.config, self.precision, self._show = config, precision, show
-        self.optimizer = torch.optim.SGD(
-            net.parameters(),
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.config, self.precision, self.processes, self._show = config, precision, processes, show
+        self.steps = len(train) // config.accumulate
+        self.optimizer = make_optimizer(config, net)
         self.scaler = precision.scaler()
-        self.schedule = _schedule(config)
-        self.epoch = 0
-        self.step = 0
+        self.schedule = make_schedule(config, self.steps)
+        self.position = Position()
+        self._meter = Meter(precision.device)
+        # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
+        self._fewest = 2 if has_batch_norm(net) else 1
+        sized = for_sizes(net, config.progressive)
+        self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
+        self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
+        self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
+        self.average = WeightAverage(net, config.ema) if config.ema else None
+        self.state = self._parts()
+        self.sample: torch.Tensor | None = None
+
+    def _parts(self) -> TrainState:
+        """Names everything that a checkpoint holds."""
+        state = TrainState()
+        state.add("model", self.net)
+        state.add("optimizer", self.optimizer)
+        state.add("scaler", ScalerState(self.scaler))
+        state.add("schedule", self.schedule)
+        state.add("position", self.position)
+        if self.average is not None:
+            state.add("average", self.average)
+        state.add_own("random", RandomStates(self.precision.device))
+        state.add_own("meter", self._meter)
+        state.add_own("bad pictures", BadState(self.train_loader.bad, self.val_loader.bad))
+        return state
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept: the one that is trained, or the average of its weights."""
+        return self.net if self.average is None else self.average.net
 
     @property
     def finished(self) -> bool:
         """Whether progress has stopped or all epochs are done."""
-        return self.schedule.finished or self.epoch >= self.config.epochs
+        return self.schedule.finished or self.position.epoch >= self.config.epochs
 
-    def run_epoch(self) -> EpochRow:
-        """Trains and validates one epoch, and moves the learning rate."""
-        started = time.perf_counter()
-        lr = self.schedule.lr
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        train = self._train_epoch(lr)
-        trained = time.perf_counter()
-        self._settle_batch_norm()
-        val = validate(self.net, self.val_loader, self.precision)
-        self.epoch += 1
-        self.schedule.step(1.0 - val.top1)
+    def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> EpochRow:
+        """Trains what is left of the epoch under way, validates, and tells the schedule.
+
+        Args:
+            after_step: Called between steps, when `state` may be saved; what it raises ends the epoch there.
+        """
+        self.train_epoch(after_step)
+        train, lr = self.check(), self._lr
+        trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
+        self._settle_batch_norm(after_step)
+        val = validate(
+            self.kept, self.val_loader, self.precision, over=self.processes.total, between=after_step
+        )
+        bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
+        self.position.next_epoch()
+        self._meter.reset()
+        self.schedule.end_epoch(1.0 - val.top1)
         return as_row(
-            epoch=self.epoch,
-            step=self.step,
+            epoch=self.position.epoch,
+            step=self.position.step,
             lr=lr,
             train=train,
             val=val,
-            train_seconds=trained - started,
-            seconds=time.perf_counter() - started,
-            bad=len(self.train_loader.bad) + len(self.val_loader.bad),
+            timing=Timing(training=seconds, waiting=waiting, whole=seconds + time.perf_counter() - trained),
+            bad=len(set(itertools.chain.from_iterable(bad))),
         )
 
-    def _settle_batch_norm(self) -> None:
-        """Measures batch norm on the first training batches of the epoch."""
-        if self.config.bn_batches and has_batch_norm(self.net):
-            batches = itertools.islice(self.train_loader.epoch(self.epoch), self.config.bn_batches)
-            measure_statistics(self.net, batches, self.precision)
+    def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
+        """Gives all processes the same statistics: measured on the epoch's first batches, or rank 0's."""
+        layers = batch_norm_layers(self.kept)
+        if not layers:
+            return
+        if self.config.bn_batches:
+            batches = self.train_loader.epoch(self.position.epoch)
+            some = itertools.islice(batches, self.config.bn_batches * self.config.accumulate)
+            measure_statistics(
+                for_sizes(self.kept, self.config.progressive), _each(some, after_batch), self.precision
+            )
+            self.processes.average([buffer for layer in layers for buffer in running(layer)])
+        else:
+            self.processes.take_first([buffer for layer in layers for buffer in running(layer)])
 
-    def _train_epoch(self, lr: float) -> Score:
-        """Takes every step of an epoch; the device is waited for only when something is shown."""
+    def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
+        """Takes the steps that are left; the device is waited for only when something is shown."""
         self.net.train()
-        meter = Meter(self.precision.device)
-        clock = _Clock()
-        for done, batch in enumerate(self.train_loader.epoch(self.epoch), start=1):
-            # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
-            if len(batch.labels) > 1:
-                self._take_step(batch, meter)
-            due = done == _Clock.WARM_UP or done % self.config.log_every == 0
-            if due and done < len(self.train_loader):
-                self._report(done, self._checked(meter), lr, clock)
-        score = self._checked(meter)
+        self.sample = None
+        position, clock = self.position, Clock()
+        mark = time.perf_counter()
+        for batches in self._groups():
+            position.waiting += time.perf_counter() - mark
+            if self.sample is None:
+                self.sample = batches[0].images[:SAMPLE].clone()
+            self._take_step(batches)
+            position.next_step()
+            due = clock.warming or position.epoch_step % self.config.log_every == 0
+            if due and position.epoch_step < self.steps:
+                self._report(clock)
+            now = time.perf_counter()
+            position.seconds, mark = position.seconds + now - mark, now
+            after_step()
         # The last report always stands at the end of the epoch, also where bad pictures made it shorter.
-        self._report(len(self.train_loader), score, lr, clock)
-        return score
+        position.epoch_step = self.steps
+        self._report(clock)
 
-    def _report(self, done: int, train: Score, lr: float, clock: _Clock) -> None:
+    def _groups(self) -> Iterator[list[Batch]]:
+        """Yields the batches of each optimiser step that is left in the epoch."""
+        parts, start = self.config.accumulate, self.position.epoch_step
+        if start == self.steps:
+            return
+        batches = self.train_loader.epoch(self.position.epoch, start * parts)
+        for _ in range(start, self.steps):
+            group = list(itertools.islice(batches, parts))
+            if not group:
+                return
+            yield group
+        # A loader ends its epoch when it is asked for a batch too many.
+        next(batches, None)
+
+    def _take_step(self, batches: list[Batch]) -> None:
+        """Takes one optimiser step over the pictures of all its batches, in all processes."""
+        lr = self.schedule.rate(self.position.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        for batch in batches:
+            with self._syncing(batch is batches[-1]):
+                self._backward(batch)
+        if not self._weigh(sum(self._counted(batch) for batch in batches)):
+            return
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update()
+
+    def _syncing(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Lets the gradients travel in the last backward pass of a step alone."""
+        if last or not isinstance(self._model, nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        found: contextlib.AbstractContextManager[None] = self._model.no_sync()
+        return found
+
+    def _counted(self, batch: Batch) -> int:
+        """Returns how many pictures of a batch are trained on."""
+        return len(batch.labels) if len(batch.labels) >= self._fewest else 0
+
+    def _backward(self, batch: Batch) -> None:
+        """Adds a batch's share to the gradients: what it is of the pictures that one step should have."""
+        if not self._counted(batch):
+            self._backward_of_nothing(batch)
+            return
+        images, share = batch.images, None
+        if self._mixup is not None:
+            share = self._mixup.share(self.position.epoch, self.position.epoch_step)
+            images = mix(images, share)
+        weight = len(batch.labels) * self.processes.world / self.config.batch_size
+        loss, logits = self._pass(images, batch.labels, weight, share)
+        self._meter.add(loss, logits, batch.labels)
+
+    def _backward_of_nothing(self, batch: Batch) -> None:
+        """Takes part in the others' step with gradients of zero, where no picture of a batch is left."""
+        if self.processes.world == 1:
+            return
+        # Black pictures in evaluation mode: no statistics and no random numbers change.
+        black = batch.images.new_zeros((2, *batch.images.shape[1:]))
+        self.net.eval()
+        with self.precision.autocast():
+            loss = self._model(black).float().sum() * 0.0
+        self.scaler.scale(loss).backward()
+        self.net.train()
+
+    def _weigh(self, pictures: int) -> bool:
+        """Makes the gradients a mean over the pictures that there were; False where there was none."""
+        if self.config.on_bad_image == "skip":
+            pictures = int(self.processes.total([pictures])[0])
+        else:
+            pictures *= self.processes.world
+        if pictures not in (0, self.config.batch_size):
+            for parameter in self.net.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.config.batch_size / pictures)
+        return pictures > 0
+
+    def _report(self, clock: Clock) -> None:
         """Shows how far the epoch is."""
+        train = self.check()
         self._show(
             Progress(
-                epoch=self.epoch + 1,
-                step=done,
-                steps=len(self.train_loader),
+                epoch=self.position.epoch + 1,
+                step=self.position.epoch_step,
+                steps=self.steps,
                 train=train,
-                lr=lr,
-                images_per_second=clock.rate(done, train.images),
+                lr=self._lr,
+                images_per_second=clock.rate(train.images),
+                waiting=self.position.waited,
             )
         )
 
-    def _take_step(self, batch: Batch, meter: Meter) -> None:
-        """Takes one optimiser step."""
-        with self.precision.autocast():
-            logits = self.net(batch.images)
-            loss = functional.cross_entropy(logits.float(), batch.labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.step += 1
-        meter.add(loss.detach(), logits.detach(), batch.labels)
+    @property
+    def _lr(self) -> float:
+        """Learning rate of the step before."""
+        return self.schedule.rate(max(0, self.position.step - 1))
 
-    def _checked(self, meter: Meter) -> Score:
-        """Reads the meter.
+    def check(self) -> Score:
+        """Reads the meter over all processes.
 
         Raises:
             UserError: The loss is no number any more.
         """
-        score = meter.read()
+        score = self._meter.read(self.processes.total)
         if score.loss != score.loss or score.loss == float("inf"):
+            place = f"epoch {self.position.epoch + 1}, before step {self.position.step}"
             raise UserError(
-                f"the loss is {score.loss} in epoch {self.epoch + 1}, before step {self.step}",
-                f"give a lower --lr than {self.schedule.lr:g}; the last checkpoint is good",
+                f"the loss is {score.loss} in {place}",
+                f"give a lower --lr than {self._lr:g}; the last checkpoint is good",
             )
         return score
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns everything but the weights that the next epoch depends on."""
-        cuda = self.precision.device.type == "cuda"
-        return {
-            "epoch": self.epoch,
-            "step": self.step,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "torch_random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state(self.precision.device) if cuda else None,
-        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a saved state."""
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["torch_random"].cpu())
-        if self.precision.device.type == "cuda" and state["cuda_random"] is not None:
-            torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.precision.device)
-
-
-def _schedule(config: TrainConfig) -> Plateau | Cosine:
-    """Makes the learning rate schedule that the options name."""
-    if config.schedule == "cosine":
-        return Cosine(first=config.lr, epochs=config.epochs)
-    return Plateau(lr=config.lr, patience=config.patience, drops_left=config.drops)
-
-
-class _Clock:
-    """Images a second of an epoch, the first steps left out."""
-
-    WARM_UP = 2
-
-    def __init__(self) -> None:
-        self._started: float | None = None
-        self._images = 0
-
-    def rate(self, step: int, images: int) -> float:
-        """Returns the rate up to `step`, which has seen `images`; 0 until the warm-up is over."""
-        now = time.perf_counter()
-        if self._started is None or step <= self.WARM_UP:
-            self._started, self._images = now, images
-            return 0.0
-        return (images - self._images) / (now - self._started)
+def _each(batches: Iterator[Batch], after: Callable[[], None]) -> Iterator[Batch]:
+    """Yields batches, and calls a function after each."""
+    for batch in batches:
+        yield batch
+        after()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from alexnet_fast.bench import report
-from alexnet_fast.bench.input import LIMIT, PLAIN, InputBench, measure_input
-from alexnet_fast.bench.turns import figure, ratio, take_turns
+from alexnet_fast.bench.input import LIMIT, NAMES, InputBench, measure_input
+from alexnet_fast.bench.turns import figure, rate_of, ratio, take_turns
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import LoaderConfig
@@ -47,27 +50,58 @@ def bench_of(root: Path, **options: object) -> InputBench:
         "config": LoaderConfig(device=torch.device("cpu"), threads=2),
         "batch_size": 16,
         "runs": 2,
+        "seconds": 0.05,
     }
     return InputBench(**{**settings, **options})  # type: ignore[arg-type]
 
 
-def test_input_is_compared_with_the_plain_loader_and_with_decoding_alone(two_classes: Path) -> None:
+def test_the_clock_starts_once_a_stream_flows_and_counts_what_comes_after() -> None:
+    taken: list[int] = []
+
+    def stream() -> Iterator[int]:
+        for size in itertools.count(1):
+            taken.append(size)
+            time.sleep(0.01)
+            yield size
+
+    rate = rate_of(stream(), 0.05)
+    counted = taken[8:]
+    assert counted
+    # Every batch takes 10 ms or more, however slow the machine is.
+    assert 0 < rate <= sum(counted) / (0.01 * len(counted))
+
+
+@pytest.mark.parametrize("kind", ["dali", "torch"])
+def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
+    two_classes: Path, kind: str
+) -> None:
     shown: list[None] = []
-    result = measure_input(bench_of(two_classes), show=lambda: shown.append(None))
-    assert [other["name"] for other in result["compared"]] == [PLAIN, LIMIT]
-    assert all(other["images_per_second"] > 0 and other["ours_over_it"] > 0 for other in result["compared"])
+    turns: list[int] = []
+    config = LoaderConfig(kind=kind, device=torch.device("cpu"), threads=2)
+    result = measure_input(
+        bench_of(two_classes, config=config), begin=turns.append, show=lambda: shown.append(None)
+    )
+    other = NAMES["torch" if kind == "dali" else "dali"]
+    assert result["loader"] == kind
+    assert [row["name"] for row in result["compared"]] == [other, LIMIT]
+    assert result["decoding_alone"] == result["compared"][1]
+    assert all(row["images_per_second"] > 0 and row["ours_over_it"] > 0 for row in result["compared"])
     assert result["low"] <= result["images_per_second"] <= result["high"]
-    assert set(result["microseconds_per_image"]) == {"reading", "decoding", "resizing", "normalising"}
-    assert len(shown) == 6 * 3
+    costs = result["microseconds_per_image"]
+    assert set(costs) == {"reading", "decoding", "resizing", "normalising"}
+    assert turns == [len(shown)] == [6 * 3]
     # The parts of a picture add up to the time of a picture.
-    assert sum(result["microseconds_per_image"].values()) == pytest.approx(1e6 / result["images_per_second"])
+    dali = result if kind == "dali" else result["compared"][0]
+    assert sum(costs.values()) == pytest.approx(1e6 / dali["images_per_second"])
 
 
 def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
     with pytest.raises(UserError, match="--runs 0 is no run"):
         bench_of(two_classes, runs=0)
-    with pytest.raises(UserError, match="--batch-size 100 is more than the 48"):
-        measure_input(bench_of(two_classes, batch_size=100))
+    with pytest.raises(UserError, match="--seconds 0 is no time"):
+        bench_of(two_classes, seconds=0)
+    with pytest.raises(UserError, match="--batch-size 5000 is more than the 40"):
+        measure_input(bench_of(two_classes, batch_size=5000))
 
 
 def test_a_report_carries_the_spread_and_every_ratio_is_taken_run_by_run() -> None:

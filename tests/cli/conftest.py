@@ -40,6 +40,23 @@ def json_of() -> Callable[..., dict[str, Any]]:
     return run
 
 
+@pytest.fixture
+def refusal(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command in this process that must end as bad usage; returns what it said."""
+
+    def run(*arguments: object) -> str:
+        from alexnet_fast.cli.main import commands
+
+        with pytest.raises(SystemExit) as ended:
+            commands.main([str(argument) for argument in arguments], standalone_mode=False)
+        said = capfd.readouterr().err
+        assert ended.value.code == 2, said
+        assert "Traceback" not in said
+        return said
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def trained_run(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs of a net that takes 56 of 64 pixels."""

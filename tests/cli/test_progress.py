@@ -6,13 +6,15 @@ import pytest
 
 from alexnet_fast.cli.progress import EpochLine
 from alexnet_fast.training.meter import Score
-from alexnet_fast.training.trainer import Progress
+from alexnet_fast.training.progress import Progress
 
 
 def at(epoch: int, step: int) -> Progress:
     """Makes the state of an epoch of ten steps."""
     score = Score(loss=0.5, top1=0.75, top5=1.0, images=step * 8)
-    return Progress(epoch=epoch, step=step, steps=10, train=score, lr=0.01, images_per_second=20.0)
+    return Progress(
+        epoch=epoch, step=step, steps=10, train=score, lr=0.01, images_per_second=20.0, waiting=0.25
+    )
 
 
 def test_an_epoch_may_be_reported_twice_at_its_end(

@@ -33,7 +33,7 @@ def test_train_and_val_folders(parts: Path) -> None:
     splits = open_data(parts)
     assert splits.classes.names == ("cat", "dog")
     assert splits.train.names[0] == "cat/0.jpg"
-    assert splits.train.labels == (0, 0, 0, 1, 1, 1)
+    assert splits.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert len(splits.val) == 6
     assert splits.test is None
 
@@ -42,7 +42,7 @@ def test_a_test_folder_is_a_third_part(parts: Path) -> None:
     touch(parts / "test" / "dog" / "a.png")
     splits = open_data(parts)
     assert splits.test is not None
-    assert splits.test.labels == (1,)
+    assert splits.test.labels.tolist() == [1]
 
 
 def test_pictures_may_lie_deeper_and_other_files_are_left_out(parts: Path) -> None:
@@ -59,7 +59,7 @@ def test_val_labels_come_from_the_class_map_of_train(parts: Path) -> None:
     touch(parts / "train" / "ant" / "1.jpg", parts / "val" / "ant" / "1.jpg")
     splits = open_data(parts)
     assert splits.classes.names == ("ant", "cat", "dog")
-    assert splits.val.labels == (0, 1, 1, 1, 2, 2, 2)
+    assert splits.val.labels.tolist() == [0, 1, 1, 1, 2, 2, 2]
 
 
 def test_one_folder_is_split_and_the_split_is_stable_when_files_are_added(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def epoch_rows(count: int) -> list[EpochRow]:
             val_top1=0.9 if epoch == 4 else 0.5 + epoch / 100,
             val_top5=1.0,
             images_per_second=100.0,
+            waiting=0.25,
             seconds=1.0,
             bad_images=0,
         )

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from nvidia.dali import Pipeline
+from nvidia.dali import Pipeline, fn, types
 
 from alexnet_fast.data import open_data
-from alexnet_fast.pipelines.dali_graph import build_graph
-from alexnet_fast.pipelines.loader import LoaderConfig, View, make_loader
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.dali_graph import build_graph, build_size_graph
+from alexnet_fast.pipelines.decoder import DecoderSettings
+from alexnet_fast.pipelines.distortion import ColourDistortion
+from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View, view_windows
 
 VIEWS = pytest.mark.parametrize("view", ["train", "centre", "square"])
 
@@ -32,7 +39,9 @@ def test_the_gpu_graph_serializes_without_a_gpu(view: View, half: bool) -> None:
 @pytest.mark.parametrize("region", [True, False])
 def test_cpu_and_gpu_graphs_have_the_same_operators(view: View, region: bool) -> None:
     def operators(device: str) -> list[str]:
-        graph = build_graph(AugmentSpec(), view, device=device, batch_size=8, threads=2, region=region)
+        graph = build_graph(
+            AugmentSpec(), view, device=device, batch_size=8, threads=2, region=region, normalise=True
+        )
         names = re.findall(
             r"[A-Za-z_]*(?:Read|Image|ImageSlice|Resize|Slice|Normalize)\b", str(graph.serialize())
         )
@@ -72,43 +81,119 @@ def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) 
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
 
-def run_once(graph: Pipeline, names: list[Path], draws: np.ndarray | None) -> np.ndarray:
+def run_once(graph: Pipeline, names: list[Path], **inputs: object) -> np.ndarray:
     """Feeds an open graph one batch and returns the pixels."""
-    inputs: dict[str, object] = {"names": [np.frombuffer(bytes(name), np.uint8) for name in names]}
-    if draws is not None:
-        inputs["draws"] = list(draws)
-    (pixels,) = graph.run(**inputs)
+    (pixels,) = graph.run(names=[np.frombuffer(bytes(name), np.uint8) for name in names], **inputs)
     return np.array(pixels.as_tensor()).astype(np.float32)
 
 
-@VIEWS
-def test_decoding_a_region_gives_the_pixels_of_decoding_the_whole(odd_pictures: Path, view: View) -> None:
-    """At most one level of difference, on at most one value in a thousand, for every kind of picture."""
-    names = sorted(odd_pictures.iterdir())
-    draws = np.random.default_rng(1).random((len(names), 6), np.float32) if view == "train" else None
-    spec = AugmentSpec(mean=(0.0, 0.0, 0.0))
-    whole, part = (
-        run_once(
-            build_graph(
-                spec,
-                view,
-                device="cpu",
-                batch_size=len(names),
-                threads=2,
-                prefetch=1,
-                region=region,
-            ),
-            names,
-            draws,
+def sizes_of(files: list[Path]) -> np.ndarray:
+    """Returns height and width of each upright picture."""
+    return run_once(build_size_graph(batch_size=len(files), threads=2), files)[:, :2].astype(np.int64)
+
+
+def drawn(pictures: int, spec: AugmentSpec) -> np.ndarray:
+    """Returns the draws of an epoch."""
+    schedule = Schedule(pictures=pictures, batch_size=pictures, shuffle=True, seed=1)
+    return next(schedule.epoch(0, spec)).draws
+
+
+def decode_resize_crop(files: list[Path], sizes: np.ndarray, draws: np.ndarray | None) -> np.ndarray:
+    """The plain way: decodes and resizes whole pictures to 256, then cuts 224 where the draws say."""
+    graph = Pipeline(batch_size=len(files), num_threads=2, device_id=None, prefetch_queue_depth=1)
+    with graph:
+        encoded = fn.io.file.read(fn.external_source(name="names", dtype=types.UINT8, ndim=1))
+        picture = fn.decoders.image(encoded, output_type=types.RGB)
+        resized = fn.resize(
+            picture, resize_shorter=256.0, interp_type=types.INTERP_TRIANGULAR, subpixel_scale=False
         )
-        for region in (False, True)
-    )
-    difference = np.abs(whole - part)
-    assert difference.max() <= 1.001
-    assert (difference > 0.5).mean() <= 1e-3
+        graph.set_outputs(resized)
+    (pixels,) = graph.run(names=[np.frombuffer(bytes(name), np.uint8) for name in files])
+    found = []
+    for position in range(len(files)):
+        picture = np.array(pixels[position])
+        room = np.array(picture.shape[:2]) - 224
+        top, left = room // 2 if draws is None else np.floor(draws[position, :2] * (room + 1)).astype(int)
+        found.append(picture[top : top + 224, left : left + 224])
+    return np.stack(found).astype(np.float32)
+
+
+@pytest.mark.parametrize("region", [True, False], ids=["region decoded", "whole decoded"])
+@pytest.mark.parametrize("view", ["train", "centre"])
+def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
+    odd_pictures: Path, view: View, region: bool
+) -> None:
+    """At most one level of difference, on at most one value in a thousand, for every kind of picture."""
+    files = sorted(odd_pictures.iterdir())
+    sizes, spec = sizes_of(files), AugmentSpec()
+    draws = drawn(len(files), spec)
+    graph = build_graph(spec, view, device="cpu", batch_size=len(files), threads=2, prefetch=1, region=region)
+    ours = run_once(graph, files, **vars(view_windows(sizes, draws, spec, view)))
+    plain = decode_resize_crop(files, sizes, draws if view == "train" else None)
+    difference = np.abs(ours - plain)
+    print(f"largest {difference.max():.0f}, on {(difference > 0).mean():.6f} of the values")
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 1e-3
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        AugmentSpec(),
+        AugmentSpec(std=(58.0, 57.0, 56.0)),
+        AugmentSpec(distortion=ColourDistortion(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
+    ],
+    ids=["paper", "scaled", "distorted"],
+)
+def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_pictures: Path, spec: AugmentSpec) -> None:
+    """What a GPU does in the graph, and a CPU after it, is one arithmetic; here the graph runs on the CPU."""
+    files = sorted(odd_pictures.glob("*.jpg"))
+    draws, options = drawn(len(files), spec), {"device": "cpu", "batch_size": len(files), "threads": 2}
+    windows = vars(view_windows(sizes_of(files), draws, spec, "train"))
+    changes = changes_of(draws, spec, random=True)
+    fed = {"mirror": changes.mirror.astype(np.int32), "mean": changes.mean}
+    if changes.matrix is not None:
+        fed["matrix"] = changes.matrix
+    graph = build_graph(spec, "train", prefetch=1, normalise=True, **options)
+    inside = run_once(graph, files, **windows, **fed)
+    pixels = run_once(build_graph(spec, "train", prefetch=1, **options), files, **windows).astype(np.uint8)
+    after = normalised(torch.from_numpy(pixels), changes, spec).permute(0, 2, 3, 1).numpy()
+    print(f"largest difference {np.abs(inside - after).max():.2g}")
+    np.testing.assert_allclose(inside, after, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("region", [True, False])
 def test_both_ways_of_decoding_serialize_for_the_gpu(region: bool) -> None:
     graph = build_graph(AugmentSpec(), "train", device="gpu", batch_size=8, threads=2, region=region)
     assert (b"decoders__ImageSlice" in graph.serialize()) is region
+
+
+def test_distortion_is_one_more_operator_on_the_gpu() -> None:
+    distorted = AugmentSpec(distortion=ColourDistortion(hue=0.1))
+    graphs = [
+        build_graph(spec, "train", device="gpu", batch_size=8, threads=2).serialize()
+        for spec in (AugmentSpec(), distorted)
+    ]
+    assert [b"CoordTransform" in graph for graph in graphs] == [False, True]
+
+
+def test_decoder_settings_reach_the_gpus_decoder() -> None:
+    def graph(**settings: Any) -> bytes:
+        decoder = DecoderSettings(**settings)
+        built = build_graph(AugmentSpec(), "train", device="gpu", batch_size=8, threads=2, decoder=decoder)
+        text: bytes = built.serialize()
+        return text
+
+    usual = graph()
+    assert struct.pack("<f", 0.65) in usual
+    assert struct.pack("<f", 0.99) in graph(hardware_load=0.99)
+    for setting in ("width_hint", "height_hint", "device_padding", "host_padding"):
+        assert graph(**{setting: 4242}) != usual
+    assert graph(fancy_upsampling=False) != usual
+    cpu = build_graph(AugmentSpec(), "train", device="cpu", batch_size=8, threads=2).serialize()
+    assert b"hw_decoder_load" not in cpu
+
+
+def test_a_share_above_one_is_refused() -> None:
+    with pytest.raises(UserError, match="--hw-decoder-load 1.5 is no share"):
+        DecoderSettings(hardware_load=1.5)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from alexnet_fast.data import PictureList, open_data
+from alexnet_fast.data import ClassMap, PictureList, list_pictures, open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, View, make_loader
+from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 
 SPEC = AugmentSpec(resize=72, crop=64)
 KINDS = pytest.mark.parametrize("kind", ["dali", "torch"])
@@ -149,6 +151,23 @@ def test_a_picture_that_disappears_during_training_is_a_bad_picture(with_bad_one
     loader = loader_of(train, "dali", policy="skip")
     list(loader.epoch(0))
     assert loader.bad.reasons[train.path(0)] == "no such file or directory"
+
+
+def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, tmp_path: Path) -> None:
+    """The sizes of files are remembered from the first epoch on; one that has become wrong is found out."""
+    for kind in ("mono", "poly"):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        for file in sorted((two_classes / "train" / kind).iterdir())[:4]:
+            Image.open(file).convert("RGB").save(tmp_path / "train" / kind / file.name)
+    train = list_pictures(tmp_path / "train", ClassMap(("mono", "poly")))
+    loader = loader_of(train, "dali", policy="skip")
+    list(loader.epoch(0))
+    victim = Path(train.path(0))
+    Image.open(victim).resize((150, 90)).save(victim)
+    (batch,) = loader.epoch(1)
+    (wanted,) = loader_of(train, "dali").epoch(1)
+    assert not loader.bad
+    assert equal([batch], [wanted])
 
 
 def test_zero_threads_is_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.geometry import crop_start, resized
+from alexnet_fast.pipelines.geometry import crop_starts, resized
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -105,10 +105,10 @@ def test_the_shorter_side_becomes_the_one_asked_for() -> None:
 
 
 def test_every_crop_position_is_equally_likely() -> None:
-    starts = [crop_start(u, 256, 224) for u in np.linspace(0, 1, 3300, endpoint=False)]
+    starts = crop_starts(np.linspace(0, 1, 3300, endpoint=False), np.array(256), 224).tolist()
     assert sorted(set(starts)) == list(range(33))
     assert {starts.count(start) for start in range(33)} <= {99, 100, 101}
-    assert crop_start(0.9999999, 224, 224) == 0
+    assert crop_starts(np.array([0.9999999]), np.array([224]), 224).tolist() == [0]
 
 
 def test_the_spec_survives_json() -> None:

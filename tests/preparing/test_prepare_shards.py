@@ -51,7 +51,7 @@ def test_shards_hold_every_picture_once_and_keep_their_size(shards) -> None:
     assert all(tar.stat().st_size <= 1 << 20 for tar in tars)
     assert {file.name for file in out.iterdir()} == {
         "prepared.json",
-        *(f"{tar.stem}{ending}" for tar in tars for ending in (".tar", ".idx")),
+        *(f"{tar.stem}{ending}" for tar in tars for ending in (".tar", ".idx", ".npz")),
     }
 
 

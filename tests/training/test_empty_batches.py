@@ -11,9 +11,10 @@ import torch
 from alexnet_fast.data import ClassMap, PictureList
 from alexnet_fast.evaluation import evaluate
 from alexnet_fast.models import create_model
-from alexnet_fast.pipelines.loader import Loader, LoaderConfig, View, make_loader
+from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View
 from alexnet_fast.training.evaluate import validate
 from alexnet_fast.training.precision import choose_precision
 

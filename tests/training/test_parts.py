@@ -18,7 +18,6 @@ from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.batch_norm import measure_statistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.cosine import Cosine
 from alexnet_fast.training.history import EpochRow, History, best_row, read_metrics
 from alexnet_fast.training.meter import Meter
 from alexnet_fast.training.plateau import Plateau
@@ -34,7 +33,7 @@ class TestPlateau:
         plateau = Plateau(lr=0.01, **{"patience": 2, "drops_left": 3, **options})
         rates = []
         for error in errors:
-            plateau.step(error)
+            plateau.end_epoch(error)
             rates.append(plateau.lr)
         return rates, plateau
 
@@ -51,7 +50,7 @@ class TestPlateau:
         rates, plateau = self.rates([0.5] * 8)
         assert min(rates) == pytest.approx(1e-5)
         assert not plateau.finished
-        plateau.step(0.5)
+        plateau.end_epoch(0.5)
         assert plateau.finished
         assert plateau.lr == pytest.approx(1e-5)
 
@@ -60,24 +59,6 @@ class TestPlateau:
         copy = Plateau(lr=1.0, patience=9, drops_left=9)
         copy.load_state_dict(plateau.state_dict())
         assert copy == plateau
-
-
-class TestCosine:
-    """From the first rate towards nothing, whatever the error does."""
-
-    def test_the_rates_of_four_epochs(self) -> None:
-        cosine, rates = Cosine(first=1.0, epochs=4), []
-        for _ in range(4):
-            rates.append(cosine.lr)
-            cosine.step(0.5)
-        assert rates == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
-        assert cosine.lr == pytest.approx(0)
-        assert not cosine.finished
-
-    def test_state_survives(self) -> None:
-        cosine, copy = Cosine(first=1.0, epochs=4, epoch=3), Cosine(first=1.0, epochs=4)
-        copy.load_state_dict(cosine.state_dict())
-        assert copy == cosine
 
 
 def test_batch_norm_is_measured_as_the_mean_over_all_batches() -> None:
@@ -178,6 +159,7 @@ class TestHistory:
             val_top1=top1,
             val_top5=1.0,
             images_per_second=20.0,
+            waiting=0.25,
             seconds=5.0,
             bad_images=0,
         )

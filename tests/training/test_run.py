@@ -15,8 +15,8 @@ from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import History, read_metrics
 from alexnet_fast.training.job import run_training
+from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.trained import load_trained
-from alexnet_fast.training.trainer import Progress
 
 Make = Callable[..., TrainConfig]
 

@@ -1,0 +1,72 @@
+"""Loaders that give a trainer a part of the work: always the same batch, or the first batches of an epoch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from alexnet_fast.pipelines.bad_pictures import BadPictures
+from alexnet_fast.pipelines.loader import Batch, Loader
+
+
+class Repeated(Loader):
+    """One batch that is there already, again and again: what is left is computation.
+
+    Args:
+        batch: On the device.
+        steps: Batches an epoch.
+    """
+
+    def __init__(self, batch: Batch, steps: int) -> None:
+        # None of what `Loader` keeps about pictures: there are none.
+        self._batch, self._steps = batch, steps
+        self.bad = BadPictures("fail")
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields the batch."""
+        del epoch
+        return itertools.repeat(self._batch, self._steps - start)
+
+
+class First(Loader):
+    """The first batches of each epoch of another loader.
+
+    Args:
+        loader: The other one.
+        steps: How many.
+    """
+
+    def __init__(self, loader: Loader, steps: int) -> None:
+        self._loader, self._steps = loader, min(steps, len(loader))
+        self.bad = loader.bad
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches from step `start` on."""
+        return itertools.islice(self._loader.epoch(epoch, start), self._steps - start)
+
+
+def synthetic_batch(batch_size: int, side: int, classes: int, device: torch.device, half: bool) -> Batch:
+    """Returns pictures of noise as the loaders deliver them, and labels.
+
+    Args:
+        batch_size: Pictures.
+        side: Of a picture, in pixels.
+        classes: Number of labels.
+        device: Where.
+        half: float16 instead of float32 pixels.
+    """
+    generator = torch.Generator().manual_seed(0)
+    # Normalised pictures have about this spread on the paper's scale of 0 to 255.
+    images = torch.randn(batch_size, 3, side, side, generator=generator) * 60.0
+    labels = torch.randint(0, classes, (batch_size,), generator=generator)
+    images = images.to(device, torch.float16 if half else torch.float32, memory_format=torch.channels_last)
+    return Batch(images, labels.to(device), np.arange(batch_size))

@@ -1,0 +1,101 @@
+"""Other projects' loaders as contestants: plain scripts in an environment of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from alexnet_fast.errors import UserError
+
+
+class PeerError(Exception):
+    """A peer does not run; the message is its last word."""
+
+
+class Peer:
+    """A script that waits for its turns (see `peers/answering.py`).
+
+    Args:
+        command: Starts it.
+        complaints: Receives what it writes to stderr.
+
+    Raises:
+        PeerError: It ends before it is ready.
+    """
+
+    def __init__(self, command: Sequence[str], complaints: IO[str]) -> None:
+        self._complaints = complaints
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+        )
+        said = self._hear()
+        self.name: str = said["name"]
+        self.versions: dict[str, str] = said["versions"]
+
+    def turn(self, seconds: float) -> float:
+        """Lets it load for some seconds; returns its images a second.
+
+        Raises:
+            PeerError: It ends meanwhile.
+        """
+        assert self._process.stdin is not None
+        # A peer that has ended hears nothing; what it said last is reported below.
+        with contextlib.suppress(BrokenPipeError):
+            print(seconds, file=self._process.stdin, flush=True)
+        return float(self._hear()["images_per_second"])
+
+    def _hear(self) -> dict[str, Any]:
+        """Reads an answer."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            said: dict[str, Any] = json.loads(line)
+            return said
+        code = self._process.wait()
+        self._complaints.seek(0)
+        words = self._complaints.read().strip().splitlines()
+        raise PeerError(words[-1] if words else f"it ended with exit code {code}")
+
+    def close(self) -> None:
+        """Ends the script."""
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def running_peers(folder: Path, arguments: Sequence[str]) -> Iterator[tuple[list[Peer], dict[str, str]]]:
+    """Starts every `*_peer.py` of a folder, one after the other, in the environment `.venv` beside them.
+
+    Args:
+        folder: Where the scripts are.
+        arguments: For each of them.
+
+    Yields:
+        Those that are ready, and the reasons of the others by the script's name.
+
+    Raises:
+        UserError: There is no script, or no environment.
+    """
+    python = folder / ".venv" / "bin" / "python"
+    scripts = sorted(folder.glob("*_peer.py"))
+    if not scripts:
+        raise UserError(f"--peers {folder} holds no script named *_peer.py", "check the folder", exit_code=2)
+    if not python.exists():
+        raise UserError(f"the peers in {folder} have no environment", "make peers sets it up")
+    ready: list[Peer] = []
+    missing: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        for script in scripts:
+            complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
+            try:
+                peer = Peer([str(python), str(script), *arguments], complaints)
+            except PeerError as error:
+                missing[script.stem] = str(error)
+            else:
+                stack.callback(peer.close)
+                ready.append(peer)
+        yield ready, missing

@@ -1,0 +1,110 @@
+"""`alexnet-fast train` in several processes: what starts them, and what each of them runs.
+
+The launcher and the processes speak through a folder: `options.json` goes in, `result.json` of the first one
+or `error-RANK.json` of one that failed comes out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet_fast.training.config import TrainConfig
+
+
+def train_in_processes(config: TrainConfig, processes: int, **how: bool) -> dict[str, Any]:
+    """Trains in several processes of this machine.
+
+    Args:
+        config: The options.
+        processes: How many.
+        how: The other arguments of `training.job.run_training`.
+
+    Returns:
+        What `training.job.run_training` returned in the first process.
+
+    Raises:
+        UserError: One of them raised it, or ended otherwise.
+    """
+    from alexnet_fast.training.launcher import launch
+
+    with tempfile.TemporaryDirectory(prefix="alexnet-fast-") as name:
+        folder = Path(name)
+        options = {"config": config.to_dict(), "how": how}
+        (folder / "options.json").write_text(json.dumps(options), encoding="utf-8")
+        try:
+            stopped = launch([sys.executable, "-m", __name__, name], processes)
+        except UserError:
+            _raise_first(folder)
+            raise
+        result = folder / "result.json"
+        if not result.exists():
+            _raise_first(folder)
+            raise UserError(f"{stopped} ended the job before it had begun", "start it again with --resume")
+        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return found
+
+
+def _raise_first(folder: Path) -> None:
+    """Raises the error that one of the processes left behind; one that only lost the others comes last.
+
+    Raises:
+        UserError: There is one.
+    """
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("error-*.json"))]
+    for error in sorted(found, key=lambda each: bool(each["lost_peer"])):
+        raise UserError(error["problem"], error["mend"], exit_code=error["exit_code"])
+
+
+def _run(folder: Path) -> None:
+    """Does the work of one process.
+
+    Raises:
+        UserError: It failed.
+    """
+    from alexnet_fast.cli.progress import EpochLine
+    from alexnet_fast.training.config import TrainConfig
+    from alexnet_fast.training.job import run_training
+    from alexnet_fast.training.launcher import end_with_launcher
+
+    end_with_launcher()
+    options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
+    fields = {**options["config"], **{name: Path(options["config"][name]) for name in ("data", "run")}}
+    line = EpochLine()
+    try:
+        result = run_training(TrainConfig(**fields), **options["how"], show=line)
+    finally:
+        line.close()
+    if os.environ["RANK"] == "0":
+        (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def main() -> None:
+    """Runs one process of a job; a user's mistake is left for the launcher to print, once."""
+    folder = Path(sys.argv[1])
+    try:
+        _run(folder)
+    except UserError as error:
+        from alexnet_fast.training.joining import LostPeerError
+
+        report = {
+            "problem": error.problem,
+            "mend": error.mend,
+            "exit_code": error.exit_code,
+            "lost_peer": isinstance(error, LostPeerError),
+        }
+        (folder / f"error-{os.environ['RANK']}.json").write_text(json.dumps(report), encoding="utf-8")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Long lists of pictures, kept in the user's cache folder and checked against the folders they are of.
+
+Walking through a million files takes many seconds. A kept list is used when every folder that was walked (and
+every tar that was read) still has its time of change, its size and its inode. So files that were added,
+removed or renamed are noticed; a file whose content was changed in place is not, and need not be: the list
+says nothing of contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_fast.data.names import Names
+from alexnet_fast.errors import UserError
+from alexnet_fast.files import atomic_file, make_folder
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+# Shorter lists are made in less time than it takes to say so.
+WORTH_KEEPING = 10_000
+_FORMAT = 1
+# A folder that changed within the clock's tick of being listed could change again and look the same; two
+# seconds are the coarsest tick of a file system (FAT).
+_TICK_NS = 2_000_000_000
+
+_SECONDS_OF_SILENCE = 2.0
+
+_log = logging.getLogger("alexnet_fast")
+
+
+def cache_folder() -> Path:
+    """Returns the folder that this program may fill and anybody may empty, by the XDG base directories.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/: a relative path there is to be ignored.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "alexnet-fast"
+
+
+class Patience:
+    """Says once what takes so long, when it does.
+
+    Args:
+        message: What.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message: str | None = message
+        self._until = time.monotonic() + _SECONDS_OF_SILENCE
+
+    def tick(self) -> None:
+        """To be called now and then."""
+        if self._message and time.monotonic() > self._until:
+            _log.warning("%s", self._message)
+            self._message = None
+
+
+class Stamps:
+    """What the folders and tars that a list is of looked like when it was made."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.marks: list[tuple[int, int, int]] = []
+        self._began = time.time_ns()
+
+    def add(self, path: Path) -> None:
+        """Takes note of a folder, before it is listed, or of a tar."""
+        self.paths.append(os.fspath(path))
+        self.marks.append(_mark(self.paths[-1]))
+
+    @property
+    def settled(self) -> bool:
+        """Whether every later change will be visible."""
+        return all(mark[0] < self._began - _TICK_NS for mark in self.marks)
+
+
+class ListCache:
+    """The kept list of one folder.
+
+    Args:
+        root: The folder.
+        kind: What else decides the list.
+    """
+
+    def __init__(self, root: Path, kind: str) -> None:
+        key = f"{_FORMAT}\n{os.path.abspath(root)}\n{kind}"  # noqa: PTH100 - links are to stay links
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        self.path = cache_folder() / "lists" / f"{digest}.npz"
+
+    def load(self) -> Arrays | None:
+        """Returns the kept arrays; None where there are none, or a folder has changed since."""
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                kept = dict(file)
+            paths = Names.unpack(kept["paths"].tobytes(), kept["path_stops"])
+            if [_mark(path) for path in paths] == [tuple(mark) for mark in kept["marks"].tolist()]:
+                return kept
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            pass  # not there, or damaged, or of a folder that has gone: the list is made again
+        return None
+
+    def save(self, pictures: int, pack: Callable[[], Arrays], stamps: Stamps) -> None:
+        """Keeps a list, if it is worth it; that it cannot be kept is said, and is no error.
+
+        Args:
+            pictures: How many there are.
+            pack: Returns what is to be kept.
+            stamps: Of what it was made from.
+        """
+        if pictures < WORTH_KEEPING or not stamps.settled:
+            return
+        arrays = pack()
+        paths, stops = Names.of(stamps.paths).pack()
+        marks = {
+            "paths": np.frombuffer(paths, np.uint8),
+            "path_stops": stops,
+            "marks": np.array(stamps.marks),
+        }
+        try:
+            make_folder(self.path.parent)
+            with atomic_file(self.path) as file:
+                np.savez(file, **arrays, **marks)  # type: ignore[arg-type, unused-ignore]
+        except UserError as error:
+            _log.warning("the list of pictures is not kept: %s", error)
+            return
+        _log.warning("kept the list of %d pictures in %s", pictures, self.path)
+
+
+def _mark(path: str) -> tuple[int, int, int]:
+    """Returns time of change, size and inode."""
+    status = os.stat(path)  # noqa: PTH116 - called for every folder
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,88 @@
+"""What stands where in a data set's folder: class folders or tars, whole or in train/, val/ and test/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from alexnet_fast.data.class_folders import ClassFolders, class_folders
+from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.picture_list import PictureList
+from alexnet_fast.data.shards import Shards
+from alexnet_fast.data.tar_samples import PARTS, part_of
+from alexnet_fast.errors import UserError
+
+# Hidden, so that nothing lists it as a class; `prepare` has it in its output from first to last.
+UNFINISHED = ".preparing"
+
+
+class Contents(Protocol):
+    """Labelled pictures of one folder, in whatever form."""
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+
+    def class_names(self) -> list[str]:
+        """Returns the names of the classes."""
+
+    def strangers(self, classes: ClassMap) -> list[str]:
+        """Returns the classes that a class map does not have."""
+
+    def pictures(self, classes: ClassMap) -> PictureList:
+        """Lists the pictures, numbered by a class map."""
+
+
+def find_parts(root: Path, wanted: str = "train") -> dict[str, Contents]:
+    """Finds the parts of a data set; nothing is listed yet.
+
+    Args:
+        root: Its folder.
+        wanted: "train", "val", "test", or "all" for everything as one part.
+
+    Returns:
+        Contents by part: "train", "val" and "test", those that are there, or "all".
+
+    Raises:
+        UserError: The folder cannot be read, or `prepare` has not finished it.
+    """
+    folders = class_folders(root)
+    if (root / UNFINISHED).exists():
+        raise UserError(
+            f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
+        )
+    if wanted != "all" and ("train" in folders or wanted in folders):
+        return {part: _contents(root / part) for part in PARTS if part in folders}
+    tars = [] if folders else _tars(root)
+    named = {part: tuple(tar for tar in tars if part_of(tar) == part) for part in PARTS}
+    if wanted != "all" and named["train"]:
+        return {part: Shards(root, mine) for part, mine in named.items() if mine}
+    return {"all": Shards(root, tuple(tars)) if tars else ClassFolders(root)}
+
+
+def refuse_strangers(contents: Contents, classes: ClassMap) -> None:
+    """Refuses classes that the class map does not have: their pictures would be left out in silence."""
+    strangers = contents.strangers(classes)
+    if strangers:
+        raise UserError(
+            f"{contents.root} has classes that the {len(classes)} known ones do not include:"
+            f" {some(strangers)}",
+            "rename or remove those folders",
+        )
+
+
+def some(names: list[str], most: int = 5) -> str:
+    """Returns the first few names and how many there are beyond them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _contents(root: Path) -> Contents:
+    """Returns the contents of one folder."""
+    tars = [] if class_folders(root) else _tars(root)
+    return Shards(root, tuple(tars)) if tars else ClassFolders(root)
+
+
+def _tars(root: Path) -> list[Path]:
+    """Returns the tars in a folder."""
+    return sorted(path for path in root.glob("*.tar") if not path.name.startswith(".") and path.is_file())

@@ -1,0 +1,81 @@
+"""Folders of WebDataset tars: those that `prepare --shards` writes, and other people's."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.list_cache import ListCache, Stamps
+from alexnet_fast.data.picture_list import ARRAY_ENDING, PictureList, Stretches
+from alexnet_fast.data.shard_contents import SUMMARY, ShardContents, read_contents
+from alexnet_fast.data.shard_table import TABLE_ENDING
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """The pictures in some tars of a folder.
+
+    Args:
+        root: The folder.
+        tars: Full paths, sorted.
+    """
+
+    root: Path
+    tars: tuple[Path, ...]
+
+    def class_names(self) -> list[str]:
+        """Returns the names of the classes, in the order of their numbers."""
+        return list(self._contents.classes)
+
+    def strangers(self, classes: ClassMap) -> list[str]:
+        """Returns the classes that a class map does not have."""
+        known = set(map(_plain, classes.names))
+        return [name for name in self.class_names() if _plain(name) not in known]
+
+    def pictures(self, classes: ClassMap) -> PictureList:
+        """Lists the pictures, class by class, sorted by name: as they would stand in class folders.
+
+        Args:
+            classes: The class map; it has every class of these tars.
+        """
+        found = self._contents
+        numbers = {_plain(name): number for number, name in enumerate(classes.names)}
+        labels = np.array([numbers[_plain(name)] for name in found.classes], np.int64)[found.labels]
+        arrays = len(found.names) > 0 and found.names[0].endswith(ARRAY_ENDING)
+        listed = PictureList(
+            root=self.root,
+            names=found.names,
+            labels=labels,
+            classes=classes,
+            stretches=Stretches(tuple(map(str, self.tars)), found.tar, found.offset, found.length),
+            sizes=found.sizes if len(found.sizes) else None,
+            points=found.points,
+            encoding="array" if arrays else "picture",
+        )
+        in_order = bool((np.diff(labels) >= 0).all())
+        return listed if in_order else listed.select(np.argsort(labels, kind="stable"))
+
+    @functools.cached_property
+    def _contents(self) -> ShardContents:
+        """What the tars hold; kept in the user's cache folder where it is much."""
+        cache = ListCache(self.root, "tars " + "\n".join(tar.name for tar in self.tars))
+        kept = cache.load()
+        if kept is not None:
+            return ShardContents.unpack(kept)
+        stamps = Stamps()
+        tables = (tar.with_suffix(TABLE_ENDING) for tar in self.tars)
+        for path in (*self.tars, *tables, self.root / SUMMARY):
+            if path.exists():
+                stamps.add(path)
+        found = read_contents(self.root, self.tars)
+        cache.save(len(found.names), found.pack, stamps)
+        return found
+
+
+def _plain(name: str) -> str:
+    """Returns a class's name, a number without its leading zeros: they depend on the other classes."""
+    return str(int(name)) if name.isascii() and name.isdigit() else name

@@ -1,0 +1,109 @@
+"""The loaders of a run, and the augmentation that they share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from alexnet_fast.data import Splits
+from alexnet_fast.errors import UserError
+from alexnet_fast.models import input_of
+from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
+from alexnet_fast.training.augmentation import random_parts
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.precision import Precision
+from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.run_log import log
+
+
+def make_loaders(
+    config: TrainConfig, splits: Splits, spec: AugmentSpec, precision: Precision, processes: Processes
+) -> tuple[Loader, Loader]:
+    """Makes the loaders of training and validation; each process has its own share of the pictures.
+
+    Raises:
+        UserError: The batch cannot be shared out.
+    """
+    settings = _loader_config(config, precision)
+    rank, world, batch = processes.rank, processes.world, _own_batch(config, processes)
+    _refuse_large_batch(config, len(splits.train))
+    train = Schedule(
+        pictures=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
+    )
+    val = Schedule(pictures=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
+    return (
+        make_loader(splits.train, spec, "train", train, settings),
+        make_loader(splits.val, spec, "centre", val, settings),
+    )
+
+
+def _own_batch(config: TrainConfig, processes: Processes) -> int:
+    """Returns the pictures of one backward pass of one process.
+
+    Raises:
+        UserError: The batch cannot be divided so.
+    """
+    parts = processes.world * config.accumulate
+    if config.batch_size % parts:
+        raise UserError(
+            f"--batch-size {config.batch_size} cannot be shared by {processes.world} processes"
+            f" in {config.accumulate} passes",
+            f"give a multiple of {parts}",
+            exit_code=2,
+        )
+    return config.batch_size // parts
+
+
+def _refuse_large_batch(config: TrainConfig, pictures: int) -> None:
+    """Refuses a batch that is never full.
+
+    Raises:
+        UserError: It is larger than the data set.
+    """
+    if config.batch_size > pictures:
+        raise UserError(
+            f"--batch-size {config.batch_size} is more than the {pictures} training pictures there are",
+            f"give --batch-size {pictures} or less",
+            exit_code=2,
+        )
+
+
+def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
+    """Returns how the pictures are loaded; fp16 networks get fp16 pixels."""
+    return LoaderConfig(
+        kind="dali" if config.dali else "torch",
+        device=precision.device,
+        threads=config.threads,
+        half=precision.dtype is torch.float16,
+        on_bad_image=config.on_bad_image,
+    )
+
+
+def make_spec(config: TrainConfig, splits: Splits, precision: Precision) -> AugmentSpec:
+    """Builds the augmentation spec: the model's sizes and normalisation, the options, the data's colours."""
+    own = input_of(config.model)
+    jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
+    spec = AugmentSpec(
+        resize=config.resize or own.resize,
+        crop=config.crop or own.crop,
+        mean=own.mean,
+        std=own.std,
+        jitter=jitters[config.pca],
+        **random_parts(config),
+    )
+    if "data" not in (config.pca, config.mean):
+        return spec
+    from alexnet_fast.pipelines.statistics import measure_colours
+
+    schedule = Schedule(pictures=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
+    loader = make_loader(splits.train, spec, "square", schedule, _loader_config(config, precision))
+    log.info("measuring the colours of %d training pictures", len(splits.train))
+    colours = measure_colours(loader.epoch(0))
+    return dataclasses.replace(
+        spec,
+        mean=colours.mean if config.mean == "data" else spec.mean,
+        jitter=colours.jitter if config.pca == "data" else spec.jitter,
+    )

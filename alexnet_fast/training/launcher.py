@@ -1,0 +1,87 @@
+"""Starting the processes of a job on this machine, through torch's own elastic launcher."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+# The launcher passes these on to every process and waits for them.
+_SIGNALS = "SIGTERM,SIGINT,SIGUSR1"
+
+# A checkpoint of hundreds of megabytes on a slow disk takes its time; after that the processes are killed.
+_SECONDS_TO_SAVE = 120
+
+# Linux: a process gets this signal when its parent dies (prctl(2), PR_SET_PDEATHSIG).
+_PR_SET_PDEATHSIG = 1
+
+
+def launch(command: Sequence[str], processes: int) -> str | None:
+    """Runs a command in several processes that can join each other, until all have ended.
+
+    Args:
+        command: Program and arguments, the same for each; torchrun's environment variables tell them apart.
+        processes: How many.
+
+    Returns:
+        The name of the signal that ended the job early, None where it ended by itself. The processes have had
+        the signal too, and time to save.
+
+    Raises:
+        UserError: One of the processes failed; the others were ended.
+        KeyboardInterrupt: The user pressed Ctrl-C; the processes were ended.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _share_threads(processes)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=f"alexnet-fast-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        signals_to_handle=_SIGNALS,
+        shutdown_timeout=_SECONDS_TO_SAVE,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+    )
+    try:
+        elastic_launch(config, command[0])(*command[1:])
+    except ChildFailedError as error:
+        raise UserError(_describe(error, processes), "go on with --resume once it is mended") from error
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from error
+        return error.sigval.name
+    return None
+
+
+def end_with_launcher() -> None:
+    """Lets this process get SIGTERM when its launcher is killed: it saves and does not stay behind."""
+    if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0 and os.getppid() == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _share_threads(processes: int) -> None:
+    """Gives each process its part of the cores, unless the user has said how many threads it has."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+
+
+def _describe(error: ChildFailedError, processes: int) -> str:
+    """Says which process failed first, and how."""
+    rank, failure = error.get_first_failure()
+    if failure.exitcode < 0:
+        return f"process {rank} of {processes} was killed by {signal.Signals(-failure.exitcode).name}"
+    return f"process {rank} of {processes} ended with exit code {failure.exitcode}"

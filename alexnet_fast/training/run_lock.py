@@ -1,0 +1,44 @@
+"""One run in a folder at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+from typing import IO
+
+from alexnet_fast.errors import UserError
+
+
+class RunLock:
+    """A lock on a file; the kernel gives it back when the process ends, however it ends.
+
+    Args:
+        path: The file, which stays when the lock is given back.
+
+    Raises:
+        UserError: Another process holds it, or the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file: IO[str] = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "another process"
+            self._file.close()
+            raise UserError(
+                f"{path.parent} is in use by {holder}", "wait for its end, or give another --run"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        self._file.close()

@@ -1,0 +1,52 @@
+"""The learning rate of every optimiser step, as the options name it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.cosine import Cosine
+from alexnet_fast.training.plateau import Plateau
+from alexnet_fast.training.stairs import Stairs
+from alexnet_fast.training.warm_up import WarmUp
+
+
+class LearningRate(Protocol):
+    """A schedule: a function of the step, and of the validation errors that it was told."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether training should end, whatever number of epochs was asked for."""
+
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of an optimiser step, counted from 0 over the whole run."""
+
+    def end_epoch(self, error: float) -> None:
+        """Takes the validation error of an epoch, 0..1."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what it learned from validation, as plain values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state."""
+
+
+def make_schedule(config: TrainConfig, steps: int) -> LearningRate:
+    """Makes the schedule that the options name.
+
+    Args:
+        config: The options.
+        steps: Optimiser steps an epoch.
+    """
+    warm_up = round(config.warmup_epochs * steps)
+    schedule = _after_warm_up(config, steps, warm_up)
+    return WarmUp(schedule=schedule, steps=warm_up) if warm_up else schedule
+
+
+def _after_warm_up(config: TrainConfig, steps: int, warm_up: int) -> LearningRate:
+    """Makes the schedule without its beginning."""
+    if config.schedule == "cosine":
+        return Cosine(first=config.lr, begin=warm_up, end=config.epochs * steps)
+    if config.schedule == "step":
+        return Stairs(first=config.lr, factor=config.factor, steps=config.step_epochs * steps)
+    return Plateau(lr=config.lr, patience=config.patience, drops_left=config.drops, factor=config.factor)

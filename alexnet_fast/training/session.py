@@ -1,0 +1,149 @@
+"""One process's part of a training run: what is built from the options, and the loop over epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from alexnet_fast import __version__
+from alexnet_fast.data import Splits
+from alexnet_fast.models import build_model
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.fingerprint import make_fingerprint, refuse_other_run
+from alexnet_fast.training.history import EpochRow
+from alexnet_fast.training.inputs import make_loaders, make_spec
+from alexnet_fast.training.precision import Precision
+from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.random_states import RandomStates
+from alexnet_fast.training.run_log import log
+from alexnet_fast.training.trainer import Trainer
+
+
+class Session:
+    """One call of `run_training`.
+
+    Args:
+        config: The options.
+        splits: The pictures.
+        precision: How to compute.
+        processes: Those that train together.
+        saved: The checkpoint to go on from.
+        show: Receives the progress within an epoch.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        splits: Splits,
+        precision: Precision,
+        processes: Processes,
+        saved: dict[str, Any] | None,
+        show: Callable[[Progress], None],
+    ) -> None:
+        self.config, self.splits, self.precision = config, splits, precision
+        self.processes = processes
+        self.fingerprint = make_fingerprint(config, splits, precision)
+        if saved is not None:
+            refuse_other_run(config, saved["training"]["fingerprint"], self.fingerprint)
+        self.spec = self._make_spec() if saved is None else AugmentSpec.from_dict(saved["spec"])
+        self.arguments = _model_arguments(config, splits, self.spec)
+        self.trainer = self._trainer(show)
+        self.resumed_from: int | None = None
+        self.rows: list[EpochRow] = []
+        if saved is not None:
+            self._take_up(saved["training"])
+
+    def _make_spec(self) -> AugmentSpec:
+        """Builds the augmentation; where it is measured, one process does that for all."""
+        return self.processes.on_first(lambda: make_spec(self.config, self.splits, self.precision))
+
+    def _trainer(self, show: Callable[[Progress], None]) -> Trainer:
+        """Builds network, loaders and trainer."""
+        device = self.precision.device
+        RandomStates(device).seed(self.config.seed, self.processes.rank)
+        torch.backends.cudnn.benchmark = device.type == "cuda"
+        net = build_model(self.arguments)
+        net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        train, val = make_loaders(self.config, self.splits, self.spec, self.precision, self.processes)
+        return Trainer(net, train, val, self.config, self.precision, self.processes, show)
+
+    def _take_up(self, training: dict[str, Any]) -> None:
+        """Puts everything back as it was when the checkpoint was made."""
+        self.rows = [EpochRow(**row) for row in training["rows"]]
+        self.trainer.state.load_shared(training["shared"])
+        self.resumed_from = self.trainer.position.epoch
+        if len(training["own"]) == self.processes.world:
+            self.trainer.state.load_own(training["own"][self.processes.rank])
+            return
+        # Other processes than before, between two epochs: what each had of its own begins anew.
+        seed = self.config.seed + self.trainer.position.step
+        RandomStates(self.precision.device).seed(seed, self.processes.rank)
+
+    def announce(self) -> None:
+        """Says what is about to run."""
+        splits, config, world = self.splits, self.config, self.processes.world
+        log.info(
+            "%s %s: %d training and %d validation pictures, %d classes",
+            "training" if self.resumed_from is None else "going on with",
+            config.model,
+            len(splits.train),
+            len(splits.val),
+            len(splits.classes),
+        )
+        parts = world * config.accumulate
+        log.info(
+            "%s on %s in %s, %s loader, batches of %d%s, %d steps an epoch",
+            f"torch {torch.__version__}",
+            self.precision.device,
+            self.precision.name,
+            "DALI" if config.dali else "Pillow",
+            config.batch_size,
+            f" ({world} processes x {config.accumulate} passes x {config.batch_size // parts})" * (parts > 1),
+            self.trainer.steps,
+        )
+        position = self.trainer.position
+        if self.resumed_from is not None:
+            log.info("from epoch %d, after %d of its steps", position.epoch + 1, position.epoch_step)
+
+    def content(self, rows: list[EpochRow]) -> dict[str, Any]:
+        """Returns what a checkpoint holds; see `checkpoint.save_checkpoint`."""
+        state = self.trainer.state
+        shared = state.shared_state()
+        return {
+            "model": self.arguments,
+            "classes": list(self.splits.classes.names),
+            "spec": self.spec.to_dict(),
+            "weights": self.trainer.kept.state_dict(),
+            "training": {
+                "shared": shared,
+                "own": self.processes.gather(state.own_state()),
+                "rows": [dataclasses.asdict(row) for row in rows],
+                "fingerprint": self.fingerprint,
+            },
+            "provenance": {
+                "run": self.config.run.name,
+                "epoch": self.trainer.position.epoch,
+                "val_top1": rows[-1].val_top1 if rows else None,
+                "seed": self.config.seed,
+                "val_fraction": self.config.val_fraction,
+                "torch": str(torch.__version__),
+                "alexnet_fast": __version__,
+            },
+        }
+
+
+def _model_arguments(config: TrainConfig, splits: Splits, spec: AugmentSpec) -> dict[str, Any]:
+    """Returns the arguments of `build_model`."""
+    arguments: dict[str, Any] = {
+        "name": config.model,
+        "num_classes": len(splits.classes),
+        "image_size": spec.crop,
+    }
+    if config.dropout is not None:
+        arguments["dropout"] = config.dropout
+    return arguments

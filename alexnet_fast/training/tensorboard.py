@@ -1,0 +1,144 @@
+"""What TensorBoard shows of a run: curves, histograms, the graph and training pictures.
+
+Everything has the epoch for its place on the x axis and is written after the epoch's checkpoint. So a run
+that goes on from a checkpoint cuts off what was drawn beyond it and draws one curve.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.training.run_log import log
+
+if TYPE_CHECKING:
+    from alexnet_fast.training.history import EpochRow
+
+# Values of a tensor that its histogram is made of, evenly spaced over it. The 38 million weights of fc6 take
+# seconds to sort into bins, and look the same.
+_VALUES = 50_000
+
+# Pictures whose activations are shown.
+_PICTURES = 4
+
+_SCALARS = {
+    "loss/train": "train_loss",
+    "loss/val": "val_loss",
+    "top1/train": "train_top1",
+    "top1/val": "val_top1",
+    "top5/val": "val_top5",
+    "learning rate": "lr",
+    "images per second": "images_per_second",
+    "share of time waiting for data": "waiting",
+}
+
+
+class TensorBoard:
+    """Writes the event files of a run.
+
+    Args:
+        folder: Where they lie.
+        done: Epochs that the checkpoint has; what was drawn beyond them is cut off. 0 for a new run.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+
+    def draw(self, row: EpochRow) -> None:
+        """Adds an epoch to the curves."""
+        for name, field in _SCALARS.items():
+            self._writer.add_scalar(name, getattr(row, field), row.epoch)
+        self._writer.flush()
+
+    def look_inside(self, epoch: int, net: nn.Module, images: torch.Tensor, spec: AugmentSpec) -> None:
+        """Adds histograms of weights and activations, and at the first epoch the graph and training pictures.
+
+        Args:
+            epoch: Counted from 1.
+            net: It comes back in the mode it was in.
+            images: Training pictures as the network gets them, (N, 3, crop, crop).
+            spec: How they were made.
+        """
+        training = net.training
+        net.eval()
+        devices = [images.device] if images.device.type == "cuda" else []
+        # Drawing must not change a run: a network of the user's may draw random numbers even now.
+        with torch.random.fork_rng(devices):
+            self._look(epoch, net, images, spec)
+        net.train(training)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the event file."""
+        self._writer.close()
+
+    def _look(self, epoch: int, net: nn.Module, images: torch.Tensor, spec: AugmentSpec) -> None:
+        """See `look_inside`."""
+        for name, parameter in net.named_parameters():
+            self._add(f"weights/{name}", parameter, epoch)
+        for name, output in _activations(net, images[:_PICTURES]):
+            self._add(f"activations/{name}", output, epoch)
+        if epoch == 1:
+            self._writer.add_images("training pictures", _visible(images, spec), epoch)
+            self._draw_graph(net, images)
+
+    def _add(self, name: str, values: torch.Tensor, epoch: int) -> None:
+        """Adds a histogram of numbers that are finite."""
+        some = _some(values).float().cpu().numpy()
+        self._writer.add_histogram(name, some[np.isfinite(some)], epoch)
+
+    def _draw_graph(self, net: nn.Module, images: torch.Tensor) -> None:
+        """Adds the graph; a network of the user's that cannot be traced has none, and the log says so."""
+        try:
+            with warnings.catch_warnings():
+                # The tracer warns of every Python number it meets; the drawing does not depend on them.
+                warnings.simplefilter("ignore")
+                # Traced here, because add_graph would run the network three times more to check the trace.
+                traced = torch.jit.trace(net, images[:1].float(), check_trace=False)  # type: ignore[no-untyped-call]
+                self._writer.add_graph(traced, images[:1].float())
+        except Exception as error:  # noqa: BLE001 - a tracer raises whatever the user's code does
+            log.info("TensorBoard shows no graph: the network cannot be traced (%s)", type(error).__name__)
+
+
+@torch.no_grad()
+def _activations(net: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields the output of every layer that holds no other, by name, for some pictures."""
+    found: list[tuple[str, torch.Tensor]] = []
+
+    def keep(name: str) -> object:
+        def hook(_layer: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, torch.Tensor) and output.is_floating_point():
+                # A copy: a ReLU works in place upon what the layer before it returned.
+                found.append((name, _some(output).clone()))
+
+        return hook
+
+    leaves = [(name, layer) for name, layer in net.named_modules() if name and not list(layer.children())]
+    hooks = [layer.register_forward_hook(keep(name)) for name, layer in leaves]
+    try:
+        net(images.float())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    yield from found
+
+
+def _some(values: torch.Tensor) -> torch.Tensor:
+    """Returns values from all over a tensor, at most about `_VALUES`."""
+    flat = values.detach().flatten()
+    return flat[:: max(1, len(flat) // _VALUES)]
+
+
+def _visible(images: torch.Tensor, spec: AugmentSpec) -> torch.Tensor:
+    """Turns normalised pictures into uint8 (N, 3, crop, crop)."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    return (images.float().cpu() * std + mean).round().clamp(0, 255).to(torch.uint8)

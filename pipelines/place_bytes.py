@@ -1,0 +1,139 @@
+"""The bytes of a picture, or of a part of it, from a file or from the middle of a tar."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from alexnet_fast.data.picture_list import Encoding, PictureList
+from alexnet_fast.data.places import FilePlace, Place
+from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, decode
+
+_File = TypeVar("_File", bound="_PlaceFile")
+
+# What `np.save` writes before the values: a multiple of 64 bytes, 128 for every array of three dimensions.
+_HEADER_BYTES = 128
+
+
+def open_picture(place: Place, encoding: Encoding) -> Image.Image:
+    """Reads a picture whole, RGB and upright.
+
+    Args:
+        place: Where it is.
+        encoding: As in `PictureList`.
+
+    Raises:
+        BadPictureError: It cannot be read or decoded.
+    """
+    if encoding == "array":
+        with ArrayFile(place) as array:
+            return Image.fromarray(array.region((0, 0), array.shape()))
+    return decode(place.path if isinstance(place, FilePlace) else io.BytesIO(read_bytes(place)))
+
+
+def picture_at(pictures: PictureList, index: int) -> Image.Image:
+    """Reads one picture of a list; see `open_picture`."""
+    return open_picture(pictures.place(index), pictures.encoding)
+
+
+def read_bytes(place: Place) -> bytes:
+    """Reads a picture as it is stored.
+
+    Raises:
+        BadPictureError: It cannot be read.
+    """
+    with _PlaceFile(place) as file:
+        return file.read(0, file.size)
+
+
+class _PlaceFile:
+    """A place whose file is open; as for `ArrayFile`."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._start = 0 if isinstance(place, FilePlace) else place.offset
+        self._file = -1
+        self._header: tuple[tuple[int, int], int] | None = None
+        self.size = 0
+
+    def __enter__(self: _File) -> _File:
+        place = self._place
+        try:
+            self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
+            self.size = os.fstat(self._file).st_size if isinstance(place, FilePlace) else place.size
+        except OSError as error:
+            self.__exit__()
+            raise BadPictureError((error.strerror or str(error)).lower()) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+    def read(self, begin: int, size: int) -> bytes:
+        """Returns a stretch, `begin` counted from where the picture begins."""
+        try:
+            content = os.pread(self._file, size, self._start + begin)
+        except OSError as error:
+            raise BadPictureError((error.strerror or str(error)).lower()) from error
+        if not size or len(content) < size:
+            raise BadPictureError("the file ends within it" if size else "empty file")
+        return content
+
+
+class ArrayFile(_PlaceFile):
+    """An open array, uint8 (H, W, 3); of a part only the rows are read.
+
+    Args:
+        place: Where it is.
+
+    Raises:
+        BadPictureError: On entry or later: it cannot be read, or is no such array.
+    """
+
+    def shape(self) -> tuple[int, int]:
+        """Returns height and width."""
+        (height, width), begin = self._parsed()
+        if self.size != begin + height * width * 3:
+            raise BadPictureError(f"{self.size} bytes are not the {begin + height * width * 3} of its array")
+        return height, width
+
+    def region(self, start: tuple[int, int], end: tuple[int, int]) -> Pixels:
+        """Returns the part from one corner up to another, uint8 (rows, columns, 3), RGB."""
+        (_, width), begin = self._parsed()
+        rows = end[0] - start[0]
+        content = self.read(begin + start[0] * width * 3, rows * width * 3)
+        pixels = np.frombuffer(content, np.uint8).reshape(rows, width, 3)
+        return np.ascontiguousarray(pixels[:, start[1] : end[1]])
+
+    def _parsed(self) -> tuple[tuple[int, int], int]:
+        """Returns height and width, and where the values begin."""
+        if self._header is None:
+            self._header = _parsed(self.read(0, min(_HEADER_BYTES, self.size)))
+        return self._header
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(header: bytes) -> tuple[tuple[int, int], int]:
+    """Reads a header of `np.save`; parsed once for each size that pictures have.
+
+    Raises:
+        BadPictureError: It is something else, or not of uint8 (H, W, 3).
+    """
+    file = io.BytesIO(header)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, by_columns, dtype = read(file)
+    except ValueError as error:
+        raise BadPictureError("not an array file") from error
+    if by_columns or dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise BadPictureError(f"an array of {dtype} {shape}, not of uint8 (height, width, 3)")
+    return (int(shape[0]), int(shape[1])), file.tell()

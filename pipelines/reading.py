@@ -1,0 +1,157 @@
+"""What a DALI graph is fed: file names, bytes out of tars, or regions of arrays.
+
+DALI's own readers of tars and arrays follow an order that is fixed when they are built. Ours follow the plan
+of the epoch: any permutation, from any step on, without a rebuild; a picture that cannot be read is named.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO, Any, Literal, NamedTuple
+
+import numpy as np
+
+from alexnet_fast.data import PictureList
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
+from alexnet_fast.pipelines.plain_copy import UNREADABLE, NamesForDali, is_distrusted, plain_copy
+from alexnet_fast.pipelines.plan import BatchPlan
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import View, view_windows
+
+Reading = Literal["files", "bytes", "regions"]
+Inputs = dict[str, Any]
+
+# Batches that are read before the graph asks for them.
+_AHEAD = 2
+
+
+class Read(NamedTuple):
+    """A batch that was read.
+
+    Args:
+        plan: Its pictures and random numbers.
+        spec: Of its epoch.
+        inputs: What the graph takes, by name; without windows where they are made from the pictures' sizes.
+        lost: Positions in the batch of arrays that cannot be read, and why; black pixels stand for them.
+        held: Files that have to stay open until the graph is done.
+    """
+
+    plan: BatchPlan
+    spec: AugmentSpec
+    inputs: Inputs
+    lost: dict[int, str]
+    held: tuple[IO[bytes], ...] = ()
+
+
+class Reader:
+    """Reads batches for a graph.
+
+    Args:
+        pictures: The list.
+        view: Which part of an array is read.
+        threads: That read at the same time.
+    """
+
+    def __init__(self, pictures: PictureList, view: View, *, threads: int) -> None:
+        self._pictures, self._view, self._threads = pictures, view, threads
+        self._names = NamesForDali(pictures)
+        self.kind: Reading = (
+            "regions" if pictures.encoding == "array" else "files" if pictures.stores_files else "bytes"
+        )
+
+    def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
+        """Reads the batches of plans, a little ahead of who takes them."""
+        if self.kind == "files":
+            yield from (self.read(plan, spec) for plan in plans)
+            return
+        with ThreadPoolExecutor(self._threads, "reading") as pool:
+            flying: collections.deque[tuple[BatchPlan, list[Future[Read]]]] = collections.deque()
+            for plan in plans:
+                flying.append((plan, self._start(pool, plan, spec)))
+                if len(flying) > _AHEAD:
+                    yield _joined(*flying.popleft())
+            while flying:
+                yield _joined(*flying.popleft())
+
+    def read(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
+        """Reads one batch."""
+        if self.kind == "regions":
+            return self._regions(plan, spec)
+        indices = plan.indices.tolist()
+        if self.kind == "files":
+            names, held = zip(*map(self._names.of, indices), strict=True)
+            encoded = [np.frombuffer(os.fsencode(name), np.uint8) for name in names]
+            return Read(plan, spec, {"names": encoded}, {}, tuple(file for file in held if file))
+        return Read(plan, spec, {"encoded": list(map(self._encoded, indices))}, {})
+
+    def _start(self, pool: ThreadPoolExecutor, plan: BatchPlan, spec: AugmentSpec) -> list[Future[Read]]:
+        """Hands out a batch to all threads."""
+        parts = min(self._threads, len(plan))
+        ends = np.linspace(0, len(plan), parts + 1).astype(int).tolist()
+        return [
+            pool.submit(self.read, plan.some(slice(begin, end)), spec)
+            for begin, end in itertools.pairwise(ends)
+        ]
+
+    def _encoded(self, index: int) -> Any:
+        """Returns an encoded picture."""
+        try:
+            content = read_bytes(self._pictures.place(index))
+            content = plain_copy(content) if is_distrusted(content) else content
+        except BadPictureError:
+            content = UNREADABLE
+        return np.frombuffer(content, np.uint8)
+
+    def _regions(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
+        """Reads what the view shows of arrays, and the resizing filter's reach around it."""
+        side = spec.resize if self._view == "square" else spec.crop
+        lost: dict[int, str] = {}
+        sizes = np.full((len(plan), 2), spec.resize, np.int64)
+        pixels = [np.zeros((side, side, 3), np.uint8) for _ in range(len(plan))]
+        with contextlib.ExitStack() as opened:
+            files = []
+            for position, index in enumerate(plan.indices.tolist()):
+                with _noting(lost, position):
+                    file = opened.enter_context(ArrayFile(self._pictures.place(index)))
+                    sizes[position] = file.shape()
+                    files.append((position, file))
+            windows = view_windows(sizes, plan.draws, spec, self._view)
+            starts, ends = windows.start.tolist(), windows.end.tolist()
+            for position, file in files:
+                with _noting(lost, position):
+                    pixels[position] = file.region(starts[position], ends[position])
+        fields = {name: values for name, values in vars(windows).items() if name not in ("start", "end")}
+        return Read(plan, spec, {"pixels": pixels, **fields}, lost)
+
+
+@contextlib.contextmanager
+def _noting(lost: dict[int, str], position: int) -> Iterator[None]:
+    """Notes why a picture cannot be read."""
+    try:
+        yield
+    except BadPictureError as error:
+        lost[position] = str(error)
+
+
+def _joined(plan: BatchPlan, parts: list[Future[Read]]) -> Read:
+    """Waits for a batch and puts its parts together."""
+    reads = [part.result() for part in parts]
+    inputs: Inputs = {
+        name: np.concatenate([read.inputs[name] for read in reads])
+        if isinstance(value, np.ndarray)
+        else [item for read in reads for item in read.inputs[name]]
+        for name, value in reads[0].inputs.items()
+    }
+    begins = itertools.accumulate((len(read.plan) for read in reads), initial=0)
+    lost = {
+        begin + position: reason
+        for begin, read in zip(begins, reads, strict=False)
+        for position, reason in read.lost.items()
+    }
+    return Read(plan, reads[0].spec, inputs, lost)

@@ -1,0 +1,99 @@
+"""Which part of a file a view shows: computed for a whole batch at once, outside the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet_fast.pipelines.geometry import Integers, crop_starts, resized_sizes
+from alexnet_fast.pipelines.plan import AREAS, PLACE, Floats
+from alexnet_fast.pipelines.resized_crop import random_boxes
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+View = Literal["train", "centre", "square"]
+
+# Pixels decoded around a window besides the reach of the resizing filter: room for rounding.
+_SPARE = 2.0
+
+# Where the window of a picture ends whose size is unknown, since no header could be read: no picture is as
+# large, so decoding fails and the picture is found bad.
+_NOWHERE = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Windows:
+    """The windows of a batch; (row, column) everywhere.
+
+    Args:
+        start: int32 (B, 2), first pixels of the part of each upright file to decode.
+        end: int32 (B, 2), one past its last pixels.
+        roi_start: float32 (B, 2), where the view begins in that part, in fractions of its pixels.
+        roi_end: float32 (B, 2), where it ends.
+        size: float32 (B, 2), pixels of the view.
+        needed: bool (B,), whether that part has to be resized to become the view.
+    """
+
+    start: npt.NDArray[np.int32]
+    end: npt.NDArray[np.int32]
+    roi_start: Floats
+    roi_end: Floats
+    size: Floats
+    needed: npt.NDArray[np.bool_]
+
+
+def view_windows(sizes: Integers, draws: Floats, spec: AugmentSpec, view: View) -> Windows:
+    """Computes the windows of a batch.
+
+    Args:
+        sizes: (B, 2), height and width of each upright file, in pixels; 0 where they are unknown.
+        draws: As in `plan.BatchPlan`; read for the view "train" alone.
+        spec: Geometry, of one epoch (`AugmentSpec.in_epoch`).
+        view: Which part.
+    """
+    side = spec.resize if view == "square" else spec.crop
+    known = sizes.min(axis=1) > 0
+    real: Integers = np.where(known[:, None], sizes, 1)
+    if view == "train" and spec.random_resized_crop is not None:
+        corner, extent = random_boxes(real, draws[:, PLACE], draws[:, AREAS], spec.random_resized_crop)
+        # The area is cut first and resized then: nothing outside it is seen.
+        start, end = begin, finish = corner.astype(np.float64), (corner + extent).astype(np.float64)
+        needed = (extent != side).any(axis=1)
+    else:
+        tall_wide = resized_sizes(real, spec.resize)
+        places = draws[:, PLACE] if view == "train" else None
+        corner = (tall_wide - side) // 2 if places is None else crop_starts(places, tall_wide, side)
+        needed = real.min(axis=1) != spec.resize
+        start, end, begin, finish = _source_spans(real, tall_wide, corner, side, needed)
+    return Windows(
+        start=start.astype(np.int32),
+        end=np.where(known[:, None], end, _NOWHERE).astype(np.int32),
+        roi_start=(begin - start).astype(np.float32),
+        roi_end=(finish - start).astype(np.float32),
+        size=np.full((len(sizes), 2), side, np.float32),
+        needed=needed,
+    )
+
+
+def _source_spans(
+    sizes: Integers, resized: Integers, corner: Integers, side: int, needed: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Maps views back to their files.
+
+    Args:
+        sizes: (B, 2), of the files.
+        resized: (B, 2), their sizes after resizing.
+        corner: (B, 2), where the views begin, after resizing.
+        side: Of the views, after resizing.
+        needed: (B,), whether anything has to be resized.
+
+    Returns:
+        The first pixels to decode, one past the last, and where the view begins and ends; all (B, 2).
+    """
+    scale = sizes / resized
+    begin, finish = corner * scale, (corner + side) * scale
+    # The filter reaches as far as the scale; without resizing exactly the view is decoded.
+    reach = needed[:, None] * (np.maximum(scale, 1.0) + _SPARE)
+    return np.maximum(np.floor(begin - reach), 0), np.minimum(np.ceil(finish + reach), sizes), begin, finish

@@ -1,0 +1,135 @@
+"""Long lists are kept in the cache folder, and made again when a folder has changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alexnet_fast.data import ClassMap, PictureList, class_folders, list_cache, list_pictures
+
+CLASSES = ClassMap(("a", "b"))
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of ten files, of an hour ago; lists of ten and more are kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(list_cache, "WORTH_KEEPING", 10)
+    for kind in ("a", "b/deeper"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(10):
+            (tmp_path / "data" / kind / f"{number}.jpg").touch()
+    age(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def age(root: Path) -> None:
+    """Makes folders look as if nobody had touched them for an hour."""
+    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        os.utime(folder, (time.time() - 3600,) * 2)
+
+
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were walked through, one entry a folder."""
+    walked: list[str] = []
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        walked.append(os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(class_folders.os, "scandir", scandir)
+    return walked
+
+
+def same(one: PictureList, other: PictureList) -> bool:
+    """Tells whether two lists are alike."""
+    return one.fingerprint() == other.fingerprint() and one.encoding == other.encoding
+
+
+def test_a_kept_list_is_the_list_and_walks_through_nothing(root: Path, walks: list[str]) -> None:
+    first = list_pictures(root, CLASSES)
+    assert len(walks) == 3
+    assert same(list_pictures(root, CLASSES), first)
+    assert len(walks) == 3
+
+
+def test_nothing_is_written_beside_the_data(root: Path, tmp_path: Path) -> None:
+    before = sorted(root.rglob("*"))
+    list_pictures(root, CLASSES)
+    assert sorted(root.rglob("*")) == before
+    assert len(list((tmp_path / "cache" / "alexnet-fast" / "lists").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "a" / "new.jpg").touch(),
+        lambda root: (root / "b" / "deeper" / "3.jpg").unlink(),
+        lambda root: (root / "a" / "3.jpg").rename(root / "a" / "33.jpg"),
+        lambda root: ((root / "a" / "more").mkdir(), (root / "a" / "more" / "1.jpg").touch()),
+    ],
+    ids=["added", "removed deeper", "renamed", "new folder"],
+)
+def test_a_change_is_noticed(root: Path, change: Callable[[Path], object], walks: list[str]) -> None:
+    first = list_pictures(root, CLASSES)
+    change(root)
+    del walks[:]
+    assert not same(list_pictures(root, CLASSES), first)
+    assert walks
+
+
+def test_a_folder_that_has_just_changed_is_not_trusted(root: Path, walks: list[str]) -> None:
+    """It could change again within the same tick of the file system's clock."""
+    (root / "a" / "new.jpg").touch()
+    list_pictures(root, CLASSES)
+    del walks[:]
+    list_pictures(root, CLASSES)
+    assert walks
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda f: f.write_bytes(b"x"), lambda f: f.write_bytes(f.read_bytes()[:400])]
+)
+def test_a_damaged_list_is_made_again(
+    root: Path, tmp_path: Path, damage: Callable[[Path], object], walks: list[str]
+) -> None:
+    first = list_pictures(root, CLASSES)
+    (kept,) = (tmp_path / "cache" / "alexnet-fast" / "lists").iterdir()
+    damage(kept)
+    del walks[:]
+    assert same(list_pictures(root, CLASSES), first)
+    assert walks
+
+
+def test_a_cache_folder_that_cannot_be_written_is_said_and_is_no_error(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert len(list_pictures(root, CLASSES)) == 20
+    assert "the list of pictures is not kept: cannot make the folder" in caplog.text
+
+
+def test_short_lists_are_not_kept(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_cache, "WORTH_KEEPING", 21)
+    list_pictures(root, CLASSES)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_each_class_map_has_its_list(root: Path) -> None:
+    list_pictures(root, CLASSES)
+    turned = list_pictures(root, ClassMap(("b", "a")))
+    assert turned.names[0].startswith("b/")
+
+
+def test_a_relative_cache_folder_is_ignored_as_the_specification_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert list_cache.cache_folder() == tmp_path / ".cache" / "alexnet-fast"

@@ -1,0 +1,38 @@
+"""Progressive resizing: the network learns from pictures of other sizes and is kept for its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from alexnet_fast.models import create_model
+from alexnet_fast.training.any_size import AnySize
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.history import read_metrics
+from alexnet_fast.training.job import run_training
+from alexnet_fast.training.trained import load_trained
+
+
+def test_at_its_own_size_nothing_is_added() -> None:
+    net = create_model("alexnet-64", 5).eval()
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(AnySize(net)(images), net(images))
+
+
+@pytest.mark.parametrize("side", [40, 56, 96])
+def test_other_sizes_reach_every_weight(side: int) -> None:
+    net = create_model("alexnet-bn-64", 5)
+    AnySize(net)(torch.randn(4, 3, side, side)).square().sum().backward()
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in net.fc6.parameters()
+    )
+
+
+def test_a_run_grows_its_pictures_and_ends_at_the_networks_size(config: Callable[..., TrainConfig]) -> None:
+    options = config(model="alexnet-bn-64", crop=64, progressive="32:64", epochs=2, ema=0.5, bn_batches=2)
+    run_training(options)
+    assert len(read_metrics(options.run / "metrics.csv")) == 2
+    trained = load_trained(options.run)
+    assert trained.net(torch.randn(2, 3, 64, 64)).shape == (2, 2)
