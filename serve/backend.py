@@ -1,4 +1,4 @@
-"""What runs an exported model: onnxruntime, on a GPU where one is."""
+"""What runs an exported model: its engine where a GPU is, else onnxruntime."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
 ONNX_NAME = "model.onnx"
+ENGINE_NAME = "model.engine"
 
 
 class Backend(Protocol):
@@ -52,7 +53,8 @@ def open_backend(path: Path | str, *, device: str = "auto", threads: int | None 
     """Loads an exported model.
 
     Args:
-        path: An ONNX file of ours, or a folder with a `model.onnx`.
+        path: An engine or an ONNX file of ours, or a folder with a `model.onnx`. Of a folder the engine is
+            taken where a GPU is and it is wanted.
         device: "auto" takes a GPU where there is one, and warns where it cannot be used; "cpu"; "cuda" or
             "gpu" must be there.
         threads: CPU threads for one call; None for one a core.
@@ -60,15 +62,34 @@ def open_backend(path: Path | str, *, device: str = "auto", threads: int | None 
     Raises:
         UserError: There is no such model, it is not one of ours, or the device is not to be had.
     """
-    from alexnet_fast.serve.onnx_model import OnnxModel
-
-    file = onnx_file(Path(path))
     asked = device.startswith(("cuda", "gpu"))
     if not asked and device not in ("auto", "cpu"):
         raise UserError(f"--device {device} is not a device", "give auto, cpu or cuda", exit_code=2)
-    if asked or (device == "auto" and gpu_count()):
+    on_gpu = asked or (device == "auto" and gpu_count() > 0)
+    file = Path(path)
+    if on_gpu and (file / ENGINE_NAME).is_file():
+        file = file / ENGINE_NAME
+    if file.suffix == ".engine":
+        return _engine(file, device)
+    from alexnet_fast.serve.onnx_model import OnnxModel
+
+    file = onnx_file(file)
+    if on_gpu:
         return OnnxModel(file, providers=("cuda",), threads=threads, allow_fallback=not asked)
     return OnnxModel(file, threads=threads)
+
+
+def _engine(file: Path, device: str) -> Backend:
+    """Loads an engine.
+
+    Raises:
+        UserError: It is to run on the CPU, or cannot be loaded.
+    """
+    if device == "cpu":
+        raise UserError(f"--device cpu: {file} runs on a GPU alone", f"give the {ONNX_NAME} beside it")
+    from alexnet_fast.serve.engine_model import EngineModel
+
+    return EngineModel(file)
 
 
 def onnx_file(path: Path) -> Path:
@@ -77,11 +98,6 @@ def onnx_file(path: Path) -> Path:
     Raises:
         UserError: There is none.
     """
-    if path.suffix == ".engine":
-        raise UserError(
-            f"{path} is a TensorRT engine, which this version builds but does not run",
-            "give the model.onnx beside it",
-        )
     if not path.is_dir():
         return path
     if (path / ONNX_NAME).is_file():

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class InputBench:
         runs: Counted turns of each contestant.
         seconds: Length of a turn.
         peers: Folder of the peers' scripts, or None.
+        beside: The same pictures in other forms, by name: the measured loader loads them too.
 
     Raises:
         UserError: There is no run, or no time for one.
@@ -59,6 +60,7 @@ class InputBench:
     runs: int
     seconds: float = 1.0
     peers: Path | None = None
+    beside: Mapping[str, PictureList] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.runs < 1:
@@ -106,7 +108,9 @@ def measure_input(
         begin((bench.runs + 1) * len(contestants))
         rates = take_turns(contestants, bench.runs, show)
     ours = NAMES[bench.config.kind]
-    others = [name for name in NAMES.values() if name != ours]
+    others = [name for name in NAMES.values() if name != ours] + [
+        _beside(ours, name) for name in bench.beside
+    ]
     limit = [LIMIT] if LIMIT in rates else []
     compared = report.compared(rates, ours, [*others, *limit, *(peer.name for peer in peers)], UNIT)
     return {
@@ -171,7 +175,15 @@ def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
         "up to decoding": _cut_off(bench, "decoding", "train"),
         "up to resizing": _cut_off(bench, "resizing", "train"),
     }
+    for name, pictures in bench.beside.items():
+        form = dataclasses.replace(bench, pictures=pictures)
+        streams[_beside(NAMES[bench.config.kind], name)] = _loaded(form, bench.config.kind)
     return {name: functools.partial(_turn, stream, bench.seconds) for name, stream in streams.items()}
+
+
+def _beside(ours: str, name: str) -> str:
+    """Returns what the measured loader is called over another form of the pictures."""
+    return f"{ours}, {name}"
 
 
 def _turn(stream: Iterator[int], seconds: float, _run: int) -> float:

@@ -22,6 +22,7 @@ EXAMPLE = """\b
 Examples:
   alexnet-fast bench input pictures
   alexnet-fast bench input pictures --threads 4 --batch-size 128 --runs 9 --json
+  alexnet-fast bench input prepared --beside raw --beside shards
   alexnet-fast bench input pictures --peers alexnet_fast/bench/peers    (after: make peers)
 """
 
@@ -75,6 +76,12 @@ def _table(result: Result) -> str:
 @click.option(
     "--peers", type=click.Path(path_type=Path), help="Folder of other projects' loaders, *_peer.py."
 )
+@click.option(
+    "--beside",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The same pictures in another form (raw arrays, shards), loaded in turns too.",
+)
 @options.leave_out
 @answers(_table)
 def bench_input(data: Path, **given: Any) -> Result:
@@ -102,6 +109,7 @@ def bench_input(data: Path, **given: Any) -> Result:
         runs=given["runs"],
         seconds=given["seconds"],
         peers=given["peers"],
+        beside={str(form): _pictures(form, None) for form in given["beside"]},
     )
     with progress_bar(0, "loading") as bar:
 

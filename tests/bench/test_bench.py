@@ -95,6 +95,13 @@ def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
     assert sum(costs.values()) == pytest.approx(1e6 / dali["images_per_second"])
 
 
+def test_other_forms_of_the_pictures_are_loaded_in_turns_too(two_classes: Path) -> None:
+    again = bench_of(two_classes).pictures
+    result = measure_input(bench_of(two_classes, beside={"raw": again}, runs=1))
+    assert result["compared"][1]["name"] == "DALI, raw"
+    assert result["compared"][1]["ours_over_it"] > 0
+
+
 def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
     with pytest.raises(UserError, match="--runs 0 is no run"):
         bench_of(two_classes, runs=0)
