@@ -51,7 +51,7 @@ def open_classifier(
     model: str | None = None,
     threads: int | None = None,
 ) -> Classifier:
-    """Opens a run folder, a checkpoint, a file of weights or an exported ONNX file.
+    """Opens a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
 
     Args:
         path: The model.
@@ -73,7 +73,7 @@ def open_classifier(
 
 
 class OnnxClassifier:
-    """An exported ONNX file in onnxruntime; its crops are part of the file."""
+    """An exported ONNX file in onnxruntime, or an engine; its crops are part of the file."""
 
     def __init__(self, model: Backend) -> None:
         self._model = model

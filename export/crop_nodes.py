@@ -42,7 +42,7 @@ def write_pictures(graph: GraphWriter, spec: AugmentSpec, pictures: str) -> Valu
     x = graph.node("Sub", [x, graph.constant("pictures.mean", _per_channel(spec.mean))], "pictures/centred")
     if any(value != 1 for value in spec.std):
         x = graph.node("Div", [x, graph.constant("pictures.std", _per_channel(spec.std))], "pictures/scaled")
-    if graph.precision == "fp16":
+    if graph.form.precision == "fp16":
         x = graph.node("Cast", [x], "pictures/half", to=TensorProto.FLOAT16)
     return Value(x, (3, spec.resize, spec.resize))
 
@@ -61,9 +61,9 @@ def write_crops(graph: GraphWriter, spec: AugmentSpec, x: Value, crops: Crops) -
     cuts = [_cut(graph, spec, x.name, f"crops/{i}", offset) for i, offset in enumerate(offsets)]
     if crops == "single":
         return Value(cuts[0], shape)
-    mirror = _mirror(graph, x.name)
+    mirrored = mirror(graph, x.name)
     for i, (top, left) in enumerate(offsets, start=len(offsets)):
-        cuts.append(_cut(graph, spec, mirror, f"crops/{i}", (top, spec.margin - left)))
+        cuts.append(_cut(graph, spec, mirrored, f"crops/{i}", (top, spec.margin - left)))
     return Value(graph.node("Concat", cuts, "crops/all", axis=0), shape)
 
 
@@ -76,16 +76,37 @@ def write_average(graph: GraphWriter, logits: Value, crops: Crops, output: str) 
         crops: Which crops.
         output: Name of the result, float32 (batch, classes).
     """
-    x = logits.name
-    if graph.precision == "fp16":
-        x = graph.node("Cast", [x], "average/logits", to=TensorProto.FLOAT)
     if crops == "single":
-        graph.node("Softmax", [x], output, axis=1)
+        graph.node("Softmax", [_float(graph, logits)], output, axis=1)
         return
-    x = graph.node("Softmax", [x], "average/softmax", axis=1)
-    by_crop = graph.integers("average.shape", 10, -1, *logits.shape)
-    x = graph.node("Reshape", [x, by_crop], "average/by_crop")
-    graph.node("ReduceMean", [x, graph.integers("axes.0", 0)], output, keepdims=0)
+    x = graph.node("Softmax", [_float(graph, logits)], "average/softmax", axis=1)
+    _write_mean(graph, Value(x, logits.shape), crops, output)
+
+
+def write_extra(graph: GraphWriter, value: Value, crops: Crops, output: str) -> None:
+    """Appends another output: the mean of a layer's values over the crops, in float32.
+
+    Args:
+        graph: Receives the nodes.
+        value: (crops * batch, features), crop by crop.
+        crops: Which crops.
+        output: Name of the result, float32 (batch, features).
+    """
+    _write_mean(graph, Value(_float(graph, value), value.shape), crops, output)
+
+
+def _float(graph: GraphWriter, value: Value) -> str:
+    if graph.form.precision != "fp16":
+        return value.name
+    return graph.node("Cast", [value.name], f"{value.name}/float", to=TensorProto.FLOAT)
+
+
+def _write_mean(graph: GraphWriter, value: Value, crops: Crops, output: str) -> None:
+    if crops == "single":
+        graph.node("Identity", [value.name], output)
+        return
+    x = graph.node("Reshape", [value.name, graph.integers(10, -1, *value.shape)], f"{output}/by_crop")
+    graph.node("ReduceMean", [x, graph.integers(0)], output, keepdims=0)
 
 
 def _cut(graph: GraphWriter, spec: AugmentSpec, x: str, name: str, offset: tuple[int, int]) -> str:
@@ -93,11 +114,11 @@ def _cut(graph: GraphWriter, spec: AugmentSpec, x: str, name: str, offset: tuple
     return graph.cut(x, name, {2: (top, top + spec.crop), 3: (left, left + spec.crop)})
 
 
-def _mirror(graph: GraphWriter, x: str) -> str:
+def mirror(graph: GraphWriter, x: str) -> str:
     """Reverses the columns of a (batch, channels, height, width) map."""
-    last, before_first = graph.integers("minus_one", -1), graph.integers("before_first", _BEFORE_FIRST)
-    axis = graph.integers("axes.3", 3)
-    return graph.node("Slice", [x, last, before_first, axis, last], "crops/mirror")
+    last = graph.integers(-1)
+    columns = [x, last, graph.integers(_BEFORE_FIRST), graph.integers(3), last]
+    return graph.node("Slice", columns, "crops/mirror")
 
 
 def _per_channel(values: tuple[float, float, float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

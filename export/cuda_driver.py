@@ -64,10 +64,11 @@ def _start() -> tuple[ctypes.CDLL | None, str | None]:
     code = driver.cuInit(0)
     if code == 0:
         return driver, None
-    return None, f"NVIDIA's driver refuses to start: {_error_text(driver, code)}"
+    return None, f"NVIDIA's driver refuses to start: {error_text(driver, code)}"
 
 
-def _error_text(driver: ctypes.CDLL, code: int) -> str:
+def error_text(driver: ctypes.CDLL, code: int) -> str:
+    """Returns what the driver says about one of its error codes."""
     text = ctypes.c_char_p()
     if driver.cuGetErrorString(code, ctypes.byref(text)) == 0 and text.value:
         return f"{text.value.decode(errors='replace')} (CUDA error {code})"

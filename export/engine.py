@@ -18,13 +18,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped,u
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.manifest import FileStamp, Manifest, write_manifest
 from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.export.seal import check_seal
 from alexnet_fast.export.trt_build import EngineConfig, build_plan
 from alexnet_fast.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.graph_writer import Precision
+    from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.trt_library import TrtLibrary
 
@@ -38,6 +39,7 @@ class BuiltEngine:
         manifest_file: Its manifest.
         manifest: What the manifest says.
         seconds: Time that the build took.
+        scratch_bytes: Memory that the largest batch needs besides the weights; None where it is not known.
         ran_on_gpu: Always False: building an engine runs none.
     """
 
@@ -45,6 +47,7 @@ class BuiltEngine:
     manifest_file: Path
     manifest: Manifest
     seconds: float
+    scratch_bytes: int | None
     ran_on_gpu: bool = False
 
 
@@ -71,7 +74,7 @@ def build_engine(
     """
     start = time.perf_counter()
     onnx_bytes = onnx_file.read_bytes()
-    precision, metadata = _inspect(onnx_bytes, onnx_file.name)
+    precision, metadata = _inspect(onnx_bytes, onnx_file.name, tf32=config.tf32)
     built = build_plan(onnx_bytes, onnx_file.name, library, config, progress)
     write_atomically(engine, built.plan)
     manifest = Manifest(
@@ -80,6 +83,7 @@ def build_engine(
         precision=precision,
         classes=len(metadata.classes),
         crops=metadata.crops,
+        metadata=metadata.to_props(),
         batch=config.batch,
         inputs=built.inputs,
         outputs=built.outputs,
@@ -93,11 +97,13 @@ def build_engine(
         manifest_file=manifest_file,
         manifest=manifest,
         seconds=time.perf_counter() - start,
+        scratch_bytes=built.scratch_bytes,
     )
 
 
-def _inspect(onnx_bytes: bytes, source: str) -> tuple[Precision, GraphMetadata]:
+def _inspect(onnx_bytes: bytes, source: str, *, tf32: bool) -> tuple[Precision, GraphMetadata]:
     """Reads from an ONNX file what the manifest says about it."""
+    check_seal(onnx_bytes, source)
     try:
         model = onnx.load_model_from_string(onnx_bytes)
     except DecodeError as error:
@@ -106,4 +112,4 @@ def _inspect(onnx_bytes: bytes, source: str) -> tuple[Precision, GraphMetadata]:
         ) from error
     metadata = GraphMetadata.from_props({prop.key: prop.value for prop in model.metadata_props}, source)
     half = any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in model.graph.initializer)
-    return ("fp16" if half else "fp32"), metadata
+    return ("fp16" if half else "tf32" if tf32 else "fp32"), metadata

@@ -11,7 +11,7 @@ from alexnet_fast.export.trt_build import EngineConfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.graph_writer import Precision
+    from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.pipelines.crops import Crops
 
 
@@ -50,7 +50,7 @@ class ExportConfig:
         if self.trt:
             return
         for option, given in (
-            ("--precision fp16", self.precision != "fp32"),
+            (f"--precision {self.precision}", self.precision != "fp32"),
             ("--gpu-arch", self.gpu_archs is not None),
         ):
             if given:

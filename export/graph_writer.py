@@ -7,7 +7,8 @@ bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from onnx import helper, numpy_helper
@@ -16,10 +17,11 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import INPUT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import onnx
 
-Precision = Literal["fp32", "fp16"]
-LrnForm = Literal["sums", "node"]
+    from alexnet_fast.export.graph_form import GraphForm
 
 
 class Value(NamedTuple):
@@ -41,13 +43,12 @@ class GraphWriter:
     looked up.
 
     Args:
-        precision: Type of the weights and activations between the normalised picture and the logits.
-        lrn: "sums" writes local response normalisation as shifted additions, "node" as the one ONNX operator.
+        form: How it is written.
     """
 
-    def __init__(self, *, precision: Precision = "fp32", lrn: LrnForm = "sums") -> None:
-        self.precision = precision
-        self.lrn = lrn
+    def __init__(self, form: GraphForm) -> None:
+        self.form = form
+        self._place = ""
         self.nodes: list[onnx.NodeProto] = []
         self._taken = {INPUT}
         self._initializers: dict[str, onnx.TensorProto] = {}
@@ -60,7 +61,18 @@ class GraphWriter:
     @property
     def dtype(self) -> type[np.floating[Any]]:
         """The numpy type of the net's weights and activations."""
-        return np.float16 if self.precision == "fp16" else np.float32
+        return np.float16 if self.form.precision == "fp16" else np.float32
+
+    @contextlib.contextmanager
+    def place(self, name: str) -> Iterator[None]:
+        """Names the nodes that follow after the part of the map that they compute; weights keep their names.
+
+        Args:
+            name: Appended to the name of each node, as in "conv2/top".
+        """
+        before, self._place = self._place, f"{self._place}/{name}"
+        yield
+        self._place = before
 
     def node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
         """Adds a node with one output and returns the name of that output, which is the node's own.
@@ -68,10 +80,22 @@ class GraphWriter:
         Raises:
             UserError: The name is taken, because a layer is called like a part of the graph.
         """
+        name = self._claim(name)
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def split(self, x: str, name: str, parts: int) -> list[str]:
+        """Adds a Split of the batch into equal parts and returns their names."""
+        name = self._claim(name)
+        outputs = [f"{name}/{i}" for i in range(parts)]
+        self.nodes.append(helper.make_node("Split", [x], outputs, name=name, axis=0, num_outputs=parts))
+        return outputs
+
+    def _claim(self, name: str) -> str:
+        name += self._place
         if name in self._taken:
             raise UserError(f"two nodes of the graph would be called {name}", "give the layer another name")
         self._taken.add(name)
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
     def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
@@ -84,9 +108,9 @@ class GraphWriter:
         """Adds one number of the net's own type."""
         return self.constant(name, np.array(value, dtype=self.dtype))
 
-    def integers(self, name: str, *values: int) -> str:
-        """Adds a list of int64, as shapes, axes and offsets are given."""
-        return self.constant(name, np.array(values, dtype=np.int64))
+    def integers(self, *values: int) -> str:
+        """Adds a list of int64, as shapes, axes and offsets are given; named after its values."""
+        return self.constant(f"int64.{'_'.join(map(str, values))}", np.array(values, dtype=np.int64))
 
     def cut(self, x: str, name: str, spans: dict[int, tuple[int, int]]) -> str:
         """Adds a Slice.
@@ -96,7 +120,6 @@ class GraphWriter:
             name: Name of the node.
             spans: Maps an axis to its (first, one past the last) index.
         """
-        starts = self.integers(f"{name}.starts", *(first for first, _ in spans.values()))
-        ends = self.integers(f"{name}.ends", *(last for _, last in spans.values()))
-        axes = self.integers(f"axes.{'_'.join(map(str, spans))}", *spans)
-        return self.node("Slice", [x, starts, ends, axes], name)
+        starts = self.integers(*(first for first, _ in spans.values()))
+        ends = self.integers(*(last for _, last in spans.values()))
+        return self.node("Slice", [x, starts, ends, self.integers(*spans)], name)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.engine import BuiltEngine, build_engine
+from alexnet_fast.export.graph_form import PORTABLE, for_tensorrt
 from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.onnx_graph import OPSET, build_model, write_model
+from alexnet_fast.export.net_layers import read_layers
+from alexnet_fast.export.onnx_graph import OPSET, build_model, plan_for, write_model
 from alexnet_fast.export.output_files import OutputFiles, prepare_folder, staging
 from alexnet_fast.export.trt_library import choose_library
 from alexnet_fast.export.verify import Pictures, Verification, verify_files
@@ -55,8 +57,10 @@ def run_export(
 
     Returns:
         JSON values: onnx, engine, manifest (paths or None), verified (of model.onnx, or None), seconds;
-        further crops, opset, precision, library, library_version, compute_capabilities, engine_onnx,
-        engine_bytes, engine_seconds, engine_onnx_verified (the graph inside the engine, run by onnxruntime),
+        further stem (what the crops share in model.onnx, and why no more), crops, opset, precision, library,
+        library_version, compute_capabilities, engine_onnx, engine_bytes, engine_seconds,
+        engine_scratch_bytes,
+        engine_onnx_verified (the graph inside the engine, run by onnxruntime),
         ran_on_gpu and notes.
 
     Raises:
@@ -77,10 +81,12 @@ def run_export(
             checks = _verify(files, net, spec, pictures_nhwc_u8, config, progress)
         built = None
         if library is not None:
-            built = build_engine(source, staged.engine, library, config.engine, progress=progress)
+            engine = dataclasses.replace(config.engine, tf32=config.precision == "tf32")
+            built = build_engine(source, staged.engine, library, engine, progress=progress)
         notes = _publish(staged, final)
     return {
         **_describe_onnx(config, final, checks),
+        "stem": _describe_stem(net, metadata),
         **_describe_engine(built, config, final),
         "notes": notes,
         "seconds": time.perf_counter() - start,
@@ -108,12 +114,11 @@ def _write_onnx(
     net: torch.nn.Module, metadata: GraphMetadata, config: ExportConfig, files: OutputFiles
 ) -> Path:
     """Writes the portable file and, where the engine wants another one, that too; returns the engine's."""
-    portable = build_model(net, metadata, lrn="sums")
+    portable = build_model(net, metadata, PORTABLE)
     write_model(portable, files.onnx)
     if not config.trt:
         return files.onnx
-    half = config.precision == "fp16"
-    tuned = build_model(net, metadata, lrn="sums" if half else "node", precision=config.precision)
+    tuned = build_model(net, metadata, for_tensorrt(config.precision))
     # Networks without local response normalisation have one form for both.
     if tuned.graph == portable.graph:
         return files.onnx
@@ -136,7 +141,7 @@ def _verify(
     """
     found = verify_files(files, net, spec, pictures, config.crops, progress=progress)
     for file, check in zip(files, found, strict=True):
-        judged = file.name == "model.onnx" or config.precision == "fp32"
+        judged = file.name == "model.onnx" or config.precision != "fp16"
         if judged and check.max_abs_error > config.tolerance:
             raise UserError(
                 f"{file.name} is {check.max_abs_error:.2g} from PyTorch's probabilities, "
@@ -155,6 +160,12 @@ def _publish(staged: OutputFiles, final: OutputFiles) -> list[str]:
         elif target.exists():
             notes.append(f"{target} is of an earlier export and was left as it is")
     return notes
+
+
+def _describe_stem(net: torch.nn.Module, metadata: GraphMetadata) -> str:
+    """Says in a sentence what the crops share in model.onnx."""
+    plan = plan_for(read_layers(net), metadata, PORTABLE)
+    return "one crop" if plan is None else plan.describe()
 
 
 def _describe_onnx(
@@ -181,6 +192,7 @@ def _describe_engine(built: BuiltEngine | None, config: ExportConfig, files: Out
         "engine_onnx": str(files.folder / manifest.onnx.file),
         "engine_bytes": manifest.engine.bytes,
         "engine_seconds": built.seconds,
+        "engine_scratch_bytes": built.scratch_bytes,
         "precision": config.precision,
         "library": manifest.library,
         "library_version": manifest.library_version,

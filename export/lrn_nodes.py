@@ -1,7 +1,8 @@
 """Local response normalisation as ONNX nodes, in the form that the target runs best.
 
-"node" is the one LRN operator, which TensorRT fuses. "sums" are additions of shifted channel slices, which
-onnxruntime runs faster on a CPU than its own LRN kernel, and which do not overflow float16.
+"band" adds up the squares of neighbouring channels as a 1x1 convolution whose weights are a band matrix: on a
+CPU a matrix product costs less than the passes over memory that it replaces. "node" is the one LRN operator,
+which TensorRT fuses. "sums" are additions of shifted channel slices, which do not overflow float16.
 """
 
 from __future__ import annotations
@@ -19,9 +20,24 @@ if TYPE_CHECKING:
 
 def write_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> Value:
     """Appends local response normalisation of a (batch, channels, height, width) map."""
-    if graph.lrn == "node":
+    if graph.form.lrn == "node":
         return Value(_one_node(layer, graph, x), x.shape)
-    return Value(_sums(layer, graph, x), x.shape)
+    write = _band if graph.form.lrn == "band" else _sums
+    return Value(
+        graph.node("Div", [x.name, _power(layer, graph, write(layer, graph, x))], layer.name), x.shape
+    )
+
+
+def _band(layer: Lrn, graph: GraphWriter, x: Value) -> str:
+    name, channels = layer.name, np.arange(x.shape[0])
+    near = np.abs(channels[:, None] - channels) <= layer.size // 2
+    weight = (near * (layer.alpha / layer.size))[:, :, None, None].astype(graph.dtype)
+    squares = graph.node("Mul", [x.name, x.name], f"{name}/squares")
+    constants = [
+        graph.constant(f"{name}.band", weight),
+        graph.constant(f"{name}.k", np.full(len(channels), layer.k, graph.dtype)),
+    ]
+    return graph.node("Conv", [squares, *constants], f"{name}/base", kernel_shape=[1, 1])
 
 
 def _one_node(layer: Lrn, graph: GraphWriter, x: Value) -> str:
@@ -37,14 +53,13 @@ def _sums(layer: Lrn, graph: GraphWriter, x: Value) -> str:
     scaled = graph.node("Mul", [x.name, scale], f"{name}/scaled")
     squares = graph.node("Mul", [scaled, scaled], f"{name}/squares")
     total = _window_sum(layer, graph, squares, channels=x.shape[0])
-    base = graph.node("Add", [total, graph.number(f"{name}.k", layer.k)], f"{name}/base")
-    return graph.node("Div", [x.name, _power(layer, graph, base)], name)
+    return graph.node("Add", [total, graph.number(f"{name}.k", layer.k)], f"{name}/base")
 
 
 def _window_sum(layer: Lrn, graph: GraphWriter, squares: str, *, channels: int) -> str:
     """Adds up `size` neighbouring channels of a map; channels beyond its ends count as zero."""
     name, half = layer.name, layer.size // 2
-    pads = graph.integers(f"{name}.pads", 0, half, 0, 0, 0, half, 0, 0)
+    pads = graph.integers(0, half, 0, 0, 0, half, 0, 0)
     zero = graph.constant(f"{name}.zero", np.array(0, dtype=graph.dtype))
     padded = graph.node("Pad", [squares, pads, zero], f"{name}/padded")
     slices = [

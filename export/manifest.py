@@ -78,8 +78,9 @@ class Manifest:
         inputs: Its inputs.
         outputs: Its outputs.
         batch: Its optimisation profile.
-        classes: Number of classes; their names are in the ONNX file.
+        classes: Number of classes; `metadata` names them.
         crops: What the probabilities are averaged over.
+        metadata: What the ONNX file says about itself, as `GraphMetadata.to_props` writes it.
     """
 
     engine: FileStamp
@@ -93,6 +94,7 @@ class Manifest:
     batch: BatchProfile
     classes: int
     crops: str
+    metadata: Mapping[str, str]
 
 
 def manifest_path(engine: Path) -> Path:
@@ -104,8 +106,15 @@ def write_manifest(manifest: Manifest, engine: Path) -> Path:
     """Writes the manifest beside an engine and returns its path."""
     path = manifest_path(engine)
     plain = {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(manifest)}
+    plain["sha256"] = digest(plain)
     write_atomically(path, json.dumps(plain, indent=2).encode() + b"\n")
     return path
+
+
+def digest(plain: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a manifest's values, its own excepted, in hexadecimal."""
+    values = {key: value for key, value in plain.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def verify_manifest(engine: Path, *, runtime_version: str | None = None) -> Manifest:
@@ -141,11 +150,14 @@ def read_manifest(path: Path) -> Manifest:
             _BUILD_AGAIN,
         )
     try:
-        return _parse(plain)
+        manifest, sealed = _parse(plain), _typed(plain, "sha256", str)
     except KeyError as error:
         raise UserError(f"{path} lacks the key {error}", _BUILD_AGAIN) from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} does not hold what a manifest should ({error})", _BUILD_AGAIN) from error
+    if sealed != digest(plain):
+        raise UserError(f"{path} is damaged: its values are not those that were written", _BUILD_AGAIN)
+    return manifest
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -173,6 +185,7 @@ def _parse(plain: Mapping[str, Any]) -> Manifest:
         outputs=tuple(map(_parse_tensor, _typed(plain, "outputs", list))),
         batch=BatchProfile(**{name: _typed(batch, name, int) for name in ("min", "opt", "max")}),
         classes=_typed(plain, "classes", int),
+        metadata={key: str(value) for key, value in _typed(plain, "metadata", dict).items()},
         **texts,
     )
 

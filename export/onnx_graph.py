@@ -15,11 +15,15 @@ from onnx import TensorProto, helper
 
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.crop_nodes import write_average, write_crops, write_pictures
-from alexnet_fast.export.graph_writer import GraphWriter, LrnForm, Precision, Value
+from alexnet_fast.export.crop_nodes import write_average, write_crops, write_extra, write_pictures
+from alexnet_fast.export.graph_form import PORTABLE, GraphForm
+from alexnet_fast.export.graph_writer import GraphWriter, Value
 from alexnet_fast.export.layer_nodes import write_net
 from alexnet_fast.export.metadata import INPUT, OUTPUT, PRODUCER, GraphMetadata
-from alexnet_fast.export.net_layers import read_layers
+from alexnet_fast.export.net_layers import Layer, Linear, read_layers
+from alexnet_fast.export.seal import seal
+from alexnet_fast.export.stem_nodes import write_stem
+from alexnet_fast.export.stem_plan import StemPlan, plan_stem
 from alexnet_fast.files import write_atomically
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ def export_onnx(
     path: Path,
     *,
     crops: Crops = "ten",
-    lrn: LrnForm = "sums",
+    form: GraphForm = PORTABLE,
     model_name: str,
     provenance: Mapping[str, Any],
 ) -> None:
@@ -57,7 +61,7 @@ def export_onnx(
         classes: Names of its outputs, in order.
         path: File to write, whole or not at all.
         crops: "ten" averages over the ten crops, "single" takes the centre.
-        lrn: "sums" for onnxruntime, "node" for TensorRT in float32.
+        form: How it is written, for whom.
         model_name: Name of the architecture.
         provenance: JSON values that say where the weights come from. No time of day, which would change the
             bytes.
@@ -74,34 +78,51 @@ def export_onnx(
         version=__version__,
         provenance=provenance,
     )
-    model = build_model(net, metadata, lrn=lrn)
+    model = build_model(net, metadata, form)
     write_model(model, path)
 
 
-def build_model(
-    net: torch.nn.Module, metadata: GraphMetadata, *, lrn: LrnForm = "sums", precision: Precision = "fp32"
-) -> onnx.ModelProto:
+def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm = PORTABLE) -> onnx.ModelProto:
     """Builds the graph in memory.
 
     Args:
         net: As in `export_onnx`.
         metadata: Class names, preprocessing, crops and the rest that the file says about itself.
-        lrn: As in `export_onnx`.
-        precision: "fp16" keeps weights and activations in half precision; normalisation of the pictures,
-            softmax and averaging stay in float32.
+        form: How it is written. In half precision the normalisation of the pictures, softmax and averaging
+            stay in float32.
 
     Raises:
         UserError: As `export_onnx`.
     """
-    if precision == "fp16" and lrn == "node":
-        raise UserError("the LRN operator overflows in --precision fp16", 'write it as lrn="sums"')
     spec, crops = metadata.spec, metadata.crops
-    graph = GraphWriter(precision=precision, lrn=lrn)
+    graph = GraphWriter(form)
     pixels = write_pictures(graph, spec, INPUT)
-    logits = write_net(graph, read_layers(net), write_crops(graph, spec, pixels, crops))
+    layers = read_layers(net)
+    plan = plan_for(layers, metadata, form)
+    if plan is not None and plan.stages:
+        layers, x = list(plan.rest), write_stem(graph, plan, pixels)
+    else:
+        x = write_crops(graph, spec, pixels, crops)
+    logits, features = _write_head(graph, layers, x)
     _check_outputs(logits, metadata)
     write_average(graph, logits, crops, OUTPUT)
-    return _finish(graph, metadata)
+    for name in form.extras:
+        write_extra(graph, logits if name == "logits" else features, crops, name)
+    return _finish(graph, metadata, {"logits": logits, "features": features})
+
+
+def _write_head(graph: GraphWriter, layers: list[Layer], x: Value) -> tuple[Value, Value]:
+    """Appends the layers and returns the output of the last and of that before the last matrix product."""
+    last = max((i for i, layer in enumerate(layers) if isinstance(layer, Linear)), default=len(layers))
+    features = write_net(graph, layers[:last], x)
+    return write_net(graph, layers[last:], features), features
+
+
+def plan_for(layers: Sequence[Layer], metadata: GraphMetadata, form: GraphForm) -> StemPlan | None:
+    """Returns what the crops share, or None where the form or a single crop leaves nothing to share."""
+    if form.stem == "plain" or metadata.crops == "single":
+        return None
+    return plan_stem(layers, metadata.spec, eager=form.stem == "eager")
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:
@@ -111,8 +132,8 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
 
 
 def serialize(model: onnx.ModelProto) -> bytes:
-    """Returns the bytes of a model, the same for the same model."""
-    return bytes(model.SerializeToString(deterministic=True))
+    """Returns the bytes of a model with their seal, the same for the same model."""
+    return seal(bytes(model.SerializeToString(deterministic=True)))
 
 
 def _check_outputs(logits: Value, metadata: GraphMetadata) -> None:
@@ -124,13 +145,18 @@ def _check_outputs(logits: Value, metadata: GraphMetadata) -> None:
         )
 
 
-def _finish(graph: GraphWriter, metadata: GraphMetadata) -> onnx.ModelProto:
+def _finish(graph: GraphWriter, metadata: GraphMetadata, extras: Mapping[str, Value]) -> onnx.ModelProto:
     side = metadata.spec.resize
+    outputs: dict[str, tuple[int, ...]] = {OUTPUT: (len(metadata.classes),)}
+    outputs.update({name: extras[name].shape for name in graph.form.extras})
     body = helper.make_graph(
         graph.nodes,
         f"{metadata.model} {metadata.crops}-crop",
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", side, side, 3])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", len(metadata.classes)])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+            for name, shape in outputs.items()
+        ],
         initializer=graph.initializers,
     )
     model = helper.make_model(

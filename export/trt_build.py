@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet_fast.errors import UserError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MIB = 1 << 20
+# TensorRT tells the memory of an engine in its log and nowhere else.
+_SCRATCH = re.compile(r"Max Scratch Memory: (\d+) bytes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class EngineConfig:
         batch: Smallest, most likely and largest number of pictures in one call.
         workspace_mib: Most memory that one layer may use besides its tensors, in MiB; None for all of the
             GPU's.
+        tf32: Whether matrix products of float32 may round their factors to ten bits of mantissa.
 
     Raises:
         UserError: The sizes are not in order or not positive.
@@ -35,6 +39,7 @@ class EngineConfig:
 
     batch: BatchProfile = BatchProfile(min=1, opt=8, max=64)  # noqa: RUF009 (frozen)
     workspace_mib: int | None = None
+    tf32: bool = False
 
     def __post_init__(self) -> None:
         low, likely, high = dataclasses.astuple(self.batch)
@@ -49,11 +54,15 @@ class EngineConfig:
 
 
 class BuiltPlan(NamedTuple):
-    """A serialized engine and what it takes and gives."""
+    """A serialized engine, what it takes and gives, and the memory that it needs besides its weights.
+
+    `scratch_bytes` is for the largest batch; None where the builder does not say it.
+    """
 
     plan: memoryview
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    scratch_bytes: int | None
 
 
 def build_plan(
@@ -77,6 +86,7 @@ def build_plan(
     """
     trt, logger = library.module, _logger(library.module)
     logger.errors.clear()
+    logger.scratch_bytes = None
     builder = trt.Builder(logger)
     # TensorRT 11 knows no other kind of network, and 10.12 and RTX build the same one when they are told.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -94,6 +104,7 @@ def build_plan(
         memoryview(plan),
         tuple(_describe(network.get_input(i)) for i in range(network.num_inputs)),
         tuple(_describe(network.get_output(i)) for i in range(network.num_outputs)),
+        logger.scratch_bytes,
     )
 
 
@@ -124,6 +135,8 @@ def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineCon
         picture = tuple(tensor.shape)[1:]
         profile.set_shape(tensor.name, *((n, *picture) for n in dataclasses.astuple(config.batch)))
     settings.add_optimization_profile(profile)
+    # TensorRT allows it unless it is told otherwise, and float32 is to be float32.
+    (settings.set_flag if config.tf32 else settings.clear_flag)(trt.BuilderFlag.TF32)
     if config.workspace_mib is not None:
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, config.workspace_mib * _MIB)
     if monitor is not None:
@@ -154,8 +167,11 @@ def _logger(trt: ModuleType) -> Any:
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.scratch_bytes: int | None = None
 
         def log(self, severity: Any, message: str) -> None:
+            if found := _SCRATCH.match(message):
+                self.scratch_bytes = int(found[1])
             if severity <= trt.ILogger.ERROR:
                 self.errors.append(message)
             level = logging.WARNING if severity == trt.ILogger.WARNING else logging.DEBUG

@@ -1,4 +1,4 @@
-"""What runs an exported model: onnxruntime, on a GPU where one is."""
+"""What runs an exported model: its TensorRT engine where a GPU is, onnxruntime otherwise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
-ONNX_NAME = "model.onnx"
+ONNX_NAME, ENGINE = "model.onnx", ".engine"
 
 
 class Backend(Protocol):
@@ -52,9 +52,10 @@ def open_backend(path: Path | str, *, device: str = "auto", threads: int | None 
     """Loads an exported model.
 
     Args:
-        path: An ONNX file of ours, or a folder with a `model.onnx`.
-        device: "auto" takes a GPU where there is one, and warns where it cannot be used; "cpu"; "cuda" or
-            "gpu" must be there.
+        path: An ONNX file of ours, an engine, or a folder with a `model.onnx`.
+        device: "auto" takes a GPU where there is one: with the engine beside the ONNX file, or else in
+            onnxruntime, which warns where it cannot use it. "cpu" takes the ONNX file; "cuda" or "gpu" must
+            be there.
         threads: CPU threads for one call; None for one a core.
 
     Raises:
@@ -62,26 +63,26 @@ def open_backend(path: Path | str, *, device: str = "auto", threads: int | None 
     """
     from alexnet_fast.serve.onnx_model import OnnxModel
 
-    file = onnx_file(Path(path))
     asked = device.startswith(("cuda", "gpu"))
     if not asked and device not in ("auto", "cpu"):
         raise UserError(f"--device {device} is not a device", "give auto, cpu or cuda", exit_code=2)
+    file = model_file(Path(path))
+    engine = file.with_suffix(ENGINE)
+    if file.suffix == ENGINE or (device != "cpu" and gpu_count() and engine.is_file()):
+        from alexnet_fast.serve.engine_model import EngineModel
+
+        return EngineModel(engine)
     if asked or (device == "auto" and gpu_count()):
         return OnnxModel(file, providers=("cuda",), threads=threads, allow_fallback=not asked)
     return OnnxModel(file, threads=threads)
 
 
-def onnx_file(path: Path) -> Path:
-    """Returns the ONNX file that a path stands for.
+def model_file(path: Path) -> Path:
+    """Returns the file that a path stands for: itself, or the `model.onnx` in a folder.
 
     Raises:
         UserError: There is none.
     """
-    if path.suffix == ".engine":
-        raise UserError(
-            f"{path} is a TensorRT engine, which this version builds but does not run",
-            "give the model.onnx beside it",
-        )
     if not path.is_dir():
         return path
     if (path / ONNX_NAME).is_file():

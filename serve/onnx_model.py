@@ -17,6 +17,7 @@ import onnxruntime
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
+from alexnet_fast.export.seal import check_seal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,8 @@ class OnnxModel:
         self.path = Path(path)
         wanted = _provider_names(providers)
         onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
-        self._session = _open(self.path, wanted, _options(threads), allow_fallback=allow_fallback)
+        content = _read(self.path)
+        self._session = _open(self.path, content, wanted, _options(threads), allow_fallback=allow_fallback)
         self.metadata = GraphMetadata.from_props(
             self._session.get_modelmeta().custom_metadata_map, str(self.path)
         )
@@ -109,7 +111,7 @@ class OnnxModel:
             UserError: The array has another type or shape, or the file turns out to be damaged.
         """
         side = self.spec.resize
-        _check_pictures(pictures_nhwc, side)
+        check_pictures(pictures_nhwc, side)
         if len(pictures_nhwc) == 0:
             return np.empty((0, len(self.classes)), dtype=np.float32)
         errors = onnxruntime.capi.onnxruntime_pybind11_state
@@ -122,7 +124,12 @@ class OnnxModel:
         return answer
 
 
-def _check_pictures(pictures_nhwc: Pictures, side: int) -> None:
+def check_pictures(pictures_nhwc: Pictures, side: int) -> None:
+    """Checks an array of pictures before it is run.
+
+    Raises:
+        UserError: It is no uint8 (N, side, side, 3).
+    """
     # The type is checked although it is annotated: the arrays come from other people's requests.
     if not isinstance(pictures_nhwc, np.ndarray):
         raise UserError(
@@ -159,13 +166,23 @@ def _options(threads: int | None) -> Any:
     return options
 
 
-def _open(path: Path, wanted: list[str], options: Any, *, allow_fallback: bool) -> Any:
+def _read(path: Path) -> bytes:
+    """Reads a file and checks its seal: onnxruntime loads a damaged one and answers wrongly."""
     if not path.is_file():
         raise UserError(f"there is no file {path}", "check the path, or write one with `alexnet-fast export`")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+    check_seal(content, str(path))
+    return content
+
+
+def _open(path: Path, content: bytes, wanted: list[str], options: Any, *, allow_fallback: bool) -> Any:
     errors = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         # Without enable_fallback=0 onnxruntime prints to stdout and goes on with the CPU.
-        return onnxruntime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
+        return onnxruntime.InferenceSession(content, options, providers=wanted, enable_fallback=0)
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NoModel) as error:
         raise UserError(f"{path} is not an ONNX file ({_reason(error)})", _NOT_OURS) from error
     except (errors.Fail, errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException) as error:
@@ -176,7 +193,7 @@ def _open(path: Path, wanted: list[str], options: Any, *, allow_fallback: bool) 
             raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
         if not allow_fallback:
             raise _not_to_be_had(wanted[0], _PROVIDERS["cpu"]) from error
-        return _open(path, [_PROVIDERS["cpu"]], options, allow_fallback=True)
+        return _open(path, content, [_PROVIDERS["cpu"]], options, allow_fallback=True)
 
 
 def _reason(error: Exception) -> str:
@@ -188,7 +205,8 @@ def _reason(error: Exception) -> str:
 def _check_signature(session: Any, metadata: GraphMetadata, path: Path) -> None:
     """Compares the file's input and output with its own description."""
     side, classes = metadata.spec.resize, len(metadata.classes)
-    found = [(t.name, t.type, t.shape[1:]) for t in (*session.get_inputs(), *session.get_outputs())]
+    # Logits and features may follow the probabilities.
+    found = [(t.name, t.type, t.shape[1:]) for t in (*session.get_inputs(), *session.get_outputs()[:1])]
     wanted = [(INPUT, "tensor(uint8)", [side, side, 3]), (OUTPUT, "tensor(float)", [classes])]
     if found != wanted:
         raise UserError(

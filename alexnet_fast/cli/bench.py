@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
+from alexnet_fast.cli.bench_infer import bench_infer
 from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
 from alexnet_fast.cli.bench_training import bench_compute, bench_train
@@ -34,6 +35,7 @@ bench.add_command(bench_compute)
 bench.add_command(bench_train)
 bench.add_command(bench_startup)
 bench.add_command(bench_serve)
+bench.add_command(bench_infer)
 
 
 def _table(result: Result) -> str:

@@ -44,7 +44,7 @@ def _table(result: Result) -> str:
 def evaluate(ten_crop: bool | None, **given: Any) -> Result:
     """Accuracy of MODEL on DATA, with one crop and with ten.
 
-    MODEL is a run folder, a checkpoint, a file of weights or an exported ONNX file.
+    MODEL is a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
     """
     from alexnet_fast.evaluation import evaluate as measure
 

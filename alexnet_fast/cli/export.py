@@ -27,6 +27,7 @@ Examples:
 
 def _table(result: Result) -> str:
     lines = [f"ONNX       {result['onnx']} ({result['crops']}-crop graph, opset {result['opset']})"]
+    lines.append(f"           {result['stem']}")
     if result["engine"]:
         archs = ", ".join(result["compute_capabilities"])
         lines += [
@@ -34,6 +35,7 @@ def _table(result: Result) -> str:
             f" ({result['engine_bytes'] / 2**20:.0f} MiB, {result['precision']})",
             f"           built with {result['library']} {result['library_version']} for compute capability"
             f" {archs}; {'run' if result['ran_on_gpu'] else 'not run'} here",
+            f"           {_scratch(result)}",
             f"manifest   {result['manifest']}",
         ]
     check = result["verified"]
@@ -43,6 +45,14 @@ def _table(result: Result) -> str:
             f" {check['max_abs_error']:.1e}, same top-1 {check['top1_agreement']:.2%}"
         )
     return "\n".join(lines)
+
+
+def _scratch(result: Result) -> str:
+    """Says what memory an engine needs, where its builder told."""
+    found, batch = result["engine_scratch_bytes"], result["batch"]["max"]
+    if found is None:
+        return f"for batches of up to {batch}"
+    return f"needs {found / 2**20:.0f} MiB besides its weights for a batch of {batch}"
 
 
 @click.command(epilog=EXAMPLE)
@@ -56,7 +66,7 @@ def _table(result: Result) -> str:
 @options.crops("The graph that is written.  [default: ten crops where the net leaves room for them]")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16"]),
+    type=click.Choice(["fp32", "tf32", "fp16"]),
     default="fp32",
     show_default=True,
     help="Of the engine.",

@@ -46,8 +46,8 @@ def predict(
 ) -> Result:
     """The likeliest classes of each of the IMAGES.
 
-    A folder stands for the pictures in it. MODEL is a run folder, a checkpoint, a file of weights or an
-    exported ONNX file. The exit code is 1 if a picture could not be classified; the others are.
+    A folder stands for the pictures in it. MODEL is a run folder, a checkpoint, a file of weights, an
+    exported ONNX file or an engine. The exit code is 1 if a picture could not be classified; the others are.
     """
     from alexnet_fast.classifier import open_classifier
     from alexnet_fast.prediction import predict_files

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections import OrderedDict
 
-import onnx
 import pytest
 import torch
 from torch import nn
@@ -14,9 +13,11 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import trt_library
 from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile, FileStamp, manifest_path, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
+from alexnet_fast.export.seal import seal
 from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.models import create_model
@@ -29,8 +30,7 @@ needs_rtx = pytest.mark.skipif(
 
 def write(net, metadata, folder, precision="fp32"):
     path = folder / "model.tensorrt.onnx"
-    lrn = "node" if precision == "fp32" else "sums"
-    write_model(build_model(net, metadata, lrn=lrn, precision=precision), path)
+    write_model(build_model(net, metadata, for_tensorrt(precision)), path)
     return path
 
 
@@ -140,7 +140,7 @@ def test_control_c_during_the_build_arrives(small_net, metadata, tmp_path):
 
 @needs_rtx
 def test_a_node_that_tensorrt_refuses_is_named(small_net, metadata, tmp_path):
-    model = build_model(small_net, metadata, lrn="node")
+    model = build_model(small_net, metadata, for_tensorrt("fp32"))
     node = next(node for node in model.graph.node if node.op_type == "LRN")
     next(attribute for attribute in node.attribute if attribute.name == "size").i = 17
     source = tmp_path / "odd.onnx"
@@ -169,7 +169,7 @@ def test_the_workspace_is_a_limit(small_net, metadata, tmp_path):
 @needs_rtx
 def test_a_file_that_is_no_onnx(tmp_path):
     source = tmp_path / "odd.onnx"
-    source.write_bytes(b"nothing of the kind")
+    source.write_bytes(seal(b"nothing of the kind"))
     with pytest.raises(UserError, match=r"odd\.onnx is not an ONNX file"):
         build_engine(source, tmp_path / "model.engine", choose_library(["86"]), EngineConfig())
 
@@ -178,7 +178,7 @@ def test_a_file_that_is_no_onnx(tmp_path):
 def test_an_onnx_of_somebody_else(small_net, metadata, tmp_path):
     model = build_model(small_net, metadata)
     del model.metadata_props[:]
-    onnx.save(model, tmp_path / "other.onnx")
+    (tmp_path / "other.onnx").write_bytes(serialize(model))
     with pytest.raises(UserError, match=r"other\.onnx is an ONNX file without the metadata"):
         build_engine(tmp_path / "other.onnx", tmp_path / "x.engine", choose_library(["86"]), EngineConfig())
 
@@ -233,3 +233,36 @@ def test_classic_tensorrt_builds_for_the_gpu_that_is_there(small_net, metadata, 
     )
     assert built.manifest.library == "tensorrt"
     assert verify_manifest(built.engine) == built.manifest
+
+
+# What TensorRT-RTX 1.7 needed for 64 crops of `alexnet`: float32 maps, and half of them in float16.
+SCRATCH = {"fp32": 223_232_000, "fp16": 111_641_600}
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["80", "86", "89", "120"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("crops", "factor"), [("single", 1), ("ten", 10)])
+def test_scratch_memory_does_not_grow(arch, precision, crops, factor, tmp_path):
+    metadata = GraphMetadata(
+        classes=tuple(map(str, range(1000))),
+        spec=AugmentSpec(),
+        model="alexnet",
+        crops=crops,
+        version="0",
+        provenance={},
+    )
+    source = write(create_model("alexnet"), metadata, tmp_path, precision)
+    built = build_engine(source, tmp_path / "model.engine", choose_library([arch]), EngineConfig())
+    assert built.manifest.batch.max == 64
+    assert 0 < built.scratch_bytes <= factor * SCRATCH[precision] * 1.001
+
+
+@needs_rtx
+def test_tf32_is_the_builders_rounding_of_a_float32_file(small_net, metadata, tmp_path):
+    source, engine = write(small_net, metadata, tmp_path, "tf32"), tmp_path / "model.engine"
+    assert source.read_bytes() == write(small_net, metadata, tmp_path, "fp32").read_bytes()
+    built = build_engine(source, engine, choose_library(["86"]), EngineConfig(tf32=True))
+    assert built.manifest.precision == "tf32"
+    assert build_engine(source, engine, choose_library(["86"]), EngineConfig()).manifest.precision == "fp32"

@@ -12,6 +12,7 @@ from alexnet_fast.export.manifest import (
     FileStamp,
     Manifest,
     TensorInfo,
+    digest,
     manifest_path,
     verify_manifest,
     write_manifest,
@@ -42,6 +43,7 @@ def _manifest(engine, onnx):
         batch=BatchProfile(min=1, opt=8, max=64),
         classes=5,
         crops="ten",
+        metadata={"alexnet_fast.model": "small"},
     )
 
 
@@ -49,6 +51,7 @@ def edit(engine, change):
     path = manifest_path(engine)
     plain = json.loads(path.read_text())
     change(plain)
+    plain["sha256"] = digest(plain)
     path.write_text(json.dumps(plain))
 
 
@@ -95,7 +98,7 @@ def test_a_manifest_of_something_else(engine, contents):
     "key",
     [
         *("engine", "onnx", "library", "library_version", "compute_capabilities", "precision"),
-        *("inputs", "outputs", "batch", "classes", "crops"),
+        *("inputs", "outputs", "batch", "classes", "crops", "metadata"),
     ],
 )
 def test_a_missing_key_is_named(engine, key):
@@ -134,3 +137,9 @@ def test_another_version_of_the_runtime(engine):
 def test_no_runtime_at_all(engine):
     edit(engine, lambda plain: plain.update(library="tensorrt_of_another_world"))
     refused(engine, "which is not installed here; pip install", version=None)
+
+
+def test_a_value_that_changed_is_noticed(engine):
+    path = manifest_path(engine)
+    path.write_text(path.read_text().replace('"classes": 5', '"classes": 7'))
+    refused(engine, r"manifest\.json is damaged: its values are not those that were written")

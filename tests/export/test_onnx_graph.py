@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, export_onnx, serialize
 from alexnet_fast.models import create_model
@@ -40,16 +41,16 @@ def operators(model: onnx.ModelProto) -> list[str]:
 
 
 @pytest.mark.parametrize("crops", ["single", "ten"])
-@pytest.mark.parametrize("lrn", ["sums", "node"])
+@pytest.mark.parametrize("lrn", ["band", "sums", "node"])
 def test_probabilities_are_those_of_pytorch(small_net, metadata, pictures, crops, lrn):
-    model = build_model(small_net, dataclasses.replace(metadata, crops=crops), lrn=lrn)
+    model = build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphForm(lrn=lrn))
     got, want = run_onnx(model, pictures), run_torch(small_net, pictures, metadata.spec, crops)
     assert len(set(want.argmax(axis=1))) > 2, "the test needs pictures that differ"
     np.testing.assert_allclose(got, want, rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize("name", ["alexnet-64", "alexnet-bn-64", "alexnet-owt-64", "caffenet-64"])
-@pytest.mark.parametrize("lrn", ["sums", "node"])
+@pytest.mark.parametrize("lrn", ["band", "sums", "node"])
 def test_every_family_of_the_small_networks(name, lrn, sharpen, make_pictures):
     torch.manual_seed(0)
     net = create_model(name, 5)
@@ -57,7 +58,7 @@ def test_every_family_of_the_small_networks(name, lrn, sharpen, make_pictures):
     pictures = make_pictures(3, 70)
     sharpen(net, pictures, spec)
     metadata = _metadata(spec, 5)
-    model = build_model(net, metadata, lrn=lrn)
+    model = build_model(net, metadata, GraphForm(lrn=lrn))
     assert not {"If", "BatchNormalization", "Dropout"} & set(operators(model))
     np.testing.assert_allclose(
         run_onnx(model, pictures), run_torch(net, pictures, spec, "ten"), rtol=0, atol=1e-5
@@ -86,7 +87,7 @@ def test_the_batch_is_free(small_net, metadata, pictures):
 
 
 def test_the_graph_is_clean(small_net, metadata):
-    model = build_model(small_net, metadata, lrn="node")
+    model = build_model(small_net, metadata, for_tensorrt("fp32"))
     assert model.opset_import[0].version == 18
     assert model.graph.node[0].op_type == "Cast", "TensorRT takes no other first operator on uint8"
     names = [node.name for node in model.graph.node]
@@ -178,8 +179,8 @@ def test_lrn_with_other_constants(size, beta, k, small_spec, pictures, sharpen):
     )
     sharpen(net, pictures, small_spec)
     want = run_torch(net, pictures, small_spec, "ten")
-    for lrn in ("sums", "node"):
-        got = run_onnx(build_model(net, _metadata(small_spec, 3), lrn=lrn), pictures)
+    for lrn in ("band", "sums", "node"):
+        got = run_onnx(build_model(net, _metadata(small_spec, 3), GraphForm(lrn=lrn)), pictures)
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -193,7 +194,7 @@ def test_half_precision_is_right_where_activations_reach_a_thousand(small_net, m
     small_net.fc8.weight.div_(small_net(crops).std(dim=0).mean() / 2)
     small_net.fc8.bias.sub_(small_net(crops).mean(dim=0))
     assert before_lrn(crops).max() > 999, "1000 squared overflows float16"
-    model, pictures = build_model(small_net, metadata, precision="fp16"), pictures[:4]
+    model, pictures = build_model(small_net, metadata, for_tensorrt("fp16")), pictures[:4]
     # ONNX's own evaluator keeps float16 between nodes; onnxruntime on a CPU goes on in float32 by itself.
     (got,) = ReferenceEvaluator(model).run(["probabilities"], {"pictures": pictures})
     want = run_torch(small_net, pictures, metadata.spec, "ten")
@@ -210,7 +211,7 @@ def test_half_precision_refuses_weights_that_it_cannot_hold(small_net, metadata)
     with torch.no_grad():
         small_net.fc6.weight[0, 0] = 1e6
     with pytest.raises(UserError, match=r"weight of layer fc6 exceeds 65504.*use --precision fp32"):
-        build_model(small_net, metadata, precision="fp16")
+        build_model(small_net, metadata, for_tensorrt("fp16"))
 
 
 BAD_LAYERS = {
@@ -220,7 +221,7 @@ BAD_LAYERS = {
     "conv1 of type Conv2d.*reflect": ("conv1", nn.Conv2d(3, 3, 3, padding_mode="reflect", padding=1)),
     "bn1 of type BatchNorm2d.*statistics": ("bn1", nn.BatchNorm2d(3, track_running_stats=False)),
     "flatten1 of type Flatten": ("flatten1", nn.Flatten(2)),
-    "conv1 takes 5 channels but is given 3x32x32": ("conv1", nn.Conv2d(5, 3, 3)),
+    "conv1 takes 5 channels but is given 3x43x43": ("conv1", nn.Conv2d(5, 3, 3)),
     "pool1 takes a map of at least 40x40": ("pool1", nn.MaxPool2d(40)),
     "fc1 takes 9 values but is given 3x32x32": ("fc1", nn.Linear(9, 9)),
     "two nodes .* called pictures/float": ("pictures/float", nn.ReLU()),

@@ -14,6 +14,7 @@ import pytest
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
+from alexnet_fast.export.seal import seal
 from alexnet_fast.serve.onnx_model import OnnxModel
 
 
@@ -76,13 +77,16 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_file_that_is_no_onnx(tmp_path, contents):
     path = tmp_path / "odd.onnx"
     path.write_bytes(contents)
-    with pytest.raises(UserError, match=r"odd\.onnx is not an ONNX file"):
+    with pytest.raises(UserError, match=r"odd\.onnx does not end as an ONNX file of ours"):
+        OnnxModel(path)
+    path.write_bytes(seal(contents))
+    with pytest.raises(UserError, match=r"odd\.onnx is (not )?an ONNX file|cannot load"):
         OnnxModel(path)
 
 
 def test_half_a_file(model_file):
     model_file.write_bytes(model_file.read_bytes()[:20_000])
-    with pytest.raises(UserError, match=r"model\.onnx is not an ONNX file"):
+    with pytest.raises(UserError, match=r"model\.onnx does not end as an ONNX file of ours"):
         OnnxModel(model_file)
 
 
@@ -162,6 +166,7 @@ def test_an_unknown_provider_is_bad_usage(model_file):
 def test_serving_needs_neither_torch_nor_dali_and_says_nothing(model_file):
     code = f"""
 import sys, numpy
+from alexnet_fast.export.seal import seal
 from alexnet_fast.serve.onnx_model import OnnxModel
 model = OnnxModel({str(model_file)!r})
 model.run(numpy.zeros((1, 43, 43, 3), numpy.uint8))

@@ -1,0 +1,76 @@
+"""Memory of a GPU through NVIDIA's driver and ctypes: no torch, no CUDA toolkit, no other package.
+
+The calls are documented in the CUDA driver API, https://docs.nvidia.com/cuda/cuda-driver-api/.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export import cuda_driver
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Cuda:
+    """The first GPU, in the context that every CUDA library of this process shares.
+
+    Raises:
+        UserError: There is none, and why.
+    """
+
+    def __init__(self) -> None:
+        problem = cuda_driver.driver_problem()
+        if problem is not None:
+            raise UserError(
+                f"an engine runs on an NVIDIA GPU only: {problem}", "give the model.onnx beside it"
+            )
+        self._driver = ctypes.CDLL("libcuda.so.1")
+        device, self._context = ctypes.c_int(), ctypes.c_void_p()
+        self._call("cuDeviceGet", ctypes.byref(device), 0)
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
+        self.enter()
+        self.stream = ctypes.c_void_p()
+        self._call("cuStreamCreate", ctypes.byref(self.stream), 0)
+
+    def enter(self) -> None:
+        """Makes the GPU current in this thread."""
+        self._call("cuCtxSetCurrent", self._context)
+
+    def allocate(self, size: int) -> int:
+        """Returns the address of `size` new bytes on the GPU."""
+        address = ctypes.c_uint64()
+        self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
+        return address.value
+
+    def free(self, address: int) -> None:
+        """Gives memory back."""
+        self._call("cuMemFree_v2", ctypes.c_uint64(address))
+
+    def upload(self, address: int, array: Array) -> None:
+        """Copies a contiguous array to the GPU, in the order of the stream."""
+        self._copy(
+            "cuMemcpyHtoDAsync_v2", ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data), array
+        )
+
+    def download(self, array: Array, address: int) -> None:
+        """Copies from the GPU into a contiguous array; it is there after `wait`."""
+        self._copy(
+            "cuMemcpyDtoHAsync_v2", ctypes.c_void_p(array.ctypes.data), ctypes.c_uint64(address), array
+        )
+
+    def wait(self) -> None:
+        """Waits for everything that the stream was given."""
+        self._call("cuStreamSynchronize", self.stream)
+
+    def _copy(self, name: str, target: Any, source: Any, array: Array) -> None:
+        self._call(name, target, source, ctypes.c_size_t(array.nbytes), self.stream)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        code = getattr(self._driver, name)(*arguments)
+        if code != 0:
+            raise UserError(f"the GPU refuses {name}: {cuda_driver.error_text(self._driver, code)}")

@@ -1,0 +1,141 @@
+"""A TensorRT engine: pictures in, class probabilities out, behind the face of `OnnxModel`.
+
+    model = EngineModel(Path("model.engine"))
+    probabilities_nk = model.run(pictures_nhwc)
+
+The manifest is checked before a byte of the engine is handed to TensorRT. Imports neither torch nor DALI.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export import cuda_driver
+from alexnet_fast.export.cuda_memory import Cuda
+from alexnet_fast.export.manifest import verify_manifest
+from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
+from alexnet_fast.serve.onnx_model import check_pictures
+
+if TYPE_CHECKING:
+    from alexnet_fast.export.manifest import Manifest
+    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+
+_BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
+
+
+class EngineModel:
+    """A loaded engine.
+
+    Args:
+        path: An engine with its manifest beside it.
+
+    Attributes:
+        metadata: What the ONNX file that it was built from says about itself.
+
+    Raises:
+        UserError: Engine and manifest do not fit, it was built by another version or for other GPUs, there is
+            no GPU, or TensorRT refuses it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.manifest = verify_manifest(self.path)
+        self.metadata = GraphMetadata.from_props(self.manifest.metadata, str(self.path))
+        self._cuda = Cuda()
+        _check_gpu(self.path, self.manifest)
+        self._engine = _deserialize(self.path, self.manifest)
+        self._context = self._engine.create_execution_context()
+        # A context and its buffers answer one call at a time.
+        self._lock = threading.Lock()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self.metadata.classes
+
+    @property
+    def spec(self) -> AugmentSpec:
+        """The preprocessing; all of it but the resizing is inside the engine."""
+        return self.metadata.spec
+
+    @property
+    def crops(self) -> Crops:
+        """What the probabilities are averaged over."""
+        return self.metadata.crops
+
+    @property
+    def backend(self) -> str:
+        """What runs it, such as "tensorrt_rtx 1.7.1.116 on NVIDIA L4, fp16"."""
+        manifest, gpu = self.manifest, cuda_driver.gpus()[0]
+        return f"{manifest.library} {manifest.library_version} on {gpu.name}, {manifest.precision}"
+
+    def run(self, pictures_nhwc: Pictures) -> Probabilities:
+        """Classifies pictures; may be called from several threads, which wait for each other.
+
+        Args:
+            pictures_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0, and more than the engine's largest
+                batch.
+
+        Returns:
+            float32 (N, classes), rows summing to 1.
+
+        Raises:
+            UserError: The array has another type or shape, or the GPU fails.
+        """
+        check_pictures(pictures_nhwc, self.spec.resize)
+        answer = np.empty((len(pictures_nhwc), len(self.classes)), np.float32)
+        most = self.manifest.batch.max
+        with self._lock:
+            self._cuda.enter()
+            for first in range(0, len(pictures_nhwc), most):
+                part = np.ascontiguousarray(pictures_nhwc[first : first + most])
+                self._run(part, answer[first : first + len(part)])
+        return answer
+
+    def _run(self, pictures: Pictures, answer: Probabilities) -> None:
+        """Answers one batch; `answer` is a contiguous part of the result."""
+        addresses = [self._cuda.allocate(array.nbytes) for array in (pictures, answer)]
+        try:
+            self._context.set_input_shape(INPUT, pictures.shape)
+            for name, address in zip((INPUT, OUTPUT), addresses, strict=True):
+                self._context.set_tensor_address(name, address)
+            self._cuda.upload(addresses[0], pictures)
+            if not self._context.execute_async_v3(self._cuda.stream.value):
+                raise UserError(
+                    f"TensorRT cannot run {self.path} on {len(pictures)} picture(s)", _BUILD_AGAIN
+                )
+            self._cuda.download(answer, addresses[1])
+            self._cuda.wait()
+        finally:
+            for address in addresses:
+                self._cuda.free(address)
+
+
+def _check_gpu(path: Path, manifest: Manifest) -> None:
+    gpu = cuda_driver.gpus()[0]
+    if gpu.compute_capability not in manifest.compute_capabilities:
+        raise UserError(
+            f"{path} was built for compute capability {', '.join(manifest.compute_capabilities)};"
+            f" {gpu.name} has {gpu.compute_capability}",
+            f"build it again with --gpu-arch {gpu.compute_capability}",
+        )
+
+
+def _deserialize(path: Path, manifest: Manifest) -> Any:
+    trt = importlib.import_module(manifest.library)
+    # The logger lives as long as the process: the first that TensorRT was given stays in use.
+    engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        raise UserError(
+            f"{manifest.library} {manifest.library_version} refuses {path}",
+            f"see its message, or {_BUILD_AGAIN}",
+        )
+    return engine

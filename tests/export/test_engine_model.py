@@ -1,0 +1,58 @@
+"""An engine is run behind the same face as an ONNX file; without a GPU it says so, after its manifest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from alexnet_fast.classifier import open_classifier
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.cuda_driver import gpu_count
+from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.graph_form import for_tensorrt
+from alexnet_fast.export.manifest import BatchProfile
+from alexnet_fast.export.onnx_graph import build_model, write_model
+from alexnet_fast.export.trt_build import EngineConfig
+from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.serve.engine_model import EngineModel
+from alexnet_fast.serve.onnx_model import OnnxModel
+
+pytestmark = pytest.mark.skipif(
+    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
+)
+
+
+@pytest.fixture
+def engine(small_net, metadata, tmp_path):
+    source = tmp_path / "model.onnx"
+    write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
+    archs = None if gpu_count() else ["86"]
+    config = EngineConfig(batch=BatchProfile(min=1, opt=2, max=4))
+    return build_engine(source, tmp_path / "model.engine", choose_library(archs), config).engine
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
+def test_without_a_gpu_it_says_so_after_the_manifest(engine):
+    with pytest.raises(UserError, match=r"an engine runs on an NVIDIA GPU only: .*; give the model\.onnx"):
+        EngineModel(engine)
+    with pytest.raises(UserError, match="an engine runs on an NVIDIA GPU only"):
+        open_classifier(engine)
+    contents = bytearray(engine.read_bytes())
+    contents[1000] ^= 4
+    engine.write_bytes(contents)
+    with pytest.raises(UserError, match="SHA-256"):
+        EngineModel(engine)
+
+
+@pytest.mark.gpu
+def test_it_answers_as_the_file_that_it_was_built_from(engine, pictures):
+    model = EngineModel(engine)
+    assert model.crops == "ten"
+    want = OnnxModel(engine.with_name("model.onnx")).run(pictures)
+    np.testing.assert_allclose(
+        model.run(pictures), want, atol=1e-3, err_msg="eleven pictures in batches of 4"
+    )
+    np.testing.assert_allclose(
+        open_classifier(engine).probabilities(pictures[:1], "ten"), want[:1], atol=1e-3
+    )
+    assert model.run(pictures[:0]).shape == (0, 5)
