@@ -1,11 +1,12 @@
 # make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
+# make triton, make tensorrt-headers   what two of the slow tests need beside .venv
 # make soak   the long evidence: many kills, many requests, many pictures
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install peers bench-input demo test test-slow soak lint clean
+.PHONY: install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
 
 install: .venv/installed
 
@@ -47,11 +48,29 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p alexnet_fast
+	find serve/cpp tests/cpp -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
 
 test: lint
 	$(BIN)/python -m pytest -m 'not slow and not soak'
 
-test-slow: install
+# A Triton of its own Python environment: its Python backend returns empty arrays with numpy 2.
+triton: .venv/triton/installed
+
+.venv/triton/installed: .venv/installed
+	$(PYTHON) -m venv .venv/triton
+	.venv/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 'numpy<2' onnxruntime==1.31.1 pillow==13.0.0
+	echo $(CURDIR) > $$(.venv/triton/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/alexnet_fast.pth
+	touch $@
+
+# For the compiler alone: nothing of it runs without a GPU.
+tensorrt-headers: .venv/tensorrt-headers/installed
+
+.venv/tensorrt-headers/installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/tensorrt-headers kernel-lens==2.0.1 \
+	    nvidia-cuda-runtime-cu12==12.9.79 nvidia-cuda-nvcc-cu12==12.9.86
+	touch $@
+
+test-slow: install triton tensorrt-headers
 	$(BIN)/python -m pytest -m 'slow and not soak'
 
 soak: install

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.utils.dlpack
 from nvidia.dali import Pipeline
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
+from alexnet_fast.pipelines.geometry import Integers
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
 from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.picture_sizes import PictureSizes
@@ -154,8 +156,7 @@ class DaliLoader(Loader):
         good: list[int] = []
         images: list[torch.Tensor] = []
         # A file that was replaced by one of another size is good in its new size.
-        if self._sizes is not None:
-            self._sizes.forget(plan.indices)
+        before = None if self._sizes is None else self._sizes.forget(plan.indices)
         for position in range(len(plan)):
             try:
                 images.append(self._run_one(plan.one(position), flight.spec))
@@ -163,9 +164,15 @@ class DaliLoader(Loader):
             except RuntimeError:  # noqa: PERF203 - each picture is tried by itself
                 index = int(plan.indices[position])
                 self.bad.report(self.pictures.path(index), _why(self.pictures, index))
-        if len(good) == len(plan):
+        if len(good) == len(plan) and not self._changed(plan.indices, before):
             raise error
         return self._chosen(torch.cat(images) if good else None, plan.some(good))
+
+    def _changed(self, indices: Integers, before: npt.NDArray[np.int32] | None) -> bool:
+        """Tells whether pictures have other sizes than before."""
+        if self._sizes is None or before is None:
+            return False
+        return not np.array_equal(self._sizes.known(indices), before)
 
     def _chosen(self, images: torch.Tensor | None, plan: BatchPlan) -> Batch:
         """Returns a batch of which pictures are missing, in the layout of a whole one."""

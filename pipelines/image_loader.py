@@ -29,8 +29,8 @@ class ImageLoader:
     """Batches of (images, labels); its length is the batches an epoch.
 
     Images are (B, 3, crop, crop) in channels_last order, normalised; labels int64 (B,); both on `device`.
-    Every `iter` is one epoch and the next one begins with the next `iter`, also where a loop was left early;
-    `set_epoch` chooses it as with a `DistributedSampler`. Pictures that cannot be decoded make a batch
+    Every loop is one epoch, and the next loop the next one, also where a loop was left early; `set_epoch`
+    chooses it as with a `DistributedSampler`. Pictures that cannot be decoded make a batch
     shorter. With several processes a batch without any good picture comes empty (B = 0), so that all
     processes take the same number of steps; a single process never sees one.
 
@@ -98,7 +98,7 @@ class ImageLoader:
         self._loader = make_loader(pictures, spec, "train" if train else "centre", schedule, config)
         self._stream: dict[str, Any] | None = None
         self._running: Iterator[Batch] | None = None
-        # Whether the next `iter` stays where it is: at the start, or at a place that the caller has chosen.
+        # Whether the next pass stays where it is: at the start, or at a place that the caller has chosen.
         self._placed = True
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class ImageLoader:
         return EpochSetter(self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch of the next `iter`; a position restored in that epoch is kept."""
+        """Chooses the epoch of the next loop; a position restored in that epoch is kept."""
         if epoch != self.epoch or not self._placed:
             self._place(epoch, 0)
 
@@ -141,7 +141,7 @@ class ImageLoader:
         return {"epoch": self.epoch, "step": self.step, "stream": dict(self._stream)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Lets the next `iter` go on behind the saved position.
+        """Lets the next loop go on behind the saved position.
 
         Batches already prepared for that very position are handed out, not decoded again.
 
@@ -162,20 +162,22 @@ class ImageLoader:
         self._running, self._placed = None, True
 
     def __iter__(self) -> Iterator[Pair]:
-        if not self._placed:
-            self._place(self.epoch + 1, 0)
-        if self._running is None:
-            self._running = self._loader.epoch(self.epoch, self.step)
-        self._placed = False
-        return self._pass(self._running)
-
-    def _pass(self, batches: Iterator[Batch]) -> Iterator[Pair]:
-        """Hands out the rest of an epoch, counting the batches."""
+        """Hands out an epoch, or the rest of one, counting the batches; it begins with the first of them."""
+        batches = self._begin()
         while (batch := self._next(batches)) is not None:
             self.step += 1
             if len(batch.labels) or self._loader.schedule.world > 1:
                 yield batch.images, batch.labels
         self._place(self.epoch + 1, 0)
+
+    def _begin(self) -> Iterator[Batch]:
+        """Returns the batches from the place on that the next pass has."""
+        if not self._placed:
+            self._place(self.epoch + 1, 0)
+        if self._running is None:
+            self._running = self._loader.epoch(self.epoch, self.step)
+        self._placed = False
+        return self._running
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
         """Returns the next batch of a pass, None at its end.

@@ -42,9 +42,15 @@ class PictureSizes:
             self._sizes[indices[unknown]] = self._read(name, [values[position] for position in unknown])
         return self._sizes[indices].astype(np.int64)
 
-    def forget(self, indices: Integers) -> None:
-        """Lets some be read again: their files may have changed."""
+    def known(self, indices: Integers) -> npt.NDArray[np.int32]:
+        """Returns what has been read so far, (B, 2); 0 where nothing has."""
+        return self._sizes[indices]
+
+    def forget(self, indices: Integers) -> npt.NDArray[np.int32]:
+        """Lets some be read again, since their files may have changed; returns what was known."""
+        before = self.known(indices)
         self._sizes[indices] = 0
+        return before
 
     def _read(self, name: str, values: list[Any]) -> npt.NDArray[np.int32]:
         """Reads some sizes together, or one by one where a header among them is bad."""

@@ -88,7 +88,7 @@ def square_of(picture: Picture, spec: AugmentSpec, limits: PictureLimits = TRUST
     if isinstance(picture, str | os.PathLike):
         picture = _read(Path(picture), limits)
     if isinstance(picture, bytes):
-        _check_encoded(picture, spec, limits)
+        check_encoded(picture, spec, limits)
         return centre_square(decode(io.BytesIO(picture)), spec)
     upright = _pillow_picture(picture)
     _check_size(upright.width, upright.height, spec, limits)
@@ -122,7 +122,7 @@ def _read(path: Path, limits: PictureLimits) -> bytes:
         raise BadPictureError((error.strerror or str(error)).lower()) from error
 
 
-def _check_encoded(content: bytes, spec: AugmentSpec, limits: PictureLimits) -> None:
+def check_encoded(content: bytes, spec: AugmentSpec, limits: PictureLimits) -> None:
     """Refuses what its first bytes tell; decodes nothing."""
     if not content:
         raise BadPictureError("no bytes")

@@ -43,6 +43,7 @@ def test_only_alexnet_fast_stands_at_the_top(wheel: Path) -> None:
 def test_every_module_and_the_type_marker_are_in_it(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "alexnet_fast/py.typed" in names
+    assert "alexnet_fast/recipes/modern.toml" in names
     folders = {"alexnet_fast": ROOT / "alexnet_fast"}
     folders |= {f"alexnet_fast/{name}": ROOT / name for name in ("pipelines", "export", "serve")}
     for place, folder in folders.items():

@@ -84,6 +84,15 @@ def chosen_crops(ten_crop: bool | None) -> Crops | None:
     return None if ten_crop is None else "ten" if ten_crop else "single"
 
 
+hw_decoder_load = click.option(
+    "--hw-decoder-load",
+    type=float,
+    default=0.65,
+    show_default=True,
+    help="Share of the JPEGs that a GPU's hardware decoder takes (A100 and later); 0 to 1.",
+)
+
+
 def augmentation(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the random parts that the paper's augmentation does not have."""
     for add in reversed(_AUGMENTATION):

@@ -14,11 +14,14 @@ EXAMPLE = """\b
 Examples:
   alexnet-fast serve runs/first/model.onnx
   alexnet-fast serve cells/model.onnx cars/model.onnx --name cells --name cars --http-port 8080
+  alexnet-fast serve runs/first/model.onnx --name cells --triton models
   curl --data-binary @photo.jpg 'http://127.0.0.1:8000/predict?top=3'
 """
 
 
 def _table(result: Result) -> str:
+    if "repository" in result:
+        return "\n".join(f"wrote {folder}" for folder in result["folders"])
     return "\n".join(f"{name}: {count} reloads" for name, count in result["reloads"].items())
 
 
@@ -59,6 +62,21 @@ def _table(result: Result) -> str:
     "--drain-timeout", type=float, default=30.0, show_default=True, help="Seconds for requests in flight."
 )
 @click.option("--log-requests", is_flag=True, help="Log every request.")
+@click.option(
+    "--triton",
+    "repository",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Do not serve: write a model repository for NVIDIA Triton into DIR.",
+)
+@click.option(
+    "--triton-variant",
+    "variant",
+    type=click.Choice(["python", "gpu"]),
+    default="python",
+    show_default=True,
+    help="python: onnxruntime on the CPU; gpu: DALI, and the engine or the ONNX file.",
+)
 @answers(_table)
 def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Result:
     """Answers requests with exported MODELS: V2 inference protocol over HTTP and gRPC, and a page.
@@ -66,7 +84,12 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
     A MODEL is an ONNX file, a folder with a model.onnx, or a folder of numbered versions (1/model.onnx,
     2/model.onnx), of which the highest answers. A newer file is taken while the server runs; a bad one is
     refused and the old one goes on. Logs are JSON lines on stderr. SIGTERM drains and ends.
+
+    With --triton nothing is served; of the other options --name, --threads, --max-batch, --max-delay,
+    --max-queue and --timeout go into the repository.
     """
+    if given["repository"] is not None:
+        return _write_repository(models, names, given)
     from alexnet_fast.serve.server_config import Batching, ServerConfig
 
     config = ServerConfig(
@@ -101,6 +124,28 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
         say(f"{model.name} version {model.current.version}: {backend.path} on {backend.backend}")
     run_server(hub)
     return {"reloads": {name: model.reloads[True] for name, model in hub.models.items()}}
+
+
+def _write_repository(models: tuple[Path, ...], names: tuple[str, ...], given: dict[str, Any]) -> Result:
+    """Writes a model repository for Triton."""
+    from alexnet_fast.serve.server_config import Batching
+    from alexnet_fast.serve.triton.model_config import TritonConfig
+    from alexnet_fast.serve.triton.repository import write_repository
+
+    batching = Batching(
+        max_batch=given["max_batch"],
+        max_delay=given["max_delay"] / 1000,
+        max_queue=given["max_queue"],
+        timeout=given["timeout"],
+    )
+    threads = {} if given["threads"] is None else {"threads": given["threads"]}
+    config = TritonConfig(batching=batching, **threads)
+    folders = []
+    for name, model in _named(models, names).items():
+        folders += write_repository(
+            model, given["repository"], name=name, variant=given["variant"], config=config
+        )
+    return {"repository": str(given["repository"]), "folders": [str(folder) for folder in folders]}
 
 
 def _named(models: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
 )
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@options.augmentation
 @picture_command("augment.png")
 def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Result:
     """Pictures of DATA beside what training makes of them.
@@ -108,10 +110,12 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
     from alexnet_fast.device import choose_device
     from alexnet_fast.pictures.augmented import augmented, loader_name
     from alexnet_fast.pipelines.loader import LoaderConfig
+    from alexnet_fast.training.augmentation import RANDOM_PARTS, random_parts
 
     config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
     pictures = _some_pictures(data, given["count"])
-    spec = _spec(given["model"])
+    parts = {name: given[name] for name in RANDOM_PARTS}
+    spec = _with_parts(_spec(given["model"]), random_parts(**parts, epochs=given["samples"]))
     figure = augmented(pictures, spec, samples=given["samples"], seed=given["seed"], config=config)
     return {
         **save_picture(figure, target),
@@ -147,6 +151,11 @@ def _spec(model: str) -> AugmentSpec:
         return load_trained(Path(model)).spec
     of = model_spec(model).input
     return AugmentSpec(resize=of.resize, crop=of.crop, mean=of.mean, std=of.std)
+
+
+def _with_parts(spec: AugmentSpec, parts: dict[str, Any]) -> AugmentSpec:
+    """Returns a spec with the random parts that the options ask for instead of its own."""
+    return dataclasses.replace(spec, **{name: part for name, part in parts.items() if part is not None})
 
 
 def _some_pictures(data: Path, count: int) -> PictureList:

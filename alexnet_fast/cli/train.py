@@ -122,6 +122,7 @@ def _table(result: Result) -> str:
 @options.device
 @options.amp("auto")
 @options.threads
+@options.hw_decoder_load
 @train_options.speed
 @options.on_bad_image
 @options.leave_out

@@ -76,10 +76,9 @@ def _run(folder: Path) -> None:
 
     end_with_launcher()
     options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-    fields = {**options["config"], **{name: Path(options["config"][name]) for name in ("data", "run")}}
     line = EpochLine()
     try:
-        result = run_training(TrainConfig(**fields), **options["how"], show=line)
+        result = run_training(TrainConfig.from_dict(options["config"]), **options["how"], show=line)
     finally:
         line.close()
     if os.environ["RANK"] == "0":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import textwrap
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -14,6 +17,9 @@ from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+
+# Letters below a figure that fit into its width.
+_LINE = 95
 
 
 @styled
@@ -96,10 +102,28 @@ def _show_original(axes: Axes, pictures: PictureList, index: int, *, letters: in
 
 def _described(spec: AugmentSpec, config: LoaderConfig) -> str:
     """Says which loader made the samples, and how."""
-    parts = [f"shorter side {spec.resize}, random {spec.crop}x{spec.crop} crop"]
+    area = spec.random_resized_crop
+    parts = [
+        f"shorter side {spec.resize}, random {spec.crop}x{spec.crop} crop"
+        if area is None
+        else f"{area.min_scale:.0%} to {area.max_scale:.0%} of the area, resized to {spec.crop}x{spec.crop}"
+    ]
     parts += ["flip"] if spec.flip else []
     parts += [f"PCA jitter (sigma {spec.jitter.sigma:g})"] if spec.jitter else []
-    return f"Loaded by {loader_name(config)}: {', '.join(parts)}"
+    parts += _additions(spec)
+    return "\n".join(textwrap.wrap(f"Loaded by {loader_name(config)}: {', '.join(parts)}", _LINE))
+
+
+def _additions(spec: AugmentSpec) -> list[str]:
+    """Describes what the paper's augmentation does not have."""
+    parts = []
+    if spec.distortion is not None:
+        amounts = dataclasses.asdict(spec.distortion)
+        parts += [f"{name} {amount:g}" for name, amount in amounts.items() if amount]
+    if spec.progressive is not None:
+        course = spec.progressive
+        parts.append(f"{course.start} to {course.end} pixels over {course.epochs} epochs")
+    return parts
 
 
 def loader_name(config: LoaderConfig) -> str:

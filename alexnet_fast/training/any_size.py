@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from alexnet_fast.errors import UserError
 from alexnet_fast.models import AlexNet, layer_table
 
 
@@ -41,5 +42,28 @@ def for_sizes(net: nn.Module, progressive: str | None) -> nn.Module:
     Args:
         net: The network.
         progressive: The option; None where all pictures have one size.
+
+    Raises:
+        UserError: The first pictures are too small for the network.
     """
-    return AnySize(net) if progressive and isinstance(net, AlexNet) else net
+    if not progressive or not isinstance(net, AlexNet):
+        return net
+    grown = AnySize(net)
+    _try_side(grown, int(progressive.partition(":")[0]), progressive)
+    return grown
+
+
+def _try_side(grown: AnySize, side: int, progressive: str) -> None:
+    """Shows a network a black picture, without leaving a trace in it."""
+    training, weight = grown.training, next(grown.parameters())
+    try:
+        with torch.no_grad():
+            grown.eval()(torch.zeros(1, 3, side, side, device=weight.device))
+    except RuntimeError as error:
+        raise UserError(
+            f"--progressive {progressive}: pictures of {side} pixels are too small for the network",
+            "begin with larger ones",
+            exit_code=2,
+        ) from error
+    finally:
+        grown.train(training)

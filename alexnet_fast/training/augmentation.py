@@ -7,24 +7,38 @@ from typing import Any
 from alexnet_fast.pipelines.distortion import ColourDistortion
 from alexnet_fast.pipelines.progressive import Progressive
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
-from alexnet_fast.training.config import TrainConfig
+
+# The options of `random_parts`, fields of `TrainConfig`.
+RANDOM_PARTS = (
+    "random_resized_crop",
+    "min_scale",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "progressive",
+)
 
 
-def random_parts(config: TrainConfig) -> dict[str, Any]:
+def random_parts(
+    *, random_resized_crop: bool, min_scale: float, progressive: str | None, epochs: int, **amounts: float
+) -> dict[str, Any]:
     """Returns the fields of `AugmentSpec` that the options ask for; one that is off is None.
+
+    Args:
+        random_resized_crop: Whether areas are random.
+        min_scale: Their smallest share of a picture.
+        progressive: Course of the input side.
+        epochs: Over which it runs, where it does not say.
+        amounts: Of `ColourDistortion`.
 
     Raises:
         UserError: A value is out of its range.
     """
-    area = RandomResizedCrop(min_scale=config.min_scale)
-    colours = ColourDistortion(
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-    )
+    area = RandomResizedCrop(min_scale=min_scale)
+    colours = ColourDistortion(**amounts)
     return {
-        "random_resized_crop": area if config.random_resized_crop else None,
+        "random_resized_crop": area if random_resized_crop else None,
         "distortion": colours if colours != ColourDistortion() else None,
-        "progressive": Progressive.parse(config.progressive, config.epochs) if config.progressive else None,
+        "progressive": Progressive.parse(progressive, epochs) if progressive else None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from pathlib import Path
 from typing import IO, Any, cast
@@ -75,15 +76,23 @@ def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"no such checkpoint: {path}", "check the path", exit_code=2) from error
     except OSError as error:
+        # Reading backwards from the end of a file that has lost it.
+        if error.errno == errno.EINVAL:
+            raise _damaged(path) from error
         raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     # What torch raises for a file that is cut short, garbled, no zip archive or holds more than tensors.
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a checkpoint, or is damaged", "give a run folder or its checkpoints/best.pt"
-        ) from error
+        raise _damaged(path) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no weights by name", "give a run folder or its checkpoints/best.pt")
     return content
+
+
+def _damaged(path: Path) -> UserError:
+    """Returns the error for a file that cannot be taken apart."""
+    return UserError(
+        f"{path} is not a checkpoint, or is damaged", "give a run folder or its checkpoints/best.pt"
+    )
 
 
 def _refuse_foreign(path: Path, content: dict[str, Any]) -> None:

@@ -78,6 +78,8 @@ class TrainConfig:
         compile: Whether the network runs compiled by `torch.compile`.
         cuda_graphs: Whether forward and backward pass are recorded once and replayed.
         threads: DALI threads or worker processes.
+        hw_decoder_load: Share of the JPEGs that a GPU's hardware decoder takes; other settings of the decoder
+            are `pipelines.decoder.DecoderSettings`.
         on_bad_image: "fail" or "skip".
         seed: Of weights, data order and augmentation.
         checkpoint_steps: Optimiser steps between two checkpoints within an epoch; 0 for none.
@@ -131,6 +133,7 @@ class TrainConfig:
     compile: bool = False
     cuda_graphs: bool = False
     threads: int = 2
+    hw_decoder_load: float = 0.65
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
     checkpoint_steps: int = 0
@@ -176,6 +179,14 @@ class TrainConfig:
             for name, value in dataclasses.asdict(self).items()
             if value is not None
         }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Makes the options from what `to_dict` returned."""
+        paths: dict[str, Any] = {
+            name: Path(values[name]) for name in ("data", "run", "leave_out") if name in values
+        }
+        return cls(**{**values, **paths})
 
     def save(self, path: Path) -> None:
         """Writes the options as TOML: `alexnet-fast train --config` reads it back."""

@@ -65,6 +65,7 @@ class Epochs:
             while not self._trainer.finished:
                 self._one_epoch()
         except Stopped:
+            self._save()
             stopped = True
         finally:
             self._close()
@@ -72,7 +73,7 @@ class Epochs:
 
     def _one_epoch(self) -> None:
         """Runs what is left of an epoch, and saves."""
-        row = self._trainer.run_epoch(self._between_steps)
+        row = self._trainer.run_epoch(self._between_steps, self._in_validation)
         self._rows.append(row)
         self._save()
         if self._history:
@@ -90,7 +91,7 @@ class Epochs:
             )
 
     def _between_steps(self) -> None:
-        """Saves where it is time to, and ends the run where a signal asks for it.
+        """Ends the run where a signal asks for it, and saves where it is time to.
 
         Raises:
             Stopped: It does.
@@ -99,9 +100,18 @@ class Epochs:
         self._writer.check()
         due = self._first and self._minutes_due() and not self._writer.busy
         agreed = self._agreement.settle(Wishes(stop=self._signals.received is not None, save=due))
-        if agreed.stop or agreed.save or self._steps_due():
-            self._save()
         if agreed.stop:
+            raise Stopped
+        if agreed.save or self._steps_due():
+            self._save()
+
+    def _in_validation(self) -> None:
+        """Ends the run where a signal asks for it; what is saved may not be in the network just now.
+
+        Raises:
+            Stopped: It does.
+        """
+        if self._agreement.settle(Wishes(stop=self._signals.received is not None)).stop:
             raise Stopped
 
     def _steps_due(self) -> bool:

@@ -8,13 +8,16 @@ from typing import Any
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.picture_record import describe_change
 from alexnet_fast.training.precision import Precision
+from alexnet_fast.training.run_folder import RunFolder
 
 # Options that change nothing in the weights, or are compared in another form below. Every other option, also
 # one that is added later, must be the same for a run to go on as if it had not been cut off.
 _FREE = frozenset(
     {
         "data",
+        "leave_out",
         "run",
         "epochs",
         "val_fraction",
@@ -42,15 +45,18 @@ def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) 
     grows = config.progressive is not None and config.progressive.count(":") < 2
     if config.schedule in _OF_KNOWN_LENGTH or grows:
         names.append("epochs")
+    plain = config.to_dict()
     return {
-        **{"--" + name.replace("_", "-"): getattr(config, name) for name in names},
+        **{"--" + name.replace("_", "-"): plain.get(name) for name in names},
         "--amp": precision.name,
         "the training pictures": splits.train.fingerprint(),
         "the validation pictures": splits.val.fingerprint(),
     }
 
 
-def refuse_other_run(config: TrainConfig, before: dict[str, Any], now: dict[str, Any]) -> None:
+def refuse_other_run(
+    config: TrainConfig, splits: Splits, before: dict[str, Any], now: dict[str, Any]
+) -> None:
     """Refuses to go on with a run that was another one, naming what differs.
 
     Raises:
@@ -64,7 +70,9 @@ def refuse_other_run(config: TrainConfig, before: dict[str, Any], now: dict[str,
                 f"the run in {config.run} has {name} {before.get(name)}, not {value}",
                 "go on with the same value, or start another --run",
             )
+        change = describe_change(RunFolder(config.run).pictures, splits)
         raise UserError(
-            f"{name} in {config.data} have changed since the run in {config.run} began",
+            f"{name} in {config.data} have changed since the run in {config.run} began"
+            + (f": {change}" if change else ""),
             "restore them, or start another --run",
         )

@@ -67,17 +67,18 @@ class History:
     def __init__(self, metrics: Path, tensorboard: Path, rows: Sequence[EpochRow] = ()) -> None:
         self._metrics = metrics
         self.rows = list(rows)
-        drawn = len(read_metrics(metrics)) if rows and metrics.exists() else 0
-        self.tensorboard = TensorBoard(tensorboard, len(rows))
-        self._save()
+        # A row is drawn before it is written: what the file has was drawn, what it lacks may have been.
+        drawn = min(len(rows), len(read_metrics(metrics))) if metrics.exists() else 0
+        self.tensorboard = TensorBoard(tensorboard, drawn)
         for row in self.rows[drawn:]:
             self.tensorboard.draw(row)
+        self._save()
 
     def add(self, row: EpochRow) -> None:
         """Adds an epoch; called after its checkpoint, which has the row too."""
         self.rows.append(row)
-        self._save()
         self.tensorboard.draw(row)
+        self._save()
 
     def close(self) -> None:
         """Closes the event file."""

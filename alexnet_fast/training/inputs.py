@@ -9,10 +9,11 @@ import torch
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import input_of
+from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
-from alexnet_fast.training.augmentation import random_parts
+from alexnet_fast.training.augmentation import RANDOM_PARTS, random_parts
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
@@ -79,6 +80,7 @@ def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
         threads=config.threads,
         half=precision.dtype is torch.float16,
         on_bad_image=config.on_bad_image,
+        decoder=DecoderSettings(hardware_load=config.hw_decoder_load),
     )
 
 
@@ -92,7 +94,7 @@ def make_spec(config: TrainConfig, splits: Splits, precision: Precision) -> Augm
         mean=own.mean,
         std=own.std,
         jitter=jitters[config.pca],
-        **random_parts(config),
+        **random_parts(**{name: getattr(config, name) for name in RANDOM_PARTS}, epochs=config.epochs),
     )
     if "data" not in (config.pca, config.mean):
         return spec

@@ -13,6 +13,7 @@ from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.epochs import Epochs
 from alexnet_fast.training.history import best_row
 from alexnet_fast.training.joining import joined, launched, own_device
+from alexnet_fast.training.picture_record import record_pictures
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.processes import Processes
 from alexnet_fast.training.progress import Progress
@@ -113,6 +114,8 @@ def _begin(claim: RunClaim, session: Session, folder: CheckpointFolder, found: F
     claim.make()
     session.config.save(claim.run.config)
     session.splits.classes.save(claim.run.classes)
+    if not claim.run.pictures.exists():
+        record_pictures(claim.run.pictures, session.splits)
     if found is not None:
         rows = session.rows
         folder.point_at(found, best=found.position.at_boundary and best_row(rows) is rows[-1])

@@ -60,6 +60,11 @@ class RunFolder:
         return self.checkpoints / "best.pt"
 
     @property
+    def pictures(self) -> Path:
+        """Names of the pictures that the run began with."""
+        return self.root / "pictures.txt.gz"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that writes here."""
         return self.root / ".lock"

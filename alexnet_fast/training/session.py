@@ -49,7 +49,7 @@ class Session:
         self.processes = processes
         self.fingerprint = make_fingerprint(config, splits, precision)
         if saved is not None:
-            refuse_other_run(config, saved["training"]["fingerprint"], self.fingerprint)
+            refuse_other_run(config, splits, saved["training"]["fingerprint"], self.fingerprint)
         self.spec = self._make_spec() if saved is None else AugmentSpec.from_dict(saved["spec"])
         self.arguments = _model_arguments(config, splits, self.spec)
         self.trainer = self._trainer(show)

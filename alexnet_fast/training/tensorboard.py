@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.run_log import log
@@ -45,13 +46,13 @@ class TensorBoard:
 
     Args:
         folder: Where they lie.
-        done: Epochs that the checkpoint has; what was drawn beyond them is cut off. 0 for a new run.
+        done: Epochs whose drawing stays; what was drawn beyond them is cut off. 0 for a new run.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def draw(self, row: EpochRow) -> None:
         """Adds an epoch to the curves."""
@@ -65,7 +66,7 @@ class TensorBoard:
         Args:
             epoch: Counted from 1.
             net: It comes back in the mode it was in.
-            images: Training pictures as the network gets them, (N, 3, crop, crop).
+            images: Training pictures as the network gets them, (N, 3, S, S).
             spec: How they were made.
         """
         training = net.training
@@ -85,11 +86,12 @@ class TensorBoard:
         """See `look_inside`."""
         for name, parameter in net.named_parameters():
             self._add(f"weights/{name}", parameter, epoch)
-        for name, output in _activations(net, images[:_PICTURES]):
+        some = _at_side(images[:_PICTURES], spec.crop)
+        for name, output in _activations(net, some):
             self._add(f"activations/{name}", output, epoch)
         if epoch == 1:
             self._writer.add_images("training pictures", _visible(images, spec), epoch)
-            self._draw_graph(net, images)
+            self._draw_graph(net, some)
 
     def _add(self, name: str, values: torch.Tensor, epoch: int) -> None:
         """Adds a histogram of numbers that are finite."""
@@ -103,8 +105,8 @@ class TensorBoard:
                 # The tracer warns of every Python number it meets; the drawing does not depend on them.
                 warnings.simplefilter("ignore")
                 # Traced here, because add_graph would run the network three times more to check the trace.
-                traced = torch.jit.trace(net, images[:1].float(), check_trace=False)  # type: ignore[no-untyped-call]
-                self._writer.add_graph(traced, images[:1].float())
+                traced = torch.jit.trace(net, images[:1], check_trace=False)  # type: ignore[no-untyped-call]
+                self._writer.add_graph(traced, images[:1])
         except Exception as error:  # noqa: BLE001 - a tracer raises whatever the user's code does
             log.info("TensorBoard shows no graph: the network cannot be traced (%s)", type(error).__name__)
 
@@ -125,11 +127,17 @@ def _activations(net: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, to
     leaves = [(name, layer) for name, layer in net.named_modules() if name and not list(layer.children())]
     hooks = [layer.register_forward_hook(keep(name)) for name, layer in leaves]
     try:
-        net(images.float())
+        net(images)
     finally:
         for hook in hooks:
             hook.remove()
     yield from found
+
+
+def _at_side(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Returns pictures in float32 and at the network's own size, which progressive resizing departs from."""
+    images = images.float()
+    return images if images.shape[-1] == side else functional.interpolate(images, size=side, mode="bilinear")
 
 
 def _some(values: torch.Tensor) -> torch.Tensor:

@@ -82,7 +82,19 @@ def save_weights(path: Path, trained: Trained) -> None:
     }
     tensors = {name: tensor.contiguous() for name, tensor in trained.net.state_dict().items()}
     with atomic_file(path) as file:
-        file.write(save(tensors, metadata=header))
+        file.write(_in_order(save(tensors, metadata=header)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sorts the header of a safetensors file, which comes in another order in every process.
+
+    The file is the header's length in eight bytes, the header as JSON padded with spaces to a multiple of
+    eight, and the tensors, whose places the header counts from its own end.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
 def _from_run(path: Path) -> Trained:

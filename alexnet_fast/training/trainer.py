@@ -78,6 +78,7 @@ class Trainer:
         self._fewest = 2 if has_batch_norm(net) else 1
         sized = for_sizes(net, config.progressive)
         self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
+        self._rehearse()
         self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
         self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
         self.average = WeightAverage(net, config.ema) if config.ema else None
@@ -109,18 +110,24 @@ class Trainer:
         """Whether progress has stopped or all epochs are done."""
         return self.schedule.finished or self.position.epoch >= self.config.epochs
 
-    def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> EpochRow:
+    def run_epoch(
+        self,
+        after_step: Callable[[], None] = lambda: None,
+        in_validation: Callable[[], None] = lambda: None,
+    ) -> EpochRow:
         """Trains what is left of the epoch under way, validates, and tells the schedule.
 
         Args:
             after_step: Called between steps, when `state` may be saved; what it raises ends the epoch there.
+            in_validation: Called between batches that are not trained on. What it raises ends the epoch too;
+                `state` may be saved once it has passed through here.
         """
         self.train_epoch(after_step)
         train, lr = self.check(), self._lr
         trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
-        self._settle_batch_norm(after_step)
+        self._settle_batch_norm(in_validation)
         val = validate(
-            self.kept, self.val_loader, self.precision, over=self.processes.total, between=after_step
+            self.kept, self.val_loader, self.precision, over=self.processes.total, between=in_validation
         )
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
@@ -217,7 +224,8 @@ class Trainer:
     def _backward(self, batch: Batch) -> None:
         """Adds a batch's share to the gradients: what it is of the pictures that one step should have."""
         if not self._counted(batch):
-            self._backward_of_nothing(batch)
+            if self.processes.world > 1:
+                self._backward_of_nothing(batch.images.new_zeros((2, *batch.images.shape[1:])))
             return
         images, share = batch.images, None
         if self._mixup is not None:
@@ -227,12 +235,22 @@ class Trainer:
         loss, logits = self._pass(images, batch.labels, weight, share)
         self._meter.add(loss, logits, batch.labels)
 
-    def _backward_of_nothing(self, batch: Batch) -> None:
-        """Takes part in the others' step with gradients of zero, where no picture of a batch is left."""
-        if self.processes.world == 1:
-            return
-        # Black pictures in evaluation mode: no statistics and no random numbers change.
-        black = batch.images.new_zeros((2, *batch.images.shape[1:]))
+    def _rehearse(self) -> None:
+        """Lets gradients travel once before the first step.
+
+        After that DDP groups them by the order in which they were ready, and the order in which three or more
+        processes add them up depends on the groups: a resumed run must have those of one that goes on.
+        """
+        if isinstance(self._model, nn.parallel.DistributedDataParallel):
+            side = self.train_loader.spec.crop
+            self._backward_of_nothing(torch.zeros((2, 3, side, side), device=self.precision.device))
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _backward_of_nothing(self, black: torch.Tensor) -> None:
+        """Takes part in the others' step with gradients of zero, where no picture of a batch is left.
+
+        The network is in evaluation mode meanwhile: no statistics and no random numbers change.
+        """
         self.net.eval()
         with self.precision.autocast():
             loss = self._model(black).float().sum() * 0.0

@@ -89,7 +89,8 @@ def run_once(graph: Pipeline, names: list[Path], **inputs: object) -> np.ndarray
 
 def sizes_of(files: list[Path]) -> np.ndarray:
     """Returns height and width of each upright picture."""
-    return run_once(build_size_graph(batch_size=len(files), threads=2), files)[:, :2].astype(np.int64)
+    graph = build_size_graph("files", batch_size=len(files), threads=2)
+    return run_once(graph, files)[:, :2].astype(np.int64)
 
 
 def drawn(pictures: int, spec: AugmentSpec) -> np.ndarray:

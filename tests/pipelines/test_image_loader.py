@@ -180,6 +180,16 @@ def test_going_on_in_the_same_process_decodes_nothing_twice(
     assert equal(taken + list(loader), whole)
 
 
+def test_an_iterator_that_nothing_was_taken_from_costs_no_epoch(folder: Path) -> None:
+    """Lightning asks for an iterator more than once before it takes a batch."""
+    loader = loader_of(folder)
+    first = list(loader)
+    loader.set_epoch(0)
+    used = iter(loader)
+    iter(loader)
+    assert equal(used, first)
+
+
 def test_a_pass_that_another_has_replaced_says_so(folder: Path) -> None:
     loader = loader_of(folder)
     old = iter(loader)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model
-from alexnet_fast.training.any_size import AnySize
+from alexnet_fast.training.any_size import AnySize, for_sizes
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import read_metrics
 from alexnet_fast.training.job import run_training
@@ -30,8 +31,21 @@ def test_other_sizes_reach_every_weight(side: int) -> None:
     )
 
 
+def test_pictures_too_small_for_the_network_are_refused_before_training() -> None:
+    net = create_model("alexnet-bn-64", 5)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(UserError, match="--progressive 4:64: pictures of 4 pixels are too small") as caught:
+        for_sizes(net, "4:64")
+    assert caught.value.exit_code == 2
+    for_sizes(net, "32:64")
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def test_a_run_grows_its_pictures_and_ends_at_the_networks_size(config: Callable[..., TrainConfig]) -> None:
-    options = config(model="alexnet-bn-64", crop=64, progressive="32:64", epochs=2, ema=0.5, bn_batches=2)
+    options = config(
+        model="alexnet-bn-64", crop=64, batch_size=8, progressive="32:64", epochs=2, ema=0.5, bn_batches=2
+    )
     run_training(options)
     assert len(read_metrics(options.run / "metrics.csv")) == 2
     trained = load_trained(options.run)

@@ -193,6 +193,20 @@ class TestHistory:
         # Two event files of one second are read in the order of their names.
         assert sorted(event.step for event in events.Scalars("loss/val")) == [1, 2, 3]
 
+    def test_epochs_drawn_but_not_kept_are_drawn_once(self, tmp_path: Path) -> None:
+        """The run was cut off after it had drawn its first epoch and before that epoch was saved."""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        first = History(tmp_path / "m.csv", tmp_path / "tb")
+        first.tensorboard.draw(self.row(1))
+        first.close()
+        again = History(tmp_path / "m.csv", tmp_path / "tb", [])
+        again.add(self.row(1))
+        again.close()
+        events = EventAccumulator(str(tmp_path / "tb"))
+        events.Reload()
+        assert [event.step for event in events.Scalars("loss/val")] == [1]
+
     def test_ties_go_to_the_lower_loss(self) -> None:
         rows = [self.row(1, 0.5, 2.0), self.row(2, 0.5, 1.0), self.row(3, 0.4, 0.1)]
         assert best_row(rows).epoch == 2

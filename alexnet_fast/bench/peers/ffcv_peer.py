@@ -41,7 +41,9 @@ def written(options: argparse.Namespace) -> Path:
     writer = DatasetWriter(
         str(folder / "train.beton"), {"image": field, "label": IntField()}, num_workers=options.threads
     )
-    writer.from_indexed_dataset(Pictures(*files_of(options)))
+    files, labels = files_of(options)
+    once = len(files) // options.repeat
+    writer.from_indexed_dataset(Pictures(files[:once], labels[:once]))
     return folder / "train.beton"
 
 
@@ -59,7 +61,8 @@ def epoch_of(options: argparse.Namespace) -> Callable[[], Iterator[int]]:
         str(written(options)),
         batch_size=options.batch_size,
         num_workers=options.threads,
-        order=OrderOption.QUASI_RANDOM,
+        order=OrderOption.RANDOM,
+        indices=list(range(len(files_of(options)[0]) // options.repeat)) * options.repeat,
         drop_last=True,
         pipelines={"image": image, "label": [IntDecoder(), ToTensor()]},
     )

@@ -1,0 +1,19 @@
+// Which way up a JPEG file says that it is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace alexnet_fast {
+
+struct Picture;
+
+// Reads the orientation, 1 to 8, from the payload of an APP1 segment: EXIF (tag 0x0112) or XMP
+// (tiff:Orientation). Returns 0 when it holds none, or is damaged.
+int exif_orientation(const std::uint8_t* payload, std::size_t size);
+int xmp_orientation(const std::uint8_t* payload, std::size_t size);
+
+// Turns and mirrors a picture so that one with this orientation stands upright.
+Picture upright(Picture picture, int orientation);
+
+}  // namespace alexnet_fast

@@ -1,0 +1,159 @@
+// Pillow's antialiased bilinear resize, in its fixed-point arithmetic: the weights are doubles rounded to 22
+// bits, and each of the two passes rounds to 8 bits. So the pixels are the same bit for bit.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "alexnet_fast/error.hpp"
+#include "alexnet_fast/picture.hpp"
+
+namespace alexnet_fast {
+namespace {
+
+// 32 bits less 8 for the pixel and 2 for sums that overshoot.
+constexpr int kPrecision = 22;
+
+// Which pixels one output pixel is a weighted sum of, along one axis.
+struct Taps {
+  std::vector<std::size_t> places;
+  std::vector<std::int32_t> weights;
+};
+
+// The weights of the output pixels `start` to `start + count` of an axis resized from `length` to `resized`.
+// Beyond its border the picture goes on with the border pixel, as in DALI.
+std::vector<Taps> triangle_taps(int length, int resized, int reach, int start, int count) {
+  const double scale = static_cast<double>(length) / resized;
+  const double support = std::max(scale, 1.0);
+  std::vector<Taps> axis(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    // As if the padded picture were there: the doubles round as they do in Python.
+    const double centre = reach + (start + i + 0.5) * scale;
+    const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
+    const int last = std::min(static_cast<int>(centre + support + 0.5), length + 2 * reach);
+    std::vector<double> weights;
+    double sum = 0;
+    for (int x = 0; x < last - first; ++x) {
+      const double distance = std::abs((x + first - centre + 0.5) * (1.0 / support));
+      weights.push_back(distance < 1.0 ? 1.0 - distance : 0.0);
+      sum += weights.back();
+    }
+    auto& taps = axis[static_cast<std::size_t>(i)];
+    for (int x = 0; x < last - first; ++x) {
+      taps.places.push_back(static_cast<std::size_t>(std::clamp(x + first - reach, 0, length - 1)));
+      const double weight = weights[static_cast<std::size_t>(x)] / sum;
+      taps.weights.push_back(static_cast<std::int32_t>(0.5 + weight * (1 << kPrecision)));
+    }
+  }
+  return axis;
+}
+
+// The weighted sums of three neighbouring channels at `from`, `step` bytes from tap to tap.
+void sum_pixel(const Taps& taps, const std::uint8_t* from, std::size_t step, std::uint8_t* to) {
+  std::int32_t sums[3] = {1 << (kPrecision - 1), 1 << (kPrecision - 1), 1 << (kPrecision - 1)};
+  for (std::size_t i = 0; i < taps.places.size(); ++i) {
+    const std::uint8_t* pixel = from + taps.places[i] * step;
+    for (int channel = 0; channel < 3; ++channel) sums[channel] += pixel[channel] * taps.weights[i];
+  }
+  for (int channel = 0; channel < 3; ++channel) {
+    to[channel] = static_cast<std::uint8_t>(std::clamp(sums[channel] >> kPrecision, 0, 255));
+  }
+}
+
+// Copies a part of a picture.
+Picture cut(const Picture& picture, std::size_t left, std::size_t top, std::size_t width,
+            std::size_t height) {
+  Picture part{static_cast<int>(width), static_cast<int>(height), {}};
+  part.pixels.reserve(width * height * 3);
+  for (std::size_t y = top; y < top + height; ++y) {
+    const auto* row = picture.pixels.data() + 3 * (y * static_cast<std::size_t>(picture.width) + left);
+    part.pixels.insert(part.pixels.end(), row, row + 3 * width);
+  }
+  return part;
+}
+
+// (width, height) after resizing the shorter side; as pipelines/geometry.py, the longer side is rounded half
+// away from zero.
+std::pair<int, int> resized(int width, int height, int shorter) {
+  const double ratio = static_cast<double>(shorter) / std::min(width, height);
+  const int longer = std::max(1, static_cast<int>(std::floor(std::max(width, height) * ratio + 0.5)));
+  return width >= height ? std::pair(longer, shorter) : std::pair(shorter, longer);
+}
+
+void check(const Picture& picture, int side) {
+  const auto pixels = static_cast<std::size_t>(std::max(picture.width, 0)) *
+                      static_cast<std::size_t>(std::max(picture.height, 0));
+  if (pixels == 0 || side < 1 || picture.pixels.size() != 3 * pixels) {
+    throw Error("a picture of " + std::to_string(picture.width) + " x " + std::to_string(picture.height) +
+                " pixels with " + std::to_string(picture.pixels.size()) + " bytes cannot be resized to " +
+                std::to_string(side));
+  }
+}
+
+// Sums along the rows.
+Picture resize_rows(const Picture& picture, const std::vector<Taps>& columns) {
+  Picture narrow{static_cast<int>(columns.size()), picture.height, {}};
+  const auto stride = static_cast<std::size_t>(picture.width) * 3;
+  narrow.pixels.resize(static_cast<std::size_t>(picture.height) * columns.size() * 3);
+  auto* to = narrow.pixels.data();
+  for (const auto* row = picture.pixels.data(); row != picture.pixels.data() + picture.pixels.size();
+       row += stride) {
+    for (const auto& taps : columns) {
+      sum_pixel(taps, row, 3, to);
+      to += 3;
+    }
+  }
+  return narrow;
+}
+
+// Sums along the columns.
+Picture resize_columns(const Picture& picture, const std::vector<Taps>& rows) {
+  Picture low{picture.width, static_cast<int>(rows.size()), {}};
+  const auto stride = static_cast<std::size_t>(picture.width) * 3;
+  low.pixels.resize(stride * rows.size());
+  auto* to = low.pixels.data();
+  for (const auto& taps : rows) {
+    for (std::size_t at = 0; at < stride; at += 3, to += 3)
+      sum_pixel(taps, picture.pixels.data() + at, stride, to);
+  }
+  return low;
+}
+
+// Moves taps to where their first place is 0; returns where it was, and how many places there are.
+std::pair<std::size_t, std::size_t> move_to_start(std::vector<Taps>& axis) {
+  const auto first = axis.front().places.front();
+  const auto last = axis.back().places.back();
+  for (auto& taps : axis) {
+    for (auto& place : taps.places) place -= first;
+  }
+  return {first, last - first + 1};
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> centre_square(const Picture& picture, int side) {
+  check(picture, side);
+  const auto [wide, tall] = resized(picture.width, picture.height, side);
+  const int left = (wide - side) / 2;
+  const int top = (tall - side) / 2;
+  const auto length = static_cast<std::size_t>(side);
+  if (wide == picture.width && tall == picture.height) {
+    return cut(picture, static_cast<std::size_t>(left), static_cast<std::size_t>(top), length, length).pixels;
+  }
+  const double scale =
+      std::max({static_cast<double>(picture.width) / wide, static_cast<double>(picture.height) / tall, 1.0});
+  const int reach = static_cast<int>(std::ceil(scale));
+  auto columns = triangle_taps(picture.width, wide, reach, left, side);
+  auto rows = triangle_taps(picture.height, tall, reach, top, side);
+  const auto [first_column, column_count] = move_to_start(columns);
+  const auto [first_row, row_count] = move_to_start(rows);
+  const auto part = cut(picture, first_column, first_row, column_count, row_count);
+  // From version 13 on Pillow begins with the columns where the height shrinks most, counted with the
+  // padding. The order shows in the rounding, one level at most.
+  const int fewer_rows = picture.height + 2 * reach - tall;
+  const int fewer_columns = picture.width + 2 * reach - wide;
+  if (fewer_rows > 0 && fewer_rows > 2 * fewer_columns)
+    return resize_rows(resize_columns(part, rows), columns).pixels;
+  return resize_columns(resize_rows(part, columns), rows).pixels;
+}
+
+}  // namespace alexnet_fast

@@ -1,0 +1,195 @@
+"""The `config.pbtxt` of each model in a repository.
+
+Fields and their meaning: https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.serve.server_config import Batching
+from alexnet_fast.serve.triton.text_proto import Enum, text_proto
+
+LABELS = "labels.txt"
+WARMUP = "picture"
+# Between the models of an ensemble.
+ENCODED, SQUARES = "encoded", "squares"
+
+Message = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TritonConfig:
+    """What a repository is told.
+
+    Args:
+        batching: As in our own server; Triton counts `max_queue` and `timeout` by request.
+        instances: Copies of a model that work side by side.
+        threads: CPU threads of one copy: of onnxruntime, or of DALI.
+
+    Raises:
+        UserError: A number is not positive.
+    """
+
+    batching: Batching = Batching(max_delay=0.002)  # noqa: RUF009 (frozen)
+    instances: int = 1
+    threads: int = 4
+
+    def __post_init__(self) -> None:
+        for option, value in (("instances", self.instances), ("--threads", self.threads)):
+            if value < 1:
+                raise UserError(f"{option} {value} is too small", "give 1 or more", exit_code=2)
+
+
+def python_config(name: str, classes: int, config: TritonConfig) -> str:
+    """Describes the model that does everything in Python, on the CPU."""
+    return text_proto(
+        {
+            **_head(name, config, backend="python"),
+            "input": _tensor(INPUT, "TYPE_STRING", 1),
+            "output": _probabilities(classes),
+            **_copies("KIND_CPU", config),
+            **_scheduling(config),
+            "parameters": _parameter("threads", config.threads),
+            **_warmup_with_a_file(),
+        }
+    )
+
+
+def unpack_config(name: str, side: int, config: TritonConfig) -> str:
+    """Describes the model that checks encoded pictures and makes bytes of them, which DALI takes."""
+    return text_proto(
+        {
+            **_head(name, config, backend="python"),
+            "input": _tensor(INPUT, "TYPE_STRING", 1),
+            "output": _tensor(ENCODED, "TYPE_UINT8", -1),
+            **_copies("KIND_CPU", config),
+            **_scheduling(config),
+            "parameters": _parameter("side", side),
+        }
+    )
+
+
+def dali_config(name: str, side: int, config: TritonConfig) -> str:
+    """Describes the model that decodes and resizes on the GPU."""
+    return text_proto(
+        {
+            **_head(name, config, backend="dali"),
+            # Files differ in length; without this only equal ones would share a batch.
+            "input": {**_tensor(ENCODED, "TYPE_UINT8", -1), "allow_ragged_batch": True},
+            "output": _tensor(SQUARES, "TYPE_UINT8", side, side, 3),
+            **_copies("KIND_GPU", config),
+            **_scheduling(config),
+            "parameters": _parameter("num_threads", config.threads),
+        }
+    )
+
+
+def network_config(name: str, platform: str, side: int, classes: int, config: TritonConfig) -> str:
+    """Describes the network: uint8 squares in, probabilities out.
+
+    Args:
+        name: Of the model.
+        platform: "tensorrt_plan" or "onnxruntime_onnx".
+        side: Of the squares.
+        classes: Number of classes.
+        config: Batching.
+    """
+    square = _tensor(INPUT, "TYPE_UINT8", side, side, 3)
+    # Triton's input names are fields of their own in a warm-up, without "name".
+    zeros = {"data_type": square["data_type"], "dims": square["dims"], "zero_data": True}
+    return text_proto(
+        {
+            **_head(name, config, platform=platform),
+            "input": square,
+            "output": _probabilities(classes),
+            **_copies("KIND_GPU", config),
+            **_scheduling(config),
+            "model_warmup": [
+                {"name": f"batch of {size}", "batch_size": size, "inputs": {"key": INPUT, "value": zeros}}
+                for size in sorted({1, config.batching.max_batch})
+            ],
+        }
+    )
+
+
+def ensemble_config(name: str, classes: int, parts: tuple[str, str, str], config: TritonConfig) -> str:
+    """Describes the model that clients call: encoded pictures in, probabilities out.
+
+    Args:
+        name: Of the ensemble.
+        classes: Number of classes.
+        parts: Names of the models that unpack, decode and classify.
+        config: Batching.
+    """
+    unpack, decode, network = parts
+    steps = [
+        _step(unpack, (INPUT, INPUT), (ENCODED, ENCODED)),
+        _step(decode, (ENCODED, ENCODED), (SQUARES, SQUARES)),
+        _step(network, (INPUT, SQUARES), (OUTPUT, OUTPUT)),
+    ]
+    return text_proto(
+        {
+            **_head(name, config, platform="ensemble"),
+            "input": _tensor(INPUT, "TYPE_STRING", 1),
+            "output": _probabilities(classes),
+            "ensemble_scheduling": {"step": steps},
+            **_warmup_with_a_file(),
+        }
+    )
+
+
+def _head(name: str, config: TritonConfig, **kind: str) -> Message:
+    return {"name": name, **kind, "max_batch_size": config.batching.max_batch}
+
+
+def _tensor(name: str, kind: str, *dims: int) -> Message:
+    return {"name": name, "data_type": Enum(kind), "dims": list(dims)}
+
+
+def _probabilities(classes: int) -> Message:
+    return {**_tensor(OUTPUT, "TYPE_FP32", classes), "label_filename": LABELS}
+
+
+def _copies(kind: str, config: TritonConfig) -> Message:
+    return {"instance_group": {"count": config.instances, "kind": Enum(kind)}}
+
+
+def _scheduling(config: TritonConfig) -> Message:
+    """Requests are joined; the queue is bounded, which by Triton's default it is not."""
+    batching = config.batching
+    policy = {
+        "timeout_action": Enum("REJECT"),
+        "default_timeout_microseconds": round(batching.timeout * 1e6),
+        "max_queue_size": batching.max_queue,
+    }
+    delay = round(batching.max_delay * 1e6)
+    return {"dynamic_batching": {"max_queue_delay_microseconds": delay, "default_queue_policy": policy}}
+
+
+def _parameter(key: str, value: int) -> Message:
+    return {"key": key, "value": {"string_value": str(value)}}
+
+
+def _warmup_with_a_file() -> Message:
+    picture = {"data_type": Enum("TYPE_STRING"), "dims": [1], "input_data_file": WARMUP}
+    return {
+        "model_warmup": {
+            "name": "one picture",
+            "batch_size": 1,
+            "inputs": {"key": INPUT, "value": picture},
+        }
+    }
+
+
+def _step(model: str, given: tuple[str, str], made: tuple[str, str]) -> Message:
+    """One step: names of the model's own tensors, then of the ensemble's."""
+    return {
+        "model_name": model,
+        "model_version": -1,
+        "input_map": {"key": given[0], "value": given[1]},
+        "output_map": {"key": made[0], "value": made[1]},
+    }

@@ -1,0 +1,60 @@
+"""Triton's Python backend: encoded pictures in, probabilities out, with onnxruntime on the CPU.
+
+A repository holds a copy of this file as `1/model.py` beside `1/model.onnx`. It needs alexnet-fast, numpy,
+onnxruntime and Pillow in the Python that Triton runs, and neither torch nor DALI.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Exists inside Triton alone.
+import triton_python_backend_utils as triton  # type: ignore[import-not-found]
+
+from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.serve.picture import SERVED, squares_of
+
+
+class TritonPythonModel:
+    """What Triton calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Loads the model."""
+        threads = json.loads(args["model_config"])["parameters"]["threads"]["string_value"]
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self._model = OnnxModel(folder / "model.onnx", threads=int(threads))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answers a batch of requests; a bad picture fails the request that it came with."""
+        squares: list[np.ndarray[Any, Any]] = []
+        counts: list[int | str] = []
+        for request in requests:
+            pictures = list(triton.get_input_tensor_by_name(request, INPUT).as_numpy().reshape(-1))
+            good, reasons = squares_of(pictures, self._model.spec, SERVED)
+            if reasons:
+                place, reason = next(iter(reasons.items()))
+                counts.append(f"picture {place} cannot be classified: {reason}")
+            else:
+                counts.append(len(good))
+                squares += good
+        rows = self._model.run(np.stack(squares)) if squares else np.empty((0, 0), np.float32)
+        return _responses(counts, rows)
+
+
+def _responses(counts: list[int | str], rows: np.ndarray[Any, Any]) -> list[Any]:
+    """Deals the rows out to the requests: a number of them each, or the reason why there are none."""
+    responses, start = [], 0
+    for count in counts:
+        if isinstance(count, str):
+            error = triton.TritonError(count, triton.TritonError.INVALID_ARG)
+            responses.append(triton.InferenceResponse(error=error))
+        else:
+            tensor = triton.Tensor(OUTPUT, rows[start : start + count])
+            responses.append(triton.InferenceResponse([tensor]))
+            start += count
+    return responses

@@ -1,0 +1,270 @@
+"""Writes a model repository for Triton from an exported model.
+
+    write_repository(Path("runs/first/model.onnx"), Path("models"), name="cells", variant="python")
+
+`tritonserver --model-repository models` then answers at `v2/models/cells/infer` with encoded pictures in,
+probabilities out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.manifest import FileStamp, manifest_path, read_manifest, verify_manifest
+from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.files import link_atomically, make_folder, write_atomically
+from alexnet_fast.serve.backend import onnx_file
+from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.serve.triton import model_config as configs
+from alexnet_fast.serve.triton.model_config import LABELS, WARMUP, TritonConfig
+
+Variant = Literal["python", "gpu"]
+
+# Names the folders that are ours; Triton looks at folders alone.
+RECORD = "alexnet-fast.json"
+CONFIG = "config.pbtxt"
+_STAGING = ".alexnet-fast-"
+_FORMAT = "alexnet-fast Triton repository"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+_HERE = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """An exported model.
+
+    Args:
+        network: The file that Triton runs: model.onnx or model.engine.
+        onnx: The ONNX file that describes it.
+        metadata: That description.
+    """
+
+    network: Path
+    onnx: Path
+    metadata: GraphMetadata
+
+    @property
+    def platform(self) -> str:
+        """What runs the network in Triton."""
+        return "tensorrt_plan" if self.network.suffix == ".engine" else "onnxruntime_onnx"
+
+
+def write_repository(
+    model: Path,
+    directory: Path,
+    *,
+    name: str,
+    variant: Variant = "python",
+    config: TritonConfig | None = None,
+) -> list[Path]:
+    """Writes the models of a variant into a repository, beside those that are there.
+
+    Args:
+        model: An ONNX file or engine that `alexnet-fast export` wrote, or a folder with a `model.onnx`.
+        directory: The repository; made where it is missing. A folder of somebody else's is not touched.
+        name: What clients call the model; the others of a variant are called after it.
+        variant: "python" runs onnxruntime in Triton's Python backend, on the CPU; "gpu" is an ensemble of
+            DALI and the network in TensorRT or onnxruntime.
+        config: Batching and threads.
+
+    Returns:
+        The folders of the models, the one that clients call first.
+
+    Raises:
+        UserError: The model, the name or the folder is not what it should be; nothing has changed.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot be the name of a model", "use letters, digits, _ and -", exit_code=2
+        )
+    if variant == "python" and model.suffix == ".engine":
+        raise UserError(
+            f"{model} is an engine, and the Python variant runs ONNX", "give the model.onnx beside it"
+        )
+    source = _open(model)
+    wanted = _models(name, variant, source, config or TritonConfig())
+    written = _written_before(directory)
+    for folder in wanted:
+        _check_replaceable(directory / folder, written)
+    make_folder(directory)
+    with _staging(directory) as work:
+        for folder, fill in wanted.items():
+            fill(work / folder)
+        written |= {folder: FileStamp.of(work / folder / CONFIG).sha256 for folder in wanted}
+        # First the record: a folder that it names and that is not there does no harm.
+        record = {"format": _FORMAT, "models": dict(sorted(written.items()))}
+        write_atomically(directory / RECORD, json.dumps(record, indent=2).encode() + b"\n")
+        # What is called comes last: a Triton that watches never finds an ensemble without its parts.
+        for folder in reversed(wanted):
+            _move(work / folder, directory / folder)
+    return [directory / folder for folder in wanted]
+
+
+def _open(model: Path) -> Source:
+    """Reads what an exported model says about itself."""
+    if model.suffix != ".engine":
+        path = onnx_file(model)
+        return Source(network=path, onnx=path, metadata=OnnxModel(path).metadata)
+    described = read_manifest(manifest_path(model))
+    verify_manifest(model, runtime_version=described.library_version)
+    if described.library != "tensorrt":
+        raise UserError(
+            f"{model} was built by {described.library}, and Triton loads engines of tensorrt alone",
+            "give the model.onnx beside it, or build the engine where tensorrt and a GPU are",
+        )
+    onnx = model.with_name(described.onnx.file)
+    return Source(network=model, onnx=onnx, metadata=OnnxModel(onnx).metadata)
+
+
+def _models(
+    name: str, variant: Variant, source: Source, config: TritonConfig
+) -> dict[str, Callable[[Path], None]]:
+    """Returns what fills the folder of each model."""
+    side, classes = source.metadata.spec.resize, len(source.metadata.classes)
+    if variant == "python":
+        described = configs.python_config(name, classes, config)
+        return {name: lambda folder: _fill_python(folder, described, source)}
+    parts = (f"{name}-unpack", f"{name}-decode", f"{name}-network")
+    whole = configs.ensemble_config(name, classes, parts, config)
+    unpack = configs.unpack_config(parts[0], side, config)
+    decode = configs.dali_config(parts[1], side, config)
+    network = configs.network_config(parts[2], source.platform, side, classes, config)
+    return {
+        name: lambda folder: _fill_ensemble(folder, whole, source),
+        parts[0]: lambda folder: _fill(folder, unpack, _HERE / "unpack_model.py", "model.py"),
+        parts[1]: lambda folder: _fill_dali(folder, decode, source, config),
+        parts[2]: lambda folder: _fill_network(folder, network, source),
+    }
+
+
+def _fill(folder: Path, config: str, source: Path, name: str) -> None:
+    """Writes the configuration and the one file of version 1."""
+    make_folder(folder / "1")
+    write_atomically(folder / CONFIG, config.encode())
+    write_atomically(folder / "1" / name, source.read_bytes())
+
+
+def _fill_python(folder: Path, config: str, source: Source) -> None:
+    _fill(folder, config, _HERE / "python_model.py", "model.py")
+    link_atomically(source.network, folder / "1" / "model.onnx")
+    _write_labels(folder, source)
+    _write_warmup(folder, source)
+
+
+def _fill_ensemble(folder: Path, config: str, source: Source) -> None:
+    # An ensemble has no file, and yet Triton wants the folder of its version.
+    make_folder(folder / "1")
+    write_atomically(folder / CONFIG, config.encode())
+    _write_labels(folder, source)
+    _write_warmup(folder, source)
+
+
+def _fill_dali(folder: Path, text: str, source: Source, config: TritonConfig) -> None:
+    try:
+        from alexnet_fast.pipelines.square_graph import build_square_graph
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the GPU variant needs {error.name}, which is not installed", "pip install alexnet-fast"
+        ) from error
+    graph = build_square_graph(
+        source.metadata.spec.resize,
+        device="gpu",
+        batch_size=config.batching.max_batch,
+        threads=config.threads,
+    )
+    make_folder(folder / "1")
+    write_atomically(folder / CONFIG, text.encode())
+    write_atomically(folder / "1" / "model.dali", graph.serialize())
+
+
+def _fill_network(folder: Path, config: str, source: Source) -> None:
+    make_folder(folder / "1")
+    write_atomically(folder / CONFIG, config.encode())
+    plan = source.platform == "tensorrt_plan"
+    link_atomically(source.network, folder / "1" / ("model.plan" if plan else "model.onnx"))
+    _write_labels(folder, source)
+
+
+def _write_labels(folder: Path, source: Source) -> None:
+    """Writes the names of the classes, one a line, for Triton's classification extension."""
+    for label in source.metadata.classes:
+        if len(label.splitlines()) != 1:
+            raise UserError(f"the class {label!r} does not fit into a line of Triton's labels", "rename it")
+    write_atomically(folder / LABELS, "".join(f"{label}\n" for label in source.metadata.classes).encode())
+
+
+def _write_warmup(folder: Path, source: Source) -> None:
+    """Writes a grey picture as a BYTES tensor has it: behind its length in four bytes, little-endian."""
+    encoded = io.BytesIO()
+    side = source.metadata.spec.resize
+    Image.new("RGB", (side, side), (128, 128, 128)).save(encoded, "JPEG")
+    make_folder(folder / "warmup")
+    content = encoded.getvalue()
+    write_atomically(folder / "warmup" / WARMUP, len(content).to_bytes(4, "little") + content)
+
+
+def _written_before(directory: Path) -> dict[str, str]:
+    """Returns which folders of a repository earlier calls wrote, with the SHA-256 of their configuration.
+
+    Raises:
+        UserError: The folder holds something, and not a repository of ours.
+    """
+    if not directory.exists():
+        return {}
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a folder", "choose another one")
+    if not any(directory.iterdir()):
+        return {}
+    try:
+        record = json.loads((directory / RECORD).read_bytes())
+        if record["format"] == _FORMAT:
+            return {str(folder): str(sha256) for folder, sha256 in record["models"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _somebody_elses(directory) from error
+    raise _somebody_elses(directory)
+
+
+def _somebody_elses(directory: Path) -> UserError:
+    return UserError(f"{directory} holds something else than a repository of ours", "choose another folder")
+
+
+def _check_replaceable(folder: Path, written: Mapping[str, str]) -> None:
+    """Raises `UserError` where a folder is not ours, or its configuration was changed by hand."""
+    if not folder.exists():
+        return
+    if folder.name not in written:
+        raise UserError(f"{folder} exists and is not ours", "choose another --name")
+    config = folder / CONFIG
+    if config.is_file() and FileStamp.of(config).sha256 != written[folder.name]:
+        raise UserError(f"{config} was changed since it was written", "move it away or choose another --name")
+
+
+@contextlib.contextmanager
+def _staging(directory: Path) -> Iterator[Path]:
+    """Gives a folder on the same disk that is gone afterwards, also one that a killed call left."""
+    for left in directory.glob(f"{_STAGING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=_STAGING) as work:
+            yield Path(work)
+    except OSError as error:
+        raise UserError(f"cannot write into {directory}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _move(new: Path, folder: Path) -> None:
+    """Moves a folder to its place."""
+    if folder.exists():
+        folder.rename(new.with_name(f"{new.name}.old"))
+    new.rename(folder)

@@ -1,0 +1,49 @@
+"""Triton's Python backend: encoded pictures as strings in, as rows of bytes out, for DALI's backend.
+
+DALI's backend takes no strings, and of one request it takes equally long rows; so shorter files are followed
+by zeros, which decoders do not read. What a file's header says is checked here, against the limits of our own
+server. A repository holds a copy of this file as `1/model.py`; it needs alexnet-fast, numpy and Pillow.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+# Exists inside Triton alone.
+import triton_python_backend_utils as triton  # type: ignore[import-not-found]
+
+from alexnet_fast.export.metadata import INPUT
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.serve.picture import SERVED, check_encoded
+from alexnet_fast.serve.triton.model_config import ENCODED
+from alexnet_fast.serve.triton.rows import padded_rows
+
+
+class TritonPythonModel:
+    """What Triton calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Reads the size of the squares, which limits how much a very long picture may grow."""
+        side = int(json.loads(args["model_config"])["parameters"]["side"]["string_value"])
+        self._spec = AugmentSpec(resize=side, crop=side)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answers each request by itself; a bad picture fails the request that it came with."""
+        return [
+            self._unpack(list(triton.get_input_tensor_by_name(request, INPUT).as_numpy().reshape(-1)))
+            for request in requests
+        ]
+
+    def _unpack(self, pictures: list[bytes]) -> Any:
+        """Returns the response for the pictures of one request."""
+        for place, picture in enumerate(pictures):
+            try:
+                check_encoded(picture, self._spec, SERVED)
+            except BadPictureError as error:  # noqa: PERF203 - the picture is named by its place
+                text = f"picture {place} cannot be classified: {error}"
+                return triton.InferenceResponse(
+                    error=triton.TritonError(text, triton.TritonError.INVALID_ARG)
+                )
+        return triton.InferenceResponse([triton.Tensor(ENCODED, padded_rows(pictures))])

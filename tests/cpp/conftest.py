@@ -1,0 +1,114 @@
+"""The C++ library, built and installed as a user would, and a small exported model with its manifest."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from installed import Built
+from PIL import Image
+from torch import nn
+
+from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.export.onnx_graph import build_model, write_model
+from alexnet_fast.export.trt_build import EngineConfig
+from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.pipelines.pillow_image import centre_square
+from alexnet_fast.pipelines.spec import AugmentSpec
+from sharpened import sharpen
+
+SPEC = AugmentSpec(resize=43, crop=32, std=(50.0, 60.0, 70.0))
+
+
+@pytest.fixture(scope="session")
+def openvino_cmake() -> Path:
+    """The folder of OpenVINO's CMake files."""
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("needs pip install openvino")
+    import openvino.utils
+
+    return Path(openvino.utils.get_cmake_path())
+
+
+@pytest.fixture(scope="session")
+def built(openvino_cmake: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return Built(tmp_path_factory.mktemp("cpp"), openvino_cmake)
+
+
+@pytest.fixture(scope="session")
+def sanitized(openvino_cmake: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return Built(tmp_path_factory.mktemp("cpp-sanitized"), openvino_cmake, "address,undefined")
+
+
+def small_net(squares_nhwc: np.ndarray) -> nn.Sequential:
+    """A network of every kind of layer that exports, which tells pictures apart."""
+    torch.manual_seed(1)
+    layers = (
+        nn.Conv2d(3, 16, 5, 2, 2),
+        nn.ReLU(),
+        nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(16, 24, 3, padding=1, groups=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Flatten(),
+        nn.Linear(24 * 3 * 3, 7),
+    )
+    names = ("conv1", "relu1", "norm1", "pool1", "conv2", "relu2", "pool2", "flatten", "fc3")
+    net = nn.Sequential()
+    for name, layer in zip(names, layers, strict=True):
+        net.add_module(name, layer)
+    return sharpen(net, squares_nhwc, SPEC).eval()
+
+
+@pytest.fixture(scope="session")
+def model(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """model.onnx with the engine that TensorRT-RTX built from it, and the manifest of both."""
+    if installed_version("tensorrt_rtx") is None:
+        pytest.skip("needs pip install 'alexnet-fast[rtx]'")
+    folder = tmp_path_factory.mktemp("model")
+    squares = np.stack([centre_square(tile, SPEC) for tile in tiles(photographs)])
+    metadata = GraphMetadata(
+        classes=("ant", "bee", "café, noir", "dog", "eel", "fox", "gnu"),
+        spec=SPEC,
+        model="small",
+        crops="ten",
+        version="1.2.3",
+        provenance={},
+    )
+    write_model(build_model(small_net(squares), metadata), folder / "model.onnx")
+    build_engine(folder / "model.onnx", folder / "model.engine", choose_library(["86"]), EngineConfig())
+    return folder / "model.onnx"
+
+
+def tiles(photographs: list[Image.Image]) -> list[Image.Image]:
+    """100 different parts of the photographs, each of another size."""
+    parts = []
+    for number in range(100):
+        photograph = photographs[number % 2]
+        left, top = number * 5, number * 2
+        parts.append(photograph.crop((left, top, left + 60 + number, top + 160 - number)))
+    return parts
+
+
+@pytest.fixture(scope="session")
+def hundred(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """100 JPEG files: parts of photographs, of every chroma, grey, CMYK, progressive and orientation."""
+    folder = tmp_path_factory.mktemp("hundred")
+    files = []
+    for number, tile in enumerate(tiles(photographs)):
+        options: dict[str, object] = {"quality": 50 + number // 2, "subsampling": number % 3}
+        if number % 5 == 0:
+            exif = Image.Exif()
+            exif[0x0112] = number // 5 % 10
+            options["exif"] = exif
+        mode = {3: "L", 7: "CMYK"}.get(number % 10, "RGB")
+        if mode != "RGB":
+            del options["subsampling"]
+        files.append(folder / f"{number}.jpg")
+        tile.convert(mode).save(files[-1], progressive=number % 4 == 1, **options)
+    return files

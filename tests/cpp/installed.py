@@ -1,0 +1,59 @@
+"""The C++ library, built and installed as a user would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEADERS = {
+    "libjpeg62-turbo-dev": "jpeglib.h",
+    "nlohmann-json3-dev": "nlohmann/json.hpp",
+    "libssl-dev": "openssl/evp.h",
+}
+
+
+def command(*words: object) -> subprocess.CompletedProcess[bytes]:
+    """Runs a program."""
+    # Without it TBB, which OpenVINO brings, opens libraries in a way that AddressSanitizer refuses.
+    environment = {**os.environ, "TBB_ENABLE_SANITIZERS": "1"}
+    return subprocess.run([*map(str, words)], capture_output=True, check=False, timeout=500, env=environment)
+
+
+def must(*words: object) -> bytes:
+    """Runs a program that has to succeed; returns its stdout."""
+    done = command(*words)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")[-4000:]
+    return done.stdout
+
+
+def skip_where_tools_are_missing() -> None:
+    missing = [name for name in ("cmake", "c++") if not shutil.which(name)]
+    includes = (Path("/usr/include"), Path("/usr/local/include"))
+    missing += [
+        package for package, header in HEADERS.items() if not any((at / header).exists() for at in includes)
+    ]
+    if missing:
+        pytest.skip(f"needs apt-get install {' '.join(missing)}")
+
+
+class Built:
+    """An installed library, its program, and the tests' program built against it."""
+
+    def __init__(self, folder: Path, openvino_cmake: Path, sanitize: str = "") -> None:
+        skip_where_tools_are_missing()
+        self.prefix = folder / "installed"
+        build, probe = folder / "build", folder / "probe"
+        flags = (f"-DOpenVINO_DIR={openvino_cmake}", f"-DALEXNET_FAST_SANITIZE={sanitize}")
+        must("cmake", "-S", ROOT / "serve/cpp", "-B", build, *flags)
+        must("cmake", "--build", build, "--parallel", 2)
+        must("cmake", "--install", build, "--prefix", self.prefix)
+        found = (f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DSANITIZE={sanitize}")
+        must("cmake", "-S", ROOT / "tests/cpp/probe", "-B", probe, *found)
+        must("cmake", "--build", probe)
+        self.classify = self.prefix / "bin/classify"
+        self.probe = probe / "probe"

@@ -1,0 +1,196 @@
+"""The engine answers as Python does, and loads nothing that its manifest does not vouch for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed import Built, command, must
+
+from alexnet_fast.pipelines.pillow_image import centre_square, decode
+from alexnet_fast.serve.onnx_model import OnnxModel
+
+
+@pytest.fixture(scope="session")
+def squares(hundred, model) -> np.ndarray:
+    """uint8 (100, side, side, 3)."""
+    spec = OnnxModel(model).spec
+    return np.stack([centre_square(decode(file), spec) for file in hundred])
+
+
+@pytest.fixture
+def copy(model: Path, tmp_path: Path) -> Path:
+    """The model with its manifest and engine in a folder that a test may spoil."""
+    shutil.copytree(model.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "model.onnx"
+
+
+@pytest.fixture(scope="session")
+def picture(hundred: list[Path]) -> Path:
+    return hundred[0]
+
+
+def raw(squares: np.ndarray, folder: Path) -> Path:
+    (folder / "squares.raw").write_bytes(squares.tobytes())
+    return folder / "squares.raw"
+
+
+def infer(built: Built, model: Path, squares: np.ndarray, folder: Path, how: str = "infer") -> np.ndarray:
+    answer = must(built.probe, how, model, raw(squares, folder))
+    return np.frombuffer(answer, np.float32).reshape(-1, 7)
+
+
+def test_a_hundred_pictures_from_file_to_answer(built, model, hundred, squares):
+    answer = json.loads(must(built.classify, model, *hundred, "--json", "--top", 7))
+    python = OnnxModel(model)
+    wanted = python.run(squares)
+    assert wanted.max(axis=1).std() > 0.05, "the network gives every picture the same answer"
+    assert {"model", "backend", "crops", "predictions"} == answer.keys()
+    assert answer["crops"] == "ten"
+    assert answer["backend"].startswith("OpenVINO CPU")
+    for file, row, prediction in zip(hundred, wanted, answer["predictions"], strict=True):
+        assert (prediction["file"], prediction["error"]) == (str(file), None)
+        assert [guess["index"] for guess in prediction["classes"][:1]] == [int(row.argmax())]
+        for guess in prediction["classes"]:
+            assert abs(guess["probability"] - row[guess["index"]]) <= 1e-6
+            assert guess["label"] == python.classes[guess["index"]]
+
+
+def test_python_with_openvino_gives_the_same_bits(built, model, squares, tmp_path):
+    import openvino
+
+    config = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
+    compiled = openvino.Core().compile_model(str(model), "CPU", config)
+    np.testing.assert_array_equal(infer(built, model, squares, tmp_path), compiled(squares)[0])
+
+
+def test_batches_and_single_pictures_and_none(built, model, squares, tmp_path):
+    together = infer(built, model, squares[:3], tmp_path)
+    for number in range(3):
+        alone = infer(built, model, squares[number : number + 1], tmp_path)
+        np.testing.assert_allclose(alone[0], together[number], atol=1e-6)
+    assert infer(built, model, squares[:0], tmp_path).shape == (0, 7)
+
+
+def test_threads_may_share_an_engine(built, model, squares, tmp_path):
+    alone = infer(built, model, squares[:20], tmp_path)
+    got = infer(built, model, squares[:20], tmp_path, "threads").reshape(4, 20, 7)
+    for answer in got:
+        np.testing.assert_array_equal(answer, alone)
+
+
+def test_half_a_picture_is_refused(built, model, tmp_path):
+    (tmp_path / "half.raw").write_bytes(b"\0" * 5000)
+    done = command(built.probe, "infer", model, tmp_path / "half.raw")
+    assert done.returncode == 1
+    assert done.stderr.decode() == "5000 bytes are no whole number of pictures of 5547\n"
+
+
+def refused(built: Built, model: Path, picture: Path, *options: str) -> str:
+    """Returns the one line with which a model is refused."""
+    done = command(built.classify, *options, model, picture)
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("classify: ")
+    return line
+
+
+def test_no_file_and_another_file(built, tmp_path, picture):
+    assert "there is no file" in refused(built, tmp_path / "none.onnx", picture)
+    assert "is neither .onnx nor .engine" in refused(built, picture, picture)
+
+
+def test_an_engine_needs_a_build_with_tensorrt(built, copy, picture):
+    assert "needs TensorRT, which this build lacks" in refused(built, copy.with_suffix(".engine"), picture)
+
+
+def test_no_manifest(built, copy, picture):
+    copy.with_name("manifest.json").unlink()
+    assert "has no manifest" in refused(built, copy, picture)
+    must(built.classify, "--unverified", copy, picture)
+
+
+def test_a_file_of_the_wrong_size(built, copy, picture):
+    copy.write_bytes(copy.read_bytes() + b"\0")
+    assert "bytes, its manifest says" in refused(built, copy, picture)
+
+
+def test_a_file_with_another_bit(built, copy, picture):
+    contents = bytearray(copy.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    copy.write_bytes(contents)
+    assert "has the SHA-256" in refused(built, copy, picture)
+
+
+def test_a_file_that_the_manifest_does_not_know(built, copy, picture):
+    other = copy.rename(copy.with_name("other.onnx"))
+    assert "does not vouch for other.onnx" in refused(built, other, picture)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "is not the manifest of an engine"),
+        (b'{"format": 7}', "is not the manifest of an engine"),
+        (b'{"format": "alexnet-fast engine manifest", "format_version": 2}', "another format version than 1"),
+        (
+            b'{"format": "alexnet-fast engine manifest", "format_version": 1}',
+            "does not hold what a manifest should",
+        ),
+    ],
+)
+def test_a_manifest_that_is_none(built, copy, picture, contents, message):
+    copy.with_name("manifest.json").write_bytes(contents)
+    assert message in refused(built, copy, picture)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b"", "is not an ONNX file"),
+        (b"no ONNX at all", "is not an ONNX file"),
+        (b"\x08\x08\x12\x0calexnet-fast", "without the metadata alexnet_fast.model"),
+    ],
+)
+def test_an_unverified_file_that_is_no_model(built, copy, picture, contents, message):
+    copy.write_bytes(contents)
+    assert message in refused(built, copy, picture, "--unverified")
+
+
+def test_half_a_model(built, copy, picture):
+    copy.write_bytes(copy.read_bytes()[:5_000])
+    assert "is not an ONNX file, or is cut off" in refused(built, copy, picture, "--unverified")
+
+
+def test_a_bad_picture_does_not_stop_the_others(built, model, hundred, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    done = command(built.classify, model, hundred[0], tmp_path / "bad.jpg", tmp_path / "none.jpg", hundred[1])
+    assert done.returncode == 1
+    assert [line.split("(")[0] for line in done.stderr.decode().splitlines()] == [
+        f"classify: {tmp_path}/bad.jpg cannot be decoded ",
+        f"classify: there is no file {tmp_path}/none.jpg",
+    ]
+    assert [line for line in done.stdout.decode().splitlines() if not line.startswith(" ")] == [
+        str(hundred[0]),
+        str(hundred[1]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("model.onnx",), ("--top", "0", "a", "b"), ("--threads", "x", "a", "b"), ("--wrong", "a", "b")],
+)
+def test_wrong_usage_is_exit_code_2(built, words):
+    done = command(built.classify, *words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert len(done.stderr.decode().splitlines()) == 1
+
+
+def test_help_has_an_example(built):
+    assert b"Example:\n  classify " in must(built.classify, "--help")

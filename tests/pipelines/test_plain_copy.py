@@ -1,0 +1,68 @@
+"""JPEG 2000 never reaches DALI's decoder, which a cut-off file crashes; its pixels are Pillow's."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.plain_copy import NamesForDali, is_distrusted, plain_copy
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+
+@pytest.fixture
+def pictures(photographs: list[Image.Image], tmp_path: Path) -> PictureList:
+    """A JPEG, a JPEG 2000 called JPEG, a bare code stream, and each of these two cut off."""
+    small = photographs[0].resize((96, 64))
+    small.save(tmp_path / "a.jpg")
+    small.save(tmp_path / "b.jpg", "JPEG2000")
+    small.save(tmp_path / "c.j2k", "JPEG2000", no_jp2=True)
+    for name in ("b.jpg", "c.j2k"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / f"cut-{name}").write_bytes(content[: len(content) // 20])
+    names = sorted(file.name for file in tmp_path.iterdir())
+    return PictureList(root=tmp_path, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
+
+
+def test_both_kinds_are_told_by_their_first_bytes(pictures: PictureList) -> None:
+    told = {name: is_distrusted(Path(pictures.path(i)).read_bytes()) for i, name in enumerate(pictures.names)}
+    assert told == {"a.jpg": False, "b.jpg": True, "c.j2k": True, "cut-b.jpg": True, "cut-c.j2k": True}
+
+
+def test_a_copy_has_the_pixels(pictures: PictureList) -> None:
+    path = pictures.path(1)
+    copy = np.asarray(Image.open(io.BytesIO(plain_copy(path))))
+    assert np.array_equal(copy, np.asarray(Image.open(path)))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(plain_copy(Path(path).read_bytes())))), copy)
+
+
+def test_a_bad_picture_has_no_copy(pictures: PictureList) -> None:
+    with pytest.raises(BadPictureError):
+        plain_copy(b"\xff\x4f\xff\x51")
+
+
+def test_only_what_is_distrusted_is_copied(pictures: PictureList) -> None:
+    names = NamesForDali(pictures)
+    assert names.of(0) == (pictures.path(0), None)
+    name, file = names.of(1)
+    assert file is not None
+    assert Path(name).read_bytes() == plain_copy(pictures.path(1))
+
+
+def test_an_epoch_uses_the_good_and_names_the_cut_off(pictures: PictureList) -> None:
+    spec = AugmentSpec(resize=64, crop=64, mean=(0, 0, 0), jitter=None)
+    schedule = Schedule(pictures=len(pictures), batch_size=5, shuffle=False)
+    loader = make_loader(pictures, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
+    for _ in range(2):
+        (batch,) = loader.epoch(0)
+        assert batch.indices.tolist() == [0, 1, 2]
+        lossless = np.asarray(Image.open(pictures.path(1)))[:, 16:80]
+        assert np.array_equal(batch.images[1].numpy(), lossless)
+    assert {Path(path).name for path in loader.bad.reasons} == {"cut-b.jpg", "cut-c.j2k"}

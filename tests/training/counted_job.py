@@ -1,0 +1,47 @@
+"""One process of a job that counts how often gradients travel; started by torchrun in `test_processes.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.job import run_training
+from alexnet_fast.training.processes import Processes
+
+
+def main() -> None:
+    """Trains as the JSON file says that is the first argument, and writes the count beside it."""
+    file = Path(sys.argv[1])
+    options: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    travelled: list[int] = []
+    wrap = Processes.wrap
+
+    def counting(processes: Processes, net: nn.Module) -> nn.Module:
+        wrapped = wrap(processes, net)
+
+        def hook(state, bucket):  # torch compares annotations with types, which are texts here
+            travelled.append(bucket.index())
+            tensor = bucket.buffer().div_(processes.world)
+            return (
+                distributed.all_reduce(tensor, async_op=True).get_future().then(lambda done: done.value()[0])
+            )
+
+        wrapped.register_comm_hook(None, hook)
+        return wrapped
+
+    Processes.wrap = counting
+    torch.set_num_threads(1)
+    run_training(TrainConfig(**{**options, "data": Path(options["data"]), "run": Path(options["run"])}))
+    count = file.with_suffix(f".{os.environ['RANK']}")
+    count.write_text(str(len(travelled)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

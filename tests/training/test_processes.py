@@ -1,0 +1,149 @@
+"""Many processes: the same training as in one, each picture counted once, gradients sent once a step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from train_jobs import HERE
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.history import EpochRow, read_metrics
+from alexnet_fast.training.job import run_training
+from alexnet_fast.training.progress import Progress
+
+# 48 training pictures: 6 steps an epoch. 15 validation pictures, which two processes cannot share evenly.
+OPTIONS: dict[str, Any] = {
+    "model": "small_net:Plain",
+    "epochs": 2,
+    "batch_size": 8,
+    "threads": 1,
+    "seed": 7,
+    "checkpoint_minutes": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def data(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two classes, less one picture to validate on."""
+    root = tmp_path_factory.mktemp("uneven")
+    for file in sorted(two_classes.rglob("*.png"))[:-1]:
+        link = root / file.relative_to(two_classes)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.resolve())
+    return root
+
+
+def torchrun(tmp_path: Path, data: Path, **options: Any) -> tuple[Path, list[int]]:
+    """Trains in two processes; returns the run, and how often gradients travelled in each."""
+    run = tmp_path / "two" / "run"
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps({**OPTIONS, **options, "data": str(data), "run": str(run)}), encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(HERE / "counted_job.py"), str(job)],
+        env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return run, [int(job.with_suffix(f".{rank}").read_text(encoding="utf-8")) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """A run of two processes, each step in two passes."""
+    return torchrun(tmp_path_factory.mktemp("job"), data, accumulate=2)
+
+
+@pytest.fixture(scope="module")
+def one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run of one process in one pass."""
+    run = tmp_path_factory.mktemp("one") / "run"
+    run_training(TrainConfig(data=data, run=run, **OPTIONS))
+    return run
+
+
+def test_two_processes_end_in_the_weights_of_one(one: Path, two: tuple[Path, list[int]]) -> None:
+    left, right = (load_checkpoint(run / "checkpoints" / "last.pt")["weights"] for run in (one, two[0]))
+    start = {name: tensor.abs().max() for name, tensor in left.items()}
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], rtol=1e-4, atol=float(1e-5 * start[name]))
+
+
+def figures(run: Path) -> list[tuple[float, ...]]:
+    """Returns losses and accuracies epoch by epoch."""
+    names = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
+    rows: list[EpochRow] = read_metrics(run / "metrics.csv")
+    return [tuple(getattr(row, name) for name in names) for row in rows]
+
+
+def test_each_picture_is_counted_once(one: Path, two: tuple[Path, list[int]]) -> None:
+    for left, right in zip(figures(one), figures(two[0]), strict=True):
+        assert left == pytest.approx(right, rel=1e-4)
+    top1 = figures(two[0])[-1][3]
+    assert top1 * 15 == pytest.approx(round(top1 * 15)), "a share of 15 pictures, not of 16"
+
+
+def test_gradients_travel_once_a_step(two: tuple[Path, list[int]]) -> None:
+    """12 steps of two passes each, after one rehearsal."""
+    assert two[1] == [13, 13]
+
+
+def test_another_number_of_processes_goes_on_between_epochs_only(
+    two: tuple[Path, list[int]], data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(two[0], tmp_path / "more")
+    options = {**OPTIONS, "accumulate": 2, "data": data, "run": tmp_path / "more"}
+    result = run_training(TrainConfig(**{**options, "epochs": 3}), resume=True)
+    assert (result["resumed_from"], result["epochs"]) == (2, 3)
+
+    def stop(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 3):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    cut = {**OPTIONS, "data": data, "run": tmp_path / "cut", "log_every": 1}
+    run_training(TrainConfig(**cut), show=stop)
+    pretend_two(tmp_path / "cut")
+    with pytest.raises(UserError, match="saved by 2 processes within epoch 2, and 1 cannot go on there"):
+        run_training(TrainConfig(**cut), resume=True)
+    result = run_training(TrainConfig(**cut), resume=True, redo_epoch=True)
+    assert (result["resumed_from"], result["epochs"], result["steps"]) == (1, 2, 12)
+
+
+def pretend_two(run: Path) -> None:
+    """Makes the newest checkpoint one of two processes, as `Session.content` would have gathered it."""
+    from alexnet_fast.training.checkpoint import save_checkpoint
+
+    newest = sorted((run / "checkpoints").glob("epoch-*.pt"))[-1]
+    content = {k: v for k, v in load_checkpoint(newest).items() if k not in ("format", "sha256")}
+    content["training"]["own"] *= 2
+    save_checkpoint(newest, content)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"batch_size": 9, "accumulate": 2}, "--batch-size 9 cannot be shared by 1 processes in 2 passes"),
+        ({"batch_size": 100}, "--batch-size 100 is more than the 48 training pictures"),
+        ({"processes": 2}, "run_training is one process of many"),
+    ],
+)
+def test_batches_that_cannot_be_shared(
+    data: Path, tmp_path: Path, options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        run_training(TrainConfig(**{**OPTIONS, "data": data, "run": tmp_path / "run", **options}))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,63 @@
+"""What the paper's kind of network reaches on real pictures, through DALI; and that a seed says it all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fashion
+import pytest
+
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.job import run_training
+
+
+def test_the_same_seed_gives_the_same_file_byte_for_byte(
+    config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    options = {"ema": 0.9, "mixup": 0.3, "schedule": "cosine", "epochs": 1, "model": "alexnet-bn-64"}
+    files = {}
+    for name, seed in (("one", 7), ("two", 7), ("other", 8)):
+        run = tmp_path / name / "run"
+        run_training(config(run=run, seed=seed, **options))
+        files[name] = (run / "model.safetensors").read_bytes()
+    assert files["one"] == files["two"]
+    assert files["one"] != files["other"]
+
+
+def alexnet_fast(*words: object) -> dict[str, Any]:
+    """Runs a command and returns its answer."""
+    command = [sys.executable, "-m", "alexnet_fast", *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not fashion.FOLDER.is_dir(), reason=f"needs {fashion.FOLDER}: apt-get install {fashion.PACKAGE}"
+)
+def test_fashion_mnist_is_learned_from_files(tmp_path: Path) -> None:
+    """10,000 training pictures as PNG files; accuracy on 10,000 others, which nothing was chosen by."""
+    fashion.write_fashion(tmp_path / "data", train=10_000, val=1_000, test=10_000)
+    trained = alexnet_fast(
+        "train", tmp_path / "data", "--dali", "--recipe", "fashion-mnist", "--run", tmp_path / "run"
+    )
+    found = alexnet_fast(
+        "evaluate",
+        tmp_path / "run",
+        tmp_path / "data",
+        "--split",
+        "test",
+        "--single-crop",
+        "--batch-size",
+        128,
+    )
+    print(f"\n{trained['seconds']:.0f} s of training, top-1 {found['single_crop']['top1']:.4f}")
+    assert found["images"] == 10_000
+    assert found["single_crop"]["top1"] >= 0.88

@@ -1,0 +1,92 @@
+"""Everything that learning can be told to do goes on, after a stop in the middle of an epoch, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.history import read_metrics
+from alexnet_fast.training.job import run_training
+from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.trainer import Trainer
+
+Make = Callable[..., TrainConfig]
+
+
+def stopped_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Lets the run be interrupted after a number of steps, as Ctrl-C would."""
+    take_step, taken = Trainer._take_step, []
+
+    def counting(*arguments: Any) -> None:
+        if len(taken) == steps:
+            raise KeyboardInterrupt
+        taken.append(None)
+        take_step(*arguments)
+
+    monkeypatch.setattr(Trainer, "_take_step", counting)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ema": 0.9, "mixup": 0.4, "schedule": "cosine", "warmup_epochs": 1.5, "nesterov": True},
+        {"optimizer": "adamw", "ema": 0.9, "label_smoothing": 0.1, "schedule": "step", "step_epochs": 1},
+        {
+            "optimizer": "lars",
+            "lr": 1.0,
+            "loss": "svm",
+            "decay_bias": False,
+            "model": "alexnet-bn-64",
+            "ema": 0.5,
+        },
+    ],
+    ids=["mixup", "adamw", "lars"],
+)
+def test_a_run_stopped_in_an_epoch_ends_in_the_same_weights(
+    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    every = {"checkpoint_steps": 1, "epochs": 2, "bn_batches": 2, **options}
+    run_training(config(run=tmp_path / "whole", **every))
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 4)
+        with pytest.raises(KeyboardInterrupt):
+            run_training(config(run=tmp_path / "cut", **every))
+    run_training(config(run=tmp_path / "cut", **every), resume=True)
+    whole, cut = (load_trained(tmp_path / name).net.state_dict() for name in ("whole", "cut"))
+    assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+    one, other = (read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "cut"))
+    assert [(row.train_loss, row.val_loss, row.lr) for row in one] == [
+        (row.train_loss, row.val_loss, row.lr) for row in other
+    ]
+
+
+def test_the_average_is_what_is_validated_and_kept(config: Make, tmp_path: Path) -> None:
+    """A decay of 0 copies the weights at every update; a long memory keeps others."""
+    found = {}
+    for name, ema in (("plain", 0.0), ("long", 0.99)):
+        run_training(config(run=tmp_path / name, epochs=1, ema=ema))
+        found[name] = load_trained(tmp_path / name).net.state_dict()
+    assert not torch.equal(found["plain"]["fc8.weight"], found["long"]["fc8.weight"])
+    rows = {name: read_metrics(tmp_path / name / "metrics.csv")[0] for name in found}
+    assert rows["plain"].train_loss == rows["long"].train_loss
+    assert rows["plain"].val_loss != rows["long"].val_loss
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mixup": 0.3}, {"ema": 0.5}, {"optimizer": "adam"}, {"label_smoothing": 0.2}, {"nesterov": True}],
+    ids=str,
+)
+def test_a_run_with_other_parts_is_not_resumed(config: Make, change: dict[str, Any]) -> None:
+    from alexnet_fast.errors import UserError
+    from alexnet_fast.training.fingerprint import refuse_other_run
+
+    ((name, value),) = change.items()
+    option = "--" + name.replace("_", "-")
+    with pytest.raises(UserError, match=f"has {option} .*, not {value}"):
+        refuse_other_run(config(), {option: getattr(config(), name)}, {option: value})

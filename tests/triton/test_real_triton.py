@@ -1,0 +1,109 @@
+"""Triton itself serves the Python variant, and answers as the model does."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+import tritonclient.utils
+from running_triton import RunningTriton, running
+
+from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.server_config import Batching
+from alexnet_fast.serve.triton.model_config import TritonConfig
+from alexnet_fast.serve.triton.repository import write_repository
+
+pytestmark = pytest.mark.slow
+
+MODULES = {"http": tritonclient.http, "grpc": tritonclient.grpc}
+
+
+@pytest.fixture(scope="module")
+def triton(model: Path, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("triton")
+    # A long delay, so that requests meet.
+    config = TritonConfig(batching=Batching(max_delay=0.2), threads=2)
+    write_repository(model, folder / "models", name="cells", config=config)
+    with running(folder / "models", folder) as server:
+        server.wait_until_ready()
+        yield server
+
+
+def infer(triton: RunningTriton, module: Any, pictures: list[bytes], classes: int = 0) -> np.ndarray:
+    url = triton.http if module is tritonclient.http else triton.grpc
+    tensor = module.InferInput("pictures", [len(pictures), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array(pictures, object)[:, None])
+    wanted = module.InferRequestedOutput("probabilities", class_count=classes)
+    with module.InferenceServerClient(url) as client:
+        return client.infer("cells", [tensor], outputs=[wanted]).as_numpy("probabilities")
+
+
+@pytest.fixture(scope="module")
+def expected(model: Path, pictures: list[bytes]) -> np.ndarray:
+    """float32 (pictures, classes), each picture by itself."""
+    onnx = OnnxModel(model, threads=2)
+    return np.concatenate([onnx.run(square_of(picture, onnx.spec)[None]) for picture in pictures])
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_answers_are_those_of_the_model(triton, module, pictures, expected):
+    assert expected.max(axis=1).std() > 0.01
+    np.testing.assert_allclose(infer(triton, module, pictures), expected, atol=1e-6)
+    for picture, row in zip(pictures, expected, strict=True):
+        np.testing.assert_allclose(infer(triton, module, [picture])[0], row, atol=1e-6)
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_labels(triton, module, model, pictures, expected):
+    best = int(expected[0].argmax())
+    (row,) = infer(triton, module, pictures[:1], classes=1)
+    probability, index, label = np.ravel(row)[0].decode().split(":", 2)
+    assert (int(index), label) == (best, OnnxModel(model).classes[best])
+    assert float(probability) == pytest.approx(expected[0, best], abs=1e-5)
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_a_bad_picture_fails_its_own_request(triton, module, pictures, expected):
+    def bad() -> None:
+        infer(triton, module, [pictures[0], b"no picture"])
+
+    with ThreadPoolExecutor(2) as pool:
+        good, failing = pool.submit(infer, triton, module, pictures[:1]), pool.submit(bad)
+        with pytest.raises(
+            tritonclient.utils.InferenceServerException, match="picture 1 cannot be classified"
+        ):
+            failing.result()
+        np.testing.assert_allclose(good.result(), expected[:1], atol=1e-6)
+
+
+def count(triton: RunningTriton, metric: str) -> int:
+    with urllib.request.urlopen(f"http://{triton.metrics}/metrics") as answer:
+        text = answer.read().decode()
+    return int(re.search(rf'^{metric}{{.*model="cells".*}} (\d+)$', text, re.MULTILINE)[1])
+
+
+def test_requests_share_a_batch(triton, pictures, expected):
+    executions, answered = count(triton, "nv_inference_exec_count"), count(triton, "nv_inference_count")
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: infer(triton, tritonclient.http, pictures[:1]), range(12)))
+    for answer in answers:
+        np.testing.assert_allclose(answer, expected[:1], atol=1e-6)
+    assert count(triton, "nv_inference_count") - answered == 12
+    assert count(triton, "nv_inference_exec_count") - executions < 12
+
+
+def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
+    (folder,) = write_repository(model, tmp_path / "models", name="cells")
+    config = folder / "config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size", "max_batch_sighs"))
+    with running(tmp_path / "models", tmp_path) as server:
+        assert server.process.wait(60) != 0
+        assert "max_batch_sighs" in server.log.read_text()
