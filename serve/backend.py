@@ -88,14 +88,3 @@ def model_file(path: Path) -> Path:
     if (path / ONNX_NAME).is_file():
         return path / ONNX_NAME
     raise UserError(f"there is no {ONNX_NAME} in {path}", "write one with `alexnet-fast export`")
-
-
-def onnx_file(path: Path) -> Path:
-    """Returns the ONNX file that a path stands for, where an engine will not do.
-
-    Raises:
-        UserError: It stands for none.
-    """
-    if path.suffix == ENGINE:
-        raise UserError(f"{path} is an engine, and the ONNX file is needed", "give the model.onnx beside it")
-    return model_file(path)
