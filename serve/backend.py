@@ -1,4 +1,4 @@
-"""What runs an exported model: its engine where a GPU is, else onnxruntime."""
+"""What runs an exported model: its TensorRT engine where a GPU is, onnxruntime otherwise."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
-ONNX_NAME = "model.onnx"
-ENGINE_NAME = "model.engine"
+ONNX_NAME, ENGINE = "model.onnx", ".engine"
 
 
 class Backend(Protocol):
@@ -53,47 +52,33 @@ def open_backend(path: Path | str, *, device: str = "auto", threads: int | None 
     """Loads an exported model.
 
     Args:
-        path: An engine or an ONNX file of ours, or a folder with a `model.onnx`. Of a folder the engine is
-            taken where a GPU is and it is wanted.
-        device: "auto" takes a GPU where there is one, and warns where it cannot be used; "cpu"; "cuda" or
-            "gpu" must be there.
+        path: An ONNX file of ours, an engine, or a folder with a `model.onnx`.
+        device: "auto" takes a GPU where there is one: with the engine beside the ONNX file, or else in
+            onnxruntime, which warns where it cannot use it. "cpu" takes the ONNX file; "cuda" or "gpu" must
+            be there.
         threads: CPU threads for one call; None for one a core.
 
     Raises:
         UserError: There is no such model, it is not one of ours, or the device is not to be had.
     """
+    from alexnet_fast.serve.onnx_model import OnnxModel
+
     asked = device.startswith(("cuda", "gpu"))
     if not asked and device not in ("auto", "cpu"):
         raise UserError(f"--device {device} is not a device", "give auto, cpu or cuda", exit_code=2)
-    on_gpu = asked or (device == "auto" and gpu_count() > 0)
-    file = Path(path)
-    if on_gpu and (file / ENGINE_NAME).is_file():
-        file = file / ENGINE_NAME
-    if file.suffix == ".engine":
-        return _engine(file, device)
-    from alexnet_fast.serve.onnx_model import OnnxModel
+    file = model_file(Path(path))
+    engine = file.with_suffix(ENGINE)
+    if file.suffix == ENGINE or (device != "cpu" and gpu_count() and engine.is_file()):
+        from alexnet_fast.serve.engine_model import EngineModel
 
-    file = onnx_file(file)
-    if on_gpu:
+        return EngineModel(engine)
+    if asked or (device == "auto" and gpu_count()):
         return OnnxModel(file, providers=("cuda",), threads=threads, allow_fallback=not asked)
     return OnnxModel(file, threads=threads)
 
 
-def _engine(file: Path, device: str) -> Backend:
-    """Loads an engine.
-
-    Raises:
-        UserError: It is to run on the CPU, or cannot be loaded.
-    """
-    if device == "cpu":
-        raise UserError(f"--device cpu: {file} runs on a GPU alone", f"give the {ONNX_NAME} beside it")
-    from alexnet_fast.serve.engine_model import EngineModel
-
-    return EngineModel(file)
-
-
-def onnx_file(path: Path) -> Path:
-    """Returns the ONNX file that a path stands for.
+def model_file(path: Path) -> Path:
+    """Returns the file that a path stands for: itself, or the `model.onnx` in a folder.
 
     Raises:
         UserError: There is none.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.serve.backend import Backend, onnx_file, open_backend
+from alexnet_fast.serve.backend import Backend, model_file, open_backend
 from alexnet_fast.serve.batcher import Batcher, Queue
 from alexnet_fast.serve.request_error import unknown
 from alexnet_fast.serve.statistics import Statistics
@@ -205,8 +205,8 @@ def _newest_file(path: Path) -> Path:
         numbered = [folder for folder in path.iterdir() if folder.name.isdecimal() and folder.is_dir()]
         complete = [folder for folder in numbered if any(folder.glob("*.onnx"))]
         if complete:
-            return onnx_file(max(complete, key=lambda folder: int(folder.name)))
-    return onnx_file(path)
+            return model_file(max(complete, key=lambda folder: int(folder.name)))
+    return model_file(path)
 
 
 def _warm_up(backend: Backend, max_batch: int) -> None:

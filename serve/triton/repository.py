@@ -25,7 +25,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.export.manifest import FileStamp, manifest_path, read_manifest, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.files import link_atomically, make_folder, write_atomically
-from alexnet_fast.serve.backend import onnx_file
+from alexnet_fast.serve.backend import model_file
 from alexnet_fast.serve.onnx_model import OnnxModel
 from alexnet_fast.serve.triton import model_config as configs
 from alexnet_fast.serve.triton.model_config import LABELS, WARMUP, TritonConfig
@@ -115,7 +115,7 @@ def write_repository(
 def _open(model: Path) -> Source:
     """Reads what an exported model says about itself."""
     if model.suffix != ".engine":
-        path = onnx_file(model)
+        path = model_file(model)
         return Source(network=path, onnx=path, metadata=OnnxModel(path).metadata)
     described = read_manifest(manifest_path(model))
     verify_manifest(model, runtime_version=described.library_version)

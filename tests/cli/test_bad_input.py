@@ -44,7 +44,7 @@ def complaint(done: object) -> str:
         (["evaluate", "RUN", "DATA/train", "--split", "all", "--batch-size", "0"], "--batch-size 0", 2),
         (["predict", "RUN", "EMPTY"], "no pictures in", 2),
         (["predict", "nowhere.onnx", "PICTURE"], "there is no file nowhere.onnx", 1),
-        (["predict", "PICTURE.onnx", "PICTURE"], "is not an ONNX file", 1),
+        (["predict", "PICTURE.onnx", "PICTURE"], "does not end as an ONNX file of ours", 1),
         (["export", "nowhere"], "no such run or file: nowhere", 2),
         (["export", "RUN", "--precision", "fp16"], "--precision fp16 is for the engine", 2),
         (["export", "RUN", "--trt", "--gpu-arch", "90"], "--gpu-arch 90 is not supported", 2),

@@ -24,13 +24,14 @@ from alexnet_fast.serve.grpc_messages import message_class
 SIDE = SMALL.resize
 
 
-def target(server: RunningServer, picture: np.ndarray, model: str = "small", **parameters: int) -> Target:
-    """One picture as a binary tensor."""
+def target(server: RunningServer, pictures: np.ndarray, model: str = "small", **parameters: int) -> Target:
+    """A picture, or several, as a binary tensor."""
+    pictures = pictures if pictures.ndim == 4 else pictures[None]
     tensor = {
         "name": "pictures",
         "datatype": "UINT8",
-        "shape": [1, *picture.shape],
-        "parameters": {"binary_data_size": picture.size},
+        "shape": list(pictures.shape),
+        "parameters": {"binary_data_size": pictures.size},
     }
     head = json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
     host, _, port = server.http.partition(":")
@@ -38,7 +39,7 @@ def target(server: RunningServer, picture: np.ndarray, model: str = "small", **p
         host=host,
         port=int(port),
         path=f"/v2/models/{model}/infer",
-        body=head + picture.tobytes(),
+        body=head + pictures.tobytes(),
         headers=(("Inference-Header-Content-Length", str(len(head))),),
     )
 
@@ -204,28 +205,26 @@ def slow(model_file: Path) -> RunningServer:
 def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
     slow: RunningServer, pixels: np.ndarray
 ) -> None:
-    asked = target(slow, pixels[0])
-    outcomes = asyncio.run(open_loop(asked, 400, 1))
+    # Three pictures wait for a fourth; meanwhile there is no room for three more.
+    asked = target(slow, pixels[:3])
+    outcomes = asyncio.run(open_loop(asked, 50, 1.5))
     found = statuses(outcomes)
     assert set(found) == {200, 503}
     assert found[503] > found[200] > 0
     # Refusals do not wait in line.
     answered, refused = ([one.seconds for one in outcomes if one.status == status] for status in (200, 503))
     assert np.median(refused) < np.median(answered)
-    # A request for more than is free is refused too, and says when to come back.
-    first = Load(lambda: asyncio.run(closed_loop(asked, 3, 0.2)))
-    time.sleep(0.1)
-    both = json.loads(_body(asked)[0])
-    both["inputs"][0]["shape"][0] = 2
-    both["inputs"][0]["data"] *= 2
-    status, headers, text = slow.call("POST", "/v2/models/small/infer", json.dumps(both).encode())
+    # Whoever is refused hears when to come back.
+    waiting = Load(lambda: asyncio.run(open_loop(asked, 1000, 0.001)))
+    while slow.call("GET", "/metrics")[2].count(b'queue_pictures{model="small"} 3') == 0:
+        time.sleep(0.01)
+    status, headers, text = slow.call("POST", asked.path, asked.body, dict(asked.headers))
     assert status == 503
     assert int(headers["retry-after"]) >= 1
-    assert "the queue is full" in json.loads(text)["error"]
-    assert statuses(first.join()).keys() == {200}
+    assert "the queue is full: 3 pictures wait, at most 4 may" in json.loads(text)["error"]
+    assert statuses(waiting.join()) == {200: 1}
     # Once the crowd is gone there is room again.
-    (outcome,) = asyncio.run(open_loop(asked, 1000, 0.001))
-    assert outcome.status == 200
+    assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
 
 
 def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) -> None:

@@ -163,7 +163,7 @@ def test_a_picture_of_pillow_is_turned_upright(odd_pictures: Path) -> None:
     ("name", "options", "reason"),
     [
         ("missing.onnx", {}, "there is no file missing.onnx"),
-        ("model.engine", {}, "give the model.onnx beside it"),
+        ("model.engine", {}, "there is no engine model.engine"),
         ("model.onnx", {"device": "tpu"}, "--device tpu is not a device"),
     ],
 )

@@ -55,10 +55,10 @@ def test_wrong_options(model_file: Path, options: tuple[object, ...], wanted: st
 def test_wrong_models(model_file: Path, tmp_path: Path) -> None:
     for words, wanted, code in (
         (("nothing.onnx",), "there is no file nothing.onnx", 1),
-        ((__file__,), "is not an ONNX file", 1),
+        ((__file__,), "does not end as an ONNX file of ours", 1),
         ((tmp_path,), "there is no model.onnx in", 1),
         ((model_file, model_file), "two models are called", 2),
-        ((model_file.with_suffix(".engine"),), "give the model.onnx beside it", 1),
+        ((model_file.with_suffix(".engine"),), "there is no file", 1),
     ):
         found, line = last_line(serve, *words)
         assert found == code, line
