@@ -48,6 +48,9 @@ def test_every_module_and_the_type_marker_are_in_it(wheel: Path) -> None:
     folders |= {f"alexnet_fast/{name}": ROOT / name for name in ("pipelines", "export", "serve")}
     for place, folder in folders.items():
         for file in folder.rglob("*.py"):
+            # Scripts of the other projects' loaders run in an environment of their own.
+            if "peers" in file.relative_to(folder).parts:
+                continue
             assert f"{place}/{file.relative_to(folder)}" in names
 
 
