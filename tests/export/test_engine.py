@@ -232,8 +232,9 @@ def test_classic_tensorrt_builds_for_the_gpu_that_is_there(small_net, metadata, 
     assert verify_manifest(built.engine) == built.manifest
 
 
-# What TensorRT-RTX 1.7 needed for 64 crops of `alexnet`: float32 maps, and half of them in float16.
-SCRATCH = {"fp32": 223_232_000, "fp16": 111_641_600}
+# What TensorRT-RTX 1.7.1 needed for a batch of 64 single crops of `alexnet`, on each architecture; ten crops need a
+# little less than ten times that.
+SCRATCH = {"fp32": 224_075_776, "fp16": 112_037_888}
 
 
 @needs_rtx
@@ -253,7 +254,7 @@ def test_scratch_memory_does_not_grow(arch, precision, crops, factor, tmp_path):
     source = write(create_model("alexnet"), metadata, tmp_path, precision)
     built = build_engine(source, tmp_path / "model.engine", choose_library([arch]), EngineConfig())
     assert built.manifest.batch.max == 64
-    assert 0 < built.scratch_bytes <= factor * SCRATCH[precision] * 1.001
+    assert 0 < built.scratch_bytes <= factor * SCRATCH[precision]
 
 
 @needs_rtx
