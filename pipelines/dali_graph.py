@@ -70,7 +70,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         region: Decode only what the view shows, instead of the whole picture; by default on the CPU alone,
             since a GPU's hardware decoder takes whole pictures.
         normalise: Mirror, jitter and normalise in the graph; by default on the GPU alone, since
-            `normalisation.normalised` is three times as fast on a CPU. A "square" is never normalised.
+            `normalisation.normalised` is faster on a CPU. A "square" is never normalised.
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
         prefetch: Batches prepared ahead.
         decoder: How a GPU decodes.
