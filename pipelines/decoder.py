@@ -12,8 +12,8 @@ from alexnet_fast.errors import UserError
 class DecoderSettings:
     """How a GPU decodes; of it all only the upsampling changes a pixel. The CPU's decoder has nothing to set.
 
-    DALI's cache of decoded pictures is not among them: it is meant for readers that stay with their shard, while
-    our pictures come in an order of our own, and nobody has tried it with that on a GPU.
+    DALI's cache of decoded pictures is not among them: it is meant for readers that stay with their shard.
+    Our pictures come in an order of our own, and nobody has tried the cache with that on a GPU.
 
     Args:
         hardware_load: Share of the JPEGs that the hardware decoder takes where there is one (A100 and later);

@@ -232,8 +232,8 @@ def test_classic_tensorrt_builds_for_the_gpu_that_is_there(small_net, metadata, 
     assert verify_manifest(built.engine) == built.manifest
 
 
-# What TensorRT-RTX 1.7.1 needed for a batch of 64 single crops of `alexnet`, on each architecture; ten crops need a
-# little less than ten times that.
+# What TensorRT-RTX 1.7.1 needed for a batch of 64 single crops of `alexnet`, on each
+# architecture; ten crops need a little less than ten times that.
 SCRATCH = {"fp32": 224_075_776, "fp16": 112_037_888}
 
 
