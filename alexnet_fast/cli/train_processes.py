@@ -53,14 +53,15 @@ def train_in_processes(config: TrainConfig, processes: int, **how: bool) -> dict
 
 
 def _raise_first(folder: Path) -> None:
-    """Raises the error that one of the processes left behind; one that only lost the others comes last.
+    """Raises the error that one of the processes left behind, but for those that only lost another one.
 
     Raises:
         UserError: There is one.
     """
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("error-*.json"))]
-    for error in sorted(found, key=lambda each: bool(each["lost_peer"])):
-        raise UserError(error["problem"], error["mend"], exit_code=error["exit_code"])
+    for path in sorted(folder.glob("error-*.json")):
+        error = json.loads(path.read_text(encoding="utf-8"))
+        if not error["lost_peer"]:
+            raise UserError(error["problem"], error["mend"], exit_code=error["exit_code"])
 
 
 def _run(folder: Path) -> None:

@@ -80,8 +80,8 @@ def _share_threads(processes: int) -> None:
 
 
 def _describe(error: ChildFailedError, processes: int) -> str:
-    """Says which process failed first, and how."""
-    rank, failure = error.get_first_failure()
+    """Says which process failed, and how; one that was killed before others, which then lost it."""
+    rank, failure = min(error.failures.items(), key=lambda each: (each[1].exitcode >= 0, each[1].timestamp))
     if failure.exitcode < 0:
         return f"process {rank} of {processes} was killed by {signal.Signals(-failure.exitcode).name}"
     return f"process {rank} of {processes} ended with exit code {failure.exitcode}"

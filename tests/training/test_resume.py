@@ -125,7 +125,7 @@ def damage(path: Path, how: str) -> None:
     else:
         # Within a weight: the archive still opens.
         weight = load_checkpoint(path)["weights"]["0.weight"]
-        content[content.index(weight.contiguous().numpy().tobytes()) + 100] ^= 1
+        content[content.index(bytes(weight.untyped_storage().tolist())) + 100] ^= 1
     with path.open("r+b") as file:
         file.truncate(0)
         file.write(content)

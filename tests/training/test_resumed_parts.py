@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from alexnet_fast.data import open_data
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import read_metrics
 from alexnet_fast.training.job import run_training
@@ -88,5 +89,6 @@ def test_a_run_with_other_parts_is_not_resumed(config: Make, change: dict[str, A
 
     ((name, value),) = change.items()
     option = "--" + name.replace("_", "-")
+    splits = open_data(config().data)
     with pytest.raises(UserError, match=f"has {option} .*, not {value}"):
-        refuse_other_run(config(), {option: getattr(config(), name)}, {option: value})
+        refuse_other_run(config(), splits, {option: getattr(config(), name)}, {option: value})
