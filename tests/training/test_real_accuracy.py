@@ -16,6 +16,7 @@ from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.job import run_training
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file_byte_for_byte(
     config: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:

@@ -36,15 +36,21 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     "options",
     [
         {"ema": 0.9, "mixup": 0.4, "schedule": "cosine", "warmup_epochs": 1.5, "nesterov": True},
-        {"optimizer": "adamw", "ema": 0.9, "label_smoothing": 0.1, "schedule": "step", "step_epochs": 1},
-        {
-            "optimizer": "lars",
-            "lr": 1.0,
-            "loss": "svm",
-            "decay_bias": False,
-            "model": "alexnet-bn-64",
-            "ema": 0.5,
-        },
+        pytest.param(
+            {"optimizer": "adamw", "ema": 0.9, "label_smoothing": 0.1, "schedule": "step", "step_epochs": 1},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {
+                "optimizer": "lars",
+                "lr": 1.0,
+                "loss": "svm",
+                "decay_bias": False,
+                "model": "alexnet-bn-64",
+                "ema": 0.5,
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["mixup", "adamw", "lars"],
 )

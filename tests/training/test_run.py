@@ -75,7 +75,7 @@ def test_tensorboard_has_loss_accuracy_and_learning_rate(config: Make) -> None:
     assert drawn == pytest.approx([row.val_loss for row in rows], rel=1e-5)
 
 
-@pytest.mark.parametrize("dali", [True, False], ids=["dali", "pillow"])
+@pytest.mark.parametrize("dali", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["dali", "pillow"])
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(config: Make, tmp_path: Path, dali: bool) -> None:
     for name in ("one", "two"):
         run_training(config(run=tmp_path / name, dali=dali))
@@ -96,6 +96,7 @@ def test_a_resumed_run_ends_in_the_weights_of_one_that_was_never_stopped(
     assert [row.val_loss for row in whole] == [row.val_loss for row in halves]
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_while_it_saves_goes_on_from_the_checkpoint_before(
     config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_second_run_in_the_same_folder_is_refused(config: Make) -> None:
         run_training(config(epochs=1))
 
 
+@pytest.mark.slow
 def test_a_cosine_run_is_resumed_at_its_place(config: Make, tmp_path: Path) -> None:
     options = {"schedule": "cosine", "epochs": 2}
     run_training(config(run=tmp_path / "whole", **options))
