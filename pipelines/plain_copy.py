@@ -8,6 +8,7 @@ DALI sees the file.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from typing import IO
 
@@ -23,6 +24,10 @@ _BEGINNING = 12
 # What stands for a picture that cannot be read: no decoder takes it, so it is found bad like any other.
 UNREADABLE = b"\0"
 _NO_PICTURE = os.devnull
+
+# Copies made so far, and the most slashes in a name of one: a path may have 4,095 letters (limits.h, PATH_MAX).
+_COPIES = itertools.count()
+_MOST_SLASHES = 4000
 
 
 def is_distrusted(beginning: bytes) -> bool:
@@ -76,7 +81,10 @@ def _copied(path: str) -> tuple[str, IO[bytes] | None]:
     file = os.fdopen(os.memfd_create("plain-copy"), "w+b")
     file.write(content)
     file.flush()
-    return f"/proc/self/fd/{file.fileno()}", file
+    # Each copy has a name of its own: DALI keeps files mapped by their names, also of one that is closed, and
+    # the number of a closed file is given to the next one. More slashes than one are one.
+    slashes = "/" * (1 + next(_COPIES) % _MOST_SLASHES)
+    return f"/proc/self/fd{slashes}{file.fileno()}", file
 
 
 def _beginning(path: str) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import multiprocessing
 import multiprocessing.context
 import signal
-from collections.abc import Iterator
+import weakref
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,20 @@ from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
 
+_RUNNING: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
+
 
 class TorchLoader(Loader):
     """Batches decoded by Pillow; arguments as for `Loader`."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on."""
+        batches = self._batches(epoch, start)
+        _RUNNING.add(batches)
+        return batches
+
+    def _batches(self, epoch: int, start: int) -> Generator[Batch, None, None]:
+        """Runs workers as long as batches are taken."""
         spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
         loader = DataLoader(
             _Decoder(self.pictures.encoding, spec, self.view),
@@ -62,6 +72,13 @@ class TorchLoader(Loader):
         images = images.to(self.config.device)
         labels = self.labels[torch.from_numpy(indices)].to(self.config.device)
         return Batch(images, labels, indices)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends the workers of passes that were left early: Python would send them SIGTERM at its end, in vain."""
+    for batches in list(_RUNNING):
+        batches.close()
 
 
 def _worker_context() -> multiprocessing.context.ForkServerContext:

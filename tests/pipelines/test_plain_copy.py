@@ -66,3 +66,18 @@ def test_an_epoch_uses_the_good_and_names_the_cut_off(pictures: PictureList) -> 
         lossless = np.asarray(Image.open(pictures.path(1)))[:, 16:80]
         assert np.array_equal(batch.images[1].numpy(), lossless)
     assert {Path(path).name for path in loader.bad.reasons} == {"cut-b.jpg", "cut-c.j2k"}
+
+
+def test_a_copy_is_not_taken_for_one_before_whose_file_number_it_has(tmp_path: Path) -> None:
+    """DALI keeps what it has mapped under a name; a loader that is over may still hold it."""
+    loaders = []
+    for level in (10, 200):
+        folder = tmp_path / str(level)
+        folder.mkdir()
+        Image.new("RGB", (90, 80), (level, level, level)).save(folder / "a.jp2")
+        pictures = PictureList(root=folder, names=["a.jp2"], labels=[0], classes=ClassMap(("x", "y")))
+        schedule = Schedule(pictures=1, batch_size=1, shuffle=False)
+        spec = AugmentSpec(resize=72, crop=64)
+        loaders.append(make_loader(pictures, spec, "square", schedule, LoaderConfig()))
+        (batch,) = loaders[-1].epoch(0)
+        assert abs(int(batch.images[0, 0, 0, 0]) - level) <= 1
