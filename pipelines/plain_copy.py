@@ -25,7 +25,7 @@ _BEGINNING = 12
 UNREADABLE = b"\0"
 _NO_PICTURE = os.devnull
 
-# Copies made so far, and the most slashes in a name of one: a path may have 4,095 letters (limits.h, PATH_MAX).
+# Copies made so far, and the most slashes in a name: a path may have 4,095 letters (limits.h, PATH_MAX).
 _COPIES = itertools.count()
 _MOST_SLASHES = 4000
 

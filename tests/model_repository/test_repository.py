@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -15,7 +16,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.engine import build_engine
-from alexnet_fast.export.manifest import FileStamp, manifest_path
+from alexnet_fast.export.manifest import FileStamp, manifest_path, read_manifest, write_manifest
+from alexnet_fast.export.onnx_graph import serialize
 from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.pipelines.square_graph import build_square_graph
@@ -178,7 +180,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
     props = {prop.key: prop.value for prop in proto.metadata_props}
     props["alexnet_fast.classes"] = json.dumps(["a\nb", *json.loads(props["alexnet_fast.classes"])[1:]])
     onnx.helper.set_model_props(proto, props)
-    onnx.save(proto, odd)
+    odd.write_bytes(serialize(proto))
     with pytest.raises(UserError, match="does not fit into a line"):
         write_repository(odd, tmp_path / "models", name="cells")
     assert list((tmp_path / "models").iterdir()) == []
@@ -203,12 +205,12 @@ def test_an_engine_that_triton_cannot_load_is_refused(engine, tmp_path):
 
 
 def test_an_engine_of_tensorrt_is_checked_and_taken(engine, tmp_path):
-    described = json.loads(manifest_path(engine).read_text())
-    described |= {"library": "tensorrt", "library_version": "10.14.1.48"}
-    manifest_path(engine).write_text(json.dumps(described))
+    built = read_manifest(manifest_path(engine))
+    described = dataclasses.replace(built, library="tensorrt", library_version="10.14.1.48")
+    write_manifest(described, engine)
     folders = write_repository(engine, tmp_path / "models", name="cells", variant="gpu")
     assert config_of(folders[3]).platform == "tensorrt_plan"
-    assert FileStamp.of(folders[3] / "1/model.plan").sha256 == described["engine"]["sha256"]
+    assert FileStamp.of(folders[3] / "1/model.plan").sha256 == described.engine.sha256
     engine.write_bytes(engine.read_bytes()[:-1])
     with pytest.raises(UserError, match="its manifest says"):
         write_repository(engine, tmp_path / "models", name="cells", variant="gpu")
