@@ -70,7 +70,7 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 	    nvidia-cuda-runtime-cu12==12.9.79 nvidia-cuda-nvcc-cu12==12.9.86
 	touch $@
 
-test-slow: install triton tensorrt-headers
+test-slow: install peers triton tensorrt-headers
 	$(BIN)/python -m pytest -m 'slow and not soak'
 
 soak: install
