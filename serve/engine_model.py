@@ -20,18 +20,17 @@ from alexnet_fast.export import cuda_driver
 from alexnet_fast.export.cuda_memory import Cuda
 from alexnet_fast.export.manifest import verify_manifest
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
+from alexnet_fast.serve.described import Described
 from alexnet_fast.serve.onnx_model import check_pictures
 
 if TYPE_CHECKING:
     from alexnet_fast.export.manifest import Manifest
-    from alexnet_fast.pipelines.crops import Crops
-    from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
 _BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
 
 
-class EngineModel:
+class EngineModel(Described):
     """A loaded engine.
 
     Args:
@@ -55,21 +54,6 @@ class EngineModel:
         self._context = self._engine.create_execution_context()
         # A context and its buffers answer one call at a time.
         self._lock = threading.Lock()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the probabilities."""
-        return self.metadata.classes
-
-    @property
-    def spec(self) -> AugmentSpec:
-        """The preprocessing; all of it but the resizing is inside the engine."""
-        return self.metadata.spec
-
-    @property
-    def crops(self) -> Crops:
-        """What the probabilities are averaged over."""
-        return self.metadata.crops
 
     @property
     def backend(self) -> str:

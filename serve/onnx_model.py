@@ -18,12 +18,11 @@ import onnxruntime
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
 from alexnet_fast.export.seal import check_seal
+from alexnet_fast.serve.described import Described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.pipelines.crops import Crops
-    from alexnet_fast.pipelines.spec import AugmentSpec
 
 ProviderName = Literal["cpu", "cuda", "tensorrt"]
 Pictures = np.ndarray[Any, np.dtype[np.uint8]]
@@ -41,7 +40,7 @@ _NOT_OURS = "give a file that `alexnet-fast export` wrote"
 _ERRORS_ONLY = 3
 
 
-class OnnxModel:
+class OnnxModel(Described):
     """A loaded ONNX file.
 
     Args:
@@ -77,21 +76,6 @@ class OnnxModel:
         _check_signature(self._session, self.metadata, self.path)
         # Asked of the session: the list of available providers names GPUs that are not there.
         self._runs_on = _check_providers(self._session, wanted, allow_fallback=allow_fallback)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the probabilities."""
-        return self.metadata.classes
-
-    @property
-    def spec(self) -> AugmentSpec:
-        """The preprocessing; all of it but the resizing is inside the file."""
-        return self.metadata.spec
-
-    @property
-    def crops(self) -> Crops:
-        """What the probabilities are averaged over."""
-        return self.metadata.crops
 
     @property
     def backend(self) -> str:
