@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alexnet_fast.data import LeaveOut
+    from alexnet_fast.data.layouts.find import Reading
     from alexnet_fast.pipelines.crops import Crops
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -37,6 +38,39 @@ leave_out = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of pictures to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
 )
+_LAYOUT = (
+    click.option(
+        "--layout",
+        type=click.Choice(["folders", "json", "csv", "tiny-imagenet", "ilsvrc2012", "caltech256"]),
+        help="How DATA is laid out (docs/data.md).  [default: recognised; caltech256 must be said]",
+    ),
+    click.option(
+        "--labels",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="JSON of image id -> label, for train/, val/ and test/ of loose files.",
+    ),
+    click.option(
+        "--label-encoding",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="JSON of label -> index, with --labels.",
+    ),
+)
+
+
+def layout(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say how a data set is laid out; `reading` takes them."""
+    for add in reversed(_LAYOUT):
+        function = add(function)
+    return function
+
+
+def reading(given: dict[str, Any]) -> Reading:
+    """Returns what the options of `layout` say."""
+    from alexnet_fast.data.layouts.find import Reading
+
+    return Reading.from_options(given["layout"], given["labels"], given["label_encoding"])
+
+
 weights_of = click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
 
 

@@ -33,6 +33,7 @@ _OPTIONS = (
     options.threads,
     options.on_bad_image,
     options.leave_out,
+    options.layout,
 )
 
 
@@ -81,6 +82,7 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
         ClassMap(classifier.classes),
         val_fraction=fraction,
         leave_out=options.left_out(given["leave_out"]),
+        reading=options.reading(given),
     )
     schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
     config = LoaderConfig(

@@ -16,6 +16,7 @@ EXAMPLE = """\b
 Examples:
   alexnet-fast prepare pictures prepared
   alexnet-fast prepare photos.zip prepared --short 256 --square --on-bad-image skip
+  alexnet-fast prepare 256_ObjectCategories prepared --layout caltech256
   alexnet-fast prepare pictures prepared --part 3/8      (on each of 8 machines, 1/8 to 8/8, then)
   alexnet-fast prepare --join prepared
 """
@@ -42,6 +43,12 @@ def _table(result: Result) -> str:
 @click.command(epilog=EXAMPLE)
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path), required=False)
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path), required=False)
+@options.layout
+@click.option(
+    "--val-fraction",
+    type=float,
+    help="Share of an undivided SRC that goes to val/.  [default: none; 0.2 with --layout caltech256]",
+)
 @click.option("--short", type=int, default=256, show_default=True, help="Pixels of the shorter side.")
 @click.option("--square", is_flag=True, help="Keep the centre square only, as in the paper.")
 @click.option("--quality", type=int, default=90, show_default=True, help="Of the JPEGs, 1 to 100.")
@@ -78,9 +85,10 @@ def prepare(joined: Path | None, **given: Any) -> Result:
     """Make the pictures of SRC small once, into the folder OUT.
 
     SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
-    file and class, a .tar or .zip of class folders, or WebDataset tars. Every picture gets the shorter side
-    --short, larger or smaller before; it is turned upright, made RGB and stored as JPEG. A JPEG that is so
-    already is copied as it is.
+    file and class, a .tar or .zip of class folders, WebDataset tars, or a folder in a published layout: Tiny
+    ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Every picture
+    gets the shorter side --short, larger or smaller before; it is turned upright, made RGB and stored as
+    JPEG. A JPEG that is so already is copied as it is.
 
     A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
     holds options, classes, counts, mean and PCA terms of the training pictures, and a fingerprint.
@@ -106,10 +114,16 @@ def _run(given: dict[str, Any]) -> Result:
     for argument, name in (("source", "SRC"), ("output", "OUT")):
         if given[argument] is None:
             raise click.UsageError(f"Missing argument '{name}'.")
+    reading = options.reading(given)
+    if reading.kind == "caltech256":
+        # Its published preprocessor keeps centre squares, and a fifth for validation.
+        given |= {"square": True, "val_fraction": given["val_fraction"] or 0.2}
     recipe = Recipe(**{key: given[key] for key in ("short", "square", "quality", "encoding")})
     share = Share.parse(given["part"]) if given["part"] else Share()
-    rest = {key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image")}
+    rest = {
+        key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")
+    }
     rest["shard_mib"] = given["shard_size"] if given["shards"] else None
-    preparation = Preparation(PrepareConfig(recipe=recipe, share=share, **rest))
+    preparation = Preparation(PrepareConfig(recipe=recipe, reading=reading, share=share, **rest))
     with progress_bar(len(preparation), "preparing") as bar:
         return preparation.run(lambda: bar.update(1))

@@ -57,6 +57,7 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
         ClassMap(trained.classes),
         val_fraction=fraction,
         leave_out=options.left_out(given["leave_out"]),
+        reading=options.reading(given),
     )
     chosen = _random_rows(pictures, given["count"], given["seed"])
     with progress_bar(len(chosen), "explaining") as bar:

@@ -126,6 +126,7 @@ def _table(result: Result) -> str:
 @train_options.speed
 @options.on_bad_image
 @options.leave_out
+@options.layout
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
 @click.option(
     "--checkpoint-steps",

@@ -14,6 +14,7 @@ from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.list_cache import ListCache, Patience, Stamps
 from alexnet_fast.data.names import Names, NamesBuilder
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS, Encoding, PictureList
+from alexnet_fast.data.prepared_classes import in_prepared_order
 from alexnet_fast.errors import UserError
 
 _LISTED = PICTURE_ENDINGS | {ARRAY_ENDING}
@@ -49,8 +50,8 @@ class ClassFolders:
     root: Path
 
     def class_names(self) -> list[str]:
-        """Returns the names of the class folders, sorted."""
-        return class_folders(self.root)
+        """Returns the names of the class folders: sorted, or in the order that `prepare` has given them."""
+        return in_prepared_order(self.root, class_folders(self.root))
 
     def strangers(self, classes: ClassMap) -> list[str]:
         """Returns the class folders that a class map does not have."""

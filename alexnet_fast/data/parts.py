@@ -7,6 +7,7 @@ from typing import Protocol
 
 from alexnet_fast.data.class_folders import ClassFolders, class_folders
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.data.shards import Shards
 from alexnet_fast.data.tar_samples import PARTS, part_of
@@ -24,7 +25,7 @@ class Contents(Protocol):
         """The folder."""
 
     def class_names(self) -> list[str]:
-        """Returns the names of the classes."""
+        """Returns the names of the classes, in the order of their indices."""
 
     def strangers(self, classes: ClassMap) -> list[str]:
         """Returns the classes that a class map does not have."""
@@ -33,12 +34,13 @@ class Contents(Protocol):
         """Lists the pictures, numbered by a class map."""
 
 
-def find_parts(root: Path, wanted: str = "train") -> dict[str, Contents]:
+def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None) -> dict[str, Contents]:
     """Finds the parts of a data set; nothing is listed yet.
 
     Args:
         root: Its folder.
         wanted: "train", "val", "test", or "all" for everything as one part.
+        reading: What is said of its layout.
 
     Returns:
         Contents by part: "train", "val" and "test", those that are there, or "all".
@@ -46,11 +48,18 @@ def find_parts(root: Path, wanted: str = "train") -> dict[str, Contents]:
     Raises:
         UserError: The folder cannot be read, or `prepare` has not finished it.
     """
+    if str(root).startswith(("https:/", "http:/")):
+        raise UserError(
+            f"{root} is an address, no folder", "alexnet-fast prepare URL OUT fetches it", exit_code=2
+        )
     folders = class_folders(root)
     if (root / UNFINISHED).exists():
         raise UserError(
             f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
         )
+    layout = find_layout(root, reading or Reading()) if wanted != "all" else None
+    if layout is not None:
+        return dict(layout.parts)
     if wanted != "all" and ("train" in folders or wanted in folders):
         return {part: _contents(root / part) for part in PARTS if part in folders}
     tars = [] if folders else _tars(root)

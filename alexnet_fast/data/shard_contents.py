@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import numpy.typing as npt
 from alexnet_fast.data.list_cache import Arrays, Patience
 from alexnet_fast.data.names import Integers, Names, NamesBuilder
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS, split_points
+from alexnet_fast.data.prepared_classes import SUMMARY, prepared_classes
 from alexnet_fast.data.shard_table import ShardTable
 from alexnet_fast.data.tar_samples import number_names, tar_samples
 from alexnet_fast.errors import UserError
-
-SUMMARY = "prepared.json"
 
 _COLUMNS = ("labels", "tar", "offset", "length", "sizes", "points")
 
@@ -86,7 +84,7 @@ def read_contents(root: Path, tars: Sequence[Path]) -> ShardContents:
     Raises:
         UserError: A tar or a table is damaged, or has a sample without class or picture.
     """
-    classes = _prepared_classes(root)
+    classes = prepared_classes(root)
     tables = [ShardTable.load(tar) for tar in tars] if classes else []
     whole = [table for table in tables if table is not None]
     if classes and len(whole) == len(tars):
@@ -94,20 +92,6 @@ def read_contents(root: Path, tars: Sequence[Path]) -> ShardContents:
     else:
         found = _from_headers(tars, classes)
     return _sorted(_of_one_kind(found))
-
-
-def _prepared_classes(root: Path) -> tuple[str, ...] | None:
-    """Returns the classes of a folder that `prepare` filled; None for another folder.
-
-    Raises:
-        UserError: The summary is damaged.
-    """
-    try:
-        return tuple(json.loads((root / SUMMARY).read_bytes())["classes"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{root / SUMMARY} is damaged ({error})", "copy it again") from error
 
 
 def _from_tables(tables: Sequence[ShardTable], classes: tuple[str, ...]) -> ShardContents:

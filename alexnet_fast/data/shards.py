@@ -11,7 +11,8 @@ import numpy as np
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.list_cache import ListCache, Stamps
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PictureList, Stretches
-from alexnet_fast.data.shard_contents import SUMMARY, ShardContents, read_contents
+from alexnet_fast.data.prepared_classes import SUMMARY
+from alexnet_fast.data.shard_contents import ShardContents, read_contents
 from alexnet_fast.data.shard_table import TABLE_ENDING
 
 

@@ -2,6 +2,7 @@
 
 Two layouts: `train/` and `val/` (and `test/`), each with one folder a class; or one folder of class folders,
 of which a stable part becomes the validation set. WebDataset tars may stand wherever class folders may.
+Published layouts whose labels stand in files are in `data.layouts`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.leave_out import LeaveOut
 from alexnet_fast.data.parts import Contents, find_parts, refuse_strangers, some
 from alexnet_fast.data.picture_list import PictureList
@@ -44,6 +46,7 @@ def open_data(
     val_fraction: float = 0.1,
     classes: ClassMap | None = None,
     leave_out: LeaveOut | None = None,
+    reading: Reading | None = None,
 ) -> Splits:
     """Finds the layout of a folder and lists its parts.
 
@@ -52,11 +55,12 @@ def open_data(
         val_fraction: Share of each class that becomes the validation set where there is no `val/`.
         classes: The class map of an earlier run; by default the sorted folder names.
         leave_out: Pictures that are left out.
+        reading: What is said of its layout.
 
     Raises:
         UserError: The folder is missing, empty or of no known layout, or a class is missing in a part.
     """
-    parts = find_parts(root)
+    parts = find_parts(root, reading=reading)
     if "all" in parts:
         return _split(root, parts["all"], val_fraction, classes, leave_out)
     return _open_parts(root, parts, classes, leave_out)
@@ -69,6 +73,7 @@ def open_part(
     *,
     val_fraction: float = 0.1,
     leave_out: LeaveOut | None = None,
+    reading: Reading | None = None,
 ) -> PictureList:
     """Lists the pictures to evaluate on.
 
@@ -78,11 +83,12 @@ def open_part(
         classes: The class map of the model.
         val_fraction: As in `open_data`.
         leave_out: As in `open_data`.
+        reading: As in `open_data`.
 
     Raises:
         UserError: As `open_data`, or the part is not there, or it has classes that the model does not know.
     """
-    parts = find_parts(root, part)
+    parts = find_parts(root, part, reading)
     if part in parts:
         return _list(root, part, parts[part], classes, leave_out)
     if "all" not in parts:
@@ -141,7 +147,7 @@ def _list(
 
 
 def _class_map(root: Path, folders: list[str]) -> ClassMap:
-    """Numbers the class folders.
+    """Numbers the classes in the order given.
 
     Raises:
         UserError: There are fewer than two.
@@ -150,7 +156,7 @@ def _class_map(root: Path, folders: list[str]) -> ClassMap:
         raise UserError(f"no class folders in {root}", f"put pictures into {root}/CLASS/, one folder a class")
     if len(folders) == 1:
         raise UserError(f"{root} has one class folder only ({folders[0]})", "a classifier needs at least two")
-    return ClassMap.from_names(folders)
+    return ClassMap(tuple(folders))
 
 
 def _need_all_classes(root: Path, pictures: PictureList, mend: str, *, part: str = "") -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast.data.shard_contents import SUMMARY
+from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
 from alexnet_fast.preparing.colours import ColourSums
@@ -19,6 +20,7 @@ from alexnet_fast.preparing.record import Record
 from alexnet_fast.preparing.shards import make_sample, write_shards
 from alexnet_fast.preparing.share import Share
 from alexnet_fast.preparing.sources import SourceList, open_source
+from alexnet_fast.preparing.tables import TABLES
 from alexnet_fast.scanning.pool import Lost, run_tasks
 
 
@@ -28,9 +30,11 @@ class PrepareConfig:
 
     Args:
         source: Folder, CSV, tar or zip.
+        reading: What is said of its layout.
         output: The folder that is filled.
         recipe: What is done to each picture.
         share: The share of the work that this run does.
+        val_fraction: Share of an undivided source that goes to val/; None leaves it undivided.
         shard_mib: Most MiB of a WebDataset shard; None for files in class folders.
         workers: Number of processes.
         seconds: Most seconds for one picture.
@@ -42,8 +46,10 @@ class PrepareConfig:
 
     source: Path
     output: Path
+    reading: Reading = dataclasses.field(default_factory=Reading)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     share: Share = dataclasses.field(default_factory=Share)
+    val_fraction: float | None = None
     shard_mib: int | None = None
     workers: int = 1
     seconds: float = 60.0
@@ -56,10 +62,28 @@ class PrepareConfig:
             )
         if self.shard_mib is not None and self.shard_mib < 1:
             raise UserError(f"--shard-size {self.shard_mib} is not a size", "give 1 MiB or more", exit_code=2)
+        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
+            raise UserError(f"--val-fraction {self.val_fraction:g} must lie between 0 and 1", exit_code=2)
+        if self.has_tables and (self.shard_mib is not None or self.recipe.encoding != "jpeg"):
+            raise UserError(
+                "--layout caltech256 writes CSVs of JPEG files",
+                "leave out --shards and --encoding, or prepare the class folders with --layout folders",
+                exit_code=2,
+            )
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether train.csv, val.csv, categories.csv and the colours are written too."""
+        return self.reading.kind == "caltech256"
 
     def options(self) -> dict[str, Any]:
         """Returns what decides the bytes that are written."""
-        return {**self.recipe.to_dict(), "shard-size": self.shard_mib}
+        return {
+            **self.recipe.to_dict(),
+            "shard-size": self.shard_mib,
+            "val-fraction": self.val_fraction,
+            "layout": self.reading.kind if self.has_tables else None,
+        }
 
 
 class Preparation:
@@ -73,11 +97,11 @@ class Preparation:
         self.config = config
         self.folder = OutputFolder(config.output)
         self.folder.refuse_nesting(config.source)
-        self.source: SourceList = open_source(config.source)
+        self.source: SourceList = _open(config)
         names = [picture.name for picture in self.source.pictures]
         self.targets = output_names(names, config.recipe.ending)
         self.mine = [number for number, name in enumerate(names) if config.share.has(name)]
-        self.divided = any(picture.part for picture in self.source.pictures)
+        self.divided = self.source.divided
         self.root = config.output if config.shard_mib is None else self.folder.pictures(config.share)
 
     def __len__(self) -> int:
@@ -97,7 +121,8 @@ class Preparation:
         """
         config = self.config
         with self.folder.begun(config.options(), config.share) as work:
-            self.folder.refuse_strangers(set(self.targets) if config.shard_mib is None else set())
+            own = set(TABLES) if config.has_tables else set()
+            self.folder.refuse_strangers(own | (set(self.targets) if config.shard_mib is None else set()))
             record = self._make_all(Maker(config.recipe, str(work)), show)
             if config.shard_mib is not None:
                 record = self._pack(record, config.shard_mib, work)
@@ -154,6 +179,22 @@ class Preparation:
             Order(self.source.pictures[number].place, f"{self.root}/{self.targets[number]}", number)
             for number in self.mine
         ]
+
+
+def _open(config: PrepareConfig) -> SourceList:
+    """Lists the source, divided where it is to be.
+
+    Raises:
+        UserError: It cannot be used, or is divided already.
+    """
+    source = open_source(config.source, config.reading)
+    if config.val_fraction is None:
+        return source
+    if source.divided:
+        raise UserError(
+            f"{config.source} is divided into parts already", "leave out --val-fraction", exit_code=2
+        )
+    return source.divide(config.val_fraction)
 
 
 def join(output: Path) -> dict[str, Any]:

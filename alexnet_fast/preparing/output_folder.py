@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast.data.parts import UNFINISHED
-from alexnet_fast.data.shard_contents import SUMMARY
+from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import make_folder, write_atomically
 from alexnet_fast.preparing.record import Record, join_records
 from alexnet_fast.preparing.shards import is_shard
 from alexnet_fast.preparing.share import Share
+from alexnet_fast.preparing.tables import write_tables
 from alexnet_fast.scanning.folder_scan import list_files
 
 
@@ -100,6 +101,8 @@ class OutputFolder:
         The pictures reach the disk first, by one `sync` instead of one a picture: after a power cut a folder
         that has a summary has its pictures.
         """
+        if record.options.get("layout") == "caltech256":
+            write_tables(self.path, self.unfinished, record)
         os.sync()
         # By way of the folder that is removed, so that a kill leaves no unfinished file outside it.
         write_atomically(self.unfinished / SUMMARY, record.save_summary())

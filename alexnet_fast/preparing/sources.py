@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from alexnet_fast.data import ClassMap
-from alexnet_fast.data.picture_list import PICTURE_ENDINGS
+from alexnet_fast.data.layouts.find import Reading, find_layout
+from alexnet_fast.data.layouts.layout import Layout
+from alexnet_fast.data.names import Names
+from alexnet_fast.data.picture_list import PICTURE_ENDINGS, split_points
 from alexnet_fast.data.tar_samples import PARTS
 from alexnet_fast.errors import UserError
-from alexnet_fast.preparing.places import FilePlace, Place
+from alexnet_fast.preparing.places import FilePlace, Place, TarPlace
 from alexnet_fast.scanning.folder_scan import list_files
 
 # The output is JPEG, so a format that DALI cannot read is no obstacle; an animation gives its first picture.
@@ -48,10 +51,29 @@ class SourceList:
     Args:
         pictures: The pictures; no two have one name.
         classes: The class map of all parts.
+        layout: What its layout is called; None for class folders, archives and lists.
     """
 
     pictures: tuple[SourcePicture, ...]
     classes: ClassMap
+    layout: str | None = None
+
+    @property
+    def divided(self) -> bool:
+        """Whether there are train/, val/ and test/."""
+        return any(picture.part for picture in self.pictures)
+
+    def divide(self, val_fraction: float) -> SourceList:
+        """Returns the list with a stable share of its pictures in val/ and the rest in train/.
+
+        The share is the one that training would keep for validation: it hangs on the names.
+        """
+        points = split_points(Names.of(picture.name for picture in self.pictures))
+        moved = (
+            dataclasses.replace(picture, part="val" if point < val_fraction else "train")
+            for picture, point in zip(self.pictures, points, strict=True)
+        )
+        return dataclasses.replace(self, pictures=tuple(sorted(moved, key=lambda picture: picture.name)))
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over the names: runs that share the work must have one list."""
@@ -59,8 +81,12 @@ class SourceList:
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def open_source(source: Path) -> SourceList:
+def open_source(source: Path, reading: Reading | None = None) -> SourceList:
     """Lists a folder, a CSV, WebDataset tars, or a tar or zip of class folders.
+
+    Args:
+        source: Its path.
+        reading: What is said of the layout of a folder.
 
     Raises:
         UserError: It is missing, of no known form or holds no labelled picture.
@@ -69,11 +95,17 @@ def open_source(source: Path) -> SourceList:
     from alexnet_fast.preparing.csv_source import list_csv
     from alexnet_fast.preparing.webdataset_source import list_webdataset
 
+    reading = reading or Reading()
     if source.is_dir():
+        layout = find_layout(source, reading)
+        if layout is not None:
+            return gather(source, _of_layout(layout), layout)
         shards = sorted(file for file in source.glob("*.tar") if file.is_file())
         return gather(source, _list_folder(source) or list_webdataset(shards))
     if not source.exists():
         raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
+    if reading.kind not in (None, "folders"):
+        raise UserError(f"--layout {reading.kind} is that of a folder, and {source} is a file", exit_code=2)
     listers = {".csv": list_csv, ".zip": list_zip, ".tar": list_tar}
     if source.suffix.lower() not in listers:
         mend = "give a folder, a .csv, a .zip or a .tar"
@@ -83,8 +115,8 @@ def open_source(source: Path) -> SourceList:
     return gather(source, listers[source.suffix.lower()](source))
 
 
-def gather(source: Path, found: Iterable[SourcePicture]) -> SourceList:
-    """Sorts pictures and numbers their classes.
+def gather(source: Path, found: Iterable[SourcePicture], layout: Layout | None = None) -> SourceList:
+    """Sorts pictures and numbers their classes, as the layout has them or else by name.
 
     Raises:
         UserError: There is none, or two have one name.
@@ -97,6 +129,8 @@ def gather(source: Path, found: Iterable[SourcePicture]) -> SourceList:
     for one, next_one in itertools.pairwise(pictures):
         if one.name == next_one.name:
             raise UserError(f"{source} lists {one.name} twice", "remove one of them")
+    if layout is not None:
+        return SourceList(pictures, ClassMap(layout.classes), layout.kind)
     return SourceList(pictures, ClassMap.from_names(picture.label for picture in pictures))
 
 
@@ -121,6 +155,14 @@ def arrange(entries: Iterable[tuple[str, Place]]) -> list[SourcePicture]:
 def is_picture(name: str) -> bool:
     """Tells by its ending whether a file is a picture."""
     return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
+
+
+def _of_layout(layout: Layout) -> Iterator[SourcePicture]:
+    """Yields the pictures of a folder in a published layout."""
+    for part, contents in layout.parts.items():
+        for row in contents.rows():
+            place = TarPlace(*row.place) if row.place else FilePlace(f"{contents.root}/{row.file}")
+            yield SourcePicture("" if part == "all" else part, row.label, row.rest, place)
 
 
 def _list_folder(root: Path) -> list[SourcePicture]:

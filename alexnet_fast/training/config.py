@@ -14,6 +14,7 @@ Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
 
 _POSITIVE = ("epochs", "patience", "step_epochs", "accumulate", "keep", "processes", "gpus", "log_every")
+_PATHS = ("data", "run", "leave_out", "labels", "label_encoding")
 _NOT_NEGATIVE = (
     "lr",
     "momentum",
@@ -72,6 +73,9 @@ class TrainConfig:
         progressive: Course of the input side, `START:END` or `START:END:EPOCHS`; None keeps it.
         val_fraction: Share of each class to validate on where there is no val/ folder.
         leave_out: File of pictures to leave out, or None.
+        layout: Layout of the data set, one of `data.layouts.find.KINDS`; None to look.
+        labels: JSON of image id -> label, for pictures that stand in no class folders.
+        label_encoding: JSON of label -> index, with `labels`.
         dali: Load with DALI; otherwise with Pillow in worker processes.
         device: "auto", "cpu", "cuda" or "cuda:N".
         amp: Mixed precision: what the device has, or none, or a type by name.
@@ -127,6 +131,9 @@ class TrainConfig:
     progressive: str | None = None
     val_fraction: float = 0.1
     leave_out: Path | None = None
+    layout: str | None = None
+    labels: Path | None = None
+    label_encoding: Path | None = None
     dali: bool = True
     device: str = "auto"
     amp: Amp = "auto"
@@ -183,9 +190,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         """Makes the options from what `to_dict` returned."""
-        paths: dict[str, Any] = {
-            name: Path(values[name]) for name in ("data", "run", "leave_out") if name in values
-        }
+        paths: dict[str, Any] = {name: Path(values[name]) for name in _PATHS if name in values}
         return cls(**{**values, **paths})
 
     def save(self, path: Path) -> None:

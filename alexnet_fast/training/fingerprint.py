@@ -18,6 +18,9 @@ _FREE = frozenset(
     {
         "data",
         "leave_out",
+        "layout",
+        "labels",
+        "label_encoding",
         "run",
         "epochs",
         "val_fraction",

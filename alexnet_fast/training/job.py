@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alexnet_fast.data import LeaveOut, Splits, open_data
+from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
@@ -99,7 +100,12 @@ def _agreed_splits(config: TrainConfig, processes: Processes) -> Splits:
         UserError: Two processes, on two machines, see other pictures.
     """
     left_out = LeaveOut.load(config.leave_out) if config.leave_out else None
-    splits = open_data(config.data, val_fraction=config.val_fraction, leave_out=left_out)
+    splits = open_data(
+        config.data,
+        val_fraction=config.val_fraction,
+        leave_out=left_out,
+        reading=Reading.from_options(config.layout, config.labels, config.label_encoding),
+    )
     seen = processes.gather((splits.train.fingerprint(), splits.val.fingerprint()))
     if len(set(seen)) > 1:
         raise UserError(

@@ -1,0 +1,48 @@
+"""Caltech-256 as it is given out: 256_ObjectCategories/001.ak47/001_0001.jpg, not divided into parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from alexnet_fast.data.class_folders import class_folders
+from alexnet_fast.data.class_map import check_class
+from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
+from alexnet_fast.data.layouts.loose_files import loose_pictures
+from alexnet_fast.errors import UserError
+
+KIND = "caltech256"
+_FOLDER = re.compile(r"(\d+)\.(.+)")
+
+
+def caltech256(root: Path) -> Layout:
+    """Reads the layout; the classes are in the order of their folders' numbers.
+
+    Raises:
+        UserError: A folder is not called so, or two have one number or name.
+    """
+    labels: dict[str, str] = {}
+    numbers: dict[int, str] = {}
+    for folder in class_folders(root):
+        match = _FOLDER.fullmatch(folder)
+        if not match:
+            raise UserError(
+                f"{root / folder} is no class folder of Caltech-256", "its folders are called 001.ak47"
+            )
+        number, label = int(match[1]), check_class(match[2], str(root / folder))
+        if number in numbers or label in labels.values():
+            other = numbers.get(number) or next(name for name in labels if labels[name] == label)
+            raise UserError(f"{root} has {other} and {folder}", "rename one of them")
+        numbers[number], labels[folder] = folder, label
+    if len(labels) < 2:
+        raise UserError(f"{root} has fewer than two class folders", "its folders are called 001.ak47")
+    names = tuple(labels[numbers[number]] for number in sorted(numbers))
+    return Layout(KIND, names, {"all": LayoutPart(root, names, lambda: _rows(root, labels))})
+
+
+def _rows(root: Path, labels: Mapping[str, str]) -> Iterator[Row]:
+    """Yields the pictures of all folders."""
+    for folder, label in labels.items():
+        for name in loose_pictures(root / folder):
+            yield Row(f"{folder}/{name}", label, name)

@@ -1,0 +1,107 @@
+"""Folders train/ and val/ with train.csv and val.csv (image, class) and categories.csv (id, label).
+
+The files of the preprocessor of https://github.com/adeveloperdiary/DeepLearning_MiniProjects, and of
+`prepare --layout caltech256`.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from alexnet_fast.data.class_map import check_class
+from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file
+from alexnet_fast.data.tar_samples import PARTS
+from alexnet_fast.errors import UserError
+
+KIND = "csv"
+CATEGORIES = "categories.csv"
+
+
+def is_csv_lists(root: Path) -> bool:
+    """Tells whether a folder has this layout."""
+    return all((root / name).is_file() for name in (CATEGORIES, "train.csv", "val.csv"))
+
+
+def csv_lists(root: Path) -> Layout:
+    """Reads the layout.
+
+    Raises:
+        UserError: A file of it is missing or wrong.
+    """
+    labels = _labels(need_file(root / CATEGORIES, "the list of the classes"))
+    names = tuple(labels[number] for number in sorted(labels))
+    need_file(root / "train.csv", "the list of the training pictures")
+    lists = {part: root / f"{part}.csv" for part in PARTS if (root / f"{part}.csv").is_file()}
+    return Layout(
+        KIND,
+        names,
+        {
+            part: LayoutPart(root / part, names, functools.partial(_rows, path, root / part, labels))
+            for part, path in lists.items()
+        },
+    )
+
+
+def _labels(path: Path) -> dict[int, str]:
+    """Returns the label of each class number.
+
+    Raises:
+        UserError: A number or a label stands twice, or is none.
+    """
+    labels: dict[int, str] = {}
+    for where, (number, label) in _read(path, ("id", "label")):
+        if not number.isascii() or not number.isdigit():
+            raise UserError(f"{where}: {number!r} is no class number", "it is a whole number from 0 on")
+        if int(number) in labels or label in labels.values():
+            raise UserError(f"{where}: {number} {label} stands twice", "remove one of the lines")
+        labels[int(number)] = check_class(label, where)
+    if len(labels) < 2:
+        raise UserError(f"{path} has fewer than two classes", "a classifier needs at least two")
+    return labels
+
+
+def _rows(path: Path, folder: Path, labels: dict[int, str]) -> Iterator[Row]:
+    """Yields the pictures of a list.
+
+    Raises:
+        UserError: A class is not in categories.csv, or a picture is not there or stands twice.
+    """
+    seen = set()
+    for where, (image, number) in _read(path, ("image", "class")):
+        if not number.isascii() or not number.isdigit() or int(number) not in labels:
+            raise UserError(
+                f"{where}: {CATEGORIES} has no category {number!r}", f"add it there, or correct {path.name}"
+            )
+        if image in seen:
+            raise UserError(f"{where}: {image} stands twice", "remove one of the lines")
+        if ".." in image.split("/") or image.startswith("/") or not (folder / image).is_file():
+            raise UserError(f"{where}: {folder} has no picture {image!r}", "copy the data set again")
+        seen.add(image)
+        label = labels[int(number)]
+        yield Row(image, label, image.removeprefix(f"{label}/"))
+
+
+def _read(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields where each line stands, and its values.
+
+    Raises:
+        UserError: It is no CSV with these columns.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise UserError(
+                    f"{path} has no column {missing[0]}", f"its first line is {','.join(columns)}"
+                )
+            for row in reader:
+                yield (
+                    f"{path} line {reader.line_num}",
+                    tuple((row[column] or "").strip() for column in columns),
+                )
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a CSV in UTF-8 ({error})", "save it again as such") from error

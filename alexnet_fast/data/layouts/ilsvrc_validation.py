@@ -1,0 +1,119 @@
+"""The classes of ILSVRC-2012's validation pictures, in any of the forms in which they are given out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from alexnet_fast.data.layouts.ilsvrc_devkit import Devkit
+from alexnet_fast.data.layouts.layout import WNID, read_lines
+from alexnet_fast.errors import UserError
+
+# Kaggle's CSV of ImageId and boxes; Caffe's list of file and index; TensorFlow's list of WordNet numbers.
+LISTS = ("LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_labels.txt", "synset_labels.txt")
+
+
+def validation_wnids(
+    root: Path, pictures: Sequence[str], wnids: Sequence[str], devkit: Devkit | None
+) -> dict[str, str]:
+    """Returns the WordNet number of each validation picture.
+
+    Args:
+        root: Folder that a list may stand in.
+        pictures: Names of the pictures, sorted.
+        wnids: Those of all classes, sorted.
+        devkit: Where there is one; a list beside the data set is read first.
+
+    Raises:
+        UserError: There is no list, or it does not fit the pictures.
+    """
+    path = next((root / name for name in LISTS if (root / name).is_file()), None)
+    if path is not None:
+        by_name = _read_list(path, pictures, wnids)
+    elif devkit is not None:
+        _same_length(devkit.source, len(devkit.truth), pictures)
+        by_name = _by_number(devkit, pictures)
+    else:
+        raise UserError(
+            f"{root} says nowhere which classes the validation pictures are of",
+            f"put ILSVRC2012_devkit_t12.tar.gz there, or one of {', '.join(LISTS)}",
+        )
+    return _checked(path or root, by_name, pictures, wnids)
+
+
+def _by_number(devkit: Devkit, pictures: Sequence[str]) -> dict[str, str]:
+    """Reads the ground truth of the development kit: an ILSVRC2012_ID a picture.
+
+    Raises:
+        UserError: There is no such number.
+    """
+    for line, number in enumerate(devkit.truth, 1):
+        if number not in devkit.wnids:
+            raise UserError(
+                f"{devkit.source}: line {line} of the validation ground truth is {number}, no class",
+                "copy it again",
+            )
+    return {name: devkit.wnids[number] for name, number in zip(pictures, devkit.truth, strict=True)}
+
+
+def _read_list(path: Path, pictures: Sequence[str], wnids: Sequence[str]) -> dict[str, str]:
+    """Reads a list by its form.
+
+    Raises:
+        UserError: It does not fit the pictures.
+    """
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))[1:]
+        endings = {name.rpartition(".")[0]: name for name in pictures}
+        return {endings.get(row[0], row[0]): row[1].split(" ")[0] for row in rows if len(row) > 1}
+    lines = [line.split() for line in read_lines(path)]
+    if all(len(line) == 1 for line in lines):
+        _same_length(path, len(lines), pictures)
+        return {name: line[0] for name, line in zip(pictures, lines, strict=True)}
+    found = {}
+    for number, words in enumerate(lines, 1):
+        if len(words) != 2 or not words[1].isdecimal() or int(words[1]) >= len(wnids):
+            raise UserError(
+                f"{path} line {number} is no file and class index", f"indices are 0 to {len(wnids) - 1}"
+            )
+        found[words[0]] = wnids[int(words[1])]
+    return found
+
+
+def _same_length(path: Path, lines: int, pictures: Sequence[str]) -> None:
+    """Refuses a list that goes by order and has another length than the pictures.
+
+    Raises:
+        UserError: It is so.
+    """
+    if lines != len(pictures):
+        raise UserError(
+            f"{path} labels {lines} validation pictures, and there are {len(pictures)}",
+            "the list goes by the order of the pictures' names: all of them must be there",
+        )
+
+
+def _checked(
+    path: Path, by_name: dict[str, str], pictures: Sequence[str], wnids: Sequence[str]
+) -> dict[str, str]:
+    """Returns the classes when every picture has a known one, and every line a picture.
+
+    Raises:
+        UserError: It is not so.
+    """
+    known = set(wnids)
+    for name, wnid in by_name.items():
+        if wnid not in known:
+            what = "no class of train/" if WNID.fullmatch(wnid) else "no WordNet number"
+            raise UserError(f"{path}: {wnid!r}, the class of {name}, is {what}", "copy the list again")
+    lacking, beyond = sorted(set(pictures) - by_name.keys()), sorted(by_name.keys() - set(pictures))
+    if lacking:
+        raise UserError(f"{path} has no class for {lacking[0]} ({len(lacking)} pictures)", "copy it again")
+    if beyond:
+        raise UserError(
+            f"{path} names {beyond[0]}, which is not there ({len(beyond)} pictures)",
+            "copy the pictures again",
+        )
+    return by_name

@@ -1,0 +1,65 @@
+"""Pictures in tars, and in tars inside a tar, found by their headers; nothing is unpacked."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from alexnet_fast.data.layouts.loose_files import is_loose_picture
+from alexnet_fast.data.places import TarPlace
+from alexnet_fast.data.tar_samples import safe_name, tar_members
+from alexnet_fast.errors import UserError
+
+
+class InnerTar:
+    """A tar that is a member of another; going through it yields name and place of each picture.
+
+    Args:
+        path: The outer tar.
+        name: What the inner one is called, without folders.
+        offset: Where it begins in the outer one, in bytes.
+        size: Its bytes.
+    """
+
+    def __init__(self, path: Path, name: str, offset: int, size: int) -> None:
+        self._path, self.name, self._offset, self._size = path, name, offset, size
+
+    def __iter__(self) -> Iterator[tuple[str, TarPlace]]:
+        with self._path.open("rb") as content:
+            content.seek(self._offset)
+            for member in self._members(content):
+                name = safe_name(self._path, member.name)
+                if member.isreg() and is_loose_picture(name.rpartition("/")[2]):
+                    yield name, TarPlace(str(self._path), member.offset_data, member.size)
+
+    def _members(self, content: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+        """Yields the members; their offsets count from the start of the outer tar."""
+        try:
+            with tarfile.TarFile(fileobj=content) as archive:
+                for member in archive:
+                    if member.offset_data + member.size > self._offset + self._size:
+                        raise UserError(f"{self.name} in {self._path} was cut off", "copy it again")
+                    yield member
+        except (tarfile.TarError, EOFError) as error:
+            raise UserError(f"{self.name} in {self._path} is not a tar ({error})", "copy it again") from error
+
+
+def inner_tars(path: Path) -> list[InnerTar]:
+    """Returns the tars in a tar, sorted by name.
+
+    Raises:
+        UserError: It is no uncompressed tar, or a name leads out of it.
+    """
+    found = [
+        InnerTar(path, safe_name(path, member.name).rpartition("/")[2], member.offset_data, member.size)
+        for member in tar_members(path)
+        if member.isreg() and member.name.endswith(".tar")
+    ]
+    return sorted(found, key=lambda tar: tar.name)
+
+
+def tar_pictures(path: Path) -> InnerTar:
+    """Returns the pictures of a tar that stands by itself."""
+    return InnerTar(path, path.name, 0, path.stat().st_size)

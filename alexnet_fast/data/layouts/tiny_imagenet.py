@@ -1,0 +1,82 @@
+"""Tiny ImageNet's own folders, as Stanford's CS231n gave it out.
+
+train/n01443537/images/n01443537_0.JPEG   and n01443537_boxes.txt beside images/
+val/images/val_0.JPEG                     whose classes stand in val/val_annotations.txt
+test/images/test_0.JPEG                   without labels: left out
+wnids.txt, words.txt                      the 200 classes; words of all of WordNet
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from alexnet_fast.data.class_folders import class_folders
+from alexnet_fast.data.layouts.class_words import class_names, read_words
+from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file, read_lines
+from alexnet_fast.data.layouts.loose_files import loose_pictures
+from alexnet_fast.errors import UserError
+
+KIND = "tiny-imagenet"
+_ANNOTATIONS = "val_annotations.txt"
+
+
+def is_tiny_imagenet(root: Path) -> bool:
+    """Tells whether a folder has this layout."""
+    return (root / "val" / _ANNOTATIONS).is_file() and (root / "train").is_dir()
+
+
+def tiny_imagenet(root: Path) -> Layout:
+    """Reads the layout.
+
+    Raises:
+        UserError: A file of it is missing or wrong.
+    """
+    annotations = need_file(root / "val" / _ANNOTATIONS, "the list of the validation pictures' classes")
+    words = read_words(root / "words.txt") if (root / "words.txt").is_file() else {}
+    called = class_names(class_folders(root / "train"), words, root)
+    names = tuple(sorted(called.values()))
+    return Layout(
+        KIND,
+        names,
+        {
+            "train": LayoutPart(root / "train", names, lambda: _train(root / "train", called)),
+            "val": LayoutPart(root / "val", names, lambda: _val(annotations, called)),
+        },
+    )
+
+
+def _train(folder: Path, called: Mapping[str, str]) -> Iterator[Row]:
+    """Lists the pictures below each class folder."""
+    for wnid, label in called.items():
+        for name in loose_pictures(folder / wnid):
+            yield Row(f"{wnid}/{name}", label, name.removeprefix("images/"))
+
+
+def _val(annotations: Path, called: Mapping[str, str]) -> Iterator[Row]:
+    """Lists the validation pictures with the classes that their list gives them.
+
+    Raises:
+        UserError: List and pictures do not fit each other.
+    """
+    folder = annotations.parent
+    there = set(loose_pictures(folder))
+    for number, line in enumerate(read_lines(annotations), 1):
+        where = f"{annotations} line {number}"
+        words = line.split("\t")
+        file = f"images/{words[0]}" if f"images/{words[0]}" in there else words[0]
+        if len(words) < 2:
+            raise UserError(f"{where} has no class", "each line is a file, a tab and a WordNet number")
+        if file not in there:
+            raise UserError(
+                f"{where} names {words[0]}, and {folder} has no such picture (or names it twice)",
+                "copy the data set again, or remove the line",
+            )
+        if words[1] not in called:
+            raise UserError(f"{where}: train/ has no class {words[1]}", "copy the data set again")
+        there.remove(file)
+        yield Row(file, called[words[1]], words[0])
+    if there:
+        raise UserError(
+            f"{annotations} has no class for {min(there)} ({len(there)} pictures)", "copy the data set again"
+        )
