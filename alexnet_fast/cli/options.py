@@ -71,6 +71,58 @@ def reading(given: dict[str, Any]) -> Reading:
     return Reading.from_options(given["layout"], given["labels"], given["label_encoding"])
 
 
+_FETCHING = (
+    click.option("--sha256", metavar="HEX", help="What the SHA-256 of an archive at an address must be."),
+    click.option(
+        "--max-download",
+        type=float,
+        default=16.0,
+        show_default=True,
+        metavar="GIB",
+        help="Most of an archive at an address, and of what it holds.",
+    ),
+    click.option(
+        "--allow-private", is_flag=True, help="The address may be of this machine or of its own network."
+    ),
+)
+
+
+def fetching(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of a source that is an address; `local_source` takes them."""
+    for add in reversed(_FETCHING):
+        function = add(function)
+    return function
+
+
+def local_source(given: dict[str, Any]) -> Path:
+    """Returns the path of a source, after fetching it where it is an address.
+
+    Raises:
+        UserError: It cannot be fetched, or an option of fetching is given with a path.
+    """
+    from alexnet_fast.cli.progress import progress_bar
+    from alexnet_fast.errors import UserError
+    from alexnet_fast.fetching.address import is_address
+    from alexnet_fast.fetching.fetched import FetchConfig, fetch
+
+    config = FetchConfig(
+        sha256=given["sha256"], gibibytes=given["max_download"], allow_private=given["allow_private"]
+    )
+    if not is_address(given["source"]):
+        if given["sha256"] is not None:
+            raise UserError(
+                "--sha256 belongs to an https address", f"{given['source']} is a path", exit_code=2
+            )
+        return Path(given["source"])
+    with progress_bar(1 << 20, "fetching") as bar:
+
+        def show(done: int, length: int | None) -> None:
+            # A server need not say how much it will send.
+            bar.update(0 if length is None else (done << 20) // length - bar.pos)
+
+        return fetch(given["source"], config, show)
+
+
 weights_of = click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
 
 

@@ -16,6 +16,7 @@ EXAMPLE = """\b
 Examples:
   alexnet-fast prepare pictures prepared
   alexnet-fast prepare photos.zip prepared --short 256 --square --on-bad-image skip
+  alexnet-fast prepare https://example.org/cats.zip prepared --sha256 0123…cdef
   alexnet-fast prepare 256_ObjectCategories prepared --layout caltech256
   alexnet-fast prepare pictures prepared --part 3/8      (on each of 8 machines, 1/8 to 8/8, then)
   alexnet-fast prepare --join prepared
@@ -41,9 +42,10 @@ def _table(result: Result) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("source", metavar="SRC", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="SRC", required=False)
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path), required=False)
 @options.layout
+@options.fetching
 @click.option(
     "--val-fraction",
     type=float,
@@ -86,9 +88,11 @@ def prepare(joined: Path | None, **given: Any) -> Result:
 
     SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
     file and class, a .tar or .zip of class folders, WebDataset tars, or a folder in a published layout: Tiny
-    ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Every picture
-    gets the shorter side --short, larger or smaller before; it is turned upright, made RGB and stored as
-    JPEG. A JPEG that is so already is copied as it is.
+    ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Or it is
+    the https address of an archive of any of these, which is fetched once, into the user's cache folder.
+
+    Every picture gets the shorter side --short, larger or smaller before; it is turned upright, made RGB and
+    stored as JPEG. A JPEG that is so already is copied as it is.
 
     A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
     holds options, classes, counts, mean and PCA terms of the training pictures, and a fingerprint.
@@ -120,6 +124,7 @@ def _run(given: dict[str, Any]) -> Result:
         given |= {"square": True, "val_fraction": given["val_fraction"] or 0.2}
     recipe = Recipe(**{key: given[key] for key in ("short", "square", "quality", "encoding")})
     share = Share.parse(given["part"]) if given["part"] else Share()
+    given["source"] = options.local_source(given)
     rest = {
         key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")
     }

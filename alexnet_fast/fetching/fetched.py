@@ -1,0 +1,114 @@
+"""The unpacked content of an archive at an address, fetched once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from alexnet_fast.data.list_cache import cache_folder
+from alexnet_fast.errors import UserError
+from alexnet_fast.fetching.address import parse_address
+from alexnet_fast.fetching.download import Show, download
+from alexnet_fast.fetching.unpacking import unpack
+from alexnet_fast.files import make_folder, write_atomically
+
+_log = logging.getLogger("alexnet_fast")
+
+_RECORD = "fetched.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """What may be fetched.
+
+    Args:
+        sha256: What the archive's SHA-256 must be; None for whatever comes.
+        gibibytes: Most GiB of the archive, and of what it holds.
+        allow_private: Whether the address may be of this machine or of its own network.
+
+    Raises:
+        UserError: A value is none.
+    """
+
+    sha256: str | None = None
+    gibibytes: float = 16.0
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
+            raise UserError(f"--sha256 {self.sha256} is none", "it has 64 hexadecimal digits", exit_code=2)
+        if not self.gibibytes > 0:
+            raise UserError(f"--max-download {self.gibibytes:g} is no size", "give GiB above 0", exit_code=2)
+
+
+def _silent(done: int, length: int | None) -> None:
+    """Shows nothing."""
+    del done, length
+
+
+def fetch(url: str, config: FetchConfig | None = None, show: Show = _silent) -> Path:
+    """Returns the folder of an archive's content, in the user's cache folder; it is fetched once.
+
+    Args:
+        url: An https address of a zip or tar.
+        config: Limits.
+        show: As for `download.download`.
+
+    Raises:
+        UserError: It may not be fetched, is not to be had, is too large, or is not the archive wanted.
+    """
+    config = config or FetchConfig()
+    address = parse_address(url)
+    key = hashlib.sha256(f"{url}\n{(config.sha256 or '').lower()}".encode()).hexdigest()[:32]
+    folder = cache_folder() / "archives" / key
+    make_folder(folder.parent)
+    with _locked(folder.with_suffix(".lock")):
+        if (folder / _RECORD).is_file():
+            _log.warning("using the copy in %s; remove it to fetch %s again", folder, address.url)
+            return _top(folder / "content")
+        work = folder.with_suffix(".partial")
+        # What a killed process has left; whoever holds the lock is alone here.
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        make_folder(work / "content")
+        try:
+            limit = int(config.gibibytes * 2**30)
+            digest = download(
+                address, work / "archive", limit=limit, allow_private=config.allow_private, show=show
+            )
+            if config.sha256 is not None and digest != config.sha256.lower():
+                raise UserError(
+                    f"{url} has the SHA-256 {digest}, not {config.sha256}", "do not trust this archive"
+                )
+            files = unpack(work / "archive", work / "content", limit=limit, called=url)
+            (work / "archive").unlink()
+            record = {"url": url, "sha256": digest, "files": files}
+            write_atomically(work / _RECORD, json.dumps(record).encode())
+            work.replace(folder)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+    return _top(folder / "content")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits until no other process fetches the same."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _top(content: Path) -> Path:
+    """Returns the folder of the data set: most archives have a single one around everything."""
+    entries = [entry for entry in content.iterdir() if not entry.name.startswith(".")]
+    single = len(entries) == 1 and entries[0].is_dir() and entries[0].name != "train"
+    return entries[0] if single and any(child.is_dir() for child in entries[0].iterdir()) else content
