@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +33,11 @@ class _Flight(NamedTuple):
         plan: Its pictures and random numbers.
         spec: Of its epoch.
         lost: As in `reading.Read`.
-        held: As in `reading.Read`.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
     lost: dict[int, str]
-    held: tuple[IO[bytes], ...] = ()
 
 
 class DaliLoader(Loader):
@@ -194,9 +192,7 @@ class DaliLoader(Loader):
             return None
         none = np.zeros((len(self.pictures), 2), np.int32)
         known = none if self.pictures.sizes is None else self.pictures.sizes
-        return PictureSizes(
-            known, self._reader.kind, batch_size=self.schedule.batch_size, threads=self.config.threads
-        )
+        return PictureSizes(known, batch_size=self.schedule.batch_size, threads=self.config.threads)
 
     def _build(self, batch_size: int, prefetch: int, source: Source) -> Pipeline:
         """Builds a graph of this loader's view."""
@@ -221,7 +217,7 @@ class DaliLoader(Loader):
     def _next_inputs(self) -> dict[str, Any]:
         """Feeds the graph the next batch; StopIteration ends the epoch."""
         read = next(self._coming)
-        self._flying.append(_Flight(read.plan, read.spec, read.lost, read.held))
+        self._flying.append(_Flight(read.plan, read.spec, read.lost))
         return self._inputs(read)
 
     def _single_inputs(self) -> dict[str, Any]:

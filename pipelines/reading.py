@@ -1,7 +1,8 @@
-"""What a DALI graph is fed: file names, bytes out of tars, or regions of arrays.
+"""What a DALI graph is fed: encoded pictures out of files or tars, or regions of arrays.
 
-DALI's own readers of tars and arrays follow an order that is fixed when they are built. Ours follow the plan
-of the epoch: any permutation, from any step on, without a rebuild; a picture that cannot be read is named.
+DALI's own readers follow an order that is fixed when they are built. Ours follow the plan of the epoch: any
+permutation, from any step on, without a rebuild; a picture that cannot be read is named. DALI's operator that
+reads a file by its name does so in the threads that decode; ours read a batch or two ahead of them.
 """
 
 from __future__ import annotations
@@ -9,22 +10,21 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
-from alexnet_fast.pipelines.plain_copy import UNREADABLE, NamesForDali, is_distrusted, plain_copy
+from alexnet_fast.pipelines.plain_copy import UNREADABLE, is_distrusted, plain_copy
 from alexnet_fast.pipelines.plan import BatchPlan
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View, view_windows
 
-Reading = Literal["files", "bytes", "regions"]
+Reading = Literal["bytes", "regions"]
 Inputs = dict[str, Any]
 
 # Batches that are read before the graph asks for them.
@@ -39,14 +39,12 @@ class Read(NamedTuple):
         spec: Of its epoch.
         inputs: What the graph takes, by name; without windows where they are made from the pictures' sizes.
         lost: Positions in the batch of arrays that cannot be read, and why; black pixels stand for them.
-        held: Files that have to stay open until the graph is done.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
     inputs: Inputs
     lost: dict[int, str]
-    held: tuple[IO[bytes], ...] = ()
 
 
 class Reader:
@@ -60,16 +58,10 @@ class Reader:
 
     def __init__(self, pictures: PictureList, view: View, *, threads: int) -> None:
         self._pictures, self._view, self._threads = pictures, view, threads
-        self._names = NamesForDali(pictures)
-        self.kind: Reading = (
-            "regions" if pictures.encoding == "array" else "files" if pictures.stores_files else "bytes"
-        )
+        self.kind: Reading = "regions" if pictures.encoding == "array" else "bytes"
 
     def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
         """Reads the batches of plans, a little ahead of who takes them."""
-        if self.kind == "files":
-            yield from (self.read(plan, spec) for plan in plans)
-            return
         with ThreadPoolExecutor(self._threads, "reading") as pool:
             flying: collections.deque[tuple[BatchPlan, list[Future[Read]]]] = collections.deque()
             for plan in plans:
@@ -83,12 +75,7 @@ class Reader:
         """Reads one batch."""
         if self.kind == "regions":
             return self._regions(plan, spec)
-        indices = plan.indices.tolist()
-        if self.kind == "files":
-            names, held = zip(*map(self._names.of, indices), strict=True)
-            encoded = [np.frombuffer(os.fsencode(name), np.uint8) for name in names]
-            return Read(plan, spec, {"names": encoded}, {}, tuple(file for file in held if file))
-        return Read(plan, spec, {"encoded": list(map(self._encoded, indices))}, {})
+        return Read(plan, spec, {"encoded": list(map(self._encoded, plan.indices.tolist()))}, {})
 
     def _start(self, pool: ThreadPoolExecutor, plan: BatchPlan, spec: AugmentSpec) -> list[Future[Read]]:
         """Hands out a batch to all threads."""

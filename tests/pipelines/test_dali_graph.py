@@ -83,13 +83,13 @@ def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) 
 
 def run_once(graph: Pipeline, names: list[Path], **inputs: object) -> np.ndarray:
     """Feeds an open graph one batch and returns the pixels."""
-    (pixels,) = graph.run(names=[np.frombuffer(bytes(name), np.uint8) for name in names], **inputs)
+    (pixels,) = graph.run(encoded=[np.fromfile(name, np.uint8) for name in names], **inputs)
     return np.array(pixels.as_tensor()).astype(np.float32)
 
 
 def sizes_of(files: list[Path]) -> np.ndarray:
     """Returns height and width of each upright picture."""
-    graph = build_size_graph("files", batch_size=len(files), threads=2)
+    graph = build_size_graph(batch_size=len(files), threads=2)
     return run_once(graph, files)[:, :2].astype(np.int64)
 
 
