@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alexnet_fast.keras_like import AlexNet
     from alexnet_fast.models import create_model, model_names
     from alexnet_fast.serve.predictor import Predictor
 
 __version__ = "0.1.0"
 
-__all__ = ["Predictor", "__version__", "create_model", "model_names"]
+__all__ = ["AlexNet", "Predictor", "__version__", "create_model", "model_names"]
 
 _LAZY = {
+    "AlexNet": "alexnet_fast.keras_like",
     "Predictor": "alexnet_fast.serve.predictor",
     "create_model": "alexnet_fast.models",
     "model_names": "alexnet_fast.models",

@@ -39,8 +39,17 @@ class Classifier(Protocol):
     crops: tuple[Crops, ...]
     provenance: dict[str, Any]
 
-    def probabilities(self, pictures_nhwc: Pixels, crops: Crops) -> Probabilities:
-        """Classifies uint8 (N, resize, resize, 3) pictures; returns float32 (N, classes)."""
+    def probabilities(self, pictures_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
+        """Classifies uint8 (N, resize, resize, 3) pictures.
+
+        Args:
+            pictures_nhwc: RGB.
+            crops: What to average over.
+            jitter: Whether each crop gets a colour shift of its own; see `pipelines.crops.crop_shifts`.
+
+        Returns:
+            float32 (N, classes).
+        """
 
 
 def open_classifier(
@@ -84,12 +93,18 @@ class OnnxClassifier:
         self.crops: tuple[Crops, ...] = (model.crops,)
         self.provenance = dict(model.metadata.provenance)
 
-    def probabilities(self, pictures_nhwc: Pixels, crops: Crops) -> Probabilities:
+    def probabilities(self, pictures_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
         """See `Classifier`.
 
         Raises:
-            UserError: The file averages over other crops.
+            UserError: The file averages over other crops, or jitter is asked for.
         """
+        if jitter:
+            raise UserError(
+                f"{self._model.path} has no colour jitter in its graph",
+                "give --no-jitter, or the run that it was exported from",
+                exit_code=2,
+            )
         if crops not in self.crops:
             raise UserError(
                 f"{self._model.path} holds the {self.crops[0]}-crop graph",
@@ -119,13 +134,15 @@ class NetClassifier:
         self.crops: tuple[Crops, ...] = ("ten", "single") if trained.spec.margin else ("single",)
         self.provenance = trained.provenance
 
-    def probabilities(self, pictures_nhwc: Pixels, crops: Crops) -> Probabilities:
+    def probabilities(self, pictures_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
         """See `Classifier`."""
         import torch
 
-        from alexnet_fast.pipelines.crops import crop_probabilities
+        from alexnet_fast.pipelines.crops import crop_probabilities, crop_shifts
 
+        shifts = crop_shifts(self.spec, crops) if jitter else None
         pictures = torch.from_numpy(pictures_nhwc).to(self._device)
         with torch.inference_mode(), self._precision.autocast():
-            answer: Probabilities = crop_probabilities(self._net, pictures, self.spec, crops).cpu().numpy()
+            found = crop_probabilities(self._net, pictures, self.spec, crops, shifts)
+        answer: Probabilities = found.cpu().numpy()
         return answer

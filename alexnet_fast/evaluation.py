@@ -52,6 +52,8 @@ def evaluate(
     loader: Loader,
     crops: Sequence[Crops],
     show: Callable[[int], None] = lambda _: None,
+    *,
+    jitter: bool = False,
 ) -> Evaluation:
     """Classifies every picture once for each kind of crops.
 
@@ -60,6 +62,7 @@ def evaluate(
         loader: Of the view "square", over pictures with the classifier's classes.
         crops: "single", "ten" or both.
         show: Receives the number of pictures done.
+        jitter: As for `Classifier.probabilities`.
 
     Raises:
         UserError: The classifier cannot take such crops, or no picture could be read.
@@ -75,7 +78,7 @@ def evaluate(
         labels = batch.labels.cpu().numpy()
         pictures = batch.images.cpu().numpy()
         for kind, tally in tallies.items():
-            tally.add(classifier.probabilities(pictures, kind), labels)
+            tally.add(classifier.probabilities(pictures, kind, jitter=jitter), labels)
         done += len(labels)
         show(done)
     if not done:

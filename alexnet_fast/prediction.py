@@ -16,8 +16,19 @@ from alexnet_fast.serve.prediction import Prediction, likeliest
 _BATCH = 16
 
 
+def predict_file(classifier: Classifier, file: Path, crops: Crops, *, jitter: bool = False) -> Probabilities:
+    """Returns the probabilities of all classes, float32 (classes,), of one file.
+
+    Raises:
+        BadPictureError: It cannot be decoded.
+    """
+    square = centre_square(decode(file), classifier.spec)
+    answer: Probabilities = classifier.probabilities(square[None], crops, jitter=jitter)[0]
+    return answer
+
+
 def predict_files(
-    classifier: Classifier, files: Sequence[Path], crops: Crops, top: int
+    classifier: Classifier, files: Sequence[Path], crops: Crops, top: int, *, jitter: bool = False
 ) -> Iterator[Prediction]:
     """Classifies files in the order given; one that cannot be decoded gets its reason instead of classes.
 
@@ -26,13 +37,14 @@ def predict_files(
         files: Pictures.
         crops: What to average over.
         top: Classes to name, likeliest first.
+        jitter: As for `Classifier.probabilities`.
     """
     for start in range(0, len(files), _BATCH):
-        yield from _predict_batch(classifier, files[start : start + _BATCH], crops, top)
+        yield from _predict_batch(classifier, files[start : start + _BATCH], crops, top, jitter)
 
 
 def _predict_batch(
-    classifier: Classifier, files: Sequence[Path], crops: Crops, top: int
+    classifier: Classifier, files: Sequence[Path], crops: Crops, top: int, jitter: bool
 ) -> Iterator[Prediction]:
     """Classifies a few files at once."""
     squares: dict[Path, Pixels] = {}
@@ -44,7 +56,7 @@ def _predict_batch(
             reasons[file] = str(error)
     answers: dict[Path, Probabilities] = {}
     if squares:
-        probabilities = classifier.probabilities(np.stack(list(squares.values())), crops)
+        probabilities = classifier.probabilities(np.stack(list(squares.values())), crops, jitter=jitter)
         answers = dict(zip(squares, probabilities, strict=True))
     for file in files:
         if file in reasons:

@@ -15,6 +15,8 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 if TYPE_CHECKING:
     import torch
 
+    from alexnet_fast.pipelines.principal import Floats
+
 Crops = Literal["single", "ten"]
 
 
@@ -38,13 +40,44 @@ def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]
     return ((0, 0), (0, far), (far, 0), (far, far), (centre, centre))
 
 
-def take_crops(pictures_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops) -> torch.Tensor:
+def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
+    """Draws a colour shift for each crop, as training draws one for each picture.
+
+    The paper jitters in training alone; averaging over jittered crops is what some of its copies do. Every
+    picture gets the same shifts, so that an answer hangs on the picture and the seed alone.
+
+    Args:
+        spec: Its jitter.
+        crops: Which crops.
+        seed: Of the draws.
+
+    Returns:
+        float32 (K, 3): what is added to R, G and B of each crop, on the 0..255 scale.
+
+    Raises:
+        UserError: The model was trained without jitter.
+    """
+    import numpy as np
+
+    from alexnet_fast.pipelines.principal import colour_shifts
+
+    if spec.jitter is None:
+        raise UserError("this model was trained without colour jitter", "leave out --jitter", exit_code=2)
+    count = len(crop_offsets(spec, crops)) * (2 if crops == "ten" else 1)
+    draws = np.random.Generator(np.random.Philox(key=seed)).standard_normal((count, 3), dtype=np.float32)
+    return colour_shifts(spec.jitter, draws).astype(np.float32)
+
+
+def take_crops(
+    pictures_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops, shifts: Floats | None = None
+) -> torch.Tensor:
     """Cuts and normalises the crops of a batch of square pictures.
 
     Args:
         pictures_nhwc: uint8 (N, resize, resize, 3), RGB.
         spec: Sizes and normalisation.
         crops: "single" for the centre, "ten" for the ten.
+        shifts: (K, 3), added to the colours of each crop; None for none.
 
     Returns:
         float32 (K * N, 3, crop, crop) in channels_last order, crop by crop: the first N rows are the first
@@ -58,11 +91,18 @@ def take_crops(pictures_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops) -> 
     cuts = [pixels_nhwc[:, top : top + side, left : left + side] for top, left in crop_offsets(spec, crops)]
     if crops == "ten":
         cuts += [cut.flip(2) for cut in cuts]
+    if shifts is not None:
+        scaled = pixels_nhwc.new_tensor(shifts) / pixels_nhwc.new_tensor(spec.std)
+        cuts = [cut + shift for cut, shift in zip(cuts, scaled, strict=True)]
     return torch.cat(cuts).permute(0, 3, 1, 2)
 
 
 def crop_probabilities(
-    net: Callable[[torch.Tensor], torch.Tensor], pictures_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops
+    net: Callable[[torch.Tensor], torch.Tensor],
+    pictures_nhwc: torch.Tensor,
+    spec: AugmentSpec,
+    crops: Crops,
+    shifts: Floats | None = None,
 ) -> torch.Tensor:
     """Averages a network's class probabilities over the crops of each picture.
 
@@ -71,10 +111,11 @@ def crop_probabilities(
         pictures_nhwc: uint8 (N, resize, resize, 3), RGB.
         spec: Sizes and normalisation.
         crops: Which crops.
+        shifts: As for `take_crops`.
 
     Returns:
         float32 (N, classes), rows summing to 1.
     """
-    logits = net(take_crops(pictures_nhwc, spec, crops))
+    logits = net(take_crops(pictures_nhwc, spec, crops, shifts))
     probabilities = logits.float().softmax(dim=1)
     return probabilities.reshape(-1, pictures_nhwc.shape[0], logits.shape[1]).mean(dim=0)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.principal import colour_shifts
 from alexnet_fast.pipelines.resized_crop import TRIES
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -133,8 +134,7 @@ def _draw(generator: np.random.Generator, pictures: int, spec: AugmentSpec) -> F
     draws[:, MIRROR] = (draws[:, MIRROR] < 0.5) & spec.flip
     components = generator.standard_normal((pictures, 3), dtype=np.float32)
     if spec.jitter is not None:
-        scale = np.array(spec.jitter.stdev) * spec.jitter.sigma
-        draws[:, SHIFT] = (components * scale) @ np.array(spec.jitter.eigenvectors).T
+        draws[:, SHIFT] = colour_shifts(spec.jitter, components)
     # The additions come last: what was drawn before stays the same without them.
     for columns in (COLOURS, AREAS):
         some = draws[:, columns]

@@ -1,11 +1,29 @@
-"""Principal components of colours."""
+"""Principal components of colours, and shifts along them."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from alexnet_fast.pipelines.spec import PcaJitter
+
 Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+
+
+def colour_shifts(jitter: PcaJitter, components: Floats) -> Doubles:
+    """Returns what the paper's jitter adds to the pixels (Krizhevsky et al. 2012, section 4.1).
+
+    Args:
+        jitter: Standard deviations and components.
+        components: (N, 3), drawn from N(0, 1): how far along each component.
+
+    Returns:
+        (N, 3): shift of R, G and B on the 0..255 scale.
+    """
+    scale = np.array(jitter.stdev) * jitter.sigma
+    shifts: Doubles = (components * scale) @ np.array(jitter.eigenvectors).T
+    return shifts
 
 
 def principal_components(covariance: Doubles) -> tuple[Doubles, Doubles]:

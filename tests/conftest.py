@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,23 @@ def two_classes(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathF
             (root / part / kind).mkdir(parents=True)
             for file in some:
                 (root / part / kind / file.name).symlink_to(file)
+    return root
+
+
+@pytest.fixture
+def loose(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
+    """train/, val/ and test/ of loose files; labels.json and indices.json give "poly" the first index."""
+    root = tmp_path / "loose"
+    labels = {}
+    for kind in ("mono", "poly"):
+        for part, some in (("train", range(12)), ("val", range(12, 16)), ("test", range(16, 18))):
+            (root / part).mkdir(parents=True, exist_ok=True)
+            for number in some:
+                name = f"{kind}_{number}"
+                shutil.copy(cells[kind][number], root / part / f"{name}.png")
+                labels[name] = kind
+    (root / "labels.json").write_text(json.dumps(labels))
+    (root / "indices.json").write_text(json.dumps({"mono": 1, "poly": 0}))
     return root
 
 

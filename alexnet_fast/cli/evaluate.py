@@ -38,6 +38,7 @@ def _table(result: Result) -> str:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
 @options.crops("Only the average over ten crops, or only the centre crop.  [default: both]")
+@options.jitter
 @options.amp("off")
 @part_options
 @answers(_table)
@@ -53,7 +54,9 @@ def evaluate(ten_crop: bool | None, **given: Any) -> Result:
     kind = options.chosen_crops(ten_crop)
     crops: tuple[Crops, ...] = (kind,) if kind else classifier.crops
     with progress_bar(len(loader.pictures), "evaluating") as bar:
-        found = measure(classifier, loader, crops, show=lambda done: bar.update(done - bar.pos))
+        found = measure(
+            classifier, loader, crops, lambda done: bar.update(done - bar.pos), jitter=given["jitter"]
+        )
     accuracies = {
         f"{name}_crop": {"top1": a.top1, "top5": a.top5} if (a := found.by_crops.get(name)) else None
         for name in ("single", "ten")

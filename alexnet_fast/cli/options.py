@@ -170,6 +170,13 @@ def chosen_crops(ten_crop: bool | None) -> Crops | None:
     return None if ten_crop is None else "ten" if ten_crop else "single"
 
 
+jitter = click.option(
+    "--jitter/--no-jitter",
+    default=False,
+    help="Shift the colours of each crop as in training, before averaging; for networks, not exported files.",
+)
+
+
 hw_decoder_load = click.option(
     "--hw-decoder-load",
     type=float,

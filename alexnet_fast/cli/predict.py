@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,11 +39,12 @@ def _failed(result: Result) -> bool:
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to name.")
 @options.crops("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
+@options.jitter
 @options.weights_of
 @options.device
 @answers(_table, failed=_failed)
 def predict(
-    model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, net: str | None, device: str
+    model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, jitter: bool, **given: Any
 ) -> Result:
     """The likeliest classes of each of the IMAGES.
 
@@ -53,11 +55,11 @@ def predict(
     from alexnet_fast.prediction import predict_files
 
     files = [file for image in images for file in _files(image)]
-    classifier = open_classifier(model, device=device, model=net)
+    classifier = open_classifier(model, device=given["device"], model=given["net"])
     crops = options.chosen_crops(ten_crop) or classifier.crops[0]
     predictions = []
     with progress_bar(len(files), "predicting") as bar:
-        for prediction in predict_files(classifier, files, crops, top):
+        for prediction in predict_files(classifier, files, crops, top, jitter=jitter):
             predictions.append(dataclasses.asdict(prediction))
             bar.update(1)
     return {

@@ -184,7 +184,7 @@ def train(ctx: click.Context, **given: Any) -> Result:
     return result
 
 
-def _run(config: TrainConfig, **how: bool) -> Result:
+def _run(config: TrainConfig, **how: Any) -> Result:
     """Trains here, or in processes that are started for it."""
     from alexnet_fast.cli.train_processes import train_in_processes
     from alexnet_fast.training.job import run_training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +19,9 @@ from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
 from alexnet_fast.training.run_log import log
+
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.statistics import ColourStatistics
 
 
 def make_loaders(
@@ -84,8 +88,17 @@ def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
     )
 
 
-def make_spec(config: TrainConfig, splits: Splits, precision: Precision) -> AugmentSpec:
-    """Builds the augmentation spec: the model's sizes and normalisation, the options, the data's colours."""
+def make_spec(
+    config: TrainConfig, splits: Splits, precision: Precision, colours: ColourStatistics | None = None
+) -> AugmentSpec:
+    """Builds the augmentation spec: the model's sizes and normalisation, the options, the data's colours.
+
+    Args:
+        config: The options.
+        splits: The pictures.
+        precision: How the loader is to be set up.
+        colours: Those of the training pictures; None to measure them where the options ask for them.
+    """
     own = input_of(config.model)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
@@ -98,14 +111,21 @@ def make_spec(config: TrainConfig, splits: Splits, precision: Precision) -> Augm
     )
     if "data" not in (config.pca, config.mean):
         return spec
-    from alexnet_fast.pipelines.statistics import measure_colours
-
-    schedule = Schedule(pictures=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
-    loader = make_loader(splits.train, spec, "square", schedule, _loader_config(config, precision))
-    log.info("measuring the colours of %d training pictures", len(splits.train))
-    colours = measure_colours(loader.epoch(0))
+    colours = colours or measured_colours(config, splits, spec, precision)
     return dataclasses.replace(
         spec,
         mean=colours.mean if config.mean == "data" else spec.mean,
         jitter=colours.jitter if config.pca == "data" else spec.jitter,
     )
+
+
+def measured_colours(
+    config: TrainConfig, splits: Splits, spec: AugmentSpec, precision: Precision
+) -> ColourStatistics:
+    """Takes mean and principal components over the squares of all training pictures."""
+    from alexnet_fast.pipelines.statistics import measure_colours
+
+    schedule = Schedule(pictures=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
+    loader = make_loader(splits.train, spec, "square", schedule, _loader_config(config, precision))
+    log.info("measuring the colours of %d training pictures", len(splits.train))
+    return measure_colours(loader.epoch(0))

@@ -8,6 +8,7 @@ from typing import Any
 from alexnet_fast.data import LeaveOut, Splits, open_data
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
 from alexnet_fast.training.config import TrainConfig
@@ -31,6 +32,7 @@ def run_training(
     resume: bool = False,
     redo_epoch: bool = False,
     show: Callable[[Progress], None] = lambda _: None,
+    colours: ColourStatistics | None = None,
 ) -> dict[str, Any]:
     """Trains until progress stops or the epochs are over, and leaves a run folder behind.
 
@@ -42,6 +44,7 @@ def run_training(
         resume: Go on with the run in `config.run` where there is one.
         redo_epoch: Where another number of processes stopped within an epoch, go back to its start.
         show: Receives the progress within an epoch, in the first process.
+        colours: Those of the training pictures, where they have been measured and the options ask for them.
 
     Returns:
         The object that `alexnet-fast train --json` prints.
@@ -66,7 +69,8 @@ def run_training(
         saved = load_checkpoint(found.path) if found else None
         precision = choose_precision(config.amp, device)
         splits = _agreed_splits(config, processes)
-        session = Session(config, splits, precision, processes, saved, show if processes.first else _mute)
+        shown = show if processes.first else _mute
+        session = Session(config, splits, precision, processes, saved, shown, colours)
         # The folder is made when nothing can be wrong with the options any more.
         processes.on_first(lambda: _begin(claim, session, folder, found))
         with logging_to_file(run.log if processes.first else None):

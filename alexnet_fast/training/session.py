@@ -12,6 +12,7 @@ from alexnet_fast import __version__
 from alexnet_fast.data import Splits
 from alexnet_fast.models import build_model
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.fingerprint import make_fingerprint, refuse_other_run
 from alexnet_fast.training.history import EpochRow
@@ -34,6 +35,7 @@ class Session:
         processes: Those that train together.
         saved: The checkpoint to go on from.
         show: Receives the progress within an epoch.
+        colours: Those of the training pictures, where they have been measured.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Session:
         processes: Processes,
         saved: dict[str, Any] | None,
         show: Callable[[Progress], None],
+        colours: ColourStatistics | None = None,
     ) -> None:
         self.config, self.splits, self.precision = config, splits, precision
+        self._colours = colours
         self.processes = processes
         self.fingerprint = make_fingerprint(config, splits, precision)
         if saved is not None:
@@ -60,7 +64,9 @@ class Session:
 
     def _make_spec(self) -> AugmentSpec:
         """Builds the augmentation; where it is measured, one process does that for all."""
-        return self.processes.on_first(lambda: make_spec(self.config, self.splits, self.precision))
+        return self.processes.on_first(
+            lambda: make_spec(self.config, self.splits, self.precision, self._colours)
+        )
 
     def _trainer(self, show: Callable[[Progress], None]) -> Trainer:
         """Builds network, loaders and trainer."""

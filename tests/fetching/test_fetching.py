@@ -194,3 +194,13 @@ def test_prepare_takes_an_address(site, members, zipped, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["classes"], result["images"]) == (["mono", "poly"], 12)
+
+
+def test_alexnet_takes_an_address(site, members, zipped) -> None:
+    from alexnet_fast import AlexNet
+
+    url = site.put("/solar.zip", zipped(members))
+    with pytest.raises(UserError, match="is not on the public internet"):
+        AlexNet(url)
+    model = AlexNet(url, fetching=ALLOWED, loader="torch", val_fraction=0.3, threads=1, resize=64, crop=56)
+    assert model.classes == ("mono", "poly")

@@ -58,23 +58,6 @@ def tiny(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def loose(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
-    """train/, val/ and test/ of loose files; labels.json and indices.json give "poly" the first index."""
-    root = tmp_path / "loose"
-    labels = {}
-    for kind in KINDS:
-        for part, some in (("train", range(12)), ("val", range(12, 16)), ("test", range(16, 18))):
-            (root / part).mkdir(parents=True, exist_ok=True)
-            for number in some:
-                name = f"{kind}_{number}"
-                shutil.copy(cells[kind][number], root / part / f"{name}.png")
-                labels[name] = kind
-    (root / "labels.json").write_text(json.dumps(labels))
-    (root / "indices.json").write_text(json.dumps({"mono": 1, "poly": 0}))
-    return root
-
-
-@pytest.fixture
 def caltech(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
     """256_ObjectCategories with three classes, whose numbers are not in the order of their names."""
     root = tmp_path / "256_ObjectCategories"
