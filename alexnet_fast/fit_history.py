@@ -11,6 +11,7 @@ from alexnet_fast.training.history import EpochRow
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
 # Keras's names of what metrics.csv has.
 _NAMES = {
     "loss": "train_loss",
@@ -20,6 +21,23 @@ _NAMES = {
     "val_top_5_accuracy": "val_top5",
     "learning_rate": "lr",
 }
+
+
+class Plot:
+    """A figure that a notebook shows as a picture, whatever backend matplotlib has there.
+
+    Args:
+        figure: What is shown.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+
+    def _repr_png_(self) -> bytes:
+        """Returns the picture; IPython asks for it by this name."""
+        from alexnet_fast.pictures.png import png_bytes
+
+        return png_bytes(self.figure)
 
 
 class FitHistory:
@@ -41,14 +59,14 @@ class FitHistory:
             name: [float(getattr(row, column)) for row in rows] for name, column in _NAMES.items()
         }
 
-    def plot(self, file: str | Path | None = None) -> Figure:
+    def plot(self, file: str | Path | None = None) -> Plot:
         """Draws the curves; needs matplotlib.
 
         Args:
             file: A PNG to write; it is written over. None to write nothing.
 
         Returns:
-            The figure, which a notebook shows.
+            The picture, which a notebook shows; `figure` is matplotlib's.
 
         Raises:
             UserError: There is no epoch, matplotlib is missing or the file cannot be written.
@@ -59,4 +77,4 @@ class FitHistory:
         figure = curves(self._rows)
         if file is not None:
             save_png(figure, Path(file))
-        return figure
+        return Plot(figure)

@@ -22,8 +22,8 @@ def predict_file(classifier: Classifier, file: Path, crops: Crops, *, jitter: bo
     Raises:
         BadPictureError: It cannot be decoded.
     """
-    square = centre_square(decode(file), classifier.spec)
-    answer: Probabilities = classifier.probabilities(square[None], crops, jitter=jitter)[0]
+    squares = np.stack([centre_square(decode(file), classifier.spec)])
+    answer: Probabilities = classifier.probabilities(squares, crops, jitter=jitter)[0]
     return answer
 
 

@@ -9,11 +9,31 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from alexnet_fast.cli.command import say
 from alexnet_fast.errors import UserError
 from alexnet_fast.toml_file import read_toml
 
+# Options of `train` that say what happens to the pictures.
+AUGMENTATION = (
+    "resize",
+    "crop",
+    "flip",
+    "pca",
+    "mean",
+    "random_resized_crop",
+    "min_scale",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "progressive",
+)
+
+# What a file of options does not change; --augmentation FILE makes its options the command's defaults.
+_BEFORE_FILES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+
 # Options that say where others come from, or how a result is shown.
-_NOT_IN_FILES = frozenset({"config", "recipe", "as_json", "debug", "resume"})
+_NOT_IN_FILES = frozenset({"augmentation", "config", "recipe", "as_json", "debug", "resume"})
 
 
 def read_options(path: Path, ctx: click.Context, *, named: str | None = None) -> dict[str, Any]:
@@ -29,6 +49,42 @@ def read_options(path: Path, ctx: click.Context, *, named: str | None = None) ->
         UserError: The file is missing or no TOML, a key is no option of the command, or a value does not fit.
     """
     table, named = read_toml(path), named or f"--config {path}"
+    inner = table.pop("augmentation", {})
+    if not isinstance(inner, dict):
+        raise UserError(
+            f"{named}: 'augmentation' is a table",
+            "write [augmentation] and its options below it",
+            exit_code=2,
+        )
+    return {**options_of(table, named, ctx), **augmentation_of(inner, named, ctx)}
+
+
+def augmentation_of(table: dict[str, Any], named: str, ctx: click.Context) -> dict[str, Any]:
+    """Checks a table of augmentation options.
+
+    Args:
+        table: Values by name.
+        named: What messages call the file.
+        ctx: The command that is running; names that it does not take are left out, and said.
+
+    Raises:
+        UserError: A key is no such option, or a value does not fit.
+    """
+    for key in table:
+        name = key.replace("-", "_")
+        if name not in AUGMENTATION:
+            near = difflib.get_close_matches(name, AUGMENTATION, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(AUGMENTATION)}"
+            raise UserError(f"{named}: '{key}' is no part of the augmentation", hint, exit_code=2)
+    taken = {parameter.name for parameter in ctx.command.params}
+    beyond = [key for key in table if key.replace("-", "_") not in taken]
+    if beyond:
+        say(f"{named}: {ctx.command_path} does not use {', '.join(beyond)}")
+    return options_of({key: table[key] for key in table if key not in beyond}, named, ctx)
+
+
+def options_of(table: dict[str, Any], named: str, ctx: click.Context) -> dict[str, Any]:
+    """Checks options of a command; arguments and errors are those of `augmentation_of`."""
     known = {p.name: p for p in ctx.command.params if p.name not in _NOT_IN_FILES}
     options = {}
     for key, value in table.items():
@@ -42,10 +98,13 @@ def read_options(path: Path, ctx: click.Context, *, named: str | None = None) ->
 
 
 def merge(ctx: click.Context, given: dict[str, Any], *files: dict[str, Any]) -> dict[str, Any]:
-    """Lets the command line win over the files, earlier files over later ones, and files over defaults."""
+    """Lets the command line win over the files, earlier files over later ones, and files over defaults.
+
+    An augmentation file stands between the command line and the files.
+    """
     merged = dict(given)
     for name in given:
-        if ctx.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+        if ctx.get_parameter_source(name) in _BEFORE_FILES:
             continue
         for options in files:
             if name in options:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alexnet_fast.cli.augmentation_file import take_augmentation
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -187,13 +189,24 @@ hw_decoder_load = click.option(
 
 
 def augmentation(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the random parts that the paper's augmentation does not have."""
+    """Adds the random parts of the augmentation, and the file that may declare them."""
     for add in reversed(_AUGMENTATION):
         function = add(function)
     return function
 
 
 _AUGMENTATION = (
+    click.option(
+        "--augmentation",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=take_augmentation,
+        help="TOML file of augmentation options; the command line wins over it, it over other files.",
+    ),
+    click.option(
+        "--flip/--no-flip", default=True, show_default=True, help="Mirror half of the training pictures."
+    ),
     click.option(
         "--random-resized-crop/--no-random-resized-crop",
         default=False,

@@ -115,7 +115,8 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
     config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
     pictures = _some_pictures(data, given["count"])
     parts = {name: given[name] for name in RANDOM_PARTS}
-    spec = _with_parts(_spec(given["model"]), random_parts(**parts, epochs=given["samples"]))
+    parts = {"flip": given["flip"], **random_parts(**parts, epochs=given["samples"])}
+    spec = _with_parts(_spec(given["model"]), parts)
     figure = augmented(pictures, spec, samples=given["samples"], seed=given["seed"], config=config)
     return {
         **save_picture(figure, target),

@@ -64,6 +64,7 @@ class TrainConfig:
         crop: Input side of the network; None takes the model's.
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
         mean: Subtracted colour: ImageNet's or that of the data.
+        flip: Whether half of the training pictures are mirrored.
         random_resized_crop: A random area of a random shape instead of the paper's crop.
         min_scale: Smallest share of the picture in such an area; 0.08 in Szegedy et al. 2014.
         brightness: Random share by which levels are scaled, 0 to 1.
@@ -122,6 +123,7 @@ class TrainConfig:
     crop: int | None = None
     pca: Colours = "original"
     mean: Literal["imagenet", "data"] = "imagenet"
+    flip: bool = True
     random_resized_crop: bool = False
     min_scale: float = 0.08
     brightness: float = 0.0

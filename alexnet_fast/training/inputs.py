@@ -106,6 +106,7 @@ def make_spec(
         crop=config.crop or own.crop,
         mean=own.mean,
         std=own.std,
+        flip=config.flip,
         jitter=jitters[config.pca],
         **random_parts(**{name: getattr(config, name) for name in RANDOM_PARTS}, epochs=config.epochs),
     )

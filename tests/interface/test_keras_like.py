@@ -94,6 +94,7 @@ def test_fit_goes_on_and_predicts_what_the_command_predicts(loose: Path, tmp_pat
             model.classes[index] for index in np.argsort(-own, kind="stable")
         ]
     assert not np.array_equal(model.predict(picture, jitter=True), answer)
+    assert first.plot()._repr_png_().startswith(b"\x89PNG")
     assert model.predict_n(picture, n=1) == [model.classes[int(answer.argmax())]]
     with pytest.raises(UserError, match="holds a run already; give --resume|holds a run already"):
         AlexNet(*labels_of(loose), run=tmp_path / "run", **SMALL)
