@@ -37,5 +37,5 @@ def take_augmentation(ctx: click.Context, _: click.Parameter, path: Path | None)
             table = table["augmentation"]
         options = augmentation_of(table, f"--augmentation {path}", ctx)
     except UserError as error:
-        raise click.UsageError(str(error), ctx) from error
+        raise click.UsageError(f"{error}.", ctx) from error
     ctx.default_map = {**(ctx.default_map or {}), **options}

@@ -121,7 +121,8 @@ def _run(given: dict[str, Any]) -> Result:
     reading = options.reading(given)
     if reading.kind == "caltech256":
         # Its published preprocessor keeps centre squares, and a fifth for validation.
-        given |= {"square": True, "val_fraction": given["val_fraction"] or 0.2}
+        fraction = 0.2 if given["val_fraction"] is None else given["val_fraction"]
+        given |= {"square": True, "val_fraction": fraction}
     recipe = Recipe(**{key: given[key] for key in ("short", "square", "quality", "encoding")})
     share = Share.parse(given["part"]) if given["part"] else Share()
     given["source"] = options.local_source(given)

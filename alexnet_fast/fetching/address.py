@@ -94,7 +94,7 @@ def resolve(address: Address, *, allow_private: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise UserError(f"no such host: {address.host} ({error})", "check the address") from error
+        raise UserError(f"no such host: {address.host}", "check the address, and the network") from error
     texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     private = [text for text in texts if not is_public(text)]
     if private and not allow_private:
