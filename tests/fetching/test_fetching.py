@@ -202,5 +202,5 @@ def test_alexnet_takes_an_address(site, members, zipped) -> None:
     url = site.put("/solar.zip", zipped(members))
     with pytest.raises(UserError, match="is not on the public internet"):
         AlexNet(url)
-    model = AlexNet(url, fetching=ALLOWED, loader="torch", val_fraction=0.3, threads=1, resize=64, crop=56)
+    model = AlexNet(url, fetching=ALLOWED, loader="torch", val_fraction=0.5, threads=1, resize=64, crop=56)
     assert model.classes == ("mono", "poly")

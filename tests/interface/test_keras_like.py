@@ -55,9 +55,10 @@ def test_the_documented_example(loose: Path, tmp_path: Path, capsys) -> None:
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    run = tmp_path / "run"
+    run, before = tmp_path / "run", children()
     named = example.main(*labels_of(loose), str(loose / "test" / "poly_16.png"), run=run, **SMALL)
     assert sorted(named) == ["mono", "poly"]
+    assert children() == before
     said = capsys.readouterr().out
     assert "classes poly mono - mean RGB" in said
     with Image.open(run / "curves.png") as picture:
@@ -102,6 +103,7 @@ def test_fit_goes_on_and_predicts_what_the_command_predicts(loose: Path, tmp_pat
     np.testing.assert_array_equal(again.predict(picture), answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", ["dali", "torch"])
 def test_either_loader_trains_and_leaves_no_process_behind(loose: Path, tmp_path: Path, loader: str) -> None:
     before = children()
