@@ -13,7 +13,6 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 import tritonclient.utils
-from running_server import running as serving
 from running_triton import RunningTriton, running
 
 from alexnet_fast.serve.onnx_model import OnnxModel
@@ -21,6 +20,7 @@ from alexnet_fast.serve.picture import square_of
 from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.triton.model_config import TritonConfig
 from alexnet_fast.serve.triton.repository import write_repository
+from running_server import running as serving
 
 pytestmark = pytest.mark.slow
 
