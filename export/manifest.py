@@ -77,7 +77,8 @@ class Manifest:
         precision: "fp32" or "fp16".
         inputs: Its inputs.
         outputs: Its outputs.
-        batch: Its optimisation profile.
+        batch: Its first optimisation profile, which a reader takes that knows of one only.
+        profiles: All of them where there are several, `batch` first; else empty.
         classes: Number of classes; `metadata` names them.
         crops: What the probabilities are averaged over.
         metadata: What the ONNX file says about itself, as `GraphMetadata.to_props` writes it.
@@ -92,6 +93,7 @@ class Manifest:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     batch: BatchProfile
+    profiles: tuple[BatchProfile, ...] = ()
     classes: int
     crops: str
     metadata: Mapping[str, str]
@@ -176,14 +178,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _parse(plain: Mapping[str, Any]) -> Manifest:
     texts = {name: _typed(plain, name, str) for name in ("library", "library_version", "precision", "crops")}
-    batch = _typed(plain, "batch", dict)
+    batch = _parse_profile(_typed(plain, "batch", dict))
+    several = _typed(plain, "profiles", list) if "profiles" in plain else []
     return Manifest(
         engine=_parse_stamp(_typed(plain, "engine", dict)),
         onnx=_parse_stamp(_typed(plain, "onnx", dict)),
         compute_capabilities=tuple(map(str, _typed(plain, "compute_capabilities", list))),
         inputs=tuple(map(_parse_tensor, _typed(plain, "inputs", list))),
         outputs=tuple(map(_parse_tensor, _typed(plain, "outputs", list))),
-        batch=BatchProfile(**{name: _typed(batch, name, int) for name in ("min", "opt", "max")}),
+        batch=batch,
+        profiles=tuple(map(_parse_profile, several)),
         classes=_typed(plain, "classes", int),
         metadata={key: str(value) for key, value in _typed(plain, "metadata", dict).items()},
         **texts,
@@ -196,6 +200,10 @@ def _parse_stamp(plain: Mapping[str, Any]) -> FileStamp:
         bytes=_typed(plain, "bytes", int),
         sha256=_typed(plain, "sha256", str),
     )
+
+
+def _parse_profile(plain: Mapping[str, Any]) -> BatchProfile:
+    return BatchProfile(**{name: _typed(plain, name, int) for name in ("min", "opt", "max")})
 
 
 def _parse_tensor(plain: Mapping[str, Any]) -> TensorInfo:

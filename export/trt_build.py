@@ -9,11 +9,13 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import BatchProfile, TensorInfo
+from alexnet_fast.export.manifest import TensorInfo
+from alexnet_fast.export.timing_cache import TimingCache
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from alexnet_fast.export.engine_config import EngineConfig
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.trt_library import TrtLibrary
 
@@ -21,36 +23,6 @@ _log = logging.getLogger(__name__)
 _MIB = 1 << 20
 # TensorRT tells the memory of an engine in its log and nowhere else.
 _SCRATCH = re.compile(r"Max Scratch Memory: (\d+) bytes")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """How an engine is built.
-
-    Args:
-        batch: Smallest, most likely and largest number of pictures in one call.
-        workspace_mib: Most memory that one layer may use besides its tensors, in MiB; None for all of the
-            GPU's.
-        tf32: Whether matrix products of float32 may round their factors to ten bits of mantissa.
-
-    Raises:
-        UserError: The sizes are not in order or not positive.
-    """
-
-    batch: BatchProfile = BatchProfile(min=1, opt=8, max=64)  # noqa: RUF009 (frozen)
-    workspace_mib: int | None = None
-    tf32: bool = False
-
-    def __post_init__(self) -> None:
-        low, likely, high = dataclasses.astuple(self.batch)
-        if not 1 <= low <= likely <= high:
-            raise UserError(
-                f"the batch sizes {low}, {likely}, {high} are not in order",
-                "give the smallest, the most likely and the largest, from 1 up",
-                exit_code=2,
-            )
-        if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UserError(f"a workspace of {self.workspace_mib} MiB is none", "give 1 or more", exit_code=2)
 
 
 class BuiltPlan(NamedTuple):
@@ -78,7 +50,7 @@ def build_plan(
         onnx_bytes: An ONNX file of ours.
         source: Its name, for messages.
         library: What to build with and for.
-        config: Batch sizes and memory.
+        config: Batch sizes, memory and effort.
         progress: Told about each step.
 
     Raises:
@@ -92,8 +64,10 @@ def build_plan(
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(trt, network, onnx_bytes, source)
     monitor = _monitor(trt, progress)
-    # The monitor and the bytes have to outlive the build: TensorRT keeps pointers to both.
-    plan = builder.build_serialized_network(network, _settings(builder, network, library, config, monitor))
+    settings = _settings(builder, network, library, config, monitor)
+    with TimingCache(library).used_by(settings):
+        # The monitor and the bytes have to outlive the build: TensorRT keeps pointers to both.
+        plan = builder.build_serialized_network(network, settings)
     if monitor is not None and monitor.failure is not None:
         raise monitor.failure
     if plan is None:
@@ -129,12 +103,15 @@ def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineCon
         settings.num_compute_capabilities = len(library.archs)
         for i, arch in enumerate(library.archs):
             settings.set_compute_capability(getattr(trt.ComputeCapability, f"SM{arch}"), i)
-    profile = builder.create_optimization_profile()
-    for i in range(network.num_inputs):
-        tensor = network.get_input(i)
-        picture = tuple(tensor.shape)[1:]
-        profile.set_shape(tensor.name, *((n, *picture) for n in dataclasses.astuple(config.batch)))
-    settings.add_optimization_profile(profile)
+    for sizes in config.profiles:
+        profile = builder.create_optimization_profile()
+        for i in range(network.num_inputs):
+            tensor = network.get_input(i)
+            picture = tuple(tensor.shape)[1:]
+            profile.set_shape(tensor.name, *((n, *picture) for n in dataclasses.astuple(sizes)))
+        settings.add_optimization_profile(profile)
+    if config.level is not None:
+        settings.builder_optimization_level = config.level
     # TensorRT allows it unless it is told otherwise, and float32 is to be float32.
     (settings.set_flag if config.tf32 else settings.clear_flag)(trt.BuilderFlag.TF32)
     if config.workspace_mib is not None:
