@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export import cuda_driver
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -20,14 +20,15 @@ class Cuda:
     """The first GPU, in the context that every CUDA library of this process shares.
 
     Raises:
-        UserError: There is none, and why.
+        UnavailableError: There is none, and why.
     """
 
     def __init__(self) -> None:
         problem = cuda_driver.driver_problem()
         if problem is not None:
-            raise UserError(
-                f"an engine runs on an NVIDIA GPU only: {problem}", "give the model.onnx beside it"
+            raise UnavailableError(
+                f"an engine runs on an NVIDIA GPU only: {problem}",
+                "give the model.onnx beside it, or allow that with --allow-fallback",
             )
         self._driver = ctypes.CDLL("libcuda.so.1")
         device, self._context = ctypes.c_int(), ctypes.c_void_p()

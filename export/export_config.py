@@ -31,6 +31,8 @@ class ExportConfig:
         engine_cache: Whether to take an engine that was built before from the same graph and options, and to
             keep this one.
         verify: Whether to compare model.onnx with PyTorch on pictures, and fail where they differ.
+        device: What runs the files in `verify`; as for `backend.open_onnx`.
+        allow_fallback: Where `device` is not to be had, warn and take the CPU.
         tolerance: Largest difference of a probability that `verify` accepts for float32.
         force: Overwrite files that no export wrote.
 
@@ -46,10 +48,18 @@ class ExportConfig:
     engine: EngineConfig = EngineConfig()  # noqa: RUF009 (frozen)
     engine_cache: bool = True
     verify: bool = False
+    device: str = "cpu"
+    allow_fallback: bool = False
     tolerance: float = 1e-5
     force: bool = False
 
     def __post_init__(self) -> None:
+        if not self.verify and self.device != "cpu":
+            raise UserError(
+                f"--device {self.device} is for the comparison, and nothing is compared",
+                "add --verify",
+                exit_code=2,
+            )
         if self.trt:
             return
         for option, given in (

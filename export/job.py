@@ -141,7 +141,8 @@ def _verify(
     Raises:
         UserError: A file in float32 differs too much. Half precision is reported, not judged.
     """
-    found = verify_files(files, net, spec, pictures, config.crops, progress=progress)
+    where: dict[str, Any] = {"device": config.device, "allow_fallback": config.allow_fallback}
+    found = verify_files(files, net, spec, pictures, config.crops, progress=progress, **where)
     for file, check in zip(files, found, strict=True):
         judged = file.name == "model.onnx" or config.precision != "fp16"
         if judged and check.max_abs_error > config.tolerance:

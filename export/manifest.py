@@ -14,7 +14,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.files import write_atomically
 
@@ -127,7 +127,8 @@ def verify_manifest(engine: Path, *, runtime_version: str | None = None) -> Mani
         runtime_version: Version of the library that will load it; None for the one that is installed.
 
     Raises:
-        UserError: A file is missing; the manifest is no JSON or lacks a key; size, hash or version differ.
+        UnavailableError: It was built by another version than the one that is installed.
+        UserError: A file is missing; the manifest is no JSON or lacks a key; size or hash differ.
     """
     if not engine.is_file():
         raise UserError(f"there is no engine {engine}", _BUILD_AGAIN)
@@ -233,12 +234,12 @@ def _compare_version(engine: Path, manifest: Manifest, runtime_version: str | No
     name, built = manifest.library, manifest.library_version
     found = installed_version(name) if runtime_version is None else runtime_version
     if found is None:
-        raise UserError(
+        raise UnavailableError(
             f"{engine} was built by {name} {built}, which is not installed here",
             f"pip install '{name}=={built}'",
         )
     if found != built:
-        raise UserError(
+        raise UnavailableError(
             f"{engine} was built by {name} {built}, and {found} is installed here",
             f"{_BUILD_AGAIN}, or pip install '{name}=={built}'",
         )

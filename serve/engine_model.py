@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export import cuda_driver
 from alexnet_fast.export.cuda_memory import Cuda
 from alexnet_fast.export.manifest import verify_manifest
@@ -106,7 +106,7 @@ class EngineModel(Described):
 def _check_gpu(path: Path, manifest: Manifest) -> None:
     gpu = cuda_driver.gpus()[0]
     if gpu.compute_capability not in manifest.compute_capabilities:
-        raise UserError(
+        raise UnavailableError(
             f"{path} was built for compute capability {', '.join(manifest.compute_capabilities)};"
             f" {gpu.name} has {gpu.compute_capability}",
             f"build it again with --gpu-arch {gpu.compute_capability}",

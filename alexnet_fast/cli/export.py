@@ -116,6 +116,13 @@ def _scratch(result: Result) -> str:
 @click.option(
     "--images", type=click.IntRange(min=1), default=64, show_default=True, help="Pictures to verify on."
 )
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="What runs the ONNX files in --verify: cpu, cuda, cuda:N, tensorrt or auto.",
+)
+@options.allow_fallback
 @click.option("--force", is_flag=True, help="Overwrite files that no export wrote.")
 @answers(_table)
 def export(weights: Path, model: str | None, ten_crop: bool | None, **given: Any) -> Result:
@@ -162,6 +169,8 @@ def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> Any:
         engine=_engine_config(given),
         engine_cache=given["engine_cache"],
         verify=given["verify"],
+        device=given["device"],
+        allow_fallback=given["allow_fallback"],
         force=given["force"],
     )
 

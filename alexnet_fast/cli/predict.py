@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,6 +27,9 @@ def _table(result: Result) -> str:
         if prediction["error"]:
             lines.append(f"  cannot be classified: {prediction['error']}")
         lines += [f"  {guess['probability']:7.2%}  {guess['label']}" for guess in prediction["classes"]]
+    lines.append(
+        f"answered by {result['backend']}, {result['crops']} crop{'s' * (result['crops'] != 'single')}"
+    )
     return "\n".join(lines)
 
 
@@ -39,10 +43,11 @@ def _failed(result: Result) -> bool:
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to name.")
 @options.crops("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
 @options.weights_of
-@options.device
+@options.model_device
+@options.allow_fallback
 @answers(_table, failed=_failed)
 def predict(
-    model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, net: str | None, device: str
+    model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, net: str | None, **given: Any
 ) -> Result:
     """The likeliest classes of each of the IMAGES.
 
@@ -53,7 +58,7 @@ def predict(
     from alexnet_fast.prediction import predict_files
 
     files = [file for image in images for file in _files(image)]
-    classifier = open_classifier(model, device=device, model=net)
+    classifier = open_classifier(model, model=net, **given)
     crops = options.chosen_crops(ten_crop) or classifier.crops[0]
     predictions = []
     with progress_bar(len(files), "predicting") as bar:
