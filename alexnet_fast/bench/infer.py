@@ -26,7 +26,7 @@ from alexnet_fast.serve.asked_device import parse_device
 if TYPE_CHECKING:
     from alexnet_fast.bench.contestant import Contestant, Pictures
     from alexnet_fast.bench.contestants import Field
-    from alexnet_fast.bench.infer_files import Network
+    from alexnet_fast.bench.network import Network
     from alexnet_fast.bench.turns import Rates
     from alexnet_fast.serve.engine_context import EngineTimes
 

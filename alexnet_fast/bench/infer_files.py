@@ -7,7 +7,6 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from alexnet_fast.export.graph_form import PORTABLE
-from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, write_model
 
 if TYPE_CHECKING:
@@ -15,36 +14,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from alexnet_fast.pipelines.crops import Crops
-    from alexnet_fast.pipelines.spec import AugmentSpec
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Network:
-    """What is measured.
-
-    Args:
-        net: A sequential network that returns logits, on the CPU.
-        spec: Its sizes and normalisation, with a margin for ten crops.
-        model: Its name.
-        classes: Number of its outputs.
-    """
-
-    net: torch.nn.Module
-    spec: AugmentSpec
-    model: str
-    classes: int
-
-    def metadata(self, crops: Crops) -> GraphMetadata:
-        """Returns what an exported file says about itself."""
-        return GraphMetadata(
-            classes=tuple(str(number) for number in range(self.classes)),
-            spec=self.spec,
-            model=self.model,
-            crops=crops,
-            version="bench",
-            provenance={},
-        )
+    from alexnet_fast.bench.network import Network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

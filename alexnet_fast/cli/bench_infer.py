@@ -14,9 +14,7 @@ from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
-
-    from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.bench.network import Network
 
 EXAMPLE = """\b
 Examples:
@@ -94,12 +92,9 @@ def bench_infer(weights: Path | None, model: str | None, **given: Any) -> Result
     """
     from alexnet_fast.bench import report
     from alexnet_fast.bench.infer import InferBench, measure_infer
-    from alexnet_fast.bench.infer_files import Network
 
     sizes = _sizes(given.pop("sizes"))
-    net, spec, name, classes = _network(weights, model)
-    network = Network(net=net, spec=spec, model=name, classes=classes)
-    contest = InferBench(network=network, batch_sizes=sizes, **given)
+    contest = InferBench(network=_network(weights, model), batch_sizes=sizes, **given)
     with progress_bar(0, "answering") as bar:
 
         def begin(turns: int) -> None:
@@ -125,19 +120,12 @@ def _sizes(texts: tuple[str, ...]) -> tuple[int, ...]:
         ) from error
 
 
-def _network(weights: Path | None, model: str | None) -> tuple[torch.nn.Module, AugmentSpec, str, int]:
-    """Returns the network to measure, its preprocessing, name and number of classes."""
-    from alexnet_fast.models import create_model
-    from alexnet_fast.pipelines.spec import AugmentSpec
+def _network(weights: Path | None, model: str | None) -> Network:
+    """Returns the network to measure."""
+    from alexnet_fast.bench.network import Network, fresh_network
     from alexnet_fast.training.trained import load_trained
 
-    if weights is not None:
-        trained = load_trained(weights, model)
-        return trained.net, trained.spec, trained.model, len(trained.classes)
-    model = model or "alexnet"
-    net = create_model(model)
-    given = net.input
-    # The small networks take whole pictures; eight pixels more are a margin for their crops.
-    resize = given.resize if given.resize > given.crop else given.crop + 8
-    spec = AugmentSpec(resize=resize, crop=given.crop, mean=given.mean, std=given.std)
-    return net.eval(), spec, model, net.num_classes
+    if weights is None:
+        return fresh_network(model or "alexnet")
+    trained = load_trained(weights, model)
+    return Network(net=trained.net, spec=trained.spec, model=trained.model, classes=len(trained.classes))

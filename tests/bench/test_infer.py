@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from alexnet_fast.bench import contestants, gpu_contestants, infer
 from alexnet_fast.bench.contestant import Contestant
-from alexnet_fast.bench.infer_files import Network
+from alexnet_fast.bench.network import Network
 from alexnet_fast.cli.bench_infer import _sizes, bench_infer
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.cuda_driver import gpu_count
