@@ -22,6 +22,7 @@ from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.seal import check_seal
 from alexnet_fast.export.trt_build import build_plan
 from alexnet_fast.files import write_atomically
+from alexnet_fast.pipelines.crops import crop_offsets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,8 @@ def build_engine(
     built = None if cache is None or kept is None else cache.load(kept)
     found = built is not None
     if built is None:
-        built = build_plan(onnx_bytes, onnx_file.name, library, config, progress)
+        rows = len(crop_offsets(metadata.spec, metadata.crops)) * (2 if metadata.crops == "ten" else 1)
+        built = build_plan(onnx_bytes, onnx_file.name, library, config, progress, rows=rows)
         if cache is not None and kept is not None:
             cache.save(kept, built)
     write_atomically(engine, built.plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MIB = 1 << 20
+# An int32 in TensorRT: a build for more succeeds, but the scratch memory in its log shrinks again.
+_MOST_NUMBERS = 2**31 - 1
 # TensorRT tells the memory of an engine in its log and nowhere else.
 _SCRATCH = re.compile(r"Max Scratch Memory: (\d+) bytes")
 
@@ -43,6 +46,8 @@ def build_plan(
     library: TrtLibrary,
     config: EngineConfig,
     progress: Progress | None = None,
+    *,
+    rows: int = 1,
 ) -> BuiltPlan:
     """Builds an engine without loading it; classic TensorRT times its kernels on the GPU, RTX needs none.
 
@@ -52,9 +57,11 @@ def build_plan(
         library: What to build with and for.
         config: Batch sizes, memory and effort.
         progress: Told about each step.
+        rows: What a picture becomes in the batch at most: the number of its crops.
 
     Raises:
-        UserError: The parser refuses a node (named), the build fails or is cancelled through `progress`.
+        UserError: The parser refuses a node (named), a batch is too large, the build fails or is
+            cancelled through `progress`.
     """
     trt, logger = library.module, _logger(library.module)
     logger.errors.clear()
@@ -63,6 +70,7 @@ def build_plan(
     # TensorRT 11 knows no other kind of network, and 10.12 and RTX build the same one when they are told.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(trt, network, onnx_bytes, source)
+    _check_volumes(trt, network, config, rows)
     monitor = _monitor(trt, progress)
     settings = _settings(builder, network, library, config, monitor)
     with TimingCache(library).used_by(settings):
@@ -94,6 +102,25 @@ def _parse(trt: ModuleType, network: Any, onnx_bytes: bytes, source: str) -> Non
         f"TensorRT does not take {where} of {source}: {error.desc()}",
         "leave out --trt, or use a network without that layer",
     )
+
+
+def _check_volumes(trt: ModuleType, network: Any, config: EngineConfig, rows: int) -> None:
+    """Checks that TensorRT can count the outputs of a batch's convolutions, the largest tensors of all.
+
+    Raises:
+        UserError: It cannot.
+    """
+    layers = map(network.get_layer, range(network.num_layers))
+    shapes = [layer.get_output(0).shape for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
+    largest = rows * max((math.prod(tuple(shape)[1:]) for shape in shapes), default=1)
+    most = max(profile.max for profile in config.profiles)
+    if most * largest > _MOST_NUMBERS:
+        raise UserError(
+            f"a batch of {most} pictures has {most * largest:,} numbers in one tensor, and TensorRT counts to"
+            f" {_MOST_NUMBERS:,}",
+            f"give at most {_MOST_NUMBERS // largest} with --max-batch or --profile",
+            exit_code=2,
+        )
 
 
 def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineConfig, monitor: Any) -> Any:
@@ -148,7 +175,8 @@ def _logger(trt: ModuleType) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if found := _SCRATCH.match(message):
-                self.scratch_bytes = int(found[1])
+                # Each profile is told by itself.
+                self.scratch_bytes = max(self.scratch_bytes or 0, int(found[1]))
             if severity <= trt.ILogger.ERROR:
                 self.errors.append(message)
             level = logging.WARNING if severity == trt.ILogger.WARNING else logging.DEBUG

@@ -179,10 +179,12 @@ def _engine_config(given: dict[str, Any]) -> EngineConfig:
     """Returns how the engine is built.
 
     Raises:
-        UserError: A profile makes no sense.
+        UserError: A profile makes no sense, or is given for no engine.
     """
     from alexnet_fast.export.engine_config import EngineConfig, parse_profile
 
+    if given["profiles"] and not given["trt"]:
+        raise UserError("--profile is for the engine, and none is built", "add --trt", exit_code=2)
     most = given["max_batch"]
     texts = given["profiles"] or (f"1,{min(8, most)},{most}",)
     return EngineConfig(

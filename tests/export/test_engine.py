@@ -227,6 +227,29 @@ def test_several_profiles_and_a_level(small_net, metadata, tmp_path):
     assert engine.stat().st_size != two, "a second set of kernels"
 
 
+@needs_rtx
+def test_the_memory_that_is_told_is_that_of_the_largest_profile(small_net, metadata, tmp_path):
+    source, engine = write(small_net, metadata, tmp_path), tmp_path / "model.engine"
+
+    def scratch(*sizes):
+        profiles = tuple(BatchProfile(min=1, opt=size, max=size) for size in sizes)
+        config = EngineConfig(profiles=profiles)
+        return build_engine(source, engine, choose_library(["86"]), config).scratch_bytes
+
+    assert scratch(64, 1) == scratch(1, 64) == scratch(64) > scratch(1) > 0
+
+
+@needs_rtx
+def test_a_batch_that_tensorrt_cannot_count_is_refused(small_net, metadata, tmp_path):
+    source, engine = write(small_net, metadata, tmp_path), tmp_path / "model.engine"
+    # The largest tensor is that of conv1: ten crops of 16 x 16 x 16 numbers.
+    most = (2**31 - 1) // (10 * 16**3)
+    config = EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=most + 1),))
+    with pytest.raises(UserError, match=rf"TensorRT counts to 2,147,483,647; give at most {most} with"):
+        build_engine(source, engine, choose_library(["86"]), config)
+    assert not engine.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "sizes"),
     [("1,8,64", (1, 8, 64)), ("4, 4,4", (4, 4, 4)), ("latency", (1, 1, 32)), ("throughput", (1, 32, 32))],
