@@ -5,6 +5,7 @@ Every command that takes --device for a model, on a machine without a GPU; what 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from alexnet_fast.export.cuda_driver import gpu_count
+from alexnet_fast.export.manifest import manifest_path, read_manifest, write_manifest
 from alexnet_fast.export.trt_library import installed_version
 
 needs_no_gpu = pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
@@ -153,6 +155,27 @@ def test_a_fallback_hides_no_damage(exported, trained_run, two_classes, in_proce
     code, _, said = in_process(*arguments)
     assert code == 1
     assert "SHA-256" in said
+
+
+@needs_no_gpu
+@needs_rtx
+def test_an_engine_of_another_version_names_both(
+    exported, trained_run, two_classes, in_process, tmp_path
+) -> None:
+    for file in exported.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    engine = tmp_path / "model.engine"
+    manifest = read_manifest(manifest_path(engine))
+    write_manifest(dataclasses.replace(manifest, library_version="1.0.0.1"), engine)
+    arguments = command("predict ENGINE PICTURE", tmp_path, trained_run, two_classes)
+    code, _, said = in_process(*arguments)
+    assert code == 1
+    here = installed_version("tensorrt_rtx")
+    assert f"was built by tensorrt_rtx 1.0.0.1, and {here} is installed here" in said
+    code, answer, _ = in_process(*arguments, "--allow-fallback")
+    assert code == 0
+    assert answer["backend"].startswith("onnxruntime CPUExecutionProvider")
 
 
 @needs_no_gpu
