@@ -112,6 +112,16 @@ class OnnxModel(Described):
             raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
         return answer
 
+    def release_memory(self) -> None:
+        """Gives back to the system what large batches took; the next large one takes it again.
+
+        https://onnxruntime.ai/docs/get-started/with-c.html#memory-arena-shrinkage
+        """
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        side = self.spec.resize
+        self._session.run([OUTPUT], {INPUT: np.zeros((1, side, side, 3), np.uint8)}, options)
+
 
 def check_pictures(pictures_nhwc: Pictures, side: int) -> None:
     """Checks an array of pictures before it is run.

@@ -21,9 +21,11 @@ class Contestant:
     Args:
         call: Takes uint8 (N, resize, resize, 3) and has the probabilities on the CPU when it returns.
         backend: What really runs it, as it says itself.
+        release: Gives back the memory that a large batch took.
         gpu_times: Returns what the last call took on a GPU, the ways there and back apart; None on a CPU.
     """
 
     call: Callable[[Pictures], object]
     backend: str
+    release: Callable[[], object] = lambda: None
     gpu_times: Callable[[], EngineTimes] | None = None

@@ -97,7 +97,7 @@ def _onnx(file: Path, threads: int) -> Contestant:
     from alexnet_fast.serve.onnx_model import OnnxModel
 
     model = OnnxModel(file, threads=threads)
-    return Contestant(call=model.run, backend=model.backend)
+    return Contestant(call=model.run, backend=model.backend, release=model.release_memory)
 
 
 def _eager(bench: InferBench) -> Contestant:
@@ -132,6 +132,7 @@ def _openvino(file: Path, threads: int) -> Contestant:
     return Contestant(
         call=lambda pictures: request.infer([pictures]),
         backend=f"OpenVINO {openvino.__version__} on {devices}",
+        release=compiled.release_memory,
     )
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # onnxruntime's threads go on spinning after a call and take a core from whoever comes next.
 _PAUSE_S = 0.2
 _UNIT = "p50_ms"
+# Seven contestants that keep what a batch took held 5.5 GiB after batches of 4 and 9.5 GiB after 16.
+_LARGE = 16
 
 _log = logging.getLogger(__name__)
 
@@ -181,13 +183,19 @@ def _latencies(
 def _timed(
     contestant: Contestant, pictures: Pictures, gpu_times: list[EngineTimes]
 ) -> Callable[[int], float]:
-    """Returns a contestant that reports the milliseconds of one call."""
+    """Returns a contestant that reports the milliseconds of a call; between large ones it holds no memory."""
+    large = len(pictures) >= _LARGE
 
     def run(number: int) -> float:
         time.sleep(_PAUSE_S)
+        if large:
+            # Takes the memory that the last turn gave back.
+            contestant.call(pictures)
         started = time.perf_counter()
         contestant.call(pictures)
         passed = (time.perf_counter() - started) * 1e3
+        if large:
+            contestant.release()
         # Number 0 is the warm-up.
         if number and contestant.gpu_times is not None:
             gpu_times.append(contestant.gpu_times())

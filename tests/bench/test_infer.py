@@ -140,6 +140,17 @@ def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
     assert "transfer_ms" not in found["compared"][0]
 
 
+def test_large_batches_give_their_memory_back_before_the_next_turn(monkeypatch) -> None:
+    done = []
+    contestant = Contestant(
+        call=lambda pictures: done.append(len(pictures)), backend="", release=lambda: done.append("released")
+    )
+    monkeypatch.setattr(infer, "_PAUSE_S", 0)
+    infer._timed(contestant, np.zeros((4, 1)), [])(1)
+    infer._timed(contestant, np.zeros((16, 1)), [])(1)
+    assert done == [4, 16, 16, "released"], "and take it again before they are timed"
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_everyone_there_runs_or_says_why() -> None:
     command = [sys.executable, "-m", "alexnet_fast", "bench", "infer", "--model", "alexnet-64", "--json"]
