@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 if TYPE_CHECKING:
+    import torch
+
     from alexnet_fast.serve.backend import Backend
     from alexnet_fast.training.trained import Trained
 
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
 
 
 class Classifier(Protocol):
@@ -59,26 +64,50 @@ def open_classifier(
     amp: str = "off",
     model: str | None = None,
     threads: int | None = None,
+    allow_fallback: bool = False,
 ) -> Classifier:
     """Opens a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
 
     Args:
         path: The model.
-        device: As for `device.choose_device`.
+        device: As for `device.choose_device`; for an exported file as for `backend.open_backend`.
         amp: As for `training.precision.choose_precision`.
         model: Name of the network for bare weights.
         threads: CPU threads of onnxruntime; None for one a core.
+        allow_fallback: Where the device is not to be had, warn and take the CPU.
 
     Raises:
-        UserError: It is none of these, or the device is not there.
+        UserError: It is none of these.
+        UnavailableError: The device is not to be had.
     """
     if path.suffix in (".onnx", ".engine"):
         from alexnet_fast.serve.backend import open_backend
 
-        return OnnxClassifier(open_backend(path, device=device, threads=threads))
+        backend = open_backend(path, device=device, threads=threads, allow_fallback=allow_fallback)
+        return OnnxClassifier(backend)
+    if device == "tensorrt":
+        raise UserError(
+            f"{path} runs in PyTorch, and --device tensorrt is for exported files",
+            "give a model.onnx or a model.engine, or --device cuda",
+            exit_code=2,
+        )
     from alexnet_fast.training.trained import load_trained
 
-    return NetClassifier(load_trained(path, model), device=device, amp=amp)
+    return NetClassifier(load_trained(path, model), device=device, amp=amp, allow_fallback=allow_fallback)
+
+
+def _device(name: str, *, allow_fallback: bool) -> torch.device:
+    """Returns the device that was asked for, or, where that is allowed and it is not there, the CPU."""
+    from alexnet_fast.device import choose_device
+
+    try:
+        return choose_device(name)
+    except UnavailableError as error:
+        if not allow_fallback:
+            mend = "give --device cpu, or allow it with --allow-fallback"
+            raise UnavailableError(error.problem, mend, exit_code=error.exit_code) from error
+        _log.warning("%s; PyTorch runs on the CPU instead", error.problem)
+        return choose_device("cpu")
 
 
 class OnnxClassifier:
@@ -117,13 +146,12 @@ class OnnxClassifier:
 class NetClassifier:
     """A PyTorch network."""
 
-    def __init__(self, trained: Trained, *, device: str, amp: str) -> None:
+    def __init__(self, trained: Trained, *, device: str, amp: str, allow_fallback: bool = False) -> None:
         import torch
 
-        from alexnet_fast.device import choose_device
         from alexnet_fast.training.precision import choose_precision
 
-        self._device = choose_device(device)
+        self._device = _device(device, allow_fallback=allow_fallback)
         self._precision = choose_precision(amp, self._device)  # type: ignore[arg-type]
         self._net = trained.net.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._net.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 
 
 def choose_device(name: str) -> torch.device:
@@ -14,7 +14,8 @@ def choose_device(name: str) -> torch.device:
         name: "auto", "cpu", "gpu", "cuda" or "cuda:N".
 
     Raises:
-        UserError: There is no such device; nothing else is taken in its place.
+        UserError: It is no device.
+        UnavailableError: There is no such device; nothing else is taken in its place.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -25,11 +26,11 @@ def choose_device(name: str) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UserError(
+        raise UnavailableError(
             f"--device {name}: PyTorch finds no CUDA device", "give --device cpu, or see alexnet-fast doctor"
         )
     if int(number or 0) >= torch.cuda.device_count():
-        raise UserError(
+        raise UnavailableError(
             f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from 0", exit_code=2
         )
     return torch.device("cuda", int(number or 0))

@@ -202,7 +202,8 @@ def _tensorrt_build(no_gpu: str | None) -> Finding:
     """Builds an engine of one node."""
     del no_gpu
     from alexnet_fast.errors import UserError
-    from alexnet_fast.export.trt_build import EngineConfig, build_plan
+    from alexnet_fast.export.engine_config import EngineConfig
+    from alexnet_fast.export.trt_build import build_plan
     from alexnet_fast.export.trt_library import choose_library
 
     try:
@@ -216,7 +217,8 @@ def _tensorrt_build(no_gpu: str | None) -> Finding:
 
 def _tensorrt(no_gpu: str | None) -> Finding:
     """Loads an engine, which needs a GPU."""
-    from alexnet_fast.export.trt_build import EngineConfig, build_plan
+    from alexnet_fast.export.engine_config import EngineConfig
+    from alexnet_fast.export.trt_build import build_plan
     from alexnet_fast.export.trt_library import choose_library
 
     if no_gpu:

@@ -19,3 +19,10 @@ class UserError(Exception):
         self.problem = problem
         self.mend = mend
         self.exit_code = exit_code
+
+
+class UnavailableError(UserError):
+    """A device, a provider or a library that was asked for is not to be had here.
+
+    With `--allow-fallback` it is a warning, and something else takes its place; other mistakes stay errors.
+    """

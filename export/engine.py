@@ -16,15 +16,18 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.engine_cache import EngineCache
 from alexnet_fast.export.manifest import FileStamp, Manifest, write_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.seal import check_seal
-from alexnet_fast.export.trt_build import EngineConfig, build_plan
+from alexnet_fast.export.trt_build import build_plan
 from alexnet_fast.files import write_atomically
+from alexnet_fast.pipelines.crops import crop_offsets
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from alexnet_fast.export.engine_config import EngineConfig
     from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.trt_library import TrtLibrary
@@ -40,6 +43,7 @@ class BuiltEngine:
         manifest: What the manifest says.
         seconds: Time that the build took.
         scratch_bytes: Memory that the largest batch needs besides the weights; None where it is not known.
+        cached: The kept engine that it is a copy of; None where it was built now.
         ran_on_gpu: Always False: building an engine runs none.
     """
 
@@ -48,6 +52,7 @@ class BuiltEngine:
     manifest: Manifest
     seconds: float
     scratch_bytes: int | None
+    cached: Path | None = None
     ran_on_gpu: bool = False
 
 
@@ -57,6 +62,7 @@ def build_engine(
     library: TrtLibrary,
     config: EngineConfig,
     *,
+    cache: EngineCache | None = None,
     progress: Progress | None = None,
 ) -> BuiltEngine:
     """Builds an engine, writes it and then its manifest, each atomically.
@@ -65,7 +71,8 @@ def build_engine(
         onnx_file: An ONNX file that `export_onnx` wrote, in the folder of the engine.
         engine: File to write.
         library: What to build with and for, from `choose_library`.
-        config: Batch sizes and memory.
+        config: Batch sizes, memory and effort.
+        cache: Where engines that were built before are kept; None to build in any case and keep nothing.
         progress: Told about each step of the build; returning False cancels it.
 
     Raises:
@@ -75,7 +82,14 @@ def build_engine(
     start = time.perf_counter()
     onnx_bytes = onnx_file.read_bytes()
     precision, metadata = _inspect(onnx_bytes, onnx_file.name, tf32=config.tf32)
-    built = build_plan(onnx_bytes, onnx_file.name, library, config, progress)
+    kept = None if cache is None else cache.path(onnx_bytes, library, config)
+    built = None if cache is None or kept is None else cache.load(kept)
+    found = built is not None
+    if built is None:
+        rows = len(crop_offsets(metadata.spec, metadata.crops)) * (2 if metadata.crops == "ten" else 1)
+        built = build_plan(onnx_bytes, onnx_file.name, library, config, progress, rows=rows)
+        if cache is not None and kept is not None:
+            cache.save(kept, built)
     write_atomically(engine, built.plan)
     manifest = Manifest(
         engine=FileStamp.of(engine),
@@ -84,7 +98,8 @@ def build_engine(
         classes=len(metadata.classes),
         crops=metadata.crops,
         metadata=metadata.to_props(),
-        batch=config.batch,
+        batch=config.profiles[0],
+        profiles=config.profiles if len(config.profiles) > 1 else (),
         inputs=built.inputs,
         outputs=built.outputs,
         library=library.name,
@@ -98,6 +113,7 @@ def build_engine(
         manifest=manifest,
         seconds=time.perf_counter() - start,
         scratch_bytes=built.scratch_bytes,
+        cached=kept if found else None,
     )
 
 

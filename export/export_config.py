@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.trt_build import EngineConfig
+from alexnet_fast.export.engine_config import EngineConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,12 @@ class ExportConfig:
         precision: Of the engine; model.onnx is always in float32.
         gpu_archs: What the engine is for, such as "86"; None for the GPU that is there, else 80, 86, 89 and
             120.
-        engine: Batch sizes and memory of the engine.
+        engine: Batch sizes, memory and effort of the engine.
+        engine_cache: Whether to take an engine that was built before from the same graph and options, and to
+            keep this one.
         verify: Whether to compare model.onnx with PyTorch on pictures, and fail where they differ.
+        device: What runs the files in `verify`; as for `backend.open_onnx`.
+        allow_fallback: Where `device` is not to be had, warn and take the CPU.
         tolerance: Largest difference of a probability that `verify` accepts for float32.
         force: Overwrite files that no export wrote.
 
@@ -42,16 +46,28 @@ class ExportConfig:
     precision: Precision = "fp32"
     gpu_archs: tuple[str, ...] | None = None
     engine: EngineConfig = EngineConfig()  # noqa: RUF009 (frozen)
+    engine_cache: bool = True
     verify: bool = False
+    device: str = "cpu"
+    allow_fallback: bool = False
     tolerance: float = 1e-5
     force: bool = False
 
     def __post_init__(self) -> None:
+        if not self.verify and self.device != "cpu":
+            raise UserError(
+                f"--device {self.device} is for the comparison, and nothing is compared",
+                "add --verify",
+                exit_code=2,
+            )
         if self.trt:
             return
         for option, given in (
             (f"--precision {self.precision}", self.precision != "fp32"),
             ("--gpu-arch", self.gpu_archs is not None),
+            ("--profile or --max-batch", self.engine.profiles != EngineConfig().profiles),
+            ("--workspace", self.engine.workspace_mib is not None),
+            ("--builder-level", self.engine.level is not None),
         ):
             if given:
                 raise UserError(f"{option} is for the engine, and none is built", "add --trt", exit_code=2)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.engine import BuiltEngine, build_engine
+from alexnet_fast.export.engine_cache import EngineCache
 from alexnet_fast.export.graph_form import PORTABLE, for_tensorrt
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.net_layers import read_layers
@@ -59,7 +60,7 @@ def run_export(
         JSON values: onnx, engine, manifest (paths or None), verified (of model.onnx, or None), seconds;
         further stem (what the crops share in model.onnx, and why no more), crops, opset, precision, library,
         library_version, compute_capabilities, engine_onnx, engine_bytes, engine_seconds,
-        engine_scratch_bytes,
+        engine_scratch_bytes, engine_cached (the kept engine that it is a copy of, or None), profiles,
         engine_onnx_verified (the graph inside the engine, run by onnxruntime),
         ran_on_gpu and notes.
 
@@ -82,7 +83,8 @@ def run_export(
         built = None
         if library is not None:
             engine = dataclasses.replace(config.engine, tf32=config.precision == "tf32")
-            built = build_engine(source, staged.engine, library, engine, progress=progress)
+            cache = EngineCache() if config.engine_cache else None
+            built = build_engine(source, staged.engine, library, engine, cache=cache, progress=progress)
         notes = _publish(staged, final)
     return {
         **_describe_onnx(config, final, checks),
@@ -139,7 +141,8 @@ def _verify(
     Raises:
         UserError: A file in float32 differs too much. Half precision is reported, not judged.
     """
-    found = verify_files(files, net, spec, pictures, config.crops, progress=progress)
+    where: dict[str, Any] = {"device": config.device, "allow_fallback": config.allow_fallback}
+    found = verify_files(files, net, spec, pictures, config.crops, progress=progress, **where)
     for file, check in zip(files, found, strict=True):
         judged = file.name == "model.onnx" or config.precision != "fp16"
         if judged and check.max_abs_error > config.tolerance:
@@ -193,10 +196,12 @@ def _describe_engine(built: BuiltEngine | None, config: ExportConfig, files: Out
         "engine_bytes": manifest.engine.bytes,
         "engine_seconds": built.seconds,
         "engine_scratch_bytes": built.scratch_bytes,
+        "engine_cached": None if built.cached is None else str(built.cached),
         "precision": config.precision,
         "library": manifest.library,
         "library_version": manifest.library_version,
         "compute_capabilities": list(manifest.compute_capabilities),
         "batch": dataclasses.asdict(manifest.batch),
+        "profiles": [dataclasses.asdict(one) for one in manifest.profiles or (manifest.batch,)],
         "ran_on_gpu": built.ran_on_gpu,
     }

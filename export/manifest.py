@@ -14,7 +14,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.files import write_atomically
 
@@ -77,7 +77,8 @@ class Manifest:
         precision: "fp32" or "fp16".
         inputs: Its inputs.
         outputs: Its outputs.
-        batch: Its optimisation profile.
+        batch: Its first optimisation profile, which a reader takes that knows of one only.
+        profiles: All of them where there are several, `batch` first; else empty.
         classes: Number of classes; `metadata` names them.
         crops: What the probabilities are averaged over.
         metadata: What the ONNX file says about itself, as `GraphMetadata.to_props` writes it.
@@ -92,6 +93,7 @@ class Manifest:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     batch: BatchProfile
+    profiles: tuple[BatchProfile, ...] = ()
     classes: int
     crops: str
     metadata: Mapping[str, str]
@@ -125,7 +127,8 @@ def verify_manifest(engine: Path, *, runtime_version: str | None = None) -> Mani
         runtime_version: Version of the library that will load it; None for the one that is installed.
 
     Raises:
-        UserError: A file is missing; the manifest is no JSON or lacks a key; size, hash or version differ.
+        UnavailableError: It was built by another version than the one that is installed.
+        UserError: A file is missing; the manifest is no JSON or lacks a key; size or hash differ.
     """
     if not engine.is_file():
         raise UserError(f"there is no engine {engine}", _BUILD_AGAIN)
@@ -176,14 +179,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _parse(plain: Mapping[str, Any]) -> Manifest:
     texts = {name: _typed(plain, name, str) for name in ("library", "library_version", "precision", "crops")}
-    batch = _typed(plain, "batch", dict)
+    batch = _parse_profile(_typed(plain, "batch", dict))
+    several = _typed(plain, "profiles", list) if "profiles" in plain else []
     return Manifest(
         engine=_parse_stamp(_typed(plain, "engine", dict)),
         onnx=_parse_stamp(_typed(plain, "onnx", dict)),
         compute_capabilities=tuple(map(str, _typed(plain, "compute_capabilities", list))),
         inputs=tuple(map(_parse_tensor, _typed(plain, "inputs", list))),
         outputs=tuple(map(_parse_tensor, _typed(plain, "outputs", list))),
-        batch=BatchProfile(**{name: _typed(batch, name, int) for name in ("min", "opt", "max")}),
+        batch=batch,
+        profiles=tuple(map(_parse_profile, several)),
         classes=_typed(plain, "classes", int),
         metadata={key: str(value) for key, value in _typed(plain, "metadata", dict).items()},
         **texts,
@@ -196,6 +201,10 @@ def _parse_stamp(plain: Mapping[str, Any]) -> FileStamp:
         bytes=_typed(plain, "bytes", int),
         sha256=_typed(plain, "sha256", str),
     )
+
+
+def _parse_profile(plain: Mapping[str, Any]) -> BatchProfile:
+    return BatchProfile(**{name: _typed(plain, name, int) for name in ("min", "opt", "max")})
 
 
 def _parse_tensor(plain: Mapping[str, Any]) -> TensorInfo:
@@ -225,12 +234,12 @@ def _compare_version(engine: Path, manifest: Manifest, runtime_version: str | No
     name, built = manifest.library, manifest.library_version
     found = installed_version(name) if runtime_version is None else runtime_version
     if found is None:
-        raise UserError(
+        raise UnavailableError(
             f"{engine} was built by {name} {built}, which is not installed here",
             f"pip install '{name}=={built}'",
         )
     if found != built:
-        raise UserError(
+        raise UnavailableError(
             f"{engine} was built by {name} {built}, and {found} is installed here",
             f"{_BUILD_AGAIN}, or pip install '{name}=={built}'",
         )

@@ -5,52 +5,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import BatchProfile, TensorInfo
+from alexnet_fast.export.manifest import TensorInfo
+from alexnet_fast.export.timing_cache import TimingCache
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from alexnet_fast.export.engine_config import EngineConfig
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.trt_library import TrtLibrary
 
 _log = logging.getLogger(__name__)
 _MIB = 1 << 20
+# An int32 in TensorRT: a build for more succeeds, but the scratch memory in its log shrinks again.
+_MOST_NUMBERS = 2**31 - 1
 # TensorRT tells the memory of an engine in its log and nowhere else.
 _SCRATCH = re.compile(r"Max Scratch Memory: (\d+) bytes")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """How an engine is built.
-
-    Args:
-        batch: Smallest, most likely and largest number of pictures in one call.
-        workspace_mib: Most memory that one layer may use besides its tensors, in MiB; None for all of the
-            GPU's.
-        tf32: Whether matrix products of float32 may round their factors to ten bits of mantissa.
-
-    Raises:
-        UserError: The sizes are not in order or not positive.
-    """
-
-    batch: BatchProfile = BatchProfile(min=1, opt=8, max=64)  # noqa: RUF009 (frozen)
-    workspace_mib: int | None = None
-    tf32: bool = False
-
-    def __post_init__(self) -> None:
-        low, likely, high = dataclasses.astuple(self.batch)
-        if not 1 <= low <= likely <= high:
-            raise UserError(
-                f"the batch sizes {low}, {likely}, {high} are not in order",
-                "give the smallest, the most likely and the largest, from 1 up",
-                exit_code=2,
-            )
-        if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UserError(f"a workspace of {self.workspace_mib} MiB is none", "give 1 or more", exit_code=2)
 
 
 class BuiltPlan(NamedTuple):
@@ -71,6 +46,8 @@ def build_plan(
     library: TrtLibrary,
     config: EngineConfig,
     progress: Progress | None = None,
+    *,
+    rows: int = 1,
 ) -> BuiltPlan:
     """Builds an engine without loading it; classic TensorRT times its kernels on the GPU, RTX needs none.
 
@@ -78,11 +55,13 @@ def build_plan(
         onnx_bytes: An ONNX file of ours.
         source: Its name, for messages.
         library: What to build with and for.
-        config: Batch sizes and memory.
+        config: Batch sizes, memory and effort.
         progress: Told about each step.
+        rows: What a picture becomes in the batch at most: the number of its crops.
 
     Raises:
-        UserError: The parser refuses a node (named), the build fails or is cancelled through `progress`.
+        UserError: The parser refuses a node (named), a batch is too large, the build fails or is
+            cancelled through `progress`.
     """
     trt, logger = library.module, _logger(library.module)
     logger.errors.clear()
@@ -91,9 +70,12 @@ def build_plan(
     # TensorRT 11 knows no other kind of network, and 10.12 and RTX build the same one when they are told.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(trt, network, onnx_bytes, source)
+    _check_volumes(trt, network, config, rows)
     monitor = _monitor(trt, progress)
-    # The monitor and the bytes have to outlive the build: TensorRT keeps pointers to both.
-    plan = builder.build_serialized_network(network, _settings(builder, network, library, config, monitor))
+    settings = _settings(builder, network, library, config, monitor)
+    with TimingCache(library).used_by(settings):
+        # The monitor and the bytes have to outlive the build: TensorRT keeps pointers to both.
+        plan = builder.build_serialized_network(network, settings)
     if monitor is not None and monitor.failure is not None:
         raise monitor.failure
     if plan is None:
@@ -122,6 +104,25 @@ def _parse(trt: ModuleType, network: Any, onnx_bytes: bytes, source: str) -> Non
     )
 
 
+def _check_volumes(trt: ModuleType, network: Any, config: EngineConfig, rows: int) -> None:
+    """Checks that TensorRT can count the outputs of a batch's convolutions, the largest tensors of all.
+
+    Raises:
+        UserError: It cannot.
+    """
+    layers = map(network.get_layer, range(network.num_layers))
+    shapes = [layer.get_output(0).shape for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
+    largest = rows * max((math.prod(tuple(shape)[1:]) for shape in shapes), default=1)
+    most = max(profile.max for profile in config.profiles)
+    if most * largest > _MOST_NUMBERS:
+        raise UserError(
+            f"a batch of {most} pictures has {most * largest:,} numbers in one tensor, and TensorRT counts to"
+            f" {_MOST_NUMBERS:,}",
+            f"give at most {_MOST_NUMBERS // largest} with --max-batch or --profile",
+            exit_code=2,
+        )
+
+
 def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineConfig, monitor: Any) -> Any:
     trt = library.module
     settings = builder.create_builder_config()
@@ -129,12 +130,15 @@ def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineCon
         settings.num_compute_capabilities = len(library.archs)
         for i, arch in enumerate(library.archs):
             settings.set_compute_capability(getattr(trt.ComputeCapability, f"SM{arch}"), i)
-    profile = builder.create_optimization_profile()
-    for i in range(network.num_inputs):
-        tensor = network.get_input(i)
-        picture = tuple(tensor.shape)[1:]
-        profile.set_shape(tensor.name, *((n, *picture) for n in dataclasses.astuple(config.batch)))
-    settings.add_optimization_profile(profile)
+    for sizes in config.profiles:
+        profile = builder.create_optimization_profile()
+        for i in range(network.num_inputs):
+            tensor = network.get_input(i)
+            picture = tuple(tensor.shape)[1:]
+            profile.set_shape(tensor.name, *((n, *picture) for n in dataclasses.astuple(sizes)))
+        settings.add_optimization_profile(profile)
+    if config.level is not None:
+        settings.builder_optimization_level = config.level
     # TensorRT allows it unless it is told otherwise, and float32 is to be float32.
     (settings.set_flag if config.tf32 else settings.clear_flag)(trt.BuilderFlag.TF32)
     if config.workspace_mib is not None:
@@ -171,7 +175,8 @@ def _logger(trt: ModuleType) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if found := _SCRATCH.match(message):
-                self.scratch_bytes = int(found[1])
+                # Each profile is told by itself.
+                self.scratch_bytes = max(self.scratch_bytes or 0, int(found[1]))
             if severity <= trt.ILogger.ERROR:
                 self.errors.append(message)
             level = logging.WARNING if severity == trt.ILogger.WARNING else logging.DEBUG

@@ -39,6 +39,7 @@ class TrtLibrary:
         module: The module itself.
         archs: What to build for, such as "86"; empty for classic TensorRT, which takes the GPU that is there.
         compute_capabilities: The same as the driver writes it, such as "8.6", also for classic TensorRT.
+        gpu: Name of the GPU that kernels are timed on; empty where none is.
     """
 
     name: LibraryName
@@ -46,6 +47,7 @@ class TrtLibrary:
     module: ModuleType
     archs: tuple[str, ...]
     compute_capabilities: tuple[str, ...]
+    gpu: str = ""
 
 
 def installed_version(name: str) -> str | None:
@@ -84,13 +86,15 @@ def _classic() -> TrtLibrary:
     version = str(module.__version__)
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_CLASSIC:
         raise UserError(f"tensorrt {version} is older than 10.12", "pip install 'tensorrt>=10.12'")
+    # A builder works on the current device, which is the first unless the caller set another.
+    gpu = cuda_driver.gpus()[0]
     return TrtLibrary(
         name="tensorrt",
         version=version,
         module=module,
         archs=(),
-        # A builder works on the current device, which is the first unless the caller set another.
-        compute_capabilities=(cuda_driver.gpus()[0].compute_capability,),
+        compute_capabilities=(gpu.compute_capability,),
+        gpu=gpu.name,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.crops import crop_probabilities
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.serve.backend import open_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.serve.onnx_model import OnnxModel
 
 # Eighty crops at a time keep the cores busy without much memory.
 _BATCH = 8
@@ -62,9 +63,11 @@ def verify_files(
     pictures_nhwc_u8: Pictures,
     crops: Crops,
     *,
+    device: str = "cpu",
+    allow_fallback: bool = False,
     progress: Progress | None = None,
 ) -> list[Verification]:
-    """Runs pictures through onnxruntime and through PyTorch, both on the CPU, PyTorch in float32.
+    """Runs pictures through onnxruntime and through PyTorch, the latter on the CPU in float32.
 
     Args:
         onnx_paths: Files that were exported from `net`.
@@ -72,6 +75,8 @@ def verify_files(
         spec: What they were exported with.
         pictures_nhwc_u8: uint8 (N, resize, resize, 3), RGB; at least one.
         crops: What they were exported with.
+        device: What onnxruntime runs them on; as for `backend.open_onnx`.
+        allow_fallback: Where it is not to be had, warn and take the CPU.
         progress: Told about each batch.
 
     Raises:
@@ -81,15 +86,18 @@ def verify_files(
         raise UserError(
             "there are no pictures to verify the export on", "give a folder of pictures with --verify"
         )
-    answers = [_onnx_probabilities(path, pictures_nhwc_u8, progress) for path in onnx_paths]
+    models = [open_onnx(path, device=device, allow_fallback=allow_fallback) for path in onnx_paths]
+    answers = [_onnx_probabilities(model, pictures_nhwc_u8, progress) for model in models]
     # On the CPU even where the net is on a GPU: TF32 there would be measured as the file's error.
     reference = copy.deepcopy(net).to("cpu").float().eval()
     want_nk = _torch_probabilities(reference, pictures_nhwc_u8, spec, crops, progress)
     return [_compare(got_nk, want_nk, backend) for got_nk, backend in answers]
 
 
-def _onnx_probabilities(path: Path, pictures: Pictures, progress: Progress | None) -> tuple[Floats, str]:
-    model = OnnxModel(path)
+def _onnx_probabilities(
+    model: OnnxModel, pictures: Pictures, progress: Progress | None
+) -> tuple[Floats, str]:
+    path = model.path
     batches = _batches(pictures, f"{path.name} in onnxruntime", progress)
     got_nk = np.concatenate([model.run(batch) for batch in batches])
     if not np.isfinite(got_nk).all():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.cuda_driver import gpu_count
+from alexnet_fast.export.manifest import manifest_path, read_manifest
+from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.serve.asked_device import AskedDevice, parse_device
 
 if TYPE_CHECKING:
-    from alexnet_fast.export.metadata import GraphMetadata
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+    from alexnet_fast.serve.onnx_model import OnnxModel, Pictures, Probabilities, ProviderName
 
-ONNX_NAME, ENGINE = "model.onnx", ".engine"
+ONNX_NAME, ONNX_SUFFIX, ENGINE = "model.onnx", ".onnx", ".engine"
+
+_log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
@@ -48,33 +53,90 @@ class Backend(Protocol):
         """Classifies uint8 (N, resize, resize, 3); returns float32 (N, classes); safe in threads."""
 
 
-def open_backend(path: Path | str, *, device: str = "auto", threads: int | None = None) -> Backend:
+def open_backend(
+    path: Path | str, *, device: str = "auto", threads: int | None = None, allow_fallback: bool = False
+) -> Backend:
     """Loads an exported model.
 
     Args:
         path: An ONNX file of ours, an engine, or a folder with a `model.onnx`.
         device: "auto" takes a GPU where there is one: with the engine beside the ONNX file, or else in
-            onnxruntime, which warns where it cannot use it. "cpu" takes the ONNX file; "cuda" or "gpu" must
-            be there.
+            onnxruntime, which warns where it cannot use it. "cpu" takes the ONNX file. "cuda", "cuda:N" and
+            "tensorrt" must be there; "tensorrt" takes the engine, or else onnxruntime's TensorRT.
         threads: CPU threads for one call; None for one a core.
+        allow_fallback: Where the device is not to be had, warn and run the ONNX file on the CPU.
 
     Raises:
-        UserError: There is no such model, it is not one of ours, or the device is not to be had.
+        UserError: There is no such model, or it is not one of ours.
+        UnavailableError: The device is not to be had.
     """
+    asked = parse_device(device)
+    file = model_file(Path(path))
+    try:
+        return _open(file, asked, threads)
+    except UnavailableError as error:
+        onnx = file.with_suffix(ONNX_SUFFIX)
+        if not allow_fallback or not onnx.is_file():
+            raise
+        model = open_onnx(onnx, device="cpu", threads=threads)
+        if file.suffix == ENGINE:
+            _check_same(file, model)
+        _log.warning("%s; %s runs %s instead", error.problem, model.backend, onnx)
+        return model
+
+
+def open_onnx(
+    path: Path, *, device: str = "auto", threads: int | None = None, allow_fallback: bool = False
+) -> OnnxModel:
+    """Loads an ONNX file, and never the engine beside it; otherwise as `open_backend`."""
     from alexnet_fast.serve.onnx_model import OnnxModel
 
-    asked = device.startswith(("cuda", "gpu"))
-    if not asked and device not in ("auto", "cpu"):
-        raise UserError(f"--device {device} is not a device", "give auto, cpu or cuda", exit_code=2)
-    file = model_file(Path(path))
-    engine = file.with_suffix(ENGINE)
-    if file.suffix == ENGINE or (device != "cpu" and gpu_count() and engine.is_file()):
-        from alexnet_fast.serve.engine_model import EngineModel
+    asked = parse_device(device)
+    if asked.kind == "cpu" or (asked.kind == "auto" and not gpu_count()):
+        return OnnxModel(path, threads=threads)
+    # The CUDA provider takes what TensorRT's cannot; which of them has most of the nodes is asked afterwards.
+    providers: tuple[ProviderName, ...] = ("tensorrt", "cuda") if asked.kind == "tensorrt" else ("cuda",)
+    allowed = allow_fallback or asked.kind == "auto"
+    return OnnxModel(path, providers=providers, gpu=asked.gpu, threads=threads, allow_fallback=allowed)
 
-        return EngineModel(engine)
-    if asked or (device == "auto" and gpu_count()):
-        return OnnxModel(file, providers=("cuda",), threads=threads, allow_fallback=not asked)
-    return OnnxModel(file, threads=threads)
+
+def _open(file: Path, asked: AskedDevice, threads: int | None) -> Backend:
+    """Loads the engine where one is given, or is there and can run; else the ONNX file."""
+    engine = file.with_suffix(ENGINE)
+    given = file.suffix == ENGINE
+    if given and asked.kind == "cpu":
+        raise UserError(f"{file} does not run on --device cpu", "give the model.onnx beside it", exit_code=2)
+    if not given and (asked.kind == "cpu" or not gpu_count() or not engine.is_file()):
+        device = f"cuda:{asked.gpu}" if asked.kind == "cuda" else asked.kind
+        return open_onnx(file, device=device, threads=threads)
+    if asked.gpu:
+        raise UserError(
+            f"an engine runs on the first GPU, and --device asks for number {asked.gpu}",
+            f"set CUDA_VISIBLE_DEVICES={asked.gpu} and give --device cuda",
+            exit_code=2,
+        )
+    from alexnet_fast.serve.engine_model import EngineModel
+
+    return EngineModel(engine)
+
+
+def _check_same(engine: Path, onnx: OnnxModel) -> None:
+    """Checks that an ONNX file may stand in for the engine beside it.
+
+    Raises:
+        UserError: They are of two exports.
+    """
+    described = GraphMetadata.from_props(read_manifest(manifest_path(engine)).metadata, str(engine))
+    mine, theirs = onnx.metadata, described
+    if (mine.classes, mine.spec, mine.crops, mine.provenance) != (
+        theirs.classes,
+        theirs.spec,
+        theirs.crops,
+        theirs.provenance,
+    ):
+        raise UserError(
+            f"{onnx.path} cannot stand in for {engine.name}: it is of another export", "export both again"
+        )
 
 
 def model_file(path: Path) -> Path:

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export import cuda_driver
 from alexnet_fast.export.cuda_memory import Cuda
 from alexnet_fast.export.manifest import verify_manifest
-from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
+from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.serve.described import Described
+from alexnet_fast.serve.engine_context import EngineContext
 from alexnet_fast.serve.onnx_model import check_pictures
 
 if TYPE_CHECKING:
     from alexnet_fast.export.manifest import Manifest
+    from alexnet_fast.serve.engine_context import EngineTimes
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
 _BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
@@ -35,6 +37,7 @@ class EngineModel(Described):
 
     Args:
         path: An engine with its manifest beside it.
+        cuda_graphs: Record the network's kernels for a batch size once, and launch them in one go.
 
     Attributes:
         metadata: What the ONNX file that it was built from says about itself.
@@ -44,14 +47,22 @@ class EngineModel(Described):
             no GPU, or TensorRT refuses it.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, cuda_graphs: bool = False) -> None:
         self.path = Path(path)
         self.manifest = verify_manifest(self.path)
         self.metadata = GraphMetadata.from_props(self.manifest.metadata, str(self.path))
         self._cuda = Cuda()
         _check_gpu(self.path, self.manifest)
         self._engine = _deserialize(self.path, self.manifest)
-        self._context = self._engine.create_execution_context()
+        profiles = self.manifest.profiles or (self.manifest.batch,)
+        self._context = EngineContext(
+            self._engine,
+            self._cuda,
+            profiles,
+            self.spec.resize,
+            len(self.classes),
+            cuda_graphs=cuda_graphs,
+        )
         # A context and its buffers answer one call at a time.
         self._lock = threading.Lock()
 
@@ -76,37 +87,28 @@ class EngineModel(Described):
         """
         check_pictures(pictures_nhwc, self.spec.resize)
         answer = np.empty((len(pictures_nhwc), len(self.classes)), np.float32)
-        most = self.manifest.batch.max
+        most = self._context.most
         with self._lock:
             self._cuda.enter()
             for first in range(0, len(pictures_nhwc), most):
                 part = np.ascontiguousarray(pictures_nhwc[first : first + most])
-                self._run(part, answer[first : first + len(part)])
+                if not self._context.run(part, answer[first : first + len(part)]):
+                    raise UserError(
+                        f"TensorRT cannot run {self.path} on {len(part)} picture(s)", _BUILD_AGAIN
+                    )
         return answer
 
-    def _run(self, pictures: Pictures, answer: Probabilities) -> None:
-        """Answers one batch; `answer` is a contiguous part of the result."""
-        addresses = [self._cuda.allocate(array.nbytes) for array in (pictures, answer)]
-        try:
-            self._context.set_input_shape(INPUT, pictures.shape)
-            for name, address in zip((INPUT, OUTPUT), addresses, strict=True):
-                self._context.set_tensor_address(name, address)
-            self._cuda.upload(addresses[0], pictures)
-            if not self._context.execute_async_v3(self._cuda.stream.value):
-                raise UserError(
-                    f"TensorRT cannot run {self.path} on {len(pictures)} picture(s)", _BUILD_AGAIN
-                )
-            self._cuda.download(answer, addresses[1])
-            self._cuda.wait()
-        finally:
-            for address in addresses:
-                self._cuda.free(address)
+    def times(self) -> EngineTimes:
+        """Returns what the last batch took on the GPU, and what the way there and back took."""
+        with self._lock:
+            self._cuda.enter()
+            return self._context.times()
 
 
 def _check_gpu(path: Path, manifest: Manifest) -> None:
     gpu = cuda_driver.gpus()[0]
     if gpu.compute_capability not in manifest.compute_capabilities:
-        raise UserError(
+        raise UnavailableError(
             f"{path} was built for compute capability {', '.join(manifest.compute_capabilities)};"
             f" {gpu.name} has {gpu.compute_capability}",
             f"build it again with --gpu-arch {gpu.compute_capability}",

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnxruntime
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
+from alexnet_fast.export.cuda_driver import driver_problem
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
 from alexnet_fast.export.seal import check_seal
 from alexnet_fast.serve.described import Described
@@ -47,6 +48,7 @@ class OnnxModel(Described):
         path: A file that `alexnet-fast export` wrote.
         providers: What shall run it, best first. All but "cpu" must really be there.
         threads: CPU threads for one call; None for one per core.
+        gpu: Which GPU, counted from 0; the CPU takes no notice.
         allow_fallback: Where a provider is not to be had, warn and go on with the CPU instead of failing.
 
     Attributes:
@@ -63,13 +65,16 @@ class OnnxModel(Described):
         *,
         providers: Sequence[ProviderName] = ("cpu",),
         threads: int | None = None,
+        gpu: int = 0,
         allow_fallback: bool = False,
     ) -> None:
         self.path = Path(path)
-        wanted = _provider_names(providers)
+        wanted = _to_be_had(_provider_names(providers), allow_fallback=allow_fallback)
         onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
         content = _read(self.path)
-        self._session = _open(self.path, content, wanted, _options(threads), allow_fallback=allow_fallback)
+        self._session = _open(
+            self.path, content, wanted, _options(threads), gpu=gpu, allow_fallback=allow_fallback
+        )
         self.metadata = GraphMetadata.from_props(
             self._session.get_modelmeta().custom_metadata_map, str(self.path)
         )
@@ -107,6 +112,16 @@ class OnnxModel(Described):
             raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
         return answer
 
+    def release_memory(self) -> None:
+        """Gives back to the system what large batches took; the next large one takes it again.
+
+        https://onnxruntime.ai/docs/get-started/with-c.html#memory-arena-shrinkage
+        """
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        side = self.spec.resize
+        self._session.run([OUTPUT], {INPUT: np.zeros((1, side, side, 3), np.uint8)}, options)
+
 
 def check_pictures(pictures_nhwc: Pictures, side: int) -> None:
     """Checks an array of pictures before it is run.
@@ -140,6 +155,17 @@ def _provider_names(providers: Sequence[ProviderName]) -> list[str]:
     return list(dict.fromkeys([*(_PROVIDERS[name] for name in providers), _PROVIDERS["cpu"]]))
 
 
+def _to_be_had(wanted: list[str], *, allow_fallback: bool) -> list[str]:
+    """Returns what to ask onnxruntime for; without a GPU it would print a page about missing libraries."""
+    cpu = _PROVIDERS["cpu"]
+    if wanted[0] == cpu or driver_problem() is None:
+        return wanted
+    if not allow_fallback:
+        raise _not_to_be_had(wanted[0], cpu)
+    _warn_of_fallback(wanted[0], cpu)
+    return [cpu]
+
+
 def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -162,11 +188,15 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _open(path: Path, content: bytes, wanted: list[str], options: Any, *, allow_fallback: bool) -> Any:
+def _open(
+    path: Path, content: bytes, wanted: list[str], options: Any, *, gpu: int, allow_fallback: bool
+) -> Any:
     errors = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         # Without enable_fallback=0 onnxruntime prints to stdout and goes on with the CPU.
-        return onnxruntime.InferenceSession(content, options, providers=wanted, enable_fallback=0)
+        return onnxruntime.InferenceSession(
+            content, options, providers=_on_gpu(wanted, gpu), enable_fallback=0
+        )
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NoModel) as error:
         raise UserError(f"{path} is not an ONNX file ({_reason(error)})", _NOT_OURS) from error
     except (errors.Fail, errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException) as error:
@@ -177,7 +207,19 @@ def _open(path: Path, content: bytes, wanted: list[str], options: Any, *, allow_
             raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
         if not allow_fallback:
             raise _not_to_be_had(wanted[0], _PROVIDERS["cpu"]) from error
-        return _open(path, content, [_PROVIDERS["cpu"]], options, allow_fallback=True)
+        return _open(path, content, [_PROVIDERS["cpu"]], options, gpu=gpu, allow_fallback=True)
+
+
+def _on_gpu(wanted: list[str], gpu: int) -> list[tuple[str, dict[str, str]]]:
+    """Adds each provider's options; float32 is to be float32 on a GPU too, without TensorFloat-32's ten bits.
+
+    https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
+    """
+    own = {_PROVIDERS["cuda"]: {"use_tf32": "0"}}
+    return [
+        (name, {} if name == _PROVIDERS["cpu"] else {"device_id": str(gpu), **own.get(name, {})})
+        for name in wanted
+    ]
 
 
 def _reason(error: Exception) -> str:
@@ -210,8 +252,13 @@ def _check_providers(session: Any, wanted: list[str], *, allow_fallback: bool) -
         return runs_on
     if not allow_fallback:
         raise _not_to_be_had(best, runs_on)
-    _log.warning("%s was asked for and is not to be had; %s runs the model", best, runs_on)
+    _warn_of_fallback(best, runs_on)
     return runs_on
+
+
+def _warn_of_fallback(best: str, instead: str) -> None:
+    reason = driver_problem() or "see alexnet-fast doctor"
+    _log.warning("%s was asked for and is not to be had; %s runs the model (%s)", best, instead, reason)
 
 
 def _busiest(session: Any) -> str:
@@ -225,8 +272,10 @@ def _busiest(session: Any) -> str:
     return max(nodes, key=lambda name: nodes[name]) if nodes else str(session.get_providers()[0])
 
 
-def _not_to_be_had(best: str, instead: str) -> UserError:
-    return UserError(
-        f"onnxruntime {onnxruntime.__version__} was asked for {best} and would run on {instead}",
+def _not_to_be_had(best: str, instead: str) -> UnavailableError:
+    problem = driver_problem()
+    reason = f": {problem}" if problem else ""
+    return UnavailableError(
+        f"onnxruntime {onnxruntime.__version__} was asked for {best} and would run on {instead}{reason}",
         "see `alexnet-fast doctor` for what is missing, or allow it with --allow-fallback",
     )

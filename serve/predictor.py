@@ -36,9 +36,10 @@ class Predictor:
 
     Args:
         model: An exported ONNX file, or a folder with a `model.onnx`.
-        device: "auto" takes a GPU where there is one and warns where it cannot be used; "cpu"; "cuda" must be
-            there.
+        device: "auto" takes a GPU where there is one and warns where it cannot be used; "cpu"; "cuda" and
+            "tensorrt" must be there.
         threads: CPU threads for one call; None for one a core.
+        allow_fallback: Where the device is not to be had, warn and take the CPU.
         limits: Pictures that are refused; all that training takes is taken by default.
 
     Attributes:
@@ -56,9 +57,12 @@ class Predictor:
         *,
         device: str = "auto",
         threads: int | None = None,
+        allow_fallback: bool = False,
         limits: PictureLimits = TRUSTED,
     ) -> None:
-        self._backend = open_backend(Path(model), device=device, threads=threads)
+        self._backend = open_backend(
+            Path(model), device=device, threads=threads, allow_fallback=allow_fallback
+        )
         self._limits = limits
         self.backend = self._backend.backend
         self.classes = self._backend.classes

@@ -183,7 +183,10 @@ class ServedModel:
         return Stamp.of(_newest_file(self.path))
 
     def _load(self, stamp: Stamp) -> ModelVersion:
-        backend = open_backend(stamp.path, device=self._config.device, threads=self._config.threads)
+        config = self._config
+        backend = open_backend(
+            stamp.path, device=config.device, threads=config.threads, allow_fallback=config.allow_fallback
+        )
         _warm_up(backend, self._config.batching.max_batch)
         self._loaded += 1
         folder = stamp.path.parent

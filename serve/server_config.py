@@ -69,6 +69,7 @@ class ServerConfig:
         limits: See `Limits`.
         device: As for `backend.open_backend`.
         threads: As for `backend.open_backend`.
+        allow_fallback: As for `backend.open_backend`.
         reload_interval: Seconds between two looks at the files; 0 never looks again.
         drain_delay: Seconds between "not ready" and the end of listening, for load balancers to notice.
         drain_timeout: Seconds after which requests in flight are given up.
@@ -83,6 +84,7 @@ class ServerConfig:
     limits: Limits = Limits()
     device: str = "auto"
     threads: int | None = None
+    allow_fallback: bool = False
     reload_interval: float = 2.0
     drain_delay: float = 0.0
     drain_timeout: float = 30.0

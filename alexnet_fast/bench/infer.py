@@ -1,42 +1,42 @@
-"""How fast a picture is answered: our ten-crop file against torch's own export, one crop, and PyTorch."""
+"""How fast pictures are answered: our ten-crop file against torch's own export, one crop, and PyTorch."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alexnet_fast.bench import report
+from alexnet_fast.bench.contestants import OURS, SINGLE, choose_ours, gather
+from alexnet_fast.bench.infer_files import write_files
 from alexnet_fast.bench.turns import figure, take_turns
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UnavailableError, UserError
+from alexnet_fast.export.cuda_driver import driver_problem
 from alexnet_fast.export.graph_form import PORTABLE
-from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.net_layers import read_layers
-from alexnet_fast.export.onnx_graph import build_model, plan_for, write_model
+from alexnet_fast.export.onnx_graph import plan_for
+from alexnet_fast.serve.asked_device import parse_device
 
 if TYPE_CHECKING:
-    import torch
+    from alexnet_fast.bench.contestant import Contestant, Pictures
+    from alexnet_fast.bench.contestants import Field
+    from alexnet_fast.bench.network import Network
+    from alexnet_fast.bench.turns import Rates
+    from alexnet_fast.serve.engine_context import EngineTimes
 
-    from alexnet_fast.pipelines.spec import AugmentSpec
-
-OURS = "ours, onnxruntime"
-CROP_BY_CROP = "ours without the shared stem, onnxruntime"
-PLAIN = "torch export, onnxruntime"
-SINGLE = "ours, one crop, onnxruntime"
-EAGER = "PyTorch, ten crops at once"
-OURS_OPENVINO = "ours, OpenVINO"
-PLAIN_OPENVINO = "torch export, OpenVINO"
 # onnxruntime's threads go on spinning after a call and take a core from whoever comes next.
 _PAUSE_S = 0.2
+_UNIT = "p50_ms"
+# Seven contestants that keep what a batch took held 5.5 GiB after batches of 4 and 9.5 GiB after 16.
+_LARGE = 16
 
-Pictures = np.ndarray[Any, np.dtype[np.uint8]]
-Call = Callable[[Pictures], object]
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,172 +44,161 @@ class InferBench:
     """What `bench infer` measures.
 
     Args:
-        net: A sequential network that returns logits, on the CPU.
-        spec: Its sizes and normalisation, with a margin for ten crops.
-        model: Its name.
-        classes: Number of its outputs.
-        batch_size: Pictures a call.
-        threads: Of every contestant.
+        network: The network.
+        batch_sizes: Pictures a call; everybody answers all of the first size, then of the next.
+        threads: CPU threads of every contestant.
         runs: Counted calls of each.
+        device: Who stands for us: "auto" and "cpu" are onnxruntime on the CPU, "cuda" is its CUDA provider,
+            "tensorrt" the engine. With "cpu" nobody runs on a GPU.
+        allow_fallback: Where that cannot run, warn and let the CPU stand for us.
+        cuda_graphs: Let the engine run as a CUDA graph too.
 
     Raises:
-        UserError: There is no run.
+        UserError: A number is below 1, a batch size is there twice, or the device is none.
     """
 
-    net: torch.nn.Module
-    spec: AugmentSpec
-    model: str
-    classes: int
-    batch_size: int
+    network: Network
+    batch_sizes: tuple[int, ...]
     threads: int
     runs: int
+    device: str = "auto"
+    allow_fallback: bool = False
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
-        for option, value in (("--runs", self.runs), ("--batch-size", self.batch_size)):
+        numbers = [("--runs", self.runs), ("--threads", self.threads)]
+        for option, value in (*numbers, *(("--batch-size", size) for size in self.batch_sizes)):
             if value < 1:
                 raise UserError(f"{option} is {value}", "give 1 or more", exit_code=2)
+        if not self.batch_sizes or len(set(self.batch_sizes)) < len(self.batch_sizes):
+            raise UserError("--batch-size names a size twice, or none", "give each once", exit_code=2)
+        if parse_device(self.device).kind == "cpu" and self.cuda_graphs:
+            raise UserError("--cuda-graphs needs a GPU", "leave --device cpu out", exit_code=2)
 
-    @property
-    def pictures(self) -> Pictures:
-        """Noise: how long a network takes does not depend on what it sees."""
-        side = self.spec.resize
-        return np.random.default_rng(0).integers(0, 256, (self.batch_size, side, side, 3), np.uint8)
+    def pictures(self, count: int) -> Pictures:
+        """Returns noise: how long a network takes does not depend on what it sees."""
+        side = self.network.spec.resize
+        return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
 
 
-def measure_infer(bench: InferBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def measure_infer(
+    bench: InferBench,
+    begin: Callable[[int], object] = lambda _: None,
+    show: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Lets everyone answer the same pictures in turns.
 
+    Args:
+        bench: What is measured.
+        begin: Told the number of turns before the first.
+        show: Called after each turn.
+
     Returns:
-        The figures of `alexnet-fast bench infer --json`, without hardware and versions. "left_out" names the
-        contestants that need a package which is not installed.
+        The figures of `alexnet-fast bench infer --json`, without hardware and versions: those of the first
+        batch size, and all in "batches". "not_run" says why somebody is missing.
+
+    Raises:
+        UnavailableError: What stands for us cannot run, and no fallback is allowed.
     """
+    _check_gpu(bench)
     with tempfile.TemporaryDirectory() as folder:
-        calls, backend, left_out = _contestants(bench, Path(folder))
-        times = take_turns(
-            {name: _timed(call, bench.pictures) for name, call in calls.items()}, bench.runs, show
-        )
-    peers = [name for name in times if name != OURS]
-    p50, p90, p99 = np.percentile(times[OURS], (50, 90, 99))
-    plan = plan_for(read_layers(bench.net), _metadata(bench, "ten"), PORTABLE)
+        field = gather(bench, write_files(bench.network, Path(folder)), Path(folder))
+        ours = _ours(bench, field)
+        begin(len(bench.batch_sizes) * len(field.running) * (bench.runs + 1))
+        batches = [_measure_batch(bench, field.running, ours, size, show) for size in bench.batch_sizes]
+    plan = plan_for(read_layers(bench.network.net), bench.network.metadata("ten"), PORTABLE)
     return {
-        "model": bench.model,
-        "backend": backend,
+        "model": bench.network.model,
+        "ours": ours,
+        "backend": field.running[ours].backend,
         "stem": plan.describe() if plan else None,
-        "batch_size": bench.batch_size,
         "threads": bench.threads,
-        **report.main_figure(times[OURS], "p50_ms"),
-        "p90_ms": float(p90),
-        "p99_ms": float(p99),
-        "images_per_second": bench.batch_size / float(p50) * 1e3,
-        "compared": report.compared(times, OURS, peers, "p50_ms"),
+        **batches[0],
+        "batches": batches,
+        "backends": {name: contestant.backend for name, contestant in field.running.items()},
+        "not_run": dict(field.not_run),
+    }
+
+
+def _check_gpu(bench: InferBench) -> None:
+    """Says at once, and not after minutes of exporting, that there is no GPU for what was asked for.
+
+    Raises:
+        UnavailableError: There is none, and no fallback is allowed.
+    """
+    needs_gpu = bench.cuda_graphs or parse_device(bench.device).kind in ("cuda", "tensorrt")
+    problem = driver_problem() if needs_gpu else None
+    if problem is not None and not bench.allow_fallback:
+        option = "--cuda-graphs" if bench.cuda_graphs else f"--device {bench.device}"
+        raise UnavailableError(
+            f"{option} needs a GPU: {problem}", "leave it out, or allow the CPU with --allow-fallback"
+        )
+
+
+def _ours(bench: InferBench, field: Field) -> str:
+    """Returns who stands for us."""
+    try:
+        return choose_ours(field, bench.device, cuda_graphs=bench.cuda_graphs)
+    except UnavailableError as error:
+        if not bench.allow_fallback:
+            raise
+        _log.warning("%s; %s stands for it", error.problem, field.running[OURS].backend)
+        return OURS
+
+
+def _measure_batch(
+    bench: InferBench,
+    running: Mapping[str, Contestant],
+    ours: str,
+    size: int,
+    show: Callable[[], object],
+) -> dict[str, Any]:
+    """Returns the figures of one batch size."""
+    pictures = bench.pictures(size)
+    on_gpu: dict[str, list[EngineTimes]] = {name: [] for name, one in running.items() if one.gpu_times}
+    turns = {name: _timed(one, pictures, on_gpu.get(name, [])) for name, one in running.items()}
+    times = take_turns(turns, bench.runs, show)
+    peers = report.compared(times, ours, [name for name in times if name != ours], _UNIT)
+    return {
+        "batch_size": size,
+        **report.main_figure(times[ours], _UNIT),
+        **_latencies(times, on_gpu, ours, size),
+        "compared": [{**peer, **_latencies(times, on_gpu, peer["name"], size)} for peer in peers],
         "single_crop_ms": figure(times[SINGLE]).median,
-        "left_out": left_out,
     }
 
 
-def _contestants(bench: InferBench, folder: Path) -> tuple[dict[str, Call], str, list[dict[str, str]]]:
-    """Returns the contestants, what ours runs on as its session says, and who is missing, with the mend."""
-    from alexnet_fast.serve.onnx_model import OnnxModel
-
-    files = _write_files(bench, folder)
-    models = {name: OnnxModel(file, threads=bench.threads) for name, file in files.items()}
-    calls: dict[str, Call] = {name: model.run for name, model in models.items()}
-    calls[EAGER] = _eager(bench)
-    left_out = []
-    if PLAIN not in files:
-        left_out.append({"name": PLAIN, "mend": "pip install 'alexnet-fast[torch-export]'"})
-    if importlib.util.find_spec("openvino") is None:
-        left_out.append({"name": PLAIN_OPENVINO, "mend": "pip install 'alexnet-fast[openvino]'"})
-    else:
-        calls[OURS_OPENVINO] = _openvino(files[OURS], bench.threads)
-        if PLAIN in files:
-            calls[PLAIN_OPENVINO] = _openvino(files[PLAIN], bench.threads)
-    return calls, models[OURS].backend, left_out
+def _latencies(
+    times: Rates, on_gpu: Mapping[str, list[EngineTimes]], name: str, size: int
+) -> dict[str, float]:
+    """Returns what every row has; the GPU's own times where it was one, and the way there and back apart."""
+    p50, p90, p99 = (float(value) for value in np.percentile(times[name], (50, 90, 99)))
+    row = {"p90_ms": p90, "p99_ms": p99, "images_per_second": size / p50 * 1e3}
+    if name in on_gpu:
+        upload, compute, download = np.median(on_gpu[name], axis=0)
+        row |= {"transfer_ms": float(upload + download), "compute_ms": float(compute)}
+    return row
 
 
-def _write_files(bench: InferBench, folder: Path) -> dict[str, Path]:
-    """Writes the network in each form."""
-    plain_stem = dataclasses.replace(PORTABLE, stem="plain")
-    models = {
-        OURS: build_model(bench.net, _metadata(bench, "ten")),
-        CROP_BY_CROP: build_model(bench.net, _metadata(bench, "ten"), plain_stem),
-        SINGLE: build_model(bench.net, _metadata(bench, "single")),
-    }
-    files = {}
-    for number, (name, model) in enumerate(models.items()):
-        files[name] = folder / f"{number}.onnx"
-        write_model(model, files[name])
-    if importlib.util.find_spec("onnxscript") is not None:
-        from alexnet_fast.export.torch_export import export_ten_crop
-
-        classes = _metadata(bench, "ten").classes
-        files[PLAIN] = export_ten_crop(
-            _with_torchs_lrn(bench.net), bench.spec, classes, folder / "plain.onnx"
-        )
-    return files
-
-
-def _metadata(bench: InferBench, crops: Any) -> GraphMetadata:
-    return GraphMetadata(
-        classes=tuple(str(number) for number in range(bench.classes)),
-        spec=bench.spec,
-        model=bench.model,
-        crops=crops,
-        version="bench",
-        provenance={},
-    )
-
-
-def _with_torchs_lrn(net: torch.nn.Module) -> torch.nn.Module:
-    """Returns the network with PyTorch's own LRN: what somebody would export who has never seen ours."""
-    import torch
-
-    return torch.nn.Sequential(
-        *(
-            torch.nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)  # type: ignore[arg-type]
-            if type(layer).__name__ == "LocalResponseNorm"
-            else layer
-            for layer in net.children()
-        )
-    )
-
-
-def _eager(bench: InferBench) -> Call:
-    import torch
-
-    from alexnet_fast.pipelines.crops import crop_probabilities
-
-    net = bench.net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    torch.set_num_threads(bench.threads)
-
-    def call(pictures: Pictures) -> object:
-        with torch.inference_mode():
-            return crop_probabilities(net, torch.from_numpy(pictures), bench.spec, "ten").numpy()
-
-    return call
-
-
-def _openvino(file: Path, threads: int) -> Call:
-    """Returns a file in OpenVINO, in float32: on some processors its default would be bfloat16."""
-    import openvino
-
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    request = openvino.Core().compile_model(str(file), "CPU", settings).create_infer_request()
-    return lambda pictures: request.infer([pictures])
-
-
-def _timed(call: Call, pictures: Pictures) -> Callable[[int], float]:
-    """Returns a contestant that reports the milliseconds of one call."""
+def _timed(
+    contestant: Contestant, pictures: Pictures, gpu_times: list[EngineTimes]
+) -> Callable[[int], float]:
+    """Returns a contestant that reports the milliseconds of a call; between large ones it holds no memory."""
+    large = len(pictures) >= _LARGE
 
     def run(number: int) -> float:
-        del number
         time.sleep(_PAUSE_S)
+        if large:
+            # Takes the memory that the last turn gave back.
+            contestant.call(pictures)
         started = time.perf_counter()
-        call(pictures)
-        return (time.perf_counter() - started) * 1e3
+        contestant.call(pictures)
+        passed = (time.perf_counter() - started) * 1e3
+        if large:
+            contestant.release()
+        # Number 0 is the warm-up.
+        if number and contestant.gpu_times is not None:
+            gpu_times.append(contestant.gpu_times())
+        return passed
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,80 +11,121 @@ import click
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
-
-    from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.bench.network import Network
 
 EXAMPLE = """\b
 Examples:
   alexnet-fast bench infer
-  alexnet-fast bench infer runs/first --batch-size 8 --threads 2 --runs 50 --json
+  alexnet-fast bench infer --batch-size 1,4,16,64 --threads 2
+  alexnet-fast bench infer runs/first --batch-size 8 --runs 50 --json
+  alexnet-fast bench infer runs/first --device tensorrt --cuda-graphs
 """
 
 
 def _table(result: Result) -> str:
-    from alexnet_fast.bench.report import figure_line, machine_line
+    from alexnet_fast.bench.report import machine_line
 
     lines = [
-        f"{machine_line(result)}; {result['threads']} threads, batches of {result['batch_size']},"
-        f" median of {result['runs']} turns",
+        f"{machine_line(result)}; {result['threads']} threads, median of {result['runs']} turns",
         f"{result['model']} in {result['backend']}; {result['stem']}",
-        figure_line(result, "ours, onnxruntime", "p50_ms", "ours"),
-        f"  p90 {result['p90_ms']:.1f} ms, p99 {result['p99_ms']:.1f} ms,"
-        f" {result['images_per_second']:.1f} images/s",
+        f"batch  {'milliseconds':42s} {'p50':>8s} {'p90':>8s} {'p99':>8s} {'images/s':>9s}",
     ]
-    lines += [figure_line(other, other["name"], "p50_ms", "ours") for other in result["compared"]]
-    lines += [f"{other['name']:34s} is not installed: {other['mend']}" for other in result["left_out"]]
+    for batch in result["batches"]:
+        lines.append(_row(batch["batch_size"], {"name": result["ours"], **batch}))
+        lines += [_row(batch["batch_size"], other) for other in batch["compared"]]
+    lines += [f"not run: {name}: {reason}" for name, reason in result["not_run"].items()]
     return "\n".join(lines)
+
+
+def _row(size: int, row: Result) -> str:
+    """Renders a contestant's line."""
+    line = f"{size:5d}  {row['name']:42s} {row['p50_ms']:8.1f} {row['p90_ms']:8.1f} {row['p99_ms']:8.1f}"
+    line += f" {row['images_per_second']:9.1f}"
+    if "ours_over_it" in row:
+        spread = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+        line += f"  ours takes {row['ours_over_it']:.2f} of it {spread}"
+    if "transfer_ms" in row:
+        line += f"  transfers {row['transfer_ms']:.2f}, network {row['compute_ms']:.2f}"
+    return line
 
 
 @click.command("infer", epilog=EXAMPLE)
 @click.argument("weights", required=False, metavar="[RUN|WEIGHTS]", type=click.Path(path_type=Path))
 @click.option("--model", help="Name of the network, for bare weights.  [default: alexnet if there are none]")
-@options.threads
-@click.option("--batch-size", type=int, default=1, show_default=True, help="Pictures a call.")
+@click.option(
+    "--threads",
+    type=int,
+    default=lambda: min(8, os.cpu_count() or 1),
+    show_default="one a core, at most 8",
+    help="CPU threads of every contestant.",
+)
+@click.option(
+    "--batch-size",
+    "sizes",
+    multiple=True,
+    default=("1",),
+    show_default="1",
+    metavar="N[,N...]",
+    help="Pictures a call; several sizes, or the option repeated, give one table.",
+)
 @click.option("--runs", type=int, default=15, show_default=True, help="Counted calls of each contestant.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Who stands for us: auto or cpu, cuda or cuda:N (onnxruntime), tensorrt (the engine).",
+)
+@options.allow_fallback
+@click.option("--cuda-graphs", is_flag=True, help="Run the engine as a CUDA graph too.")
 @answers(_table)
 def bench_infer(weights: Path | None, model: str | None, **given: Any) -> Result:
-    """How long a ten-crop answer takes on the CPU, from pixels to probabilities.
+    """How long a ten-crop answer takes, from pixels to probabilities.
 
     Our file in onnxruntime, against the same file without the shared stem, torch's own export of the ten
-    crops, one crop, and PyTorch; the files in OpenVINO too where it is installed. Contestants take turns call
-    by call. Without RUN the network has fresh weights: its time does not depend on them.
+    crops, one crop, and PyTorch; the files in OpenVINO too where it is installed, and everything that runs on
+    a GPU where one is: onnxruntime's CUDA and TensorRT providers, the engine, PyTorch. Who cannot run is
+    named with the reason. Contestants take turns call by call. Without RUN the network has fresh weights: its
+    time does not depend on them.
     """
     from alexnet_fast.bench import report
     from alexnet_fast.bench.infer import InferBench, measure_infer
 
-    net, spec, name, classes = _network(weights, model)
-    contest = InferBench(
-        net=net,
-        spec=spec,
-        model=name,
-        classes=classes,
-        batch_size=given["batch_size"],
-        threads=given["threads"],
-        runs=given["runs"],
-    )
-    with progress_bar(7 * (given["runs"] + 1), "answering") as bar:
-        result = measure_infer(contest, show=lambda: bar.update(1))
+    sizes = _sizes(given.pop("sizes"))
+    contest = InferBench(network=_network(weights, model), batch_sizes=sizes, **given)
+    with progress_bar(0, "answering") as bar:
+
+        def begin(turns: int) -> None:
+            bar.length = turns
+
+        result = measure_infer(contest, begin, show=lambda: bar.update(1))
     return {**result, **report.machine()}
 
 
-def _network(weights: Path | None, model: str | None) -> tuple[torch.nn.Module, AugmentSpec, str, int]:
-    """Returns the network to measure, its preprocessing, name and number of classes."""
-    from alexnet_fast.models import create_model
-    from alexnet_fast.pipelines.spec import AugmentSpec
+def _sizes(texts: tuple[str, ...]) -> tuple[int, ...]:
+    """Reads the batch sizes.
+
+    Raises:
+        UserError: One is no number.
+    """
+    try:
+        return tuple(int(size) for text in texts for size in text.split(","))
+    except ValueError as error:
+        raise UserError(
+            f"--batch-size {' '.join(texts)} is no list of numbers",
+            "give one, or several such as 1,4,16,64",
+            exit_code=2,
+        ) from error
+
+
+def _network(weights: Path | None, model: str | None) -> Network:
+    """Returns the network to measure."""
+    from alexnet_fast.bench.network import Network, fresh_network
     from alexnet_fast.training.trained import load_trained
 
-    if weights is not None:
-        trained = load_trained(weights, model)
-        return trained.net, trained.spec, trained.model, len(trained.classes)
-    model = model or "alexnet"
-    net = create_model(model)
-    given = net.input
-    # The small networks take whole pictures; eight pixels more are a margin for their crops.
-    resize = given.resize if given.resize > given.crop else given.crop + 8
-    spec = AugmentSpec(resize=resize, crop=given.crop, mean=given.mean, std=given.std)
-    return net.eval(), spec, model, net.num_classes
+    if weights is None:
+        return fresh_network(model or "alexnet")
+    trained = load_trained(weights, model)
+    return Network(net=trained.net, spec=trained.spec, model=trained.model, classes=len(trained.classes))

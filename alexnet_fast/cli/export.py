@@ -13,6 +13,7 @@ from alexnet_fast.cli.progress import BuildLine
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
+    from alexnet_fast.export.engine_config import EngineConfig
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.pillow_image import Pixels
     from alexnet_fast.training.trained import Trained
@@ -21,6 +22,7 @@ EXAMPLE = """\b
 Examples:
   alexnet-fast export runs/first --onnx --verify
   alexnet-fast export runs/first --trt --gpu-arch 86,89 --precision fp16
+  alexnet-fast export runs/first --trt --profile latency --profile throughput --builder-level 5
   alexnet-fast export alexnet.pth --model alexnet-owt --output exported
 """
 
@@ -36,6 +38,7 @@ def _table(result: Result) -> str:
             f"           built with {result['library']} {result['library_version']} for compute capability"
             f" {archs}; {'run' if result['ran_on_gpu'] else 'not run'} here",
             f"           {_scratch(result)}",
+            *([f"           taken from {result['engine_cached']}"] if result["engine_cached"] else []),
             f"manifest   {result['manifest']}",
         ]
     check = result["verified"]
@@ -49,7 +52,7 @@ def _table(result: Result) -> str:
 
 def _scratch(result: Result) -> str:
     """Says what memory an engine needs, where its builder told."""
-    found, batch = result["engine_scratch_bytes"], result["batch"]["max"]
+    found, batch = result["engine_scratch_bytes"], max(profile["max"] for profile in result["profiles"])
     if found is None:
         return f"for batches of up to {batch}"
     return f"needs {found / 2**20:.0f} MiB besides its weights for a batch of {batch}"
@@ -75,9 +78,34 @@ def _scratch(result: Result) -> str:
     "--gpu-arch",
     help="Compute capabilities to build for, such as 86,89.  [default: the GPU here, else 80,86,89,120]",
 )
-@click.option("--max-batch", type=click.IntRange(min=1), default=64, show_default=True, help="Of the engine.")
+@click.option(
+    "--max-batch",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Of the engine, where --profile does not say it.",
+)
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="MIN,OPT,MAX",
+    help="Batch sizes that the engine takes, OPT the likeliest; or latency, or throughput. May be repeated."
+    "  [default: 1, 8 and --max-batch]",
+)
 @click.option(
     "--workspace", type=click.IntRange(min=1), help="Most memory for one layer of the engine, in MiB."
+)
+@click.option(
+    "--builder-level",
+    type=click.IntRange(0, 5),
+    help="How long TensorRT looks for kernels: 0 builds fastest, 5 longest.  [default: TensorRT's own, 3]",
+)
+@click.option(
+    "--engine-cache/--no-engine-cache",
+    default=True,
+    show_default=True,
+    help="Take an engine that was built before from the same graph and options, and keep this one.",
 )
 @click.option("--verify", is_flag=True, help="Compare with PyTorch on real pictures; fail where they differ.")
 @click.option(
@@ -88,6 +116,13 @@ def _scratch(result: Result) -> str:
 @click.option(
     "--images", type=click.IntRange(min=1), default=64, show_default=True, help="Pictures to verify on."
 )
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="What runs the ONNX files in --verify: cpu, cuda, cuda:N, tensorrt or auto.",
+)
+@options.allow_fallback
 @click.option("--force", is_flag=True, help="Overwrite files that no export wrote.")
 @answers(_table)
 def export(weights: Path, model: str | None, ten_crop: bool | None, **given: Any) -> Result:
@@ -123,10 +158,7 @@ def export(weights: Path, model: str | None, ten_crop: bool | None, **given: Any
 def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> Any:
     """Returns the options as the export job takes them."""
     from alexnet_fast.export.export_config import ExportConfig
-    from alexnet_fast.export.manifest import BatchProfile
-    from alexnet_fast.export.trt_build import EngineConfig
 
-    most = given["max_batch"]
     archs = given["gpu_arch"]
     return ExportConfig(
         output=given["output"] or (weights if weights.is_dir() else weights.parent),
@@ -134,11 +166,31 @@ def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> Any:
         trt=given["trt"],
         precision=given["precision"],
         gpu_archs=tuple(archs.split(",")) if archs else None,
-        engine=EngineConfig(
-            batch=BatchProfile(min=1, opt=min(8, most), max=most), workspace_mib=given["workspace"]
-        ),
+        engine=_engine_config(given),
+        engine_cache=given["engine_cache"],
         verify=given["verify"],
+        device=given["device"],
+        allow_fallback=given["allow_fallback"],
         force=given["force"],
+    )
+
+
+def _engine_config(given: dict[str, Any]) -> EngineConfig:
+    """Returns how the engine is built.
+
+    Raises:
+        UserError: A profile makes no sense, or is given for no engine.
+    """
+    from alexnet_fast.export.engine_config import EngineConfig, parse_profile
+
+    if given["profiles"] and not given["trt"]:
+        raise UserError("--profile is for the engine, and none is built", "add --trt", exit_code=2)
+    most = given["max_batch"]
+    texts = given["profiles"] or (f"1,{min(8, most)},{most}",)
+    return EngineConfig(
+        profiles=tuple(parse_profile(text, most) for text in texts),
+        workspace_mib=given["workspace"],
+        level=given["builder_level"],
     )
 
 

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+model_device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N; tensorrt for an exported file.",
+)
+allow_fallback = click.option(
+    "--allow-fallback", is_flag=True, help="Where --device is not to be had, warn and take the CPU."
+)
 dali = click.option(
     "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
 )

@@ -29,7 +29,8 @@ _OPTIONS = (
     options.weights_of,
     click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures at a time."),
     options.dali,
-    options.device,
+    options.model_device,
+    options.allow_fallback,
     options.threads,
     options.on_bad_image,
     options.leave_out,
@@ -58,6 +59,7 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
         amp=given.get("amp", "off"),
         model=given["net"],
         threads=given["threads"],
+        allow_fallback=given["allow_fallback"],
     )
 
 

@@ -27,6 +27,9 @@ def _table(result: Result) -> str:
         if prediction["error"]:
             lines.append(f"  cannot be classified: {prediction['error']}")
         lines += [f"  {guess['probability']:7.2%}  {guess['label']}" for guess in prediction["classes"]]
+    lines.append(
+        f"answered by {result['backend']}, {result['crops']} crop{'s' * (result['crops'] != 'single')}"
+    )
     return "\n".join(lines)
 
 
@@ -41,7 +44,8 @@ def _failed(result: Result) -> bool:
 @options.crops("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
 @options.jitter
 @options.weights_of
-@options.device
+@options.model_device
+@options.allow_fallback
 @answers(_table, failed=_failed)
 def predict(
     model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, jitter: bool, **given: Any
@@ -55,7 +59,9 @@ def predict(
     from alexnet_fast.prediction import predict_files
 
     files = [file for image in images for file in _files(image)]
-    classifier = open_classifier(model, device=given["device"], model=given["net"])
+    classifier = open_classifier(
+        model, device=given["device"], model=given["net"], allow_fallback=given["allow_fallback"]
+    )
     crops = options.chosen_crops(ten_crop) or classifier.crops[0]
     predictions = []
     with progress_bar(len(files), "predicting") as bar:

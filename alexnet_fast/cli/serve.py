@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.errors import UserError
 
@@ -36,7 +37,8 @@ def _table(result: Result) -> str:
 @click.option("--no-http", is_flag=True, help="Do not listen for HTTP.")
 @click.option("--no-grpc", is_flag=True, help="Do not listen for gRPC.")
 @click.option("--no-page", is_flag=True, help="Do not offer the page at /.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@options.model_device
+@options.allow_fallback
 @click.option("--threads", type=int, help="CPU threads of a model.  [default: one a core]")
 @click.option("--max-batch", type=int, default=16, show_default=True, help="Pictures classified at once.")
 @click.option(
@@ -104,6 +106,7 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
         ),
         device=given["device"],
         threads=given["threads"],
+        allow_fallback=given["allow_fallback"],
         reload_interval=given["reload_interval"],
         drain_delay=given["drain_delay"],
         drain_timeout=given["drain_timeout"],

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_fast.cache_folder import cache_folder
 from alexnet_fast.data.names import Names
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import atomic_file, make_folder
@@ -35,15 +36,6 @@ _TICK_NS = 2_000_000_000
 _SECONDS_OF_SILENCE = 2.0
 
 _log = logging.getLogger("alexnet_fast")
-
-
-def cache_folder() -> Path:
-    """Returns the folder that this program may fill and anybody may empty, by the XDG base directories.
-
-    https://specifications.freedesktop.org/basedir-spec/latest/: a relative path there is to be ignored.
-    """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "alexnet-fast"
 
 
 class Patience:

@@ -1,4 +1,4 @@
-"""`bench infer` answers the same pictures with everyone, in turns, and says who is missing."""
+"""`bench infer` answers the same pictures with everyone, in turns, and says who is missing and why."""
 
 from __future__ import annotations
 
@@ -7,44 +7,161 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from alexnet_fast.bench import infer
-from alexnet_fast.errors import UserError
+from alexnet_fast.bench import contestants, gpu_contestants, infer
+from alexnet_fast.bench.contestant import Contestant
+from alexnet_fast.bench.network import Network
+from alexnet_fast.cli.bench_infer import _sizes, bench_infer
+from alexnet_fast.errors import UnavailableError, UserError
+from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.serve.engine_context import EngineTimes
 
 KEYS = {"model", "backend", "batch_size", "p50_ms", "p90_ms", "p99_ms", "images_per_second", "compared"}
+needs_no_gpu = pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
+
+
+def small(**given):
+    network = Network(
+        net=create_model("alexnet-64", 2), spec=AugmentSpec(resize=72, crop=64), model="alexnet-64", classes=2
+    )
+    return infer.InferBench(**{"network": network, "batch_sizes": (1,), "threads": 1, "runs": 1, **given})
 
 
 def test_everyone_answers_in_turns() -> None:
     # As users run it, in a process of its own: OpenVINO in one that holds DALI pipelines crashed it later on.
     command = [sys.executable, "-m", "alexnet_fast", "bench", "infer"]
-    options = ["--model", "alexnet-64", "--batch-size", "2", "--runs", "1", "--json"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    options = ["--model", "alexnet-64", "--batch-size", "2,1", "--runs", "1", "--json"]
+    fallback = ["--device", "tensorrt", "--cuda-graphs", "--allow-fallback"] if not gpu_count() else []
+    done = subprocess.run([*command, *options, *fallback], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert KEYS | {"hardware", "versions", "runs", "low", "high", "stem", "threads"} <= set(found)
     assert "onnxruntime CPUExecutionProvider" in found["backend"]
-    assert found["low"] <= found["p50_ms"] <= found["p90_ms"] <= found["p99_ms"] <= found["high"] + 1e-9
-    names = {other["name"] for other in found["compared"]}
-    missing = {other["name"] for other in found["left_out"]}
-    assert {infer.SINGLE, infer.EAGER, infer.CROP_BY_CROP} <= names
-    assert (infer.PLAIN in names) == (importlib.util.find_spec("onnxscript") is not None)
-    assert (infer.PLAIN_OPENVINO in missing) == (importlib.util.find_spec("openvino") is None)
-    assert all(other["p50_ms"] > 0 and other["ours_over_it"] > 0 for other in found["compared"])
-
-
-@pytest.mark.parametrize("option", ["runs", "batch_size"])
-def test_what_cannot_be_measured_is_refused(option) -> None:
-    given = {
-        "net": create_model("alexnet-64", 2),
-        "spec": AugmentSpec(resize=72, crop=64),
-        "model": "alexnet-64",
-        "classes": 2,
-        "batch_size": 1,
-        "threads": 1,
-        "runs": 1,
+    assert [batch["batch_size"] for batch in found["batches"]] == [2, 1]
+    assert {key: found[key] for key in found["batches"][0]} == found["batches"][0], "the first one's"
+    everyone = {
+        contestants.OURS,
+        contestants.CROP_BY_CROP,
+        contestants.SINGLE,
+        contestants.EAGER,
+        contestants.PLAIN,
+        contestants.OURS_OPENVINO,
+        contestants.PLAIN_OPENVINO,
+        *gpu_contestants.ON_GPU,
     }
-    with pytest.raises(UserError, match="is 0; give 1 or more"):
-        infer.InferBench(**{**given, option: 0})
+    assert set(found["backends"]) | set(found["not_run"]) == everyone
+    assert set(found["backends"]) >= {contestants.OURS, contestants.SINGLE, contestants.EAGER}
+    assert (contestants.PLAIN in found["backends"]) == (importlib.util.find_spec("onnxscript") is not None)
+    assert (contestants.OURS_OPENVINO in found["not_run"]) == (importlib.util.find_spec("openvino") is None)
+    if not gpu_count():
+        assert all("NVIDIA's driver" in found["not_run"][name] for name in gpu_contestants.ON_GPU)
+        assert "TensorRT engine was asked for and cannot run" in done.stderr
+    for batch in found["batches"]:
+        names = [row["name"] for row in batch["compared"]]
+        assert {contestants.OURS, *names} == set(found["backends"])
+        for row in (batch, *batch["compared"]):
+            assert 0 < row["low"] <= row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] <= row["high"] + 1e-9
+            assert row["images_per_second"] == pytest.approx(1000 * batch["batch_size"] / row["p50_ms"])
+
+
+@pytest.mark.parametrize("option", ["runs", "threads"])
+def test_what_cannot_be_measured_is_refused(option) -> None:
+    with pytest.raises(UserError, match=f"--{option} is 0; give 1 or more"):
+        small(**{option: 0})
+    with pytest.raises(UserError, match="--batch-size is -4; give 1 or more"):
+        small(batch_sizes=(1, -4))
+    with pytest.raises(UserError, match="names a size twice, or none"):
+        small(batch_sizes=(1, 4, 1))
+    with pytest.raises(UserError, match="--cuda-graphs needs a GPU; leave --device cpu out"):
+        small(device="cpu", cuda_graphs=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        (["--batch-size", "1,x"], "--batch-size 1,x is no list of numbers; give one, or several", 2),
+        (["--batch-size", "1,"], "--batch-size 1, is no list of numbers", 2),
+        (["--batch-size", ""], "is no list of numbers", 2),
+        (["--batch-size", "0"], "--batch-size is 0; give 1 or more", 2),
+        (["--batch-size", "4", "--batch-size", "4"], "names a size twice", 2),
+        (["--threads", "0"], "--threads is 0", 2),
+        (["--runs", "-1"], "--runs is -1", 2),
+        (["--device", "tpu"], "--device tpu is not a device", 2),
+        (["--device", "cpu", "--cuda-graphs"], "--cuda-graphs needs a GPU", 2),
+        (["--model", "alexnet-65"], "did you mean alexnet-64", 2),
+        (["nowhere"], "no such run or file: nowhere", 2),
+        pytest.param(["--device", "cuda"], "--device cuda needs a GPU: NVIDIA's", 1, marks=needs_no_gpu),
+        pytest.param(["--device", "tensorrt"], "--device tensorrt needs a GPU", 1, marks=needs_no_gpu),
+        pytest.param(["--cuda-graphs"], "--cuda-graphs needs a GPU: NVIDIA's", 1, marks=needs_no_gpu),
+    ],
+    ids=str,
+)
+def test_a_mistake_ends_in_one_line(words, said, code) -> None:
+    model = [] if "--model" in words or "nowhere" in words else ["--model", "alexnet-64"]
+    done = CliRunner().invoke(bench_infer, [*model, *words])
+    assert done.exit_code == code, done.output
+    (line,) = done.stderr.splitlines()
+    assert said in line
+
+
+def test_batch_sizes_come_in_lists_or_one_by_one() -> None:
+    assert _sizes(("1",)) == (1,)
+    assert _sizes(("1,4", "16, 64")) == (1, 4, 16, 64)
+
+
+def test_who_was_asked_for_and_cannot_run_is_not_replaced_in_silence() -> None:
+    cpu = Contestant(call=np.copy, backend="a CPU")
+    field = contestants.Field(
+        running={contestants.OURS: cpu}, not_run=dict.fromkeys(gpu_contestants.ON_GPU, "no such thing")
+    )
+    assert contestants.choose_ours(field, "auto", cuda_graphs=False) == contestants.OURS
+    for device, graphs in (("cuda:1", False), ("tensorrt", False), ("auto", True)):
+        with pytest.raises(UnavailableError, match="was asked for and cannot run: no such thing"):
+            contestants.choose_ours(field, device, cuda_graphs=graphs)
+    both = contestants.Field(running={contestants.OURS: cpu, gpu_contestants.CUDA: cpu}, not_run={})
+    assert contestants.choose_ours(both, "cuda", cuda_graphs=False) == gpu_contestants.CUDA
+
+
+def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
+    """The figures are made up: what is shown is where they go."""
+    given = iter([EngineTimes(1, 10, 2), EngineTimes(3, 20, 2), EngineTimes(2, 60, 1)])
+    gpu = Contestant(call=np.copy, backend="a GPU", gpu_times=lambda: next(given))
+    cpu = Contestant(call=np.copy, backend="a CPU")
+    monkeypatch.setattr(infer, "_PAUSE_S", 0)
+    running = {gpu_contestants.ENGINE: gpu, contestants.SINGLE: cpu}
+    found = infer._measure_batch(small(runs=3), running, gpu_contestants.ENGINE, 2, lambda: None)
+    assert (found["transfer_ms"], found["compute_ms"]) == (4, 20), "medians of 3 calls, the warm-up apart"
+    assert found["batch_size"] == 2
+    assert "transfer_ms" not in found["compared"][0]
+
+
+def test_large_batches_give_their_memory_back_before_the_next_turn(monkeypatch) -> None:
+    done = []
+    contestant = Contestant(
+        call=lambda pictures: done.append(len(pictures)), backend="", release=lambda: done.append("released")
+    )
+    monkeypatch.setattr(infer, "_PAUSE_S", 0)
+    infer._timed(contestant, np.zeros((4, 1)), [])(1)
+    infer._timed(contestant, np.zeros((16, 1)), [])(1)
+    assert done == [4, 16, 16, "released"], "and take it again before they are timed"
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_everyone_there_runs_or_says_why() -> None:
+    command = [sys.executable, "-m", "alexnet_fast", "bench", "infer", "--model", "alexnet-64", "--json"]
+    options = ["--batch-size", "1,4", "--runs", "2", "--cuda-graphs", "--allow-fallback"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name in gpu_contestants.ON_GPU:
+        assert (name in found["backends"]) != (name in found["not_run"])
+    for batch in found["batches"]:
+        for row in batch["compared"]:
+            if row["name"] in (gpu_contestants.ENGINE, gpu_contestants.EAGER_GPU, gpu_contestants.GRAPHS):
+                assert row["transfer_ms"] > 0
+                assert row["compute_ms"] > 0

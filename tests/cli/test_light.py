@@ -36,6 +36,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "bench",
         "bench serve",
         "bench input",
+        "bench infer",
         "bench compute",
         "bench train",
         "show",

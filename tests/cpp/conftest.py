@@ -13,9 +13,9 @@ from PIL import Image
 from torch import nn
 
 from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.pipelines.pillow_image import centre_square
 from alexnet_fast.pipelines.spec import AugmentSpec

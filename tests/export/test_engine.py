@@ -12,12 +12,12 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import trt_library
 from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.engine_config import EngineConfig, parse_profile
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile, FileStamp, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
 from alexnet_fast.export.seal import seal
-from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -38,7 +38,9 @@ def write(net, metadata, folder, precision="fp32"):
 def test_an_engine_with_its_manifest(small_net, metadata, tmp_path, precision):
     source, engine = write(small_net, metadata, tmp_path, precision), tmp_path / "model.engine"
     batch = BatchProfile(min=1, opt=4, max=16)
-    built = build_engine(source, engine, choose_library(["86", "8.9", "120"]), EngineConfig(batch=batch))
+    built = build_engine(
+        source, engine, choose_library(["86", "8.9", "120"]), EngineConfig(profiles=(batch,))
+    )
     assert built.ran_on_gpu is False
     assert built.engine == engine
     assert engine.read_bytes()[:4] != b"\0\0\0\0"
@@ -159,7 +161,7 @@ def test_a_build_that_fails_gives_tensorrts_reason(small_net, metadata, tmp_path
 @needs_rtx
 def test_the_workspace_is_a_limit(small_net, metadata, tmp_path):
     source, engine = write(small_net, metadata, tmp_path), tmp_path / "model.engine"
-    config = EngineConfig(batch=BatchProfile(min=1, opt=64, max=1024), workspace_mib=1)
+    config = EngineConfig(profiles=(BatchProfile(min=1, opt=64, max=1024),), workspace_mib=1)
     with pytest.raises(UserError, match="a larger workspace"):
         build_engine(source, engine, choose_library(["86"]), config)
     build_engine(source, engine, choose_library(["86"]), dataclasses.replace(config, workspace_mib=4096))
@@ -212,11 +214,73 @@ def test_no_tensorrt_says_what_to_install(monkeypatch):
         choose_library()
 
 
+@needs_rtx
+def test_several_profiles_and_a_level(small_net, metadata, tmp_path):
+    source, engine = write(small_net, metadata, tmp_path), tmp_path / "model.engine"
+    profiles = (BatchProfile(min=1, opt=1, max=4), BatchProfile(min=5, opt=16, max=32))
+    build_engine(source, engine, choose_library(["86"]), EngineConfig(profiles=profiles, level=0))
+    manifest = verify_manifest(engine)
+    assert (manifest.batch, manifest.profiles) == (profiles[0], profiles)
+    two = engine.stat().st_size
+    build_engine(source, engine, choose_library(["86"]), EngineConfig(profiles=profiles[:1], level=0))
+    assert verify_manifest(engine).profiles == ()
+    assert engine.stat().st_size != two, "a second set of kernels"
+
+
+@needs_rtx
+def test_the_memory_that_is_told_is_that_of_the_largest_profile(small_net, metadata, tmp_path):
+    source, engine = write(small_net, metadata, tmp_path), tmp_path / "model.engine"
+
+    def scratch(*sizes):
+        profiles = tuple(BatchProfile(min=1, opt=size, max=size) for size in sizes)
+        config = EngineConfig(profiles=profiles)
+        return build_engine(source, engine, choose_library(["86"]), config).scratch_bytes
+
+    assert scratch(64, 1) == scratch(1, 64) == scratch(64) > scratch(1) > 0
+
+
+@needs_rtx
+def test_a_batch_that_tensorrt_cannot_count_is_refused(small_net, metadata, tmp_path):
+    source, engine = write(small_net, metadata, tmp_path), tmp_path / "model.engine"
+    # The largest tensor is that of conv1: ten crops of 16 x 16 x 16 numbers.
+    most = (2**31 - 1) // (10 * 16**3)
+    config = EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=most + 1),))
+    with pytest.raises(UserError, match=rf"TensorRT counts to 2,147,483,647; give at most {most} with"):
+        build_engine(source, engine, choose_library(["86"]), config)
+    assert not engine.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [("1,8,64", (1, 8, 64)), ("4, 4,4", (4, 4, 4)), ("latency", (1, 1, 32)), ("throughput", (1, 32, 32))],
+)
+def test_a_profile_is_three_sizes_or_a_name(text, sizes):
+    assert dataclasses.astuple(parse_profile(text, 32)) == sizes
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,8", "1,8,64,128", "a,b,c", "1;8;64", "8,4,64", "0,1,2", "fast"])
+def test_any_other_profile_is_bad_usage(text):
+    with pytest.raises(
+        UserError, match=r"is not three batch sizes; give MIN,OPT,MAX|are not in order"
+    ) as caught:
+        parse_profile(text, 32)
+    assert caught.value.exit_code == 2
+
+
+def test_settings_out_of_range():
+    with pytest.raises(UserError, match="no builder level 6; give 0 to 5"):
+        EngineConfig(level=6)
+    with pytest.raises(UserError, match="a profile is there twice"):
+        EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=1),) * 2)
+    with pytest.raises(UserError, match="an engine needs a profile"):
+        EngineConfig(profiles=())
+
+
 @pytest.mark.parametrize("batch", [(0, 1, 2), (1, 9, 8), (2, 1, 8)])
 def test_batch_sizes_must_be_in_order(batch):
     low, likely, high = batch
     with pytest.raises(UserError, match="are not in order"):
-        EngineConfig(batch=BatchProfile(min=low, opt=likely, max=high))
+        EngineConfig(profiles=(BatchProfile(min=low, opt=likely, max=high),))
     with pytest.raises(UserError, match="a workspace of 0 MiB"):
         EngineConfig(workspace_mib=0)
 

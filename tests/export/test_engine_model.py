@@ -9,10 +9,10 @@ from alexnet_fast.classifier import open_classifier
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile
 from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.serve.engine_model import EngineModel
 from alexnet_fast.serve.onnx_model import OnnxModel
@@ -27,7 +27,7 @@ def engine(small_net, metadata, tmp_path):
     source = tmp_path / "model.onnx"
     write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
     archs = None if gpu_count() else ["86"]
-    config = EngineConfig(batch=BatchProfile(min=1, opt=2, max=4))
+    config = EngineConfig(profiles=(BatchProfile(min=1, opt=2, max=4),))
     return build_engine(source, tmp_path / "model.engine", choose_library(archs), config).engine
 
 

@@ -175,3 +175,10 @@ assert not heavy, heavy
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_memory_can_be_given_back(model_file, pictures):
+    model = OnnxModel(model_file, threads=1)
+    want = model.run(pictures)
+    model.release_memory()
+    np.testing.assert_array_equal(model.run(pictures), want)

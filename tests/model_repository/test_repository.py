@@ -16,9 +16,9 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.manifest import FileStamp, manifest_path, read_manifest, write_manifest
 from alexnet_fast.export.onnx_graph import serialize
-from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.pipelines.square_graph import build_square_graph
 from alexnet_fast.serve.picture import square_of

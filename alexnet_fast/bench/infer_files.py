@@ -1,0 +1,74 @@
+"""One network in every form that `bench infer` runs: ours, crop by crop, one crop, and torch's export."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import TYPE_CHECKING
+
+from alexnet_fast.export.graph_form import PORTABLE
+from alexnet_fast.export.onnx_graph import build_model, write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from alexnet_fast.bench.network import Network
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferFiles:
+    """The files.
+
+    Args:
+        ours: As `export` writes it.
+        crop_by_crop: The same without the shared stem.
+        single: One crop.
+        plain: torch's own export of the stacked ten crops with torch's LRN; None where onnxscript is missing.
+    """
+
+    ours: Path
+    crop_by_crop: Path
+    single: Path
+    plain: Path | None
+
+
+def write_files(network: Network, folder: Path) -> InferFiles:
+    """Writes the network in each form."""
+    ten, single = network.metadata("ten"), network.metadata("single")
+    plain_stem = dataclasses.replace(PORTABLE, stem="plain")
+    files = InferFiles(
+        ours=folder / "ours.onnx",
+        crop_by_crop=folder / "crop-by-crop.onnx",
+        single=folder / "single.onnx",
+        plain=_write_plain(network, folder / "plain.onnx"),
+    )
+    write_model(build_model(network.net, ten), files.ours)
+    write_model(build_model(network.net, ten, plain_stem), files.crop_by_crop)
+    write_model(build_model(network.net, single), files.single)
+    return files
+
+
+def _write_plain(network: Network, file: Path) -> Path | None:
+    """Writes what somebody would export who has never seen ours."""
+    if importlib.util.find_spec("onnxscript") is None:
+        return None
+    from alexnet_fast.export.torch_export import export_ten_crop
+
+    classes = network.metadata("ten").classes
+    return export_ten_crop(_with_torchs_lrn(network.net), network.spec, classes, file)
+
+
+def _with_torchs_lrn(net: torch.nn.Module) -> torch.nn.Module:
+    """Returns the network with PyTorch's own LRN."""
+    import torch
+
+    return torch.nn.Sequential(
+        *(
+            torch.nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)  # type: ignore[arg-type]
+            if type(layer).__name__ == "LocalResponseNorm"
+            else layer
+            for layer in net.children()
+        )
+    )

@@ -1,0 +1,149 @@
+"""One execution context of a TensorRT engine with its buffers: batches in, probabilities out, and times."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.metadata import INPUT, OUTPUT
+
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import Sequence
+
+    from alexnet_fast.export.cuda_memory import Cuda
+    from alexnet_fast.export.manifest import BatchProfile
+    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+
+
+class EngineTimes(NamedTuple):
+    """Milliseconds on the GPU: pictures to it, the network, probabilities back."""
+
+    upload: float
+    compute: float
+    download: float
+
+
+class EngineContext:
+    """Answers one batch at a time; whoever has several threads lets them wait for each other.
+
+    Args:
+        engine: A deserialized ICudaEngine.
+        cuda: The GPU that it is on.
+        profiles: Its optimisation profiles, in order.
+        side: Of the pictures.
+        classes: Number of classes.
+        cuda_graphs: Record the network's kernels once for a batch size, and launch them in one go.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        cuda: Cuda,
+        profiles: Sequence[BatchProfile],
+        side: int,
+        classes: int,
+        *,
+        cuda_graphs: bool = False,
+    ) -> None:
+        self.most = max(profile.max for profile in profiles)
+        self._cuda, self._profiles = cuda, profiles
+        self._context = engine.create_execution_context()
+        self._picture = (side, side, 3)
+        self._input = cuda.allocate(self.most * side * side * 3)
+        self._output = cuda.allocate(self.most * classes * np.dtype(np.float32).itemsize)
+        self._marks = [cuda.event() for _ in range(4)]
+        self._shape: tuple[int, int] | None = None
+        self._graphs = cuda_graphs
+        self._graph: ctypes.c_void_p | None = None
+        # A server drops the context when a newer file takes its place, and goes on for months.
+        weakref.finalize(self, _free, cuda, (self._input, self._output)).atexit = False
+
+    def run(self, pictures: Pictures, answer: Probabilities) -> bool:
+        """Answers a batch of at most `most` pictures; returns whether TensorRT could.
+
+        Args:
+            pictures: Contiguous.
+            answer: Contiguous; is filled.
+        """
+        cuda, marks = self._cuda, self._marks
+        profile = nearest_profile(self._profiles, len(pictures))
+        # The rows that fill up a batch hold whatever was there: a row's answer depends on its own pixels.
+        self._take_shape(profile, max(len(pictures), self._profiles[profile].min))
+        if self._graphs and self._graph is None and not self._capture():
+            return False
+        cuda.record(marks[0])
+        cuda.upload(self._input, pictures)
+        cuda.record(marks[1])
+        if self._graph is not None:
+            cuda.launch(self._graph)
+        elif not self._enqueue():
+            return False
+        cuda.record(marks[2])
+        cuda.download(answer, self._output)
+        cuda.record(marks[3])
+        cuda.wait()
+        return True
+
+    def times(self) -> EngineTimes:
+        """Returns the times of the last batch."""
+        marks = self._marks
+        return EngineTimes(*(self._cuda.milliseconds(marks[i], marks[i + 1]) for i in range(3)))
+
+    def _take_shape(self, profile: int, rows: int) -> None:
+        if (profile, rows) == self._shape:
+            return
+        context, cuda = self._context, self._cuda
+        if self._graph is not None:
+            # A graph holds the addresses and sizes of the batch that it was recorded with.
+            cuda.drop(self._graph)
+            self._graph = None
+        if self._shape is None or self._shape[0] != profile:
+            context.set_optimization_profile_async(profile, cuda.stream.value)
+            cuda.wait()
+        context.set_input_shape(INPUT, (rows, *self._picture))
+        for name, address in ((INPUT, self._input), (OUTPUT, self._output)):
+            context.set_tensor_address(name, address)
+        self._shape = (profile, rows)
+
+    def _enqueue(self) -> bool:
+        return bool(self._context.execute_async_v3(self._cuda.stream.value))
+
+    def _capture(self) -> bool:
+        """Records the graph, after one plain run: TensorRT prepares itself in the first run of a shape.
+
+        Raises:
+            UserError: The engine cannot be recorded.
+        """
+        if not self._enqueue():
+            return False
+        self._cuda.wait()
+        self._graph = self._cuda.capture(self._enqueue)
+        if self._graph is None:
+            raise UserError("this engine cannot be recorded as a CUDA graph", "leave --cuda-graphs out")
+        return True
+
+
+def _free(cuda: Cuda, addresses: Sequence[int]) -> None:
+    """Gives a context's buffers back, in whichever thread dropped it."""
+    cuda.enter()
+    for address in addresses:
+        cuda.free(address)
+
+
+def nearest_profile(profiles: Sequence[BatchProfile], count: int) -> int:
+    """Returns the number of the profile whose likeliest batch is nearest, by ratio, of those that hold it.
+
+    A batch smaller than every profile takes the one that it fills best.
+
+    Args:
+        profiles: At least one.
+        count: Pictures; not more than the largest batch.
+    """
+    holding = [i for i, one in enumerate(profiles) if one.min <= count <= one.max]
+    if not holding:
+        return min((i for i, one in enumerate(profiles) if one.max >= count), key=lambda i: profiles[i].min)
+    return min(holding, key=lambda i: max(profiles[i].opt / count, count / profiles[i].opt))

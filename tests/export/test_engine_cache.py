@@ -1,0 +1,158 @@
+"""An engine that was built before is taken again: for the same graph and options, and only if it is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import pytest
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export import engine as engine_module
+from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.engine_cache import EngineCache
+from alexnet_fast.export.engine_config import EngineConfig
+from alexnet_fast.export.export_config import ExportConfig
+from alexnet_fast.export.graph_form import for_tensorrt
+from alexnet_fast.export.job import run_export
+from alexnet_fast.export.manifest import BatchProfile, TensorInfo, verify_manifest
+from alexnet_fast.export.onnx_graph import build_model, write_model
+from alexnet_fast.export.trt_build import BuiltPlan
+from alexnet_fast.export.trt_library import TrtLibrary, choose_library, installed_version
+
+needs_rtx = pytest.mark.skipif(
+    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
+)
+PLAN = BuiltPlan(
+    memoryview(b"native code" * 100),
+    (TensorInfo(name="pictures", dtype="uint8", shape=(-1, 43, 43, 3)),),
+    (TensorInfo(name="probabilities", dtype="float", shape=(-1, 5)),),
+    1234,
+)
+LIBRARY = TrtLibrary(
+    name="tensorrt_rtx", version="1.7", module=os, archs=("86",), compute_capabilities=("8.6",)
+)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    return EngineCache()
+
+
+def fields(built):
+    return (bytes(built.plan), built.inputs, built.outputs, built.scratch_bytes)
+
+
+@needs_rtx
+def test_the_second_build_is_a_copy_of_the_first(small_net, metadata, tmp_path, cache, monkeypatch):
+    source, library, config = tmp_path / "model.onnx", choose_library(["86"]), EngineConfig()
+    write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
+    first = build_engine(source, tmp_path / "one.engine", library, config, cache=cache)
+    monkeypatch.setattr(engine_module, "build_plan", None)  # who builds now, fails
+    second = build_engine(source, tmp_path / "two.engine", library, config, cache=cache)
+    assert first.cached is None
+    assert second.cached == cache.path(source.read_bytes(), library, config)
+    assert second.scratch_bytes == first.scratch_bytes
+    assert (tmp_path / "one.engine").read_bytes() == (tmp_path / "two.engine").read_bytes()
+    verified = verify_manifest(tmp_path / "two.engine")
+    assert dataclasses.replace(verified, engine=first.manifest.engine) == first.manifest
+    with pytest.raises(TypeError):
+        build_engine(source, tmp_path / "three.engine", library, config, cache=None)
+
+
+@needs_rtx
+def test_a_damaged_one_is_built_again(small_net, metadata, tmp_path, cache, caplog):
+    source, library, config = tmp_path / "model.onnx", choose_library(["86"]), EngineConfig()
+    write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
+    first = build_engine(source, tmp_path / "model.engine", library, config, cache=cache)
+    kept = cache.path(source.read_bytes(), library, config)
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 1
+    kept.write_bytes(content)
+    again = build_engine(source, tmp_path / "model.engine", library, config, cache=cache)
+    assert "is damaged and is made again" in caplog.text
+    assert again.cached is None
+    assert verify_manifest(again.engine).engine.bytes > 10_000
+    third = build_engine(source, tmp_path / "model.engine", library, config, cache=cache)
+    assert third.cached == kept
+    assert third.manifest.inputs == first.manifest.inputs
+
+
+def test_everything_that_decides_what_is_built_has_a_place_of_its_own(cache):
+    config = EngineConfig()
+    others = [
+        (b"another graph", LIBRARY, config),
+        (b"graph", dataclasses.replace(LIBRARY, version="1.8"), config),
+        (b"graph", dataclasses.replace(LIBRARY, name="tensorrt"), config),
+        (b"graph", dataclasses.replace(LIBRARY, compute_capabilities=("8.6", "8.9")), config),
+        (b"graph", dataclasses.replace(LIBRARY, gpu="NVIDIA L4"), config),
+        (b"graph", LIBRARY, dataclasses.replace(config, tf32=True)),
+        (b"graph", LIBRARY, dataclasses.replace(config, level=5)),
+        (b"graph", LIBRARY, dataclasses.replace(config, workspace_mib=512)),
+        (b"graph", LIBRARY, dataclasses.replace(config, profiles=(BatchProfile(min=1, opt=1, max=64),))),
+    ]
+    mine = cache.path(b"graph", LIBRARY, config)
+    assert len({mine, *(cache.path(*other) for other in others)}) == 1 + len(others)
+    assert cache.path(b"graph", LIBRARY, EngineConfig()) == mine
+
+
+@pytest.mark.parametrize("where", [0, 31, 32, 40, 60, 500, -1])
+def test_no_damaged_byte_gets_through(cache, where):
+    path = cache.path(b"graph", LIBRARY, EngineConfig())
+    cache.save(path, PLAN)
+    assert fields(cache.load(path)) == fields(PLAN)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:where] + bytes([whole[where] ^ 0x20]) + whole[where:][1:])
+    assert cache.load(path) is None
+    path.write_bytes(whole[: len(whole) + where if where < 0 else where])
+    assert cache.load(path) is None
+
+
+def test_what_was_used_longest_ago_makes_room(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = EngineCache(most_bytes=3 * 1500)
+    paths = [cache.path(bytes([n]), LIBRARY, EngineConfig()) for n in range(4)]
+    for age, path in enumerate(paths[:3]):
+        cache.save(path, PLAN)
+        os.utime(path, (1000 + age, 1000 + age))
+    assert cache.load(paths[0]) is not None, "used just now"
+    cache.save(paths[3], PLAN)
+    assert [path.exists() for path in paths] == [True, False, True, True]
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    cache = EngineCache()
+    path = cache.path(b"graph", LIBRARY, EngineConfig())
+    cache.save(path, PLAN)
+    assert "is not kept: cannot make the folder" in caplog.text
+    assert cache.load(path) is None
+
+
+@needs_rtx
+def test_a_build_that_fails_keeps_nothing(small_net, metadata, tmp_path, cache):
+    source = tmp_path / "model.onnx"
+    write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
+    with pytest.raises(UserError, match="FP32 GEMM"):
+        build_engine(source, tmp_path / "x.engine", choose_library(["75"]), EngineConfig(), cache=cache)
+    assert not cache.folder.exists()
+
+
+@needs_rtx
+def test_an_export_says_that_its_engine_was_kept(small_net, metadata, tmp_path, cache):
+    def export(**given):
+        config = ExportConfig(output=tmp_path / "out", trt=True, gpu_archs=("86",), **given)
+        return run_export(small_net, metadata.spec, metadata.classes, "small", {}, None, config)
+
+    assert export(engine_cache=False)["engine_cached"] is None
+    assert not cache.folder.exists()
+    assert export()["engine_cached"] is None
+    assert export()["engine_cached"] == str(next(cache.folder.iterdir()))
+    assert export(engine_cache=False)["engine_cached"] is None
+    assert export(precision="fp16")["engine_cached"] is None
+    several = BatchProfile(min=1, opt=2, max=4), BatchProfile(min=1, opt=4, max=4)
+    other = export(engine=EngineConfig(profiles=several))
+    assert other["engine_cached"] is None
+    assert other["profiles"] == [{"min": 1, "opt": 2, "max": 4}, {"min": 1, "opt": 4, "max": 4}]
