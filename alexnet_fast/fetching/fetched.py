@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from alexnet_fast.data.list_cache import cache_folder
+from alexnet_fast.cache_folder import cache_folder
 from alexnet_fast.errors import UserError
 from alexnet_fast.fetching.address import parse_address
 from alexnet_fast.fetching.download import Show, download
