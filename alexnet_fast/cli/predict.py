@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.crops import Crops
 
 EXAMPLE = """\b
 Examples:
@@ -37,12 +41,12 @@ def _failed(result: Result) -> bool:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to name.")
-@options.crops("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
+@options.crops("Crops to average over.  [default: ten where the model can]")
 @options.weights_of
 @options.device
 @answers(_table, failed=_failed)
 def predict(
-    model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, net: str | None, device: str
+    model: Path, images: tuple[Path, ...], top: int, crops: Crops | None, net: str | None, device: str
 ) -> Result:
     """The likeliest classes of each of the IMAGES.
 
@@ -54,7 +58,7 @@ def predict(
 
     files = [file for image in images for file in _files(image)]
     classifier = open_classifier(model, device=device, model=net)
-    crops = options.chosen_crops(ten_crop) or classifier.crops[0]
+    crops = crops or classifier.crops[0]
     predictions = []
     with progress_bar(len(files), "predicting") as bar:
         for prediction in predict_files(classifier, files, crops, top):
