@@ -193,6 +193,17 @@ def find_manifest(path: Path) -> OnnxManifest | None:
     return _checked(plain, path, _parse if plain["format"] == FORMAT else _parse_onnx, _EXPORT_AGAIN)
 
 
+def vouches_for(engine: Path) -> bool:
+    """Says whether an engine is there that belongs to the ONNX file beside it.
+
+    It does not where that file was exported alone since: the manifest is then of that file alone.
+
+    Raises:
+        UserError: The manifest is damaged.
+    """
+    return engine.is_file() and isinstance(find_manifest(manifest_path(engine)), Manifest)
+
+
 def read_manifest(path: Path) -> Manifest:
     """Reads the manifest of an engine without looking at the engine.
 

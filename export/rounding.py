@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.training.trained import Trained
 
-_FORMS: tuple[LrnForm, ...] = ("band", "sums", "node")
+# That of model.onnx, and the one operator.
+_FORMS: tuple[LrnForm, ...] = ("band", "node")
 
 
 def exact_answers(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.cuda_driver import gpu_count
+from alexnet_fast.export.manifest import vouches_for
 
 if TYPE_CHECKING:
     from alexnet_fast.export.metadata import GraphMetadata
@@ -68,7 +69,7 @@ def open_backend(path: Path | str, *, device: str = "auto", threads: int | None 
         raise UserError(f"--device {device} is not a device", "give auto, cpu or cuda", exit_code=2)
     file = model_file(Path(path))
     engine = file.with_suffix(ENGINE)
-    if file.suffix == ENGINE or (device != "cpu" and gpu_count() and engine.is_file()):
+    if file.suffix == ENGINE or (device != "cpu" and gpu_count() and vouches_for(engine)):
         from alexnet_fast.serve.engine_model import EngineModel
 
         return EngineModel(engine)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,11 @@ from alexnet_fast.export.manifest import verify_manifest
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
 from alexnet_fast.serve.described import Described
 from alexnet_fast.serve.onnx_model import check_pictures
+from alexnet_fast.serve.unread_outputs import bind_unread_outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alexnet_fast.export.manifest import Manifest
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
@@ -52,6 +56,10 @@ class EngineModel(Described):
         _check_gpu(self.path, self.manifest)
         self._engine = _deserialize(self.path, self.manifest)
         self._context = self._engine.create_execution_context()
+        unread = bind_unread_outputs(
+            self._context, self._cuda, self.manifest.outputs, self.manifest.batch.max
+        )
+        weakref.finalize(self, _free, self._cuda, unread).atexit = False
         # A context and its buffers answer one call at a time.
         self._lock = threading.Lock()
 
@@ -101,6 +109,13 @@ class EngineModel(Described):
         finally:
             for address in addresses:
                 self._cuda.free(address)
+
+
+def _free(cuda: Cuda, addresses: Sequence[int]) -> None:
+    """Gives memory back, in whichever thread dropped the model."""
+    cuda.enter()
+    for address in addresses:
+        cuda.free(address)
 
 
 def _check_gpu(path: Path, manifest: Manifest) -> None:

@@ -94,7 +94,7 @@ def _merged(function: Callable[..., Any]) -> Callable[..., Any]:
     def with_crops(*args: Any, crops: str | None, ten_crop: bool | None, **given: Any) -> Any:
         short = None if ten_crop is None else "ten" if ten_crop else "single"
         if crops is not None and short not in (None, crops):
-            raise click.UsageError(f"--crops {crops} and --{short}-crop contradict each other; give one")
+            raise click.UsageError(f"--crops {crops} and --{short}-crop contradict each other; give one.")
         return function(*args, crops=crops or short, **given)
 
     return with_crops
