@@ -65,9 +65,8 @@ def run_export(
         seconds; further accuracy (a row for each thing that was compared, or None), calibration_images, stem
         (what the crops share in model.onnx, and why no more), crops, opset, precision, outputs, library,
         library_version, compute_capabilities, engine_onnx, engine_bytes, engine_seconds,
-        engine_scratch_bytes,
-        engine_onnx_verified (the graph inside the engine, run by onnxruntime),
-        ran_on_gpu and notes.
+        engine_scratch_bytes, engine_onnx_verified (the graph inside the engine, run by onnxruntime),
+        ran_on_gpu (whether the engine was among what was compared) and notes.
 
     Raises:
         UserError: The network, the options, the folder or the result is wrong; nothing has changed.
@@ -78,9 +77,7 @@ def run_export(
     final = OutputFiles(config.output)
     prepare_folder(final, trt=config.trt, force=config.force)
     metadata = _metadata(spec, classes, model_name, provenance, config)
-    scales = None
-    if config.precision == "int8" and pictures.calibration is not None:
-        scales = calibrate(net, spec, pictures.calibration, config.crops, progress=progress)
+    scales = _scales(net, spec, pictures, config, progress)
     with staging(final) as staged:
         source = _write_onnx(net, metadata, config, staged, scales)
         trial = None
@@ -99,7 +96,7 @@ def run_export(
     return {
         **_describe_onnx(config, final, rows),
         "stem": _describe_stem(net, metadata),
-        **_describe_engine(built, final),
+        **_describe_engine(built, final, rows),
         "calibration_images": None if pictures.calibration is None else len(pictures.calibration),
         "notes": notes,
         "seconds": time.perf_counter() - start,
@@ -115,6 +112,18 @@ def _check_pictures(config: ExportConfig, pictures: ExportPictures) -> None:
             "give the training data with --calibrate DATA",
             exit_code=2,
         )
+
+
+def _scales(
+    net: torch.nn.Module,
+    spec: AugmentSpec,
+    pictures: ExportPictures,
+    config: ExportConfig,
+    progress: Progress | None,
+) -> Scales | None:
+    if config.precision != "int8" or pictures.calibration is None:
+        return None
+    return calibrate(net, spec, pictures.calibration, config.crops, progress=progress)
 
 
 def _metadata(
@@ -241,7 +250,9 @@ def _checked(row: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if row is None else {name: row[name] for name in names}
 
 
-def _describe_engine(built: BuiltEngine | None, files: OutputFiles) -> dict[str, Any]:
+def _describe_engine(
+    built: BuiltEngine | None, files: OutputFiles, rows: list[dict[str, Any]] | None
+) -> dict[str, Any]:
     if built is None:
         return {"engine": None, "ran_on_gpu": False}
     manifest = built.manifest
@@ -255,5 +266,5 @@ def _describe_engine(built: BuiltEngine | None, files: OutputFiles) -> dict[str,
         "library_version": manifest.library_version,
         "compute_capabilities": list(manifest.compute_capabilities),
         "batch": dataclasses.asdict(manifest.batch),
-        "ran_on_gpu": built.ran_on_gpu,
+        "ran_on_gpu": any(row["name"] == files.engine.name and row["images"] for row in rows or ()),
     }
