@@ -137,7 +137,7 @@ class OnnxClassifier:
         if crops not in self.crops:
             raise UserError(
                 f"{self._model.path} holds the {self.crops[0]}-crop graph",
-                f"give --{self.crops[0]}-crop, or export it with --{crops}-crop",
+                f"give --crops {self.crops[0]}, or export it with --crops {crops}",
                 exit_code=2,
             )
         return self._model.run(pictures_nhwc)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from alexnet_fast.export.graph_writer import GraphWriter, Value
+from alexnet_fast.export.metadata import OUTPUT, TOP_CLASSES, TOP_PROBABILITIES
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # The smallest int64 stands for "to before the first element" in a Slice that runs backwards (ONNX operator
 # Slice-13).
 _BEFORE_FIRST = int(np.iinfo(np.int64).min)
+_COUNT = {"single": 1, "five": 5, "ten": 10}
 
 
 def write_pictures(graph: GraphWriter, spec: AugmentSpec, pictures: str) -> Value:
@@ -42,8 +44,8 @@ def write_pictures(graph: GraphWriter, spec: AugmentSpec, pictures: str) -> Valu
     x = graph.node("Sub", [x, graph.constant("pictures.mean", _per_channel(spec.mean))], "pictures/centred")
     if any(value != 1 for value in spec.std):
         x = graph.node("Div", [x, graph.constant("pictures.std", _per_channel(spec.std))], "pictures/scaled")
-    if graph.form.precision == "fp16":
-        x = graph.node("Cast", [x], "pictures/half", to=TensorProto.FLOAT16)
+    if graph.narrow is not None:
+        x = graph.node("Cast", [x], "pictures/half", to=graph.narrow)
     return Value(x, (3, spec.resize, spec.resize))
 
 
@@ -61,9 +63,10 @@ def write_crops(graph: GraphWriter, spec: AugmentSpec, x: Value, crops: Crops) -
     cuts = [_cut(graph, spec, x.name, f"crops/{i}", offset) for i, offset in enumerate(offsets)]
     if crops == "single":
         return Value(cuts[0], shape)
-    mirrored = mirror(graph, x.name)
-    for i, (top, left) in enumerate(offsets, start=len(offsets)):
-        cuts.append(_cut(graph, spec, mirrored, f"crops/{i}", (top, spec.margin - left)))
+    if crops == "ten":
+        mirrored = mirror(graph, x.name)
+        for i, (top, left) in enumerate(offsets, start=len(offsets)):
+            cuts.append(_cut(graph, spec, mirrored, f"crops/{i}", (top, spec.margin - left)))
     return Value(graph.node("Concat", cuts, "crops/all", axis=0), shape)
 
 
@@ -95,17 +98,29 @@ def write_extra(graph: GraphWriter, value: Value, crops: Crops, output: str) -> 
     _write_mean(graph, Value(_float(graph, value), value.shape), crops, output)
 
 
+def write_top(graph: GraphWriter, top: int) -> None:
+    """Appends the likeliest classes and their probabilities, likeliest first, as two more outputs."""
+    graph.nodes.append(
+        helper.make_node(
+            "TopK", [OUTPUT, graph.integers(top)], [TOP_PROBABILITIES, TOP_CLASSES], name="top", axis=1
+        )
+    )
+
+
 def _float(graph: GraphWriter, value: Value) -> str:
-    if graph.form.precision != "fp16":
+    if graph.narrow is None:
         return value.name
-    return graph.node("Cast", [value.name], f"{value.name}/float", to=TensorProto.FLOAT)
+    name = f"{value.name}/float"
+    # Probabilities and logits come from one value.
+    return name if graph.has(name) else graph.node("Cast", [value.name], name, to=TensorProto.FLOAT)
 
 
 def _write_mean(graph: GraphWriter, value: Value, crops: Crops, output: str) -> None:
     if crops == "single":
         graph.node("Identity", [value.name], output)
         return
-    x = graph.node("Reshape", [value.name, graph.integers(10, -1, *value.shape)], f"{output}/by_crop")
+    shape = graph.integers(_COUNT[crops], -1, *value.shape)
+    x = graph.node("Reshape", [value.name, shape], f"{output}/by_crop")
     graph.node("ReduceMean", [x, graph.integers(0)], output, keepdims=0)
 
 

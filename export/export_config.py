@@ -11,7 +11,7 @@ from alexnet_fast.export.engine_config import EngineConfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.graph_form import Precision
+    from alexnet_fast.export.graph_form import Extra, Precision
     from alexnet_fast.pipelines.crops import Crops
 
 
@@ -22,16 +22,19 @@ class ExportConfig:
     Args:
         output: Folder for model.onnx, model.engine, model.tensorrt.onnx and manifest.json; made where it is
             missing.
-        crops: "ten" averages over the ten crops, "single" takes the centre.
+        crops: "ten" averages over the ten crops, "five" over those that are no mirror images, "single" takes
+            the centre.
         trt: Whether to build an engine too.
-        precision: Of the engine; model.onnx is always in float32.
+        precision: Of the engine; model.onnx is in float32, but for int8, which it is in too.
+        extras: Outputs besides the probabilities.
+        top: Likeliest classes that are an output too; 0 for none.
         gpu_archs: What the engine is for, such as "86"; None for the GPU that is there, else 80, 86, 89 and
             120.
         engine: Batch sizes, memory and effort of the engine.
         engine_cache: Whether to take an engine that was built before from the same graph and options, and to
             keep this one.
-        verify: Whether to compare model.onnx with PyTorch on pictures, and fail where they differ.
-        device: What runs the files in `verify`; as for `backend.open_onnx`.
+        verify: Whether to compare the files with PyTorch on pictures, and fail where one in float32 differs.
+        device: What runs the ONNX files in `verify`; as for `backend.open_onnx`.
         allow_fallback: Where `device` is not to be had, warn and take the CPU.
         tolerance: Largest difference of a probability that `verify` accepts for float32.
         force: Overwrite files that no export wrote.
@@ -44,6 +47,8 @@ class ExportConfig:
     crops: Crops = "ten"
     trt: bool = False
     precision: Precision = "fp32"
+    extras: tuple[Extra, ...] = ()
+    top: int = 0
     gpu_archs: tuple[str, ...] | None = None
     engine: EngineConfig = EngineConfig()  # noqa: RUF009 (frozen)
     engine_cache: bool = True
@@ -63,7 +68,7 @@ class ExportConfig:
         if self.trt:
             return
         for option, given in (
-            (f"--precision {self.precision}", self.precision != "fp32"),
+            (f"--precision {self.precision}", self.precision not in ("fp32", "int8")),
             ("--gpu-arch", self.gpu_archs is not None),
             ("--profile or --max-batch", self.engine.profiles != EngineConfig().profiles),
             ("--workspace", self.engine.workspace_mib is not None),

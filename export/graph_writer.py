@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 from onnx import helper, numpy_helper
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import onnx
 
     from alexnet_fast.export.graph_form import GraphForm
+
+
+_DTYPES: dict[str, type[Any]] = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 
 
 class Value(NamedTuple):
@@ -61,7 +65,18 @@ class GraphWriter:
     @property
     def dtype(self) -> type[np.floating[Any]]:
         """The numpy type of the net's weights and activations."""
-        return np.float16 if self.form.precision == "fp16" else np.float32
+        return _DTYPES.get(self.form.precision, np.float32)
+
+    @property
+    def largest(self) -> float:
+        """The largest number of that type."""
+        return float(ml_dtypes.finfo(self.dtype).max)  # type: ignore[no-untyped-call]
+
+    @property
+    def narrow(self) -> int | None:
+        """The ONNX type of weights and activations where it is narrower than float32, else None."""
+        narrow = self.form.precision in _DTYPES
+        return helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype)) if narrow else None
 
     @contextlib.contextmanager
     def place(self, name: str) -> Iterator[None]:
@@ -90,6 +105,10 @@ class GraphWriter:
         outputs = [f"{name}/{i}" for i in range(parts)]
         self.nodes.append(helper.make_node("Split", [x], outputs, name=name, axis=0, num_outputs=parts))
         return outputs
+
+    def has(self, name: str) -> bool:
+        """Says whether there is a tensor of this name."""
+        return name in self._taken
 
     def _claim(self, name: str) -> str:
         name += self._place

@@ -1,7 +1,7 @@
 """The whole export: ONNX, comparison with PyTorch, engine and manifest, all of them or none.
 
-Everything is written into a hidden folder inside the output folder and moved out when all of it is done, the
-manifest last. A failure leaves the files of an earlier export as they were.
+Everything is written into a hidden folder inside the output folder and moved out when all of it is done,
+model.onnx last. A failure leaves the files of an earlier export as they were.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.accuracy import Trial, plain_rows
+from alexnet_fast.export.calibration import calibrate
 from alexnet_fast.export.engine import BuiltEngine, build_engine
 from alexnet_fast.export.engine_cache import EngineCache
 from alexnet_fast.export.graph_form import PORTABLE, for_tensorrt
+from alexnet_fast.export.manifest import TensorInfo, find_manifest
+from alexnet_fast.export.manifest_maker import write_engine_manifest, write_onnx_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.net_layers import read_layers
 from alexnet_fast.export.onnx_graph import OPSET, build_model, plan_for, write_model
 from alexnet_fast.export.output_files import OutputFiles, prepare_folder, staging
 from alexnet_fast.export.trt_library import choose_library
-from alexnet_fast.export.verify import Pictures, Verification, verify_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
     import torch
 
     from alexnet_fast.export.export_config import ExportConfig
+    from alexnet_fast.export.export_pictures import ExportPictures
     from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.scales import Scales
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 
@@ -39,7 +44,7 @@ def run_export(
     classes: Sequence[str],
     model_name: str,
     provenance: Mapping[str, Any],
-    pictures_nhwc_u8: Pictures | None,
+    pictures: ExportPictures,
     config: ExportConfig,
     *,
     progress: Progress | None = None,
@@ -52,47 +57,76 @@ def run_export(
         classes: Names of its outputs, in order.
         model_name: Name of the architecture.
         provenance: JSON values that say where the weights come from, without a time of day.
-        pictures_nhwc_u8: uint8 (N, resize, resize, 3), RGB, to verify on; None without `config.verify`.
+        pictures: To compare the files with PyTorch on, and to calibrate int8.
         config: What to write.
-        progress: Told about each step of the comparison and of the engine's build.
+        progress: Told about each step of the calibration, the comparison and the engine's build.
 
     Returns:
-        JSON values: onnx, engine, manifest (paths or None), verified (of model.onnx, or None), seconds;
-        further stem (what the crops share in model.onnx, and why no more), crops, opset, precision, library,
+        JSON values: onnx, engine, manifest (paths; engine may be None), verified (of model.onnx, or None),
+        seconds; further accuracy (a row for each thing that was compared, or None), calibration_images, stem
+        (what the crops share in model.onnx, and why no more), crops, opset, precision, outputs, library,
         library_version, compute_capabilities, engine_onnx, engine_bytes, engine_seconds,
         engine_scratch_bytes, engine_cached (the kept engine that it is a copy of, or None), profiles,
         engine_onnx_verified (the graph inside the engine, run by onnxruntime),
-        ran_on_gpu and notes.
+        ran_on_gpu (whether the engine was among what was compared) and notes.
 
     Raises:
         UserError: The network, the options, the folder or the result is wrong; nothing has changed.
     """
     start = time.perf_counter()
-    if config.verify and pictures_nhwc_u8 is None:
-        raise UserError("--verify needs pictures", "give a folder of them", exit_code=2)
+    _check_pictures(config, pictures)
     library = choose_library(config.gpu_archs) if config.trt else None
     final = OutputFiles(config.output)
     prepare_folder(final, trt=config.trt, force=config.force)
     metadata = _metadata(spec, classes, model_name, provenance, config)
+    scales = _scales(net, spec, pictures, config, progress)
     with staging(final) as staged:
-        source = _write_onnx(net, metadata, config, staged)
-        checks = {}
-        if config.verify and pictures_nhwc_u8 is not None:
-            files = list(dict.fromkeys([staged.onnx, source]))
-            checks = _verify(files, net, spec, pictures_nhwc_u8, config, progress)
+        source = _write_onnx(net, metadata, config, staged, scales)
+        trial = None
+        if pictures.trial is not None and (config.verify or config.precision != "fp32"):
+            trial = Trial(net, spec, pictures.trial, config.crops, progress)
+            _try_onnx(trial, staged, source, config)
         built = None
         if library is not None:
             engine = dataclasses.replace(config.engine, tf32=config.precision == "tf32")
             cache = EngineCache() if config.engine_cache else None
             built = build_engine(source, staged.engine, library, engine, cache=cache, progress=progress)
-        notes = _publish(staged, final)
+            if trial is not None:
+                trial.add_engine(staged.engine, config.precision)
+        rows = None if trial is None else plain_rows(trial.rows)
+        vouched = _vouch(built, metadata, staged, final, config, rows)
+        notes = _publish(staged, final, vouched=vouched)
     return {
-        **_describe_onnx(config, final, checks),
+        **_describe_onnx(config, final, rows),
         "stem": _describe_stem(net, metadata),
-        **_describe_engine(built, config, final),
+        **_describe_engine(built, final, rows),
+        "calibration_images": None if pictures.calibration is None else len(pictures.calibration),
         "notes": notes,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _check_pictures(config: ExportConfig, pictures: ExportPictures) -> None:
+    if config.verify and pictures.trial is None:
+        raise UserError("--verify needs pictures", "give a folder of them", exit_code=2)
+    if config.precision == "int8" and pictures.calibration is None:
+        raise UserError(
+            "--precision int8 needs pictures to calibrate on",
+            "give the training data with --calibrate DATA",
+            exit_code=2,
+        )
+
+
+def _scales(
+    net: torch.nn.Module,
+    spec: AugmentSpec,
+    pictures: ExportPictures,
+    config: ExportConfig,
+    progress: Progress | None,
+) -> Scales | None:
+    if config.precision != "int8" or pictures.calibration is None:
+        return None
+    return calibrate(net, spec, pictures.calibration, config.crops, progress=progress)
 
 
 def _metadata(
@@ -113,14 +147,22 @@ def _metadata(
 
 
 def _write_onnx(
-    net: torch.nn.Module, metadata: GraphMetadata, config: ExportConfig, files: OutputFiles
+    net: torch.nn.Module,
+    metadata: GraphMetadata,
+    config: ExportConfig,
+    files: OutputFiles,
+    scales: Scales | None,
 ) -> Path:
     """Writes the portable file and, where the engine wants another one, that too; returns the engine's."""
-    portable = build_model(net, metadata, PORTABLE)
+    outputs: dict[str, Any] = {"extras": config.extras, "top": config.top}
+    form = dataclasses.replace(PORTABLE, **outputs)
+    if scales is not None:
+        form = dataclasses.replace(form, precision="int8", scales=scales)
+    portable = build_model(net, metadata, form)
     write_model(portable, files.onnx)
     if not config.trt:
         return files.onnx
-    tuned = build_model(net, metadata, for_tensorrt(config.precision))
+    tuned = build_model(net, metadata, dataclasses.replace(for_tensorrt(config.precision, scales), **outputs))
     # Networks without local response normalisation have one form for both.
     if tuned.graph == portable.graph:
         return files.onnx
@@ -128,40 +170,52 @@ def _write_onnx(
     return files.engine_onnx
 
 
-def _verify(
-    files: Sequence[Path],
-    net: torch.nn.Module,
-    spec: AugmentSpec,
-    pictures: Pictures,
-    config: ExportConfig,
-    progress: Progress | None,
-) -> dict[str, Verification]:
-    """Compares each file with PyTorch and returns the results by file name.
+def _try_onnx(trial: Trial, staged: OutputFiles, source: Path, config: ExportConfig) -> None:
+    """Compares the ONNX files with PyTorch.
 
     Raises:
-        UserError: A file in float32 differs too much. Half precision is reported, not judged.
+        UserError: With --verify, one in float32 differs too much. What is rounded is reported, not judged.
     """
     where: dict[str, Any] = {"device": config.device, "allow_fallback": config.allow_fallback}
-    found = verify_files(files, net, spec, pictures, config.crops, progress=progress, **where)
-    for file, check in zip(files, found, strict=True):
-        judged = file.name == "model.onnx" or config.precision != "fp16"
-        if judged and check.max_abs_error > config.tolerance:
+    rows = [trial.add_onnx(staged.onnx, "int8" if config.precision == "int8" else "fp32", **where)]
+    if source != staged.onnx:
+        rows.append(trial.add_onnx(source, config.precision, **where))
+    for row in rows if config.verify else ():
+        error = row.max_abs_error
+        if row.precision == "fp32" and error is not None and error > config.tolerance:
             raise UserError(
-                f"{file.name} is {check.max_abs_error:.2g} from PyTorch's probabilities, "
-                f"more than {config.tolerance:g}",
+                f"{row.name} is {error:.2g} from PyTorch's probabilities, more than {config.tolerance:g}",
                 "nothing was written; please report this network",
             )
-    return {file.name: check for file, check in zip(files, found, strict=True)}
 
 
-def _publish(staged: OutputFiles, final: OutputFiles) -> list[str]:
-    """Moves the new files out, each after those that it describes; names older ones that stay."""
+def _vouch(
+    built: BuiltEngine | None,
+    metadata: GraphMetadata,
+    staged: OutputFiles,
+    final: OutputFiles,
+    config: ExportConfig,
+    rows: list[dict[str, Any]] | None,
+) -> bool:
+    """Writes the manifest; returns whether it vouches for the engine that the folder will hold."""
+    if built is not None:
+        write_engine_manifest(built.manifest, staged, config.precision, rows)
+        return True
+    return write_onnx_manifest(metadata, staged, final, config.precision, rows)
+
+
+def _publish(staged: OutputFiles, final: OutputFiles, *, vouched: bool) -> list[str]:
+    """Moves the new files out; names older ones that stay."""
     notes = []
     for source, target in zip(staged.in_order(), final.in_order(), strict=True):
         if source.exists():
             source.replace(target)
         elif target.exists():
-            notes.append(f"{target} is of an earlier export and was left as it is")
+            note = f"{target} is of an earlier export and was left as it is"
+            stale = target == final.engine and not vouched
+            notes.append(
+                f"{note}; it needs --trt to be of this one, and will not be loaded" if stale else note
+            )
     return notes
 
 
@@ -172,36 +226,51 @@ def _describe_stem(net: torch.nn.Module, metadata: GraphMetadata) -> str:
 
 
 def _describe_onnx(
-    config: ExportConfig, files: OutputFiles, checks: Mapping[str, Verification]
+    config: ExportConfig, files: OutputFiles, rows: list[dict[str, Any]] | None
 ) -> dict[str, Any]:
-    plain = {name: dataclasses.asdict(check) for name, check in checks.items()}
+    by_name = {row["name"]: row for row in rows or () if config.verify and row["not_measured"] is None}
     return {
         "onnx": str(files.onnx),
         "onnx_bytes": files.onnx.stat().st_size,
+        "manifest": str(files.manifest),
         "opset": OPSET,
         "crops": config.crops,
-        "verified": plain.get(files.onnx.name),
-        "engine_onnx_verified": plain.get(files.engine_onnx.name),
+        "precision": config.precision,
+        "outputs": [tensor.name for tensor in _outputs(files)],
+        "verified": _checked(by_name.get(files.onnx.name)),
+        "engine_onnx_verified": _checked(by_name.get(files.engine_onnx.name)),
+        "accuracy": rows,
     }
 
 
-def _describe_engine(built: BuiltEngine | None, config: ExportConfig, files: OutputFiles) -> dict[str, Any]:
+def _outputs(files: OutputFiles) -> tuple[TensorInfo, ...]:
+    manifest = find_manifest(files.manifest)
+    return () if manifest is None else manifest.outputs
+
+
+def _checked(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the part of a row that says how far a file is from PyTorch."""
+    names = ("backend", "images", "max_abs_error", "p99_abs_error", "top1_agreement")
+    return None if row is None else {name: row[name] for name in names}
+
+
+def _describe_engine(
+    built: BuiltEngine | None, files: OutputFiles, rows: list[dict[str, Any]] | None
+) -> dict[str, Any]:
     if built is None:
-        return {"engine": None, "manifest": None, "ran_on_gpu": False}
+        return {"engine": None, "ran_on_gpu": False}
     manifest = built.manifest
     return {
         "engine": str(files.engine),
-        "manifest": str(files.manifest),
         "engine_onnx": str(files.folder / manifest.onnx.file),
         "engine_bytes": manifest.engine.bytes,
         "engine_seconds": built.seconds,
         "engine_scratch_bytes": built.scratch_bytes,
         "engine_cached": None if built.cached is None else str(built.cached),
-        "precision": config.precision,
         "library": manifest.library,
         "library_version": manifest.library_version,
         "compute_capabilities": list(manifest.compute_capabilities),
         "batch": dataclasses.asdict(manifest.batch),
         "profiles": [dataclasses.asdict(one) for one in manifest.profiles or (manifest.batch,)],
-        "ran_on_gpu": built.ran_on_gpu,
+        "ran_on_gpu": any(row["name"] == files.engine.name and row["images"] for row in rows or ()),
     }

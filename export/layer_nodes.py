@@ -10,6 +10,7 @@ import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.graph_writer import GraphWriter, Value
+from alexnet_fast.export.int8_nodes import write_int8_weights, write_quantized
 from alexnet_fast.export.lrn_nodes import write_lrn
 from alexnet_fast.export.net_layers import (
     Array,
@@ -56,14 +57,15 @@ def _(layer: Conv, graph: GraphWriter, x: Value) -> Value:
     _check_fit(layer.name, len(x.shape) == 3 and x.shape[0] == channels_in, f"{channels_in} channels", x)
     output = graph.node(
         "Conv",
-        [x.name, *_weights(graph, layer.name, weight=layer.weight, bias=layer.bias)],
-        layer.name,
+        _factors(graph, layer, x),
+        _product_name(graph, layer),
         kernel_shape=layer.weight.shape[2:],
         strides=layer.strides,
         pads=layer.pads,
         dilations=layer.dilations,
         group=layer.groups,
     )
+    output = _round_output(graph, layer, output)
     pads = (layer.pads[0] + layer.pads[2], layer.pads[1] + layer.pads[3])
     reach = [d * (k - 1) + 1 for d, k in zip(layer.dilations, layer.weight.shape[2:], strict=True)]
     return Value(output, (channels_out, *_slide(layer.name, x, pads, reach, layer.strides)))
@@ -73,8 +75,8 @@ def _(layer: Conv, graph: GraphWriter, x: Value) -> Value:
 def _(layer: Linear, graph: GraphWriter, x: Value) -> Value:
     outputs, inputs = layer.weight.shape
     _check_fit(layer.name, x.shape == (inputs,), f"{inputs} values", x)
-    weights = _weights(graph, layer.name, weight=layer.weight, bias=layer.bias)
-    return Value(graph.node("Gemm", [x.name, *weights], layer.name, transB=1), (outputs,))
+    output = graph.node("Gemm", _factors(graph, layer, x), _product_name(graph, layer), transB=1)
+    return Value(_round_output(graph, layer, output), (outputs,))
 
 
 @write_layer.register
@@ -118,13 +120,44 @@ def _(layer: Flatten, graph: GraphWriter, x: Value) -> Value:
     return Value(graph.node("Flatten", [x.name], layer.name, axis=1), (math.prod(x.shape),))
 
 
+def _factors(graph: GraphWriter, layer: Conv | Linear, x: Value) -> list[str]:
+    """Returns the names of input, weights and bias of a layer, rounded to int8 where the graph is."""
+    scales = graph.form.scales
+    if scales is None:
+        return [x.name, *_weights(graph, layer.name, weight=layer.weight, bias=layer.bias)]
+    scale = scales.inputs[layer.name]
+    rounded = write_quantized(graph, x.name, scale, f"{layer.name}/input")
+    return [rounded, *write_int8_weights(graph, layer, scale)]
+
+
+def _product_name(graph: GraphWriter, layer: Conv | Linear) -> str:
+    return layer.name if _output_scale(graph, layer) is None else f"{layer.name}/product"
+
+
+def _round_output(graph: GraphWriter, layer: Conv | Linear, output: str) -> str:
+    """Appends the rounding of an output to int8 where the graph wants it."""
+    scale = _output_scale(graph, layer)
+    return output if scale is None else write_quantized(graph, output, scale, layer.name)
+
+
+def _output_scale(graph: GraphWriter, layer: Conv | Linear) -> float | None:
+    """Returns what one step of an output stands for.
+
+    onnxruntime computes in integers what is rounded right behind, TensorRT what is rounded at the next layer.
+    """
+    if graph.form.scales is None or graph.form.target == "tensorrt":
+        return None
+    return graph.form.scales.outputs.get(layer.name)
+
+
 def _weights(graph: GraphWriter, layer: str, **arrays: Array) -> list[str]:
     """Adds the weights of a layer in the graph's type, each named layer.kind."""
-    limit = np.finfo(graph.dtype).max
+    limit = graph.largest
     for kind, array in arrays.items():
         if np.abs(array).max(initial=0) > limit:
             raise UserError(
-                f"the {kind} of layer {layer} exceeds {limit:g}, the largest number of --precision fp16",
+                f"the {kind} of layer {layer} exceeds {limit:g}, the largest number of"
+                f" --precision {graph.form.precision}",
                 "use --precision fp32",
             )
     return [graph.constant(f"{layer}.{kind}", a.astype(graph.dtype)) for kind, a in arrays.items()]

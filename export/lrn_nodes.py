@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import TensorProto
 
 from alexnet_fast.export.graph_writer import GraphWriter, Value
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 def write_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> Value:
     """Appends local response normalisation of a (batch, channels, height, width) map."""
+    if graph.form.precision == "bf16":
+        return Value(_in_float(layer, graph, x), x.shape)
     if graph.form.lrn == "node":
-        return Value(_one_node(layer, graph, x), x.shape)
+        return Value(_one_node(layer, graph, x.name, layer.name), x.shape)
     write = _band if graph.form.lrn == "band" else _sums
     return Value(
         graph.node("Div", [x.name, _power(layer, graph, write(layer, graph, x))], layer.name), x.shape
@@ -40,10 +43,15 @@ def _band(layer: Lrn, graph: GraphWriter, x: Value) -> str:
     return graph.node("Conv", [squares, *constants], f"{name}/base", kernel_shape=[1, 1])
 
 
-def _one_node(layer: Lrn, graph: GraphWriter, x: Value) -> str:
-    return graph.node(
-        "LRN", [x.name], layer.name, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k
-    )
+def _one_node(layer: Lrn, graph: GraphWriter, x: str, name: str) -> str:
+    return graph.node("LRN", [x], name, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k)
+
+
+def _in_float(layer: Lrn, graph: GraphWriter, x: Value) -> str:
+    """Normalises in float32: bfloat16 has its range, but sums of squares would keep two digits."""
+    wide = graph.node("Cast", [x.name], f"{layer.name}/float", to=TensorProto.FLOAT)
+    normalised = _one_node(layer, graph, wide, f"{layer.name}/normalised")
+    return graph.node("Cast", [normalised], layer.name, to=TensorProto.BFLOAT16)
 
 
 def _sums(layer: Lrn, graph: GraphWriter, x: Value) -> str:

@@ -1,8 +1,9 @@
-"""The manifest beside an engine: what it was built from, by what and for what, and the hashes of both files.
+"""The manifest beside an export: the sizes and hashes of its files, and what they take and give.
 
-An engine is executable code, and NVIDIA's own validity check may accept a tampered one; so it is compared
-with its manifest before a byte of it is handed to TensorRT. The manifest protects against mixed-up, cut and
-damaged files, not against somebody who can write to the folder: that one can replace both.
+With an engine it says too what that was built by and for. An engine is executable code, and NVIDIA's own
+validity check may accept a tampered one; so it is compared with its manifest before a byte of it is handed to
+TensorRT. The manifest protects against mixed-up, cut and damaged files, not against somebody who can write to
+the folder: that one can replace both.
 
 Standard library only.
 """
@@ -12,20 +13,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-FORMAT = "alexnet-fast engine manifest"
+FORMAT, ONNX_FORMAT = "alexnet-fast engine manifest", "alexnet-fast ONNX manifest"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 _BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
+_EXPORT_AGAIN = "export it again with `alexnet-fast export`"
+_Kind = TypeVar("_Kind", bound="OnnxManifest")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,49 +68,74 @@ class BatchProfile:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What is known about an engine without loading it.
+class OnnxManifest:
+    """What is known about an export without loading it.
 
     Args:
-        engine: The engine file.
-        onnx: The ONNX file that it was built from, in the same folder.
-        library: "tensorrt" or "tensorrt_rtx".
-        library_version: The version that built it, the only one that may load it.
-        compute_capabilities: GPU architectures that it was built for, such as "8.6".
-        precision: "fp32" or "fp16".
-        inputs: Its inputs.
-        outputs: Its outputs.
-        batch: Its first optimisation profile, which a reader takes that knows of one only.
-        profiles: All of them where there are several, `batch` first; else empty.
+        onnx: The ONNX file; with an engine the one that it was built from.
+        files: Further files of the export, in the same folder.
+        precision: "fp32", "tf32", "fp16", "bf16" or "int8".
+        inputs: What it takes.
+        outputs: What it gives, the probabilities first.
         classes: Number of classes; `metadata` names them.
         crops: What the probabilities are averaged over.
         metadata: What the ONNX file says about itself, as `GraphMetadata.to_props` writes it.
+        accuracy: How near it is to the network in PyTorch, a row for each thing that ran or could not; see
+            `accuracy.AccuracyRow`. None where nothing was measured.
     """
 
-    engine: FileStamp
     onnx: FileStamp
-    library: str
-    library_version: str
-    compute_capabilities: tuple[str, ...]
+    files: tuple[FileStamp, ...] = ()
     precision: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    batch: BatchProfile
-    profiles: tuple[BatchProfile, ...] = ()
     classes: int
     crops: str
     metadata: Mapping[str, str]
+    accuracy: Sequence[Mapping[str, Any]] | None = None
+
+    @property
+    def stamps(self) -> tuple[FileStamp, ...]:
+        """All files that it vouches for."""
+        return (self.onnx, *self.files)
 
 
-def manifest_path(engine: Path) -> Path:
-    """Returns where the manifest of an engine stands."""
-    return engine.with_name(MANIFEST_NAME)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest(OnnxManifest):
+    """What is known about an engine besides.
+
+    Args:
+        engine: The engine file.
+        library: "tensorrt" or "tensorrt_rtx".
+        library_version: The version that built it, the only one that may load it.
+        compute_capabilities: GPU architectures that it was built for, such as "8.6".
+        batch: Its first optimisation profile, which a reader takes that knows of one only.
+        profiles: All of them where there are several, `batch` first; else empty.
+    """
+
+    engine: FileStamp
+    library: str
+    library_version: str
+    compute_capabilities: tuple[str, ...]
+    batch: BatchProfile
+    profiles: tuple[BatchProfile, ...] = ()
+
+    @property
+    def stamps(self) -> tuple[FileStamp, ...]:
+        """All files that it vouches for."""
+        return (self.engine, *super().stamps)
 
 
-def write_manifest(manifest: Manifest, engine: Path) -> Path:
-    """Writes the manifest beside an engine and returns its path."""
-    path = manifest_path(engine)
-    plain = {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(manifest)}
+def manifest_path(model: Path) -> Path:
+    """Returns where the manifest of an engine or an ONNX file stands."""
+    return model.with_name(MANIFEST_NAME)
+
+
+def write_manifest(manifest: OnnxManifest, model: Path) -> Path:
+    """Writes the manifest beside an engine or an ONNX file and returns its path."""
+    path = manifest_path(model)
+    kind = FORMAT if isinstance(manifest, Manifest) else ONNX_FORMAT
+    plain = {"format": kind, "format_version": FORMAT_VERSION, **dataclasses.asdict(manifest)}
     plain["sha256"] = digest(plain)
     write_atomically(path, json.dumps(plain, indent=2).encode() + b"\n")
     return path
@@ -138,61 +166,120 @@ def verify_manifest(engine: Path, *, runtime_version: str | None = None) -> Mani
     return manifest
 
 
+def verify_onnx_file(onnx: Path, content: bytes) -> None:
+    """Compares an ONNX file with the manifest beside it, where there is one of ours that names the file.
+
+    Args:
+        onnx: The file.
+        content: Its bytes.
+
+    Raises:
+        UserError: The manifest is damaged, or size or hash differ.
+    """
+    manifest = find_manifest(manifest_path(onnx))
+    for stamp in manifest.stamps if manifest else ():
+        if stamp.file == onnx.name:
+            _compare(onnx, len(content), hashlib.sha256(content).hexdigest(), stamp, _EXPORT_AGAIN)
+
+
+def find_manifest(path: Path) -> OnnxManifest | None:
+    """Reads a manifest of either kind; None where there is none, or somebody else's.
+
+    Raises:
+        UserError: It cannot be read or is no JSON, or it is ours and damaged.
+    """
+    if not path.is_file():
+        return None
+    plain = _read_json(path, _EXPORT_AGAIN)
+    if not isinstance(plain, dict) or plain.get("format") not in (FORMAT, ONNX_FORMAT):
+        return None
+    return _checked(plain, path, _parse if plain["format"] == FORMAT else _parse_onnx, _EXPORT_AGAIN)
+
+
+def vouches_for(engine: Path) -> bool:
+    """Says whether an engine is there that belongs to the ONNX file beside it.
+
+    It does not where that file was exported alone since: the manifest is then of that file alone.
+
+    Raises:
+        UserError: The manifest is damaged.
+    """
+    return engine.is_file() and isinstance(find_manifest(manifest_path(engine)), Manifest)
+
+
 def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest without looking at its engine.
+    """Reads the manifest of an engine without looking at the engine.
 
     Raises:
         UserError: It is missing, no JSON, of another kind or version, or lacks a key.
     """
-    plain = _read_json(path)
-    if plain.get("format") != FORMAT:
+    plain = _read_json(path, _BUILD_AGAIN)
+    if isinstance(plain, dict) and plain.get("format") == ONNX_FORMAT:
+        raise UserError(f"{path} vouches for an ONNX file alone, not for an engine", _BUILD_AGAIN)
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise UserError(f"{path} is not the manifest of an engine", _BUILD_AGAIN)
-    if plain.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {plain.get('format_version')}, this version reads {FORMAT_VERSION}",
-            _BUILD_AGAIN,
-        )
-    try:
-        manifest, sealed = _parse(plain), _typed(plain, "sha256", str)
-    except KeyError as error:
-        raise UserError(f"{path} lacks the key {error}", _BUILD_AGAIN) from error
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path} does not hold what a manifest should ({error})", _BUILD_AGAIN) from error
-    if sealed != digest(plain):
-        raise UserError(f"{path} is damaged: its values are not those that were written", _BUILD_AGAIN)
-    return manifest
+    return _checked(plain, path, _parse, _BUILD_AGAIN)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, mend: str) -> Any:
     try:
-        plain = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError(f"the engine has no manifest {path}", _BUILD_AGAIN) from error
+        raise UserError(f"the engine has no manifest {path}", mend) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON", _BUILD_AGAIN) from error
-    if not isinstance(plain, dict):
-        raise UserError(f"{path} is not the manifest of an engine", _BUILD_AGAIN)
-    return plain
+        raise UserError(f"{path} is not JSON", mend) from error
 
 
-def _parse(plain: Mapping[str, Any]) -> Manifest:
-    texts = {name: _typed(plain, name, str) for name in ("library", "library_version", "precision", "crops")}
-    batch = _parse_profile(_typed(plain, "batch", dict))
+def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]], _Kind], mend: str) -> _Kind:
+    """Parses a manifest of ours and compares its values with their hash."""
+    if plain.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {plain.get('format_version')}, this version reads {FORMAT_VERSION}",
+            mend,
+        )
+    try:
+        manifest, sealed = parse(plain), _typed(plain, "sha256", str)
+    except KeyError as error:
+        raise UserError(f"{path} lacks the key {error}", mend) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} does not hold what a manifest should ({error})", mend) from error
+    if sealed != digest(plain):
+        raise UserError(f"{path} is damaged: its values are not those that were written", mend)
+    return manifest
+
+
+def _parse(plain: dict[str, Any]) -> Manifest:
     several = _typed(plain, "profiles", list) if "profiles" in plain else []
     return Manifest(
+        **_parse_common(plain),
         engine=_parse_stamp(_typed(plain, "engine", dict)),
-        onnx=_parse_stamp(_typed(plain, "onnx", dict)),
+        library=_typed(plain, "library", str),
+        library_version=_typed(plain, "library_version", str),
         compute_capabilities=tuple(map(str, _typed(plain, "compute_capabilities", list))),
-        inputs=tuple(map(_parse_tensor, _typed(plain, "inputs", list))),
-        outputs=tuple(map(_parse_tensor, _typed(plain, "outputs", list))),
-        batch=batch,
+        batch=_parse_profile(_typed(plain, "batch", dict)),
         profiles=tuple(map(_parse_profile, several)),
-        classes=_typed(plain, "classes", int),
-        metadata={key: str(value) for key, value in _typed(plain, "metadata", dict).items()},
-        **texts,
     )
+
+
+def _parse_onnx(plain: dict[str, Any]) -> OnnxManifest:
+    return OnnxManifest(**_parse_common(plain))
+
+
+def _parse_common(plain: dict[str, Any]) -> dict[str, Any]:
+    """Reads what both kinds hold; the first manifests of engines had neither `files` nor `accuracy`."""
+    return {
+        "onnx": _parse_stamp(_typed(plain, "onnx", dict)),
+        "files": tuple(map(_parse_stamp, plain.get("files", []))),
+        "precision": _typed(plain, "precision", str),
+        "inputs": tuple(map(_parse_tensor, _typed(plain, "inputs", list))),
+        "outputs": tuple(map(_parse_tensor, _typed(plain, "outputs", list))),
+        "classes": _typed(plain, "classes", int),
+        "crops": _typed(plain, "crops", str),
+        "metadata": {key: str(value) for key, value in _typed(plain, "metadata", dict).items()},
+        "accuracy": _typed(plain, "accuracy", list) if plain.get("accuracy") is not None else None,
+    }
 
 
 def _parse_stamp(plain: Mapping[str, Any]) -> FileStamp:
@@ -221,12 +308,17 @@ def _typed(plain: Mapping[str, Any], key: str, kind: type) -> Any:
 
 def _compare_file(engine: Path, stamp: FileStamp) -> None:
     size = engine.stat().st_size
+    # A file of another size is refused before it is read.
+    found = FileStamp.of(engine).sha256 if size == stamp.bytes else ""
+    _compare(engine, size, found, stamp, _BUILD_AGAIN)
+
+
+def _compare(path: Path, size: int, sha256: str, stamp: FileStamp, mend: str) -> None:
     if size != stamp.bytes:
-        raise UserError(f"{engine} has {size} bytes, its manifest says {stamp.bytes}", _BUILD_AGAIN)
-    found = FileStamp.of(engine).sha256
-    if found != stamp.sha256:
+        raise UserError(f"{path} has {size} bytes, its manifest says {stamp.bytes}", mend)
+    if sha256 != stamp.sha256:
         raise UserError(
-            f"{engine} has the SHA-256 {found[:12]}…, its manifest says {stamp.sha256[:12]}…", _BUILD_AGAIN
+            f"{path} has the SHA-256 {sha256[:12]}…, its manifest says {stamp.sha256[:12]}…", mend
         )
 
 

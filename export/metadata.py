@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops
 
 INPUT, OUTPUT = "pictures", "probabilities"
+# Outputs that a file may have besides.
+LOGITS, FEATURES = "logits", "features"
+TOP_CLASSES, TOP_PROBABILITIES = "top_classes", "top_probabilities"
 PRODUCER = "alexnet-fast"
 _PREFIX = "alexnet_fast."
 _NOT_OURS = "give a file that `alexnet-fast export` wrote"
@@ -81,7 +84,7 @@ class GraphMetadata:
             classes=tuple(classes),
             spec=spec,
             model=fields["model"],
-            crops="ten" if fields["crops"] == "ten" else "single",
+            crops=fields["crops"],  # type: ignore[arg-type]  # compared above
             version=fields["version"],
             provenance=provenance,
         )
@@ -89,4 +92,4 @@ class GraphMetadata:
 
 def _well_formed(classes: object, crops: str, provenance: object) -> bool:
     named = isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
-    return named and crops in ("single", "ten") and isinstance(provenance, dict)
+    return named and crops in ("single", "five", "ten") and isinstance(provenance, dict)

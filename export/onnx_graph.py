@@ -15,11 +15,20 @@ from onnx import TensorProto, helper
 
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.crop_nodes import write_average, write_crops, write_extra, write_pictures
+from alexnet_fast.export.crop_nodes import write_average, write_crops, write_extra, write_pictures, write_top
 from alexnet_fast.export.graph_form import PORTABLE, GraphForm
 from alexnet_fast.export.graph_writer import GraphWriter, Value
 from alexnet_fast.export.layer_nodes import write_net
-from alexnet_fast.export.metadata import INPUT, OUTPUT, PRODUCER, GraphMetadata
+from alexnet_fast.export.metadata import (
+    FEATURES,
+    INPUT,
+    LOGITS,
+    OUTPUT,
+    PRODUCER,
+    TOP_CLASSES,
+    TOP_PROBABILITIES,
+    GraphMetadata,
+)
 from alexnet_fast.export.net_layers import Layer, Linear, read_layers
 from alexnet_fast.export.seal import seal
 from alexnet_fast.export.stem_nodes import write_stem
@@ -40,6 +49,8 @@ if TYPE_CHECKING:
 # file format of ONNX 1.13, which brought that set (onnx/docs/Versioning.md).
 OPSET = 18
 IR_VERSION = 8
+# The first operator set whose Conv and MaxPool take bfloat16, and the format of ONNX 1.17, which brought it.
+_BF16_OPSET, _BF16_IR_VERSION = 22, 10
 
 
 def export_onnx(
@@ -92,8 +103,14 @@ def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm =
             stay in float32.
 
     Raises:
-        UserError: As `export_onnx`.
+        UserError: As `export_onnx`, or more likeliest classes are asked for than there are.
     """
+    if form.top > len(metadata.classes):
+        raise UserError(
+            f"--top-k {form.top} is more than the {len(metadata.classes)} classes of the network",
+            f"give at most {len(metadata.classes)}",
+            exit_code=2,
+        )
     spec, crops = metadata.spec, metadata.crops
     graph = GraphWriter(form)
     pixels = write_pictures(graph, spec, INPUT)
@@ -107,8 +124,10 @@ def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm =
     _check_outputs(logits, metadata)
     write_average(graph, logits, crops, OUTPUT)
     for name in form.extras:
-        write_extra(graph, logits if name == "logits" else features, crops, name)
-    return _finish(graph, metadata, {"logits": logits, "features": features})
+        write_extra(graph, logits if name == LOGITS else features, crops, name)
+    if form.top:
+        write_top(graph, form.top)
+    return _finish(graph, metadata, {LOGITS: logits, FEATURES: features})
 
 
 def _write_head(graph: GraphWriter, layers: list[Layer], x: Value) -> tuple[Value, Value]:
@@ -122,7 +141,7 @@ def plan_for(layers: Sequence[Layer], metadata: GraphMetadata, form: GraphForm) 
     """Returns what the crops share, or None where the form or a single crop leaves nothing to share."""
     if form.stem == "plain" or metadata.crops == "single":
         return None
-    return plan_stem(layers, metadata.spec, eager=form.stem == "eager")
+    return plan_stem(layers, metadata.spec, mirrored=metadata.crops == "ten", eager=form.stem == "eager")
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:
@@ -145,24 +164,36 @@ def _check_outputs(logits: Value, metadata: GraphMetadata) -> None:
         )
 
 
+def versions_of(form: GraphForm) -> tuple[int, int]:
+    """Returns the operator set and the file format of a form."""
+    return (_BF16_OPSET, _BF16_IR_VERSION) if form.precision == "bf16" else (OPSET, IR_VERSION)
+
+
+def _output(name: str, *shape: int, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, ["batch", *shape])
+
+
 def _finish(graph: GraphWriter, metadata: GraphMetadata, extras: Mapping[str, Value]) -> onnx.ModelProto:
-    side = metadata.spec.resize
-    outputs: dict[str, tuple[int, ...]] = {OUTPUT: (len(metadata.classes),)}
-    outputs.update({name: extras[name].shape for name in graph.form.extras})
+    side, form = metadata.spec.resize, graph.form
+    outputs = [_output(OUTPUT, len(metadata.classes))]
+    outputs += [_output(name, *extras[name].shape) for name in form.extras]
+    if form.top:
+        outputs += [
+            _output(TOP_CLASSES, form.top, kind=TensorProto.INT64),
+            _output(TOP_PROBABILITIES, form.top),
+        ]
+    opset, ir_version = versions_of(form)
     body = helper.make_graph(
         graph.nodes,
         f"{metadata.model} {metadata.crops}-crop",
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", side, side, 3])],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
-            for name, shape in outputs.items()
-        ],
+        outputs,
         initializer=graph.initializers,
     )
     model = helper.make_model(
         body,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=ir_version,
         producer_name=PRODUCER,
         producer_version=metadata.version,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import FORMAT, MANIFEST_NAME, FileStamp, read_manifest
+from alexnet_fast.export.manifest import FORMAT, MANIFEST_NAME, ONNX_FORMAT, FileStamp, read_manifest
 from alexnet_fast.export.metadata import PRODUCER
 
 if TYPE_CHECKING:
@@ -43,12 +43,15 @@ class OutputFiles:
 
     @property
     def manifest(self) -> Path:
-        """The engine's manifest."""
+        """What vouches for the others."""
         return self.folder / MANIFEST_NAME
 
     def in_order(self) -> tuple[Path, ...]:
-        """All of them, each after those that it describes."""
-        return (self.onnx, self.engine_onnx, self.engine, self.manifest)
+        """All of them, as they are put in place.
+
+        model.onnx comes last, for a server loads the others anew when it sees that one change.
+        """
+        return (self.manifest, self.engine_onnx, self.engine, self.onnx)
 
 
 def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
@@ -63,7 +66,7 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
         raise UserError(
             f"the folder {files.folder} cannot be made ({error.strerror})", "choose another --output"
         ) from error
-    for path in files.in_order() if trt else (files.onnx,):
+    for path in files.in_order() if trt else (files.manifest, files.onnx):
         if path.is_dir():
             raise UserError(f"{path} is a folder", "choose another --output")
         if path.exists() and not force and not _is_ours(path, files):
@@ -103,7 +106,7 @@ def _is_manifest(path: Path) -> bool:
         plain = json.loads(path.read_bytes())
     except (ValueError, OSError):
         return False
-    return isinstance(plain, dict) and plain.get("format") == FORMAT
+    return isinstance(plain, dict) and plain.get("format") in (FORMAT, ONNX_FORMAT)
 
 
 def _is_described(engine: Path, manifest: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Writes the shared stem: layers that run once on the picture and once on its mirror image.
+"""Writes the shared stem: layers that run once on the picture, and for ten crops once on its mirror image.
 
-`stem_plan` decides what is shared. A batch of N pictures becomes one of 2 N, the mirror images last; each of
-the five crops then is a batch of 2 N as well.
+`stem_plan` decides what is shared. For ten crops a batch of N pictures becomes one of 2 N, the mirror images
+last; each of the five crops then is a batch of 2 N as well.
 """
 
 from __future__ import annotations
@@ -85,10 +85,12 @@ def write_stem(graph: GraphWriter, plan: StemPlan, pixels: Value) -> Value:
         pixels: Normalised pictures, (batch, 3, resize, resize).
 
     Returns:
-        The input of `plan.rest`: (10 * batch, channels, side, side), crop by crop.
+        The input of `plan.rest`: (crops * batch, channels, side, side), crop by crop.
     """
-    both = graph.node("Concat", [pixels.name, mirror(graph, pixels.name)], "crops/both", axis=0)
-    maps = Maps(shared=Value(both, pixels.shape), level=plan.start)
+    start = pixels.name
+    if plan.mirrored:
+        start = graph.node("Concat", [start, mirror(graph, start)], "crops/both", axis=0)
+    maps = Maps(shared=Value(start, pixels.shape), level=plan.start)
     for stage in plan.stages:
         maps = _write_stage(graph, stage, maps)
     side = plan.stages[-1].after.crop

@@ -1,8 +1,8 @@
-"""Which layers the ten crops of a picture share, and what each crop has to compute by itself.
+"""Which layers the crops of a picture share, and what each crop has to compute by itself.
 
-The crops overlap, so a layer may run once on the whole picture and once on its mirror image, and the crops'
-maps are cut from the two results: from "shared maps". Only the rows and columns that a crop's own zero
-padding reaches differ, on the sides where the crop ends inside the picture. They are computed again from
+The crops overlap, so a layer may run once on the whole picture and, for ten crops, once on its mirror image,
+and the crops' maps are cut from the results: from "shared maps". Only the rows and columns that a crop's own
+zero padding reaches differ, on the sides where the crop ends inside the picture. They are computed again from
 strips of the crop. Everything here counts pixels along one axis; both axes are alike.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from alexnet_fast.pipelines.spec import AugmentSpec
 
-# Five crops of the picture; the other five are the same crops of its mirror image.
+# Five crops of the picture; the other five of ten are the same crops of its mirror image.
 _CROPS = 5
 # Three of the five crops end inside the picture on each of the four sides.
 _STRIPS = 12
@@ -130,12 +130,14 @@ class Stage:
         before: Its input.
         after: Its output.
         strips: Whether each crop's spoiled rows come from strips; else the layers run on whole crops too.
+        images: Maps that are shared: of the picture, and for ten crops of its mirror image.
     """
 
     layers: tuple[Layer, ...]
     before: Level
     after: Level
     strips: bool = True
+    images: int
 
     def strip(self, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns the rows of a crop that a strip of the output needs, and the padding before and after them.
@@ -164,11 +166,11 @@ class Stage:
             if isinstance(layer, MaxPool):
                 window = window_of(layer)
                 rows = (rows - 1) * window.stride + window.reach
-        places = 2 * (_CROPS * maps.crop**2 - maps.picture**2)
+        places = self.images * (_CROPS * maps.crop**2 - maps.picture**2)
         if not self.after.width:
             return places * conv.weight.size
-        places -= 2 * _STRIPS * rows * maps.crop
-        copied = 2 * _CROPS * len(conv.weight) * self.after.crop**2
+        places -= self.images * _STRIPS * rows * maps.crop
+        copied = self.images * _CROPS * len(conv.weight) * self.after.crop**2
         return places * conv.weight.size - copied * _MACS_PER_COPY - _MACS_PER_STAGE
 
 
@@ -181,27 +183,33 @@ class StemPlan:
         rest: What runs on whole crops.
         start: The picture and its crops.
         why: Why no more layers are shared.
+        mirrored: Whether there are ten crops, five of them mirror images; else there are five.
     """
 
     stages: tuple[Stage, ...]
     rest: tuple[Layer, ...]
     start: Level
     why: str
+    mirrored: bool
 
     def describe(self) -> str:
         """Says in a line what the crops share, and why no more."""
+        crops = "ten" if self.mirrored else "five"
         if not self.stages:
-            return f"the ten crops share nothing: {self.why}"
+            return f"the {crops} crops share nothing: {self.why}"
         names = [layer.name for stage in self.stages for layer in stage.layers]
-        return f"the ten crops share {names[0]} to {names[-1]}: {self.why}"
+        return f"the {crops} crops share {names[0]} to {names[-1]}: {self.why}"
 
 
-def plan_stem(layers: Sequence[Layer], spec: AugmentSpec, *, eager: bool = False) -> StemPlan:
-    """Decides how far down the ten crops share their layers.
+def plan_stem(
+    layers: Sequence[Layer], spec: AugmentSpec, *, mirrored: bool = True, eager: bool = False
+) -> StemPlan:
+    """Decides how far down the crops share their layers.
 
     Args:
         layers: A network from `read_layers`.
         spec: Its sizes, with a margin.
+        mirrored: Ten crops; else five.
         eager: Share whatever the geometry allows, whether or not it pays.
 
     Returns:
@@ -213,7 +221,7 @@ def plan_stem(layers: Sequence[Layer], spec: AugmentSpec, *, eager: bool = False
     units, done, why = _units(layers), 0, "there are no more layers"
     while units:
         try:
-            taken, found = _next_stages(units, level)
+            taken, found = _next_stages(units, level, 1 + mirrored)
         except CannotShareError as error:
             why = str(error)
             break
@@ -222,7 +230,7 @@ def plan_stem(layers: Sequence[Layer], spec: AugmentSpec, *, eager: bool = False
             break
         stages += found
         level, units, done = found[-1].after, units[taken:], done + sum(map(len, units[:taken]))
-    return StemPlan(stages=tuple(stages), rest=tuple(layers[done:]), start=start, why=why)
+    return StemPlan(stages=tuple(stages), rest=tuple(layers[done:]), start=start, why=why, mirrored=mirrored)
 
 
 def _units(layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
@@ -236,23 +244,25 @@ def _units(layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
     return units
 
 
-def _next_stages(units: Sequence[tuple[Layer, ...]], level: Level) -> tuple[int, list[Stage]]:
+def _next_stages(units: Sequence[tuple[Layer, ...]], level: Level, images: int) -> tuple[int, list[Stage]]:
     """Returns how many units the next shared convolution takes, and their stages.
 
     Raises:
         CannotShareError: No convolution follows, or it cannot be shared.
     """
     if isinstance(units[0][0], MaxPool) and len(units) > 1:
-        pool = Stage(layers=units[0], before=level, after=_after(units[0], level), strips=False)
-        taken, stages = _next_stages(units[1:], pool.after)
+        pool = Stage(
+            layers=units[0], before=level, after=_after(units[0], level), strips=False, images=images
+        )
+        taken, stages = _next_stages(units[1:], pool.after, images)
         return 1 + taken, [pool, *stages]
-    alone = Stage(layers=units[0], before=level, after=_after(units[0], level))
+    alone = Stage(layers=units[0], before=level, after=_after(units[0], level), images=images)
     if not isinstance(units[0][0], Conv):
         raise CannotShareError(f"{units[0][0].name} is no convolution")
     if len(units) > 1 and isinstance(units[1][0], MaxPool) and units[1][0].pads == (0, 0):
         both = (*units[0], *units[1])
         try:
-            pooled = Stage(layers=both, before=level, after=_after(both, level))
+            pooled = Stage(layers=both, before=level, after=_after(both, level), images=images)
         except CannotShareError:
             return 1, [alone]
         # The strips of a pooled map reach further into the convolution, but its maps are smaller to copy.

@@ -1,7 +1,7 @@
-"""The ten crops of a picture, and the average of a network's answers over them.
+"""The crops of a picture, and the average of a network's answers over them.
 
-Four corners and the centre, each with its mirror image; the probabilities, not the logits, are averaged
-(Krizhevsky et al. 2012, section 4.1).
+Five are the four corners and the centre; ten are those and their mirror images. The probabilities, not the
+logits, are averaged (Krizhevsky et al. 2012, section 4.1).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
     from alexnet_fast.pipelines.principal import Floats
 
-Crops = Literal["single", "ten"]
+Crops = Literal["single", "five", "ten"]
 
 
 def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]:
     """Returns the (top, left) of each unmirrored crop in the `resize` x `resize` square.
 
-    The centre is at `margin // 2`. For ten crops: four corners in reading order, then the centre.
+    The centre is at `margin // 2`. For five and ten crops: four corners in reading order, then the centre.
 
     Raises:
-        UserError: Ten crops are asked for where the net takes the whole picture.
+        UserError: Several crops are asked for where the net takes the whole picture.
     """
     far, centre = spec.margin, spec.margin // 2
     if crops == "single":
         return ((centre, centre),)
     if far == 0:
         raise UserError(
-            f"ten crops need a picture larger than the net's input: both are {spec.crop} pixels",
+            f"{crops} crops need a picture larger than the net's input: both are {spec.crop} pixels",
             "use --single-crop, or train with a --crop smaller than --resize",
             exit_code=2,
         )
@@ -76,7 +76,7 @@ def take_crops(
     Args:
         pictures_nhwc: uint8 (N, resize, resize, 3), RGB.
         spec: Sizes and normalisation.
-        crops: "single" for the centre, "ten" for the ten.
+        crops: "single" for the centre, "five" for the corners too, "ten" for these and their mirror images.
         shifts: (K, 3), added to the colours of each crop; None for none.
 
     Returns:

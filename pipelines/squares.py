@@ -28,8 +28,13 @@ def sample_squares(pictures: PictureList, spec: AugmentSpec, count: int) -> Pixe
     Raises:
         UserError: One of them cannot be decoded.
     """
-    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
-    return np.stack([square_at(pictures, index, spec) for index in chosen.tolist()])
+    return np.stack([square_at(pictures, index, spec) for index in spread(len(pictures), count)])
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Returns places spread evenly over a list, first and last among them; all where it has fewer."""
+    chosen: list[int] = np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
+    return chosen
 
 
 def square_at(pictures: PictureList, index: int, spec: AugmentSpec) -> Pixels:

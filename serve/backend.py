@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.cuda_driver import gpu_count
-from alexnet_fast.export.manifest import manifest_path, read_manifest
+from alexnet_fast.export.manifest import manifest_path, read_manifest, vouches_for
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.serve.asked_device import AskedDevice, parse_device
 
@@ -106,7 +106,7 @@ def _open(file: Path, asked: AskedDevice, threads: int | None) -> Backend:
     given = file.suffix == ENGINE
     if given and asked.kind == "cpu":
         raise UserError(f"{file} does not run on --device cpu", "give the model.onnx beside it", exit_code=2)
-    if not given and (asked.kind == "cpu" or not gpu_count() or not engine.is_file()):
+    if not given and (asked.kind == "cpu" or not gpu_count() or not vouches_for(engine)):
         device = f"cuda:{asked.gpu}" if asked.kind == "cuda" else asked.kind
         return open_onnx(file, device=device, threads=threads)
     if asked.gpu:

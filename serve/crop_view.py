@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+
+# Where ten crops come in a graph that runs its first layers on the picture and on its mirror image: a place
+# in the one is followed by the same place in the other, where the crop on the other side lies
+# (`export.stem_nodes`).
+_SHARED_ORDER = [0, 2, 4, 6, 8, 3, 1, 7, 5, 9]
 
 
 class CropView:
@@ -38,7 +44,7 @@ class CropView:
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
-        self._output, graph = _with_crops(path)
+        self._output, self._shared, graph = _with_crops(path)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def run(self, picture: Pictures) -> Probabilities:
@@ -50,21 +56,24 @@ class CropView:
         Returns:
             float32 (crops, classes), in the order of `crop_boxes`.
         """
-        answer: Probabilities = self._session.run([self._output], {INPUT: picture[None]})[0]
-        return answer[:, 0]
+        answer: Probabilities = self._session.run([self._output], {INPUT: picture[None]})[0][:, 0]
+        return answer[_SHARED_ORDER] if self._shared and len(answer) == len(_SHARED_ORDER) else answer
 
 
-def crop_boxes(spec: AugmentSpec) -> list[dict[str, Any]]:
-    """Returns where the ten crops lie in the square, in pixels: five, then the same mirrored."""
+def crop_boxes(spec: AugmentSpec, crops: Crops) -> list[dict[str, Any]]:
+    """Returns where the crops lie in the square, in pixels: five, and of ten then the same mirrored."""
     return [
         {"left": left, "top": top, "side": spec.crop, "mirrored": mirrored}
-        for mirrored in (False, True)
-        for top, left in crop_offsets(spec, "ten")
+        for mirrored in ((False, True) if crops == "ten" else (False,))
+        for top, left in crop_offsets(spec, crops)
     ]
 
 
-def _with_crops(path: Path) -> tuple[str, bytes]:
-    """Returns the name of what is averaged, float32 (crops, N, classes), and the graph that hands it out."""
+def _with_crops(path: Path) -> tuple[str, bool, bytes]:
+    """Returns the name of what is averaged, float32 (crops, N, classes), and the graph that hands it out.
+
+    Between them: whether the crops share their first layers, and come in `_SHARED_ORDER`.
+    """
     import onnx
 
     model = onnx.load(path)
@@ -73,4 +82,5 @@ def _with_crops(path: Path) -> tuple[str, bytes]:
         raise UserError(f"{path} does not end in an average over crops", "export it with --ten-crop")
     name = last[0].input[0]
     model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    return name, model.SerializeToString()
+    shared = any(node.name == "crops/both" for node in model.graph.node)
+    return name, shared, model.SerializeToString()

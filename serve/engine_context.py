@@ -9,13 +9,14 @@ import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.serve.unread_outputs import bind_unread_outputs
 
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import Sequence
 
     from alexnet_fast.export.cuda_memory import Cuda
-    from alexnet_fast.export.manifest import BatchProfile
+    from alexnet_fast.export.manifest import BatchProfile, TensorInfo
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
 
@@ -35,7 +36,7 @@ class EngineContext:
         cuda: The GPU that it is on.
         profiles: Its optimisation profiles, in order.
         side: Of the pictures.
-        classes: Number of classes.
+        outputs: The engine's; of the probabilities the shape is read.
         cuda_graphs: Record the network's kernels once for a batch size, and launch them in one go.
     """
 
@@ -45,7 +46,7 @@ class EngineContext:
         cuda: Cuda,
         profiles: Sequence[BatchProfile],
         side: int,
-        classes: int,
+        outputs: Sequence[TensorInfo],
         *,
         cuda_graphs: bool = False,
     ) -> None:
@@ -54,13 +55,15 @@ class EngineContext:
         self._context = engine.create_execution_context()
         self._picture = (side, side, 3)
         self._input = cuda.allocate(self.most * side * side * 3)
+        (classes,) = (tensor.shape[-1] for tensor in outputs if tensor.name == OUTPUT)
         self._output = cuda.allocate(self.most * classes * np.dtype(np.float32).itemsize)
+        unread = bind_unread_outputs(self._context, cuda, outputs, self.most)
         self._marks = [cuda.event() for _ in range(4)]
         self._shape: tuple[int, int] | None = None
         self._graphs = cuda_graphs
         self._graph: ctypes.c_void_p | None = None
         # A server drops the context when a newer file takes its place, and goes on for months.
-        weakref.finalize(self, _free, cuda, (self._input, self._output)).atexit = False
+        weakref.finalize(self, _free, cuda, (self._input, self._output, *unread)).atexit = False
 
     def run(self, pictures: Pictures, answer: Probabilities) -> bool:
         """Answers a batch of at most `most` pictures; returns whether TensorRT could.

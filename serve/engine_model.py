@@ -60,7 +60,7 @@ class EngineModel(Described):
             self._cuda,
             profiles,
             self.spec.resize,
-            len(self.classes),
+            self.manifest.outputs,
             cuda_graphs=cuda_graphs,
         )
         # A context and its buffers answer one call at a time.

@@ -17,6 +17,7 @@ import onnxruntime
 
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.cuda_driver import driver_problem
+from alexnet_fast.export.manifest import verify_onnx_file
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
 from alexnet_fast.export.seal import check_seal
 from alexnet_fast.serve.described import Described
@@ -36,6 +37,7 @@ _PROVIDERS: dict[str, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _NOT_OURS = "give a file that `alexnet-fast export` wrote"
 # OrtLoggingLevel: 3 is errors. Its warnings tell people without a GPU that there is none, at every start.
 _ERRORS_ONLY = 3
@@ -99,18 +101,30 @@ class OnnxModel(Described):
         Raises:
             UserError: The array has another type or shape, or the file turns out to be damaged.
         """
-        side = self.spec.resize
-        check_pictures(pictures_nhwc, side)
+        return self._run(pictures_nhwc, self._session.get_outputs()[:1])[OUTPUT]
+
+    def outputs(self, pictures_nhwc: Pictures) -> dict[str, np.ndarray[Any, Any]]:
+        """Returns everything that the file gives, by name, the probabilities first.
+
+        Args:
+            pictures_nhwc: As for `run`.
+
+        Raises:
+            UserError: As `run`.
+        """
+        return self._run(pictures_nhwc, self._session.get_outputs())
+
+    def _run(self, pictures_nhwc: Pictures, outputs: Sequence[Any]) -> dict[str, np.ndarray[Any, Any]]:
+        check_pictures(pictures_nhwc, self.spec.resize)
         if len(pictures_nhwc) == 0:
-            return np.empty((0, len(self.classes)), dtype=np.float32)
+            return {out.name: np.empty((0, *out.shape[1:]), _DTYPES[out.type]) for out in outputs}
         errors = onnxruntime.capi.onnxruntime_pybind11_state
+        names = [out.name for out in outputs]
         try:
-            answer: Probabilities = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures_nhwc)})[
-                0
-            ]
+            found = self._session.run(names, {INPUT: np.ascontiguousarray(pictures_nhwc)})
         except (errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
             raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
-        return answer
+        return dict(zip(names, found, strict=True))
 
     def release_memory(self) -> None:
         """Gives back to the system what large batches took; the next large one takes it again.
@@ -177,7 +191,7 @@ def _options(threads: int | None) -> Any:
 
 
 def _read(path: Path) -> bytes:
-    """Reads a file and checks its seal: onnxruntime loads a damaged one and answers wrongly."""
+    """Reads a file and checks seal and manifest: onnxruntime loads a damaged one and answers wrongly."""
     if not path.is_file():
         raise UserError(f"there is no file {path}", "check the path, or write one with `alexnet-fast export`")
     try:
@@ -185,6 +199,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
     check_seal(content, str(path))
+    verify_onnx_file(path, content)
     return content
 
 

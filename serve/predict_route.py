@@ -94,7 +94,7 @@ class PredictRoute:
 
     async def _crops(self, version: ModelVersion, picture: bytes, top: int) -> list[dict[str, Any]]:
         """Returns what each crop says; an empty list where the model looks at one alone."""
-        if version.backend.crops != "ten":
+        if version.backend.crops == "single":
             return []
         if self._lookers >= _MAX_LOOKERS:
             raise RequestError(503, "too many people look at crops", retry_after=2)
@@ -116,7 +116,7 @@ class PredictRoute:
         classes = version.backend.classes
         return [
             {**box, "classes": _plain(likeliest(row, classes, top))}
-            for box, row in zip(crop_boxes(spec), rows, strict=True)
+            for box, row in zip(crop_boxes(spec, version.backend.crops), rows, strict=True)
         ]
 
     def _view(self, version: ModelVersion) -> CropView:

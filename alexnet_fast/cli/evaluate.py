@@ -24,8 +24,8 @@ Examples:
 
 def _table(result: Result) -> str:
     lines = [f"model         {result['model']} ({result['backend']})", f"pictures      {result['images']}"]
-    for kind in ("single_crop", "ten_crop"):
-        if result[kind]:
+    for kind in ("single_crop", "five_crop", "ten_crop"):
+        if result.get(kind):
             accuracy = result[kind]
             lines.append(
                 f"{kind.replace('_', '-'):13s} top-1 {accuracy['top1']:.4f}  top-5 {accuracy['top5']:.4f}"
@@ -37,13 +37,13 @@ def _table(result: Result) -> str:
 @click.command(epilog=EXAMPLE)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@options.crops("Only the average over ten crops, or only the centre crop.  [default: both]")
+@options.crops("Only the average over these crops.  [default: those of the file; of a network one and ten]")
 @options.jitter
 @options.amp("off")
 @part_options
 @answers(_table)
-def evaluate(ten_crop: bool | None, **given: Any) -> Result:
-    """Accuracy of MODEL on DATA, with one crop and with ten.
+def evaluate(crops: Crops | None, **given: Any) -> Result:
+    """Accuracy of MODEL on DATA, with one crop and with several.
 
     MODEL is a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
     """
@@ -51,15 +51,15 @@ def evaluate(ten_crop: bool | None, **given: Any) -> Result:
 
     classifier = opened(given["model"], given)
     loader = part_loader(classifier, given)
-    kind = options.chosen_crops(ten_crop)
-    crops: tuple[Crops, ...] = (kind,) if kind else classifier.crops
+    kinds: tuple[Crops, ...] = (crops,) if crops else classifier.crops
     with progress_bar(len(loader.pictures), "evaluating") as bar:
         found = measure(
-            classifier, loader, crops, lambda done: bar.update(done - bar.pos), jitter=given["jitter"]
+            classifier, loader, kinds, lambda done: bar.update(done - bar.pos), jitter=given["jitter"]
         )
     accuracies = {
         f"{name}_crop": {"top1": a.top1, "top5": a.top5} if (a := found.by_crops.get(name)) else None
-        for name in ("single", "ten")
+        for name in ("single", "five", "ten")
+        if name != "five" or "five" in kinds
     }
     return {
         "model": classifier.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from alexnet_fast.data import LeaveOut
     from alexnet_fast.data.layouts.find import Reading
-    from alexnet_fast.pipelines.crops import Crops
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 model_device = click.option(
@@ -172,13 +172,29 @@ def amp(default: str) -> Callable[[Any], Any]:
 
 
 def crops(help_text: str) -> Callable[[Any], Any]:
-    """Adds `--ten-crop/--single-crop`, None where neither is given, as the argument `ten_crop`."""
-    return click.option("--ten-crop/--single-crop", default=None, help=help_text)
+    """Adds `--crops` and its short forms, None where none is given, as the argument `crops`."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        shorts = click.option(
+            "--ten-crop/--single-crop", default=None, help="The same as --crops ten or single."
+        )
+        name = click.option("--crops", type=click.Choice(["single", "five", "ten"]), help=help_text)
+        return name(shorts(_merged(function)))
+
+    return add
 
 
-def chosen_crops(ten_crop: bool | None) -> Crops | None:
-    """Returns the choice, None where it was left open."""
-    return None if ten_crop is None else "ten" if ten_crop else "single"
+def _merged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a command take one argument for both forms."""
+
+    @functools.wraps(function)
+    def with_crops(*args: Any, crops: str | None, ten_crop: bool | None, **given: Any) -> Any:
+        short = None if ten_crop is None else "ten" if ten_crop else "single"
+        if crops is not None and short not in (None, crops):
+            raise click.UsageError(f"--crops {crops} and --{short}-crop contradict each other; give one.")
+        return function(*args, crops=crops or short, **given)
+
+    return with_crops
 
 
 jitter = click.option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.crops import Crops
 
 EXAMPLE = """\b
 Examples:
@@ -41,14 +44,14 @@ def _failed(result: Result) -> bool:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to name.")
-@options.crops("Average over ten crops, or the centre crop alone.  [default: ten where the model can]")
+@options.crops("Crops to average over.  [default: ten where the model can]")
 @options.jitter
 @options.weights_of
 @options.model_device
 @options.allow_fallback
 @answers(_table, failed=_failed)
 def predict(
-    model: Path, images: tuple[Path, ...], top: int, ten_crop: bool | None, jitter: bool, **given: Any
+    model: Path, images: tuple[Path, ...], top: int, crops: Crops | None, jitter: bool, **given: Any
 ) -> Result:
     """The likeliest classes of each of the IMAGES.
 
@@ -62,7 +65,7 @@ def predict(
     classifier = open_classifier(
         model, device=given["device"], model=given["net"], allow_fallback=given["allow_fallback"]
     )
-    crops = options.chosen_crops(ten_crop) or classifier.crops[0]
+    crops = crops or classifier.crops[0]
     predictions = []
     with progress_bar(len(files), "predicting") as bar:
         for prediction in predict_files(classifier, files, crops, top, jitter=jitter):

@@ -17,6 +17,7 @@ from alexnet_fast.errors import UserError
 if TYPE_CHECKING:
     from alexnet_fast.data import PictureList
     from alexnet_fast.pictures.saliency import Explained
+    from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.training.trained import Trained
 
 _PATH = click.Path(path_type=Path)
@@ -71,12 +72,10 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
 @click.command(epilog=example("confusion runs/first/model.onnx pictures --split test"))
 @click.argument("model", type=_PATH)
 @click.argument("data", type=_PATH)
-@options.crops("Average over ten crops, or take the centre crop.  [default: ten where the model has them]")
+@options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
 @picture_command("confusion.png")
-def confusion(
-    model: Path, output: Path | None, *, force: bool, ten_crop: bool | None, **given: Any
-) -> Result:
+def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | None, **given: Any) -> Result:
     """Which classes of DATA MODEL takes for which, and the pairs that it confuses most."""
     target = new_picture(output, "confusion", force=force)
     from alexnet_fast.evaluation import evaluate
@@ -85,7 +84,7 @@ def confusion(
 
     classifier = opened(model, given)
     loader = part_loader(classifier, given)
-    crops = options.chosen_crops(ten_crop) or classifier.crops[0]
+    crops = crops or classifier.crops[0]
     with progress_bar(len(loader.pictures), "classifying") as bar:
         found = evaluate(classifier, loader, [crops], show=lambda done: bar.update(done - bar.pos))
     matrix = found.by_crops[crops].confusion
@@ -103,11 +102,11 @@ def confusion(
 @click.option(
     "--pictures", "count", type=click.IntRange(1, 60), default=12, show_default=True, help="Mistakes to show."
 )
-@options.crops("Average over ten crops, or take the centre crop.  [default: ten where the model has them]")
+@options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
 @picture_command("mistakes.png")
 def mistakes(
-    model: Path, count: int, output: Path | None, *, force: bool, ten_crop: bool | None, **given: Any
+    model: Path, count: int, output: Path | None, *, force: bool, crops: Crops | None, **given: Any
 ) -> Result:
     """The pictures of DATA that MODEL gets wrong, those first that it is surest of."""
     target = new_picture(output, "mistakes", force=force)
@@ -116,7 +115,7 @@ def mistakes(
 
     classifier = opened(model, given)
     loader = part_loader(classifier, given)
-    crops = options.chosen_crops(ten_crop) or classifier.crops[0]
+    crops = crops or classifier.crops[0]
     with progress_bar(len(loader.pictures), "classifying") as bar:
         worst, wrong, images = worst_mistakes(
             classifier, loader, crops, count, show=lambda done: bar.update(done - bar.pos)

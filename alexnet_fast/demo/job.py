@@ -15,6 +15,7 @@ from alexnet_fast.data import PictureList, Splits, open_data
 from alexnet_fast.demo.cells import lay_out_cells
 from alexnet_fast.evaluation import Accuracy, Evaluation, evaluate
 from alexnet_fast.export.export_config import ExportConfig
+from alexnet_fast.export.export_pictures import ExportPictures, TrialPictures
 from alexnet_fast.export.job import run_export
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -155,7 +156,7 @@ def _export(run: Path, trained: Trained, test: PictureList, *, trt: bool) -> dic
         trained.classes,
         trained.model,
         trained.provenance,
-        sample_squares(test, trained.spec, _VERIFIED),
+        ExportPictures(trial=TrialPictures(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
         ExportConfig(output=run, crops="ten", trt=trt, verify=True),
     )
 

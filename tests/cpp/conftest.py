@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,11 @@ def small_net(squares_nhwc: np.ndarray) -> nn.Sequential:
     for name, layer in zip(names, layers, strict=True):
         net.add_module(name, layer)
     return sharpen(net, squares_nhwc, SPEC).eval()
+
+
+@pytest.fixture(scope="session")
+def make_net() -> Callable[[np.ndarray], tuple[nn.Sequential, AugmentSpec]]:
+    return lambda squares: (small_net(squares), SPEC)
 
 
 @pytest.fixture(scope="session")

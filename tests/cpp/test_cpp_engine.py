@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from installed import Built, command, must
 
+from alexnet_fast.export.export_config import ExportConfig
+from alexnet_fast.export.export_pictures import ExportPictures
+from alexnet_fast.export.job import run_export
 from alexnet_fast.pipelines.pillow_image import centre_square, decode
 from alexnet_fast.serve.onnx_model import OnnxModel
 
@@ -113,6 +116,23 @@ def test_no_manifest(built, copy, picture):
     must(built.classify, "--unverified", copy, picture)
 
 
+@pytest.mark.parametrize("crops", ["single", "five", "ten"])
+def test_an_export_without_an_engine_and_with_more_outputs(
+    built, make_net, squares, picture, crops, tmp_path
+):
+    net, spec = make_net(squares)
+    config = ExportConfig(output=tmp_path, crops=crops, extras=("logits", "features"), top=3)
+    run_export(net, spec, tuple("abcdefg"), "small", {}, ExportPictures(), config)
+    model = tmp_path / "model.onnx"
+    np.testing.assert_allclose(
+        infer(built, model, squares, tmp_path), OnnxModel(model).run(squares), rtol=0, atol=1e-6
+    )
+    answer = json.loads(must(built.classify, model, picture, "--json"))
+    assert answer["crops"] == crops
+    model.write_bytes(model.read_bytes() + b"\0")
+    assert "bytes, its manifest says" in refused(built, model, picture)
+
+
 def test_a_file_of_the_wrong_size(built, copy, picture):
     copy.write_bytes(copy.read_bytes() + b"\0")
     assert "bytes, its manifest says" in refused(built, copy, picture)
@@ -136,8 +156,12 @@ def test_a_file_that_the_manifest_does_not_know(built, copy, picture):
         (b"", "is not JSON"),
         (b"{", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b"[]", "is not the manifest of an engine"),
-        (b'{"format": 7}', "is not the manifest of an engine"),
+        (b"[]", "is not the manifest of an export"),
+        (b'{"format": 7}', "is not the manifest of an export"),
+        (
+            b'{"format": "alexnet-fast ONNX manifest", "format_version": 1}',
+            "does not hold what a manifest should",
+        ),
         (b'{"format": "alexnet-fast engine manifest", "format_version": 2}', "another format version than 1"),
         (
             b'{"format": "alexnet-fast engine manifest", "format_version": 1}',

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.export.export_config import ExportConfig
+from alexnet_fast.export.export_pictures import ExportPictures, TrialPictures
 from alexnet_fast.export.job import run_export
-from alexnet_fast.export.manifest import verify_manifest
+from alexnet_fast.export.manifest import (
+    FileStamp,
+    Manifest,
+    find_manifest,
+    read_manifest,
+    verify_manifest,
+)
 from alexnet_fast.export.onnx_graph import build_model, write_model
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.export.verify import verify_onnx
@@ -24,8 +33,10 @@ needs_rtx = pytest.mark.skipif(
 
 @pytest.fixture
 def export(small_net, metadata, pictures):
-    def run(config, pictures=pictures, net=small_net):
-        return run_export(net, metadata.spec, metadata.classes, "small", {"epoch": 3}, pictures, config)
+    def run(config, pictures=pictures, net=small_net, labels=None, calibration=None):
+        trial = None if pictures is None else TrialPictures(nhwc_u8=pictures, labels=labels)
+        given = ExportPictures(trial=trial, calibration=calibration)
+        return run_export(net, metadata.spec, metadata.classes, "small", {"epoch": 3}, given, config)
 
     return run
 
@@ -36,8 +47,9 @@ def names(folder):
 
 def test_onnx_alone(export, tmp_path):
     result = export(ExportConfig(output=tmp_path / "new" / "folder", verify=True))
-    assert names(tmp_path / "new" / "folder") == ["model.onnx"]
-    assert (result["engine"], result["manifest"], result["ran_on_gpu"]) == (None, None, False)
+    assert names(tmp_path / "new" / "folder") == ["manifest.json", "model.onnx"]
+    assert (result["engine"], result["ran_on_gpu"]) == (None, False)
+    assert result["manifest"] == str(tmp_path / "new" / "folder" / "manifest.json")
     assert result["verified"]["max_abs_error"] <= 1e-5
     assert result["verified"]["p99_abs_error"] <= result["verified"]["max_abs_error"]
     assert result["verified"]["top1_agreement"] == 1
@@ -76,8 +88,112 @@ def test_an_export_may_replace_an_export(export, tmp_path):
     assert export(config)["notes"] == []
     assert export(config)["notes"] == []
     notes = export(ExportConfig(output=tmp_path))["notes"]
-    assert len(notes) == 3
+    assert len(notes) == 2
     assert any("model.engine is of an earlier export" in note for note in notes)
+    verify_manifest(tmp_path / "model.engine")
+
+
+@needs_rtx
+def test_an_engine_of_other_weights_is_no_longer_vouched_for(export, small_net, tmp_path):
+    export(ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",)))
+    with torch.no_grad():
+        small_net.fc8.bias[2] += 0.5
+    notes = export(ExportConfig(output=tmp_path))["notes"]
+    assert any("model.engine is of an earlier export" in n and "will not be loaded" in n for n in notes)
+    with pytest.raises(UserError, match="vouches for an ONNX file alone, not for an engine; build it again"):
+        verify_manifest(tmp_path / "model.engine")
+    OnnxModel(tmp_path / "model.onnx")
+
+
+@needs_rtx
+def test_the_manifest_of_an_engine_vouches_for_both_onnx_files(export, tmp_path):
+    export(ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",)))
+    manifest = read_manifest(tmp_path / "manifest.json")
+    assert {stamp.file for stamp in manifest.stamps} == {"model.engine", "model.onnx", "model.tensorrt.onnx"}
+    assert all(stamp == FileStamp.of(tmp_path / stamp.file) for stamp in manifest.stamps)
+
+
+def test_the_manifest_of_an_onnx_file(export, tmp_path):
+    export(ExportConfig(output=tmp_path, crops="five", extras=("logits",), top=2))
+    manifest = find_manifest(tmp_path / "manifest.json")
+    assert not isinstance(manifest, Manifest)
+    assert manifest.stamps == (FileStamp.of(tmp_path / "model.onnx"),)
+    assert (manifest.precision, manifest.crops, manifest.classes) == ("fp32", "five", 5)
+    assert [(t.name, t.dtype, t.shape) for t in (*manifest.inputs, *manifest.outputs)] == [
+        ("pictures", "uint8", (-1, 43, 43, 3)),
+        ("probabilities", "float", (-1, 5)),
+        ("logits", "float", (-1, 5)),
+        ("top_classes", "int64", (-1, 2)),
+        ("top_probabilities", "float", (-1, 2)),
+    ]
+
+
+def test_a_file_that_its_manifest_does_not_describe_is_not_loaded(export, metadata, tmp_path):
+    export(ExportConfig(output=tmp_path))
+    export(ExportConfig(output=tmp_path / "other", crops="single"))
+    shutil.copy(tmp_path / "other" / "model.onnx", tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=r"model\.onnx has \d+ bytes, its manifest says \d+; export it again"):
+        OnnxModel(tmp_path / "model.onnx")
+    shutil.copy(tmp_path / "model.onnx", tmp_path / "unknown.onnx")
+    OnnxModel(tmp_path / "unknown.onnx")
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json is not JSON; export it again"):
+        OnnxModel(tmp_path / "model.onnx")
+    (tmp_path / "manifest.json").write_text('{"name": "a web application"}')
+    OnnxModel(tmp_path / "model.onnx")
+
+
+def accuracies(result):
+    return {row["name"]: dict(row) for row in result["accuracy"]}
+
+
+def test_int8_is_measured_beside_pytorch(export, pictures, tmp_path):
+    labels = np.arange(11) % 5
+    result = export(
+        ExportConfig(output=tmp_path, precision="int8", verify=True), labels=labels, calibration=pictures
+    )
+    rows = accuracies(result)
+    assert list(rows) == ["PyTorch", "model.onnx"]
+    assert (result["precision"], result["calibration_images"]) == ("int8", 11)
+    assert 0 < rows["model.onnx"]["p99_abs_error"] < 0.2
+    assert rows["model.onnx"]["backend"].startswith("onnxruntime CPUExecutionProvider")
+    answers = OnnxModel(tmp_path / "model.onnx").run(pictures)
+    assert rows["model.onnx"]["top1"] == (answers.argmax(1) == labels).mean()
+    assert rows["PyTorch"]["max_abs_error"] == 0
+    manifest = find_manifest(tmp_path / "manifest.json")
+    assert manifest.precision == "int8"
+    assert manifest.accuracy == result["accuracy"]
+
+
+def test_int8_needs_pictures(export, pictures, tmp_path):
+    with pytest.raises(UserError, match="int8 needs pictures to calibrate on; .*--calibrate"):
+        export(ExportConfig(output=tmp_path, precision="int8"))
+    with pytest.raises(UserError, match="no pictures to calibrate int8 on"):
+        export(ExportConfig(output=tmp_path, precision="int8"), calibration=pictures[:0])
+    assert names(tmp_path) == []
+
+
+@needs_rtx
+@pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
+@pytest.mark.parametrize("precision", ["tf32", "fp16", "bf16", "int8"])
+def test_what_cannot_run_here_gets_a_reason_and_no_number(export, pictures, tmp_path, precision):
+    config = ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",), precision=precision)
+    result = export(config, calibration=pictures if precision == "int8" else None)
+    rows = accuracies(result)
+    engine = rows["model.engine"]
+    assert "NVIDIA's driver" in engine.pop("not_measured")
+    assert engine.pop("precision") == precision
+    assert set(engine.values()) == {"model.engine", None, 0}
+    built_from = rows["model.tensorrt.onnx"]
+    if precision == "bf16":
+        assert "no bfloat16 convolution" in built_from["not_measured"]
+        assert built_from["p99_abs_error"] is None
+    else:
+        assert built_from["precision"] == ("fp32" if precision == "tf32" else precision)
+        assert built_from["p99_abs_error"] < (0.2 if precision == "int8" else 1e-2)
+    manifest = read_manifest(tmp_path / "manifest.json")
+    assert manifest.precision == precision
+    assert manifest.accuracy == result["accuracy"]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.engine", "manifest.json", "model.tensorrt.onnx"])

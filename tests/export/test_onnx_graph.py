@@ -40,7 +40,7 @@ def operators(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
-@pytest.mark.parametrize("crops", ["single", "ten"])
+@pytest.mark.parametrize("crops", ["single", "five", "ten"])
 @pytest.mark.parametrize("lrn", ["band", "sums", "node"])
 def test_probabilities_are_those_of_pytorch(small_net, metadata, pictures, crops, lrn):
     model = build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphForm(lrn=lrn))

@@ -38,6 +38,7 @@ std::unique_ptr<Engine> open_plan(const std::string& path, const OpenOptions& op
   const auto bytes = read_file(path);
   const auto manifest = read_manifest(path);
   verify(manifest, path, bytes);
+  if (!manifest.has_engine) throw Error(manifest.path + " vouches for an ONNX file alone, not for an engine");
   // The engine does not know its classes; the ONNX file that it was built from does.
   const auto onnx = (std::filesystem::path(path).parent_path() / manifest.onnx.file).string();
   const auto onnx_bytes = read_file(onnx);

@@ -10,6 +10,7 @@ namespace alexnet_fast {
 namespace {
 
 constexpr char kFormat[] = "alexnet-fast engine manifest";
+constexpr char kOnnxFormat[] = "alexnet-fast ONNX manifest";
 constexpr int kFormatVersion = 1;
 constexpr char kExportAgain[] = "export it again with `alexnet-fast export`";
 
@@ -23,8 +24,9 @@ FileStamp parse_stamp(const json& plain) {
 json parse_json(const std::string& path) {
   json plain = json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
   if (plain.is_discarded()) throw Error(path + " is not JSON", kExportAgain);
-  if (!plain.is_object() || plain.value("format", json()) != kFormat) {
-    throw Error(path + " is not the manifest of an engine", kExportAgain);
+  const auto format = plain.is_object() ? plain.value("format", json()) : json();
+  if (format != kFormat && format != kOnnxFormat) {
+    throw Error(path + " is not the manifest of an export", kExportAgain);
   }
   if (plain.value("format_version", json()) != kFormatVersion) {
     throw Error(path + " has another format version than " + std::to_string(kFormatVersion) +
@@ -37,8 +39,13 @@ json parse_json(const std::string& path) {
 Manifest parse(const std::string& path, const json& plain) {
   Manifest manifest;
   manifest.path = path;
-  manifest.engine = parse_stamp(plain.at("engine"));
   manifest.onnx = parse_stamp(plain.at("onnx"));
+  manifest.files.push_back(manifest.onnx);
+  // The first manifests had no further files.
+  for (const auto& file : plain.value("files", json::array())) manifest.files.push_back(parse_stamp(file));
+  manifest.has_engine = plain.at("format") == kFormat;
+  if (!manifest.has_engine) return manifest;
+  manifest.files.push_back(parse_stamp(plain.at("engine")));
   plain.at("library").get_to(manifest.library);
   plain.at("library_version").get_to(manifest.library_version);
   plain.at("batch").at("min").get_to(manifest.min_batch);
@@ -61,7 +68,7 @@ Manifest read_manifest(const std::string& model) {
 
 void verify(const Manifest& manifest, const std::string& path, const std::vector<std::uint8_t>& bytes) {
   const auto name = std::filesystem::path(path).filename().string();
-  for (const auto& stamp : {manifest.engine, manifest.onnx}) {
+  for (const auto& stamp : manifest.files) {
     if (stamp.file != name) continue;
     if (stamp.bytes != bytes.size()) {
       throw Error(path + " has " + std::to_string(bytes.size()) + " bytes, its manifest says " +

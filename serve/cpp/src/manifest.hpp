@@ -16,10 +16,11 @@ struct FileStamp {
 
 struct Manifest {
   std::string path;
-  FileStamp engine;
-  FileStamp onnx;               // the file that it was built from, which names the classes
-  std::string library;          // "tensorrt" or "tensorrt_rtx"
-  std::string library_version;  // the only one that may load the engine
+  std::vector<FileStamp> files;  // all that it vouches for
+  bool has_engine = false;       // what follows is empty without one
+  FileStamp onnx;                // the file that the engine was built from, which names the classes
+  std::string library;           // "tensorrt" or "tensorrt_rtx"
+  std::string library_version;   // the only one that may load the engine
   std::size_t min_batch = 0;
   std::size_t max_batch = 0;
 };

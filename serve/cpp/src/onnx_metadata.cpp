@@ -130,7 +130,8 @@ Model read_onnx_metadata(const std::vector<std::uint8_t>& bytes, const std::stri
   } catch (const json::exception& error) {
     throw Error("the metadata of " + source + " is damaged (" + error.what() + ")", kNotOurs);
   }
-  if (model.classes.empty() || model.side < 1 || (model.crops != "ten" && model.crops != "single")) {
+  const bool known = model.crops == "single" || model.crops == "five" || model.crops == "ten";
+  if (model.classes.empty() || model.side < 1 || !known) {
     throw Error("the metadata of " + source + " is damaged", kNotOurs);
   }
   return model;

@@ -7,6 +7,9 @@
 namespace alexnet_fast {
 namespace {
 
+// export/metadata.py.
+constexpr char kOutput[] = "probabilities";
+
 // OpenVINO's messages have many lines, the first of which name its source files.
 std::string reason(const std::exception& error) {
   std::string last;
@@ -48,11 +51,13 @@ class OpenVinoEngine final : public Engine {
     const ov::Dimension side(model().side);
     const ov::Dimension classes(static_cast<ov::Dimension::value_type>(model().classes.size()));
     const auto any = ov::Dimension::dynamic();
-    const bool right = compiled_.inputs().size() == 1 && compiled_.outputs().size() == 1 &&
+    // Logits and the like may follow the probabilities.
+    const bool right = compiled_.inputs().size() == 1 && !compiled_.outputs().empty() &&
+                       compiled_.output(0).get_names().count(kOutput) == 1 &&
                        compiled_.input().get_element_type() == ov::element::u8 &&
-                       compiled_.output().get_element_type() == ov::element::f32 &&
+                       compiled_.output(0).get_element_type() == ov::element::f32 &&
                        compiled_.input().get_partial_shape() == ov::PartialShape({any, side, side, 3}) &&
-                       compiled_.output().get_partial_shape() == ov::PartialShape({any, classes});
+                       compiled_.output(0).get_partial_shape() == ov::PartialShape({any, classes});
     if (!right) {
       throw Error("the inputs and outputs of " + path_ + " are not those that its metadata describe",
                   "give a file that `alexnet-fast export` wrote");
@@ -67,7 +72,7 @@ class OpenVinoEngine final : public Engine {
       request.set_input_tensor(
           ov::Tensor(ov::element::u8, {count, side, side, 3}, const_cast<std::uint8_t*>(pictures_nhwc)));
       request.set_output_tensor(
-          ov::Tensor(ov::element::f32, {count, model().classes.size()}, probabilities_nk));
+          0, ov::Tensor(ov::element::f32, {count, model().classes.size()}, probabilities_nk));
       request.infer();
       give_back(std::move(request));
     } catch (const std::exception& error) {

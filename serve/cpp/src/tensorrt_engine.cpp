@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <vector>
 
 #include "backends.hpp"
 
@@ -100,10 +101,9 @@ class TensorRtEngine final : public Engine {
     input_ = allocate(max_batch_ * picture_bytes());
     output_ = allocate(max_batch_ * row_bytes());
     check(cudaMemset(input_.get(), 0, max_batch_ * picture_bytes()), "the GPU's memory cannot be set");
-    if (!context_->setTensorAddress(kInput, input_.get()) ||
-        !context_->setTensorAddress(kOutput, output_.get())) {
-      throw Error("TensorRT cannot use " + path_ + " (" + log_.last() + ")", kBuildAgain);
-    }
+    set_address(kInput, input_.get());
+    set_address(kOutput, output_.get());
+    set_unread();
   }
 
   std::string backend() const override {
@@ -116,10 +116,32 @@ class TensorRtEngine final : public Engine {
   }
   std::size_t row_bytes() const { return model().classes.size() * sizeof(float); }
 
+  void set_address(const char* name, void* memory) {
+    if (!context_->setTensorAddress(name, memory)) {
+      throw Error("TensorRT cannot use " + path_ + " (" + log_.last() + ")", kBuildAgain);
+    }
+  }
+
+  // TensorRT writes every output that an engine has, also those that nobody reads.
+  void set_unread() {
+    for (std::int32_t i = 0; i < engine_->getNbIOTensors(); ++i) {
+      const char* name = engine_->getIOTensorName(i);
+      if (std::strcmp(name, kInput) == 0 || std::strcmp(name, kOutput) == 0) continue;
+      const auto shape = engine_->getTensorShape(name);
+      std::size_t bytes = max_batch_ * sizeof(std::int64_t);
+      for (std::int32_t axis = 1; axis < shape.nbDims; ++axis) {
+        bytes *= static_cast<std::size_t>(shape.d[axis]);
+      }
+      unread_.push_back(allocate(bytes));
+      set_address(name, unread_.back().get());
+    }
+  }
+
   void check_signature() const {
     const auto in = engine_->getTensorShape(kInput);
     const auto out = engine_->getTensorShape(kOutput);
-    const bool right = engine_->getNbIOTensors() == 2 && in.nbDims == 4 && in.d[1] == model().side &&
+    // Logits and the like may follow the probabilities.
+    const bool right = engine_->getNbIOTensors() >= 2 && in.nbDims == 4 && in.d[1] == model().side &&
                        in.d[2] == model().side && in.d[3] == 3 && out.nbDims == 2 &&
                        out.d[1] == static_cast<std::int64_t>(model().classes.size()) &&
                        engine_->getTensorDataType(kInput) == nvinfer1::DataType::kUINT8 &&
@@ -164,6 +186,7 @@ class TensorRtEngine final : public Engine {
   Stream stream_;
   DeviceMemory input_;
   DeviceMemory output_;
+  std::vector<DeviceMemory> unread_;
 };
 
 }  // namespace

@@ -21,7 +21,7 @@ namespace alexnet_fast {
 struct Model {
   std::vector<std::string> classes;  // names of the outputs, in order
   int side = 0;                      // pictures are side x side pixels
-  std::string crops;                 // "ten" or "single": what the probabilities are averaged over
+  std::string crops;                 // "single", "five" or "ten": what the probabilities are averaged over
   std::string name;                  // of the architecture
 };
 

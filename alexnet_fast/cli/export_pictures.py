@@ -1,0 +1,117 @@
+"""The pictures that an export is compared and calibrated on: those of the run, or those that are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from alexnet_fast.cli.command import say
+from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet_fast.data import PictureList
+    from alexnet_fast.export.export_config import ExportConfig
+    from alexnet_fast.export.export_pictures import ExportPictures, TrialPictures
+    from alexnet_fast.pipelines.pillow_image import Pixels
+    from alexnet_fast.training.trained import Trained
+
+# How many where nobody says so: a minute of comparing two files of `alexnet` with PyTorch on two cores.
+_VERIFIED, _MEASURED = 64, 200
+
+
+def export_pictures(
+    weights: Path, trained: Trained, config: ExportConfig, given: dict[str, Any]
+) -> ExportPictures:
+    """Returns the pictures that an export with these options needs.
+
+    Raises:
+        UserError: They are asked for and are not there.
+    """
+    from alexnet_fast.export.export_pictures import ExportPictures
+
+    calibration = _calibration_pictures(weights, trained, given)
+    return ExportPictures(trial=_trial_pictures(weights, trained, config, given), calibration=calibration)
+
+
+def _trial_pictures(
+    weights: Path, trained: Trained, config: ExportConfig, given: dict[str, Any]
+) -> TrialPictures | None:
+    """Returns labelled validation pictures to compare an export on.
+
+    Returns:
+        None where nothing is to be compared, or where there is nothing to compare a rounded export on, which
+        is said.
+
+    Raises:
+        UserError: --verify or --data asks for pictures that are not there.
+    """
+    import numpy as np
+
+    from alexnet_fast.export.export_pictures import TrialPictures
+
+    if not config.verify and config.precision == "fp32":
+        return None
+    count = given["images"] or (_VERIFIED if config.precision == "fp32" else _MEASURED)
+    try:
+        part = _part(weights, trained, given["data"], "val", "--verify needs pictures", "--data DIR")
+        pixels, places = _squares(part, trained, count)
+    except UserError as error:
+        if config.verify or given["data"] is not None:
+            raise
+        say(f"the accuracy in {config.precision} is not measured: {error}")
+        return None
+    return TrialPictures(nhwc_u8=pixels, labels=np.asarray(part.labels)[places])
+
+
+def _calibration_pictures(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixels | None:
+    """Returns training pictures to calibrate int8 on; None for another precision.
+
+    Raises:
+        UserError: There are none, or they are named without int8.
+    """
+    if given["precision"] != "int8":
+        if given["calibrate"] is not None:
+            raise UserError(
+                f"--calibrate is for int8, not {given['precision']}", "add --precision int8", exit_code=2
+            )
+        return None
+    why = "--precision int8 needs pictures to calibrate on"
+    part = _part(weights, trained, given["calibrate"], "train", why, "--calibrate DATA")
+    return _squares(part, trained, given["calibration_images"])[0]
+
+
+def _part(
+    weights: Path, trained: Trained, data: Path | None, split: Literal["train", "val"], why: str, option: str
+) -> PictureList:
+    """Returns the pictures of a part of a data set: the one named, or the run's.
+
+    Raises:
+        UserError: None is named, or it is not there or holds none.
+    """
+    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.toml_file import read_toml
+    from alexnet_fast.training.run_folder import RunFolder
+
+    config = RunFolder(weights).config
+    if data is None and config.exists():
+        data = Path(read_toml(config)["data"])
+    if data is None:
+        raise UserError(why, f"give {option}, a data set with the same classes", exit_code=2)
+    fraction = trained.provenance.get("val_fraction", 0.1)
+    return open_part(data, split, ClassMap(trained.classes), val_fraction=fraction)
+
+
+def _squares(part: PictureList, trained: Trained, count: int) -> tuple[Pixels, list[int]]:
+    """Returns pictures spread evenly over a list, as the network takes them, and their places."""
+    import numpy as np
+
+    from alexnet_fast.pipelines.squares import spread, square_at
+
+    places = spread(len(part), count)
+    with progress_bar(len(places), "reading pictures") as bar:
+        squares = []
+        for place in places:
+            squares.append(square_at(part, place, trained.spec))
+            bar.update(1)
+    return np.stack(squares), places

@@ -1,0 +1,107 @@
+"""Finds the steps of int8 by running a network on pictures that it was trained on."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.magnitudes import Magnitudes
+from alexnet_fast.export.net_layers import Conv, Linear, Relu, read_layers
+from alexnet_fast.export.scales import Scales
+from alexnet_fast.export.verify import batches
+from alexnet_fast.pipelines.crops import take_crops
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from alexnet_fast.export.net_layers import Layer
+    from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.verify import Pictures
+    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.spec import AugmentSpec
+
+
+def calibrate(
+    net: torch.nn.Module,
+    spec: AugmentSpec,
+    pictures_nhwc_u8: Pictures,
+    crops: Crops,
+    *,
+    progress: Progress | None = None,
+) -> Scales:
+    """Measures what goes into each convolution and matrix product, and what comes out.
+
+    Args:
+        net: A sequential network; it is copied, not changed.
+        spec: Sizes and normalisation that it was trained with.
+        pictures_nhwc_u8: uint8 (N, resize, resize, 3), RGB, of the training pictures; at least one.
+        crops: The crops that the exported graph takes; each picture shows one of them, in turns.
+        progress: Told about each batch.
+
+    Raises:
+        UserError: There are no pictures, or the network cannot be described.
+    """
+    import torch
+
+    if len(pictures_nhwc_u8) == 0:
+        raise UserError("there are no pictures to calibrate int8 on", "give a data set with --calibrate")
+    points = _points(net)
+    found = {name: Magnitudes() for name in points}
+    reference = copy.deepcopy(net).to("cpu").float().eval()
+    with torch.inference_mode():
+        for batch in batches(pictures_nhwc_u8, "calibrating int8", progress):
+            x = _one_crop_each(batch, spec, crops)
+            for name, module in reference.named_children():
+                if f"{name}/input" in points:
+                    found[f"{name}/input"].add(x.numpy())
+                x = module(x)
+                if name in points:
+                    found[name].add(x.numpy())
+    steps = {name: magnitudes.step() for name, magnitudes in found.items()}
+    return Scales(
+        inputs={name.removesuffix("/input"): steps[name] for name in points if name.endswith("/input")},
+        outputs={product: steps[name] for name, product in points.items() if product is not None},
+    )
+
+
+def _one_crop_each(pictures: Pictures, spec: AugmentSpec, crops: Crops) -> torch.Tensor:
+    """Returns the first crop of the first picture, the second of the second …: (N, 3, crop, crop)."""
+    import torch
+
+    count = len(pictures)
+    every = take_crops(torch.tensor(pictures), spec, crops)
+    return every[[place % (len(every) // count) * count + place for place in range(count)]]
+
+
+def _points(net: torch.nn.Module) -> dict[str, str | None]:
+    """Returns where to measure: "NAME/input", or a module whose output it is.
+
+    Returns:
+        Each place with the convolution or matrix product whose output it shows; None for an input.
+    """
+    layers = {layer.name: layer for layer in read_layers(net)}
+    names = [name for name, _ in net.named_children()]
+    points: dict[str, str | None] = {}
+    for layer in layers.values():
+        if isinstance(layer, Conv | Linear):
+            points[f"{layer.name}/input"] = None
+            end = _end_of(layer, names, layers)
+            if isinstance(layer, Conv) or isinstance(layers.get(end), Relu):
+                points[end] = layer.name
+    return points
+
+
+def _end_of(product: Conv | Linear, names: Sequence[str], layers: Mapping[str, Layer]) -> str:
+    """Returns the module whose output is that of a layer with what is folded into it, and with its ReLU."""
+    at = names.index(product.name)
+    for name in names[at + 1 :]:
+        following = layers.get(name)
+        if following is not None and not isinstance(following, Relu):
+            break
+        at += 1
+        if following is not None:
+            break
+    return names[at]

@@ -1,0 +1,135 @@
+"""Outputs besides the probabilities, and everybody who takes a file that has them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from alexnet_fast.classifier import OnnxClassifier
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
+from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
+from alexnet_fast.export.trt_build import EngineConfig
+from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.pipelines.crops import take_crops
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.serve.crop_view import CropView
+from alexnet_fast.serve.onnx_model import OnnxModel
+
+needs_rtx = pytest.mark.skipif(
+    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
+)
+ALL = {"extras": ("logits", "features"), "top": 3}
+
+
+@pytest.fixture
+def file(small_net, metadata, tmp_path):
+    path = tmp_path / "model.onnx"
+    write_model(build_model(small_net, metadata, GraphForm(**ALL)), path)
+    return path
+
+
+def test_the_likeliest_classes_come_with_their_probabilities(file, pictures):
+    found = OnnxModel(file).outputs(pictures)
+    assert list(found) == ["probabilities", "logits", "features", "top_classes", "top_probabilities"]
+    order = np.argsort(-found["probabilities"], axis=1, kind="stable")[:, :3]
+    np.testing.assert_array_equal(found["top_classes"], order)
+    assert found["top_classes"].dtype == np.int64
+    np.testing.assert_array_equal(
+        found["top_probabilities"], np.take_along_axis(found["probabilities"], order, 1)
+    )
+
+
+def test_one_picture_or_none_gives_the_same_outputs(file, pictures):
+    model = OnnxModel(file)
+    assert {name: value.shape for name, value in model.outputs(pictures[:0]).items()} == {
+        "probabilities": (0, 5),
+        "logits": (0, 5),
+        "features": (0, 32),
+        "top_classes": (0, 3),
+        "top_probabilities": (0, 3),
+    }
+    np.testing.assert_array_equal(model.outputs(pictures)["probabilities"], model.run(pictures))
+    with pytest.raises(UserError, match="must have the shape"):
+        model.outputs(pictures[:, :9])
+
+
+@pytest.mark.parametrize("crops", ["single", "five", "ten"])
+def test_features_and_logits_are_means_over_the_crops(small_net, metadata, pictures, crops, tmp_path):
+    path = tmp_path / "model.onnx"
+    write_model(build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphForm(**ALL)), path)
+    found = OnnxModel(path).outputs(pictures)
+    with torch.inference_mode():
+        x = take_crops(torch.from_numpy(pictures), metadata.spec, crops)
+        features = small_net.eval()[:-1](x)
+        logits = small_net.fc8(features)
+    for name, want in (("features", features), ("logits", logits)):
+        mean = want.reshape(-1, len(pictures), want.shape[1]).mean(0)
+        np.testing.assert_allclose(found[name], mean, atol=1e-4)
+
+
+def test_whoever_wants_probabilities_gets_them(file, small_net, metadata, pictures):
+    session = onnxruntime.InferenceSession(
+        serialize(build_model(small_net, metadata)), providers=["CPUExecutionProvider"]
+    )
+    (plain,) = session.run(None, {"pictures": pictures})
+    classifier = OnnxClassifier(OnnxModel(file))
+    np.testing.assert_allclose(classifier.probabilities(pictures, "ten"), plain, atol=1e-6)
+
+
+def test_more_likeliest_classes_than_classes(small_net, metadata):
+    with pytest.raises(
+        UserError, match=r"--top-k 6 is more than the 5 classes of the network; give at most 5"
+    ):
+        build_model(small_net, metadata, GraphForm(top=6))
+    build_model(small_net, metadata, GraphForm(top=5))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_narrow_types_give_their_outputs_in_float32(small_net, metadata, precision):
+    form = dataclasses.replace(for_tensorrt(precision), **ALL)
+    model = build_model(small_net, metadata, form)
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.output}
+    assert types == {
+        "probabilities": 1,
+        "logits": 1,
+        "features": 1,
+        "top_classes": 7,
+        "top_probabilities": 1,
+    }
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_engine_has_them_too(small_net, metadata, tmp_path, precision):
+    source = tmp_path / "model.tensorrt.onnx"
+    write_model(build_model(small_net, metadata, dataclasses.replace(for_tensorrt(precision), **ALL)), source)
+    built = build_engine(source, tmp_path / "model.engine", choose_library(["86"]), EngineConfig())
+    assert [(t.name, t.dtype, t.shape) for t in built.manifest.outputs] == [
+        ("probabilities", "float", (-1, 5)),
+        ("logits", "float", (-1, 5)),
+        ("features", "float", (-1, 32)),
+        ("top_classes", "int64", (-1, 3)),
+        ("top_probabilities", "float", (-1, 3)),
+    ]
+
+
+@pytest.mark.parametrize("crops", ["five", "ten"])
+@pytest.mark.parametrize("stem", ["plain", "eager"])
+def test_what_each_crop_says_comes_in_the_order_of_the_crops(
+    small_net, metadata, make_pictures, crops, stem, tmp_path
+):
+    spec = AugmentSpec(resize=40, crop=32, std=(50.0, 60.0, 70.0))
+    pictures = make_pictures(1, 40)
+    path = tmp_path / "model.onnx"
+    described = dataclasses.replace(metadata, spec=spec, crops=crops)
+    write_model(build_model(small_net, described, GraphForm(stem=stem)), path)
+    with torch.inference_mode():
+        want = small_net.eval()(take_crops(torch.from_numpy(pictures), spec, crops)).softmax(1).numpy()
+    assert np.abs(want[0] - want[1]).max() > 0.01, "the test needs crops that differ"
+    np.testing.assert_allclose(CropView(path).run(pictures[0]), want, atol=1e-5)
