@@ -5,7 +5,7 @@ from __future__ import annotations
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.catalogue import model_names, model_spec
 from alexnet_fast.models.create import create_model
-from alexnet_fast.models.input_spec import InputSpec
+from alexnet_fast.models.input_spec import CAFFE_INPUT, InputSpec
 from alexnet_fast.models.layers import LayerRow, layer_table
 from alexnet_fast.models.lrn import LocalResponseNorm
 from alexnet_fast.models.network import Network
@@ -13,6 +13,7 @@ from alexnet_fast.models.own import build_model, input_of, is_own
 from alexnet_fast.models.spec import ConvSpec, Initial, LrnSpec, ModelSpec, NetSpec
 
 __all__ = [
+    "CAFFE_INPUT",
     "AlexNet",
     "ConvSpec",
     "Initial",

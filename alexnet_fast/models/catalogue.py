@@ -188,7 +188,7 @@ def resolve_spec(
     lrn_k: float | None = None,
     lrn_alpha: float | None = None,
     dropout: float | None = None,
-    initial: Initial | None = None,
+    init: Initial | None = None,
 ) -> NetSpec:
     """The spec of a name with the overrides of `create_model` in it.
 
@@ -201,8 +201,8 @@ def resolve_spec(
         spec = replace(spec, input=picture)
     if dropout is not None:
         spec = _with_dropout(spec, dropout)
-    if initial is not None:
-        spec = _with_initial(spec, initial)
+    if init is not None:
+        spec = _with_initial(spec, init)
     return _with_lrn(spec, lrn_k, lrn_alpha)
 
 

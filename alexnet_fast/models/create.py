@@ -28,7 +28,7 @@ def create_model(
     lrn_k: float | None = None,
     lrn_alpha: float | None = None,
     dropout: float | None = None,
-    initial: Initial | None = None,
+    init: Initial | None = None,
 ) -> Network[Any]:
     """Makes a network with fresh weights, drawn from PyTorch's global generator.
 
@@ -39,14 +39,14 @@ def create_model(
         lrn_k: Additive constant of the LRN, instead of the network's own.
         lrn_alpha: Alpha of the LRN, as `LocalResponseNorm` defines it, instead of the network's own.
         dropout: Probability of dropping a unit, instead of 0.5.
-        initial: How the weights are drawn, instead of the network's own way; see `models.initial`.
+        init: How the weights are drawn, instead of the network's own way; see `models.initial`.
 
     Raises:
         UserError: No such network, fewer than two classes, a picture too small for the layers, or an option
             that the network lacks.
     """
     spec = resolve_spec(
-        name, image_size=image_size, lrn_k=lrn_k, lrn_alpha=lrn_alpha, dropout=dropout, initial=initial
+        name, image_size=image_size, lrn_k=lrn_k, lrn_alpha=lrn_alpha, dropout=dropout, init=init
     )
     return network_of(spec, num_classes)
 

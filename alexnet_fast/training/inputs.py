@@ -8,7 +8,7 @@ import torch
 
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import input_of
+from alexnet_fast.models import InputSpec
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -84,9 +84,15 @@ def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
     )
 
 
-def make_spec(config: TrainConfig, splits: Splits, precision: Precision) -> AugmentSpec:
-    """Builds the augmentation spec: the model's sizes and normalisation, the options, the data's colours."""
-    own = input_of(config.model)
+def make_spec(config: TrainConfig, splits: Splits, precision: Precision, own: InputSpec) -> AugmentSpec:
+    """Builds the augmentation spec: sizes and normalisation, the options, the data's colours.
+
+    Args:
+        config: The options.
+        splits: The pictures.
+        precision: Where colours are measured.
+        own: The pictures that the network expects.
+    """
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
         resize=config.resize or own.resize,

@@ -206,7 +206,7 @@ def test_batch_norm_networks_start_where_the_loss_is_that_of_a_guess():
 
 @pytest.mark.parametrize("name", ["alexnet-64", "vgg16-64", "mlp"])
 def test_xavier_can_be_asked_for(name):
-    net = create_model(name, 10, initial="xavier")
+    net = create_model(name, 10, init="xavier")
     for layer in net:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             inputs, outputs = nn.init._calculate_fan_in_and_fan_out(layer.weight)
@@ -215,7 +215,7 @@ def test_xavier_can_be_asked_for(name):
 
 
 def test_truncated_weights_are_within_two_deviations():
-    net = create_model("alexnet-64", 10, initial="truncated")
+    net = create_model("alexnet-64", 10, init="truncated")
     inputs = {
         "conv1": 64 * 64,
         "conv2": 96,
@@ -315,7 +315,7 @@ def test_a_slice_is_a_network_of_the_same_layers_and_a_copy_is_its_own():
         (("vgg16",), {"lrn_k": 1.0}, "--model vgg16 has no LRN"),
         (("vgg",), {}, "no such model; did you mean vgg16"),
         (("vgg16",), {"image_size": 31}, "--crop 31 .*smallest.* is 32"),
-        (("alexnet",), {"initial": "he"}, "--init he: no such initial values.*choose from paper, kaiming"),
+        (("alexnet",), {"init": "he"}, "--init he: no such initial values.*choose from paper, kaiming"),
     ],
 )
 def test_mistakes_end_in_one_line_that_names_the_option(arguments, options, message):
