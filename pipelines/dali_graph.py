@@ -1,6 +1,6 @@
 """The DALI graphs: one definition for the CPU and the GPU.
 
-A graph reads files by name. What it does to each picture is computed outside for a whole batch at once
+What a graph does to each picture is computed outside for a whole batch at once
 (`windows.view_windows`, `normalisation.changes_of`). So it holds no state that a checkpoint would have to
 keep, and no operators that work on single numbers: a dozen of those took as long as decoding. The functions
 that build it are rewritten by DALI, so that an `if` on an input sends each picture its own way.
@@ -25,7 +25,6 @@ Kinds = dict[str, tuple[Any, int]]
 
 # Inputs by name: type and dimensions of a picture's value.
 _SOURCES: dict[Reading, Kinds] = {
-    "files": {"names": (types.UINT8, 1)},
     "bytes": {"encoded": (types.UINT8, 1)},
     "regions": {"pixels": (types.UINT8, 3)},
 }
@@ -54,7 +53,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     prefetch: int = 2,
     decoder: DecoderSettings | None = None,
     source: Source | None = None,
-    reading: Reading = "files",
+    reading: Reading = "bytes",
     stop_after: Part | None = None,
 ) -> Pipeline:
     """Defines a graph; nothing is built or run yet.
@@ -76,8 +75,8 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         decoder: How a GPU decodes.
         source: Returns the inputs of the next batch by name: what `reading` says, the fields of `Windows`,
             and where the graph normalises those of `Changes`; None leaves these inputs open.
-        reading: "files" ("names", uint8), "bytes" ("encoded" pictures, uint8), or "regions" ("pixels" of the
-            parts that the windows name, uint8 HWC: nothing is decoded).
+        reading: "bytes" ("encoded" pictures, uint8), or "regions" ("pixels" of the parts that the windows
+            name, uint8 HWC: nothing is decoded).
         stop_after: Leave out everything after a part of the work, to measure what the parts cost.
 
     Returns:
@@ -101,7 +100,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     )
     def graph() -> Any:
         given = _inputs(feed, kinds)
-        read = _read(given)
+        (read,) = (given[name] for name in _SOURCES[reading])
         if stop_after == "reading":
             return read
         if reading == "regions":
@@ -119,18 +118,18 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     return built
 
 
-def build_size_graph(reading: Reading, *, batch_size: int, threads: int) -> Pipeline:
+def build_size_graph(*, batch_size: int, threads: int) -> Pipeline:
     """Defines the graph that reads the sizes of pictures from their headers, without decoding them.
 
     Returns:
-        A pipeline with the open input "names" or "encoded" and one output, int64 (N, 3): height, width and
+        A pipeline with the open input "encoded" and one output, int64 (N, 3): height, width and
         channels of each picture, turned upright by EXIF.
     """
     graph = Pipeline(
         batch_size=batch_size, num_threads=threads, device_id=None, prefetch_queue_depth=1, exec_dynamic=True
     )
     with graph:
-        graph.set_outputs(fn.peek_image_shape(_read(_inputs(None, _SOURCES[reading]))))
+        graph.set_outputs(fn.peek_image_shape(_inputs(None, _SOURCES["bytes"])["encoded"]))
     return graph
 
 
@@ -183,13 +182,6 @@ def _in_order(source: Source, kinds: Kinds) -> Callable[[], tuple[Any, ...]]:
         return tuple(given[name] for name in kinds)
 
     return feed
-
-
-def _read(given: dict[str, Any]) -> Any:
-    """Returns the encoded pictures, or the pixels, of whatever is fed."""
-    if "names" in given:
-        return fn.io.file.read(given["names"])
-    return given["encoded"] if "encoded" in given else given["pixels"]
 
 
 def _decode(encoded: Any, given: dict[str, Any], by_region: bool, device: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,17 @@ from nvidia.dali import Pipeline
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
+from alexnet_fast.pipelines.finishing import Finisher
 from alexnet_fast.pipelines.geometry import Integers
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
-from alexnet_fast.pipelines.normalisation import changes_of, normalised
+from alexnet_fast.pipelines.normalisation import changes_of
 from alexnet_fast.pipelines.picture_sizes import PictureSizes
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels
 from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View, view_windows
+from alexnet_fast.pipelines.windows import View, Windows, view_windows
 
 
 class _Flight(NamedTuple):
@@ -32,14 +33,14 @@ class _Flight(NamedTuple):
     Args:
         plan: Its pictures and random numbers.
         spec: Of its epoch.
+        windows: Of these pictures.
         lost: As in `reading.Read`.
-        held: As in `reading.Read`.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
+    windows: Windows
     lost: dict[int, str]
-    held: tuple[IO[bytes], ...] = ()
 
 
 class DaliLoader(Loader):
@@ -71,8 +72,10 @@ class DaliLoader(Loader):
         self._stop_after, self._region = stop_after, region
         self._coming: Iterator[Read] = iter(())
         self._flying: deque[_Flight] = deque()
-        self._single: Read | None = None
-        self._reader = Reader(pictures, view, threads=config.threads)
+        self._single: tuple[_Flight, dict[str, Any]] | None = None
+        # On a GPU the graph does all the work.
+        self._finisher = None if self._on_gpu else Finisher(view, config)
+        self._reader = Reader(pictures, view, threads=config.threads, grid=not self._on_gpu)
         self._sizes = self._picture_sizes()
         self._graph = self._build(schedule.batch_size, config.prefetch, self._next_inputs)
         self._graph_of_one: Pipeline | None = None
@@ -92,8 +95,10 @@ class DaliLoader(Loader):
         try:
             while True:
                 pixels = self._run(self._graph)
-                self._flying.popleft()
-                yield len(pixels)
+                flight = self._flying.popleft()
+                if self._finisher is not None and self._stop_after == "resizing":
+                    self._finisher.views(_parts(pixels), flight.windows)
+                yield len(flight.plan)
         except StopIteration:
             self._graph.reset()
 
@@ -111,12 +116,7 @@ class DaliLoader(Loader):
             return self._rescue(self._flying.popleft(), error)
         flight = self._flying.popleft()
         images = self._images(pixels, flight)
-        if not flight.lost:
-            return self._batch(images, flight.plan)
-        for position, reason in flight.lost.items():
-            self.bad.report(self.pictures.path(int(flight.plan.indices[position])), reason)
-        good = [position for position in range(len(flight.plan)) if position not in flight.lost]
-        return self._chosen(images[good], flight.plan.some(good))
+        return self._without_lost(self._batch(images, flight.plan), flight.lost)
 
     def _run(self, graph: Pipeline) -> Any:
         """Runs a graph once; on a GPU in torch's stream, so that the host does not wait for the pixels."""
@@ -129,14 +129,10 @@ class DaliLoader(Loader):
         DALI's buffer is handed out without a copy, where the graph did all the work; it belongs to whoever
         holds the tensor.
         """
+        if self._finisher is not None:
+            return self._finisher.batch(_parts(pixels), flight.windows, flight.plan, flight.spec)
         images_nhwc = torch.utils.dlpack.from_dlpack(pixels.as_tensor())
-        if self.view == "square":
-            return images_nhwc
-        if self._on_gpu:
-            return images_nhwc.permute(0, 3, 1, 2)
-        changes = changes_of(flight.plan.draws, flight.spec, random=self.view == "train")
-        images = normalised(images_nhwc, changes, flight.spec)
-        return images.to(torch.float16) if self.config.half else images
+        return images_nhwc if self.view == "square" else images_nhwc.permute(0, 3, 1, 2)
 
     def _batch(self, images: torch.Tensor, plan: BatchPlan) -> Batch:
         """Adds the labels."""
@@ -166,7 +162,7 @@ class DaliLoader(Loader):
                 self.bad.report(self.pictures.path(index), _why(self.pictures, index))
         if len(good) == len(plan) and not self._changed(plan.indices, before):
             raise error
-        return self._chosen(torch.cat(images) if good else None, plan.some(good))
+        return self._batch(torch.cat(images), plan.some(good)) if good else self.empty_batch()
 
     def _changed(self, indices: Integers, before: npt.NDArray[np.int32] | None) -> bool:
         """Tells whether pictures have other sizes than before."""
@@ -174,19 +170,12 @@ class DaliLoader(Loader):
             return False
         return not np.array_equal(self._sizes.known(indices), before)
 
-    def _chosen(self, images: torch.Tensor | None, plan: BatchPlan) -> Batch:
-        """Returns a batch of which pictures are missing, in the layout of a whole one."""
-        if images is None or not len(plan):
-            return self.empty_batch()
-        layout = torch.contiguous_format if self.view == "square" else torch.channels_last
-        return self._batch(images.contiguous(memory_format=layout), plan)
-
     def _run_one(self, plan: BatchPlan, spec: AugmentSpec) -> torch.Tensor:
         """Runs one picture through a graph of its own, so that the batches under way are left alone."""
         if self._graph_of_one is None:
             self._graph_of_one = self._build(1, 1, self._single_inputs)
-        self._single = self._reader.read(plan, spec)
-        return self._images(self._run(self._graph_of_one), _Flight(plan, spec, {}))
+        self._single = self._taken(self._reader.read(plan, spec))
+        return self._images(self._run(self._graph_of_one), self._single[0])
 
     def _picture_sizes(self) -> PictureSizes | None:
         """Returns the sizes of encoded pictures; arrays say theirs when they are read."""
@@ -194,9 +183,7 @@ class DaliLoader(Loader):
             return None
         none = np.zeros((len(self.pictures), 2), np.int32)
         known = none if self.pictures.sizes is None else self.pictures.sizes
-        return PictureSizes(
-            known, self._reader.kind, batch_size=self.schedule.batch_size, threads=self.config.threads
-        )
+        return PictureSizes(known, batch_size=self.schedule.batch_size, threads=self.config.threads)
 
     def _build(self, batch_size: int, prefetch: int, source: Source) -> Pipeline:
         """Builds a graph of this loader's view."""
@@ -213,33 +200,37 @@ class DaliLoader(Loader):
             decoder=self.config.decoder,
             source=source,
             reading=self._reader.kind,
-            stop_after=self._stop_after,
+            stop_after=self._stop_after if self._on_gpu or self._stop_after == "reading" else "decoding",
         )
         graph.build()
         return graph
 
     def _next_inputs(self) -> dict[str, Any]:
         """Feeds the graph the next batch; StopIteration ends the epoch."""
-        read = next(self._coming)
-        self._flying.append(_Flight(read.plan, read.spec, read.lost, read.held))
-        return self._inputs(read)
+        flight, inputs = self._taken(next(self._coming))
+        self._flying.append(flight)
+        return inputs
 
     def _single_inputs(self) -> dict[str, Any]:
         """Feeds the graph of one."""
         assert self._single is not None
-        return self._inputs(self._single)
+        return self._single[1]
 
-    def _inputs(self, read: Read) -> dict[str, Any]:
-        """Returns a batch as the graph's inputs."""
-        plan, spec = read.plan, read.spec
-        inputs = dict(read.inputs)
-        if self._sizes is not None:
+    def _taken(self, read: Read) -> tuple[_Flight, dict[str, Any]]:
+        """Returns a batch that was read, and the graph's inputs for it."""
+        plan, spec, windows = read.plan, read.spec, read.windows
+        if windows is None:
+            assert self._sizes is not None
             sizes = self._sizes.of(plan.indices, read.inputs)
-            inputs |= vars(view_windows(sizes, plan.draws, spec, self.view))
+            windows = view_windows(sizes, plan.draws, spec, self.view, grid=not self._on_gpu)
+        inputs: dict[str, Any] = {
+            name: list(map(np.ascontiguousarray, values)) for name, values in read.inputs.items()
+        }
+        inputs |= windows.of_graph()
         if self._on_gpu:
             changes = changes_of(plan.draws, spec, random=self.view == "train")
             inputs |= {**vars(changes), "mirror": changes.mirror.astype(np.int32)}
-        return inputs
+        return _Flight(plan, spec, windows, read.lost), inputs
 
     def _drain(self) -> None:
         """Runs out what an epoch that was left early had still in flight."""
@@ -263,3 +254,8 @@ def _why(pictures: PictureList, index: int) -> str:
     except BadPictureError as error:
         return str(error)
     return "DALI cannot decode this kind of file"
+
+
+def _parts(pixels: Any) -> list[Pixels]:
+    """Returns the pictures of a graph's output on the CPU, without a copy."""
+    return [np.asarray(pixels[position]) for position in range(len(pixels))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -100,6 +100,27 @@ class Loader(abc.ABC):
         batches taken is a position in the data.
         """
 
+    def _without_lost(self, batch: Batch, lost: Mapping[int, str]) -> Batch:
+        """Reports bad pictures of a batch and returns the others, in the layout of a whole one.
+
+        Args:
+            batch: With any pixels for the bad ones.
+            lost: Position in the batch and reason of each bad one.
+
+        Raises:
+            UserError: The policy says so.
+        """
+        if not lost:
+            return batch
+        for position, reason in lost.items():
+            self.bad.report(self.pictures.path(int(batch.indices[position])), reason)
+        good = [position for position in range(len(batch.labels)) if position not in lost]
+        if not good:
+            return self.empty_batch()
+        layout = torch.contiguous_format if self.view == "square" else torch.channels_last
+        images = batch.images[good].contiguous(memory_format=layout)
+        return Batch(images, batch.labels[good], batch.indices[good])
+
     def empty_batch(self) -> Batch:
         """Returns the batch of a step in which every picture is bad."""
         side, device = self.spec.crop, self.config.device
@@ -123,6 +144,10 @@ def make_loader(
         from alexnet_fast.pipelines.torch_loader import TorchLoader
 
         return TorchLoader(pictures, spec, view, schedule, config)
+    if config.device.type == "cpu" and pictures.encoding == "array":
+        from alexnet_fast.pipelines.array_loader import ArrayLoader
+
+        return ArrayLoader(pictures, spec, view, schedule, config)
     try:
         from alexnet_fast.pipelines.dali_loader import DaliLoader
     except ImportError as error:

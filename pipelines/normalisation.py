@@ -70,20 +70,42 @@ def normalised(pixels_nhwc: torch.Tensor, changes: Changes, spec: AugmentSpec) -
     """
     batch, height, width, _ = pixels_nhwc.shape
     found = np.empty((batch, height, width * 3), np.float32)
-    means = np.tile(changes.mean, (1, width))
-    std = np.tile(np.array(spec.std, np.float32), width)
-    step = max(1, (_VALUES - 1) // (width * 3))
-    for position, mirror in enumerate(changes.mirror.tolist()):
-        matrix = None if changes.matrix is None else changes.matrix[position].T
-        for top in range(0, height, step):
-            levels = pixels_nhwc[position, top : top + step]
-            # torch mirrors interleaved pixels in vector registers, numpy byte by byte.
-            levels = torch.flip(levels, (1,)) if mirror else levels
-            rows = found[position, top : top + step]
-            rows[...] = levels.numpy().reshape(rows.shape)
-            if matrix is not None:
-                rows[...] = (rows.reshape(-1, 3) @ matrix).reshape(rows.shape)
-            rows -= means[position]
-            if spec.std != (1.0, 1.0, 1.0):
-                rows /= std
+    means = row_means(changes, width)
+    for position in range(batch):
+        normalise_into(found[position], pixels_nhwc[position], means[position], changes, position, spec)
     return torch.from_numpy(found.reshape(batch, height, width, 3)).permute(0, 3, 1, 2)
+
+
+def row_means(changes: Changes, width: int) -> Floats:
+    """Returns what is subtracted from a row of each picture, float32 (B, width * 3)."""
+    return np.tile(changes.mean, (1, width))
+
+
+def normalise_into(
+    found: Floats, pixels: torch.Tensor, means: Floats, changes: Changes, position: int, spec: AugmentSpec
+) -> None:
+    """Turns the pixels of one picture into what the network sees.
+
+    Args:
+        found: float32 (S, S * 3), is filled.
+        pixels: uint8 (S, S, 3).
+        means: Of this picture, of `row_means`.
+        changes: Of the batch.
+        position: In the batch.
+        spec: Standard deviation.
+    """
+    height, values = found.shape
+    step = max(1, (_VALUES - 1) // values)
+    mirror = bool(changes.mirror[position])
+    matrix = None if changes.matrix is None else changes.matrix[position].T
+    for top in range(0, height, step):
+        levels = pixels[top : top + step]
+        # torch mirrors interleaved pixels in vector registers, numpy byte by byte.
+        levels = torch.flip(levels, (1,)) if mirror else levels
+        rows = found[top : top + step]
+        np.copyto(rows.reshape(-1, values // 3, 3), levels.numpy())
+        if matrix is not None:
+            rows[...] = (rows.reshape(-1, 3) @ matrix).reshape(rows.shape)
+        rows -= means
+        if spec.std != (1.0, 1.0, 1.0):
+            rows /= np.tile(np.array(spec.std, np.float32), values // 3)

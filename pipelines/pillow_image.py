@@ -96,7 +96,7 @@ def shrink(picture: Image.Image, spec: AugmentSpec) -> Image.Image:
     """Resizes the shorter side to `spec.resize` with an antialiased triangle filter.
 
     Beyond its border a picture goes on with the colour of the border, as in DALI; Pillow by itself gives the
-    pixels inside more weight there, which differs by up to 8 levels.
+    pixels inside more weight there, which differs by up to 15 levels.
     """
     return _scaled(picture, resized(*picture.size, spec.resize))
 

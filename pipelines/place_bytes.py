@@ -85,6 +85,15 @@ class _PlaceFile:
             raise BadPictureError("the file ends within it" if size else "empty file")
         return content
 
+    def _fill(self, found: Pixels, begin: int) -> None:
+        """Reads a stretch into an array."""
+        try:
+            size = os.preadv(self._file, [found.data], self._start + begin)
+        except OSError as error:
+            raise BadPictureError((error.strerror or str(error)).lower()) from error
+        if size < found.nbytes:
+            raise BadPictureError("the file ends within it")
+
 
 class ArrayFile(_PlaceFile):
     """An open array, uint8 (H, W, 3); of a part only the rows are read.
@@ -104,12 +113,11 @@ class ArrayFile(_PlaceFile):
         return height, width
 
     def region(self, start: tuple[int, int], end: tuple[int, int]) -> Pixels:
-        """Returns the part from one corner up to another, uint8 (rows, columns, 3), RGB."""
+        """Returns the part from one corner up to another, uint8 (rows, columns, 3), RGB; not contiguous."""
         (_, width), begin = self._parsed()
-        rows = end[0] - start[0]
-        content = self.read(begin + start[0] * width * 3, rows * width * 3)
-        pixels = np.frombuffer(content, np.uint8).reshape(rows, width, 3)
-        return np.ascontiguousarray(pixels[:, start[1] : end[1]])
+        rows = np.empty((end[0] - start[0], width, 3), np.uint8)
+        self._fill(rows, begin + start[0] * width * 3)
+        return rows[:, start[1] : end[1]]
 
     def _parsed(self) -> tuple[tuple[int, int], int]:
         """Returns height and width, and where the values begin."""

@@ -1,7 +1,8 @@
-"""What a DALI graph is fed: file names, bytes out of tars, or regions of arrays.
+"""What a DALI graph is fed: encoded pictures out of files or tars, or regions of arrays.
 
-DALI's own readers of tars and arrays follow an order that is fixed when they are built. Ours follow the plan
-of the epoch: any permutation, from any step on, without a rebuild; a picture that cannot be read is named.
+DALI's own readers follow an order that is fixed when they are built. Ours follow the plan of the epoch: any
+permutation, from any step on, without a rebuild; a picture that cannot be read is named. DALI's operator that
+reads a file by its name does so in the threads that decode; ours read a batch or two ahead of them.
 """
 
 from __future__ import annotations
@@ -9,22 +10,21 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
-from alexnet_fast.pipelines.plain_copy import UNREADABLE, NamesForDali, is_distrusted, plain_copy
+from alexnet_fast.pipelines.plain_copy import UNREADABLE, is_distrusted, plain_copy
 from alexnet_fast.pipelines.plan import BatchPlan
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View, view_windows
+from alexnet_fast.pipelines.windows import View, Windows, joined, view_windows
 
-Reading = Literal["files", "bytes", "regions"]
+Reading = Literal["bytes", "regions"]
 Inputs = dict[str, Any]
 
 # Batches that are read before the graph asks for them.
@@ -37,16 +37,16 @@ class Read(NamedTuple):
     Args:
         plan: Its pictures and random numbers.
         spec: Of its epoch.
-        inputs: What the graph takes, by name; without windows where they are made from the pictures' sizes.
+        inputs: "encoded" pictures, or "pixels" of arrays.
+        windows: Of arrays, whose sizes are known once they are open; else None.
         lost: Positions in the batch of arrays that cannot be read, and why; black pixels stand for them.
-        held: Files that have to stay open until the graph is done.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
     inputs: Inputs
+    windows: Windows | None
     lost: dict[int, str]
-    held: tuple[IO[bytes], ...] = ()
 
 
 class Reader:
@@ -56,20 +56,15 @@ class Reader:
         pictures: The list.
         view: Which part of an array is read.
         threads: That read at the same time.
+        grid: As in `view_windows`.
     """
 
-    def __init__(self, pictures: PictureList, view: View, *, threads: int) -> None:
-        self._pictures, self._view, self._threads = pictures, view, threads
-        self._names = NamesForDali(pictures)
-        self.kind: Reading = (
-            "regions" if pictures.encoding == "array" else "files" if pictures.stores_files else "bytes"
-        )
+    def __init__(self, pictures: PictureList, view: View, *, threads: int, grid: bool) -> None:
+        self._pictures, self._view, self._threads, self._grid = pictures, view, threads, grid
+        self.kind: Reading = "regions" if pictures.encoding == "array" else "bytes"
 
     def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
         """Reads the batches of plans, a little ahead of who takes them."""
-        if self.kind == "files":
-            yield from (self.read(plan, spec) for plan in plans)
-            return
         with ThreadPoolExecutor(self._threads, "reading") as pool:
             flying: collections.deque[tuple[BatchPlan, list[Future[Read]]]] = collections.deque()
             for plan in plans:
@@ -83,12 +78,7 @@ class Reader:
         """Reads one batch."""
         if self.kind == "regions":
             return self._regions(plan, spec)
-        indices = plan.indices.tolist()
-        if self.kind == "files":
-            names, held = zip(*map(self._names.of, indices), strict=True)
-            encoded = [np.frombuffer(os.fsencode(name), np.uint8) for name in names]
-            return Read(plan, spec, {"names": encoded}, {}, tuple(file for file in held if file))
-        return Read(plan, spec, {"encoded": list(map(self._encoded, indices))}, {})
+        return Read(plan, spec, {"encoded": list(map(self._encoded, plan.indices.tolist()))}, None, {})
 
     def _start(self, pool: ThreadPoolExecutor, plan: BatchPlan, spec: AugmentSpec) -> list[Future[Read]]:
         """Hands out a batch to all threads."""
@@ -113,7 +103,7 @@ class Reader:
         side = spec.resize if self._view == "square" else spec.crop
         lost: dict[int, str] = {}
         sizes = np.full((len(plan), 2), spec.resize, np.int64)
-        pixels = [np.zeros((side, side, 3), np.uint8) for _ in range(len(plan))]
+        pixels = [np.zeros((side, side, 3), np.uint8)] * len(plan)
         with contextlib.ExitStack() as opened:
             files = []
             for position, index in enumerate(plan.indices.tolist()):
@@ -121,13 +111,13 @@ class Reader:
                     file = opened.enter_context(ArrayFile(self._pictures.place(index)))
                     sizes[position] = file.shape()
                     files.append((position, file))
-            windows = view_windows(sizes, plan.draws, spec, self._view)
+            windows = view_windows(sizes, plan.draws, spec, self._view, grid=self._grid)
             starts, ends = windows.start.tolist(), windows.end.tolist()
             for position, file in files:
                 with _noting(lost, position):
                     pixels[position] = file.region(starts[position], ends[position])
-        fields = {name: values for name, values in vars(windows).items() if name not in ("start", "end")}
-        return Read(plan, spec, {"pixels": pixels, **fields}, lost)
+        windows.needed[list(lost)] = False
+        return Read(plan, spec, {"pixels": pixels}, windows, lost)
 
 
 @contextlib.contextmanager
@@ -143,15 +133,13 @@ def _joined(plan: BatchPlan, parts: list[Future[Read]]) -> Read:
     """Waits for a batch and puts its parts together."""
     reads = [part.result() for part in parts]
     inputs: Inputs = {
-        name: np.concatenate([read.inputs[name] for read in reads])
-        if isinstance(value, np.ndarray)
-        else [item for read in reads for item in read.inputs[name]]
-        for name, value in reads[0].inputs.items()
+        name: [item for read in reads for item in read.inputs[name]] for name in reads[0].inputs
     }
+    windows = [read.windows for read in reads if read.windows is not None]
     begins = itertools.accumulate((len(read.plan) for read in reads), initial=0)
     lost = {
         begin + position: reason
         for begin, read in zip(begins, reads, strict=False)
         for position, reason in read.lost.items()
     }
-    return Read(plan, reads[0].spec, inputs, lost)
+    return Read(plan, reads[0].spec, inputs, joined(windows) if windows else None, lost)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,13 @@ View = Literal["train", "centre", "square"]
 
 # Pixels decoded around a window besides the reach of the resizing filter: room for rounding.
 _SPARE = 2.0
+
+# Sides of a view that are resized before it for nothing, at most, to be on the grid. A picture of 60,000 x
+# 100 would else be resized to 153,600 x 256 for a view of it.
+_FAR = 4
+
+# What a graph takes.
+_GRAPH_FIELDS = ("start", "end", "roi_start", "roi_end", "size", "needed")
 
 # Where the window of a picture ends whose size is unknown, since no header could be read: no picture is as
 # large, so decoding fails and the picture is found bad.
@@ -34,6 +42,10 @@ class Windows:
         roi_end: float32 (B, 2), where it ends.
         size: float32 (B, 2), pixels of the view.
         needed: bool (B,), whether that part has to be resized to become the view.
+        scale: float64 (B, 2), pixels of the file for each pixel of the view.
+        on_grid: bool (B,), whether the part begins where its picture (or random area) does, so that each
+            pixel of the resized part is one of the whole picture resized.
+        corner: int64 (B, 2), where the view begins, in pixels of the resized picture (or random area).
     """
 
     start: npt.NDArray[np.int32]
@@ -42,9 +54,33 @@ class Windows:
     roi_end: Floats
     size: Floats
     needed: npt.NDArray[np.bool_]
+    scale: npt.NDArray[np.float64]
+    on_grid: npt.NDArray[np.bool_]
+    corner: Integers
+
+    def view_size(self) -> tuple[int, int]:
+        """Returns height and width of the views."""
+        height, width = self.size[0].tolist()
+        return int(height), int(width)
+
+    def some(self, part: slice) -> Windows:
+        """Returns the windows of some of the pictures."""
+        return Windows(**{name: values[part] for name, values in vars(self).items()})
+
+    def of_graph(self) -> dict[str, Any]:
+        """Returns what a graph takes, by name."""
+        return {name: values for name, values in vars(self).items() if name in _GRAPH_FIELDS}
 
 
-def view_windows(sizes: Integers, draws: Floats, spec: AugmentSpec, view: View) -> Windows:
+def joined(windows: Sequence[Windows]) -> Windows:
+    """Puts the windows of parts of a batch together."""
+    names = vars(windows[0])
+    return Windows(**{name: np.concatenate([getattr(part, name) for part in windows]) for name in names})
+
+
+def view_windows(
+    sizes: Integers, draws: Floats, spec: AugmentSpec, view: View, *, grid: bool = False
+) -> Windows:
     """Computes the windows of a batch.
 
     Args:
@@ -52,6 +88,8 @@ def view_windows(sizes: Integers, draws: Floats, spec: AugmentSpec, view: View) 
         draws: As in `plan.BatchPlan`; read for the view "train" alone.
         spec: Geometry, of one epoch (`AugmentSpec.in_epoch`).
         view: Which part.
+        grid: Let the parts that have to be resized be on the grid, as torch's resizing needs it; DALI's can
+            begin between pixels. Views very far from the picture's beginning are not.
     """
     side = spec.resize if view == "square" else spec.crop
     known = sizes.min(axis=1) > 0
@@ -61,12 +99,17 @@ def view_windows(sizes: Integers, draws: Floats, spec: AugmentSpec, view: View) 
         # The area is cut first and resized then: nothing outside it is seen.
         start, end = begin, finish = corner.astype(np.float64), (corner + extent).astype(np.float64)
         needed = (extent != side).any(axis=1)
+        scale, corner = extent / side, np.zeros_like(corner)
+        on_grid = np.ones(len(real), np.bool_)
     else:
         tall_wide = resized_sizes(real, spec.resize)
         places = draws[:, PLACE] if view == "train" else None
         corner = (tall_wide - side) // 2 if places is None else crop_starts(places, tall_wide, side)
         needed = real.min(axis=1) != spec.resize
-        start, end, begin, finish = _source_spans(real, tall_wide, corner, side, needed)
+        scale = real / tall_wide
+        start, end, begin, finish = _source_spans(real, scale, corner, side, needed)
+        on_grid = needed & grid & (corner.max(axis=1) < _FAR * side)
+        start = np.where(on_grid[:, None], 0, start)
     return Windows(
         start=start.astype(np.int32),
         end=np.where(known[:, None], end, _NOWHERE).astype(np.int32),
@@ -74,17 +117,24 @@ def view_windows(sizes: Integers, draws: Floats, spec: AugmentSpec, view: View) 
         roi_end=(finish - start).astype(np.float32),
         size=np.full((len(sizes), 2), side, np.float32),
         needed=needed,
+        scale=scale,
+        on_grid=on_grid,
+        corner=corner,
     )
 
 
 def _source_spans(
-    sizes: Integers, resized: Integers, corner: Integers, side: int, needed: npt.NDArray[np.bool_]
+    sizes: Integers,
+    scale: npt.NDArray[np.float64],
+    corner: Integers,
+    side: int,
+    needed: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.float64], ...]:
     """Maps views back to their files.
 
     Args:
         sizes: (B, 2), of the files.
-        resized: (B, 2), their sizes after resizing.
+        scale: (B, 2), their pixels for each one after resizing.
         corner: (B, 2), where the views begin, after resizing.
         side: Of the views, after resizing.
         needed: (B,), whether anything has to be resized.
@@ -92,7 +142,6 @@ def _source_spans(
     Returns:
         The first pixels to decode, one past the last, and where the view begins and ends; all (B, 2).
     """
-    scale = sizes / resized
     begin, finish = corner * scale, (corner + side) * scale
     # The filter reaches as far as the scale; without resizing exactly the view is decoded.
     reach = needed[:, None] * (np.maximum(scale, 1.0) + _SPARE)

@@ -131,7 +131,12 @@ def measure_input(
 
 
 def _costs(rates: Rates) -> dict[str, float]:
-    """Returns what each part adds to the time of a picture in DALI, in microseconds of the whole machine."""
+    """Returns what each part adds to the time of a picture in DALI, in microseconds of the whole machine.
+
+    Arrays have no such parts: nothing is decoded.
+    """
+    if LIMIT not in rates:
+        return {}
     ends = [f"up to {part}" for part in _PARTS] + [NAMES["dali"]]
     times = [0.0] + [1e6 / figure(rates[name]).median for name in ends]
     parts = (*_PARTS, "normalising")
@@ -163,18 +168,12 @@ def _turns_of(peer: Peer, seconds: float) -> Callable[[int], float]:
 
 def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
     """Returns our contestants: both loaders, decoding alone, and the graph cut off after each part."""
-    streams = {
-        **{name: _loaded(bench, kind) for kind, name in NAMES.items()},
-        # Arrays are not decoded.
-        **(
-            {LIMIT: _cut_off(bench, "decoding", "square", region=False)}
-            if bench.pictures.encoding == "picture"
-            else {}
-        ),
-        "up to reading": _cut_off(bench, "reading", "square"),
-        "up to decoding": _cut_off(bench, "decoding", "train"),
-        "up to resizing": _cut_off(bench, "resizing", "train"),
-    }
+    streams = {name: _loaded(bench, kind) for kind, name in NAMES.items()}
+    if bench.pictures.encoding == "picture":
+        streams |= {
+            LIMIT: _cut_off(bench, "decoding", "square", region=False),
+            **{f"up to {part}": _cut_off(bench, part, "train") for part in _PARTS},
+        }
     for name, pictures in bench.beside.items():
         form = dataclasses.replace(bench, pictures=pictures)
         streams[_beside(NAMES[bench.config.kind], name)] = _loaded(form, bench.config.kind)

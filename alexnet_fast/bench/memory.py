@@ -14,14 +14,14 @@ from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 # Epochs in which memory is still being taken: every pool and buffer has then met its largest batch.
-WARM_UP = 5
+WARM_UP = 10
 
 
 def main() -> None:
     """Loads the training pictures of DATA epoch by epoch."""
     parser = argparse.ArgumentParser(description="Memory of a loader over many epochs.")
     parser.add_argument("data", type=Path)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=WARM_UP + 20)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=int, default=0, help="batches of each epoch that are never let go")

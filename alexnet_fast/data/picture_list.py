@@ -85,11 +85,6 @@ class PictureList:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def stores_files(self) -> bool:
-        """Whether each picture is a file of its own."""
-        return self.stretches is None
-
     def path(self, index: int) -> str:
         """Returns the full path of one picture; for one in a tar what a message calls it."""
         if self.stretches is None:

@@ -50,7 +50,13 @@ def assert_same(net, spec, pictures):
         assert want.std(axis=0).max() > 1e-3, "the test needs pictures that differ"
 
 
-@pytest.mark.parametrize("name", ["alexnet", "alexnet-dense", "alexnet-bn", "alexnet-owt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet",
+        *(pytest.param(f"alexnet-{form}", marks=pytest.mark.slow) for form in ("dense", "bn", "owt")),
+    ],
+)
 def test_every_large_network_shares_to_its_second_convolution(name, sharpen, make_pictures):
     torch.manual_seed(0)
     net = create_model(name, 5)
@@ -63,6 +69,7 @@ def test_every_large_network_shares_to_its_second_convolution(name, sharpen, mak
     assert_same(net, spec, pictures)
 
 
+@pytest.mark.slow
 def test_caffenet_shares_where_the_crops_lie_on_its_grid(sharpen, make_pictures):
     torch.manual_seed(0)
     net = create_model("caffenet", 5)

@@ -20,6 +20,7 @@ from alexnet_fast.serve.picture import square_of
 from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.triton.model_config import TritonConfig
 from alexnet_fast.serve.triton.repository import write_repository
+from running_server import running as serving
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +60,18 @@ def test_answers_are_those_of_the_model(triton, module, pictures, expected):
     np.testing.assert_allclose(infer(triton, module, pictures), expected, atol=1e-6)
     for picture, row in zip(pictures, expected, strict=True):
         np.testing.assert_allclose(infer(triton, module, [picture])[0], row, atol=1e-6)
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_our_server_gives_the_same_answers(triton, module, model, pictures):
+    """Both run the same file in onnxruntime; a batch may be added up in another order."""
+    with serving(model, "--name", "cells", "--threads", 2) as server:
+        tensor = module.InferInput("pictures", [len(pictures)], "BYTES")
+        tensor.set_data_from_numpy(np.array(pictures, object))
+        url = server.http if module is tritonclient.http else server.grpc
+        with module.InferenceServerClient(url) as client:
+            ours = client.infer("cells", [tensor]).as_numpy("probabilities")
+    np.testing.assert_allclose(infer(triton, module, pictures), ours, atol=1e-6)
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)

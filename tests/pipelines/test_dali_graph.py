@@ -83,13 +83,13 @@ def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) 
 
 def run_once(graph: Pipeline, names: list[Path], **inputs: object) -> np.ndarray:
     """Feeds an open graph one batch and returns the pixels."""
-    (pixels,) = graph.run(names=[np.frombuffer(bytes(name), np.uint8) for name in names], **inputs)
+    (pixels,) = graph.run(encoded=[np.fromfile(name, np.uint8) for name in names], **inputs)
     return np.array(pixels.as_tensor()).astype(np.float32)
 
 
 def sizes_of(files: list[Path]) -> np.ndarray:
     """Returns height and width of each upright picture."""
-    graph = build_size_graph("files", batch_size=len(files), threads=2)
+    graph = build_size_graph(batch_size=len(files), threads=2)
     return run_once(graph, files)[:, :2].astype(np.int64)
 
 
@@ -129,7 +129,7 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     sizes, spec = sizes_of(files), AugmentSpec()
     draws = drawn(len(files), spec)
     graph = build_graph(spec, view, device="cpu", batch_size=len(files), threads=2, prefetch=1, region=region)
-    ours = run_once(graph, files, **vars(view_windows(sizes, draws, spec, view)))
+    ours = run_once(graph, files, **view_windows(sizes, draws, spec, view).of_graph())
     plain = decode_resize_crop(files, sizes, draws if view == "train" else None)
     difference = np.abs(ours - plain)
     print(f"largest {difference.max():.0f}, on {(difference > 0).mean():.6f} of the values")
@@ -150,7 +150,7 @@ def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_pictures: Path
     """What a GPU does in the graph, and a CPU after it, is one arithmetic; here the graph runs on the CPU."""
     files = sorted(odd_pictures.glob("*.jpg"))
     draws, options = drawn(len(files), spec), {"device": "cpu", "batch_size": len(files), "threads": 2}
-    windows = vars(view_windows(sizes_of(files), draws, spec, "train"))
+    windows = view_windows(sizes_of(files), draws, spec, "train").of_graph()
     changes = changes_of(draws, spec, random=True)
     fed = {"mirror": changes.mirror.astype(np.int32), "mean": changes.mean}
     if changes.matrix is not None:

@@ -12,7 +12,7 @@ from PIL import Image
 from alexnet_fast.data import ClassMap, PictureList
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.pillow_image import BadPictureError
-from alexnet_fast.pipelines.plain_copy import NamesForDali, is_distrusted, plain_copy
+from alexnet_fast.pipelines.plain_copy import is_distrusted, plain_copy
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -37,23 +37,14 @@ def test_both_kinds_are_told_by_their_first_bytes(pictures: PictureList) -> None
 
 
 def test_a_copy_has_the_pixels(pictures: PictureList) -> None:
-    path = pictures.path(1)
-    copy = np.asarray(Image.open(io.BytesIO(plain_copy(path))))
+    path = Path(pictures.path(1))
+    copy = np.asarray(Image.open(io.BytesIO(plain_copy(path.read_bytes()))))
     assert np.array_equal(copy, np.asarray(Image.open(path)))
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(plain_copy(Path(path).read_bytes())))), copy)
 
 
 def test_a_bad_picture_has_no_copy(pictures: PictureList) -> None:
     with pytest.raises(BadPictureError):
         plain_copy(b"\xff\x4f\xff\x51")
-
-
-def test_only_what_is_distrusted_is_copied(pictures: PictureList) -> None:
-    names = NamesForDali(pictures)
-    assert names.of(0) == (pictures.path(0), None)
-    name, file = names.of(1)
-    assert file is not None
-    assert Path(name).read_bytes() == plain_copy(pictures.path(1))
 
 
 def test_an_epoch_uses_the_good_and_names_the_cut_off(pictures: PictureList) -> None:
@@ -66,18 +57,3 @@ def test_an_epoch_uses_the_good_and_names_the_cut_off(pictures: PictureList) -> 
         lossless = np.asarray(Image.open(pictures.path(1)))[:, 16:80]
         assert np.array_equal(batch.images[1].numpy(), lossless)
     assert {Path(path).name for path in loader.bad.reasons} == {"cut-b.jpg", "cut-c.j2k"}
-
-
-def test_a_copy_is_not_taken_for_one_before_whose_file_number_it_has(tmp_path: Path) -> None:
-    """DALI keeps what it has mapped under a name; a loader that is over may still hold it."""
-    loaders = []
-    for level in (10, 200):
-        folder = tmp_path / str(level)
-        folder.mkdir()
-        Image.new("RGB", (90, 80), (level, level, level)).save(folder / "a.jp2")
-        pictures = PictureList(root=folder, names=["a.jp2"], labels=[0], classes=ClassMap(("x", "y")))
-        schedule = Schedule(pictures=1, batch_size=1, shuffle=False)
-        spec = AugmentSpec(resize=72, crop=64)
-        loaders.append(make_loader(pictures, spec, "square", schedule, LoaderConfig()))
-        (batch,) = loaders[-1].epoch(0)
-        assert abs(int(batch.images[0, 0, 0, 0]) - level) <= 1

@@ -31,7 +31,12 @@ EVERYTHING = {"ema": 0.9, "mixup": 0.3, "label_smoothing": 0.1, "nesterov": True
 
 @pytest.mark.parametrize(
     "options",
-    [{}, EVERYTHING, {"optimizer": "lars", "loss": "svm"}, {"optimizer": "adamw"}],
+    [
+        {},
+        EVERYTHING,
+        pytest.param({"optimizer": "lars", "loss": "svm"}, marks=pytest.mark.slow),
+        pytest.param({"optimizer": "adamw"}, marks=pytest.mark.slow),
+    ],
     ids=["plain", "everything", "lars", "adamw"],
 )
 def test_nothing_is_read_back_between_two_reports(

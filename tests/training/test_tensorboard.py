@@ -37,6 +37,7 @@ def read(folder: Path) -> EventAccumulator:
     return events
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_and_resumed_draws_every_curve_once(config: Make, tmp_path: Path) -> None:
     run_training(config(epochs=2))
     run_training(config(epochs=3), resume=True)

@@ -1,0 +1,60 @@
+"""The CPU's resizing gives a view the pixels that it has in the whole picture, as Pillow resizes it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_fast.pipelines.finishing import Finisher
+from alexnet_fast.pipelines.loader import LoaderConfig
+from alexnet_fast.pipelines.pillow_image import shrink, training_crop
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.windows import view_windows
+
+COUNT = 60
+
+
+def drawn(spec: AugmentSpec) -> np.ndarray:
+    """Returns the draws of 60 views; the first four are at the corners."""
+    draws = next(Schedule(pictures=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)).draws.copy()
+    draws[:4, :2] = [(0, 0), (0, 0.9999), (0.9999, 0), (0.9999, 0.9999)]
+    return draws
+
+
+def ours(picture: Image.Image, spec: AugmentSpec, draws: np.ndarray) -> np.ndarray:
+    """Cuts the parts of the windows out of a picture, and finishes them."""
+    pixels = np.array(picture)
+    sizes = np.tile(pixels.shape[:2], (COUNT, 1))
+    windows = view_windows(sizes, draws, spec, "train", grid=True)
+    spans = zip(windows.start.tolist(), windows.end.tolist(), strict=True)
+    parts = [pixels[top:bottom, left:right].copy() for (top, left), (bottom, right) in spans]
+    return Finisher("train", LoaderConfig()).views(parts, windows).numpy()
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (90, 64), (640, 427), (64, 700)], ids=str)
+@pytest.mark.parametrize("area", [None, RandomResizedCrop()], ids=["crop", "random-resized-crop"])
+def test_views_anywhere_are_those_of_pillow(
+    photographs: list[Image.Image], size: tuple[int, int], area: RandomResizedCrop | None
+) -> None:
+    """Smaller and larger, at every border; the longest too, of which far views are resized another way."""
+    spec = AugmentSpec(resize=72, crop=64, random_resized_crop=area)
+    picture, draws = photographs[0].resize(size), drawn(spec)
+    found = ours(picture, spec, draws).astype(int)
+    wanted = np.stack([training_crop(picture, spec, draw) for draw in draws])
+    assert np.abs(found - wanted).max() <= 2
+    assert (found != wanted).mean() < 0.1
+
+
+def test_a_part_has_exactly_the_pixels_of_the_whole(photographs: list[Image.Image]) -> None:
+    spec = AugmentSpec(resize=72, crop=64)
+    picture, draws = photographs[0].resize((500, 375)), drawn(spec)
+    whole = ours(picture, AugmentSpec(resize=72, crop=72), np.zeros_like(draws))[0]
+    assert whole.shape == (72, 72, 3)
+    near = draws[:, 1] * (shrink(picture, spec).width - 64 + 1) < 9
+    assert near.sum() >= 3
+    for view, draw in zip(ours(picture, spec, draws)[near], draws[near], strict=True):
+        top, left = (int(draw[axis] * (length - 64 + 1)) for axis, length in ((0, 72), (1, 96)))
+        assert np.array_equal(view, whole[top : top + 64, left : left + 64])
