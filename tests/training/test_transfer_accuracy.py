@@ -45,7 +45,7 @@ def processor_seconds(work: Callable[[], Any]) -> float:
 def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
     """What each way reaches on test pictures, and what it took, is printed.
 
-    Asked for are less than was measured once (scratch 0.973, features 0.966, transfer 0.821, n = 1): that both
+    Less is asked for than was measured once (scratch 0.973, features 0.966, transfer 0.821, n = 1). That both
     reach what training from scratch does is the aim, and not met. The larger class has 0.59.
     """
     fashion.write_fashion(tmp_path / "clothes", train=4_000, val=500, test=10)
