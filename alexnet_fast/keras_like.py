@@ -77,8 +77,9 @@ class AlexNet:
         if loader not in ("dali", "torch"):
             raise UserError(f"loader={loader!r} is none", 'give "dali" or "torch"', exit_code=2)
         _refuse_unknown(options)
-        if options.get("leave_out") is not None:
-            options["leave_out"] = Path(options["leave_out"])
+        for name in ("leave_out", "weights"):
+            if options.get(name) is not None:
+                options[name] = Path(options[name])
         remote = isinstance(data_path, str) and is_address(data_path)
         self._config = TrainConfig(
             data=fetch(str(data_path), fetching) if remote else Path(data_path),
@@ -172,6 +173,8 @@ class AlexNet:
         """Lists the pictures and measures the colours of those that are trained on."""
         from alexnet_fast.device import choose_device
         from alexnet_fast.training.inputs import measured_colours
+        from alexnet_fast.training.starting_weights import starting_input
+        from alexnet_fast.training.trained import read_pretrained
 
         config = self._config
         splits = open_data(
@@ -183,7 +186,8 @@ class AlexNet:
         self._classes = splits.classes.names
         precision = choose_precision(config.amp, choose_device(config.device))
         plain = dataclasses.replace(config, pca="original", mean="imagenet")
-        return measured_colours(config, splits, make_spec(plain, splits, precision), precision)
+        own = starting_input(config, read_pretrained(config.weights) if config.weights else None)
+        return measured_colours(config, splits, make_spec(plain, splits, precision, own), precision)
 
     def _train(self, config: TrainConfig) -> None:
         """Trains here, or in processes that are started for it."""

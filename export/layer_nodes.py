@@ -109,10 +109,26 @@ def _(layer: MaxPool, graph: GraphWriter, x: Value) -> Value:
         layer.name,
         kernel_shape=layer.kernel,
         strides=layer.strides,
-        pads=(*layer.pads, *layer.pads),
+        pads=_pool_pads(layer, x),
     )
-    pads = (2 * layer.pads[0], 2 * layer.pads[1])
+    top, left, bottom, right = _pool_pads(layer, x)
+    pads = (top + bottom, left + right)
     return Value(output, (x.shape[0], *_slide(layer.name, x, pads, list(layer.kernel), layer.strides)))
+
+
+def _pool_pads(layer: MaxPool, x: Value) -> tuple[int, int, int, int]:
+    """Returns (top, left, bottom, right), of a pool that rounds up with what its last windows hang over.
+
+    Padding that is written out leaves no runtime a choice about windows that begin beyond the map.
+    """
+    over = [0, 0]
+    if layer.ceil:
+        for axis, side in enumerate(x.shape[1:]):
+            pad, stride = layer.pads[axis], layer.strides[axis]
+            rest = (side + 2 * pad - layer.kernel[axis]) % stride
+            places = -(-(side + 2 * pad - layer.kernel[axis]) // stride)
+            over[axis] = stride - rest if rest and places * stride < side + pad else 0
+    return (*layer.pads, layer.pads[0] + over[0], layer.pads[1] + over[1])
 
 
 @write_layer.register

@@ -72,12 +72,16 @@ class Lrn:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaxPool:
-    """Largest value of each window; `pads` on each side of (height, width)."""
+    """Largest value of each window; `pads` on each side of (height, width).
+
+    Where `ceil`, a last window that hangs over the end counts too, if it does not begin beyond it.
+    """
 
     name: str
     kernel: Pair
     strides: Pair
     pads: Pair
+    ceil: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,14 @@ class Flatten:
     """(channels, height, width) to one row."""
 
     name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pad:
+    """Zeros around a map, (top, left, bottom, right): part of the convolution that follows, no layer."""
+
+    name: str
+    pads: tuple[int, int, int, int]
 
 
 Layer = Conv | Linear | BatchNorm | Relu | Lrn | MaxPool | Flatten
@@ -95,7 +107,7 @@ def read_layers(net: torch.nn.Module) -> list[Layer]:
 
     Args:
         net: A `torch.nn.Sequential` of convolutions, linear layers, batch and local response normalisation,
-            ReLU, max pooling, flattening and dropout.
+            ReLU, max pooling, flattening and dropout; zero padding in front of a convolution.
 
     Raises:
         UserError: A layer is of another type or has a setting that the graph cannot express; it is named.
@@ -108,14 +120,29 @@ def read_layers(net: torch.nn.Module) -> list[Layer]:
             "give one that is a torch.nn.Sequential of its layers",
         )
     layers: list[Layer] = []
+    padding: tuple[Pad, torch.nn.Module] | None = None
     for name, module in net.named_children():
         reader = _READERS.get(type(module).__name__)
         if reader is None:
             raise _unsupported(name, module, f"supported are {', '.join(sorted(_READERS))}")
         layer = reader(name, module)
-        if layer is not None:
+        if padding is not None:
+            layer, padding = _padded(*padding, layer), None
+        if isinstance(layer, Pad):
+            padding = (layer, module)
+        elif layer is not None:
             _append_folded(layers, layer)
+    if padding is not None:
+        _padded(*padding, None)
     return layers
+
+
+def _padded(pad: Pad, module: torch.nn.Module, layer: Layer | Pad | None) -> Conv:
+    """Returns a convolution that pads by what stands before it too."""
+    if not isinstance(layer, Conv):
+        raise _unsupported(pad.name, module, "padding must stand right before a convolution")
+    top, left, bottom, right = (ours + theirs for ours, theirs in zip(layer.pads, pad.pads, strict=True))
+    return dataclasses.replace(layer, pads=(top, left, bottom, right))
 
 
 def _append_folded(layers: list[Layer], layer: Layer) -> None:
@@ -198,14 +225,20 @@ def _read_lrn(name: str, module: Any) -> Lrn:
 
 
 def _read_max_pool(name: str, module: Any) -> MaxPool:
-    if module.ceil_mode or module.return_indices or _pair(module.dilation) != (1, 1):
-        raise _unsupported(name, module, "ceil_mode, return_indices and dilation are not known")
+    if module.return_indices or _pair(module.dilation) != (1, 1):
+        raise _unsupported(name, module, "return_indices and dilation are not known")
     return MaxPool(
         name=name,
         kernel=_pair(module.kernel_size),
         strides=_pair(module.stride),
         pads=_pair(module.padding),
+        ceil=module.ceil_mode,
     )
+
+
+def _read_pad(name: str, module: Any) -> Pad:
+    left, right, top, bottom = module.padding
+    return Pad(name=name, pads=(top, left, bottom, right))
 
 
 def _read_flatten(name: str, module: Any) -> Flatten:
@@ -219,7 +252,7 @@ def _read_nothing(name: str, module: Any) -> None:
     del name, module
 
 
-_READERS: dict[str, Callable[[str, Any], Layer | None]] = {
+_READERS: dict[str, Callable[[str, Any], Layer | Pad | None]] = {
     "Conv2d": _read_conv,
     "Linear": _read_linear,
     "BatchNorm1d": _read_batch_norm,
@@ -228,6 +261,7 @@ _READERS: dict[str, Callable[[str, Any], Layer | None]] = {
     "ReLU": _read_relu,
     "LocalResponseNorm": _read_lrn,  # torch's and ours: the same attributes with the same meaning
     "MaxPool2d": _read_max_pool,
+    "ZeroPad2d": _read_pad,
     "Flatten": _read_flatten,
     "Dropout": _read_nothing,
     "Identity": _read_nothing,

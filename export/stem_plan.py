@@ -110,6 +110,8 @@ def window_of(layer: Conv | MaxPool) -> Window:
     Raises:
         CannotShareError: It does not.
     """
+    if isinstance(layer, MaxPool) and layer.ceil:
+        raise CannotShareError(f"{layer.name} rounds up, and so pads crops and pictures differently")
     if isinstance(layer, Conv):
         kernel, pads = layer.weight.shape[2:], layer.pads
         reach = [d * (k - 1) + 1 for d, k in zip(layer.dilations, kernel, strict=True)]

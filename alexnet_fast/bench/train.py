@@ -15,7 +15,7 @@ from alexnet_fast.bench.report import main_figure
 from alexnet_fast.bench.turns import Figure, Rates, figure, take_turns
 from alexnet_fast.data import LeaveOut, open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import build_model
+from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.inputs import make_loaders, make_spec
@@ -65,7 +65,7 @@ def measure_train(bench: TrainBench, show: Callable[[], object] = lambda: None) 
         val_fraction=config.val_fraction,
         leave_out=LeaveOut.load(config.leave_out) if config.leave_out else None,
     )
-    spec = make_spec(config, splits, bench.precision)
+    spec = make_spec(config, splits, bench.precision, input_of(config.model))
     real, _ = make_loaders(config, splits, spec, bench.precision, ALONE)
     arguments = {"name": config.model, "num_classes": len(splits.classes), "image_size": spec.crop}
     loader = First(real, bench.steps)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLE = """\b
 Examples:
   alexnet-fast evaluate runs/first pictures
+  alexnet-fast evaluate runs/first pictures --checkpoint last
   alexnet-fast evaluate runs/first/model.onnx pictures --split test --json
 """
 
@@ -39,17 +40,26 @@ def _table(result: Result) -> str:
 @click.argument("data", type=click.Path(path_type=Path))
 @options.crops("Only the average over these crops.  [default: those of the file; of a network one and ten]")
 @options.jitter
+@click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Of a run folder: that of the best epoch, or the newest.",
+)
 @options.amp("off")
 @part_options
 @answers(_table)
-def evaluate(crops: Crops | None, **given: Any) -> Result:
+def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
     """Accuracy of MODEL on DATA, with one crop and with several.
 
     MODEL is a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
     """
     from alexnet_fast.evaluation import evaluate as measure
+    from alexnet_fast.training.run_folder import RunFolder
 
-    classifier = opened(given["model"], given)
+    path = given["model"]
+    classifier = opened(RunFolder(path).last if checkpoint == "last" and path.is_dir() else path, given)
     loader = part_loader(classifier, given)
     kinds: tuple[Crops, ...] = (crops,) if crops else classifier.crops
     with progress_bar(len(loader.pictures), "evaluating") as bar:

@@ -90,16 +90,20 @@ def _part(
         UserError: None is named, or it is not there or holds none.
     """
     from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data.layouts.find import Reading
     from alexnet_fast.toml_file import read_toml
     from alexnet_fast.training.run_folder import RunFolder
 
-    config = RunFolder(weights).config
-    if data is None and config.exists():
-        data = Path(read_toml(config)["data"])
+    file, reading = RunFolder(weights).config, Reading()
+    if data is None and file.exists():
+        run = read_toml(file)
+        data = Path(run["data"])
+        labels, encoding = (Path(run[name]) if name in run else None for name in ("labels", "label_encoding"))
+        reading = Reading.from_options(run.get("layout"), labels, encoding)
     if data is None:
         raise UserError(why, f"give {option}, a data set with the same classes", exit_code=2)
     fraction = trained.provenance.get("val_fraction", 0.1)
-    return open_part(data, split, ClassMap(trained.classes), val_fraction=fraction)
+    return open_part(data, split, ClassMap(trained.classes), val_fraction=fraction, reading=reading)
 
 
 def _squares(part: PictureList, trained: Trained, count: int) -> tuple[Pixels, list[int]]:

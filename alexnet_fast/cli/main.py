@@ -17,6 +17,7 @@ COMMANDS = {
         "train",
         "evaluate",
         "predict",
+        "features",
         "export",
         "serve",
         "bench",

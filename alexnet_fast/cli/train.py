@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
@@ -26,8 +27,12 @@ Examples:
   alexnet-fast train pictures --run runs/first --resume
   alexnet-fast train pictures --recipe modern --epochs 30
   alexnet-fast train pictures --model my_nets:Small --crop 128 --resize 144
+  alexnet-fast train pictures --model alexnet-owt --weights alexnet.pth --transfer --epochs 10
   alexnet-fast train --config runs/first/config.toml --run runs/second --lr 0.005
 """
+
+# What --from-scratch takes back.
+_ON_WEIGHTS = ("weights", "transfer", "features")
 
 
 def _table(result: Result) -> str:
@@ -68,6 +73,12 @@ def _table(result: Result) -> str:
 )
 @click.option(
     "--model", default="alexnet", show_default=True, help="Network, by name; or your own: package.module:Net."
+)
+@train_options.beginning
+@click.option(
+    "--max-steps",
+    type=int,
+    help="Most optimiser steps; the run ends with them or with --epochs, if that is first.",
 )
 @click.option("--epochs", type=int, default=90, show_default=True, help="Most epochs; it may stop earlier.")
 @click.option(
@@ -175,6 +186,12 @@ def train(ctx: click.Context, **given: Any) -> Result:
         settled = merge(ctx, given, *files, read_options(settled["run"] / "config.toml", ctx))
     if settled["data"] is None:
         raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
+    if settled.pop("from_scratch"):
+        if any(ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in _ON_WEIGHTS):
+            raise click.UsageError(
+                "--from-scratch takes no weights: leave out --weights, --transfer and --features."
+            )
+        settled.update(weights=None, transfer=False, features=False)
     settled["run"] = settled["run"] or _new_run(settled["model"])
     config = _on_devices(TrainConfig(**settled))
     result = _run(config, resume=resume, redo_epoch=redo_epoch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -95,16 +96,63 @@ regularisation = _all_of(
         click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]"),
         click.option(
             "--loss",
-            type=click.Choice(["cross-entropy", "svm"]),
+            type=click.Choice(["cross-entropy", "smoothed", "svm"]),
             default="cross-entropy",
             show_default=True,
-            help="Cross-entropy, or a support vector machine's hinge loss.",
+            help="Cross-entropy, the same with smoothed labels, or a support vector machine's hinge loss.",
         ),
         click.option(
-            "--label-smoothing", type=float, default=0.0, help="Share of a label spread over all classes."
+            "--label-smoothing",
+            type=float,
+            default=0.0,
+            help="Share of a label spread over all classes; 0.1 with --loss smoothed.",
         ),
         click.option(
             "--mixup", type=float, default=0.0, help="Parameter of the mixing of pictures; 0: none."
+        ),
+    ]
+)
+
+beginning = _all_of(
+    [
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="Begin with those of a run, or of a .pth, .safetensors, .npy or .caffemodel file.",
+        ),
+        click.option(
+            "--from-scratch",
+            is_flag=True,
+            help="Begin with fresh weights, whatever a config says: the default.",
+        ),
+        click.option(
+            "--transfer/--no-transfer",
+            default=False,
+            help="A new last layer on --weights: it learns alone first, then all of it does.",
+        ),
+        click.option(
+            "--freeze-epochs",
+            type=int,
+            default=1,
+            show_default=True,
+            help="Epochs of --transfer in which only the last layer learns.",
+        ),
+        click.option(
+            "--unfreeze-lr",
+            type=float,
+            default=0.1,
+            show_default=True,
+            help="What the learning rate is multiplied by after them.",
+        ),
+        click.option(
+            "--features/--no-features",
+            default=False,
+            help="A new last layer on --weights, which alone learns, on features computed once.",
+        ),
+        click.option(
+            "--init",
+            type=click.Choice(["paper", "kaiming", "xavier", "truncated", "torch"]),
+            help="How fresh weights are drawn.  [default: the model's]",
         ),
     ]
 )

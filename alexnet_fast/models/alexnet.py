@@ -1,22 +1,18 @@
-"""The networks: an ordered list of plain layers under Caffe's names, built from a `ModelSpec`."""
+"""Networks of five convolutions and three fully-connected layers, under Caffe's names."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from alexnet_fast.errors import UserError
-from alexnet_fast.models.initial import initialise
 from alexnet_fast.models.layers import Shape, output_shape
 from alexnet_fast.models.lrn import LocalResponseNorm
-from alexnet_fast.models.spec import InputSpec, ModelSpec, resolve_spec
+from alexnet_fast.models.network import Network
+from alexnet_fast.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # The convolutions that overlapping 3x3 pooling of stride 2 follows (the paper, section 3.4).
 POOLED = (1, 2, 5)
@@ -34,75 +30,34 @@ TORCHVISION_NAMES = {
 }
 
 
-class AlexNet(nn.Sequential):
-    """A network that is the ordered list of its layers; `create_model` makes it.
+class AlexNet(Network[ModelSpec]):
+    """The paper's network and its relatives; see `Network` and `ModelSpec`."""
 
-    Children are Conv2d, ReLU, LocalResponseNorm, BatchNorm1d, BatchNorm2d, MaxPool2d, Flatten, Linear and
-    Dropout, nothing else. `flatten` orders features by channel, row, column, as Caffe and torchvision do, in
-    either memory format. ReLUs work in place: a hook that keeps the output of the layer before must copy it.
-    A slice of the network is an `nn.Sequential` that shares its layers.
+    @staticmethod
+    def features(spec: ModelSpec, side: int) -> Iterator[tuple[str, nn.Module]]:
+        """Yields conv1 to pool5."""
+        shape: Shape = (3, side, side)
+        for number in range(1, len(spec.convs) + 1):
+            for part in (_convolution, _norm_and_pool):
+                for name, layer in part(spec, number, shape):
+                    shape = output_shape(layer, shape)
+                    yield name, layer
 
-    Shape:
-        `(N, 3, S, S)` with S = `input.crop`, prepared as `input` says, to logits `(N, num_classes)`.
+    @staticmethod
+    def head(spec: ModelSpec, inputs: int, num_classes: int) -> Iterator[tuple[str, nn.Module]]:
+        """Yields fc6 to fc8."""
+        for number, width in ((6, spec.hidden), (7, spec.hidden), (8, num_classes)):
+            if f"fc{number}" in spec.dropout_before:
+                yield f"drop{number - 1}", nn.Dropout(spec.dropout or 0.0)
+            yield f"fc{number}", nn.Linear(inputs, width)
+            inputs = width
+            if number < 8:
+                yield from _activation(spec, number, nn.BatchNorm1d(width) if spec.batch_norm else None)
 
-    Args:
-        spec: What to build.
-        num_classes: Outputs of `fc8`.
-    """
-
-    def __init__(self, spec: ModelSpec, num_classes: int) -> None:
-        super().__init__(OrderedDict(_layers(spec, num_classes)))
-        self.spec = spec
-        self.num_classes = num_classes
-        if spec.name.startswith("alexnet-owt"):
-            self.register_load_state_dict_pre_hook(_rename_torchvision_keys)  # type: ignore[no-untyped-call]
-        initialise(self)
-
-    @property
-    def input(self) -> InputSpec:
-        """The pictures that the network expects."""
-        return self.spec.input
-
-    def __getitem__(self, idx: slice | int) -> Any:
-        # nn.Sequential would call this class's own constructor with the layers of the slice.
-        if isinstance(idx, slice):
-            return nn.Sequential(OrderedDict(list(self.named_children())[idx]))
-        return super().__getitem__(idx)
-
-
-def create_model(
-    name: str,
-    num_classes: int = 1000,
-    *,
-    image_size: int | None = None,
-    lrn_k: float | None = None,
-    lrn_alpha: float | None = None,
-    dropout: float | None = None,
-) -> AlexNet:
-    """Makes a network with fresh weights, drawn from PyTorch's global generator.
-
-    Args:
-        name: One of `model_names()`.
-        num_classes: Outputs.
-        image_size: Side of the input, in pixels, instead of the network's own.
-        lrn_k: Additive constant of the LRN, instead of the network's own.
-        lrn_alpha: Alpha of the LRN, as `LocalResponseNorm` defines it, instead of the network's own.
-        dropout: Probability of dropping a unit, instead of 0.5.
-
-    Raises:
-        UserError: No such network, fewer than two classes, a picture too small for the layers, or an option
-            that the network lacks.
-    """
-    spec = resolve_spec(name, image_size=image_size, lrn_k=lrn_k, lrn_alpha=lrn_alpha, dropout=dropout)
-    if num_classes < 2:
-        raise UserError(
-            f"--model {name} for {num_classes} class(es)", "a classifier needs two or more", exit_code=2
-        )
-    if _sides_left(spec, spec.input.crop) < 1:
-        smallest = next(side for side in count(1) if _sides_left(spec, side) >= 1)
-        problem = f"--crop {spec.input.crop} leaves --model {name} no pixel after pool5"
-        raise UserError(problem, f"the smallest that it can read is {smallest}", exit_code=2)
-    return AlexNet(spec, num_classes)
+    @staticmethod
+    def torchvision_names(spec: ModelSpec) -> Mapping[str, str]:
+        """See `Network`."""
+        return TORCHVISION_NAMES if spec.name.startswith("alexnet-owt") else {}
 
 
 def stem_padding(image_size: int, kernel: int, stride: int) -> int:
@@ -115,75 +70,51 @@ def stem_padding(image_size: int, kernel: int, stride: int) -> int:
     return 0 if (image_size - kernel) % stride == 0 else 2
 
 
-def _layers(spec: ModelSpec, num_classes: int) -> Iterator[tuple[str, nn.Module]]:
-    """Every layer with its name, in the order in which they run."""
-    shape: Shape = (3, spec.input.crop, spec.input.crop)
-    for name, layer in _feature_layers(spec, spec.input.crop):
-        shape = output_shape(layer, shape)
-        yield name, layer
-    yield "flatten", nn.Flatten()
-    features = shape[0] * shape[1] * shape[2]
-    for number, width in ((6, spec.hidden), (7, spec.hidden), (8, num_classes)):
-        if f"fc{number}" in spec.dropout_before:
-            yield f"drop{number - 1}", nn.Dropout(spec.dropout)
-        yield f"fc{number}", nn.Linear(features, width)
-        features = width
-        if number < 8:
-            if spec.batch_norm:
-                yield f"bn{number}", nn.BatchNorm1d(width)
-            yield f"relu{number}", nn.ReLU(inplace=True)
+def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after a side of which TensorFlow's "SAME" leaves ceil(side / stride) places."""
+    total = max(0, (-(-side // stride) - 1) * stride + kernel - side)
+    return total // 2, total - total // 2
 
 
-def _feature_layers(spec: ModelSpec, image_size: int) -> Iterator[tuple[str, nn.Module]]:
-    """conv1 to pool5."""
-    channels = 3
-    for number, conv in enumerate(spec.convs, start=1):
-        same = conv.kernel // 2
-        yield (
-            f"conv{number}",
-            nn.Conv2d(
-                channels,
-                conv.channels,
-                conv.kernel,
-                conv.stride,
-                stem_padding(image_size, conv.kernel, conv.stride) if number == 1 else same,
-                groups=conv.groups,
-            ),
-        )
-        channels = conv.channels
-        if spec.batch_norm:
-            yield f"bn{number}", nn.BatchNorm2d(channels)
-        yield f"relu{number}", nn.ReLU(inplace=True)
-        yield from _norm_and_pool(spec, number)
+def _convolution(spec: ModelSpec, number: int, shape: Shape) -> Iterator[tuple[str, nn.Module]]:
+    """A convolution of maps of a shape, up to its ReLU."""
+    conv = spec.convs[number - 1]
+    padding = conv.kernel // 2 if conv.padding is None else conv.padding
+    if number == 1 and spec.same_padding:
+        before, after = same_padding(shape[1], conv.kernel, conv.stride)
+        yield "pad1", nn.ZeroPad2d((before, after, before, after))
+        padding = 0
+    elif number == 1 and conv.padding is None:
+        padding = stem_padding(shape[1], conv.kernel, conv.stride)
+    yield (
+        f"conv{number}",
+        nn.Conv2d(shape[0], conv.channels, conv.kernel, conv.stride, padding, groups=conv.groups),
+    )
+    yield from _activation(spec, number, nn.BatchNorm2d(conv.channels) if spec.batch_norm else None)
 
 
-def _norm_and_pool(spec: ModelSpec, number: int) -> list[tuple[str, nn.Module]]:
-    """What follows the ReLU of a convolution."""
+def _activation(spec: ModelSpec, number: int, norm: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
+    """ReLU, and batch norm on its side."""
+    if norm is not None and spec.batch_norm == "before":
+        yield f"bn{number}", norm
+    yield f"relu{number}", nn.ReLU(inplace=True)
+    if norm is not None and spec.batch_norm == "after":
+        yield f"bn{number}", norm
+
+
+def _norm_and_pool(spec: ModelSpec, number: int, shape: Shape) -> Iterator[tuple[str, nn.Module]]:
+    """What follows the activation of a convolution."""
     layers: list[tuple[str, nn.Module]] = []
     if spec.lrn is not None and number in (1, 2):
         lrn = spec.lrn
         layers.append((f"norm{number}", LocalResponseNorm(lrn.size, lrn.alpha, lrn.beta, lrn.k)))
     if number in POOLED:
-        layers.append((f"pool{number}", nn.MaxPool2d(3, 2)))
-    return layers[::-1] if spec.pool_first else layers
+        layers.append((f"pool{number}", _pool(shape[1]) if spec.same_padding else nn.MaxPool2d(3, 2)))
+    yield from layers[::-1] if spec.pool_first else layers
+    if number in POOLED and spec.pool_dropout:
+        yield f"drop{number}", nn.Dropout(spec.dropout or 0.0)
 
 
-def _sides_left(spec: ModelSpec, image_size: int) -> int:
-    """Side of the maps after pool5; below 1 where a layer before it has nothing left to read."""
-    shape: Shape = (3, image_size, image_size)
-    with torch.device("meta"):
-        for _, layer in _feature_layers(spec, image_size):
-            shape = output_shape(layer, shape)
-            if shape[1] < 1:
-                break
-    return shape[1]
-
-
-def _rename_torchvision_keys(
-    _net: nn.Module, state_dict: dict[str, Any], prefix: str, *_reporting: object
-) -> None:
-    """Gives torchvision's weights our names before they are loaded; our own names pass through."""
-    for theirs, ours in TORCHVISION_NAMES.items():
-        for kind in ("weight", "bias"):
-            if (tensor := state_dict.pop(f"{prefix}{theirs}.{kind}", None)) is not None:
-                state_dict[f"{prefix}{ours}.{kind}"] = tensor
+def _pool(side: int) -> nn.MaxPool2d:
+    """A pool with "SAME" padding: one more row and column behind an even side, one all around an odd one."""
+    return nn.MaxPool2d(3, 2, padding=side % 2, ceil_mode=side % 2 == 0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 if TYPE_CHECKING:
-    from alexnet_fast.models.alexnet import AlexNet
+    from alexnet_fast.models.network import Network
 
 Shape = tuple[int, ...]
 
@@ -33,13 +33,13 @@ class LayerRow:
     macs: int
 
 
-def layer_table(net: AlexNet, image_size: int | None = None) -> tuple[LayerRow, ...]:
+def layer_table(net: Network[Any], image_size: int | None = None) -> tuple[LayerRow, ...]:
     """Describes the layers of a network in the order in which they run.
 
     Args:
         net: The network.
         image_size: Side of the picture, in pixels; the network's own if None. Of another size only the rows
-            up to `flatten` have a meaning, for `fc6` is built for one size.
+            up to `flatten` have a meaning, for the layer behind it is built for one size.
     """
     side = net.input.crop if image_size is None else image_size
     shape: Shape = (3, side, side)
@@ -62,6 +62,9 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
         return (layer.out_channels, *(_places(side, layer) for side in shape[1:]))
     if isinstance(layer, nn.MaxPool2d):
         return (shape[0], *(_places(side, layer) for side in shape[1:]))
+    if isinstance(layer, nn.ZeroPad2d):
+        left, right, top, bottom = layer.padding
+        return (shape[0], shape[1] + top + bottom, shape[2] + left + right)
     if isinstance(layer, nn.Flatten):
         return (math.prod(shape),)
     if isinstance(layer, nn.Linear):
@@ -70,9 +73,16 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
 
 
 def _places(side: int, layer: nn.Conv2d | nn.MaxPool2d) -> int:
-    """How often a square window fits; every window of these networks is square and its padding symmetric."""
+    """How often a square window fits; every window of these networks is square and its padding symmetric.
+
+    A pool that rounds up has a last window that hangs over the end; torch leaves out one that lies beyond it.
+    """
     kernel, stride, padding = (_one(value) for value in (layer.kernel_size, layer.stride, layer.padding))
-    return (side + 2 * padding - kernel) // stride + 1
+    room = side + 2 * padding - kernel
+    if isinstance(layer, nn.MaxPool2d) and layer.ceil_mode:
+        places = -(-room // stride) + 1
+        return places - 1 if (places - 1) * stride >= side + padding else places
+    return room // stride + 1
 
 
 def _one(value: object) -> int:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import AlexNet, layer_table
+from alexnet_fast.models import Network, layer_table
 
 
 class AnySize(nn.Module):
-    """Resamples the maps before `flatten` to the side that `fc6` was built for; shares the network's layers.
+    """Resamples the maps before `flatten` to the side that the layer behind it was built for.
 
-    Averaging over windows as torchvision's AlexNet has it there (`AdaptiveAvgPool2d`). On pictures of the
-    network's own size nothing is added.
+    The layers are the network's own. Averaging over windows as torchvision's AlexNet has it there
+    (`AdaptiveAvgPool2d`). On pictures of the network's own size nothing is added.
 
     Args:
         net: The network.
     """
 
-    def __init__(self, net: AlexNet) -> None:
+    def __init__(self, net: Network[Any]) -> None:
         super().__init__()
         names = [name for name, _ in net.named_children()]
         flatten = names.index("flatten")
         self.features, self.head = net[:flatten], net[flatten:]
-        self._side = layer_table(net)[flatten - 1].output_shape[1]
+        self._side = layer_table(net)[flatten - 1].output_shape[1] if flatten else net.input.crop
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Returns the logits, (N, classes), of pictures (N, 3, S, S)."""
@@ -46,7 +48,7 @@ def for_sizes(net: nn.Module, progressive: str | None) -> nn.Module:
     Raises:
         UserError: The first pictures are too small for the network.
     """
-    if not progressive or not isinstance(net, AlexNet):
+    if not progressive or not isinstance(net, Network):
         return net
     grown = AnySize(net)
     _try_side(grown, int(progressive.partition(":")[0]), progressive)

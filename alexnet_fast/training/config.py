@@ -9,12 +9,23 @@ from typing import Any, Literal
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import write_atomically
+from alexnet_fast.models.spec import Initial
 
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
 
-_POSITIVE = ("epochs", "patience", "step_epochs", "accumulate", "keep", "processes", "gpus", "log_every")
-_PATHS = ("data", "run", "leave_out", "labels", "label_encoding")
+_PATHS = ("data", "run", "leave_out", "labels", "label_encoding", "weights")
+_POSITIVE = (
+    "epochs",
+    "max_steps",
+    "patience",
+    "step_epochs",
+    "accumulate",
+    "keep",
+    "processes",
+    "gpus",
+    "log_every",
+)
 _NOT_NEGATIVE = (
     "lr",
     "momentum",
@@ -26,6 +37,7 @@ _NOT_NEGATIVE = (
     "seed",
     "checkpoint_steps",
     "checkpoint_minutes",
+    "freeze_epochs",
 )
 
 
@@ -37,7 +49,15 @@ class TrainConfig:
         data: Folder of pictures.
         run: Folder that the run is written to.
         model: A name of `alexnet_fast.models`.
+        init: How the first weights are drawn, see `models.initial`; None takes the model's way.
+        weights: Run folder or file of weights to begin with; None begins with fresh ones.
+        transfer: The last layer begins anew and learns alone for `freeze_epochs`; then all of it learns.
+        freeze_epochs: Epochs of a transfer in which only the last layer learns.
+        unfreeze_lr: What the learning rate is multiplied by once all of it learns.
+        features: Only the last layer learns, on what the layer before it says about each picture's centre,
+            computed once.
         epochs: Most epochs; 90 in the paper.
+        max_steps: Most optimiser steps, or None; the run ends with whichever comes first.
         batch_size: Pictures an optimiser step, over all processes and all backward passes of it.
         accumulate: Backward passes an optimiser step; each takes its part of the batch.
         lr: Learning rate at the start.
@@ -47,8 +67,9 @@ class TrainConfig:
         weight_decay: On all parameters; see `decay_bias`.
         decay_bias: Whether biases and the parameters of norm layers have weight decay too, as in the paper.
         dropout: Overrides the model's; None keeps it.
-        loss: "cross-entropy" or "svm", the multi-class hinge loss.
-        label_smoothing: Share of the label that is spread over all classes, 0..1.
+        loss: "cross-entropy"; "smoothed", the same with a tenth of each label spread over all classes; or
+            "svm", the multi-class hinge loss.
+        label_smoothing: Share of the label that is spread over all classes, 0..1, instead of none or a tenth.
         mixup: Parameter of the Beta distribution that pictures are mixed by; 0 mixes none.
         ema: Decay of the moving average of the weights, which is then validated and kept; 0 for none.
         schedule: "plateau" lowers the learning rate when validation stops improving, as the paper did;
@@ -98,7 +119,14 @@ class TrainConfig:
     data: Path
     run: Path
     model: str = "alexnet"
+    init: Initial | None = None
+    weights: Path | None = None
+    transfer: bool = False
+    freeze_epochs: int = 1
+    unfreeze_lr: float = 0.1
+    features: bool = False
     epochs: int = 90
+    max_steps: int | None = None
     batch_size: int = 128
     accumulate: int = 1
     lr: float = 0.01
@@ -108,7 +136,7 @@ class TrainConfig:
     weight_decay: float = 5e-4
     decay_bias: bool = True
     dropout: float | None = None
-    loss: Literal["cross-entropy", "svm"] = "cross-entropy"
+    loss: Literal["cross-entropy", "smoothed", "svm"] = "cross-entropy"
     label_smoothing: float = 0.0
     mixup: float = 0.0
     ema: float = 0.0
@@ -164,7 +192,10 @@ class TrainConfig:
                 raise UserError(f"{_option(name)} must be from 0 up to, not including, 1", exit_code=2)
         if not 0 < self.factor < 1:
             raise UserError("--factor must lie between 0 and 1", exit_code=2)
+        if not 0 < self.unfreeze_lr <= 1:
+            raise UserError("--unfreeze-lr must lie between 0 and 1", exit_code=2)
         self._check_together()
+        self._check_weights()
 
     def _check_together(self) -> None:
         """Refuses options that contradict each other."""
@@ -179,6 +210,22 @@ class TrainConfig:
                 f"--warmup-epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs",
                 "give fewer, or more --epochs",
                 exit_code=2,
+            )
+
+    def _check_weights(self) -> None:
+        """Refuses what does not go with weights, or without them."""
+        way = "--transfer" if self.transfer else "--features"
+        if self.transfer and self.features:
+            raise UserError("--transfer and --features are two ways to train", "give one", exit_code=2)
+        if (self.transfer or self.features) and self.weights is None:
+            raise UserError(f"{way} needs weights to begin with", "give --weights FILE or RUN", exit_code=2)
+        if self.features and self.progressive:
+            raise UserError(
+                "--features sees every picture once, in one size", "leave out --progressive", exit_code=2
+            )
+        if self.features and max(self.processes, self.gpus or 1) > 1:
+            raise UserError(
+                "--features trains one layer, in one process", "leave out --processes and --gpus", exit_code=2
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import input_of
+from alexnet_fast.models import InputSpec
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -89,17 +89,21 @@ def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
 
 
 def make_spec(
-    config: TrainConfig, splits: Splits, precision: Precision, colours: ColourStatistics | None = None
+    config: TrainConfig,
+    splits: Splits,
+    precision: Precision,
+    own: InputSpec,
+    colours: ColourStatistics | None = None,
 ) -> AugmentSpec:
-    """Builds the augmentation spec: the model's sizes and normalisation, the options, the data's colours.
+    """Builds the augmentation spec: sizes and normalisation, the options, the data's colours.
 
     Args:
         config: The options.
         splits: The pictures.
         precision: How the loader is to be set up.
+        own: The pictures that the network expects.
         colours: Those of the training pictures; None to measure them where the options ask for them.
     """
-    own = input_of(config.model)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
         resize=config.resize or own.resize,

@@ -65,6 +65,11 @@ class RunFolder:
         return self.root / "pictures.txt.gz"
 
     @property
+    def features(self) -> Path:
+        """Folder of the vectors that `--features` trains on."""
+        return self.root / "features"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that writes here."""
         return self.root / ".lock"

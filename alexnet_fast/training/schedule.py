@@ -46,7 +46,8 @@ def make_schedule(config: TrainConfig, steps: int) -> LearningRate:
 def _after_warm_up(config: TrainConfig, steps: int, warm_up: int) -> LearningRate:
     """Makes the schedule without its beginning."""
     if config.schedule == "cosine":
-        return Cosine(first=config.lr, begin=warm_up, end=config.epochs * steps)
+        end = min(config.epochs * steps, config.max_steps or config.epochs * steps)
+        return Cosine(first=config.lr, begin=warm_up, end=end)
     if config.schedule == "step":
         return Stairs(first=config.lr, factor=config.factor, steps=config.step_epochs * steps)
     return Plateau(lr=config.lr, patience=config.patience, drops_left=config.drops, factor=config.factor)

@@ -14,6 +14,7 @@ from alexnet_fast.models import build_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.feature_task import FeatureTask
 from alexnet_fast.training.fingerprint import make_fingerprint, refuse_other_run
 from alexnet_fast.training.history import EpochRow
 from alexnet_fast.training.inputs import make_loaders, make_spec
@@ -21,7 +22,10 @@ from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
 from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.random_states import RandomStates
+from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.run_log import log
+from alexnet_fast.training.starting_weights import begin_with, starting_input
+from alexnet_fast.training.trained import read_pretrained
 from alexnet_fast.training.trainer import Trainer
 
 
@@ -54,9 +58,11 @@ class Session:
         self.fingerprint = make_fingerprint(config, splits, precision)
         if saved is not None:
             refuse_other_run(config, splits, saved["training"]["fingerprint"], self.fingerprint)
+        self._weights = read_pretrained(config.weights) if config.weights and saved is None else None
         self.spec = self._make_spec() if saved is None else AugmentSpec.from_dict(saved["spec"])
         self.arguments = _model_arguments(config, splits, self.spec)
-        self.trainer = self._trainer(show)
+        self._features: FeatureTask | None = None
+        self.trainer = self._trainer(show, saved)
         self.resumed_from: int | None = None
         self.rows: list[EpochRow] = []
         if saved is not None:
@@ -64,18 +70,27 @@ class Session:
 
     def _make_spec(self) -> AugmentSpec:
         """Builds the augmentation; where it is measured, one process does that for all."""
+        own = starting_input(self.config, self._weights)
         return self.processes.on_first(
-            lambda: make_spec(self.config, self.splits, self.precision, self._colours)
+            lambda: make_spec(self.config, self.splits, self.precision, own, self._colours)
         )
 
-    def _trainer(self, show: Callable[[Progress], None]) -> Trainer:
+    def _trainer(self, show: Callable[[Progress], None], saved: dict[str, Any] | None) -> Trainer:
         """Builds network, loaders and trainer."""
         device = self.precision.device
         RandomStates(device).seed(self.config.seed, self.processes.rank)
         torch.backends.cudnn.benchmark = device.type == "cuda"
         net = build_model(self.arguments)
+        if self._weights is not None:
+            begin_with(net, self._weights, self.config, tuple(self.splits.classes.names))
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = make_loaders(self.config, self.splits, self.spec, self.precision, self.processes)
+        if self.config.features:
+            if saved is not None:
+                net.load_state_dict(saved["weights"])
+            cache = RunFolder(self.config.run).features
+            self._features = FeatureTask(net, train, val, self.precision, cache)
+            net, train, val = self._features.head, self._features.train, self._features.val
         return Trainer(net, train, val, self.config, self.precision, self.processes, show)
 
     def _take_up(self, training: dict[str, Any]) -> None:
@@ -116,6 +131,11 @@ class Session:
         if self.resumed_from is not None:
             log.info("from epoch %d, after %d of its steps", position.epoch + 1, position.epoch_step)
 
+    def _all_weights(self) -> dict[str, Any]:
+        """Returns the state dict of the whole network."""
+        kept = self.trainer.kept
+        return kept.state_dict() if self._features is None else self._features.weights(kept)
+
     def content(self, rows: list[EpochRow]) -> dict[str, Any]:
         """Returns what a checkpoint holds; see `checkpoint.save_checkpoint`."""
         state = self.trainer.state
@@ -124,7 +144,7 @@ class Session:
             "model": self.arguments,
             "classes": list(self.splits.classes.names),
             "spec": self.spec.to_dict(),
-            "weights": self.trainer.kept.state_dict(),
+            "weights": self._all_weights(),
             "training": {
                 "shared": shared,
                 "own": self.processes.gather(state.own_state()),
@@ -150,6 +170,7 @@ def _model_arguments(config: TrainConfig, splits: Splits, spec: AugmentSpec) -> 
         "num_classes": len(splits.classes),
         "image_size": spec.crop,
     }
-    if config.dropout is not None:
-        arguments["dropout"] = config.dropout
+    for name in ("dropout", "init"):
+        if getattr(config, name) is not None:
+            arguments[name] = getattr(config, name)
     return arguments

@@ -12,10 +12,11 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import atomic_file
-from alexnet_fast.models import build_model, input_of
+from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint import FORMAT, load_checkpoint, load_tensors
 from alexnet_fast.training.run_folder import RunFolder
+from alexnet_fast.weights import Pretrained, fit_weights, is_foreign, our_names, read_foreign
 
 Tensors = dict[str, torch.Tensor]
 
@@ -44,26 +45,85 @@ class Trained:
         return str(self.arguments["name"])
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a run folder or a file holds; of bare weights the tensors alone.
+
+    Args:
+        path: Where it was read from.
+        tensors: State dict.
+        arguments: What `build_model` was called with.
+        classes: Names of the outputs.
+        spec: Preprocessing.
+        provenance: Where the weights come from.
+    """
+
+    path: Path
+    tensors: Tensors
+    arguments: dict[str, Any] | None = None
+    classes: tuple[str, ...] | None = None
+    spec: AugmentSpec | None = None
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
 def load_trained(path: Path, model: str | None = None) -> Trained:
     """Reads a run folder (its best checkpoint), a checkpoint, or a file of weights.
 
     Args:
-        path: A run folder, a `.pt`/`.pth` or a `.safetensors` file.
+        path: A run folder, a `.pt`/`.pth`, `.safetensors`, `.npy` or `.caffemodel` file.
         model: Name of the model, needed for weights alone (such as torchvision's), which do not say it.
 
     Raises:
         UserError: There is nothing of the kind, or the weights do not fit the model.
     """
+    if path.exists() and is_foreign(path):
+        return _from_foreign(path, model)
+    return _trained(read_weights(path), model)
+
+
+def read_pretrained(path: Path) -> Pretrained:
+    """Reads weights to begin another training with.
+
+    Args:
+        path: As `load_trained`.
+
+    Raises:
+        UserError: There is nothing of the kind.
+    """
+    if path.exists() and is_foreign(path):
+        return read_foreign(path)
+    stored = read_weights(path)
+    spec, made_by = stored.spec, stored.arguments
+    own = InputSpec(crop=spec.crop, resize=spec.resize, mean=spec.mean, std=spec.std) if spec else None
+    return Pretrained(
+        path=path,
+        tensors=stored.tensors,
+        input=own,
+        classes=stored.classes,
+        model=str(made_by["name"]) if made_by else None,
+    )
+
+
+def read_weights(path: Path) -> Stored:
+    """Reads what there is, without building a network.
+
+    Args:
+        path: As `load_trained`, but for the files of other programs.
+
+    Raises:
+        UserError: There is nothing of the kind.
+    """
     if path.is_dir():
-        return _from_run(path)
+        path = _checkpoint_of(path)
     if not path.exists():
         raise UserError(f"no such run or file: {path}", "give a run folder or a file of weights", exit_code=2)
     if path.suffix == ".safetensors":
-        return _from_safetensors(path, model)
-    if model is None:
-        return _from_checkpoint(path)
+        return _from_safetensors(path)
     content = load_tensors(path)
-    return _from_checkpoint(path) if content.get("format") == FORMAT else _from_weights(path, content, model)
+    if content.get("format") != FORMAT:
+        return Stored(path=path, tensors=_only_tensors(path, content))
+    content = load_checkpoint(path)
+    return _stored(path, content["weights"], content, content["model"])
 
 
 def save_weights(path: Path, trained: Trained) -> None:
@@ -97,25 +157,44 @@ def _in_order(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
-def _from_run(path: Path) -> Trained:
-    """Reads the best checkpoint of a run folder."""
+def _checkpoint_of(path: Path) -> Path:
+    """Returns the best checkpoint of a run folder."""
     run = RunFolder(path)
     for checkpoint in (run.best, run.last):
         if checkpoint.exists():
-            return _from_checkpoint(checkpoint)
+            return checkpoint
     raise UserError(f"{path} holds no checkpoint", "give the folder of a run (alexnet-fast train --run)")
 
 
-def _from_checkpoint(path: Path) -> Trained:
-    """Reads a checkpoint of ours."""
-    content = load_checkpoint(path)
-    return _trained(
-        path, content["model"], content["weights"], content["classes"], content["spec"], content["provenance"]
+def _only_tensors(path: Path, content: dict[str, Any]) -> Tensors:
+    """Returns the state dict in a file of another program.
+
+    Raises:
+        UserError: It is a checkpoint of something else, or one of an alexnet-fast that is too old.
+    """
+    tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    if not tensors or len(tensors) < len(content):
+        raise UserError(
+            f"{path} is not a checkpoint of alexnet-fast, and holds no weights by name",
+            "give a run folder, its checkpoints/best.pt, or a state dict",
+        )
+    return tensors
+
+
+def _stored(path: Path, tensors: Tensors, fields: dict[str, Any], arguments: dict[str, Any]) -> Stored:
+    """Returns what our own files hold."""
+    return Stored(
+        path=path,
+        tensors=tensors,
+        arguments=arguments,
+        classes=tuple(fields["classes"]),
+        spec=AugmentSpec.from_dict(fields["spec"]),
+        provenance=fields["provenance"],
     )
 
 
-def _from_safetensors(path: Path, model: str | None) -> Trained:
-    """Reads a safetensors file, ours by its header, or plain weights of a named model."""
+def _from_safetensors(path: Path) -> Stored:
+    """Reads a safetensors file, ours by its header, or plain weights."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -125,49 +204,97 @@ def _from_safetensors(path: Path, model: str | None) -> Trained:
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a safetensors file, or is damaged", "export it again") from error
     if "arguments" not in header:
-        return _from_weights(path, weights, model)
+        return Stored(path=path, tensors=weights)
     fields = {name: json.loads(header[name]) for name in ("arguments", "classes", "spec", "provenance")}
-    return _trained(
-        path, fields["arguments"], weights, fields["classes"], fields["spec"], fields["provenance"]
+    return _stored(path, weights, fields, fields["arguments"])
+
+
+def _from_foreign(path: Path, model: str | None) -> Trained:
+    """Reads a file of another program; it says by itself which network of ours computes the same."""
+    found = read_foreign(path)
+    name = model or found.model
+    if name is None or found.input is None:
+        raise UserError(f"{path} does not say which model it belongs to", "give --model NAME", exit_code=2)
+    classes = tuple(str(index) for index in range(_outputs(path, name, found.tensors)))
+    arguments = {"name": name, "num_classes": len(classes), "image_size": input_of(name).crop}
+    net = build_model(arguments)
+    fit_weights(net, found, None)
+    own, theirs = input_of(name), found.input
+    spec = AugmentSpec(resize=own.resize, crop=own.crop, mean=theirs.mean, std=theirs.std)
+    return Trained(
+        net=net.eval(), arguments=arguments, classes=classes, spec=spec, provenance={"weights": path.name}
     )
 
 
-def _from_weights(path: Path, weights: dict[str, Any], model: str | None) -> Trained:
-    """Puts bare weights into a named model; the classes have numbers for names."""
+def _named(stored: Stored, model: str | None) -> Stored:
+    """Gives bare weights a model; the classes have numbers for names."""
+    path = stored.path
     if model is None:
         raise UserError(f"{path} does not say which model it belongs to", "give --model NAME", exit_code=2)
-    head = [value for value in weights.values() if isinstance(value, torch.Tensor) and value.dim() == 1]
-    if not head:
-        raise UserError(f"{path} holds no weights by name", "give a state dict", exit_code=2)
-    classes = [str(index) for index in range(len(head[-1]))]
-    arguments = {"name": model, "num_classes": len(classes)}
-    own = input_of(model)
-    spec = AugmentSpec(resize=own.resize, crop=own.crop, mean=own.mean, std=own.std)
-    return _trained(path, arguments, weights, classes, spec.to_dict(), {"weights": path.name})
+    own, outputs = input_of(model), _outputs(path, model, stored.tensors)
+    return dataclasses.replace(
+        stored,
+        arguments={"name": model, "num_classes": outputs},
+        classes=tuple(str(index) for index in range(outputs)),
+        spec=AugmentSpec(resize=own.resize, crop=own.crop, mean=own.mean, std=own.std),
+        provenance={"weights": path.name},
+    )
 
 
-def _trained(
-    path: Path,
-    arguments: dict[str, Any],
-    weights: Tensors,
-    classes: list[str],
-    spec: dict[str, Any],
-    provenance: dict[str, Any],
-) -> Trained:
+def _outputs(path: Path, model: str, tensors: Tensors) -> int:
+    """Returns how many classes bare weights are for.
+
+    Raises:
+        UserError: They are not those of the model.
+    """
+    if is_own(model):
+        vectors = [value for value in tensors.values() if value.dim() == 1]
+        if not vectors:
+            raise UserError(f"{path} holds no weights by name", "give a state dict", exit_code=2)
+        return len(vectors[-1])
+    with torch.device("meta"):
+        net = create_model(model, 2)
+    name = f"{net.last}.weight"
+    found = our_names(net, tensors).get(name)
+    if found is None:
+        raise UserError(
+            f"{path} has no {name}, which the network needs", "give the --model that they were trained for"
+        )
+    return len(found)
+
+
+def _trained(stored: Stored, model: str | None) -> Trained:
     """Builds the network and fills it."""
-    net = build_model(arguments)
+    own = stored.arguments is not None
+    stored = stored if own else _named(stored, model)
+    assert stored.arguments is not None
+    assert stored.classes is not None
+    assert stored.spec is not None
+    net = build_model(stored.arguments)
+    if own:
+        _load(net, stored)
+    else:
+        fit_weights(net, Pretrained(path=stored.path, tensors=stored.tensors), None)
+    return Trained(
+        net=net.eval(),
+        arguments=stored.arguments,
+        classes=stored.classes,
+        spec=stored.spec,
+        provenance=stored.provenance,
+    )
+
+
+def _load(net: nn.Module, stored: Stored) -> None:
+    """Fills a network with what it was itself when it was saved.
+
+    Raises:
+        UserError: It has changed since.
+    """
     try:
-        net.load_state_dict(weights)
+        net.load_state_dict(stored.tensors)
     except (RuntimeError, KeyError) as error:
         lines = str(error).strip().splitlines()
+        name = stored.arguments and stored.arguments["name"]
         raise UserError(
-            f"the weights of {path} do not fit {arguments['name']}: {lines[-1].strip()}", "check --model"
+            f"the weights of {stored.path} do not fit {name}: {lines[-1].strip()}", "check --model"
         ) from error
-    net.eval()
-    return Trained(
-        net=net,
-        arguments=arguments,
-        classes=tuple(classes),
-        spec=AugmentSpec.from_dict(spec),
-        provenance=provenance,
-    )

@@ -19,6 +19,7 @@ from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.ema import WeightAverage
 from alexnet_fast.training.evaluate import validate
+from alexnet_fast.training.freezing import Freezing
 from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.meter import Meter, Score
 from alexnet_fast.training.mixup import Mixup, mix
@@ -76,14 +77,24 @@ class Trainer:
         self._meter = Meter(precision.device)
         # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
         self._fewest = 2 if has_batch_norm(net) else 1
-        sized = for_sizes(net, config.progressive)
-        self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
-        self._rehearse()
-        self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
+        self._freezing = Freezing(net, config)
+        self._prepare()
         self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
         self.average = WeightAverage(net, config.ema) if config.ema else None
         self.state = self._parts()
         self.sample: torch.Tensor | None = None
+
+    def _prepare(self) -> None:
+        """Builds what computes a step, for those parameters that learn in the epoch under way."""
+        config, device = self.config, self.precision.device
+        self._prepared_frozen = self._freezing.frozen(self.position.epoch)
+        self._freezing.set_parameters(self.position.epoch)
+        sized = for_sizes(self.net, config.progressive)
+        self._model = self.processes.wrap(compile_net(sized, device) if config.compile else sized)
+        self._rehearse()
+        self._pass = make_pass(
+            config, self.net, self._model, self.precision, self.scaler, self.processes.world
+        )
 
     def _parts(self) -> TrainState:
         """Names everything that a checkpoint holds."""
@@ -108,7 +119,9 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether progress has stopped or all epochs are done."""
-        return self.schedule.finished or self.position.epoch >= self.config.epochs
+        most = self.config.max_steps
+        done = self.position.epoch >= self.config.epochs or (most is not None and self.position.step >= most)
+        return self.schedule.finished or done
 
     def run_epoch(
         self,
@@ -146,7 +159,7 @@ class Trainer:
     def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
         """Gives all processes the same statistics: measured on the epoch's first batches, or rank 0's."""
         layers = batch_norm_layers(self.kept)
-        if not layers:
+        if not layers or self._freezing.frozen(self.position.epoch):
             return
         if self.config.bn_batches:
             batches = self.train_loader.epoch(self.position.epoch)
@@ -160,13 +173,15 @@ class Trainer:
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
-        self.net.train()
+        if self._prepared_frozen != self._freezing.frozen(self.position.epoch):
+            self._prepare()
+        self._freezing.set_mode(self.position.epoch)
         self.sample = None
         position, clock = self.position, Clock()
         mark = time.perf_counter()
         for batches in self._groups():
             position.waiting += time.perf_counter() - mark
-            if self.sample is None:
+            if self.sample is None and batches[0].images.dim() == 4:
                 self.sample = batches[0].images[:SAMPLE].clone()
             self._take_step(batches)
             position.next_step()
@@ -183,10 +198,13 @@ class Trainer:
     def _groups(self) -> Iterator[list[Batch]]:
         """Yields the batches of each optimiser step that is left in the epoch."""
         parts, start = self.config.accumulate, self.position.epoch_step
-        if start == self.steps:
+        end = self.steps
+        if self.config.max_steps is not None:
+            end = min(end, start + self.config.max_steps - self.position.step)
+        if start >= end:
             return
         batches = self.train_loader.epoch(self.position.epoch, start * parts)
-        for _ in range(start, self.steps):
+        for _ in range(start, end):
             group = list(itertools.islice(batches, parts))
             if not group:
                 return
@@ -196,7 +214,7 @@ class Trainer:
 
     def _take_step(self, batches: list[Batch]) -> None:
         """Takes one optimiser step over the pictures of all its batches, in all processes."""
-        lr = self.schedule.rate(self.position.step)
+        lr = self._rate(self.position.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
@@ -255,7 +273,7 @@ class Trainer:
         with self.precision.autocast():
             loss = self._model(black).float().sum() * 0.0
         self.scaler.scale(loss).backward()
-        self.net.train()
+        self._freezing.set_mode(self.position.epoch)
 
     def _weigh(self, pictures: int) -> bool:
         """Makes the gradients a mean over the pictures that there were; False where there was none."""
@@ -287,7 +305,11 @@ class Trainer:
     @property
     def _lr(self) -> float:
         """Learning rate of the step before."""
-        return self.schedule.rate(max(0, self.position.step - 1))
+        return self._rate(max(0, self.position.step - 1))
+
+    def _rate(self, step: int) -> float:
+        """Learning rate of a step of the epoch under way."""
+        return self.schedule.rate(step) * self._freezing.rate(self.position.epoch)
 
     def check(self) -> Score:
         """Reads the meter over all processes.

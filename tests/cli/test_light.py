@@ -31,6 +31,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "train",
         "evaluate",
         "predict",
+        "features",
         "export",
         "serve",
         "bench",

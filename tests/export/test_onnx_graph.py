@@ -217,7 +217,8 @@ def test_half_precision_refuses_weights_that_it_cannot_hold(small_net, metadata)
 BAD_LAYERS = {
     "tanh1 of type Tanh": ("tanh1", nn.Tanh()),
     "norm1 of type LocalResponseNorm.*odd": ("norm1", nn.LocalResponseNorm(4)),
-    "pool1 of type MaxPool2d.*ceil_mode": ("pool1", nn.MaxPool2d(3, 2, ceil_mode=True)),
+    "pool1 of type MaxPool2d.*dilation": ("pool1", nn.MaxPool2d(3, 2, dilation=2)),
+    "pad1 of type ZeroPad2d.*right before a convolution": ("pad1", nn.ZeroPad2d(1)),
     "conv1 of type Conv2d.*reflect": ("conv1", nn.Conv2d(3, 3, 3, padding_mode="reflect", padding=1)),
     "bn1 of type BatchNorm2d.*statistics": ("bn1", nn.BatchNorm2d(3, track_running_stats=False)),
     "flatten1 of type Flatten": ("flatten1", nn.Flatten(2)),

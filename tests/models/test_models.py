@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import AlexNet, LocalResponseNorm, create_model, model_names, model_spec
+from alexnet_fast.models import LocalResponseNorm, Network, create_model, layer_table, model_names, model_spec
 
 SMALL = [name for name in model_names() if name.endswith("-64")]
 KINDS = (
@@ -21,6 +21,7 @@ KINDS = (
     LocalResponseNorm,
     nn.BatchNorm1d,
     nn.BatchNorm2d,
+    nn.ZeroPad2d,
     nn.MaxPool2d,
     nn.Flatten,
     nn.Linear,
@@ -41,10 +42,26 @@ LAYERS = {
         "flatten drop5 fc6 relu6 drop6 fc7 relu7 fc8"
     ),
 }
-LAYERS["alexnet-dense"] = LAYERS["alexnet"]
+for same in ("alexnet-dense", "alexnet-caffe"):
+    LAYERS[same] = LAYERS["alexnet"]
+LAYERS["alexnet-same"] = "pad1 " + LAYERS["alexnet"]
+LAYERS["alexnet-bn-caltech"] = (
+    "conv1 relu1 bn1 pool1 drop1 conv2 relu2 bn2 pool2 drop2 conv3 relu3 bn3 conv4 relu4 bn4 conv5 relu5 bn5 "
+    "pool5 drop5 flatten fc6 relu6 bn6 drop6 fc7 relu7 bn7 drop7 fc8"
+)
+LAYERS["vgg16-64"] = (
+    "conv1_1 relu1_1 conv1_2 relu1_2 pool1 conv2_1 relu2_1 conv2_2 relu2_2 pool2 "
+    "conv3_1 relu3_1 conv3_2 relu3_2 conv3_3 relu3_3 pool3 conv4_1 relu4_1 conv4_2 relu4_2 conv4_3 relu4_3 "
+    "pool4 flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8"
+)
+LAYERS["vgg16"] = LAYERS["vgg16-64"].replace(
+    "flatten", "conv5_1 relu5_1 conv5_2 relu5_2 conv5_3 relu5_3 pool5 flatten"
+)
+LAYERS["mlp"] = "flatten fc1 relu1 fc2"
+LAYERS["linear"] = "flatten fc1"
 
 
-def on_meta(name: str, num_classes: int = 1000, **options) -> AlexNet:
+def on_meta(name: str, num_classes: int = 1000, **options) -> Network:
     """A network without memory for its weights."""
     with torch.device("meta"):
         return create_model(name, num_classes, **options)
@@ -52,14 +69,18 @@ def on_meta(name: str, num_classes: int = 1000, **options) -> AlexNet:
 
 def test_the_names():
     large = ("alexnet", "alexnet-dense", "alexnet-bn", "alexnet-owt", "caffenet")
-    assert model_names() == (*large, *(f"{name}-64" for name in large))
+    wide = (f"{name}-227" for name in large if name != "caffenet")
+    others = ("alexnet-caffe", "alexnet-same", "alexnet-bn-caltech", "vgg16", "vgg16-64", "mlp", "linear")
+    assert model_names() == (*large, *(f"{name}-64" for name in large), *wide, *others)
     assert [model_spec(name).name for name in model_names()] == list(model_names())
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_the_layers_have_caffes_names_in_order(name):
     net = on_meta(name)
-    assert " ".join(dict(net.named_children())) == LAYERS[name.removesuffix("-64")]
+    plain = name if name in LAYERS else name.removesuffix("-64").removesuffix("-227")
+    assert " ".join(dict(net.named_children())) == LAYERS[plain]
+    assert LAYERS[plain].endswith(net.last)
     assert all(type(layer) in KINDS for layer in net)
 
 
@@ -67,6 +88,57 @@ def test_groups_are_where_the_paper_cuts_the_network():
     assert [on_meta("alexnet").get_submodule(f"conv{i}").groups for i in range(1, 6)] == [1, 2, 1, 2, 2]
     for name in ("alexnet-dense", "alexnet-bn", "alexnet-owt"):
         assert {layer.groups for layer in on_meta(name) if isinstance(layer, nn.Conv2d)} == {1}
+
+
+def sides(net: Network) -> list[int]:
+    """Sides of the maps that the pools leave, and of conv1's before them."""
+    rows = {row.name: row.output_shape for row in layer_table(net)}
+    return [rows[name][1] for name in ("conv1", "pool1", "pool2", "pool5")]
+
+
+def test_the_maps_of_systems_that_pad_differently():
+    """The table of the AlexNet-BN for Caltech256; the TensorFlow AlexNet's 56, 28, 14, 7."""
+    assert sides(on_meta("alexnet-bn-caltech", 256)) == [57, 28, 13, 6]
+    assert sides(on_meta("alexnet-same")) == [56, 28, 14, 7]
+    assert on_meta("alexnet-same").fc6.in_features == 7 * 7 * 256
+    for name in ("alexnet-227", "alexnet-caffe", "caffenet", "alexnet"):
+        assert sides(on_meta(name)) == [55, 27, 13, 6]
+
+
+@pytest.mark.parametrize("side", [33, 34, 35, 36, 47, 48, 64])
+def test_same_padding_leaves_ceil_of_side_over_stride(side):
+    net = on_meta("alexnet-same", image_size=side)
+    wanted = [-(-side // divisor) for divisor in (4, 8, 16, 32)]
+    assert sides(net) == wanted
+    assert net(torch.empty(2, 3, side, side, device="meta")).shape == (2, 1000)
+
+
+def test_same_padding_puts_the_odd_pixel_behind():
+    """As TensorFlow: 7 pixels around 224 for an 11x11 kernel of stride 4, 3 of them before and 4 behind."""
+    net = on_meta("alexnet-same")
+    assert net.pad1.padding == (3, 4, 3, 4)
+    assert net.conv1.padding == (0, 0)
+    assert (net.norm1.size, net.norm1.alpha, net.norm1.beta, net.norm1.k) == (11, 11.0, 0.5, 1.0)
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert net.pool1(x).tolist() == [[[[10, 11], [14, 15]]]], "windows of rows 0-2 and 2-3"
+
+
+def test_vgg_for_tiny_imagenet_is_less_three_convolutions_and_a_pool():
+    convs = {
+        name: sum(isinstance(layer, nn.Conv2d) for layer in on_meta(name)) for name in ("vgg16", "vgg16-64")
+    }
+    assert convs == {"vgg16": 13, "vgg16-64": 10}
+    assert (on_meta("vgg16").fc6.in_features, on_meta("vgg16-64").fc6.in_features) == (25088, 4 * 4 * 512)
+    # Simonyan and Zisserman, table 2, column D: 138 million.
+    assert sum(p.numel() for p in on_meta("vgg16").parameters()) == 138_357_544
+
+
+def test_the_baselines():
+    mlp, linear = on_meta("mlp", 200), on_meta("linear", 200)
+    assert [(row.name, row.output_shape) for row in layer_table(mlp)] == [
+        ("flatten", (3 * 64 * 64,)), ("fc1", (1024,)), ("relu1", (1024,)), ("fc2", (200,))
+    ]  # fmt: skip
+    assert sum(p.numel() for p in linear.parameters()) == 3 * 64 * 64 * 200 + 200
 
 
 def test_pooling_overlaps_and_rounds_down():
@@ -130,6 +202,35 @@ def test_batch_norm_networks_start_where_the_loss_is_that_of_a_guess():
     assert net.conv3.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 384)), rel=0.02)  # fan out
     assert net.fc7.weight.std().item() == pytest.approx(math.sqrt(2 / 4096), rel=0.02)
     assert not any(getattr(net, n).bias.any() for n in ("conv1", "conv5", "fc6", "fc8"))
+
+
+@pytest.mark.parametrize("name", ["alexnet-64", "vgg16-64", "mlp"])
+def test_xavier_can_be_asked_for(name):
+    net = create_model(name, 10, init="xavier")
+    for layer in net:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            inputs, outputs = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+            assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / (inputs + outputs)), rel=0.06)
+            assert not layer.bias.any()
+
+
+def test_truncated_weights_are_within_two_deviations():
+    net = create_model("alexnet-64", 10, init="truncated")
+    inputs = {
+        "conv1": 64 * 64,
+        "conv2": 96,
+        "conv3": 256,
+        "conv4": 384,
+        "fc6": 2304,
+        "fc7": 4096,
+        "fc8": 4096,
+    }
+    for name, number in inputs.items():
+        weight, wanted = getattr(net, name).weight, 1 / math.sqrt(number)
+        assert weight.abs().max().item() <= 2 * wanted * (1 + 1e-6)
+        # A normal cut off at two deviations has 0.8796 of the deviation.
+        assert weight.std().item() == pytest.approx(0.8796 * wanted, rel=0.02)
+    assert model_spec("alexnet-same").initial == "truncated"
 
 
 def test_alexnet_bn_learns_eight_pictures_in_ten_steps():
@@ -210,6 +311,11 @@ def test_a_slice_is_a_network_of_the_same_layers_and_a_copy_is_its_own():
         (("alexnet-bn",), {"lrn_k": 1.0}, "--model alexnet-bn has no LRN"),
         (("alexnet",), {"lrn_k": 0.0}, "lrn_k is 0"),
         (("alexnet",), {"dropout": 1.0}, "dropout is 1"),
+        (("linear",), {"dropout": 0.1}, "--model linear has no dropout"),
+        (("vgg16",), {"lrn_k": 1.0}, "--model vgg16 has no LRN"),
+        (("vgg",), {}, "no such model; did you mean vgg16"),
+        (("vgg16",), {"image_size": 31}, "--crop 31 .*smallest.* is 32"),
+        (("alexnet",), {"init": "he"}, "--init he: no such initial values.*choose from paper, kaiming"),
     ],
 )
 def test_mistakes_end_in_one_line_that_names_the_option(arguments, options, message):
@@ -254,6 +360,31 @@ def test_torchvisions_weights_load_and_give_its_logits():
     ours.load_state_dict(weights)
     assert "features.0.weight" in weights  # the caller's dictionary stays as it was
     x = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_torchvisions_vgg_loads_and_gives_its_logits():
+    """The layers of torchvision.models.vgg16 under its names (torchvision/models/vgg.py, cfgs "D")."""
+    features: list[nn.Module] = []
+    channels = 3
+    for width in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0):
+        features += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()] if width else [nn.MaxPool2d(2, 2)]
+        channels = width or channels
+    classifier = nn.Sequential(
+        nn.Linear(512, 4096), nn.ReLU(), nn.Dropout(),
+        nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 5),
+    )  # fmt: skip
+    theirs = nn.Sequential()
+    for name, part in (
+        ("features", nn.Sequential(*features)),
+        ("flatten", nn.Flatten()),
+        ("classifier", classifier),
+    ):
+        theirs.add_module(name, part)
+    ours = create_model("vgg16", 5, image_size=32).eval()
+    ours.load_state_dict(theirs.eval().state_dict())
+    x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x))
 

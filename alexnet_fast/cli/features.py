@@ -1,0 +1,56 @@
+"""`alexnet-fast features`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alexnet_fast.cli import options
+from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.part import part_options
+from alexnet_fast.cli.progress import progress_bar
+
+EXAMPLE = """\b
+Examples:
+  alexnet-fast features runs/first pictures out
+  alexnet-fast features bvlc_alexnet.npy pictures out --split all --layer relu6 --parquet
+"""
+
+
+def _table(result: Result) -> str:
+    lines = [
+        f"features      {result['features']} ({result['images']} x {result['dimensions']}, float32)",
+        f"pictures      {result['pictures']}",
+    ]
+    if result["parquet"]:
+        lines.append(f"Parquet       {result['parquet']}")
+    return "\n".join([*lines, f"layer         {result['layer']} of {result['model']}"])
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--layer", help="Layer whose output is taken.  [default: what enters the last layer]")
+@click.option("--parquet", is_flag=True, help="Write features.parquet too; needs pyarrow.")
+@options.amp("off")
+@part_options
+@answers(_table)
+def features(model: Path, data: Path, out: Path, **given: Any) -> Result:
+    """Writes what a layer of MODEL says about each picture of DATA into the folder OUT.
+
+    OUT gets features.npy, float32 (pictures, values), and pictures.csv with a line a row: file, label, index.
+    MODEL is a run folder, a checkpoint or a file of weights; DATA may have classes that it does not know.
+    The picture's centre crop is used.
+    """
+    from alexnet_fast.feature_files import write_features
+
+    with progress_bar(0, "computing features") as bar:
+
+        def show(done: int, of: int) -> None:
+            bar.length = of
+            bar.update(done - bar.pos)
+
+        return write_features(model, data, out, show=show, **given)

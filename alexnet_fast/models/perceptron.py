@@ -1,0 +1,32 @@
+"""Fully-connected layers on the pixels of a picture: baselines that a network must beat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from alexnet_fast.models.network import Network
+from alexnet_fast.models.spec import PerceptronSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Perceptron(Network[PerceptronSpec]):
+    """Logistic regression, or a perceptron with hidden layers; see `Network` and `PerceptronSpec`."""
+
+    @staticmethod
+    def features(spec: PerceptronSpec, side: int) -> Iterator[tuple[str, nn.Module]]:
+        """Yields nothing: the pixels are the features."""
+        del spec, side
+        yield from ()
+
+    @staticmethod
+    def head(spec: PerceptronSpec, inputs: int, num_classes: int) -> Iterator[tuple[str, nn.Module]]:
+        """Yields fc1, fc2 and so on."""
+        for number, width in enumerate(spec.hidden, start=1):
+            yield f"fc{number}", nn.Linear(inputs, width)
+            yield f"relu{number}", nn.ReLU(inplace=True)
+            inputs = width
+        yield f"fc{len(spec.hidden) + 1}", nn.Linear(inputs, num_classes)

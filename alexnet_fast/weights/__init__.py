@@ -1,0 +1,9 @@
+"""Weights of other programs, Caffe's and those made of them, in the layout of our networks."""
+
+from __future__ import annotations
+
+from alexnet_fast.weights.fit import Fitted, fit_weights, last_layer, our_names
+from alexnet_fast.weights.pretrained import Pretrained
+from alexnet_fast.weights.reading import is_foreign, read_foreign
+
+__all__ = ["Fitted", "Pretrained", "fit_weights", "is_foreign", "last_layer", "our_names", "read_foreign"]

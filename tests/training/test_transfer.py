@@ -1,0 +1,176 @@
+"""Training on weights from elsewhere: transfer, feature extraction, and where they resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_resume import signal_at
+from torch.nn import functional
+from train_jobs import same_run
+
+from alexnet_fast.classifier import NetClassifier
+from alexnet_fast.data import open_data
+from alexnet_fast.errors import UserError
+from alexnet_fast.evaluation import evaluate
+from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.history import read_metrics
+from alexnet_fast.training.job import run_training
+from alexnet_fast.training.loss import make_loss
+from alexnet_fast.training.trained import load_trained
+
+Make = Callable[..., TrainConfig]
+
+# 48 pictures in batches of 8: 6 steps an epoch.
+SMALL: dict[str, Any] = {
+    "model": "small_net:Net",
+    "resize": None,
+    "crop": None,
+    "batch_size": 8,
+    "log_every": 1,
+    "threads": 1,
+    "checkpoint_minutes": 0,
+    "epochs": 3,
+}
+
+
+@pytest.fixture
+def small(config: Make, tmp_path: Path) -> Make:
+    """Makes the options of a run of a second; `name` is its folder's, which has the run folder in it."""
+
+    def make(name: str, **options: Any) -> TrainConfig:
+        return config(run=tmp_path / name / "run", **{**SMALL, **options})
+
+    return make
+
+
+@pytest.fixture
+def source(small: Make) -> Path:
+    """A run of one epoch to begin with."""
+    run_training(small("source", epochs=1))
+    return small("source").run
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """Names of the layers that differ, counters aside."""
+    assert before.keys() == after.keys()
+    names = {name for name in before if not torch.equal(before[name], after[name])}
+    return {name.rpartition(".")[0] for name in names if not name.endswith("num_batches_tracked")}
+
+
+def test_only_the_last_layer_learns_while_the_rest_is_frozen(small: Make, source: Path) -> None:
+    options = {"weights": source, "transfer": True, "freeze_epochs": 2, "ema": 0.0}
+    run_training(small("frozen", epochs=2, **options))
+    before, after = (load_trained(path).net.state_dict() for path in (source, small("frozen").run))
+    assert changed(before, after) == {"8"}
+    rows = read_metrics(small("frozen").run / "metrics.csv")
+    assert [row.lr for row in rows] == [0.01, 0.01]
+
+
+def test_then_all_of_it_learns_at_a_lower_rate(small: Make, source: Path) -> None:
+    run_training(small("run", weights=source, transfer=True, unfreeze_lr=0.2))
+    last = load_checkpoint(small("run").run / "checkpoints" / "last.pt")["weights"]
+    assert changed(load_trained(source).net.state_dict(), last) == {"0", "1", "5", "8"}
+    rates = [row.lr for row in read_metrics(small("run").run / "metrics.csv")]
+    assert rates == pytest.approx([0.01, 0.002, 0.002])
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adam", "ema": 0.9, "schedule": "cosine"}])
+def test_a_transfer_stopped_in_both_parts_ends_as_one_never_stopped(
+    small: Make, source: Path, options: dict[str, Any]
+) -> None:
+    options = {"weights": source, "transfer": True, **options}
+    run_training(small("whole", **options))
+    for number, (epoch, step) in enumerate([(1, 3), (1, 6), (2, 2), (3, 4)]):
+        result = run_training(small("cut", **options), resume=number > 0, show=signal_at(epoch, step))
+        assert result["stopped"]
+    assert run_training(small("cut", **options), resume=True)["stopped"] is None
+    assert same_run(small("whole").run, small("cut").run)
+
+
+def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, source: Path) -> None:
+    """What is saved is the whole network: its accuracy is that of the training's own validation."""
+    result = run_training(small("run", weights=source, features=True, epochs=5))
+    run = small("run").run
+    trained = load_trained(run)
+    assert changed(load_trained(source).net.state_dict(), trained.net.state_dict()) == {"8"}
+    assert sorted(path.suffixes[-1] for path in (run / "features").iterdir()) == [".npy"] * 4
+    val = open_data(small("run").data).val
+    loader = make_loader(
+        val, trained.spec, "square", Schedule(pictures=len(val), batch_size=8, shuffle=False), LoaderConfig()
+    )
+    found = evaluate(NetClassifier(trained, device="cpu", amp="off"), loader, ["single"])
+    assert found.by_crops["single"].top1 == pytest.approx(result["best"]["top1"])
+
+
+def test_features_are_computed_once_and_a_resumed_run_is_the_same(small: Make, source: Path) -> None:
+    options = {"weights": source, "features": True}
+    run_training(small("whole", **options))
+    run_training(small("cut", **options), show=signal_at(2, 3))
+    times = {path: path.stat().st_mtime_ns for path in (small("cut").run / "features").iterdir()}
+    run_training(small("cut", **options), resume=True)
+    assert {path: path.stat().st_mtime_ns for path in (small("cut").run / "features").iterdir()} == times
+    assert same_run(small("whole").run, small("cut").run)
+
+
+def test_weights_of_the_same_network_bring_their_pictures_along(small: Make) -> None:
+    """Mean, deviation and sizes of the first training; other classes begin a new last layer."""
+    first = small("first", resize=40, crop=24, mean="data", epochs=1)
+    run_training(first)
+    run_training(small("second", weights=first.run, epochs=1, resize=None))
+    one, two = (load_trained(small(name).run).spec for name in ("first", "second"))
+    assert (one.mean, one.std, one.resize, one.crop) == (two.mean, two.std, two.resize, two.crop)
+    assert one.mean != load_trained(first.run).net.input.mean
+
+
+def test_a_run_ends_with_its_steps(small: Make) -> None:
+    result = run_training(small("run", max_steps=9))
+    assert (result["steps"], result["epochs"], result["stopped"]) == (9, 2, None)
+    assert len(read_metrics(small("run").run / "metrics.csv")) == 2
+    assert (small("run").run / "model.safetensors").exists()
+    again = run_training(small("run", max_steps=9), resume=True)
+    assert again["steps"] == 9
+    run_training(small("cut", max_steps=9), show=signal_at(2, 2))
+    run_training(small("cut", max_steps=9), resume=True)
+    assert same_run(small("run").run, small("cut").run)
+
+
+def test_smoothed_is_cross_entropy_with_a_tenth_spread_out(small: Make) -> None:
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    found = make_loss(small("x", loss="smoothed"))(logits, labels)
+    target = functional.one_hot(labels, 4) * 0.9 + 0.1 / 4
+    assert found.item() == pytest.approx(-(target * logits.log_softmax(1)).sum(1).mean().item(), rel=1e-5)
+    more = make_loss(small("x", loss="smoothed", label_smoothing=0.3))(logits, labels)
+    assert more.item() == pytest.approx(
+        functional.cross_entropy(logits, labels, label_smoothing=0.3).item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"transfer": True}, "--transfer needs weights to begin with; give --weights"),
+        ({"features": True}, "--features needs weights"),
+        ({"transfer": True, "features": True, "weights": Path("x")}, "two ways to train"),
+        ({"features": True, "weights": Path("x"), "processes": 2}, "in one process"),
+        ({"features": True, "weights": Path("x"), "progressive": "16:24"}, "leave out --progressive"),
+        ({"unfreeze_lr": 0.0}, "--unfreeze-lr must lie between"),
+        ({"freeze_epochs": -1}, "--freeze-epochs must not be negative"),
+        ({"max_steps": 0}, "--max-steps must be 1 or more"),
+        ({"init": "xavier"}, "small_net:Net has no --init that could be set"),
+        ({"weights": Path("nowhere.pth")}, "no such run or file: nowhere.pth"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_made(
+    small: Make, options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint) as caught:
+        run_training(small("run", **options))
+    assert caught.value.exit_code == 2
+    assert not small("run").run.exists()

@@ -1,0 +1,65 @@
+"""Transfer and feature extraction against training from scratch, on the demo's pictures."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fashion
+import pytest
+from test_real_accuracy import alexnet_fast
+
+from alexnet_fast.demo.cells import lay_out_cells
+
+# The demo's network and recipe at 56 of 64 pixels, where a run takes minutes; the recipe's own 3 epochs.
+NET = ("--model", "alexnet-bn-64", "--resize", 64, "--crop", 56, "--checkpoint-minutes", 0)
+SCRATCH = ("--recipe", "demo", *NET)
+FEATURES = (*SCRATCH, "--features", "--epochs", 30, "--lr", 0.01)
+# One epoch of the last layer and half an epoch of everything: less than a third of three epochs.
+TRANSFER = (
+    *SCRATCH,
+    *("--transfer", "--freeze-epochs", 1, "--epochs", 2, "--max-steps", 100, "--schedule", "plateau"),
+    *("--lr", 0.01, "--unfreeze-lr", 0.1, "--bn-batches", 16),
+)
+PRETRAINING = (
+    *NET,
+    *("--epochs", 2, "--batch-size", 64, "--lr", 0.02, "--nesterov", "--no-decay-bias", "--dropout", 0),
+    *("--schedule", "cosine", "--pca", "off", "--bn-batches", 8),
+)
+
+
+def processor_seconds(work: Callable[[], Any]) -> float:
+    """Returns the processor time of what a function starts and waits for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(
+    not fashion.FOLDER.is_dir(), reason=f"needs {fashion.FOLDER}: apt-get install {fashion.PACKAGE}"
+)
+def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
+    """What each way reaches on test pictures, and what it took, is printed.
+
+    Less is asked for than was measured once (scratch 0.973, features 0.966, transfer 0.821, n = 1). That both
+    reach what training from scratch does is the aim, and not met. The larger class has 0.59.
+    """
+    fashion.write_fashion(tmp_path / "clothes", train=4_000, val=500, test=10)
+    lay_out_cells(tmp_path / "cells")
+    alexnet_fast("train", tmp_path / "clothes", *PRETRAINING, "--run", tmp_path / "first")
+    accuracy, seconds = {}, {}
+    for name, options in (("scratch", SCRATCH), ("features", FEATURES), ("transfer", TRANSFER)):
+        words = () if name == "scratch" else ("--weights", tmp_path / "first")
+        run = tmp_path / name
+        seconds[name] = processor_seconds(
+            lambda words=(*options, *words, "--run", run): alexnet_fast("train", tmp_path / "cells", *words)
+        )
+        found = alexnet_fast("evaluate", run, tmp_path / "cells", "--split", "test", "--single-crop")
+        accuracy[name] = found["single_crop"]["top1"]
+        print(f"\n{name}: test top-1 {accuracy[name]:.3f}, {seconds[name]:.0f} s of processor time")
+    assert accuracy["features"] >= 0.93
+    assert accuracy["transfer"] >= 0.7
