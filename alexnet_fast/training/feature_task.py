@@ -91,6 +91,6 @@ def _statistics(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32
     mean = sum(part.sum(axis=0) for part in parts) / len(values)
     std = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in parts) / len(values))
     # What is 0 in all but a few pictures would else be blown up where it is not.
-    std = np.maximum(std, 1e-3 * float(std.max()))
+    std = np.maximum(std, 0.1 * float(np.median(std)))
     std[std == 0] = 1
     return mean.astype(np.float32), std.astype(np.float32)

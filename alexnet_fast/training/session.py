@@ -24,6 +24,7 @@ from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.random_states import RandomStates
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.run_log import log
+from alexnet_fast.training.settling import settle_batch_norm
 from alexnet_fast.training.starting_weights import begin_with, starting_input
 from alexnet_fast.training.trained import read_pretrained
 from alexnet_fast.training.trainer import Trainer
@@ -85,6 +86,12 @@ class Session:
             begin_with(net, self._weights, self.config, tuple(self.splits.classes.names))
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = make_loaders(self.config, self.splits, self.spec, self.precision, self.processes)
+        if self._weights is not None and (self.config.transfer or self.config.features):
+            # A frozen network would else see these pictures with the statistics of those it was made for
+            # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation").
+            settle_batch_norm(
+                net, train, 0, config=self.config, precision=self.precision, processes=self.processes
+            )
         if self.config.features:
             if saved is not None:
                 net.load_state_dict(saved["weights"])

@@ -13,7 +13,7 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.any_size import for_sizes
-from alexnet_fast.training.batch_norm import batch_norm_layers, has_batch_norm, measure_statistics, running
+from alexnet_fast.training.batch_norm import has_batch_norm
 from alexnet_fast.training.clock import Clock
 from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
@@ -31,6 +31,7 @@ from alexnet_fast.training.processes import Processes
 from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.random_states import RandomStates
 from alexnet_fast.training.schedule import make_schedule
+from alexnet_fast.training.settling import settle_batch_norm
 from alexnet_fast.training.small_states import BadState, ScalerState
 from alexnet_fast.training.state import TrainState
 
@@ -157,19 +158,18 @@ class Trainer:
         )
 
     def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
-        """Gives all processes the same statistics: measured on the epoch's first batches, or rank 0's."""
-        layers = batch_norm_layers(self.kept)
-        if not layers or self._freezing.frozen(self.position.epoch):
+        """Measures batch norm anew, unless it is frozen."""
+        if self._freezing.frozen(self.position.epoch):
             return
-        if self.config.bn_batches:
-            batches = self.train_loader.epoch(self.position.epoch)
-            some = itertools.islice(batches, self.config.bn_batches * self.config.accumulate)
-            measure_statistics(
-                for_sizes(self.kept, self.config.progressive), _each(some, after_batch), self.precision
-            )
-            self.processes.average([buffer for layer in layers for buffer in running(layer)])
-        else:
-            self.processes.take_first([buffer for layer in layers for buffer in running(layer)])
+        settle_batch_norm(
+            self.kept,
+            self.train_loader,
+            self.position.epoch,
+            config=self.config,
+            precision=self.precision,
+            processes=self.processes,
+            between=after_batch,
+        )
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
@@ -325,10 +325,3 @@ class Trainer:
                 f"give a lower --lr than {self._lr:g}; the last checkpoint is good",
             )
         return score
-
-
-def _each(batches: Iterator[Batch], after: Callable[[], None]) -> Iterator[Batch]:
-    """Yields batches, and calls a function after each."""
-    for batch in batches:
-        yield batch
-        after()
