@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from bad_pictures import KINDS, bad_picture
 from PIL import Image
-from running_server import RunningServer
 from small_model import SMALL, encoded
 
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.serve.picture import SERVED, square_of
+from running_server import RunningServer
 
 _MEMORY = 64 << 20
 

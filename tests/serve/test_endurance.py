@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running_server import running
 from small_model import make_model
 from test_lifecycle import statuses, target
 
 from alexnet_fast.bench.http_load import Outcome, closed_loop, percentile_ms
 from alexnet_fast.pipelines.spec import AugmentSpec
+from running_server import running
 
 pytestmark = pytest.mark.soak
 

@@ -12,9 +12,9 @@ import pytest
 from malformed_bodies import BODIES, INFER, SIZE, body
 from malformed_messages import MESSAGES, message
 from malformed_requests import RAW, REQUESTS
-from running_server import RunningServer
 
 from alexnet_fast.serve.grpc_messages import message_class
+from running_server import RunningServer
 
 
 def check(server: RunningServer, answer: tuple[int, Any], status: int, reason: str) -> None:

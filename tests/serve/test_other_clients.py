@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running_server import RunningServer
 
 from alexnet_fast import Predictor
+from running_server import RunningServer
 
 pytestmark = pytest.mark.soak
 

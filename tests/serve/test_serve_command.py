@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from running_server import RunningServer
 
 from alexnet_fast.cli.bench import bench
 from alexnet_fast.cli.serve import serve
+from running_server import RunningServer
 
 
 def last_line(command: Any, *words: object) -> tuple[int, str]:
