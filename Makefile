@@ -50,12 +50,12 @@ lint: install
 	$(BIN)/mypy -p alexnet_fast
 	find serve/cpp tests/cpp -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
 
-# A process for each folder: OpenVINO in one that has run DALI pipelines crashed it.
-FOLDERS := $(sort $(wildcard tests/*/))
+# The longest first, so that the two that run at a time end together.
+LONGEST := tests/training/ tests/cli/ tests/export/
+FOLDERS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/*/)))
 
 test: lint
-	set -e; for folder in $(FOLDERS) tests/test_wheel.py; do \
-	    $(BIN)/python -m pytest -m 'not slow and not soak' $$folder || [ $$? -eq 5 ]; done
+	.ci/folders 'not slow and not soak' $(FOLDERS) tests/test_wheel.py
 
 # A Triton of its own Python environment: its Python backend returns empty arrays with numpy 2.
 triton: .venv/triton/installed
@@ -75,8 +75,7 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 	touch $@
 
 test-slow: install peers triton tensorrt-headers
-	set -e; for folder in $(FOLDERS); do \
-	    $(BIN)/python -m pytest -m 'slow and not soak' $$folder || [ $$? -eq 5 ]; done
+	.ci/folders 'slow and not soak' $(FOLDERS)
 
 soak: install
 	$(BIN)/python -m pytest -m soak

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.cuda_driver import gpu_count
-from alexnet_fast.export.manifest import manifest_path, read_manifest, vouches_for
-from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.export.manifest import vouches_for
 from alexnet_fast.serve.asked_device import AskedDevice, parse_device
 
 if TYPE_CHECKING:
+    from alexnet_fast.export.metadata import GraphMetadata
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.onnx_model import OnnxModel, Pictures, Probabilities, ProviderName
@@ -78,9 +78,8 @@ def open_backend(
         onnx = file.with_suffix(ONNX_SUFFIX)
         if not allow_fallback or not onnx.is_file():
             raise
+        # Both are in the manifest, so a file of another export is refused.
         model = open_onnx(onnx, device="cpu", threads=threads)
-        if file.suffix == ENGINE:
-            _check_same(file, model)
         _log.warning("%s; %s runs %s instead", error.problem, model.backend, onnx)
         return model
 
@@ -118,25 +117,6 @@ def _open(file: Path, asked: AskedDevice, threads: int | None) -> Backend:
     from alexnet_fast.serve.engine_model import EngineModel
 
     return EngineModel(engine)
-
-
-def _check_same(engine: Path, onnx: OnnxModel) -> None:
-    """Checks that an ONNX file may stand in for the engine beside it.
-
-    Raises:
-        UserError: They are of two exports.
-    """
-    described = GraphMetadata.from_props(read_manifest(manifest_path(engine)).metadata, str(engine))
-    mine, theirs = onnx.metadata, described
-    if (mine.classes, mine.spec, mine.crops, mine.provenance) != (
-        theirs.classes,
-        theirs.spec,
-        theirs.crops,
-        theirs.provenance,
-    ):
-        raise UserError(
-            f"{onnx.path} cannot stand in for {engine.name}: it is of another export", "export both again"
-        )
 
 
 def model_file(path: Path) -> Path:

@@ -136,7 +136,11 @@ def test_a_file_of_another_export_does_not_stand_in_for_an_engine(
     assert code == 0, said
     code, _, said = in_process(*arguments)
     assert code == 1
-    assert "cannot stand in for model.engine: it is of another export; export both again" in said
+    assert "vouches for an ONNX file alone, not for an engine" in said
+    (tmp_path / "manifest.json").write_bytes((exported / "manifest.json").read_bytes())
+    code, _, said = in_process(*arguments)
+    assert code == 1
+    assert "model.onnx has" in said
     (tmp_path / "model.onnx").unlink()
     code, _, said = in_process(*arguments)
     assert code == 1

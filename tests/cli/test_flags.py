@@ -35,6 +35,7 @@ def test_no_option_takes_true_or_false_as_a_word() -> None:
 def test_switches_that_a_recipe_can_turn_on_can_be_turned_off_again() -> None:
     """The command line wins over a file only if it can say no."""
     (train,) = (command for name, command in every_command(commands) if name == "train")
-    once = {"resume", "redo_epoch", "as_json", "debug"}
+    # --from-scratch is itself the way to say no.
+    once = {"resume", "redo_epoch", "as_json", "debug", "from_scratch"}
     flags = [option for option in train.params if isinstance(option, click.Option) and option.is_flag]
     assert all(option.secondary_opts for option in flags if option.name not in once | {"help"})

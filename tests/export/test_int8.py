@@ -15,11 +15,11 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.calibration import calibrate
 from alexnet_fast.export.engine import build_engine
+from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
 from alexnet_fast.export.magnitudes import Magnitudes
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
-from alexnet_fast.export.trt_build import EngineConfig
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.pipelines.crops import crop_probabilities
 from alexnet_fast.pipelines.spec import AugmentSpec
