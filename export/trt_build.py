@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.manifest import TensorInfo
+from alexnet_fast.export.noted_interrupts import noted_interrupts
 from alexnet_fast.export.timing_cache import TimingCache
 
 if TYPE_CHECKING:
@@ -73,15 +74,13 @@ def build_plan(
     _check_volumes(trt, network, config, rows)
     monitor = _monitor(trt, progress)
     settings = _settings(builder, network, library, config, monitor)
-    with TimingCache(library).used_by(settings):
+    with TimingCache(library).used_by(settings), noted_interrupts(monitor.cancel):
         # The monitor and the bytes have to outlive the build: TensorRT keeps pointers to both.
         plan = builder.build_serialized_network(network, settings)
-    if monitor is not None and monitor.failure is not None:
+    if monitor.failure is not None:
         raise monitor.failure
     if plan is None:
-        raise _build_error(
-            library, source, logger.errors, cancelled=monitor is not None and monitor.cancelled
-        )
+        raise _build_error(library, source, logger.errors, cancelled=monitor.cancelled)
     return BuiltPlan(
         memoryview(plan),
         tuple(_describe(network.get_input(i)) for i in range(network.num_inputs)),
@@ -143,8 +142,7 @@ def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineCon
     (settings.set_flag if config.tf32 else settings.clear_flag)(trt.BuilderFlag.TF32)
     if config.workspace_mib is not None:
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, config.workspace_mib * _MIB)
-    if monitor is not None:
-        settings.progress_monitor = monitor
+    settings.progress_monitor = monitor
     return settings
 
 
@@ -187,9 +185,6 @@ def _logger(trt: ModuleType) -> Any:
 
 def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
     """Passes the steps on; an exception of `progress` cancels the build and is kept for the caller."""
-    if progress is None:
-        return None
-    tell = progress
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -205,10 +200,14 @@ def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
         def step_complete(self, phase_name: str, step: int) -> bool:
             try:
                 # "Continue" is everything but False, so that a plain progress bar needs to return nothing.
-                self.cancelled |= tell(phase_name, step + 1, self._steps[phase_name]) is False
+                if progress is not None:
+                    self.cancelled |= progress(phase_name, step + 1, self._steps[phase_name]) is False
             except BaseException as error:  # noqa: BLE001 (build_plan raises it: C++ frames stand between)
                 self.failure = error
             return not self.cancelled and self.failure is None
+
+        def cancel(self) -> None:
+            self.cancelled = True
 
         def phase_finish(self, phase_name: str) -> None:
             del phase_name

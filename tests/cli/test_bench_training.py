@@ -14,6 +14,7 @@ from alexnet_fast.models import create_model
 COMMON = {"hardware", "versions", "runs", "low", "high"}
 
 
+@pytest.mark.slow
 def test_compute_compares_ours_with_the_plain_net(json_of) -> None:
     result = json_of(
         "bench", "compute", "--model", "alexnet-64", "--batch-size", 8, "--steps", 2, "--runs", 2
@@ -35,6 +36,7 @@ def test_the_plain_net_computes_the_same_function() -> None:
     torch.testing.assert_close(plain(images), ours(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_train_says_what_bounds_it(json_of, two_classes: Path) -> None:
     result = json_of(
         "bench", "train", two_classes, "--model", "alexnet-64", "--batch-size", 8, "--steps", 3, "--runs", 2

@@ -79,6 +79,7 @@ def test_predict_classifies_the_rest_and_fails_where_a_file_is_bad(
     assert len(result["predictions"][1]["classes"]) == 2
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_own_config(json_of: Json, trained_run: Path, tmp_path: Path) -> None:
     again = json_of("train", "--config", trained_run / "config.toml", "--run", tmp_path / "again")
     first = json.loads((trained_run.parent / "train.json").read_text(encoding="utf-8"))
@@ -110,6 +111,7 @@ def test_doctor_tries_things_and_says_what_mends_them(json_of: Json) -> None:
     assert result["can"]["cuda"] == bool(result["gpu"])
 
 
+@pytest.mark.slow
 def test_bench_input_names_hardware_and_versions(json_of: Json, two_classes: Path) -> None:
     result = json_of("bench", "input", two_classes, "--batch-size", 16, "--runs", 1)
     wanted = {"loader", "device", "threads", "batch_size", "images_per_second", "compared"}

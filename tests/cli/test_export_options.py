@@ -17,6 +17,7 @@ from alexnet_fast.serve.onnx_model import OnnxModel
 Json = Callable[..., dict[str, Any]]
 
 
+@pytest.mark.slow
 def test_five_crops_with_every_output(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:
@@ -37,6 +38,7 @@ def test_five_crops_with_every_output(
     assert list(found) == outputs
 
 
+@pytest.mark.slow
 def test_int8_takes_the_pictures_of_the_run_and_reports_its_accuracy(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:
@@ -52,6 +54,7 @@ def test_int8_takes_the_pictures_of_the_run_and_reports_its_accuracy(
     assert pytorch["top1"] == json_of("evaluate", trained_run, two_classes)["ten_crop"]["top1"]
 
 
+@pytest.mark.slow
 def test_int8_of_weights_alone_with_pictures_that_are_named(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:

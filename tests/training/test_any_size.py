@@ -42,6 +42,7 @@ def test_pictures_too_small_for_the_network_are_refused_before_training() -> Non
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_run_grows_its_pictures_and_ends_at_the_networks_size(config: Callable[..., TrainConfig]) -> None:
     options = config(
         model="alexnet-bn-64", crop=64, batch_size=8, progressive="32:64", epochs=2, ema=0.5, bn_batches=2

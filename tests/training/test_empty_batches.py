@@ -39,7 +39,7 @@ class Constant:
 
     spec, classes = SPEC, ("mono", "poly")
 
-    def probabilities(self, pictures_nhwc: np.ndarray, crops: str) -> np.ndarray:
+    def probabilities(self, pictures_nhwc: np.ndarray, crops: str, *, jitter: bool = False) -> np.ndarray:
         assert len(pictures_nhwc) > 0
         return np.tile(np.array([[0.7, 0.3]], np.float32), (len(pictures_nhwc), 1))
 
