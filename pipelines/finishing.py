@@ -23,7 +23,7 @@ from alexnet_fast.pipelines.windows import View, Windows
 
 
 class Finisher:
-    """Finishes batches in threads.
+    """Finishes batches in threads, the caller's among them.
 
     Args:
         view: Which part of the pictures; a "square" is not normalised.
@@ -32,7 +32,7 @@ class Finisher:
 
     def __init__(self, view: View, config: LoaderConfig) -> None:
         self._view, self._threads, self._half = view, config.threads, config.half
-        self._pool = ThreadPoolExecutor(config.threads, "finishing")
+        self._pool = ThreadPoolExecutor(max(1, config.threads - 1), "finishing")
         self._buffers = BatchBuffers()
 
     def batch(
@@ -87,8 +87,11 @@ class Finisher:
     def _share(self, finish: Callable[[int, int], None], pictures: int) -> None:
         """Gives each thread an equal share of a batch, and waits."""
         ends = np.linspace(0, pictures, min(self._threads, pictures) + 1).astype(int).tolist()
-        for done in [self._pool.submit(finish, *span) for span in itertools.pairwise(ends)]:
-            done.result()
+        mine, *others = itertools.pairwise(ends)
+        shares = [self._pool.submit(finish, *span) for span in others]
+        finish(*mine)
+        for share in shares:
+            share.result()
 
 
 def _view(part: Pixels, windows: Windows, position: int) -> Pixels:

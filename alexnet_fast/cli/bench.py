@@ -67,7 +67,7 @@ def _table(result: Result) -> str:
     help="Which of our loaders the others are compared with.",
 )
 @options.threads
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures a batch.")
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures a batch.")
 @click.option("--resize", type=int, default=256, show_default=True, help="Shorter side of the pictures.")
 @click.option("--crop", type=int, default=224, show_default=True, help="Input side of the network.")
 @options.device
