@@ -72,7 +72,7 @@ def _table(result: Result) -> str:
 @click.option("--crop", type=int, default=224, show_default=True, help="Input side of the network.")
 @options.device
 @click.option("--runs", type=int, default=5, show_default=True, help="Turns of each contestant.")
-@click.option("--seconds", type=float, default=1.0, show_default=True, help="Length of a turn.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of a turn.")
 @click.option(
     "--peers", type=click.Path(path_type=Path), help="Folder of other projects' loaders, *_peer.py."
 )
