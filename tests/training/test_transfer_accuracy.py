@@ -45,8 +45,9 @@ def processor_seconds(work: Callable[[], Any]) -> float:
 def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
     """What each way reaches on test pictures, and what it took, is printed.
 
-    Less is asked for than was measured once (scratch 0.973, features 0.966, transfer 0.821, n = 1). That both
-    reach what training from scratch does is the aim, and not met. The larger class has 0.59.
+    Measured once: scratch 0.966 in 240 s, features 0.973 in 56 s, transfer 0.889 in 88 s. That transfer too
+    reaches what training from scratch does in a third of its time is the aim, and not met. The larger class
+    has 0.59.
     """
     fashion.write_fashion(tmp_path / "clothes", train=4_000, val=500, test=10)
     lay_out_cells(tmp_path / "cells")
@@ -61,5 +62,7 @@ def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
         found = alexnet_fast("evaluate", run, tmp_path / "cells", "--split", "test", "--single-crop")
         accuracy[name] = found["single_crop"]["top1"]
         print(f"\n{name}: test top-1 {accuracy[name]:.3f}, {seconds[name]:.0f} s of processor time")
-    assert accuracy["features"] >= 0.93
-    assert accuracy["transfer"] >= 0.7
+    # A picture is 0.004, and another seed moves a run by a few of them.
+    assert accuracy["features"] >= accuracy["scratch"] - 0.02
+    assert seconds["features"] <= seconds["scratch"] / 3
+    assert accuracy["transfer"] >= 0.8
