@@ -50,7 +50,8 @@ def _printable(name: str) -> str:
 def scan(data: Path, write_list: Path | None, strict: bool, workers: int, seconds: float) -> Result:
     """Decode every picture in DATA once, and name the bad and the odd ones.
 
-    DATA is any folder: train/ and val/, class folders, or plain files. Bad files cannot be used. Odd ones
+    DATA is any folder: train/ and val/, class folders, plain files, or what `prepare` wrote; WebDataset tars
+    and raw arrays are looked into. Bad files cannot be used. Odd ones
     can: they are CMYK, 16-bit, animated, huge, with alpha or palette, turned by EXIF, or have the ending of
     another format. Hidden files are left out.
     """
@@ -59,7 +60,13 @@ def scan(data: Path, write_list: Path | None, strict: bool, workers: int, second
     start = time.monotonic()
     names = list_files(data)
     with progress_bar(len(names), "scanning") as bar:
-        report = scan_folder(data, names, workers=workers, seconds=seconds, show=lambda: bar.update(1))
+
+        def begin(count: int) -> None:
+            bar.length = count
+
+        report = scan_folder(
+            data, names, workers=workers, seconds=seconds, begin=begin, show=lambda: bar.update(1)
+        )
     if write_list is not None:
         report.write_list(write_list)
     return {

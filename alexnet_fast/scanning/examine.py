@@ -1,4 +1,4 @@
-"""One file examined: bad, odd or in order."""
+"""One file or member of a tar examined: bad, odd or in order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_fast.data.picture_list import PICTURE_ENDINGS
+from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS
+from alexnet_fast.data.places import FilePlace
 from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
+from alexnet_fast.pipelines.place_bytes import read_bytes as place_content
 from alexnet_fast.scanning.header import ENDINGS, Header, read_bytes, read_header
+from alexnet_fast.scanning.in_tars import Member, check_array
 
 HUGE_PIXELS = 25_000_000
 
@@ -38,24 +41,40 @@ class Verdict(NamedTuple):
     odd: tuple[str, ...] = ()
 
 
-def examine(path: str) -> Verdict:
-    """Reads and decodes a file; a file whose ending is no picture's is looked at, not decoded.
+def examine(task: str | Member) -> Verdict:
+    """Reads and decodes a file, or a member of a tar; what has another ending is looked at, not decoded.
+
+    Args:
+        task: A path, or a member.
 
     Raises:
         Exception: Whatever a decoder raises for a file that is damaged in a way of its own.
     """
-    ending = Path(path).suffix.lower()
-    if ending not in PICTURE_ENDINGS:
-        return Verdict(picture=False, odd=_stray(Path(path), ending))
+    ending = task.ending if isinstance(task, Member) else Path(task).suffix.lower()
     try:
-        content = read_bytes(Path(path))
-        header = read_header(content)
-        odd = oddities(header, ending)
-        if header.kind == "GIF":
-            return Verdict(True, "GIF, which DALI does not read; `prepare` converts it", odd)
-        decode(io.BytesIO(content))
+        if ending == ARRAY_ENDING:
+            check_array(task.place if isinstance(task, Member) else FilePlace(task))
+            return Verdict(picture=True)
+        if isinstance(task, Member):
+            return _examine_content(place_content(task.place), ending)
+        if ending in PICTURE_ENDINGS:
+            return _examine_content(read_bytes(Path(task)), ending)
     except BadPictureError as error:
         return Verdict(True, str(error))
+    return Verdict(picture=False, odd=_stray(Path(task), ending))
+
+
+def _examine_content(content: bytes, ending: str) -> Verdict:
+    """Decodes a picture.
+
+    Raises:
+        BadPictureError: Nothing can be made of it.
+    """
+    header = read_header(content)
+    odd = oddities(header, ending)
+    if header.kind == "GIF":
+        return Verdict(True, "GIF, which DALI does not read; `prepare` converts it", odd)
+    decode(io.BytesIO(content))
     return Verdict(True, odd=odd)
 
 

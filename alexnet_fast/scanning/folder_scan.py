@@ -11,6 +11,7 @@ from typing import Any
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import write_atomically
 from alexnet_fast.scanning.examine import Verdict, examine
+from alexnet_fast.scanning.in_tars import TAR_ENDING, Member, members_of
 from alexnet_fast.scanning.pool import Lost, run_tasks
 
 
@@ -86,8 +87,9 @@ def scan_folder(
     *,
     workers: int,
     seconds: float,
+    begin: Callable[[int], None] = lambda _: None,
     show: Callable[[], None] = lambda: None,
-    look: Callable[[str], Verdict] = examine,
+    look: Callable[[str | Member], Verdict] = examine,
 ) -> ScanReport:
     """Examines files in worker processes.
 
@@ -96,21 +98,32 @@ def scan_folder(
         names: Its files; see `list_files`.
         workers: Number of processes.
         seconds: Most seconds for one file.
-        show: Called after each file.
-        look: Examines one file, given its full path.
+        begin: Receives the number of files and members of tars, before the first is examined.
+        show: Called after each.
+        look: Examines one, given the full path of a file or a member.
 
     Raises:
         UserError: No worker can be started.
     """
-    paths = {f"{root}/{name}": name for name in names}
+    tasks: dict[str | Member, str] = {}
     images = 0
     bad: list[tuple[str, str]] = []
     odd: list[tuple[str, str]] = []
-    for path, found in run_tasks(look, list(paths), workers=workers, seconds=seconds):
+    for name in names:
+        if not name.lower().endswith(TAR_ENDING):
+            tasks[f"{root}/{name}"] = name
+            continue
+        try:
+            tasks |= {member: member.listed for member in members_of(root / name)}
+        except UserError as error:
+            bad.append((name, error.problem))
+    begin(len(tasks))
+    for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
         verdict = Verdict(picture=True, bad=found.reason) if isinstance(found, Lost) else found
         images += verdict.picture
+        where = f" (in {Path(task.place.path).name})" if isinstance(task, Member) else ""
         if verdict.bad:
-            bad.append((paths[path], verdict.bad))
-        odd += [(paths[path], what) for what in verdict.odd]
+            bad.append((tasks[task], verdict.bad + where))
+        odd += [(tasks[task], what + where) for what in verdict.odd]
         show()
     return ScanReport(images=images, bad=tuple(sorted(bad)), odd=tuple(sorted(odd)))
