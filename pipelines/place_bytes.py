@@ -112,10 +112,17 @@ class ArrayFile(_PlaceFile):
             raise BadPictureError(f"{self.size} bytes are not the {begin + height * width * 3} of its array")
         return height, width
 
-    def region(self, start: tuple[int, int], end: tuple[int, int]) -> Pixels:
-        """Returns the part from one corner up to another, uint8 (rows, columns, 3), RGB; not contiguous."""
+    def region(self, start: tuple[int, int], end: tuple[int, int], rows: Pixels | None = None) -> Pixels:
+        """Returns the part from one corner up to another, uint8 (rows, columns, 3), RGB; not contiguous.
+
+        Args:
+            start: Row and column.
+            end: Row and column behind the last.
+            rows: uint8 (rows, width, 3), is filled; None for new memory.
+        """
         (_, width), begin = self._parsed()
-        rows = np.empty((end[0] - start[0], width, 3), np.uint8)
+        if rows is None:
+            rows = np.empty((end[0] - start[0], width, 3), np.uint8)
         self._fill(rows, begin + start[0] * width * 3)
         return rows[:, start[1] : end[1]]
 

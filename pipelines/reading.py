@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from alexnet_fast.data import PictureList
+from alexnet_fast.pipelines.batch_buffers import BatchBuffers
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
 from alexnet_fast.pipelines.plain_copy import UNREADABLE, is_distrusted, plain_copy
@@ -64,6 +65,7 @@ class Reader:
         # Reading is mostly Python, which one thread at a time can run: with two of them beside two that
         # finish, raw arrays came at three fifths of the speed.
         self._threads = max(1, threads // 2)
+        self._buffers = BatchBuffers()
         self.kind: Reading = "regions" if pictures.encoding == "array" else "bytes"
 
     def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
@@ -116,9 +118,15 @@ class Reader:
                     files.append((position, file))
             windows = view_windows(sizes, plan.draws, spec, self._view, grid=self._grid)
             starts, ends = windows.start.tolist(), windows.end.tolist()
+            heights = windows.end[:, 0] - windows.start[:, 0]
+            stops = np.cumsum(heights * sizes[:, 1] * 3)
+            memory = self._buffers.take((int(stops[-1]),), np.uint8)
             for position, file in files:
+                rows = memory[: stops[position]][-heights[position] * sizes[position, 1] * 3 :]
                 with _noting(lost, position):
-                    pixels[position] = file.region(starts[position], ends[position])
+                    pixels[position] = file.region(
+                        starts[position], ends[position], rows.reshape(heights[position], -1, 3)
+                    )
         windows.needed[list(lost)] = False
         return Read(plan, spec, {"pixels": pixels}, windows, lost)
 
