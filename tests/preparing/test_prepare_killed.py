@@ -89,7 +89,10 @@ def test_two_runs_at_once_do_not_mix(
     )
     while process.poll() is None and not list(out.glob("*/*.jpg")):
         time.sleep(0.01)
+    # It would else be done before the second has imported what it needs.
+    process.send_signal(signal.SIGSTOP)
     second = prepare(*options)
+    process.send_signal(signal.SIGCONT)
     assert process.wait(timeout=60) == 0
     assert second.returncode == 1
     assert "is being filled by another run" in second.stderr
