@@ -10,6 +10,18 @@ import pytest
 
 from alexnet_fast.training.config import TrainConfig
 
+# 48 pictures in batches of 8: 6 steps an epoch.
+SMALL: dict[str, Any] = {
+    "model": "small_net:Net",
+    "resize": None,
+    "crop": None,
+    "batch_size": 8,
+    "log_every": 1,
+    "threads": 1,
+    "checkpoint_minutes": 0,
+    "epochs": 3,
+}
+
 
 @pytest.fixture
 def config(two_classes: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
@@ -27,5 +39,15 @@ def config(two_classes: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             "seed": 7,
         }
         return TrainConfig(**{**defaults, **options})
+
+    return make
+
+
+@pytest.fixture
+def small(config: Callable[..., TrainConfig], tmp_path: Path) -> Callable[..., TrainConfig]:
+    """Makes the options of a run of a second; `name` is its folder's, which has the run folder in it."""
+
+    def make(name: str, **options: Any) -> TrainConfig:
+        return config(run=tmp_path / name / "run", **{**SMALL, **options})
 
     return make

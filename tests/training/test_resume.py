@@ -23,28 +23,6 @@ from alexnet_fast.training.progress import Progress
 
 Make = Callable[..., TrainConfig]
 
-# 48 pictures in batches of 8: 6 steps an epoch.
-SMALL: dict[str, Any] = {
-    "model": "small_net:Net",
-    "resize": None,
-    "crop": None,
-    "batch_size": 8,
-    "log_every": 1,
-    "threads": 1,
-    "checkpoint_minutes": 0,
-    "epochs": 3,
-}
-
-
-@pytest.fixture
-def small(config: Make, tmp_path: Path) -> Make:
-    """Makes the options of a run of a second; `name` is its folder's, which has the run folder in it."""
-
-    def make(name: str, **options: Any) -> TrainConfig:
-        return config(run=tmp_path / name / "run", **{**SMALL, **options})
-
-    return make
-
 
 def signal_at(epoch: int, step: int, number: int = signal.SIGTERM) -> Callable[[Progress], None]:
     """Returns a progress display that sends this process a signal once."""
