@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import multiprocessing.context
+import os
+import select
 import signal
+import threading
 import weakref
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -50,7 +55,7 @@ class TorchLoader(Loader):
             num_workers=self.config.threads,
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=functools.partial(_begin_worker, os.getpid()),
         )
         for rows in loader:
             yield self._batch(rows, spec)
@@ -91,11 +96,26 @@ def _worker_context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def _outlive_signals(worker: int) -> None:
-    """Lets a worker go on when its whole group is told to stop: the main process ends its step first."""
+def _begin_worker(main: int, worker: int) -> None:
+    """Lets a worker go on when its whole group is told to stop, and end when the main process is gone.
+
+    The main process ends its step first. torch's own look at the parent sees the server that forks.
+
+    Args:
+        main: Number of the main process.
+        worker: Its number among the workers.
+    """
     del worker
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(main,), name="end with main process", daemon=True).start()
+
+
+def _end_with(main: int) -> None:
+    """Waits for the end of a process, and ends this one."""
+    with contextlib.suppress(ProcessLookupError):
+        select.select([os.pidfd_open(main)], [], [])
+    os._exit(0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""A process that is killed leaves no workers behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from alexnet_fast.data import open_data
+from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.spec import AugmentSpec
+pictures = open_data(Path(sys.argv[1])).train
+schedule = Schedule(pictures=len(pictures), batch_size=2, shuffle=True)
+loader = make_loader(pictures, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", threads=2))
+for epoch in range(1000):
+    for batch in loader.epoch(epoch):
+        print("batch", flush=True)
+"""
+
+
+def of_session(leader: int) -> list[int]:
+    """Returns the processes of a session that still run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, session, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def test_workers_end_with_the_process_that_was_killed(two_classes: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(two_classes)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "batch\n"
+        assert len(of_session(process.pid)) > 2
+        os.kill(process.pid, 9)
+        process.stdout.close()
+    until = time.monotonic() + 30
+    while left := of_session(process.pid):
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
