@@ -39,7 +39,8 @@ def alexnet_fast(*words: object) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.slow
+# Ten minutes of both cores beside another test, and a margin of a few pictures in a thousand: `make soak`.
+@pytest.mark.soak
 @pytest.mark.skipif(
     not fashion.FOLDER.is_dir(), reason=f"needs {fashion.FOLDER}: apt-get install {fashion.PACKAGE}"
 )
