@@ -6,6 +6,7 @@ The rules are those of Python's own filter for tars (PEP 706), but for links: th
 from __future__ import annotations
 
 import errno
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -23,6 +24,10 @@ _MOST_FILES = 5_000_000
 
 # First bytes: gzip, xz, bzip2; a tar has its mark at 257.
 _PACKED = (b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh")
+
+
+# What the readers of archives and of their packing raise for content that cannot be taken apart.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError)
 
 
 class _Member(NamedTuple):
@@ -64,9 +69,17 @@ def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
             if files > _MOST_FILES:
                 raise UserError(f"{called} holds more than {_MOST_FILES:,} files", "unpack it yourself")
             limit -= _write(member, folder / safe_name(Path(called), member.name), limit, called)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
-        raise UserError(f"{called} is no archive, or a damaged one ({error})", "fetch it again") from error
+    except NotImplementedError as error:
+        raise UserError(
+            f"{called} is packed in a way that is not known here ({str(error).lower()})",
+            "pack it anew with deflate",
+        ) from error
+    except _DAMAGED as error:
+        raise _damaged(called, error) from error
     except OSError as error:
+        if error.errno is None:
+            # What bz2 raises is no error of the system.
+            raise _damaged(called, error) from error
         reason = (error.strerror or str(error)).lower()
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
             raise UserError(f"{called} holds a name that cannot be unpacked ({reason})", "") from error
@@ -74,6 +87,11 @@ def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
     if not files:
         raise UserError(f"{called} holds no files", "check the address")
     return files
+
+
+def _damaged(called: str, error: Exception) -> UserError:
+    """Returns what is said of an archive that cannot be taken apart."""
+    return UserError(f"{called} is no archive, or a damaged one ({error})", "fetch it again")
 
 
 def _looks_like_tar(archive: Path) -> bool:

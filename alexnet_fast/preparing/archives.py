@@ -38,8 +38,13 @@ def list_zip(path: Path) -> list[SourcePicture]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except zipfile.BadZipFile as error:
         raise UserError(f"{path} is not a zip ({error})", "copy it again") from error
+    except NotImplementedError as error:
+        raise UserError(
+            f"{path} is packed in a way that is not known here ({str(error).lower()})",
+            "pack it anew with deflate",
+        ) from error
     return _list_archive(path, ((member.filename, _in_zip(path, member)) for member in members))
 
 

@@ -49,8 +49,12 @@ class ZipPlace(NamedTuple):
 
     def read(self) -> bytes:
         """Returns the content, whatever size the archive claims that it has."""
-        with _open_zip(self.path).open(self.member) as file:
-            content = file.read(FILE_BYTES_LIMIT + 1)
+        try:
+            with _open_zip(self.path).open(self.member) as file:
+                content = file.read(FILE_BYTES_LIMIT + 1)
+        except NotImplementedError as error:
+            why = f"packed in a way that is not known here ({str(error).lower()})"
+            raise BadPictureError(f"{why}: pack the zip anew with deflate") from error
         if len(content) > FILE_BYTES_LIMIT:
             raise BadPictureError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
         if not content:

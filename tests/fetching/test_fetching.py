@@ -9,12 +9,14 @@ import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.fetching.fetched import FetchConfig, fetch
+from archives import odd_zip, packed_zip, special
 
 ALLOWED = FetchConfig(allow_private=True)
 SMALL = FetchConfig(allow_private=True, gibibytes=2**-14)
@@ -34,13 +36,6 @@ def refused(url: str, said: str, config: FetchConfig = ALLOWED) -> None:
     with pytest.raises(UserError, match=said):
         fetch(url, config)
     assert {entry for entry in archives.glob("*") if entry.is_dir()} == before
-
-
-def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
-    """Returns a member that is no plain file."""
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return info
 
 
 @pytest.mark.parametrize("kind", ["zip", "w", "w:gz", "w:xz", "w:bz2"])
@@ -144,6 +139,26 @@ def test_archives_with_links_or_devices(site, tar, member: tarfile.TarInfo) -> N
     refused(
         site.put("/a.tar", tar({"a/x.jpg": b"x", member.name: member}, "w")), "no plain file; do not trust"
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"method": 9}, "in a way that is not known here .*compression.*; pack it anew with deflate"),
+        ({"version": 99}, "in a way that is not known here .*version 9.9.*; pack it anew with deflate"),
+        ({"flags": 1}, "is encrypted; unpack it yourself"),
+        ({"flags": 0x41}, "is encrypted; unpack it yourself"),
+    ],
+)
+def test_zips_that_python_cannot_unpack(site, members, values: dict[str, int], said: str) -> None:
+    refused(site.put("/odd.zip", odd_zip(members, **values)), said)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_zips_of_other_methods(site, method: int) -> None:
+    damaged = bytearray(packed_zip({"a/x": bytes(range(256)) * 64}, method))
+    damaged[48:80] = bytes(32)
+    refused(site.put("/damaged.zip", bytes(damaged)), "is no archive, or a damaged one .*; fetch it again")
 
 
 def test_archives_with_two_files_in_one_place(site, tar) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.naming import output_names
 from alexnet_fast.preparing.sources import open_source
+from archives import odd_zip, packed_tar, special
 
 JPEG = io.BytesIO()
 Image.new("RGB", (40, 30), (200, 100, 50)).save(JPEG, "JPEG")
@@ -22,20 +24,8 @@ CONTENT = JPEG.getvalue()
 
 def write_tar(path: Path, members: dict[str, bytes | tarfile.TarInfo], mode: str = "w") -> Path:
     """Writes an archive of files, or of what a TarInfo says."""
-    with tarfile.open(path, mode) as archive:
-        for name, content in members.items():
-            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                info.size = len(content)
-            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    path.write_bytes(packed_tar(members, mode))
     return path
-
-
-def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
-    """Returns a member that is a link."""
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return info
 
 
 def names(source: Path) -> list[str]:
@@ -118,8 +108,8 @@ def test_links_in_a_tar_are_bad_pictures(json_of_prepare, tmp_path: Path) -> Non
         tmp_path / "links.tar",
         {
             "a/good.jpg": CONTENT,
-            "b/soft.jpg": link("b/soft.jpg", str(secret)),
-            "b/hard.jpg": link("b/hard.jpg", "../secret.jpg", tarfile.LNKTYPE),
+            "b/soft.jpg": special("b/soft.jpg", tarfile.SYMTYPE, str(secret)),
+            "b/hard.jpg": special("b/hard.jpg", tarfile.LNKTYPE, "../secret.jpg"),
             "b/empty.jpg": b"",
         },
     )
@@ -156,6 +146,21 @@ def test_a_zip_that_is_wrong(tmp_path: Path, json_of_prepare) -> None:
     reasons = {row["file"]: row["reason"] for row in result["skipped"]}
     assert reasons["a/link.jpg"] == "a link inside an archive"
     assert "CRC" in reasons["b/damaged.jpg"]
+
+
+def test_zips_that_python_cannot_read(tmp_path: Path, json_of_prepare) -> None:
+    source = tmp_path / "odd.zip"
+    for values, said in (
+        ({"flags": 1}, "encrypted"),
+        ({"method": 9}, "packed in a way that is not known here .*compression.*: pack the zip anew"),
+    ):
+        source.write_bytes(odd_zip({"a/x.jpg": CONTENT, "b/y.jpg": CONTENT}, **values))
+        result = json_of_prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
+        assert len(result["skipped"]) == 2
+        assert all(re.match(said, row["reason"]) for row in result["skipped"])
+    source.write_bytes(odd_zip({"a/x.jpg": CONTENT}, version=99))
+    with pytest.raises(UserError, match="not known here .*version 9.9.*; pack it anew with deflate"):
+        open_source(source)
 
 
 def test_compressed_and_cut_off_tars(tmp_path: Path) -> None:
