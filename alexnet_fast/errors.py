@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and how it gives the system's reasons."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ class UnavailableError(UserError):
 
     With `--allow-fallback` it is a warning, and something else takes its place; other mistakes stay errors.
     """
+
+
+def system_reason(error: OSError) -> str:
+    """Returns what the system says about a file that it refuses, to stand within a sentence."""
+    return (error.strerror or str(error)).lower()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         _remove(temporary)
         raise UserError(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}", "check the folder and the disk"
+            f"cannot write {path}: {system_reason(error)}", "check the folder and the disk"
         ) from error
     except BaseException:
         _remove(temporary)
@@ -76,7 +76,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot make the folder {path}: {system_reason(error)}") from error
 
 
 def _remove(temporary: str | None) -> None:

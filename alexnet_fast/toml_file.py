@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +23,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or '').lower()}", exit_code=2) from error
+        raise UserError(f"cannot read {path}: {system_reason(error)}", exit_code=2) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}", exit_code=2) from error

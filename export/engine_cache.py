@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.cache_folder import cache_folder
+from alexnet_fast.errors import system_reason
 from alexnet_fast.export.kept_bytes import load_kept, save_kept
 from alexnet_fast.export.manifest import TensorInfo
 from alexnet_fast.export.trt_build import BuiltPlan
@@ -82,7 +83,7 @@ class EngineCache:
                 if kept > self._most:
                     file.unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("old engines in %s stay: %s", self.folder, error.strerror)
+            _log.warning("old engines in %s stay: %s", self.folder, system_reason(error))
 
 
 def _key(onnx_bytes: bytes, library: TrtLibrary, config: EngineConfig) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import atomic_file, make_folder
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def load_kept(path: Path) -> memoryview | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        _log.warning("%s cannot be read and is not used: %s", path, error.strerror)
+        _log.warning("%s cannot be read and is not used: %s", path, system_reason(error))
         return None
     if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
         _log.warning("%s is damaged and is made again", path)

@@ -15,7 +15,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alexnet_fast.errors import UnavailableError, UserError
+from alexnet_fast.errors import UnavailableError, UserError, system_reason
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.files import write_atomically
 
@@ -227,7 +227,7 @@ def _read_json(path: Path, mend: str) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"the engine has no manifest {path}", mend) from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+        raise UserError(f"{path} cannot be read ({system_reason(error)})") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON", mend) from error
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.export.manifest import FORMAT, MANIFEST_NAME, ONNX_FORMAT, FileStamp, read_manifest
 from alexnet_fast.export.metadata import PRODUCER
 
@@ -64,7 +64,7 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
         files.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"the folder {files.folder} cannot be made ({error.strerror})", "choose another --output"
+            f"the folder {files.folder} cannot be made ({system_reason(error)})", "choose another --output"
         ) from error
     for path in files.in_order() if trt else (files.manifest, files.onnx):
         if path.is_dir():
@@ -86,7 +86,8 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
         folder = tempfile.TemporaryDirectory(dir=files.folder, prefix=".export-")
     except OSError as error:
         raise UserError(
-            f"the folder {files.folder} cannot be written to ({error.strerror})", "choose another --output"
+            f"the folder {files.folder} cannot be written to ({system_reason(error)})",
+            "choose another --output",
         ) from error
     with folder as name:
         yield OutputFiles(Path(name))

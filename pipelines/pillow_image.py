@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.geometry import crop_starts, resized
 from alexnet_fast.pipelines.plan import AREAS, PLACE
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop, random_boxes
@@ -86,7 +87,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def reason_of(error: BaseException) -> str:
     """Returns why a file could not be read, without the file's name."""
     if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
-        return str(error.strerror).lower()
+        return system_reason(error)
     if isinstance(error, UnidentifiedImageError):
         return "not a picture"
     return str(error).strip() or type(error).__name__

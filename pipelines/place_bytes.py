@@ -12,6 +12,7 @@ from PIL import Image
 
 from alexnet_fast.data.picture_list import Encoding, PictureList
 from alexnet_fast.data.places import FilePlace, Place
+from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, decode
 
 _File = TypeVar("_File", bound="_PlaceFile")
@@ -68,7 +69,7 @@ class _PlaceFile:
             self.size = os.fstat(self._file).st_size if isinstance(place, FilePlace) else place.size
         except OSError as error:
             self.__exit__()
-            raise BadPictureError((error.strerror or str(error)).lower()) from error
+            raise BadPictureError(system_reason(error)) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,7 +81,7 @@ class _PlaceFile:
         try:
             content = os.pread(self._file, size, self._start + begin)
         except OSError as error:
-            raise BadPictureError((error.strerror or str(error)).lower()) from error
+            raise BadPictureError(system_reason(error)) from error
         if not size or len(content) < size:
             raise BadPictureError("the file ends within it" if size else "empty file")
         return content
@@ -90,7 +91,7 @@ class _PlaceFile:
         try:
             size = os.preadv(self._file, [found.data], self._start + begin)
         except OSError as error:
-            raise BadPictureError((error.strerror or str(error)).lower()) from error
+            raise BadPictureError(system_reason(error)) from error
         if size < found.nbytes:
             raise BadPictureError("the file ends within it")
 

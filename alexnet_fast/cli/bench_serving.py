@@ -9,7 +9,7 @@ import click
 
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.progress import progress_bar
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 EXAMPLE = """\b
 Examples:
@@ -80,6 +80,4 @@ def _read(image: Path) -> bytes:
     try:
         return image.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"--image {image} cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise UserError(f"--image {image} cannot be read: {system_reason(error)}") from error

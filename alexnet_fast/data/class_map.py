@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ClassMap:
         try:
             names = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise UserError(f"cannot read the class map {path}: {error.strerror}") from error
+            raise UserError(f"cannot read the class map {path}: {system_reason(error)}") from error
         except ValueError as error:
             raise UserError(f"{path} is not JSON ({error})", "give the classes.json of a run") from error
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from alexnet_fast.data.picture_list import PictureList
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -35,9 +35,8 @@ class LeaveOut:
         try:
             lines = path.read_bytes().splitlines()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
             raise UserError(
-                f"cannot read --leave-out {path}: {reason}",
+                f"cannot read --leave-out {path}: {system_reason(error)}",
                 "give the list that scan --write-list wrote",
                 exit_code=2,
             ) from error

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from alexnet_fast.data.class_map import check_class
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 PARTS = ("train", "val", "test")
 
@@ -58,7 +58,7 @@ def tar_members(path: Path) -> Iterator[tarfile.TarInfo]:
             f"{path} is not an uncompressed tar ({error})", "unpack it, or copy it again"
         ) from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
 
 
 def safe_name(path: Path, name: str) -> str:

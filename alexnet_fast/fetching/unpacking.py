@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from alexnet_fast.data.tar_samples import safe_name
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 _CHUNK = 1 << 20
 # ILSVRC-2012 has 1.4 million; an archive of empty files would fill a disk's table of files otherwise.
@@ -80,7 +80,7 @@ def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
         if error.errno is None:
             # What bz2 raises is no error of the system.
             raise _damaged(called, error) from error
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
             raise UserError(f"{called} holds a name that cannot be unpacked ({reason})", "") from error
         raise UserError(f"cannot unpack {called} into {folder}: {reason}", "check the disk") from error

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.preparing.colours import ColourSums
 from alexnet_fast.preparing.places import Place, stamp
@@ -86,8 +86,9 @@ class Maker:
             os.utime(unfinished, (changed, changed))
             unfinished.replace(target)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UserError(f"cannot write {target}: {reason}", "check the folder and the disk") from error
+            raise UserError(
+                f"cannot write {target}: {system_reason(error)}", "check the folder and the disk"
+            ) from error
         return made
 
     def _known(self, content: bytes) -> Made:

@@ -20,7 +20,7 @@ import numpy as np
 from alexnet_fast.data.names import Names
 from alexnet_fast.data.picture_list import ARRAY_ENDING
 from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.preparing.share import Share
 from alexnet_fast.scanning.header import read_header
 
@@ -106,9 +106,8 @@ def write_shards(
                 _write_one(group, folder, work, name)
                 written.append((f"{name}.tar", len(group)))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise UserError(
-            f"cannot write shards in {folder}: {reason}", "check the folder and the disk"
+            f"cannot write shards in {folder}: {system_reason(error)}", "check the folder and the disk"
         ) from error
     return tuple(sorted(written))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
+from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadPictureError
 
 # Formats by Pillow's name, and the endings that go with each. No other is opened: some of Pillow's readers
@@ -80,7 +81,7 @@ def read_bytes(path: Path) -> bytes:
         gone = "no such file behind the link" if path.is_symlink() else "no such file"
         raise BadPictureError(gone) from error
     except OSError as error:
-        raise BadPictureError((error.strerror or str(error)).lower()) from error
+        raise BadPictureError(system_reason(error)) from error
     if not content:
         raise BadPictureError("empty file")
     return content

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import atomic_file
 from alexnet_fast.training.content_digest import content_digest
 
@@ -79,7 +79,7 @@ def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         # Reading backwards from the end of a file that has lost it.
         if error.errno == errno.EINVAL:
             raise _damaged(path) from error
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
     # What torch raises for a file that is cut short, garbled, no zip archive or holds more than tensors.
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
         raise _damaged(path) from error

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import IO
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 
 class RunLock:
@@ -25,7 +25,7 @@ class RunLock:
         try:
             self._file: IO[str] = path.open("a+", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+            raise UserError(f"cannot write {path}: {system_reason(error)}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.weights.wire import Field, WireError, fields, varints
 
 _NET_NAME, _NET_LAYERS_V1, _NET_LAYER = 1, 2, 100
@@ -50,7 +50,7 @@ def read_caffe_model(path: Path) -> tuple[str, Arrays]:
     try:
         content = memoryview(path.read_bytes())
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
     try:
         name, layers = _net(content)
     except (WireError, ValueError) as error:

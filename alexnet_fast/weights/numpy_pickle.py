@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 _NUMBERS = ("f2", "f4", "f8")
 
@@ -103,7 +103,7 @@ def read_arrays(path: Path) -> dict[str, list[npt.NDArray[np.float32]]]:
         with path.open("rb") as file:
             return _arrays(path, _unpickled(path, file))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
 
 
 def _unpickled(path: Path, file: io.BufferedReader) -> Any:

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 from alexnet_fast.data.layouts.matlab_file import Value, read_structs
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 FOLDER = "ILSVRC2012_devkit_t12"
 ARCHIVE = f"{FOLDER}.tar.gz"
@@ -81,8 +81,9 @@ def _file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot read {path}: {reason}", "unpack the development kit again") from error
+        raise UserError(
+            f"cannot read {path}: {system_reason(error)}", "unpack the development kit again"
+        ) from error
 
 
 def _members(source: Path) -> dict[str, bytes]:

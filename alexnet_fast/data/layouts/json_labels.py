@@ -14,7 +14,7 @@ from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
 from alexnet_fast.data.layouts.loose_files import has_loose_pictures, loose_pictures
 from alexnet_fast.data.tar_samples import PARTS
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 KIND = "json"
 
@@ -159,8 +159,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_bytes(), object_pairs_hook=functools.partial(_unique, path))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot read {path}: {reason}", "check the path", exit_code=2) from error
+        raise UserError(
+            f"cannot read {path}: {system_reason(error)}", "check the path", exit_code=2
+        ) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error})", "save it again as UTF-8") from error
     if not isinstance(plain, dict):

@@ -15,7 +15,7 @@ from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.names import NamesBuilder
 from alexnet_fast.data.picture_list import PictureList, Stretches
 from alexnet_fast.data.places import TarPlace
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 # WordNet's number of a noun, which ImageNet calls its classes by.
 WNID = re.compile(r"n\d{8}")
@@ -121,7 +121,7 @@ def read_lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text in UTF-8 ({error})", "copy it again") from error
     return [line for line in text.splitlines() if line.strip()]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from alexnet_fast.data.picture_list import PICTURE_ENDINGS
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 
 
 def loose_pictures(folder: Path) -> list[str]:
@@ -48,5 +48,6 @@ def has_loose_pictures(folder: Path) -> bool:
 
 def _refuse(error: OSError) -> None:
     """Raises what `os.walk` would pass over."""
-    reason = (error.strerror or str(error)).lower()
-    raise UserError(f"cannot read {error.filename}: {reason}", "check its permissions") from error
+    raise UserError(
+        f"cannot read {error.filename}: {system_reason(error)}", "check its permissions"
+    ) from error
