@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.near_match import choose_from
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.weights import last_layer
@@ -78,12 +78,8 @@ def _named(net: nn.Module, layer: str) -> nn.Module:
     layers = dict(net.named_modules())
     layers.pop("")
     if layer not in layers:
-        near = difflib.get_close_matches(layer, layers, n=1)
-        guess = f"did you mean {near[0]}? " if near else ""
         raise UserError(
-            f"--layer {layer}: the network has none of this name",
-            f"{guess}choose from {', '.join(layers)}",
-            exit_code=2,
+            f"--layer {layer}: the network has none of this name", choose_from(layer, layers), exit_code=2
         )
     found: nn.Module = layers[layer]
     return found

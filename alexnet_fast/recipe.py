@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.near_match import choose_from
 from alexnet_fast.toml_file import read_toml
 
 RECIPES = ("paper", "modern", "tiny-imagenet", "caltech256", "fashion-mnist", "demo")
@@ -24,11 +24,7 @@ def recipe_path(name: str) -> Path:
         return _FOLDER / f"{name}.toml"
     if Path(name).is_file():
         return Path(name)
-    near = difflib.get_close_matches(name, RECIPES, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    raise UserError(
-        f"--recipe {name}: no such recipe or file", f"{guess}choose from {', '.join(RECIPES)}", exit_code=2
-    )
+    raise UserError(f"--recipe {name}: no such recipe or file", choose_from(name, RECIPES), exit_code=2)
 
 
 def recipe_options(name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import get_args
 
@@ -17,6 +16,7 @@ from alexnet_fast.models.spec import (
     PerceptronSpec,
     VggSpec,
 )
+from alexnet_fast.near_match import choose_from
 
 # The paper, section 3.5 and figure 2; section 5 for the biases.
 PAPER_CONVS = (
@@ -176,9 +176,7 @@ def model_spec(name: str) -> NetSpec:
     """
     if name in MODELS:
         return MODELS[name]
-    near = difflib.get_close_matches(name, MODELS, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"--model {name}: no such model", f"{guess}choose from {', '.join(MODELS)}", exit_code=2)
+    raise UserError(f"--model {name}: no such model", choose_from(name, MODELS), exit_code=2)
 
 
 def resolve_spec(

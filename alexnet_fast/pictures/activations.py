@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.near_match import choose_from
 from alexnet_fast.pictures.style import styled
 from alexnet_fast.pictures.tiles import Tiles, tile_sheet
 
@@ -48,9 +49,7 @@ def layer_output(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Tiles:
     """
     modules = dict(net.named_children())
     if layer not in modules:
-        raise UserError(
-            f"--layer {layer} is no layer of this net", f"choose from {', '.join(modules)}", exit_code=2
-        )
+        raise UserError(f"--layer {layer} is no layer of this net", choose_from(layer, modules), exit_code=2)
     found: list[torch.Tensor] = []
     # A copy: the ReLU after it works in place.
     hook = modules[layer].register_forward_hook(lambda _module, _inputs, output: found.append(output.clone()))

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.near_match import choose_from
 from alexnet_fast.pictures.style import styled
 from alexnet_fast.pictures.tiles import Tiles, tile_sheet
 
@@ -59,7 +60,7 @@ def _weights(net: nn.Module, layer: str) -> Tiles:
     found = convolutions(net)
     if layer not in found:
         raise UserError(
-            f"--layer {layer} is no convolution of this net", f"choose from {', '.join(found)}", exit_code=2
+            f"--layer {layer} is no convolution of this net", choose_from(layer, found), exit_code=2
         )
     weights: Tiles = found[layer].weight.detach().to("cpu", torch.float32).numpy()
     return weights

@@ -88,7 +88,9 @@ class TestActivations:
             layer_output(create_model("alexnet-64", 3).eval(), torch.randn(3, 64, 64), "fc7")
 
     def test_an_unknown_layer_is_refused_with_the_names(self) -> None:
-        with pytest.raises(UserError, match="conv9 is no layer of this net; choose from conv1, relu1"):
+        with pytest.raises(
+            UserError, match=r"conv9 is no layer of this net; did you mean conv\d\? choose from conv1, relu1"
+        ):
             layer_output(create_model("alexnet-64", 3).eval(), torch.randn(3, 64, 64), "conv9")
 
 
