@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli.augmentation_file import take_augmentation
+from alexnet_fast.cli.option_block import all_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ leave_out = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of pictures to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
 )
-_LAYOUT = (
+# How a data set is laid out; `reading` takes them.
+layout = all_of(
     click.option(
         "--layout",
         type=click.Choice(["folders", "json", "csv", "tiny-imagenet", "ilsvrc2012", "caltech256"]),
@@ -68,13 +70,6 @@ _LAYOUT = (
 )
 
 
-def layout(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that say how a data set is laid out; `reading` takes them."""
-    for add in reversed(_LAYOUT):
-        function = add(function)
-    return function
-
-
 def reading(given: dict[str, Any]) -> Reading:
     """Returns what the options of `layout` say."""
     from alexnet_fast.data.layouts.find import Reading
@@ -82,7 +77,8 @@ def reading(given: dict[str, Any]) -> Reading:
     return Reading.from_options(given["layout"], given["labels"], given["label_encoding"])
 
 
-_FETCHING = (
+# Of a source that may be an address; `local_source` takes them.
+fetching = all_of(
     click.option("--sha256", metavar="HEX", help="What the SHA-256 of an archive at an address must be."),
     click.option(
         "--max-download",
@@ -96,13 +92,6 @@ _FETCHING = (
         "--allow-private", is_flag=True, help="The address may be of this machine or of its own network."
     ),
 )
-
-
-def fetching(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of a source that is an address; `local_source` takes them."""
-    for add in reversed(_FETCHING):
-        function = add(function)
-    return function
 
 
 def local_source(given: dict[str, Any]) -> Path:
@@ -213,14 +202,8 @@ hw_decoder_load = click.option(
 )
 
 
-def augmentation(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the random parts of the augmentation, and the file that may declare them."""
-    for add in reversed(_AUGMENTATION):
-        function = add(function)
-    return function
-
-
-_AUGMENTATION = (
+# The random parts of the augmentation, and the file that may declare them.
+augmentation = all_of(
     click.option(
         "--augmentation",
         type=click.Path(path_type=Path),

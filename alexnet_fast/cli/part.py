@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from alexnet_fast.cli import options
+from alexnet_fast.cli.option_block import all_of
 
 if TYPE_CHECKING:
     from alexnet_fast.classifier import Classifier
     from alexnet_fast.pipelines.loader import Loader
 
-_OPTIONS = (
+# What `opened` and `part_loader` read.
+part_options = all_of(
     click.option(
         "--split",
         type=click.Choice(["train", "val", "test", "all"]),
@@ -36,13 +37,6 @@ _OPTIONS = (
     options.leave_out,
     options.layout,
 )
-
-
-def part_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that `part_loader` reads."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 def opened(model: Any, given: dict[str, Any]) -> Classifier:

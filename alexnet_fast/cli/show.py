@@ -95,9 +95,7 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     "--samples", type=click.IntRange(1, 12), default=4, show_default=True, help="Samples a picture."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random parts.")
-@click.option(
-    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
-)
+@options.dali
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @options.augmentation
 @picture_command("augment.png")

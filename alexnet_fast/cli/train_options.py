@@ -2,166 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-Decorator = Callable[[Any], Any]
+from alexnet_fast.cli.option_block import all_of
 
-
-def _all_of(options: Sequence[Decorator]) -> Decorator:
-    """Returns a decorator that adds options in their order."""
-
-    def decorate(function: Any) -> Any:
-        for add in reversed(options):
-            function = add(function)
-        return function
-
-    return decorate
-
-
-optimiser = _all_of(
-    [
-        click.option(
-            "--optimizer",
-            type=click.Choice(["sgd", "adam", "adamw", "lars"]),
-            default="sgd",
-            show_default=True,
-            help="Momentum SGD, Adam, Adam with decoupled decay, or layer-wise rates for large batches.",
-        ),
-        click.option("--lr", type=float, default=0.01, show_default=True, help="Highest learning rate."),
-        click.option(
-            "--momentum",
-            type=float,
-            default=0.9,
-            show_default=True,
-            help="Of SGD and LARS; Adam's first beta.",
-        ),
-        click.option("--nesterov/--no-nesterov", default=False, help="Nesterov's momentum, for SGD."),
-        click.option("--weight-decay", type=float, default=5e-4, show_default=True, help="Of the weights."),
-        click.option(
-            "--decay-bias/--no-decay-bias",
-            default=True,
-            show_default=True,
-            help="Weight decay on biases and norm layers too.",
-        ),
-        click.option(
-            "--ema", type=float, default=0.0, help="Decay of a moving average of the weights; 0: none."
-        ),
-    ]
+optimiser = all_of(
+    click.option(
+        "--optimizer",
+        type=click.Choice(["sgd", "adam", "adamw", "lars"]),
+        default="sgd",
+        show_default=True,
+        help="Momentum SGD, Adam, Adam with decoupled decay, or layer-wise rates for large batches.",
+    ),
+    click.option("--lr", type=float, default=0.01, show_default=True, help="Highest learning rate."),
+    click.option(
+        "--momentum",
+        type=float,
+        default=0.9,
+        show_default=True,
+        help="Of SGD and LARS; Adam's first beta.",
+    ),
+    click.option("--nesterov/--no-nesterov", default=False, help="Nesterov's momentum, for SGD."),
+    click.option("--weight-decay", type=float, default=5e-4, show_default=True, help="Of the weights."),
+    click.option(
+        "--decay-bias/--no-decay-bias",
+        default=True,
+        show_default=True,
+        help="Weight decay on biases and norm layers too.",
+    ),
+    click.option("--ema", type=float, default=0.0, help="Decay of a moving average of the weights; 0: none."),
 )
 
-schedule = _all_of(
-    [
-        click.option(
-            "--schedule",
-            type=click.Choice(["plateau", "cosine", "step"]),
-            default="plateau",
-            show_default=True,
-            help="Of the learning rate: the paper's, half a cosine over all epochs, or falls at set epochs.",
-        ),
-        click.option(
-            "--factor",
-            type=float,
-            default=0.1,
-            show_default=True,
-            help="What plateau and step multiply it by.",
-        ),
-        click.option(
-            "--patience",
-            type=int,
-            default=5,
-            show_default=True,
-            help="Epochs without a lower validation error before plateau lowers it.",
-        ),
-        click.option(
-            "--drops", type=int, default=3, show_default=True, help="Falls of plateau before training ends."
-        ),
-        click.option(
-            "--step-epochs", type=int, default=30, show_default=True, help="Epochs between two falls of step."
-        ),
-        click.option(
-            "--warmup-epochs",
-            type=float,
-            default=0.0,
-            help="Epochs, or a part of one, over which it rises step by step from nothing.",
-        ),
-    ]
+schedule = all_of(
+    click.option(
+        "--schedule",
+        type=click.Choice(["plateau", "cosine", "step"]),
+        default="plateau",
+        show_default=True,
+        help="Of the learning rate: the paper's, half a cosine over all epochs, or falls at set epochs.",
+    ),
+    click.option(
+        "--factor",
+        type=float,
+        default=0.1,
+        show_default=True,
+        help="What plateau and step multiply it by.",
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        default=5,
+        show_default=True,
+        help="Epochs without a lower validation error before plateau lowers it.",
+    ),
+    click.option(
+        "--drops", type=int, default=3, show_default=True, help="Falls of plateau before training ends."
+    ),
+    click.option(
+        "--step-epochs", type=int, default=30, show_default=True, help="Epochs between two falls of step."
+    ),
+    click.option(
+        "--warmup-epochs",
+        type=float,
+        default=0.0,
+        help="Epochs, or a part of one, over which it rises step by step from nothing.",
+    ),
 )
 
-regularisation = _all_of(
-    [
-        click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]"),
-        click.option(
-            "--loss",
-            type=click.Choice(["cross-entropy", "smoothed", "svm"]),
-            default="cross-entropy",
-            show_default=True,
-            help="Cross-entropy, the same with smoothed labels, or a support vector machine's hinge loss.",
-        ),
-        click.option(
-            "--label-smoothing",
-            type=float,
-            default=0.0,
-            help="Share of a label spread over all classes; 0.1 with --loss smoothed.",
-        ),
-        click.option(
-            "--mixup", type=float, default=0.0, help="Parameter of the mixing of pictures; 0: none."
-        ),
-    ]
+regularisation = all_of(
+    click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]"),
+    click.option(
+        "--loss",
+        type=click.Choice(["cross-entropy", "smoothed", "svm"]),
+        default="cross-entropy",
+        show_default=True,
+        help="Cross-entropy, the same with smoothed labels, or a support vector machine's hinge loss.",
+    ),
+    click.option(
+        "--label-smoothing",
+        type=float,
+        default=0.0,
+        help="Share of a label spread over all classes; 0.1 with --loss smoothed.",
+    ),
+    click.option("--mixup", type=float, default=0.0, help="Parameter of the mixing of pictures; 0: none."),
 )
 
-beginning = _all_of(
-    [
-        click.option(
-            "--weights",
-            type=click.Path(path_type=Path),
-            help="Begin with those of a run, or of a .pth, .safetensors, .npy or .caffemodel file.",
-        ),
-        click.option(
-            "--from-scratch",
-            is_flag=True,
-            help="Begin with fresh weights, whatever a config says: the default.",
-        ),
-        click.option(
-            "--transfer/--no-transfer",
-            default=False,
-            help="A new last layer on --weights: it learns alone first, then all of it does.",
-        ),
-        click.option(
-            "--freeze-epochs",
-            type=int,
-            default=1,
-            show_default=True,
-            help="Epochs of --transfer in which only the last layer learns.",
-        ),
-        click.option(
-            "--unfreeze-lr",
-            type=float,
-            default=0.1,
-            show_default=True,
-            help="What the learning rate is multiplied by after them.",
-        ),
-        click.option(
-            "--features/--no-features",
-            default=False,
-            help="A new last layer on --weights, which alone learns, on features computed once.",
-        ),
-        click.option(
-            "--init",
-            type=click.Choice(["paper", "kaiming", "xavier", "truncated", "torch"]),
-            help="How fresh weights are drawn.  [default: the model's]",
-        ),
-    ]
+beginning = all_of(
+    click.option(
+        "--weights",
+        type=click.Path(path_type=Path),
+        help="Begin with those of a run, or of a .pth, .safetensors, .npy or .caffemodel file.",
+    ),
+    click.option(
+        "--from-scratch",
+        is_flag=True,
+        help="Begin with fresh weights, whatever a config says: the default.",
+    ),
+    click.option(
+        "--transfer/--no-transfer",
+        default=False,
+        help="A new last layer on --weights: it learns alone first, then all of it does.",
+    ),
+    click.option(
+        "--freeze-epochs",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Epochs of --transfer in which only the last layer learns.",
+    ),
+    click.option(
+        "--unfreeze-lr",
+        type=float,
+        default=0.1,
+        show_default=True,
+        help="What the learning rate is multiplied by after them.",
+    ),
+    click.option(
+        "--features/--no-features",
+        default=False,
+        help="A new last layer on --weights, which alone learns, on features computed once.",
+    ),
+    click.option(
+        "--init",
+        type=click.Choice(["paper", "kaiming", "xavier", "truncated", "torch"]),
+        help="How fresh weights are drawn.  [default: the model's]",
+    ),
 )
 
-speed = _all_of(
-    [
-        click.option("--compile/--no-compile", default=False, help="Run the network through torch.compile."),
-        click.option(
-            "--cuda-graphs/--no-cuda-graphs", default=False, help="Record the passes once, and replay them."
-        ),
-    ]
+speed = all_of(
+    click.option("--compile/--no-compile", default=False, help="Run the network through torch.compile."),
+    click.option(
+        "--cuda-graphs/--no-cuda-graphs", default=False, help="Record the passes once, and replay them."
+    ),
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_fast.cli import options
+from alexnet_fast.cli.prepare import prepare
 from alexnet_fast.data import open_data
 from alexnet_fast.data.layouts.find import KINDS, Reading
 from alexnet_fast.data.layouts.matlab_file import read_structs
@@ -245,8 +245,8 @@ def test_a_layout_that_is_given_wins(tiny: Path, caltech: Path) -> None:
 
 
 def test_the_command_line_offers_every_layout() -> None:
-    choice = next(option for option in options._LAYOUT[:1])(lambda: None).__click_params__[0].type
-    assert tuple(choice.choices) == KINDS
+    choices = {option.name: option.type for option in prepare.params}
+    assert tuple(choices["layout"].choices) == KINDS
 
 
 def test_matlab_files_as_scipy_writes_and_reads_them(tmp_path: Path) -> None:
