@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet_fast.serve.server_config import Batching
 
 EXAMPLE = """\b
 Examples:
@@ -92,18 +95,13 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
     """
     if given["repository"] is not None:
         return _write_repository(models, names, given)
-    from alexnet_fast.serve.server_config import Batching, ServerConfig
+    from alexnet_fast.serve.server_config import ServerConfig
 
     config = ServerConfig(
         host=given["host"],
         http_port=None if given["no_http"] else given["http_port"],
         grpc_port=None if given["no_grpc"] else given["grpc_port"],
-        batching=Batching(
-            max_batch=given["max_batch"],
-            max_delay=given["max_delay"] / 1000,
-            max_queue=given["max_queue"],
-            timeout=given["timeout"],
-        ),
+        batching=_batching(given),
         device=given["device"],
         threads=given["threads"],
         allow_fallback=given["allow_fallback"],
@@ -131,24 +129,29 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
 
 def _write_repository(models: tuple[Path, ...], names: tuple[str, ...], given: dict[str, Any]) -> Result:
     """Writes a model repository for Triton."""
-    from alexnet_fast.serve.server_config import Batching
     from alexnet_fast.serve.triton.model_config import TritonConfig
     from alexnet_fast.serve.triton.repository import write_repository
 
-    batching = Batching(
-        max_batch=given["max_batch"],
-        max_delay=given["max_delay"] / 1000,
-        max_queue=given["max_queue"],
-        timeout=given["timeout"],
-    )
     threads = {} if given["threads"] is None else {"threads": given["threads"]}
-    config = TritonConfig(batching=batching, **threads)
+    config = TritonConfig(batching=_batching(given), **threads)
     folders = []
     for name, model in _named(models, names).items():
         folders += write_repository(
             model, given["repository"], name=name, variant=given["variant"], config=config
         )
     return {"repository": str(given["repository"]), "folders": [str(folder) for folder in folders]}
+
+
+def _batching(given: dict[str, Any]) -> Batching:
+    """Returns how requests become batches, here and in Triton."""
+    from alexnet_fast.serve.server_config import Batching
+
+    return Batching(
+        max_batch=given["max_batch"],
+        max_delay=given["max_delay"] / 1000,
+        max_queue=given["max_queue"],
+        timeout=given["timeout"],
+    )
 
 
 def _named(models: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:
