@@ -12,22 +12,7 @@ from click.core import ParameterSource
 from alexnet_fast.cli.command import say
 from alexnet_fast.errors import UserError
 from alexnet_fast.toml_file import read_toml
-
-# Options of `train` that say what happens to the pictures.
-AUGMENTATION = (
-    "resize",
-    "crop",
-    "flip",
-    "pca",
-    "mean",
-    "random_resized_crop",
-    "min_scale",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-    "progressive",
-)
+from alexnet_fast.training.augmentation_names import AUGMENTATION
 
 # What a file of options does not change; --augmentation FILE makes its options the command's defaults.
 _BEFORE_FILES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)

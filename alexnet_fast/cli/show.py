@@ -108,7 +108,8 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
     from alexnet_fast.device import choose_device
     from alexnet_fast.pictures.augmented import augmented, loader_name
     from alexnet_fast.pipelines.loader import LoaderConfig
-    from alexnet_fast.training.augmentation import RANDOM_PARTS, random_parts
+    from alexnet_fast.training.augmentation import random_parts
+    from alexnet_fast.training.augmentation_names import RANDOM_PARTS
 
     config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
     pictures = _some_pictures(data, given["count"])

@@ -8,17 +8,6 @@ from alexnet_fast.pipelines.distortion import ColourDistortion
 from alexnet_fast.pipelines.progressive import Progressive
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
 
-# The options of `random_parts`, fields of `TrainConfig`.
-RANDOM_PARTS = (
-    "random_resized_crop",
-    "min_scale",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-    "progressive",
-)
-
 
 def random_parts(
     *, random_resized_crop: bool, min_scale: float, progressive: str | None, epochs: int, **amounts: float

@@ -14,7 +14,8 @@ from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
-from alexnet_fast.training.augmentation import RANDOM_PARTS, random_parts
+from alexnet_fast.training.augmentation import random_parts
+from alexnet_fast.training.augmentation_names import RANDOM_PARTS
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
