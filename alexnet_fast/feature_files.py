@@ -99,7 +99,9 @@ def _refuse_old(out: Path) -> None:
 
 def _pictures(data: Path, given: dict[str, Any], provenance: dict[str, Any]) -> PictureList:
     """Lists the pictures under the classes of the data."""
-    fraction = given["val_fraction"] or provenance.get("val_fraction", 0.1)
+    fraction = given["val_fraction"]
+    if fraction is None:
+        fraction = provenance.get("val_fraction", 0.1)
     left_out = LeaveOut.load(given["leave_out"]) if given["leave_out"] else None
     reading = Reading.from_options(given["layout"], given["labels"], given["label_encoding"])
     how: dict[str, Any] = {"val_fraction": fraction, "leave_out": left_out, "reading": reading}

@@ -11,9 +11,11 @@ from alexnet_fast.cli.option_block import all_of
 
 if TYPE_CHECKING:
     from alexnet_fast.classifier import Classifier
+    from alexnet_fast.data import PictureList
     from alexnet_fast.pipelines.loader import Loader
+    from alexnet_fast.training.trained import Trained
 
-# What `opened` and `part_loader` read.
+# What `opened`, `part_pictures` and `part_loader` read.
 part_options = all_of(
     click.option(
         "--split",
@@ -57,6 +59,25 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
     )
 
 
+def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> PictureList:
+    """Lists the pictures to try a model on; without --val-fraction it is divided as in the training.
+
+    Raises:
+        UserError: The pictures are not there, or are of other classes.
+    """
+    from alexnet_fast.data import ClassMap, open_part
+
+    fraction = given["val_fraction"]
+    return open_part(
+        given["data"],
+        given["split"],
+        ClassMap(model.classes),
+        val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
+        leave_out=options.left_out(given["leave_out"]),
+        reading=options.reading(given),
+    )
+
+
 def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     """Makes the loader of the pictures to try it on.
 
@@ -65,21 +86,10 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     """
     import torch
 
-    from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
     from alexnet_fast.pipelines.plan import Schedule
 
-    fraction = given["val_fraction"]
-    if fraction is None:
-        fraction = classifier.provenance.get("val_fraction", 0.1)
-    pictures = open_part(
-        given["data"],
-        given["split"],
-        ClassMap(classifier.classes),
-        val_fraction=fraction,
-        leave_out=options.left_out(given["leave_out"]),
-        reading=options.reading(given),
-    )
+    pictures = part_pictures(classifier, given)
     schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
     config = LoaderConfig(
         kind="dali" if given["dali"] else "torch",

@@ -9,7 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
-from alexnet_fast.cli.part import opened, part_loader, part_options
+from alexnet_fast.cli.part import opened, part_loader, part_options, part_pictures
 from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
 from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
@@ -46,20 +46,11 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
     picture: the gradient of the likeliest class, and its average over noisy copies (SmoothGrad).
     """
     target = new_picture(output, "saliency", force=force)
-    from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.pictures.saliency import saliency as draw
     from alexnet_fast.training.trained import load_trained
 
     trained = load_trained(given["model"], given["net"])
-    fraction = given["val_fraction"] or trained.provenance.get("val_fraction", 0.1)
-    pictures = open_part(
-        given["data"],
-        given["split"],
-        ClassMap(trained.classes),
-        val_fraction=fraction,
-        leave_out=options.left_out(given["leave_out"]),
-        reading=options.reading(given),
-    )
+    pictures = part_pictures(trained, given)
     chosen = _random_rows(pictures, given["count"], given["seed"])
     with progress_bar(len(chosen), "explaining") as bar:
         explained = []

@@ -194,6 +194,10 @@ class TestMistakes:
         (tmp_path / "model.onnx").write_bytes(b"x")
         assert "model.onnx" in complaint(call("saliency", tmp_path / "model.onnx", folder), 1)
 
+    def test_a_validation_share_of_nothing(self, call: Any, models: Path, folder: Path) -> None:
+        line = complaint(call("saliency", models / "roomy.safetensors", folder, "--val-fraction", 0), 2)
+        assert "--val-fraction 0.0 must lie between 0 and 1" in line
+
     def test_labelled_pictures_of_classes_that_the_model_does_not_know(
         self, call: Any, models: Path, folder: Path
     ) -> None:

@@ -129,6 +129,11 @@ def test_features_are_what_enters_the_last_layer(model: Path, two_classes: Path,
         features(model, two_classes, out)
 
 
+def test_features_of_a_validation_share_of_nothing(model: Path, two_classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--val-fraction 0.0 must lie between 0 and 1"):
+        features(model, two_classes / "train", tmp_path / "out", val_fraction=0.0)
+
+
 def test_features_as_parquet(model: Path, two_classes: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     out = tmp_path / "out"
