@@ -135,7 +135,11 @@ def csv_folder(root: Path, cells: dict[str, list[Path]]) -> Path:
         ("val.csv", "image,class\nfilm.png,1\n", "val.csv line 2: .*val has no picture 'film.png'"),
         ("val.csv", "image,class\n../train/mono.png,1\n", "has no picture '../train/mono.png'"),
         ("val.csv", "image,class\nmono.png,1\nmono.png,1\n", "line 3: mono.png stands twice"),
-        ("val.csv", "file,class\nmono.png,1\n", "val.csv has no column image; its first line is image,class"),
+        (
+            "val.csv",
+            "file,class\nmono.png,1\n",
+            "val.csv has no column image; its first line must be image,class",
+        ),
         ("categories.csv", "id,label\n0,poly\n0,mono\n", "categories.csv line 3: 0 mono stands twice"),
         ("categories.csv", "id,label\nx,poly\n", "line 2: 'x' is no class number"),
         ("categories.csv", "id,label\n0,poly\n", "fewer than two classes"),
@@ -196,6 +200,14 @@ def unpacked(root: Path) -> Path:
         ),
         (write("ILSVRC2012_devkit_t12/data/meta.mat", "x"), "is damaged .no MATLAB 5 file"),
         (lambda root: shutil.rmtree(root / "ILSVRC2012_devkit_t12"), "no such"),
+        (
+            lambda root: (root / "LOC_val_solution.csv").write_bytes(b"\xff\xfeI\0"),
+            "LOC_val_solution.csv is not a CSV in UTF-8 .*; save it again as such",
+        ),
+        (
+            write("LOC_val_solution.csv", "a.jpg,n01443537 1 2 3 4\n"),
+            "has no column ImageId; its first line must be ImageId,PredictionString",
+        ),
         (lambda root: (root / "ILSVRC2012_img_val.tar").unlink(), "no ILSVRC-2012 validation pictures in"),
         (
             write("ILSVRC2012_img_train.tar", "x" * 2000),

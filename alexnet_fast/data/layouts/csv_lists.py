@@ -6,12 +6,12 @@ The files of the preprocessor of https://github.com/adeveloperdiary/DeepLearning
 
 from __future__ import annotations
 
-import csv
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet_fast.data.class_map import check_class
+from alexnet_fast.data.csv_rows import csv_rows
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file
 from alexnet_fast.data.tar_samples import PARTS
 from alexnet_fast.errors import UserError
@@ -52,7 +52,8 @@ def _labels(path: Path) -> dict[int, str]:
         UserError: A number or a label stands twice, or is none.
     """
     labels: dict[int, str] = {}
-    for where, (number, label) in _read(path, ("id", "label")):
+    for where, row in csv_rows(path, ("id", "label")):
+        number, label = row["id"].strip(), row["label"].strip()
         if not number.isascii() or not number.isdigit():
             raise UserError(f"{where}: {number!r} is no class number", "it is a whole number from 0 on")
         if int(number) in labels or label in labels.values():
@@ -70,7 +71,8 @@ def _rows(path: Path, folder: Path, labels: dict[int, str]) -> Iterator[Row]:
         UserError: A class is not in categories.csv, or a picture is not there or stands twice.
     """
     seen = set()
-    for where, (image, number) in _read(path, ("image", "class")):
+    for where, row in csv_rows(path, ("image", "class")):
+        image, number = row["image"].strip(), row["class"].strip()
         if not number.isascii() or not number.isdigit() or int(number) not in labels:
             raise UserError(
                 f"{where}: {CATEGORIES} has no category {number!r}", f"add it there, or correct {path.name}"
@@ -82,26 +84,3 @@ def _rows(path: Path, folder: Path, labels: dict[int, str]) -> Iterator[Row]:
         seen.add(image)
         label = labels[int(number)]
         yield Row(image, label, image.removeprefix(f"{label}/"))
-
-
-def _read(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields where each line stands, and its values.
-
-    Raises:
-        UserError: It is no CSV with these columns.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise UserError(
-                    f"{path} has no column {missing[0]}", f"its first line is {','.join(columns)}"
-                )
-            for row in reader:
-                yield (
-                    f"{path} line {reader.line_num}",
-                    tuple((row[column] or "").strip() for column in columns),
-                )
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a CSV in UTF-8 ({error})", "save it again as such") from error

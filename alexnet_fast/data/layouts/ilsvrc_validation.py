@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from alexnet_fast.data.csv_rows import csv_rows
 from alexnet_fast.data.layouts.ilsvrc_devkit import Devkit
 from alexnet_fast.data.layouts.layout import WNID, read_lines
 from alexnet_fast.errors import UserError
@@ -64,10 +64,11 @@ def _read_list(path: Path, pictures: Sequence[str], wnids: Sequence[str]) -> dic
         UserError: It does not fit the pictures.
     """
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))[1:]
         endings = {name.rpartition(".")[0]: name for name in pictures}
-        return {endings.get(row[0], row[0]): row[1].split(" ")[0] for row in rows if len(row) > 1}
+        rows = (row for _, row in csv_rows(path, ("ImageId", "PredictionString")))
+        return {
+            endings.get(row["ImageId"], row["ImageId"]): row["PredictionString"].split(" ")[0] for row in rows
+        }
     lines = [line.split() for line in read_lines(path)]
     if all(len(line) == 1 for line in lines):
         _same_length(path, len(lines), pictures)
