@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import torch
 
-from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.finishing import Finisher
-from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.pipelines.reading import Read, Reader
-from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View
 
 
 class ArrayLoader(Loader):
     """Batches of regions that threads read, and others finish; arguments as for `Loader`."""
 
-    def __init__(
-        self,
-        pictures: PictureList,
-        spec: AugmentSpec,
-        view: View,
-        schedule: Schedule,
-        config: LoaderConfig,
-    ) -> None:
-        super().__init__(pictures, spec, view, schedule, config)
-        self._reader = Reader(pictures, view, threads=config.threads, grid=True)
-        self._finisher = Finisher(view, config)
+    @functools.cached_property
+    def _reader(self) -> Reader:
+        """Reads what the view shows of each array."""
+        return Reader(self.pictures, self.view, threads=self.config.threads, grid=True)
+
+    @functools.cached_property
+    def _finisher(self) -> Finisher:
+        """Finishes what was read."""
+        return Finisher(self.view, self.config)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on."""
-        spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
-        for read in self._reader.batches(self.schedule.epoch(epoch, self.spec, start), spec):
+        plans = self.schedule.epoch(epoch, self.spec, start)
+        for read in self._reader.batches(plans, self.spec_in(epoch)):
             yield self._without_lost(self._finished(read), read.lost)
 
     def _finished(self, read: Read) -> Batch:

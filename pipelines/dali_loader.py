@@ -105,8 +105,8 @@ class DaliLoader(Loader):
     def _begin(self, epoch: int, start: int) -> None:
         """Makes the graph's source give the batches of an epoch."""
         self._drain()
-        spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
-        self._coming = self._reader.batches(self.schedule.epoch(epoch, self.spec, start), spec)
+        plans = self.schedule.epoch(epoch, self.spec, start)
+        self._coming = self._reader.batches(plans, self.spec_in(epoch))
 
     def _next_batch(self) -> Batch:
         """Returns the next batch, less its bad pictures."""

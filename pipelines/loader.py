@@ -100,6 +100,10 @@ class Loader(abc.ABC):
         batches taken is a position in the data.
         """
 
+    def spec_in(self, epoch: int) -> AugmentSpec:
+        """Returns the spec of an epoch: only training pictures change their size with it."""
+        return self.spec.in_epoch(epoch) if self.view == "train" else self.spec
+
     def _without_lost(self, batch: Batch, lost: Mapping[int, str]) -> Batch:
         """Reports bad pictures of a batch and returns the others, in the layout of a whole one.
 

@@ -45,7 +45,7 @@ class TorchLoader(Loader):
 
     def _batches(self, epoch: int, start: int) -> Generator[Batch, None, None]:
         """Runs workers as long as batches are taken."""
-        spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
+        spec = self.spec_in(epoch)
         loader = DataLoader(
             _Decoder(self.pictures.encoding, spec, self.view),
             batch_sampler=_Rows(self.pictures, self.schedule, self.spec, epoch, start),
