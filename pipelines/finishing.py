@@ -14,7 +14,13 @@ import torch
 
 from alexnet_fast.pipelines.batch_buffers import BatchBuffers
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.normalisation import Changes, changes_of, normalise_into, row_means
+from alexnet_fast.pipelines.normalisation import (
+    Changes,
+    changes_of,
+    normalise_into,
+    row_deviations,
+    row_means,
+)
 from alexnet_fast.pipelines.pillow_image import Pixels
 from alexnet_fast.pipelines.plan import BatchPlan
 from alexnet_fast.pipelines.resizing import resized_box, resized_view
@@ -74,12 +80,12 @@ class Finisher:
         """Returns what the network sees, float32 (B, 3, side, side) in channels_last order."""
         height, width = windows.view_size()
         found = self._buffers.take((len(parts), height, width * 3), np.float32)
-        means = row_means(changes, width)
+        means, deviations = row_means(changes, width), row_deviations(spec, width)
 
         def finish(first: int, last: int) -> None:
             for position in range(first, last):
                 pixels = torch.from_numpy(_view(parts[position], windows, position))
-                normalise_into(found[position], pixels, means[position], changes, position, spec)
+                normalise_into(found[position], pixels, means[position], deviations, changes, position)
 
         self._share(finish, len(parts))
         return torch.from_numpy(found.reshape(len(parts), height, width, 3)).permute(0, 3, 1, 2)

@@ -70,9 +70,9 @@ def normalised(pixels_nhwc: torch.Tensor, changes: Changes, spec: AugmentSpec) -
     """
     batch, height, width, _ = pixels_nhwc.shape
     found = np.empty((batch, height, width * 3), np.float32)
-    means = row_means(changes, width)
+    means, deviations = row_means(changes, width), row_deviations(spec, width)
     for position in range(batch):
-        normalise_into(found[position], pixels_nhwc[position], means[position], changes, position, spec)
+        normalise_into(found[position], pixels_nhwc[position], means[position], deviations, changes, position)
     return torch.from_numpy(found.reshape(batch, height, width, 3)).permute(0, 3, 1, 2)
 
 
@@ -81,8 +81,18 @@ def row_means(changes: Changes, width: int) -> Floats:
     return np.tile(changes.mean, (1, width))
 
 
+def row_deviations(spec: AugmentSpec, width: int) -> Floats | None:
+    """Returns what a row is divided by, float32 (width * 3,); None where that changes nothing."""
+    return None if spec.std == (1.0, 1.0, 1.0) else np.tile(np.array(spec.std, np.float32), width)
+
+
 def normalise_into(
-    found: Floats, pixels: torch.Tensor, means: Floats, changes: Changes, position: int, spec: AugmentSpec
+    found: Floats,
+    pixels: torch.Tensor,
+    means: Floats,
+    deviations: Floats | None,
+    changes: Changes,
+    position: int,
 ) -> None:
     """Turns the pixels of one picture into what the network sees.
 
@@ -90,9 +100,9 @@ def normalise_into(
         found: float32 (S, S * 3), is filled.
         pixels: uint8 (S, S, 3).
         means: Of this picture, of `row_means`.
+        deviations: Of `row_deviations`.
         changes: Of the batch.
         position: In the batch.
-        spec: Standard deviation.
     """
     height, values = found.shape
     step = max(1, (_VALUES - 1) // values)
@@ -107,5 +117,5 @@ def normalise_into(
         if matrix is not None:
             rows[...] = (rows.reshape(-1, 3) @ matrix).reshape(rows.shape)
         rows -= means
-        if spec.std != (1.0, 1.0, 1.0):
-            rows /= np.tile(np.array(spec.std, np.float32), values // 3)
+        if deviations is not None:
+            rows /= deviations
