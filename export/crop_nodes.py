@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from alexnet_fast.export.graph_writer import GraphWriter, Value
 from alexnet_fast.export.metadata import OUTPUT, TOP_CLASSES, TOP_PROBABILITIES
+from alexnet_fast.pipelines.crops import CROPS, crop_offsets
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 # The smallest int64 stands for "to before the first element" in a Slice that runs backwards (ONNX operator
 # Slice-13).
 _BEFORE_FIRST = int(np.iinfo(np.int64).min)
-_COUNT = {"single": 1, "five": 5, "ten": 10}
 
 
 def write_pictures(graph: GraphWriter, spec: AugmentSpec, pictures: str) -> Value:
@@ -55,8 +55,6 @@ def write_crops(graph: GraphWriter, spec: AugmentSpec, x: Value, crops: Crops) -
     Returns:
         (crops * batch, 3, crop, crop), crop by crop as `pipelines.crops.take_crops` orders them.
     """
-    from alexnet_fast.pipelines.crops import crop_offsets
-
     offsets, shape = crop_offsets(spec, crops), (3, spec.crop, spec.crop)
     if crops == "single" and spec.margin == 0:
         return Value(x.name, shape)
@@ -119,7 +117,7 @@ def _write_mean(graph: GraphWriter, value: Value, crops: Crops, output: str) -> 
     if crops == "single":
         graph.node("Identity", [value.name], output)
         return
-    shape = graph.integers(_COUNT[crops], -1, *value.shape)
+    shape = graph.integers(CROPS[crops], -1, *value.shape)
     x = graph.node("Reshape", [value.name, shape], f"{output}/by_crop")
     graph.node("ReduceMean", [x, graph.integers(0)], output, keepdims=0)
 

@@ -22,7 +22,7 @@ from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.seal import check_seal
 from alexnet_fast.export.trt_build import build_plan
 from alexnet_fast.files import write_atomically
-from alexnet_fast.pipelines.crops import crop_offsets
+from alexnet_fast.pipelines.crops import CROPS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def build_engine(
     built = None if cache is None or kept is None else cache.load(kept)
     found = built is not None
     if built is None:
-        rows = len(crop_offsets(metadata.spec, metadata.crops)) * (2 if metadata.crops == "ten" else 1)
+        rows = CROPS[metadata.crops]
         built = build_plan(onnx_bytes, onnx_file.name, library, config, progress, rows=rows)
         if cache is not None and kept is not None:
             cache.save(kept, built)

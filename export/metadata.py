@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.crops import CROPS
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 if TYPE_CHECKING:
@@ -92,4 +93,4 @@ class GraphMetadata:
 
 def _well_formed(classes: object, crops: str, provenance: object) -> bool:
     named = isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
-    return named and crops in ("single", "five", "ten") and isinstance(provenance, dict)
+    return named and crops in CROPS and isinstance(provenance, dict)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Crops = Literal["single", "five", "ten"]
 
+# How many there are of each kind.
+CROPS: dict[Crops, int] = {"single": 1, "five": 5, "ten": 10}
+
 
 def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]:
     """Returns the (top, left) of each unmirrored crop in the `resize` x `resize` square.
@@ -63,8 +66,8 @@ def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
 
     if spec.jitter is None:
         raise UserError("this model was trained without colour jitter", "leave out --jitter", exit_code=2)
-    count = len(crop_offsets(spec, crops)) * (2 if crops == "ten" else 1)
-    draws = np.random.Generator(np.random.Philox(key=seed)).standard_normal((count, 3), dtype=np.float32)
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    draws = generator.standard_normal((CROPS[crops], 3), dtype=np.float32)
     return colour_shifts(spec.jitter, draws).astype(np.float32)
 
 
