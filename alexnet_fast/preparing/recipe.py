@@ -11,9 +11,16 @@ from PIL import Image
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.geometry import resized
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode, shrink
+from alexnet_fast.pipelines.pillow_image import (
+    MAX_PIXELS,
+    BadPictureError,
+    Pixels,
+    centre_square,
+    decode,
+    shrink,
+)
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.scanning.header import PIXEL_LIMIT, Header, read_header
+from alexnet_fast.scanning.header import Header, read_header
 
 Encoding = Literal["jpeg", "raw"]
 
@@ -104,7 +111,7 @@ class Recipe:
     def _refuse_giants(self, header: Header) -> None:
         """Refuses a picture so narrow that its longer side would not fit into a file."""
         width, height = resized(header.width, header.height, self.short)
-        if max(width, height) > _LONGEST_SIDE or width * height > PIXEL_LIMIT:
+        if max(width, height) > _LONGEST_SIDE or width * height > MAX_PIXELS:
             raise BadPictureError(
                 f"{header.width} x {header.height} would become {width} x {height}, which is too large"
             )

@@ -12,10 +12,10 @@ from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
 from alexnet_fast.errors import system_reason
-from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadPictureError
+from alexnet_fast.pipelines.pillow_image import FORMATS, MAX_PIXELS, BadPictureError
 
-# Formats by Pillow's name, and the endings that go with each. No other is opened: some of Pillow's readers
-# start programs (EPS starts Ghostscript).
+# Formats by Pillow's name, and the endings that go with each. An MPO (a telephone's picture with a second one
+# for depth) is opened as the JPEG that it begins with.
 ENDINGS = {
     "JPEG": (".jpg", ".jpeg", ".jpe"),
     "MPO": (".jpg", ".jpeg", ".jpe"),
@@ -28,11 +28,6 @@ ENDINGS = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "GIF": (".gif",),
 }
-
-# An MPO (a telephone's picture with a second one for depth) is opened as the JPEG that it begins with.
-_READERS = [kind for kind in ENDINGS if kind != "MPO"]
-
-PIXEL_LIMIT = MAX_PIXELS
 
 _ORIENTATION_TAG = 0x0112
 _BITS_PER_SAMPLE_TAG = 258
@@ -96,16 +91,16 @@ def read_header(content: bytes) -> Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            picture = Image.open(io.BytesIO(content), formats=_READERS)
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
         except UnidentifiedImageError as error:
             raise BadPictureError("not a picture") from error
         except Image.DecompressionBombError as error:
-            raise BadPictureError(f"more than {PIXEL_LIMIT} pixels") from error
+            raise BadPictureError(f"more than {MAX_PIXELS} pixels") from error
         with picture:
-            if picture.width * picture.height > PIXEL_LIMIT:
+            if picture.width * picture.height > MAX_PIXELS:
                 pixels = picture.width * picture.height
                 raise BadPictureError(
-                    f"{picture.width} x {picture.height} are {pixels} pixels, more than {PIXEL_LIMIT}"
+                    f"{picture.width} x {picture.height} are {pixels} pixels, more than {MAX_PIXELS}"
                 )
             return Header(
                 kind=picture.format or "",
