@@ -8,9 +8,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from alexnet_fast.data.places import TarPlace
 from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT, safe_name, tar_members
 from alexnet_fast.errors import UserError
-from alexnet_fast.preparing.places import NoPlace, Place, TarPlace, ZipPlace
+from alexnet_fast.preparing.places import NoPlace, Place, ZipPlace
 from alexnet_fast.preparing.sources import SourcePicture, arrange, is_picture
 
 _TOO_LARGE = f"more than {FILE_BYTES_LIMIT >> 20} MiB"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.preparing.colours import ColourSums
-from alexnet_fast.preparing.places import Place, stamp
+from alexnet_fast.preparing.places import Place, read_place, stamp
 from alexnet_fast.preparing.recipe import Recipe
 
 
@@ -77,7 +77,7 @@ class Maker:
 
     def _make(self, order: Order, target: Path, changed: int) -> Made:
         """Makes a file and moves it into its place when it is whole."""
-        content = self.recipe.prepare(order.place.read())
+        content = self.recipe.prepare(read_place(order.place))
         made = self._known(content)
         unfinished = Path(self.work, f"{os.getpid()}-{order.number}")
         try:

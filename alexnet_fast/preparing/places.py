@@ -7,73 +7,66 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from alexnet_fast.data.places import FilePlace, TarPlace
 from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
 from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.place_bytes import read_bytes as read_stretch
 from alexnet_fast.scanning.header import read_bytes
 
 
-class FilePlace(NamedTuple):
-    """A file of its own."""
-
-    path: str
-
-    def read(self) -> bytes:
-        """Returns the content."""
-        return read_bytes(Path(self.path))
-
-
-class TarPlace(NamedTuple):
-    """A stretch of an uncompressed tar."""
-
-    path: str
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        """Returns the content."""
-        if not self.size:
-            raise BadPictureError("empty file")
-        with Path(self.path).open("rb") as file:
-            file.seek(self.offset)
-            content = file.read(self.size)
-        if len(content) < self.size:
-            raise BadPictureError("the archive ends within it")
-        return content
-
-
 class ZipPlace(NamedTuple):
-    """A member of a zip."""
+    """A member of a zip.
+
+    Args:
+        path: Of the zip.
+        member: Its name there.
+    """
 
     path: str
     member: str
 
-    def read(self) -> bytes:
-        """Returns the content, whatever size the archive claims that it has."""
-        try:
-            with _open_zip(self.path).open(self.member) as file:
-                content = file.read(FILE_BYTES_LIMIT + 1)
-        except NotImplementedError as error:
-            why = f"packed in a way that is not known here ({str(error).lower()})"
-            raise BadPictureError(f"{why}: pack the zip anew with deflate") from error
-        if len(content) > FILE_BYTES_LIMIT:
-            raise BadPictureError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
-        if not content:
-            raise BadPictureError("empty file")
-        return content
-
 
 class NoPlace(NamedTuple):
-    """A member of an archive that is not read, and why."""
+    """A member of an archive that is not read.
+
+    Args:
+        path: Of the archive.
+        reason: Why not.
+    """
 
     path: str
     reason: str
 
-    def read(self) -> bytes:
-        """Raises BadPictureError."""
-        raise BadPictureError(self.reason)
-
 
 Place = FilePlace | TarPlace | ZipPlace | NoPlace
+
+
+def read_place(place: Place) -> bytes:
+    """Returns a picture as it is stored.
+
+    Raises:
+        BadPictureError: It cannot be read, or is not to be.
+    """
+    if isinstance(place, NoPlace):
+        raise BadPictureError(place.reason)
+    if isinstance(place, ZipPlace):
+        return _read_member(place)
+    return read_bytes(Path(place.path)) if isinstance(place, FilePlace) else read_stretch(place)
+
+
+def _read_member(place: ZipPlace) -> bytes:
+    """Reads out of a zip, whatever size the archive claims that a member has."""
+    try:
+        with _open_zip(place.path).open(place.member) as file:
+            content = file.read(FILE_BYTES_LIMIT + 1)
+    except NotImplementedError as error:
+        why = f"packed in a way that is not known here ({str(error).lower()})"
+        raise BadPictureError(f"{why}: pack the zip anew with deflate") from error
+    if len(content) > FILE_BYTES_LIMIT:
+        raise BadPictureError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
+    if not content:
+        raise BadPictureError("empty file")
+    return content
 
 
 def stamp(place: Place) -> int:

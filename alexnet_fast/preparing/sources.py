@@ -13,9 +13,10 @@ from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.layouts.layout import Layout
 from alexnet_fast.data.names import Names
 from alexnet_fast.data.picture_list import PICTURE_ENDINGS, split_points
+from alexnet_fast.data.places import FilePlace
 from alexnet_fast.data.tar_samples import PARTS
 from alexnet_fast.errors import UserError
-from alexnet_fast.preparing.places import FilePlace, Place, TarPlace
+from alexnet_fast.preparing.places import Place
 from alexnet_fast.scanning.folder_scan import list_files
 
 # The output is JPEG, so a format that DALI cannot read is no obstacle; an animation gives its first picture.
@@ -161,7 +162,7 @@ def _of_layout(layout: Layout) -> Iterator[SourcePicture]:
     """Yields the pictures of a folder in a published layout."""
     for part, contents in layout.parts.items():
         for row in contents.rows():
-            place = TarPlace(*row.place) if row.place else FilePlace(f"{contents.root}/{row.file}")
+            place = row.place or FilePlace(f"{contents.root}/{row.file}")
             yield SourcePicture("" if part == "all" else part, row.label, row.rest, place)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from alexnet_fast.data.places import TarPlace
 from alexnet_fast.data.tar_samples import number_names, part_of, tar_members, tar_samples
-from alexnet_fast.preparing.places import TarPlace
 from alexnet_fast.preparing.sources import SOURCE_ENDINGS, SourcePicture
 
 
