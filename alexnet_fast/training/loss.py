@@ -9,17 +9,18 @@ from torch.nn import functional
 
 from alexnet_fast.training.config import TrainConfig
 
-# Logits (B, classes) in float32 and labels int64 (B,) to the mean loss of the batch, ().
+# Of "smoothed", as in Szegedy et al. 2015, section 7.
 _SMOOTHING = 0.1
+
+# Logits (B, classes) in float32 and labels int64 (B,) to the mean loss of the batch, ().
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make_loss(config: TrainConfig) -> Loss:
     """Makes the loss that the options name.
 
-    Cross-entropy, with the labels smoothed where `label_smoothing` says so (Szegedy et al. 2015, section 7,
-    whose tenth is that of "smoothed");
-    or the multi-class hinge loss of a support vector machine (Weston and Watkins 1999) with a margin of 1.
+    Cross-entropy, with the labels smoothed where the options say so; or the multi-class hinge loss of a
+    support vector machine (Weston and Watkins 1999) with a margin of 1.
     """
     if config.loss == "svm":
         return functional.multi_margin_loss

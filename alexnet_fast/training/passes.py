@@ -86,7 +86,6 @@ class GraphedPass:
     def __init__(self, eager: EagerPass, net: nn.Module, device: torch.device) -> None:
         self._eager, self._net, self._device = eager, net, device
         self._key: tuple[torch.Size, float, bool] | None = None
-        self._replay: Callable[[], None] = lambda: None
 
     def __call__(
         self, images: torch.Tensor, labels: torch.Tensor, weight: float, share: float | None
