@@ -17,6 +17,7 @@ from alexnet_fast.files import atomic_file
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.run_log import log
+from alexnet_fast.vector_file import VectorWriter
 
 # Seconds between two lines of progress.
 _SAY_EVERY = 10.0
@@ -63,7 +64,7 @@ def cached_vectors(
         net: On the device.
         loader: Of the view "centre".
         precision: How to compute.
-        path: The file, `.npz`-like pair: `PATH.npy` holds the vectors, `PATH.index.npy` the positions.
+        path: Of the files, less their endings: `PATH.npy` holds the vectors, `PATH.index.npy` the positions.
 
     Raises:
         UserError: No picture could be read, or a file could not be written.
@@ -78,10 +79,9 @@ def cached_vectors(
 
 def _write(net: nn.Module, loader: Loader, precision: Precision, values: Path, index: Path) -> None:
     """Computes the vectors; the index is written last, so that its being there says that all is."""
-    from alexnet_fast.vector_file import VectorWriter
-
     positions, said = [], time.monotonic()
     total = len(loader.pictures)
+    log.info("computing the features of %d pictures once, into %s", total, values)
     with atomic_file(values) as file:
         writer = VectorWriter(file)
         for found in feature_vectors(net, loader, precision):

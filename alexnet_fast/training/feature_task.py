@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.training.content_digest import content_digest
 from alexnet_fast.training.feature_loader import FeatureLoader, cached_vectors
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.run_log import log
 from alexnet_fast.weights import last_layer
 
 # Rows whose mean and deviation are taken at a time.
@@ -49,11 +49,6 @@ class FeatureTask:
         make_folder(cache)
         centre = _centre(train)
         key = self._key(centre)
-        log.info(
-            "computing the features of %d pictures once, into %s",
-            len(train.pictures) + len(val.pictures),
-            cache,
-        )
         values, indices = cached_vectors(net, centre, precision, cache / f"train-{key}")
         self._mean, self._std = _statistics(values)
         train.bad.reasons.update(centre.bad.reasons)
@@ -86,11 +81,19 @@ def _centre(train: Loader) -> Loader:
 
 
 def _statistics(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Returns mean and deviation of each column, float32 (D,); 1 for one that never changes."""
-    parts = [values[start : start + _ROWS].astype(np.float64) for start in range(0, len(values), _ROWS)]
-    mean = sum(part.sum(axis=0) for part in parts) / len(values)
-    std = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in parts) / len(values))
+    """Returns mean and deviation of each column, float32 (D,).
+
+    A column that hardly changes counts as one with a tenth of the median deviation, or 1 where that is 0.
+    """
+    mean = sum(part.sum(axis=0) for part in _parts(values)) / len(values)
+    std = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in _parts(values)) / len(values))
     # What is 0 in all but a few pictures would else be blown up where it is not.
     std = np.maximum(std, 0.1 * float(np.median(std)))
     std[std == 0] = 1
     return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _parts(values: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float64]]:
+    """Yields some rows at a time in float64: those of ImageNet would take 42 GB all together."""
+    for start in range(0, len(values), _ROWS):
+        yield values[start : start + _ROWS].astype(np.float64)
