@@ -16,12 +16,42 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alexnet_fast.errors import UnavailableError, UserError, system_reason
+from alexnet_fast.export.manifest_values import (
+    BatchProfile,
+    FileStamp,
+    Manifest,
+    OnnxManifest,
+    TensorInfo,
+    parse_engine_manifest,
+    parse_onnx_manifest,
+    typed,
+)
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "ONNX_FORMAT",
+    "BatchProfile",
+    "FileStamp",
+    "Manifest",
+    "OnnxManifest",
+    "TensorInfo",
+    "digest",
+    "find_manifest",
+    "manifest_path",
+    "read_manifest",
+    "verify_manifest",
+    "verify_onnx_file",
+    "vouches_for",
+    "write_manifest",
+]
 
 FORMAT, ONNX_FORMAT = "alexnet-fast engine manifest", "alexnet-fast ONNX manifest"
 FORMAT_VERSION = 1
@@ -29,101 +59,6 @@ MANIFEST_NAME = "manifest.json"
 _BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
 _EXPORT_AGAIN = "export it again with `alexnet-fast export`"
 _Kind = TypeVar("_Kind", bound="OnnxManifest")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FileStamp:
-    """A file's name (without folder), size in bytes and SHA-256 in hexadecimal."""
-
-    file: str
-    bytes: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> FileStamp:
-        """Reads a file."""
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return cls(file=path.name, bytes=file.tell(), sha256=digest.hexdigest())
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TensorInfo:
-    """An input or output of the engine; -1 in `shape` stands for the batch."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchProfile:
-    """Smallest, most likely and largest number of pictures in one call."""
-
-    min: int
-    opt: int
-    max: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OnnxManifest:
-    """What is known about an export without loading it.
-
-    Args:
-        onnx: The ONNX file; with an engine the one that it was built from.
-        files: Further files of the export, in the same folder.
-        precision: "fp32", "tf32", "fp16", "bf16" or "int8".
-        inputs: What it takes.
-        outputs: What it gives, the probabilities first.
-        classes: Number of classes; `metadata` names them.
-        crops: What the probabilities are averaged over.
-        metadata: What the ONNX file says about itself, as `GraphMetadata.to_props` writes it.
-        accuracy: How near it is to the network in PyTorch, a row for each thing that ran or could not; see
-            `accuracy.AccuracyRow`. None where nothing was measured.
-    """
-
-    onnx: FileStamp
-    files: tuple[FileStamp, ...] = ()
-    precision: str
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    classes: int
-    crops: str
-    metadata: Mapping[str, str]
-    accuracy: Sequence[Mapping[str, Any]] | None = None
-
-    @property
-    def stamps(self) -> tuple[FileStamp, ...]:
-        """All files that it vouches for."""
-        return (self.onnx, *self.files)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Manifest(OnnxManifest):
-    """What is known about an engine besides.
-
-    Args:
-        engine: The engine file.
-        library: "tensorrt" or "tensorrt_rtx".
-        library_version: The version that built it, the only one that may load it.
-        compute_capabilities: GPU architectures that it was built for, such as "8.6".
-        batch: Its first optimisation profile, which a reader takes that knows of one only.
-        profiles: All of them where there are several, `batch` first; else empty.
-    """
-
-    engine: FileStamp
-    library: str
-    library_version: str
-    compute_capabilities: tuple[str, ...]
-    batch: BatchProfile
-    profiles: tuple[BatchProfile, ...] = ()
-
-    @property
-    def stamps(self) -> tuple[FileStamp, ...]:
-        """All files that it vouches for."""
-        return (self.engine, *super().stamps)
 
 
 def manifest_path(model: Path) -> Path:
@@ -193,7 +128,12 @@ def find_manifest(path: Path) -> OnnxManifest | None:
     plain = _read_json(path, _EXPORT_AGAIN)
     if not isinstance(plain, dict) or plain.get("format") not in (FORMAT, ONNX_FORMAT):
         return None
-    return _checked(plain, path, _parse if plain["format"] == FORMAT else _parse_onnx, _EXPORT_AGAIN)
+    return _checked(
+        plain,
+        path,
+        parse_engine_manifest if plain["format"] == FORMAT else parse_onnx_manifest,
+        _EXPORT_AGAIN,
+    )
 
 
 def vouches_for(engine: Path) -> bool:
@@ -218,7 +158,7 @@ def read_manifest(path: Path) -> Manifest:
         raise UserError(f"{path} vouches for an ONNX file alone, not for an engine", _BUILD_AGAIN)
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise UserError(f"{path} is not the manifest of an engine", _BUILD_AGAIN)
-    return _checked(plain, path, _parse, _BUILD_AGAIN)
+    return _checked(plain, path, parse_engine_manifest, _BUILD_AGAIN)
 
 
 def _read_json(path: Path, mend: str) -> Any:
@@ -240,7 +180,7 @@ def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]]
             mend,
         )
     try:
-        manifest, sealed = parse(plain), _typed(plain, "sha256", str)
+        manifest, sealed = parse(plain), typed(plain, "sha256", str)
     except KeyError as error:
         raise UserError(f"{path} lacks the key {error}", mend) from error
     except (TypeError, ValueError) as error:
@@ -248,62 +188,6 @@ def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]]
     if sealed != digest(plain):
         raise UserError(f"{path} is damaged: its values are not those that were written", mend)
     return manifest
-
-
-def _parse(plain: dict[str, Any]) -> Manifest:
-    several = _typed(plain, "profiles", list) if "profiles" in plain else []
-    return Manifest(
-        **_parse_common(plain),
-        engine=_parse_stamp(_typed(plain, "engine", dict)),
-        library=_typed(plain, "library", str),
-        library_version=_typed(plain, "library_version", str),
-        compute_capabilities=tuple(map(str, _typed(plain, "compute_capabilities", list))),
-        batch=_parse_profile(_typed(plain, "batch", dict)),
-        profiles=tuple(map(_parse_profile, several)),
-    )
-
-
-def _parse_onnx(plain: dict[str, Any]) -> OnnxManifest:
-    return OnnxManifest(**_parse_common(plain))
-
-
-def _parse_common(plain: dict[str, Any]) -> dict[str, Any]:
-    """Reads what both kinds hold; the first manifests of engines had neither `files` nor `accuracy`."""
-    return {
-        "onnx": _parse_stamp(_typed(plain, "onnx", dict)),
-        "files": tuple(map(_parse_stamp, plain.get("files", []))),
-        "precision": _typed(plain, "precision", str),
-        "inputs": tuple(map(_parse_tensor, _typed(plain, "inputs", list))),
-        "outputs": tuple(map(_parse_tensor, _typed(plain, "outputs", list))),
-        "classes": _typed(plain, "classes", int),
-        "crops": _typed(plain, "crops", str),
-        "metadata": {key: str(value) for key, value in _typed(plain, "metadata", dict).items()},
-        "accuracy": _typed(plain, "accuracy", list) if plain.get("accuracy") is not None else None,
-    }
-
-
-def _parse_stamp(plain: Mapping[str, Any]) -> FileStamp:
-    return FileStamp(
-        file=_typed(plain, "file", str),
-        bytes=_typed(plain, "bytes", int),
-        sha256=_typed(plain, "sha256", str),
-    )
-
-
-def _parse_profile(plain: Mapping[str, Any]) -> BatchProfile:
-    return BatchProfile(**{name: _typed(plain, name, int) for name in ("min", "opt", "max")})
-
-
-def _parse_tensor(plain: Mapping[str, Any]) -> TensorInfo:
-    shape = tuple(int(size) for size in _typed(plain, "shape", list))
-    return TensorInfo(name=_typed(plain, "name", str), dtype=_typed(plain, "dtype", str), shape=shape)
-
-
-def _typed(plain: Mapping[str, Any], key: str, kind: type) -> Any:
-    value = plain[key]
-    if not isinstance(value, kind):
-        raise TypeError(f"{key} is {value!r}")
-    return value
 
 
 def _compare_file(engine: Path, stamp: FileStamp) -> None:
