@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.classifier import Classifier, Probabilities
-from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.bad_pictures import nothing_decoded
 from alexnet_fast.pipelines.crops import Crops, crop_offsets
 from alexnet_fast.pipelines.loader import Loader
 
@@ -82,7 +82,7 @@ def evaluate(
         done += len(labels)
         show(done)
     if not done:
-        raise UserError(f"none of the pictures in {loader.pictures.root} could be decoded", "see the log")
+        raise nothing_decoded(loader.pictures.root)
     return Evaluation(
         images=done,
         by_crops={kind: tally.accuracy() for kind, tally in tallies.items()},

@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Callable
 
 from alexnet_fast.classifier import Classifier
+from alexnet_fast.pipelines.bad_pictures import nothing_decoded
 from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.pipelines.pillow_image import Pixels
@@ -51,10 +52,15 @@ def worst_mistakes(
 
     Returns:
         The mistakes, surest first; how many there were in all; how many pictures were classified.
+
+    Raises:
+        UserError: No picture could be read.
     """
     kept = _Surest(count)
     wrong = done = 0
     for batch in loader.epoch(0):
+        if not len(batch.labels):
+            continue
         pictures = batch.images.cpu().numpy()
         answers = classifier.probabilities(pictures, crops)
         rows = zip(batch.indices.tolist(), batch.labels.tolist(), pictures, answers, strict=True)
@@ -66,6 +72,8 @@ def worst_mistakes(
                 kept.add(index, loader.pictures.path(index), pixels, truth, guesses)
         done += len(pictures)
         show(done)
+    if not done:
+        raise nothing_decoded(loader.pictures.root)
     return kept.mistakes(), wrong, done
 
 

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.bad_pictures import nothing_decoded
 
 
 class VectorWriter:
@@ -46,7 +46,7 @@ class VectorWriter:
             UserError: There are none.
         """
         if not self._rows:
-            raise UserError(f"none of the pictures in {root} could be decoded", "see the log")
+            raise nothing_decoded(root)
         header = self._header()
         assert len(header) == self._length
         self._file.seek(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Literal
 
 from alexnet_fast.errors import UserError
@@ -37,3 +38,8 @@ class BadPictures:
 
     def __len__(self) -> int:
         return len(self.reasons)
+
+
+def nothing_decoded(root: Path) -> UserError:
+    """Returns the error for a folder none of whose pictures could be decoded; each of them was logged."""
+    return UserError(f"none of the pictures in {root} could be decoded", "see the log")

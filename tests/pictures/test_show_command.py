@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,20 @@ class TestPictures:
         assert (
             sum(pair["count"] for pair in confused["most_confused"]) == wrong["wrong"] == len(wrong["files"])
         )
+
+    def test_mistakes_among_batches_without_a_good_picture(
+        self, call: Any, models: Path, folder: Path, tmp_path: Path
+    ) -> None:
+        data = shutil.copytree(folder, tmp_path / "data")
+        for name in ("ant/1.png", "ant/2.png"):
+            (data / name).write_bytes(b"no picture")
+        given = (models / "roomy.safetensors", data, "--split", "all", "--json", "--no-dali")
+        skipping = (*given, "--on-bad-image", "skip", "--batch-size", 2, "--force")
+        (data / "bee" / "1.png").write_bytes(b"no picture")
+        found = call("mistakes", *skipping)
+        assert "makes no mistake on these 1 pictures" in found.stderr or answer(found)["images"] == 1
+        (data / "bee" / "2.png").write_bytes(b"no picture")
+        assert "none of the pictures in" in complaint(call("mistakes", *skipping), 1)
 
     def test_without_json_the_file_is_named(self, call: Any, run: Path) -> None:
         assert call("curves", run, "--output", "a.png").stdout == "wrote a.png\n"
