@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.classifier import NetClassifier, Probabilities
-from alexnet_fast.data import LeaveOut, open_data
-from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.errors import UserError
 from alexnet_fast.fetching.address import is_address
 from alexnet_fast.fetching.fetched import FetchConfig, fetch
@@ -28,7 +26,7 @@ from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.prediction import predict_file
 from alexnet_fast.serve.prediction import likeliest
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.inputs import make_spec
+from alexnet_fast.training.inputs import make_spec, measured_colours, open_splits
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run_folder import RunFolder
 
@@ -172,17 +170,11 @@ class AlexNet:
     def _measure(self) -> ColourStatistics:
         """Lists the pictures and measures the colours of those that are trained on."""
         from alexnet_fast.device import choose_device
-        from alexnet_fast.training.inputs import measured_colours
         from alexnet_fast.training.starting_weights import starting_input
         from alexnet_fast.training.trained import read_pretrained
 
         config = self._config
-        splits = open_data(
-            config.data,
-            val_fraction=config.val_fraction,
-            leave_out=LeaveOut.load(config.leave_out) if config.leave_out else None,
-            reading=Reading.from_options(config.layout, config.labels, config.label_encoding),
-        )
+        splits = open_splits(config)
         self._classes = splits.classes.names
         precision = choose_precision(config.amp, choose_device(config.device))
         plain = dataclasses.replace(config, pca="original", mean="imagenet")

@@ -13,12 +13,11 @@ from alexnet_fast.bench.compute import timed_epoch
 from alexnet_fast.bench.loaders import First, Repeated
 from alexnet_fast.bench.report import main_figure
 from alexnet_fast.bench.turns import Figure, Rates, figure, take_turns
-from alexnet_fast.data import LeaveOut, open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.inputs import make_loaders, make_spec
+from alexnet_fast.training.inputs import make_loaders, make_spec, open_splits
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import ALONE
 from alexnet_fast.training.trainer import Trainer
@@ -60,11 +59,7 @@ def measure_train(bench: TrainBench, show: Callable[[], object] = lambda: None) 
         The figures of `alexnet-fast bench train --json`, without hardware and versions.
     """
     config, device = bench.config, bench.precision.device
-    splits = open_data(
-        config.data,
-        val_fraction=config.val_fraction,
-        leave_out=LeaveOut.load(config.leave_out) if config.leave_out else None,
-    )
+    splits = open_splits(config)
     spec = make_spec(config, splits, bench.precision, input_of(config.model))
     real, _ = make_loaders(config, splits, spec, bench.precision, ALONE)
     arguments = {"name": config.model, "num_classes": len(splits.classes), "image_size": spec.crop}

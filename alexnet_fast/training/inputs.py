@@ -1,4 +1,4 @@
-"""The loaders of a run, and the augmentation that they share."""
+"""The pictures and the loaders of a run, and the augmentation that they share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from alexnet_fast.data import Splits
+from alexnet_fast.data import LeaveOut, Splits, open_data
+from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import InputSpec
 from alexnet_fast.pipelines.decoder import DecoderSettings
@@ -23,6 +24,20 @@ from alexnet_fast.training.run_log import log
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.statistics import ColourStatistics
+
+
+def open_splits(config: TrainConfig) -> Splits:
+    """Lists the pictures that the options name.
+
+    Raises:
+        UserError: They are not there, or their layout is wrong.
+    """
+    return open_data(
+        config.data,
+        val_fraction=config.val_fraction,
+        leave_out=LeaveOut.load(config.leave_out) if config.leave_out else None,
+        reading=Reading.from_options(config.layout, config.labels, config.label_encoding),
+    )
 
 
 def make_loaders(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alexnet_fast.data import LeaveOut, Splits, open_data
-from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.checkpoint import load_checkpoint
@@ -14,6 +13,7 @@ from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.epochs import Epochs
 from alexnet_fast.training.history import best_row
+from alexnet_fast.training.inputs import open_splits
 from alexnet_fast.training.joining import joined, launched, own_device
 from alexnet_fast.training.picture_record import record_pictures
 from alexnet_fast.training.precision import choose_precision
@@ -103,13 +103,7 @@ def _agreed_splits(config: TrainConfig, processes: Processes) -> Splits:
     Raises:
         UserError: Two processes, on two machines, see other pictures.
     """
-    left_out = LeaveOut.load(config.leave_out) if config.leave_out else None
-    splits = open_data(
-        config.data,
-        val_fraction=config.val_fraction,
-        leave_out=left_out,
-        reading=Reading.from_options(config.layout, config.labels, config.label_encoding),
-    )
+    splits = open_splits(config)
     seen = processes.gather((splits.train.fingerprint(), splits.val.fingerprint()))
     if len(set(seen)) > 1:
         raise UserError(

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# Becomes [sys.executable, "-m", "alexnet_fast", "scan"] once the command is registered.
 COMMAND = [sys.executable, "-m", "alexnet_fast", "scan"]
 
 
