@@ -58,7 +58,7 @@ def tar_members(path: Path) -> Iterator[tarfile.TarInfo]:
             f"{path} is not an uncompressed tar ({error})", "unpack it, or copy it again"
         ) from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
+        raise _unreadable(path, error) from error
 
 
 def safe_name(path: Path, name: str) -> str:
@@ -79,6 +79,22 @@ def part_of(tar: Path) -> str:
     return match.group(1) if match else ""
 
 
+def _opened(path: Path) -> IO[bytes]:
+    """Opens a tar.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot read {path}: {system_reason(error)}")
+
+
 def tar_samples(path: Path, endings: Collection[str]) -> Iterator[TarSample]:
     """Yields the samples of one shard.
 
@@ -91,7 +107,7 @@ def tar_samples(path: Path, endings: Collection[str]) -> Iterator[TarSample]:
     """
     pictures: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, str] = {}
-    with path.open("rb") as content:
+    with _opened(path) as content:
         for member in tar_members(path):
             name = safe_name(path, member.name)
             ending = PurePosixPath(name).suffix.lower()

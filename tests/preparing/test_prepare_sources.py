@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from alexnet_fast.data.tar_samples import tar_samples
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.naming import output_names
 from alexnet_fast.preparing.sources import open_source
@@ -99,6 +100,15 @@ def test_webdataset_shards(json_of_prepare, tmp_path: Path) -> None:
 def test_a_tar_that_is_wrong_is_refused(tmp_path: Path, members: dict[str, bytes], said: str) -> None:
     with pytest.raises(UserError, match=said):
         open_source(write_tar(tmp_path / "wrong.tar", dict(members)))
+
+
+def test_a_tar_that_cannot_be_read(tmp_path: Path) -> None:
+    """A link to itself: what may not be read is no different, but the tests may run as root."""
+    shard = tmp_path / "shards" / "train-0.tar"
+    shard.parent.mkdir()
+    shard.symlink_to(shard)
+    with pytest.raises(UserError, match="cannot read .*train-0.tar: too many levels of symbolic links"):
+        list(tar_samples(shard, {".jpg"}))
 
 
 def test_links_in_a_tar_are_bad_pictures(json_of_prepare, tmp_path: Path) -> None:
