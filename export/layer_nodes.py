@@ -103,15 +103,15 @@ def _(layer: Lrn, graph: GraphWriter, x: Value) -> Value:
 @write_layer.register
 def _(layer: MaxPool, graph: GraphWriter, x: Value) -> Value:
     _check_fit(layer.name, len(x.shape) == 3, "a map", x)
+    top, left, bottom, right = _pool_pads(layer, x)
     output = graph.node(
         "MaxPool",
         [x.name],
         layer.name,
         kernel_shape=layer.kernel,
         strides=layer.strides,
-        pads=_pool_pads(layer, x),
+        pads=(top, left, bottom, right),
     )
-    top, left, bottom, right = _pool_pads(layer, x)
     pads = (top + bottom, left + right)
     return Value(output, (x.shape[0], *_slide(layer.name, x, pads, list(layer.kernel), layer.strides)))
 
