@@ -12,7 +12,7 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import trt_library
 from alexnet_fast.export.engine import build_engine
-from alexnet_fast.export.engine_config import EngineConfig, parse_profile
+from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile, FileStamp, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
@@ -248,41 +248,6 @@ def test_a_batch_that_tensorrt_cannot_count_is_refused(small_net, metadata, tmp_
     with pytest.raises(UserError, match=rf"TensorRT counts to 2,147,483,647; give at most {most} with"):
         build_engine(source, engine, choose_library(["86"]), config)
     assert not engine.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "sizes"),
-    [("1,8,64", (1, 8, 64)), ("4, 4,4", (4, 4, 4)), ("latency", (1, 1, 32)), ("throughput", (1, 32, 32))],
-)
-def test_a_profile_is_three_sizes_or_a_name(text, sizes):
-    assert dataclasses.astuple(parse_profile(text, 32)) == sizes
-
-
-@pytest.mark.parametrize("text", ["", "1", "1,8", "1,8,64,128", "a,b,c", "1;8;64", "8,4,64", "0,1,2", "fast"])
-def test_any_other_profile_is_bad_usage(text):
-    with pytest.raises(
-        UserError, match=r"is not three batch sizes; give MIN,OPT,MAX|are not in order"
-    ) as caught:
-        parse_profile(text, 32)
-    assert caught.value.exit_code == 2
-
-
-def test_settings_out_of_range():
-    with pytest.raises(UserError, match="no builder level 6; give 0 to 5"):
-        EngineConfig(level=6)
-    with pytest.raises(UserError, match="a profile is there twice"):
-        EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=1),) * 2)
-    with pytest.raises(UserError, match="an engine needs a profile"):
-        EngineConfig(profiles=())
-
-
-@pytest.mark.parametrize("batch", [(0, 1, 2), (1, 9, 8), (2, 1, 8)])
-def test_batch_sizes_must_be_in_order(batch):
-    low, likely, high = batch
-    with pytest.raises(UserError, match="are not in order"):
-        EngineConfig(profiles=(BatchProfile(min=low, opt=likely, max=high),))
-    with pytest.raises(UserError, match="a workspace of 0 MiB"):
-        EngineConfig(workspace_mib=0)
 
 
 @pytest.mark.gpu

@@ -16,3 +16,9 @@ def odd_list(odd_pictures: Path) -> PictureList:
     return PictureList(
         root=odd_pictures.parent, names=names, labels=(0,) * len(names), classes=ClassMap(("odd", "even"))
     )
+
+
+@pytest.fixture
+def folder(two_classes: Path) -> Path:
+    """48 pictures of two classes."""
+    return two_classes / "train"
