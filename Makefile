@@ -1,5 +1,7 @@
 # make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour
+# make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 25 minutes on two cores;
+#              QUICK=--quick shows in a few that it runs; make bench-page takes the page over into docs/
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
 # make release   wheel, source distribution, sbom.json and SHA256SUMS of what is committed, into dist/
@@ -8,7 +10,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: release api api-released install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
+.PHONY: bench bench-page release api api-released install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
 
 install: .venv/installed
 
@@ -38,6 +40,15 @@ runs/bench/files: .venv/installed
 
 runs/bench/prepared: runs/bench/files
 	$(BIN)/alexnet-fast prepare $< $@
+
+# Goes on where it was cut off: what the same commit measured on this machine is kept.
+bench: peers runs/bench/prepared
+	$(BIN)/alexnet-fast bench all runs/bench/files runs/bench/prepared --peers $(PEERS) --output runs/bench/results $(QUICK)
+
+bench-page:
+	mkdir -p docs/benchmarks
+	cp runs/bench/results/benchmarks.md docs/
+	cp runs/bench/results/benchmarks/*.png runs/bench/results/results.json docs/benchmarks/
 
 bench-input: peers runs/bench/prepared
 	$(BIN)/alexnet-fast bench input runs/bench/prepared --peers $(PEERS)
