@@ -195,14 +195,16 @@ def _compute(scale: Scale, material: Material, device: Device) -> list[Part]:
 def _inference(scale: Scale, material: Material, device: Device) -> list[Part]:
     """Answers by batch size, and the server by requests at once."""
     sizes = ",".join(map(str, scale.infer_batches))
-    words = ("infer", "--model", scale.model, "--batch-size", sizes, "--device", device)
-    words = (*words, "--threads", material.cores, "--runs", 2 * scale.runs + 1)
-    found = [Part(name=INFER, variant="", device=device, command=_bench(*words))]
-    for count in scale.concurrency:
-        asked = ("serve", material.model, "--concurrency", count, "--device", device)
-        asked = (*asked, "--seconds", scale.seconds, "--runs", scale.runs)
-        found.append(Part(name=SERVE, variant=f"{count}-at-once", device=device, command=_bench(*asked)))
-    return found
+    same = ("--device", device, "--runs")
+    words = ("infer", "--model", scale.model, "--batch-size", sizes, "--threads", material.cores, *same)
+    asked = ("serve", material.model, "--seconds", scale.seconds, *same, scale.runs, "--concurrency")
+    return [
+        Part(name=INFER, variant="", device=device, command=_bench(*words, 2 * scale.runs + 1)),
+        *(
+            Part(name=SERVE, variant=f"{count}-at-once", device=device, command=_bench(*asked, count))
+            for count in scale.concurrency
+        ),
+    ]
 
 
 def _startup(scale: Scale, material: Material) -> list[Part]:
