@@ -18,9 +18,11 @@ from PIL import Image
 from alexnet_fast.bench.photographs import make_photographs
 from alexnet_fast.bench.suite.arithmetic import Roof, points
 from alexnet_fast.bench.suite.kept import Circumstances, keep, kept
+from alexnet_fast.bench.suite.material import lay_out_many
 from alexnet_fast.bench.suite.page import plots, write_page
-from alexnet_fast.bench.suite.parts import FULL, Material, Part, parts, thread_counts
+from alexnet_fast.bench.suite.parts import FULL, QUICK, Material, Part, parts, thread_counts
 from alexnet_fast.cli.main import commands
+from alexnet_fast.data import open_data
 from alexnet_fast.models import create_model, layer_table
 
 HERE = Circumstances(commit="abc", hardware={"cpu": {"name": "x"}}, versions={"torch": "1"})
@@ -144,6 +146,18 @@ def run_all(pictures: tuple[Path, Path], out: Path) -> tuple[dict[str, Any], str
 def cells(page: str) -> list[list[str]]:
     """Returns the rows of all tables."""
     return [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+
+
+def test_every_class_of_a_data_set_of_links_has_pictures_to_validate_with(
+    photographs: list[Image.Image], tmp_path: Path
+) -> None:
+    """The split goes by names: of ten pictures in a class none may be drawn."""
+    photographs[0].resize((32, 32)).save(tmp_path / "one.jpg")
+    for size in (*QUICK.sizes, FULL.sizes[0]):
+        lay_out_many(tmp_path, tmp_path / "many", size)
+        for form in ("folders", "shards"):
+            data = open_data(tmp_path / "many" / str(size) / form)
+            assert len(data.train) + len(data.val) == size
 
 
 @pytest.mark.slow

@@ -14,8 +14,9 @@ from alexnet_fast.files import make_folder
 
 # A file may have 65,000 names on ext4; a million pictures are shared among these.
 _FEW = 64
-# Of ILSVRC-2012, where there are pictures enough for ten in each.
-_CLASSES = 1000
+# Of ILSVRC-2012, or so many that each has this many pictures: of a few none may fall into the validation
+# split, which draws a tenth of them by their names.
+_CLASSES, _IN_A_CLASS = 1000, 250
 
 
 def export_fresh(model: str, file: Path) -> None:
@@ -43,7 +44,7 @@ def lay_out_many(prepared: Path, many: Path, size: int) -> None:
     if not few.exists():
         _copy_few(prepared, few)
     shutil.rmtree(work, ignore_errors=True)
-    classes = str(min(_CLASSES, size // 10))
+    classes = str(min(_CLASSES, max(2, size // _IN_A_CLASS)))
     words = [sys.executable, "-m", "alexnet_fast.bench.many_links", str(few), str(work), str(size), classes]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     if ended.returncode:

@@ -58,12 +58,14 @@ def _head(results: Results) -> list[str]:
     """Says what the page is, where its figures come from, and how the empty columns are filled."""
     versions = results["versions"]
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    runs = results["scale"]["runs"]
     lines = [
         "# Benchmarks",
         "",
         "Written by `make bench`; every figure is one of `results.json`. docs/performance.md says how",
         "they are measured.",
-        "Contestants take turns; figures are medians, with the lowest and the highest turn behind.",
+        f"Contestants take turns; figures are medians of n = {runs}, with the lowest and highest behind;"
+        f" of answers n = {2 * runs + 1}, of the roof {max(runs, 3)}, of starts 1.",
         "",
         f"{results['date']}, {machine_line(results)}, commit {results['commit'] or 'unknown'}; {named}.",
         "",
