@@ -153,8 +153,18 @@ class Batcher:
             self._changed.notify()
         try:
             return await job.future
+        except BaseException:
+            self._withdraw(job)
+            raise
         finally:
             alarm.cancel()
+
+    def _withdraw(self, job: Job) -> None:
+        """Gives a place back that nobody waits in any more: the client hung up, or its deadline passed."""
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                self._queue.leave(len(job.pictures))
 
     def close(self) -> None:
         """Lets the thread end once everything that waits is answered; returns at once."""
@@ -172,24 +182,26 @@ class Batcher:
     def _next_jobs(self) -> list[Job]:
         """Waits for the next batch; returns none once the batcher is closed and empty."""
         with self._changed:
-            while not self._jobs:
-                if self._closed:
-                    return []
-                self._changed.wait()
-            until = self._jobs[0].arrived_ns / 1e9 + self._max_delay
-            while self._count() < self._max_batch and not self._closed:
-                left = until - time.perf_counter()
-                if left <= 0 or not self._changed.wait(left):
-                    break
+            # Those who wait may withdraw meanwhile, so that all is looked at again after each change.
+            while (left := self._seconds_to_wait()) is None or left > 0:
+                self._changed.wait(left)
             return self._take()
+
+    def _seconds_to_wait(self) -> float | None:
+        """Returns how long the next batch may still grow; None while there is nobody in it."""
+        if self._closed or self._count() >= self._max_batch:
+            return 0.0
+        if not self._jobs:
+            return None
+        return self._jobs[0].arrived_ns / 1e9 + self._max_delay - time.perf_counter()
 
     def _count(self) -> int:
         return sum(len(job.pictures) for job in self._jobs)
 
     def _take(self) -> list[Job]:
         """Takes the oldest requests that fit into one batch."""
-        jobs, pictures = [self._jobs.popleft()], 0
-        pictures = len(jobs[0].pictures)
+        jobs: list[Job] = []
+        pictures = 0
         while self._jobs and pictures + len(self._jobs[0].pictures) <= self._max_batch:
             pictures += len(self._jobs[0].pictures)
             jobs.append(self._jobs.popleft())

@@ -28,7 +28,21 @@ class _StrictConnection(h11.Connection):
         super().__init__(h11.SERVER, _HEADER_BYTES)
         self._max_chunks = max_chunks
         self._chunks = 0
+        self._head = b""
         self.problem, self.status = "", 400
+
+    def send(self, event: Any) -> bytes | None:
+        """Returns what to write; see h11.
+
+        The head of an answer waits for its body: two writes are two calls of the system, and wake the client
+        twice.
+        """
+        data = super().send(event)
+        if isinstance(event, h11.Response):
+            self._head = data or b""
+            return b""
+        head, self._head = self._head, b""
+        return head + data if head and data is not None else data
 
     def next_event(self) -> Any:
         """Returns what came next; see h11.

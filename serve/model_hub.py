@@ -153,11 +153,16 @@ class ModelHub:
         tasks = [
             loop.run_in_executor(self._decoders, square_of, picture, spec, limits) for picture in pictures
         ]
-        done, pending = await asyncio.wait(tasks, timeout=deadline - time.monotonic())
-        for task in pending:
-            task.cancel()
-        for place, task in enumerate(tasks):
-            if task in done and isinstance(error := task.exception(), BadPictureError):
+        try:
+            done, pending = await asyncio.wait(tasks, timeout=deadline - time.monotonic())
+        finally:
+            # Nobody waits for those that are not begun: the deadline passed, or the client hung up.
+            for task in tasks:
+                task.cancel()
+        # Every error is looked at, or asyncio complains of it in the log.
+        errors = [task.exception() if task in done else None for task in tasks]
+        for place, error in enumerate(errors):
+            if isinstance(error, BadPictureError):
                 name = (names and names[place]) or f"picture {place}"
                 raise malformed(f"{name} cannot be classified: {error}")
         if pending:
