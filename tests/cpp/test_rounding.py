@@ -25,7 +25,7 @@ from sharpened import sharpen
 
 pytestmark = pytest.mark.slow
 
-CLASSES, PICTURES = 1000, 8
+CLASSES, PICTURES = 1000, 4
 Outputs = Mapping[str, np.ndarray]
 
 
