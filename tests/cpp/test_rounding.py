@@ -23,7 +23,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.serve.onnx_model import OnnxModel
 from sharpened import sharpen
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 CLASSES, PICTURES = 1000, 4
 Outputs = Mapping[str, np.ndarray]
