@@ -1,12 +1,16 @@
 # make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour
+# make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 25 minutes on two cores;
+#              QUICK=--quick shows in a few that it runs; make bench-page takes the page over into docs/
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
+# make release   wheel, source distribution, sbom.json and SHA256SUMS of what is committed, into dist/
+# make api    writes the list of the public interface; make api-released when a version is released
 # make soak   the long evidence: many kills, many requests, many pictures
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
+.PHONY: bench bench-page release api api-released install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
 
 install: .venv/installed
 
@@ -37,6 +41,15 @@ runs/bench/files: .venv/installed
 runs/bench/prepared: runs/bench/files
 	$(BIN)/alexnet-fast prepare $< $@
 
+# Goes on where it was cut off: what the same commit measured on this machine is kept.
+bench: peers runs/bench/prepared
+	$(BIN)/alexnet-fast bench all runs/bench/files runs/bench/prepared --peers $(PEERS) --output runs/bench/results $(QUICK)
+
+bench-page:
+	mkdir -p docs/benchmarks
+	cp runs/bench/results/benchmarks.md docs/
+	cp runs/bench/results/benchmarks/*.png runs/bench/results/results.json docs/benchmarks/
+
 bench-input: peers runs/bench/prepared
 	$(BIN)/alexnet-fast bench input runs/bench/prepared --peers $(PEERS)
 	$(BIN)/alexnet-fast bench input runs/bench/files --peers $(PEERS)
@@ -55,7 +68,7 @@ LONGEST := tests/training/ tests/cli/ tests/export/
 FOLDERS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/*/)))
 
 test: lint
-	.ci/folders 'not slow and not soak' $(FOLDERS) tests/test_wheel.py
+	.ci/folders 'not slow and not soak' $(FOLDERS)
 
 # A Triton of its own Python environment: its Python backend returns empty arrays with numpy 2.
 triton: .venv/triton/installed
@@ -76,6 +89,15 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 
 test-slow: install peers triton tensorrt-headers
 	.ci/folders 'slow and not soak' $(FOLDERS)
+
+release: install
+	.ci/release dist
+
+api: install
+	$(BIN)/python tests/api/public_api.py
+
+api-released: install
+	$(BIN)/python tests/api/public_api.py released
 
 soak: install
 	$(BIN)/python -m pytest -m soak
