@@ -2,11 +2,12 @@
 # make test   sets everything up in .venv, then checks style, types and behaviour
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
+# make docs   builds the documentation site into build/site
 # make soak   the long evidence: many kills, many requests, many pictures
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
+.PHONY: install peers bench-input demo test test-slow soak lint clean docs triton tensorrt-headers
 
 install: .venv/installed
 
@@ -14,7 +15,7 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	    --editable '.[rtx,serve,demo,dev]'
+	    --editable '.[rtx,serve,demo,docs,dev]'
 	touch $@
 
 # Other projects' loaders, and what the examples need: laid over .venv, so that all use the same torch and DALI.
@@ -76,6 +77,10 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 
 test-slow: install peers triton tensorrt-headers
 	.ci/folders 'slow and not soak' $(FOLDERS)
+
+# Links, anchors and code blocks are checked by tests/docs; this is the same build.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 soak: install
 	$(BIN)/python -m pytest -m soak
