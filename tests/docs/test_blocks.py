@@ -50,6 +50,14 @@ def test_a_block_of_text_holds_no_command() -> None:
     assert [str(block) for block in all_blocks("text") if starts.search(block.code)] == []
 
 
+@named([block for block in all_blocks() if block.title])
+def test_a_file_that_is_shown_is_used_by_a_command(block: Block) -> None:
+    """It is written before the page runs, not run itself."""
+    name = block.title.removesuffix(".py")
+    commands = [each.code for each in all_blocks(SHELL) if each.page == block.page]
+    assert any(name in code for code in commands)
+
+
 def test_everything_that_is_excused_is_there() -> None:
     pieces = [(b.page, command) for b in all_blocks(SHELL) for command in commands_of(b)]
     pieces += [(b.page, b.code) for b in all_blocks("python")]
