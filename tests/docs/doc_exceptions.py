@@ -28,7 +28,7 @@ class Unrun:
         return self.page in ("*", page) and " ".join(code.split()).startswith(self.start)
 
 
-_MINUTES = "measures for minutes; tests/bench runs the same on less"
+_MINUTES = "measures for minutes; tests/bench and tests/cli run the same on less"
 _CPP = "tests/cpp configures, builds, installs and runs the library"
 _GPUS = "needs eight GPUs; with two processes of a CPU it is run below it"
 _WEIGHTS = "the published weights are not within reach; tests/weights reads files of the same form"
@@ -51,6 +51,8 @@ UNRUN = (
     Unrun("docs/multi-node.md", "#!/bin/bash #SBATCH", "needs Slurm"),
     Unrun("docs/performance.md", "alexnet-fast bench", _MINUTES),
     Unrun("docs/performance.md", "python ", _MINUTES),
+    Unrun("docs/recipes.md", "alexnet-fast bench compute", _MINUTES),
+    Unrun("docs/recipes.md", "alexnet-fast bench train", _MINUTES),
     Unrun("docs/serving.md", "alexnet-fast bench serve model.onnx --against", "needs a Triton that serves"),
     Unrun("docs/triton.md", "tritonserver ", "needs a Triton: tests/model_repository/test_real_triton.py"),
     Unrun("docs/triton.md", "import numpy as np import tritonclient", "the same"),

@@ -12,9 +12,6 @@ import sys
 # Options that a command gets in the place of its own.
 LESS = {
     "train": {"--max-steps": "2", "--batch-size": "8", "--threads": "2"},
-    "bench input": {"--runs": "1", "--seconds": "0.1", "--batch-size": "4"},
-    "bench compute": {"--runs": "1", "--steps": "1", "--batch-size": "2", "--model": "alexnet-64"},
-    "bench train": {"--runs": "1", "--steps": "2", "--batch-size": "4", "--model": "alexnet-64"},
     "bench infer": {"--runs": "1", "--batch-size": "1,2"},
     "bench serve": {"--runs": "1", "--seconds": "0.3"},
 }
