@@ -6,11 +6,12 @@
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
 # make release   wheel, source distribution, sbom.json and SHA256SUMS of what is committed, into dist/
 # make api    writes the list of the public interface; make api-released when a version is released
+# make docs   builds the documentation site into build/site
 # make soak   the long evidence: many kills, many requests, many pictures
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench bench-page release api api-released install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
+.PHONY: bench bench-page release api api-released install peers bench-input demo test test-slow soak lint clean docs triton tensorrt-headers
 
 install: .venv/installed
 
@@ -18,7 +19,7 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	    --editable '.[rtx,serve,demo,dev]'
+	    --editable '.[rtx,serve,demo,docs,dev]'
 	touch $@
 
 # Other projects' loaders, and what the examples need: laid over .venv, so that all use the same torch and DALI.
@@ -98,6 +99,10 @@ api: install
 
 api-released: install
 	$(BIN)/python tests/api/public_api.py released
+
+# Links, anchors and code blocks are checked by tests/docs; this is the same build.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 soak: install
 	$(BIN)/python -m pytest -m soak
