@@ -2,7 +2,7 @@
 # make test   sets everything up in .venv, then checks style, types and behaviour
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
-# make soak   the long evidence: many kills, many requests, many pictures
+# make soak   the long evidence: many kills, many requests, many pictures; make soak-kills and so on, a part of it
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -77,8 +77,23 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 test-slow: install peers triton tensorrt-headers
 	.ci/folders 'slow and not soak' $(FOLDERS)
 
-soak: install
-	$(BIN)/python -m pytest -m soak
+# Each test prints its figures in a line, and keeps them in runs/soak/results.jsonl; see docs/reliability.md.
+SOAK_kills := -m soak tests/training/test_kills.py tests/soak/test_killed_inputs.py
+SOAK_pictures := -m soak tests/soak/test_odd_pictures.py tests/serve/test_bad_pictures.py
+SOAK_files := tests/export/test_damage.py tests/fetching/test_hostile.py
+SOAK_fuzz := -m soak tests/serve/test_fuzz.py
+SOAK_memory := -m soak -k memory tests/soak/test_training_memory.py tests/bench/test_memory.py tests/serve/test_endurance.py
+SOAK_accidents := tests/training/test_accidents.py
+SOAK_clients := -m soak tests/serve/test_slow_clients.py
+SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \
+    tests/serve/test_other_clients.py tests/training/test_real_accuracy.py tests/training/test_transfer_accuracy.py
+SOAK_PARTS := $(addprefix soak-,kills pictures files fuzz memory accidents clients others)
+.PHONY: $(SOAK_PARTS)
+
+$(SOAK_PARTS): soak-%: install
+	SOAK=1 $(BIN)/python -m pytest $(SOAK_$*)
+
+soak: $(SOAK_PARTS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from alexnet_fast.serve.model_hub import ModelHub
     from alexnet_fast.serve.served_model import ModelVersion
 
+# As in nginx; no client ever sees it.
+_CLIENT_GONE = 499
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -74,7 +77,12 @@ def http_app(hub: ModelHub, metrics: Metrics) -> ASGIApp:
     ]
     if hub.config.page:
         routes.append(page_route())
-    handlers: Any = {RequestError: _refused, HTTPException: _no_route, Exception: _broken}
+    handlers: Any = {
+        RequestError: _refused,
+        HTTPException: _no_route,
+        ClientDisconnect: _gone,
+        Exception: _broken,
+    }
     return Observed(Starlette(routes=routes, exception_handlers=handlers), hub, metrics)
 
 
@@ -143,6 +151,12 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"{where} {reason}"}, status_code=error.status_code, headers=error.headers)
 
 
+async def _gone(request: Request, error: Exception) -> Response:
+    """Ends a request whose client went away while it sent; nobody receives this."""
+    del request, error
+    return Response(status_code=_CLIENT_GONE)
+
+
 async def _broken(request: Request, error: Exception) -> Response:
     """Answers where we made a mistake: the log has the traceback, the client has none."""
     text = "".join(traceback.format_exception(error))
@@ -180,8 +194,7 @@ class Observed:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]
         if path.endswith("/infer") or path == "/predict":
-            # 499 stands for a client that went away, as in nginx.
-            self._metrics.count("http", str(status or 499), seconds)
+            self._metrics.count("http", str(status or _CLIENT_GONE), seconds)
         if self._hub.config.log_requests:
             log_event(
                 "request",

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+PROGRAM = ("-m", "alexnet_fast")
 
 
 class RunningServer:
@@ -25,10 +27,10 @@ class RunningServer:
         grpc: Host and port.
     """
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, program: Sequence[str] = PROGRAM) -> None:
         words = ["serve", *map(str, arguments), "--http-port", "0", "--grpc-port", "0"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "alexnet_fast", *words],
+            [sys.executable, *program, *words],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -90,9 +92,9 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running(*arguments: object) -> Iterator[RunningServer]:
-    """Runs a server for a block."""
-    server = RunningServer(*arguments)
+def running(*arguments: object, program: Sequence[str] = PROGRAM) -> Iterator[RunningServer]:
+    """Runs a server for a block; "program" is what Python is given to start it."""
+    server = RunningServer(*arguments, program=program)
     try:
         yield server
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 from alexnet_fast.data import LeaveOut, Splits, open_data
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.errors import UserError
+from alexnet_fast.files import disk_errors
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
@@ -72,8 +73,9 @@ def run_training(
         shown = show if processes.first else _mute
         session = Session(config, splits, precision, processes, saved, shown, colours)
         # The folder is made when nothing can be wrong with the options any more.
-        processes.on_first(lambda: _begin(claim, session, folder, found))
-        with logging_to_file(run.log if processes.first else None):
+        with disk_errors(config.run):
+            processes.on_first(lambda: _begin(claim, session, folder, found))
+        with disk_errors(config.run), logging_to_file(run.log if processes.first else None):
             session.announce()
             return Epochs(session, run, folder, signals).train()
 

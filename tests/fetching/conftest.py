@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import ssl
 import subprocess
-import tarfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from packing import packed_tar, packed_zip
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -89,27 +87,6 @@ def members(cells: dict[str, list[Path]]) -> dict[str, bytes]:
     return {
         f"solar/{kind}/{cell.name}": cell.read_bytes() for kind, files in cells.items() for cell in files[:6]
     }
-
-
-def packed_tar(members: dict[str, bytes | tarfile.TarInfo], mode: str = "w:gz") -> bytes:
-    """Returns a tar of files, or of what a TarInfo says."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode) as archive:
-        for name, content in members.items():
-            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                info.size = len(content)
-            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
-    return file.getvalue()
-
-
-def packed_zip(members: dict[str, bytes]) -> bytes:
-    """Returns a zip of files."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file.getvalue()
 
 
 @pytest.fixture
