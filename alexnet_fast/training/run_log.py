@@ -40,7 +40,7 @@ class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Ends the work with the error that a write met."""
         del record
-        raise
+        raise  # noqa: PLE0704 - logging calls this while it handles the error
 
 
 @contextlib.contextmanager
