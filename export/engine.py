@@ -127,5 +127,16 @@ def _inspect(onnx_bytes: bytes, source: str, *, tf32: bool) -> tuple[Precision, 
             f"{source} is not an ONNX file", "give one that `alexnet-fast export` wrote"
         ) from error
     metadata = GraphMetadata.from_props({prop.key: prop.value for prop in model.metadata_props}, source)
-    half = any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in model.graph.initializer)
-    return ("fp16" if half else "tf32" if tf32 else "fp32"), metadata
+    return _precision(model.graph, tf32=tf32), metadata
+
+
+def _precision(graph: onnx.GraphProto, *, tf32: bool) -> Precision:
+    """Tells which precision a graph is written in; tf32 is the builder's, no graph's."""
+    types = {weight.data_type for weight in graph.initializer}
+    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+        return "int8"
+    if onnx.TensorProto.BFLOAT16 in types:
+        return "bf16"
+    if onnx.TensorProto.FLOAT16 in types:
+        return "fp16"
+    return "tf32" if tf32 else "fp32"

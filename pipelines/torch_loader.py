@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import dataclasses
 import functools
 import multiprocessing
 import multiprocessing.context
 import os
-import select
 import signal
 import threading
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -31,20 +29,21 @@ from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
 
-_RUNNING: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
-
 
 class TorchLoader(Loader):
     """Batches decoded by Pillow; arguments as for `Loader`."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on."""
-        batches = self._batches(epoch, start)
-        _RUNNING.add(batches)
+        leash, held = _worker_context().Pipe(duplex=False)
+        batches = self._batches(epoch, start, leash)
+        # Before the garbage collector takes a pass that was left, and at Python's end: torch's queues are
+        # closed by then, so that its workers do not hear of it, and they do not listen to its SIGTERM.
+        weakref.finalize(batches, held.close)
         return batches
 
-    def _batches(self, epoch: int, start: int) -> Generator[Batch, None, None]:
-        """Runs workers as long as batches are taken."""
+    def _batches(self, epoch: int, start: int, leash: Connection) -> Iterator[Batch]:
+        """Runs workers as long as batches are taken, and the other end of the leash is held."""
         spec = self.spec.in_epoch(epoch) if self.view == "train" else self.spec
         loader = DataLoader(
             _Decoder(self.pictures.encoding, spec, self.view),
@@ -55,7 +54,7 @@ class TorchLoader(Loader):
             num_workers=self.config.threads,
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
-            worker_init_fn=functools.partial(_begin_worker, os.getpid()),
+            worker_init_fn=functools.partial(_begin_worker, leash),
         )
         for rows in loader:
             yield self._batch(rows, spec)
@@ -79,13 +78,6 @@ class TorchLoader(Loader):
         return Batch(images, labels, indices)
 
 
-@atexit.register
-def _end_workers() -> None:
-    """Ends the workers of passes that were left early: Python would send them SIGTERM at its end, in vain."""
-    for batches in list(_RUNNING):
-        batches.close()
-
-
 def _worker_context() -> multiprocessing.context.ForkServerContext:
     """Returns how workers are started: forked from a clean process that has this module loaded.
 
@@ -96,25 +88,23 @@ def _worker_context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def _begin_worker(main: int, worker: int) -> None:
-    """Lets a worker go on when its whole group is told to stop, and end when the main process is gone.
-
-    The main process ends its step first. torch's own look at the parent sees the server that forks.
+def _begin_worker(leash: Connection, worker: int) -> None:
+    """Lets a worker go on when its whole group is told to stop: the main process ends its step first.
 
     Args:
-        main: Number of the main process.
+        leash: Closed at its other end when the pass is over or the main process is gone; torch's own look at
+            the parent sees the server that forks.
         worker: Its number among the workers.
     """
     del worker
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(main,), name="end with main process", daemon=True).start()
+    threading.Thread(target=_end_with, args=(leash,), name="end with the pass", daemon=True).start()
 
 
-def _end_with(main: int) -> None:
-    """Waits for the end of a process, and ends this one."""
-    with contextlib.suppress(ProcessLookupError):
-        select.select([os.pidfd_open(main)], [], [])
+def _end_with(leash: Connection) -> None:
+    """Waits until the other end is closed, and ends this process."""
+    leash.poll(None)
     os._exit(0)
 
 

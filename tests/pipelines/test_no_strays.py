@@ -1,4 +1,4 @@
-"""A process that is killed leaves no workers behind."""
+"""Workers end with the pass that they work for, however it ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-SCRIPT = """
-import sys
+import pytest
+
+LOADER = """
+import gc, multiprocessing, os, sys
 from pathlib import Path
 from alexnet_fast.data import open_data
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
@@ -18,9 +20,23 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 pictures = open_data(Path(sys.argv[1])).train
 schedule = Schedule(pictures=len(pictures), batch_size=2, shuffle=True)
 loader = make_loader(pictures, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", threads=2))
+"""
+ENDLESS = """
 for epoch in range(1000):
     for batch in loader.epoch(epoch):
         print("batch", flush=True)
+"""
+# A cycle, as an exception makes one whose traceback is kept.
+LEFT = """
+cycle = [loader.epoch(0)]
+cycle.append(cycle)
+next(cycle[0])
+print(len(multiprocessing.active_children()), flush=True)
+"""
+COLLECTED = """
+del cycle
+gc.collect()
+print(len(multiprocessing.active_children()), flush=True)
 """
 
 
@@ -38,7 +54,7 @@ def of_session(leader: int) -> list[int]:
 
 
 def test_workers_end_with_the_process_that_was_killed(two_classes: Path) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(two_classes)]
+    command = [sys.executable, "-c", LOADER + ENDLESS, str(two_classes)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "batch\n"
@@ -49,3 +65,13 @@ def test_workers_end_with_the_process_that_was_killed(two_classes: Path) -> None
     while left := of_session(process.pid):
         assert time.monotonic() < until, left
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("script", "workers"), [(LEFT, "2\n"), (LEFT + COLLECTED, "2\n0\n")], ids=["kept", "collected"]
+)
+def test_workers_end_with_a_pass_that_was_left(two_classes: Path, script: str, workers: str) -> None:
+    """The main process would wait for them at its end, for ever."""
+    command = [sys.executable, "-c", LOADER + script, str(two_classes)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    assert done.stdout == workers
