@@ -73,7 +73,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
     """Says in one sentence what the disk says to a block that writes files of a folder by other means.
 
     Raises:
-        UserError: The disk is full, broken, or not to be written.
+        UserError: The disk is full, or not to be written.
     """
     try:
         yield
@@ -87,7 +87,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 # What a file system answers to a write that is right.
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def make_folder(path: Path) -> None:

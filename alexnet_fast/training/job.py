@@ -59,6 +59,7 @@ def run_training(
         )
     device, run = own_device(config.device), RunFolder(config.run)
     with (
+        disk_errors(config.run),
         joined(device) as processes,
         StopSignals() as signals,
         RunClaim(run, resume=resume) as claim,
@@ -73,9 +74,8 @@ def run_training(
         shown = show if processes.first else _mute
         session = Session(config, splits, precision, processes, saved, shown, colours)
         # The folder is made when nothing can be wrong with the options any more.
-        with disk_errors(config.run):
-            processes.on_first(lambda: _begin(claim, session, folder, found))
-        with disk_errors(config.run), logging_to_file(run.log if processes.first else None):
+        processes.on_first(lambda: _begin(claim, session, folder, found))
+        with logging_to_file(run.log if processes.first else None):
             session.announce()
             return Epochs(session, run, folder, signals).train()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +24,8 @@ def grown(data: Path, run: Path, leak: int) -> tuple[float, list[float]]:
     """Trains; returns the growth in MiB an epoch behind the warm-up, and the memory of each epoch."""
     script = str(Path(__file__).with_name("training_memory.py"))
     words = [sys.executable, script, str(data), str(run), str(WARM_UP + EPOCHS), str(leak)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=1500)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "training")}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stderr[-2000:]
     resident = json.loads(done.stdout.splitlines()[-1])["resident_mib"]
     assert len(resident) == WARM_UP + EPOCHS
