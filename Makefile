@@ -1,12 +1,17 @@
 # make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour
+# make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 25 minutes on two cores;
+#              QUICK=--quick shows in a few that it runs; make bench-page takes the page over into docs/
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
+# make release   wheel, source distribution, sbom.json and SHA256SUMS of what is committed, into dist/
+# make api    writes the list of the public interface; make api-released when a version is released
+# make docs   builds the documentation site into build/site
 # make soak   the long evidence: many kills, many requests, many pictures; make soak-kills and so on, a part of it
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install peers bench-input demo test test-slow soak lint clean triton tensorrt-headers
+.PHONY: bench bench-page release api api-released install peers bench-input demo test test-slow soak lint clean docs triton tensorrt-headers
 
 install: .venv/installed
 
@@ -14,7 +19,7 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	    --editable '.[rtx,serve,demo,dev]'
+	    --editable '.[rtx,serve,demo,docs,dev]'
 	touch $@
 
 # Other projects' loaders, and what the examples need: laid over .venv, so that all use the same torch and DALI.
@@ -37,6 +42,15 @@ runs/bench/files: .venv/installed
 runs/bench/prepared: runs/bench/files
 	$(BIN)/alexnet-fast prepare $< $@
 
+# Goes on where it was cut off: what the same commit measured on this machine is kept.
+bench: peers runs/bench/prepared
+	$(BIN)/alexnet-fast bench all runs/bench/files runs/bench/prepared --peers $(PEERS) --output runs/bench/results $(QUICK)
+
+bench-page:
+	mkdir -p docs/benchmarks
+	cp runs/bench/results/benchmarks.md docs/
+	cp runs/bench/results/benchmarks/*.png runs/bench/results/results.json docs/benchmarks/
+
 bench-input: peers runs/bench/prepared
 	$(BIN)/alexnet-fast bench input runs/bench/prepared --peers $(PEERS)
 	$(BIN)/alexnet-fast bench input runs/bench/files --peers $(PEERS)
@@ -55,7 +69,7 @@ LONGEST := tests/training/ tests/cli/ tests/export/
 FOLDERS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/*/)))
 
 test: lint
-	.ci/folders 'not slow and not soak' $(FOLDERS) tests/test_wheel.py
+	.ci/folders 'not slow and not soak' $(FOLDERS)
 
 # A Triton of its own Python environment: its Python backend returns empty arrays with numpy 2.
 triton: .venv/triton/installed
@@ -76,6 +90,19 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 
 test-slow: install peers triton tensorrt-headers
 	.ci/folders 'slow and not soak' $(FOLDERS)
+
+release: install
+	.ci/release dist
+
+api: install
+	$(BIN)/python tests/api/public_api.py
+
+api-released: install
+	$(BIN)/python tests/api/public_api.py released
+
+# Links, anchors and code blocks are checked by tests/docs; this is the same build.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Each test prints its figures in a line, and keeps them in runs/soak/results.jsonl; see docs/reliability.md.
 SOAK_kills := -m soak tests/training/test_kills.py tests/soak/test_killed_inputs.py

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alexnet_fast import __version__
+
 PACKAGES = (
-    "alexnet-fast",
     "torch",
     "nvidia-dali-cuda120",
     "onnx",
@@ -74,7 +75,8 @@ def examine_machine() -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        # Not asked of the installation: that of a checkout says what the version was when it was installed.
+        "packages": {"alexnet-fast": __version__, **{name: _version(name) for name in PACKAGES}},
         "cpu": {"cores": len(os.sched_getaffinity(0)), "name": _processor()},
         "gpu": [dataclasses.asdict(gpu) for gpu in gpus()],
     }

@@ -12,10 +12,14 @@ from alexnet_fast.export.manifest import vouches_for
 from alexnet_fast.serve.asked_device import AskedDevice, parse_device
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alexnet_fast.export.manifest import TensorInfo
     from alexnet_fast.export.metadata import GraphMetadata
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.onnx_model import OnnxModel, Pictures, Probabilities, ProviderName
+    from alexnet_fast.serve.tensor_types import Array
 
 ONNX_NAME, ONNX_SUFFIX, ENGINE = "model.onnx", ".onnx", ".engine"
 
@@ -28,10 +32,12 @@ class Backend(Protocol):
     Attributes:
         path: The file that was loaded.
         metadata: Everything that the model says about itself.
+        output_tensors: What it gives, the probabilities first.
     """
 
     path: Path
     metadata: GraphMetadata
+    output_tensors: tuple[TensorInfo, ...]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -51,6 +57,9 @@ class Backend(Protocol):
 
     def run(self, pictures_nhwc: Pictures) -> Probabilities:
         """Classifies uint8 (N, resize, resize, 3); returns float32 (N, classes); safe in threads."""
+
+    def outputs(self, pictures_nhwc: Pictures, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Returns the outputs of these names, or all; N rows each; otherwise as `run`."""
 
 
 def open_backend(

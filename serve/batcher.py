@@ -21,7 +21,10 @@ from alexnet_fast.serve.request_error import RequestError
 from alexnet_fast.serve.statistics import Statistics, Times
 
 if TYPE_CHECKING:
-    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+    from collections.abc import Sequence
+
+    from alexnet_fast.serve.onnx_model import Pictures
+    from alexnet_fast.serve.tensor_types import Array
 
 # Share of a new batch in the running mean of the model's speed: about the last ten count.
 _NEWEST = 0.1
@@ -93,12 +96,14 @@ class Job:
 
     Args:
         pictures: uint8 (N, side, side, 3).
-        future: Gets the probabilities and the times; done or cancelled where nobody waits any more.
+        outputs: Names of the outputs that are wanted.
+        future: Gets the outputs by name and the times; done or cancelled where nobody waits any more.
         arrived_ns: `time.perf_counter_ns()` of the arrival.
     """
 
     pictures: Pictures
-    future: asyncio.Future[tuple[Probabilities, Times]]
+    outputs: Sequence[str]
+    future: asyncio.Future[tuple[dict[str, Array], Times]]
     arrived_ns: int
 
 
@@ -106,7 +111,7 @@ class Batcher:
     """Calls a model from one thread of its own, with as many pictures as wait.
 
     Args:
-        run: The model: uint8 (N, side, side, 3) to float32 (N, classes).
+        run: The model: uint8 (N, side, side, 3) and names of outputs to these outputs, N rows each.
         queue: Is told when pictures leave it.
         statistics: Is told about each batch.
         max_batch: Pictures in one call.
@@ -115,7 +120,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Pictures], Probabilities],
+        run: Callable[[Pictures, Sequence[str]], dict[str, Array]],
         queue: Queue,
         statistics: Statistics,
         *,
@@ -133,18 +138,26 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
-    async def classify(self, pictures: Pictures, deadline: float) -> tuple[Probabilities, Times]:
+    async def classify(
+        self, pictures: Pictures, outputs: Sequence[str], deadline: float
+    ) -> tuple[dict[str, Array], Times]:
         """Waits for the answer to pictures that the queue has let in.
 
         Args:
             pictures: uint8 (N, side, side, 3), at most `max_batch` of them.
+            outputs: Names of the outputs that are wanted.
             deadline: `time.monotonic()` after which the answer is not wanted.
 
         Raises:
             RequestError: The deadline passed first (504), or the model failed (500).
         """
         loop = asyncio.get_running_loop()
-        job = Job(pictures=pictures, future=loop.create_future(), arrived_ns=time.perf_counter_ns())
+        job = Job(
+            pictures=pictures,
+            outputs=outputs,
+            future=loop.create_future(),
+            arrived_ns=time.perf_counter_ns(),
+        )
         alarm = loop.call_later(
             deadline - time.monotonic(), _reject, job, RequestError(504, "the deadline passed")
         )
@@ -153,8 +166,18 @@ class Batcher:
             self._changed.notify()
         try:
             return await job.future
+        except BaseException:
+            self._withdraw(job)
+            raise
         finally:
             alarm.cancel()
+
+    def _withdraw(self, job: Job) -> None:
+        """Gives a place back that nobody waits in any more: the client hung up, or its deadline passed."""
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                self._queue.leave(len(job.pictures))
 
     def close(self) -> None:
         """Lets the thread end once everything that waits is answered; returns at once."""
@@ -172,24 +195,26 @@ class Batcher:
     def _next_jobs(self) -> list[Job]:
         """Waits for the next batch; returns none once the batcher is closed and empty."""
         with self._changed:
-            while not self._jobs:
-                if self._closed:
-                    return []
-                self._changed.wait()
-            until = self._jobs[0].arrived_ns / 1e9 + self._max_delay
-            while self._count() < self._max_batch and not self._closed:
-                left = until - time.perf_counter()
-                if left <= 0 or not self._changed.wait(left):
-                    break
+            # Those who wait may withdraw meanwhile, so that all is looked at again after each change.
+            while (left := self._seconds_to_wait()) is None or left > 0:
+                self._changed.wait(left)
             return self._take()
+
+    def _seconds_to_wait(self) -> float | None:
+        """Returns how long the next batch may still grow; None while there is nobody in it."""
+        if self._closed or self._count() >= self._max_batch:
+            return 0.0
+        if not self._jobs:
+            return None
+        return self._jobs[0].arrived_ns / 1e9 + self._max_delay - time.perf_counter()
 
     def _count(self) -> int:
         return sum(len(job.pictures) for job in self._jobs)
 
     def _take(self) -> list[Job]:
         """Takes the oldest requests that fit into one batch."""
-        jobs, pictures = [self._jobs.popleft()], 0
-        pictures = len(jobs[0].pictures)
+        jobs: list[Job] = []
+        pictures = 0
         while self._jobs and pictures + len(self._jobs[0].pictures) <= self._max_batch:
             pictures += len(self._jobs[0].pictures)
             jobs.append(self._jobs.popleft())
@@ -200,14 +225,14 @@ class Batcher:
         start = time.perf_counter_ns()
         try:
             pictures = jobs[0].pictures if len(jobs) == 1 else np.concatenate([job.pictures for job in jobs])
-            probabilities = self._run(pictures)
+            answers = self._run(pictures, list({name: None for job in jobs for name in job.outputs}))
         except Exception as error:  # noqa: BLE001 - the thread outlives a batch that the model cannot take
             _in_loop(jobs, _reject_all, jobs, RequestError(500, f"the model failed: {error}"))
             return
         took = time.perf_counter_ns() - start
         self._statistics.add_batch(len(pictures), took)
         self._queue.learn(len(pictures), took / 1e9)
-        _in_loop(jobs, _resolve_all, jobs, probabilities, start, took)
+        _in_loop(jobs, _resolve_all, jobs, answers, start, took)
 
 
 def _in_loop(jobs: list[Job], call: Callable[..., None], *arguments: object) -> None:
@@ -215,12 +240,13 @@ def _in_loop(jobs: list[Job], call: Callable[..., None], *arguments: object) -> 
     jobs[0].future.get_loop().call_soon_threadsafe(call, *arguments)
 
 
-def _resolve_all(jobs: list[Job], probabilities: Probabilities, start_ns: int, took_ns: int) -> None:
+def _resolve_all(jobs: list[Job], answers: dict[str, Array], start_ns: int, took_ns: int) -> None:
     """Hands each request of a batch its rows."""
     row = 0
     for job in jobs:
-        rows = probabilities[row : row + len(job.pictures)]
-        row += len(job.pictures)
+        end = row + len(job.pictures)
+        rows = {name: answers[name][row:end] for name in job.outputs}
+        row = end
         if not job.future.done():
             job.future.set_result((rows, Times(queue=start_ns - job.arrived_ns, infer=took_ns)))
 

@@ -1,27 +1,27 @@
-"""One execution context of a TensorRT engine with its buffers: batches in, probabilities out, and times."""
+"""One execution context of a TensorRT engine with its buffers: batches in, outputs out, and times."""
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.metadata import INPUT, OUTPUT
-from alexnet_fast.serve.unread_outputs import bind_unread_outputs
+from alexnet_fast.export.metadata import INPUT
+from alexnet_fast.serve.tensor_types import TENSOR_TYPES
 
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from alexnet_fast.export.cuda_memory import Cuda
     from alexnet_fast.export.manifest import BatchProfile, TensorInfo
-    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+    from alexnet_fast.serve.onnx_model import Pictures
+    from alexnet_fast.serve.tensor_types import Array
 
 
 class EngineTimes(NamedTuple):
-    """Milliseconds on the GPU: pictures to it, the network, probabilities back."""
+    """Milliseconds on the GPU: pictures to it, the network, outputs back."""
 
     upload: float
     compute: float
@@ -36,7 +36,7 @@ class EngineContext:
         cuda: The GPU that it is on.
         profiles: Its optimisation profiles, in order.
         side: Of the pictures.
-        outputs: The engine's; of the probabilities the shape is read.
+        outputs: The engine's. TensorRT writes every one, read or not.
         cuda_graphs: Record the network's kernels once for a batch size, and launch them in one go.
     """
 
@@ -55,22 +55,20 @@ class EngineContext:
         self._context = engine.create_execution_context()
         self._picture = (side, side, 3)
         self._input = cuda.allocate(self.most * side * side * 3)
-        (classes,) = (tensor.shape[-1] for tensor in outputs if tensor.name == OUTPUT)
-        self._output = cuda.allocate(self.most * classes * np.dtype(np.float32).itemsize)
-        unread = bind_unread_outputs(self._context, cuda, outputs, self.most)
+        self._outputs = {tensor.name: cuda.allocate(self.most * _row_bytes(tensor)) for tensor in outputs}
         self._marks = [cuda.event() for _ in range(4)]
         self._shape: tuple[int, int] | None = None
         self._graphs = cuda_graphs
         self._graph: ctypes.c_void_p | None = None
         # A server drops the context when a newer file takes its place, and goes on for months.
-        weakref.finalize(self, _free, cuda, (self._input, self._output, *unread)).atexit = False
+        weakref.finalize(self, _free, cuda, (self._input, *self._outputs.values())).atexit = False
 
-    def run(self, pictures: Pictures, answer: Probabilities) -> bool:
+    def run(self, pictures: Pictures, answers: Mapping[str, Array]) -> bool:
         """Answers a batch of at most `most` pictures; returns whether TensorRT could.
 
         Args:
             pictures: Contiguous.
-            answer: Contiguous; is filled.
+            answers: The outputs that are wanted, by name, contiguous; are filled.
         """
         cuda, marks = self._cuda, self._marks
         profile = nearest_profile(self._profiles, len(pictures))
@@ -86,7 +84,8 @@ class EngineContext:
         elif not self._enqueue():
             return False
         cuda.record(marks[2])
-        cuda.download(answer, self._output)
+        for name, answer in answers.items():
+            cuda.download(answer, self._outputs[name])
         cuda.record(marks[3])
         cuda.wait()
         return True
@@ -108,7 +107,7 @@ class EngineContext:
             context.set_optimization_profile_async(profile, cuda.stream.value)
             cuda.wait()
         context.set_input_shape(INPUT, (rows, *self._picture))
-        for name, address in ((INPUT, self._input), (OUTPUT, self._output)):
+        for name, address in {INPUT: self._input, **self._outputs}.items():
             context.set_tensor_address(name, address)
         self._shape = (profile, rows)
 
@@ -128,6 +127,11 @@ class EngineContext:
         if self._graph is None:
             raise UserError("this engine cannot be recorded as a CUDA graph", "leave --cuda-graphs out")
         return True
+
+
+def _row_bytes(tensor: TensorInfo) -> int:
+    """Returns what one picture's part of an output takes."""
+    return math.prod(tensor.shape[1:]) * TENSOR_TYPES[tensor.dtype].numpy.itemsize
 
 
 def _free(cuda: Cuda, addresses: Sequence[int]) -> None:

@@ -19,12 +19,15 @@ from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export import cuda_driver
 from alexnet_fast.export.cuda_memory import Cuda
 from alexnet_fast.export.manifest import verify_manifest
-from alexnet_fast.export.metadata import GraphMetadata
+from alexnet_fast.export.metadata import OUTPUT, GraphMetadata
 from alexnet_fast.serve.described import Described
 from alexnet_fast.serve.engine_context import EngineContext
 from alexnet_fast.serve.onnx_model import check_pictures
+from alexnet_fast.serve.tensor_types import TENSOR_TYPES, Array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alexnet_fast.export.manifest import Manifest
     from alexnet_fast.serve.engine_context import EngineTimes
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
@@ -41,6 +44,7 @@ class EngineModel(Described):
 
     Attributes:
         metadata: What the ONNX file that it was built from says about itself.
+        output_tensors: What it gives, the probabilities first.
 
     Raises:
         UserError: Engine and manifest do not fit, it was built by another version or for other GPUs, there is
@@ -51,6 +55,7 @@ class EngineModel(Described):
         self.path = Path(path)
         self.manifest = verify_manifest(self.path)
         self.metadata = GraphMetadata.from_props(self.manifest.metadata, str(self.path))
+        self.output_tensors = self.manifest.outputs
         self._cuda = Cuda()
         _check_gpu(self.path, self.manifest)
         self._engine = _deserialize(self.path, self.manifest)
@@ -60,7 +65,7 @@ class EngineModel(Described):
             self._cuda,
             profiles,
             self.spec.resize,
-            self.manifest.outputs,
+            self.output_tensors,
             cuda_graphs=cuda_graphs,
         )
         # A context and its buffers answer one call at a time.
@@ -85,18 +90,35 @@ class EngineModel(Described):
         Raises:
             UserError: The array has another type or shape, or the GPU fails.
         """
+        return self.outputs(pictures_nhwc, [OUTPUT])[OUTPUT]
+
+    def outputs(self, pictures_nhwc: Pictures, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Returns what the engine gives, by name, in its own order.
+
+        Args:
+            pictures_nhwc: As for `run`.
+            names: Of the outputs that are copied from the GPU; None for all.
+
+        Raises:
+            UserError: As `run`.
+        """
         check_pictures(pictures_nhwc, self.spec.resize)
-        answer = np.empty((len(pictures_nhwc), len(self.classes)), np.float32)
-        most = self._context.most
+        count, most = len(pictures_nhwc), self._context.most
+        answers: dict[str, Array] = {
+            one.name: np.empty((count, *one.shape[1:]), TENSOR_TYPES[one.dtype].numpy)
+            for one in self.output_tensors
+            if names is None or one.name in names
+        }
         with self._lock:
             self._cuda.enter()
-            for first in range(0, len(pictures_nhwc), most):
+            for first in range(0, count, most):
                 part = np.ascontiguousarray(pictures_nhwc[first : first + most])
-                if not self._context.run(part, answer[first : first + len(part)]):
+                rows = {name: answer[first : first + len(part)] for name, answer in answers.items()}
+                if not self._context.run(part, rows):
                     raise UserError(
                         f"TensorRT cannot run {self.path} on {len(part)} picture(s)", _BUILD_AGAIN
                     )
-        return answer
+        return answers
 
     def times(self) -> EngineTimes:
         """Returns what the last batch took on the GPU, and what the way there and back took."""

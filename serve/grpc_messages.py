@@ -84,7 +84,7 @@ _MESSAGES = {
     "ModelStatisticsResponse": "1 *ModelStatistics model_stats",
 }
 # The data types of a configuration that are used here, with Triton's numbers.
-_DATA_TYPES = {"TYPE_INVALID": 0, "TYPE_UINT8": 2, "TYPE_FP32": 11, "TYPE_STRING": 13}
+_DATA_TYPES = {"TYPE_INVALID": 0, "TYPE_UINT8": 2, "TYPE_INT64": 9, "TYPE_FP32": 11, "TYPE_STRING": 13}
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {

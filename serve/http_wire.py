@@ -31,7 +31,23 @@ class _StrictConnection(h11.Connection):
         super().__init__(h11.SERVER, _HEADER_BYTES)
         self._max_chunks = max_chunks
         self._chunks = 0
+        self._head: list[bytes] = []
         self.problem, self.status = "", 400
+
+    def send_with_data_passthrough(self, event: Any) -> list[bytes] | None:
+        """Returns what to write; see h11.
+
+        The head of an answer waits for its body: two writes are two calls of the system, and wake the client
+        twice.
+        """
+        parts = super().send_with_data_passthrough(event)
+        if isinstance(event, h11.Response):
+            self._head = parts or []
+            return []
+        if parts is None:
+            return None
+        head, self._head = self._head, []
+        return head + parts
 
     def next_event(self) -> Any:
         """Returns what came next; see h11.

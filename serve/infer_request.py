@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.export.metadata import INPUT, LOGITS, OUTPUT
 from alexnet_fast.serve.request_error import malformed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from alexnet_fast.export.manifest import TensorInfo
     from alexnet_fast.serve.onnx_model import Pictures
 
 # An element of a BYTES tensor is preceded by its length, little-endian (binary tensor extension).
@@ -54,10 +55,10 @@ class RequestedOutput:
     Args:
         name: Name of the output.
         binary: As bytes behind the JSON of an HTTP answer.
-        top: Classes to name (classification extension); 0 for all probabilities.
+        top: Classes to name (classification extension); 0 for all values.
     """
 
-    name: str = OUTPUT
+    name: str
     binary: bool = False
     top: int = 0
 
@@ -70,13 +71,15 @@ class InferRequest:
         id: Sent back as it came; None where there is none.
         timeout: Seconds that it may take; None where it does not say.
         inputs: Tensors.
-        output: The one output.
+        outputs: What is wanted; everything where it is empty.
+        binary: How outputs are wanted that are not named.
     """
 
     id: str | None
     timeout: float | None
     inputs: tuple[InputTensor, ...]
-    output: RequestedOutput
+    outputs: tuple[RequestedOutput, ...]
+    binary: bool
 
 
 def check_id(value: str) -> str:
@@ -101,20 +104,26 @@ def timeout_of(microseconds: int) -> float:
     return microseconds / 1e6
 
 
-def output_of(outputs: Sequence[RequestedOutput], default: RequestedOutput) -> RequestedOutput:
-    """Returns the output that a request wants.
+def outputs_of(request: InferRequest, tensors: Sequence[TensorInfo]) -> tuple[RequestedOutput, ...]:
+    """Returns the outputs that a request wants.
+
+    Args:
+        request: The request.
+        tensors: The model's outputs, the probabilities first.
 
     Raises:
-        RequestError: It wants another, or the same twice.
+        RequestError: It wants one that is not there, one twice, or classes by values that are none of theirs.
     """
-    for output in outputs:
-        if output.name != OUTPUT:
-            raise malformed(f"there is no output {output.name!r}, the output is {OUTPUT!r}")
-        if output.top < 0:
-            raise malformed(f"'classification' must be positive, not {output.top}")
-    if len(outputs) > 1:
-        raise malformed(f"the output {OUTPUT!r} is wanted {len(outputs)} times")
-    return outputs[0] if outputs else default
+    there = [tensor.name for tensor in tensors]
+    names = [output.name for output in request.outputs]
+    for output in request.outputs:
+        if output.name not in there:
+            raise malformed(f"there is no output {output.name[:100]!r}, there is {', '.join(there)}")
+        if names.count(output.name) > 1:
+            raise malformed(f"the output {output.name!r} is wanted {names.count(output.name)} times")
+        if output.top and output.name not in (OUTPUT, LOGITS):
+            raise malformed(f"the output {output.name!r} has no value for each class to choose by")
+    return request.outputs or tuple(RequestedOutput(name=name, binary=request.binary) for name in there)
 
 
 def pictures_of(request: InferRequest, side: int, max_batch: int) -> Pictures | list[bytes]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alexnet_fast import __version__
-from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.export.metadata import INPUT
+from alexnet_fast.serve.tensor_types import TENSOR_TYPES
 
 if TYPE_CHECKING:
     from alexnet_fast.serve.model_hub import ModelHub
@@ -25,14 +26,17 @@ def server_metadata() -> dict[str, Any]:
 
 
 def model_metadata(version: ModelVersion) -> dict[str, Any]:
-    """Describes the input and the output of a model."""
+    """Describes the input and the outputs of a model."""
     side = version.backend.spec.resize
     return {
         "name": version.model,
         "versions": [version.version],
         "platform": PLATFORM,
         "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, side, side, 3]}],
-        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(version.backend.classes)]}],
+        "outputs": [
+            {"name": one.name, "datatype": TENSOR_TYPES[one.dtype].protocol, "shape": list(one.shape)}
+            for one in version.backend.output_tensors
+        ],
     }
 
 
@@ -45,7 +49,10 @@ def model_config(version: ModelVersion, batching: Batching) -> dict[str, Any]:
         "backend": PLATFORM,
         "max_batch_size": batching.max_batch,
         "input": [{"name": INPUT, "data_type": "TYPE_UINT8", "dims": [side, side, 3]}],
-        "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [len(version.backend.classes)]}],
+        "output": [
+            {"name": one.name, "data_type": TENSOR_TYPES[one.dtype].config, "dims": list(one.shape[1:])}
+            for one in version.backend.output_tensors
+        ],
         "dynamic_batching": {"max_queue_delay_microseconds": int(batching.max_delay * 1e6)},
     }
 

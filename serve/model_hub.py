@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alexnet_fast.export.metadata import OUTPUT
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.serve.event_log import log_event
-from alexnet_fast.serve.infer_answer import InferAnswer
-from alexnet_fast.serve.infer_request import pictures_of
+from alexnet_fast.serve.infer_answer import AnswerTensor, InferAnswer
+from alexnet_fast.serve.infer_request import outputs_of, pictures_of
 from alexnet_fast.serve.picture import square_of
 from alexnet_fast.serve.request_error import RequestError, malformed, unknown
 from alexnet_fast.serve.served_model import ServedModel
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alexnet_fast.serve.infer_request import InferRequest
-    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+    from alexnet_fast.serve.onnx_model import Pictures
     from alexnet_fast.serve.served_model import ModelVersion
     from alexnet_fast.serve.server_config import ServerConfig
+    from alexnet_fast.serve.tensor_types import Array
 
 
 class ModelHub:
@@ -87,14 +89,17 @@ class ModelHub:
         with model.version(wanted).in_use() as version:
             spec, batching = version.backend.spec, self.config.batching
             pictures = pictures_of(request, spec.resize, batching.max_batch)
-            probabilities = await self.classify(version, model, pictures, timeout)
+            wanted_outputs = outputs_of(request, version.backend.output_tensors)
+            names = [output.name for output in wanted_outputs]
+            found = await self.classify(version, model, pictures, timeout, outputs=names)
             return InferAnswer(
                 model=model.name,
                 version=version.version,
                 id=request.id,
-                output=request.output,
-                classes=version.backend.classes,
-                probabilities=probabilities,
+                outputs=tuple(
+                    AnswerTensor(wanted=one, array=found[one.name], classes=version.backend.classes)
+                    for one in wanted_outputs
+                ),
             )
 
     async def classify(
@@ -104,7 +109,8 @@ class ModelHub:
         pictures: Pictures | Sequence[bytes],
         timeout: float | None = None,
         names: Sequence[str | None] | None = None,
-    ) -> Probabilities:
+        outputs: Sequence[str] = (OUTPUT,),
+    ) -> dict[str, Array]:
         """Classifies pixels or encoded pictures: through the queue, the decoders and the batcher.
 
         Args:
@@ -113,9 +119,10 @@ class ModelHub:
             pictures: uint8 (N, side, side, 3), or encoded pictures.
             timeout: Seconds; None for the server's own.
             names: Names of the pictures, for messages.
+            outputs: Names of the outputs that are wanted.
 
         Returns:
-            float32 (N, classes).
+            The outputs by name, N rows each.
 
         Raises:
             RequestError: As for `infer`.
@@ -131,14 +138,14 @@ class ModelHub:
             )
             decoded = time.perf_counter_ns()
             waiting.hand_over()
-            probabilities, times = await version.batcher.classify(squares, deadline)
+            found, times = await version.batcher.classify(squares, outputs, deadline)
         except BaseException:
             version.statistics.add_failure(time.perf_counter_ns() - start)
             raise
         finally:
             waiting.give_back()
         version.statistics.add_success(time.perf_counter_ns() - start, decoded - start, times)
-        return probabilities
+        return found
 
     async def _decode(
         self,
@@ -153,11 +160,16 @@ class ModelHub:
         tasks = [
             loop.run_in_executor(self._decoders, square_of, picture, spec, limits) for picture in pictures
         ]
-        done, pending = await asyncio.wait(tasks, timeout=deadline - time.monotonic())
-        for task in pending:
-            task.cancel()
-        for place, task in enumerate(tasks):
-            if task in done and isinstance(error := task.exception(), BadPictureError):
+        try:
+            done, pending = await asyncio.wait(tasks, timeout=deadline - time.monotonic())
+        finally:
+            # Nobody waits for those that are not begun: the deadline passed, or the client hung up.
+            for task in tasks:
+                task.cancel()
+        # Every error is looked at, or asyncio complains of it in the log.
+        errors = [task.exception() if task in done else None for task in tasks]
+        for place, error in enumerate(errors):
+            if isinstance(error, BadPictureError):
                 name = (names and names[place]) or f"picture {place}"
                 raise malformed(f"{name} cannot be classified: {error}")
         if pending:

@@ -17,10 +17,11 @@ import onnxruntime
 
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.cuda_driver import driver_problem
-from alexnet_fast.export.manifest import verify_onnx_file
+from alexnet_fast.export.manifest import TensorInfo, verify_onnx_file
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
 from alexnet_fast.export.seal import check_seal
 from alexnet_fast.serve.described import Described
+from alexnet_fast.serve.tensor_types import TENSOR_TYPES, Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,6 @@ _PROVIDERS: dict[str, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _NOT_OURS = "give a file that `alexnet-fast export` wrote"
 # OrtLoggingLevel: 3 is errors. Its warnings tell people without a GPU that there is none, at every start.
 _ERRORS_ONLY = 3
@@ -55,6 +55,7 @@ class OnnxModel(Described):
 
     Attributes:
         metadata: Everything that the file says about itself.
+        output_tensors: What it gives, the probabilities first.
 
     Raises:
         UserError: There is no such file, it is no ONNX file or not one of ours, or a provider is not to be
@@ -81,6 +82,7 @@ class OnnxModel(Described):
             self._session.get_modelmeta().custom_metadata_map, str(self.path)
         )
         _check_signature(self._session, self.metadata, self.path)
+        self.output_tensors = _output_tensors(self._session, self.path)
         # Asked of the session: the list of available providers names GPUs that are not there.
         self._runs_on = _check_providers(self._session, wanted, allow_fallback=allow_fallback)
 
@@ -101,30 +103,29 @@ class OnnxModel(Described):
         Raises:
             UserError: The array has another type or shape, or the file turns out to be damaged.
         """
-        return self._run(pictures_nhwc, self._session.get_outputs()[:1])[OUTPUT]
+        return self.outputs(pictures_nhwc, [OUTPUT])[OUTPUT]
 
-    def outputs(self, pictures_nhwc: Pictures) -> dict[str, np.ndarray[Any, Any]]:
-        """Returns everything that the file gives, by name, the probabilities first.
+    def outputs(self, pictures_nhwc: Pictures, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Returns what the file gives, by name, in its own order: the probabilities first.
 
         Args:
             pictures_nhwc: As for `run`.
+            names: Of the outputs; None for all.
 
         Raises:
             UserError: As `run`.
         """
-        return self._run(pictures_nhwc, self._session.get_outputs())
-
-    def _run(self, pictures_nhwc: Pictures, outputs: Sequence[Any]) -> dict[str, np.ndarray[Any, Any]]:
         check_pictures(pictures_nhwc, self.spec.resize)
+        wanted = [one for one in self.output_tensors if names is None or one.name in names]
         if len(pictures_nhwc) == 0:
-            return {out.name: np.empty((0, *out.shape[1:]), _DTYPES[out.type]) for out in outputs}
+            return {one.name: np.empty((0, *one.shape[1:]), TENSOR_TYPES[one.dtype].numpy) for one in wanted}
         errors = onnxruntime.capi.onnxruntime_pybind11_state
-        names = [out.name for out in outputs]
+        order = [one.name for one in wanted]
         try:
-            found = self._session.run(names, {INPUT: np.ascontiguousarray(pictures_nhwc)})
+            found = self._session.run(order, {INPUT: np.ascontiguousarray(pictures_nhwc)})
         except (errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
             raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
-        return dict(zip(names, found, strict=True))
+        return dict(zip(order, found, strict=True))
 
     def release_memory(self) -> None:
         """Gives back to the system what large batches took; the next large one takes it again.
@@ -253,6 +254,17 @@ def _check_signature(session: Any, metadata: GraphMetadata, path: Path) -> None:
         raise UserError(
             f"the inputs and outputs of {path} are not those that its metadata describe", _NOT_OURS
         )
+
+
+def _output_tensors(session: Any, path: Path) -> tuple[TensorInfo, ...]:
+    """Describes the outputs as a manifest does."""
+    found = []
+    for one in session.get_outputs():
+        dtype = one.type.removeprefix("tensor(").removesuffix(")")
+        if dtype not in TENSOR_TYPES:
+            raise UserError(f"the output {one.name!r} of {path} has the type {dtype}", _NOT_OURS)
+        found.append(TensorInfo(name=one.name, dtype=dtype, shape=(-1, *one.shape[1:])))
+    return tuple(found)
 
 
 def _check_providers(session: Any, wanted: list[str], *, allow_fallback: bool) -> str:

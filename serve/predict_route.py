@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.metadata import OUTPUT
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.serve.crop_view import CropView, crop_boxes
 from alexnet_fast.serve.picture import square_of
@@ -72,14 +73,14 @@ class PredictRoute:
             with model.version(None).in_use() as version:
                 pictures = [file.content for file in files]
                 names = [file.name for file in files]
-                probabilities = await self._hub.classify(version, model, pictures, names=names)
+                found = await self._hub.classify(version, model, pictures, names=names)
                 predictions: list[dict[str, Any]] = [
                     {
                         "file": name,
                         "classes": _plain(likeliest(row, version.backend.classes, query.top)),
                         "error": None,
                     }
-                    for name, row in zip(names, probabilities, strict=True)
+                    for name, row in zip(names, found[OUTPUT], strict=True)
                 ]
                 if query.crops:
                     predictions[0]["crops"] = await self._crops(version, pictures[0], query.top)

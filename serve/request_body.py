@@ -7,6 +7,9 @@ import contextlib
 import zlib
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
+from alexnet_fast.serve.hang_up import cancelled_by_hang_up, hung_up
 from alexnet_fast.serve.request_error import RequestError, malformed, too_large
 
 if TYPE_CHECKING:
@@ -37,9 +40,11 @@ class BodyReader:
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """Gives the body of a request, decompressed, and counts its bytes until it is let go.
 
+        What is done with it is cancelled once the client hangs up.
+
         Raises:
-            RequestError: It is too large, comes too slowly, is compressed in an unknown way or badly, or
-                there is no memory for it now.
+            RequestError: It is too large, comes too slowly or not to its end, is compressed in an unknown way
+                or badly, or there is no memory for it now.
         """
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding != "identity" and encoding not in _WINDOW:
@@ -51,16 +56,22 @@ class BodyReader:
             raise self._too_large()
         parts: list[bytes] = []
         try:
-            await asyncio.wait_for(self._receive(request, parts), self._timeout)
+            await self._receive_in_time(request, parts)
             body = parts[0] if len(parts) == 1 else b"".join(parts)
-            if encoding == "identity":
+            if encoding != "identity":
+                body = await asyncio.to_thread(self._decompress, body, encoding)
+            async with cancelled_by_hang_up(request):
                 yield body
-            else:
-                yield await asyncio.to_thread(self._decompress, body, encoding)
-        except (TimeoutError, asyncio.TimeoutError) as error:
-            raise RequestError(408, f"the body did not come within {self._timeout:g} s") from error
         finally:
             self._in_flight -= sum(map(len, parts))
+
+    async def _receive_in_time(self, request: Request, parts: list[bytes]) -> None:
+        try:
+            await asyncio.wait_for(self._receive(request, parts), self._timeout)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise RequestError(408, f"the body did not come within {self._timeout:g} s") from error
+        except ClientDisconnect as error:
+            raise hung_up() from error
 
     async def _receive(self, request: Request, parts: list[bytes]) -> None:
         """Collects the parts of a body."""

@@ -68,7 +68,7 @@ class ModelVersion:
         self.model, self.version, self.backend = model, version, backend
         self.statistics = Statistics()
         self.batcher = Batcher(
-            backend.run,
+            backend.outputs,
             queue,
             self.statistics,
             max_batch=config.batching.max_batch,

@@ -142,6 +142,7 @@ def _http_server(hub: ModelHub, metrics: Metrics) -> _HttpServer:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(hub.config.drain_timeout)),

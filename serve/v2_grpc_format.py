@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.export.metadata import OUTPUT
 from alexnet_fast.serve.grpc_messages import message_class
 from alexnet_fast.serve.infer_request import (
     InferRequest,
     InputTensor,
     RequestedOutput,
     check_id,
-    output_of,
     timeout_of,
 )
 from alexnet_fast.serve.request_error import malformed
@@ -41,12 +39,12 @@ def read_request(message: Any) -> InferRequest:
     if raw and len(raw) != len(message.inputs):
         raise malformed(f"{len(raw)} raw_input_contents came for {len(message.inputs)} inputs")
     inputs = [_input(tensor, raw[place] if raw else None) for place, tensor in enumerate(message.inputs)]
-    outputs = [_output(output) for output in message.outputs]
     return InferRequest(
         id=check_id(message.id) if message.id else None,
         timeout=timeout_of(parameters["timeout"]) if "timeout" in parameters else None,
         inputs=tuple(inputs),
-        output=output_of(outputs, RequestedOutput(binary=True)),
+        outputs=tuple(_output(output) for output in message.outputs),
+        binary=True,
     )
 
 
@@ -56,9 +54,10 @@ def write_answer(answer: InferAnswer) -> Any:
         model_name=answer.model,
         model_version=answer.version,
         id=answer.id or "",
-        raw_output_contents=[answer.binary()],
+        raw_output_contents=[tensor.binary() for tensor in answer.outputs],
     )
-    message.outputs.add(name=OUTPUT, datatype=answer.datatype, shape=answer.shape)
+    for tensor in answer.outputs:
+        message.outputs.add(name=tensor.wanted.name, datatype=tensor.datatype, shape=tensor.shape)
     return message
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.export.metadata import OUTPUT
 from alexnet_fast.serve.infer_request import (
     InferRequest,
     InputTensor,
     RequestedOutput,
     check_id,
-    output_of,
     timeout_of,
 )
 from alexnet_fast.serve.json_text import member, only, parse_object, typed
@@ -20,7 +18,7 @@ from alexnet_fast.serve.request_error import malformed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.serve.infer_answer import InferAnswer
+    from alexnet_fast.serve.infer_answer import AnswerTensor, InferAnswer
     from alexnet_fast.serve.server_config import Limits
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -56,28 +54,36 @@ def parse_request(model: str, body: bytes, header_length: str | None, limits: Li
         id=check_id(typed(plain["id"], str, "'id'")) if "id" in plain else None,
         timeout=None if timeout is None else timeout_of(typed(timeout, int, "'timeout'")),
         inputs=inputs,
-        output=output_of(outputs, RequestedOutput(binary=all_binary)),
+        outputs=tuple(outputs),
+        binary=all_binary,
     )
 
 
 def write_answer(answer: InferAnswer) -> tuple[bytes, dict[str, str]]:
     """Returns the body of an answer and its headers."""
-    output: dict[str, Any] = {
-        "name": OUTPUT,
-        "datatype": answer.datatype,
-        "shape": list(answer.shape),
-    }
     plain: dict[str, Any] = {"model_name": answer.model, "model_version": answer.version}
     if answer.id is not None:
         plain["id"] = answer.id
-    plain["outputs"] = [output]
-    if not answer.output.binary:
-        output["data"] = answer.values()
-        return json.dumps(plain).encode(), {"content-type": "application/json"}
-    data = answer.binary()
-    output["parameters"] = {"binary_data_size": len(data)}
-    head = json.dumps(plain).encode()
-    return head + data, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+    written = [_written(tensor) for tensor in answer.outputs]
+    plain["outputs"] = [output for output, _ in written]
+    head, data = json.dumps(plain).encode(), [data for _, data in written if data is not None]
+    if not data:
+        return head, {"content-type": "application/json"}
+    headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+    return b"".join([head, *data]), headers
+
+
+def _written(tensor: AnswerTensor) -> tuple[dict[str, Any], bytes | None]:
+    """Returns an output's JSON, and its data where they stand behind all JSON."""
+    output: dict[str, Any] = {
+        "name": tensor.wanted.name,
+        "datatype": tensor.datatype,
+        "shape": list(tensor.shape),
+    }
+    if not tensor.wanted.binary:
+        return {**output, "data": tensor.values()}, None
+    data = tensor.binary()
+    return {**output, "parameters": {"binary_data_size": len(data)}}, data
 
 
 def _json_length(header: str | None, length: int) -> int:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from alexnet_fast.export.graph_form import PORTABLE, GraphForm
 from alexnet_fast.export.onnx_graph import export_onnx
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.crops import take_crops
@@ -34,7 +35,9 @@ def small_net() -> nn.Sequential:
     )
 
 
-def make_model(path: Path, *, seed: int = 1, name: str = "", spec: AugmentSpec = SMALL) -> Path:
+def make_model(
+    path: Path, *, seed: int = 1, name: str = "", spec: AugmentSpec = SMALL, form: GraphForm = PORTABLE
+) -> Path:
     """Exports a net of random weights whose answers vary from picture to picture.
 
     Args:
@@ -42,6 +45,7 @@ def make_model(path: Path, *, seed: int = 1, name: str = "", spec: AugmentSpec =
         seed: Of the weights.
         name: A model of the family; "" for a net of two convolutions.
         spec: Sizes.
+        form: Outputs besides the probabilities.
     """
     torch.manual_seed(seed)
     net = (create_model(name, len(CLASSES)) if name else small_net()).eval()
@@ -55,7 +59,7 @@ def make_model(path: Path, *, seed: int = 1, name: str = "", spec: AugmentSpec =
     with torch.no_grad():
         last.weight.mul_(2 / net(take_crops(pictures, spec, "single")).std(dim=0).mean())
         last.bias.sub_(net(take_crops(pictures, spec, "single")).mean(dim=0))
-    export_onnx(net, spec, CLASSES, path, model_name=name or "small", provenance={"seed": seed})
+    export_onnx(net, spec, CLASSES, path, model_name=name or "small", provenance={"seed": seed}, form=form)
     return path
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _CLOSED = 0
-_CONNECTION_ERRORS = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,38 +66,98 @@ class Outcome:
     seconds: float
 
 
+class _Connection(asyncio.Protocol):
+    """One connection: a request, its answer, the next request.
+
+    Nothing is parsed but the length of an answer: the machine that asks is often the one that answers, and
+    what the asking costs is missing there.
+    """
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._came = bytearray()
+        self._answer: asyncio.Future[tuple[int, bool]] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Is called once the connection stands."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Collects an answer."""
+        self._came += data
+        if self._answer is None or self._answer.done():
+            return
+        try:
+            answer = _whole_answer(self._came)
+        except UserError as error:
+            self._answer.set_exception(error)
+            return
+        if answer is not None:
+            self._came.clear()
+            self._answer.set_result(answer)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Lets the request know that nothing comes any more."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error or ConnectionResetError())
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def ask(self, request: bytes) -> tuple[int, bool]:
+        """Sends a request; returns the answer's status, and whether the connection goes on.
+
+        Raises:
+            OSError: The connection broke.
+            UserError: The server does not say how long its answer is.
+        """
+        assert self._transport is not None
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def close(self) -> None:
+        """Ends it."""
+        if self._transport is not None:
+            self._transport.close()
+
+
 class _Connections:
     """Connections that are kept between requests."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._request = target.request()
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[_Connection] = []
 
     async def ask(self, at: float, start: float) -> Outcome:
         """Sends one request, due `at` seconds after `start`."""
         try:
-            reader, writer = await self._connection()
-            writer.write(self._request)
-            await writer.drain()
-            status, keep = await _read_answer(reader)
+            connection = await self._connection()
+            status, keep = await connection.ask(self._request)
             if keep:
-                self._idle.append((reader, writer))
+                self._idle.append(connection)
             else:
-                writer.close()
-        except _CONNECTION_ERRORS:
+                connection.close()
+        except OSError:
             status = _CLOSED
         return Outcome(status=status, at=at, seconds=time.perf_counter() - start - at)
 
-    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._idle:
-            return self._idle.pop()
-        return await asyncio.open_connection(self._target.host, self._target.port)
+    async def _connection(self) -> _Connection:
+        while self._idle:
+            if (connection := self._idle.pop()).usable:
+                return connection
+        loop = asyncio.get_running_loop()
+        _, made = await loop.create_connection(_Connection, self._target.host, self._target.port)
+        return made
 
     def close(self) -> None:
         """Ends them."""
-        for _, writer in self._idle:
-            writer.close()
+        for connection in self._idle:
+            connection.close()
 
 
 async def closed_loop(
@@ -133,12 +192,11 @@ async def open_loop(target: Target, rate: float, seconds: float, seed: int = 0) 
     connections = _Connections(target)
     gaps = np.random.default_rng(seed).exponential(1 / rate, round(rate * seconds))
     start = time.perf_counter()
-
-    async def one(at: float) -> Outcome:
-        await asyncio.sleep(at - (time.perf_counter() - start))
-        return await connections.ask(at, start)
-
-    outcomes = await asyncio.gather(*(one(float(at)) for at in np.cumsum(gaps)))
+    asking = []
+    for at in map(float, np.cumsum(gaps)):
+        await asyncio.sleep(max(0.0, at - (time.perf_counter() - start)))
+        asking.append(asyncio.create_task(connections.ask(at, start)))
+    outcomes = await asyncio.gather(*asking)
     connections.close()
     return list(outcomes)
 
@@ -148,15 +206,19 @@ def percentile_ms(outcomes: Sequence[Outcome], percent: float) -> float:
     return float(np.percentile([one.seconds * 1000 for one in outcomes], percent)) if outcomes else 0.0
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
-    """Reads one answer; returns its status and whether the connection goes on.
+def _whole_answer(came: bytearray) -> tuple[int, bool] | None:
+    """Returns the status of an answer and whether the connection goes on; None while a part is missing.
 
     Raises:
         UserError: The server does not say how long its answer is.
     """
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    end = came.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    head = bytes(came[: end + 2]).lower()
     length = re.search(rb"\r\ncontent-length: *(\d+)\r\n", head)
     if length is None:
         raise UserError("the server answers without a Content-Length", "ask a V2 inference path")
-    await reader.readexactly(int(length[1]))
+    if len(came) < end + 4 + int(length[1]):
+        return None
     return int(head.split(b" ", 2)[1]), b"\r\nconnection: close" not in head

@@ -47,6 +47,7 @@ class ServeBench:
         encoded: An encoded picture to send; None for random pixels as a uint8 tensor.
         threads: CPU threads of the model; None for one a core.
         max_batch: Pictures that the server classifies at once.
+        device: Of the server and of the bare model, as `open_backend` takes it.
         against: Addresses of the V2 inference path of other servers of the same model, by name.
 
     Raises:
@@ -61,6 +62,7 @@ class ServeBench:
     encoded: bytes | None = None
     threads: int | None = None
     max_batch: int = 16
+    device: str = "auto"
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,7 +85,7 @@ def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) 
     Raises:
         UserError: The model cannot be served, or another server cannot be reached.
     """
-    backend = open_backend(bench.model, threads=bench.threads)
+    backend = open_backend(bench.model, device=bench.device, threads=bench.threads)
     side = backend.spec.resize
     others = {name: _Http(bench, where, side) for name, where in bench.against.items()}
     with _server(bench) as url:
@@ -227,7 +229,7 @@ def _target(url: str, encoded: bytes | None, side: int) -> Target:
 def _server(bench: ServeBench) -> Iterator[str]:
     """Serves the model in a process of its own, and gives its address."""
     words = ["serve", os.fspath(bench.model), "--name", _NAME, "--http-port", "0", "--no-grpc"]
-    words += ["--max-batch", str(bench.max_batch), "--reload-interval", "0"]
+    words += ["--max-batch", str(bench.max_batch), "--reload-interval", "0", "--device", bench.device]
     words += [] if bench.threads is None else ["--threads", str(bench.threads)]
     command = [sys.executable, "-m", "alexnet_fast", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:

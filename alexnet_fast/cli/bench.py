@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
+from alexnet_fast.cli.bench_all import bench_all
 from alexnet_fast.cli.bench_infer import bench_infer
 from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
@@ -32,6 +33,7 @@ def bench() -> None:
     """Measure, with the peer in the same run."""
 
 
+bench.add_command(bench_all)
 bench.add_command(bench_compute)
 bench.add_command(bench_train)
 bench.add_command(bench_startup)

@@ -45,6 +45,9 @@ def _table(result: Result) -> str:
 @click.option("--image", type=click.Path(path_type=Path), help="Send this file.  [default: a uint8 tensor]")
 @click.option("--threads", type=int, help="CPU threads of the model.  [default: one a core]")
 @click.option("--max-batch", type=int, default=16, show_default=True, help="Pictures classified at once.")
+@click.option(
+    "--device", default="auto", show_default=True, help="Of the server and the bare model, as for serve."
+)
 @click.option("--against", multiple=True, help="NAME=URL of another server's inference path.")
 @answers(_table)
 def bench_serve(model: Path, image: Path | None, against: tuple[str, ...], **given: Any) -> Result:

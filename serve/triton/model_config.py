@@ -6,12 +6,18 @@ Fields and their meaning: https://github.com/triton-inference-server/common/blob
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.export.metadata import INPUT, LOGITS, OUTPUT
 from alexnet_fast.serve.server_config import Batching
+from alexnet_fast.serve.tensor_types import TENSOR_TYPES
 from alexnet_fast.serve.triton.text_proto import Enum, text_proto
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alexnet_fast.export.manifest import TensorInfo
 
 LABELS = "labels.txt"
 WARMUP = "picture"
@@ -44,13 +50,13 @@ class TritonConfig:
                 raise UserError(f"{option} {value} is too small", "give 1 or more", exit_code=2)
 
 
-def python_config(name: str, classes: int, config: TritonConfig) -> str:
+def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig) -> str:
     """Describes the model that does everything in Python, on the CPU."""
     return text_proto(
         {
             **_head(name, config, backend="python"),
             "input": _tensor(INPUT, "TYPE_STRING", 1),
-            "output": _probabilities(classes),
+            "output": [_output(one) for one in outputs],
             **_copies("KIND_CPU", config),
             **_scheduling(config),
             "parameters": _parameter("threads", config.threads),
@@ -88,14 +94,16 @@ def dali_config(name: str, side: int, config: TritonConfig) -> str:
     )
 
 
-def network_config(name: str, platform: str, side: int, classes: int, config: TritonConfig) -> str:
-    """Describes the network: uint8 squares in, probabilities out.
+def network_config(
+    name: str, platform: str, side: int, outputs: Sequence[TensorInfo], config: TritonConfig
+) -> str:
+    """Describes the network: uint8 squares in, probabilities and what else it gives out.
 
     Args:
         name: Of the model.
         platform: "tensorrt_plan" or "onnxruntime_onnx".
         side: Of the squares.
-        classes: Number of classes.
+        outputs: The network's.
         config: Batching.
     """
     square = _tensor(INPUT, "TYPE_UINT8", side, side, 3)
@@ -105,7 +113,7 @@ def network_config(name: str, platform: str, side: int, classes: int, config: Tr
         {
             **_head(name, config, platform=platform),
             "input": square,
-            "output": _probabilities(classes),
+            "output": [_output(one) for one in outputs],
             **_copies("KIND_GPU", config),
             **_scheduling(config),
             "model_warmup": [
@@ -116,26 +124,28 @@ def network_config(name: str, platform: str, side: int, classes: int, config: Tr
     )
 
 
-def ensemble_config(name: str, classes: int, parts: tuple[str, str, str], config: TritonConfig) -> str:
-    """Describes the model that clients call: encoded pictures in, probabilities out.
+def ensemble_config(
+    name: str, outputs: Sequence[TensorInfo], parts: tuple[str, str, str], config: TritonConfig
+) -> str:
+    """Describes the model that clients call: encoded pictures in, the network's outputs out.
 
     Args:
         name: Of the ensemble.
-        classes: Number of classes.
+        outputs: The network's.
         parts: Names of the models that unpack, decode and classify.
         config: Batching.
     """
     unpack, decode, network = parts
     steps = [
-        _step(unpack, (INPUT, INPUT), (ENCODED, ENCODED)),
-        _step(decode, (ENCODED, ENCODED), (SQUARES, SQUARES)),
-        _step(network, (INPUT, SQUARES), (OUTPUT, OUTPUT)),
+        _step(unpack, (INPUT, INPUT), ENCODED),
+        _step(decode, (ENCODED, ENCODED), SQUARES),
+        _step(network, (INPUT, SQUARES), *(one.name for one in outputs)),
     ]
     return text_proto(
         {
             **_head(name, config, platform="ensemble"),
             "input": _tensor(INPUT, "TYPE_STRING", 1),
-            "output": _probabilities(classes),
+            "output": [_output(one) for one in outputs],
             "ensemble_scheduling": {"step": steps},
             **_warmup_with_a_file(),
         }
@@ -150,8 +160,10 @@ def _tensor(name: str, kind: str, *dims: int) -> Message:
     return {"name": name, "data_type": Enum(kind), "dims": list(dims)}
 
 
-def _probabilities(classes: int) -> Message:
-    return {**_tensor(OUTPUT, "TYPE_FP32", classes), "label_filename": LABELS}
+def _output(tensor: TensorInfo) -> Message:
+    """Describes an output; those with a value for each class have the classes' names."""
+    plain = _tensor(tensor.name, TENSOR_TYPES[tensor.dtype].config, *tensor.shape[1:])
+    return {**plain, "label_filename": LABELS} if tensor.name in (OUTPUT, LOGITS) else plain
 
 
 def _copies(kind: str, config: TritonConfig) -> Message:
@@ -185,11 +197,11 @@ def _warmup_with_a_file() -> Message:
     }
 
 
-def _step(model: str, given: tuple[str, str], made: tuple[str, str]) -> Message:
-    """One step: names of the model's own tensors, then of the ensemble's."""
+def _step(model: str, given: tuple[str, str], *made: str) -> Message:
+    """One step: what the model and what the ensemble calls its input, and its outputs."""
     return {
         "model_name": model,
         "model_version": -1,
         "input_map": {"key": given[0], "value": given[1]},
-        "output_map": {"key": made[0], "value": made[1]},
+        "output_map": [{"key": name, "value": name} for name in made],
     }

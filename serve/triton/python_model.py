@@ -1,4 +1,4 @@
-"""Triton's Python backend: encoded pictures in, probabilities out, with onnxruntime on the CPU.
+"""Triton's Python backend: encoded pictures in, the model's outputs out, with onnxruntime on the CPU.
 
 A repository holds a copy of this file as `1/model.py` beside `1/model.onnx`. It needs alexnet-fast, numpy,
 onnxruntime and Pillow in the Python that Triton runs, and neither torch nor DALI.
@@ -15,7 +15,7 @@ import numpy as np
 # Exists inside Triton alone.
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 
-from alexnet_fast.export.metadata import INPUT, OUTPUT
+from alexnet_fast.export.metadata import INPUT
 from alexnet_fast.serve.onnx_model import OnnxModel
 from alexnet_fast.serve.picture import SERVED, squares_of
 
@@ -42,19 +42,23 @@ class TritonPythonModel:
             else:
                 counts.append(len(good))
                 squares += good
-        rows = self._model.run(np.stack(squares)) if squares else np.empty((0, 0), np.float32)
-        return _responses(counts, rows)
+        wanted = {name for request in requests for name in request.requested_output_names()}
+        outputs = self._model.outputs(np.stack(squares), list(wanted)) if squares else {}
+        return _responses(counts, outputs)
 
 
-def _responses(counts: list[int | str], rows: np.ndarray[Any, Any]) -> list[Any]:
-    """Deals the rows out to the requests: a number of them each, or the reason why there are none."""
+def _responses(counts: list[int | str], outputs: dict[str, np.ndarray[Any, Any]]) -> list[Any]:
+    """Deals the rows out to the requests: a number of them each, or the reason why there are none.
+
+    Triton drops the outputs that a request did not ask for.
+    """
     responses, start = [], 0
     for count in counts:
         if isinstance(count, str):
             error = triton.TritonError(count, triton.TritonError.INVALID_ARG)
             responses.append(triton.InferenceResponse(error=error))
         else:
-            tensor = triton.Tensor(OUTPUT, rows[start : start + count])
-            responses.append(triton.InferenceResponse([tensor]))
+            tensors = [triton.Tensor(name, rows[start : start + count]) for name, rows in outputs.items()]
+            responses.append(triton.InferenceResponse(tensors))
             start += count
     return responses

@@ -3,7 +3,7 @@
     write_repository(Path("runs/first/model.onnx"), Path("models"), name="cells", variant="python")
 
 `tritonserver --model-repository models` then answers at `v2/models/cells/infer` with encoded pictures in,
-probabilities out.
+the network's outputs out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Literal
 from PIL import Image
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import FileStamp, manifest_path, read_manifest, verify_manifest
+from alexnet_fast.export.manifest import FileStamp, TensorInfo, manifest_path, read_manifest, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.files import link_atomically, make_folder, write_atomically
 from alexnet_fast.serve.backend import model_file
@@ -49,11 +49,13 @@ class Source:
         network: The file that Triton runs: model.onnx or model.engine.
         onnx: The ONNX file that describes it.
         metadata: That description.
+        outputs: What the network gives.
     """
 
     network: Path
     onnx: Path
     metadata: GraphMetadata
+    outputs: tuple[TensorInfo, ...]
 
     @property
     def platform(self) -> str:
@@ -116,7 +118,8 @@ def _open(model: Path) -> Source:
     """Reads what an exported model says about itself."""
     if model.suffix != ".engine":
         path = model_file(model)
-        return Source(network=path, onnx=path, metadata=OnnxModel(path).metadata)
+        loaded = OnnxModel(path)
+        return Source(network=path, onnx=path, metadata=loaded.metadata, outputs=loaded.output_tensors)
     described = read_manifest(manifest_path(model))
     verify_manifest(model, runtime_version=described.library_version)
     if described.library != "tensorrt":
@@ -125,22 +128,23 @@ def _open(model: Path) -> Source:
             "give the model.onnx beside it, or build the engine where tensorrt and a GPU are",
         )
     onnx = model.with_name(described.onnx.file)
-    return Source(network=model, onnx=onnx, metadata=OnnxModel(onnx).metadata)
+    metadata = OnnxModel(onnx).metadata
+    return Source(network=model, onnx=onnx, metadata=metadata, outputs=described.outputs)
 
 
 def _models(
     name: str, variant: Variant, source: Source, config: TritonConfig
 ) -> dict[str, Callable[[Path], None]]:
     """Returns what fills the folder of each model."""
-    side, classes = source.metadata.spec.resize, len(source.metadata.classes)
+    side, outputs = source.metadata.spec.resize, source.outputs
     if variant == "python":
-        described = configs.python_config(name, classes, config)
+        described = configs.python_config(name, outputs, config)
         return {name: lambda folder: _fill_python(folder, described, source)}
     parts = (f"{name}-unpack", f"{name}-decode", f"{name}-network")
-    whole = configs.ensemble_config(name, classes, parts, config)
+    whole = configs.ensemble_config(name, outputs, parts, config)
     unpack = configs.unpack_config(parts[0], side, config)
     decode = configs.dali_config(parts[1], side, config)
-    network = configs.network_config(parts[2], source.platform, side, classes, config)
+    network = configs.network_config(parts[2], source.platform, side, outputs, config)
     return {
         name: lambda folder: _fill_ensemble(folder, whole, source),
         parts[0]: lambda folder: _fill(folder, unpack, _HERE / "unpack_model.py", "model.py"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -40,6 +41,21 @@ del model
 print(json.dumps([*found, counted("buffers")]))
 """
 
+OUTPUTS = """
+import json
+import numpy as np
+from alexnet_fast.serve.engine_model import EngineModel
+model = EngineModel({engine!r})
+pictures = np.random.default_rng(1).integers(0, 256, (11, 43, 43, 3), np.uint8)
+sums = pictures.reshape(11, -1).sum(1, dtype=np.int64)[:, None]
+found = model.outputs(pictures, ["features", "probabilities"])
+np.testing.assert_array_equal(found["features"], sums + np.arange(32))
+np.testing.assert_array_equal(found["probabilities"], sums + np.arange(5))
+every = model.outputs(pictures)
+described = [[one.name, one.dtype, list(one.shape)] for one in model.output_tensors]
+print(json.dumps([list(found), described, [[str(a.dtype), list(a.shape)] for a in every.values()]]))
+"""
+
 # The stand-in refuses 13 rows.
 REFUSED = """
 import numpy as np
@@ -54,9 +70,10 @@ def profiles(*sizes):
     return tuple(BatchProfile(min=low, opt=likely, max=high) for low, likely, high in sizes)
 
 
-def engine_of(net, metadata, folder, *sizes):
+def engine_of(net, metadata, folder, *sizes, **outputs):
     source = folder / "model.onnx"
-    write_model(build_model(net, metadata, for_tensorrt("fp32")), source)
+    form = dataclasses.replace(for_tensorrt("fp32"), **outputs)
+    write_model(build_model(net, metadata, form), source)
     library = choose_library(None if gpu_count() else ["86"])
     return build_engine(
         source, folder / "model.engine", library, EngineConfig(profiles=profiles(*sizes))
@@ -92,6 +109,25 @@ def test_every_row_gets_its_own_answer(small_net, metadata, tmp_path, graphs):
     assert backend.endswith("on Stand-in, fp32")
     assert buffers == [2, 0], "held, and given back with the model"
     assert launched == (8 if graphs else 0)
+
+
+@needs_rtx
+@pytest.mark.skipif(gpu_count() > 0, reason="a stand-in for a machine without a GPU")
+def test_outputs_besides_the_probabilities(small_net, metadata, tmp_path):
+    """Each has its place on the GPU; those that are wanted come back, over several batches."""
+    engine = engine_of(small_net, metadata, tmp_path, (1, 4, 8), extras=("features",), top=3)
+    (tmp_path / "gpu").mkdir()
+    named, described, every = json.loads(
+        run_on_stand_in(tmp_path / "gpu", OUTPUTS.format(engine=str(engine)))
+    )
+    assert named == ["probabilities", "features"]
+    assert described == [
+        ["probabilities", "float", [-1, 5]],
+        ["features", "float", [-1, 32]],
+        ["top_classes", "int64", [-1, 3]],
+        ["top_probabilities", "float", [-1, 3]],
+    ]
+    assert every == [["float32", [11, 5]], ["float32", [11, 32]], ["int64", [11, 3]], ["float32", [11, 3]]]
 
 
 @needs_rtx

@@ -15,6 +15,7 @@ import tritonclient.http
 import tritonclient.utils
 from running_triton import RunningTriton, running
 
+from alexnet_fast.export.graph_form import GraphForm
 from alexnet_fast.serve.onnx_model import OnnxModel
 from alexnet_fast.serve.picture import square_of
 from alexnet_fast.serve.server_config import Batching
@@ -120,3 +121,26 @@ def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
     with running(tmp_path / "models", tmp_path) as server:
         assert server.process.wait(60) != 0
         assert "max_batch_sighs" in server.log.read_text()
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_every_output_by_its_name(module, pictures, tmp_path):
+    """Two that are wanted together, and one alone; a repository offers what the file holds."""
+    from small_model import make_model
+
+    rich = make_model(tmp_path / "model.onnx", form=GraphForm(extras=("logits", "features"), top=3))
+    onnx = OnnxModel(rich, threads=2)
+    expected = onnx.outputs(np.stack([square_of(picture, onnx.spec) for picture in pictures]))
+    write_repository(rich, tmp_path / "models", name="rich")
+    with running(tmp_path / "models", tmp_path) as server:
+        server.wait_until_ready()
+        url = server.http if module is tritonclient.http else server.grpc
+        with module.InferenceServerClient(url) as client:
+            tensor = module.InferInput("pictures", [len(pictures), 1], "BYTES")
+            tensor.set_data_from_numpy(np.array(pictures, object)[:, None])
+            for names in (["features", "top_classes"], ["logits"]):
+                wanted = [module.InferRequestedOutput(name) for name in names]
+                answer = client.infer("rich", [tensor], outputs=wanted)
+                for name in names:
+                    np.testing.assert_allclose(answer.as_numpy(name), expected[name], rtol=1e-4, atol=1e-5)
+                assert answer.as_numpy("probabilities") is None

@@ -1,4 +1,4 @@
-"""From the command to the first batch of many pictures; links to a few, made by `many_links.py`."""
+"""From the command to the first batch of many pictures; links to a few, made by `bench.many_links`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from many_links import lay_out_folders, lay_out_shards
 from PIL import Image
 
+from alexnet_fast.bench.many_links import lay_out_folders, lay_out_shards
 from alexnet_fast.data import open_data
 
 PICTURES, CLASSES = 12_000, 20

@@ -8,7 +8,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -247,11 +247,71 @@ def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) ->
     assert slow.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]["inference_count"] == 1
 
 
-def test_clients_that_go_away_do_not_keep_their_places(slow: RunningServer, pixels: np.ndarray) -> None:
-    asked = target(slow, pixels[0])
-    for _ in range(4):
-        with socket.create_connection((asked.host, asked.port)) as connection:
-            connection.sendall(asked.request())
-    time.sleep(0.6)
-    outcomes = asyncio.run(closed_loop(asked, 4, 0.01))
-    assert statuses(outcomes).keys() == {200}
+@pytest.fixture(scope="module")
+def patient(model_file: Path) -> Iterator[RunningServer]:
+    """A server that waits a minute for a batch of 8: what waits goes on waiting until the test says so."""
+    options = ("--max-delay", 60_000, "--max-batch", 8, "--max-queue", 8)
+    with running(model_file, "--name", "small", *options) as server:
+        yield server
+
+
+def _until_waiting(server: RunningServer, pictures: int) -> None:
+    """Waits until so many pictures wait."""
+    until = time.monotonic() + 30
+    while f'queue_pictures{{model="small"}} {pictures}\n'.encode() not in server.call("GET", "/metrics")[2]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _classified(server: RunningServer) -> int:
+    """Returns how many pictures went through the model."""
+    return server.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]["inference_count"]
+
+
+def _fill_a_batch(server: RunningServer, pixels: np.ndarray) -> None:
+    """Eight pictures are a batch, which does not wait."""
+    before = _classified(server)
+    asked = target(server, pixels[np.arange(8) % 5])
+    assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
+    assert _classified(server) == before + 8
+
+
+# The larger body is more than the server reads ahead.
+@pytest.mark.parametrize("count", [1, 6])
+def test_who_hangs_up_waits_no_longer_and_is_not_classified(
+    patient: RunningServer, pixels: np.ndarray, count: int
+) -> None:
+    asked = target(patient, pixels[np.arange(count) % 5])
+    with socket.create_connection((asked.host, asked.port)) as connection:
+        connection.sendall(asked.request())
+        _until_waiting(patient, count)
+    _until_waiting(patient, 0)
+    _fill_a_batch(patient, pixels)
+
+
+def test_who_hangs_up_within_a_body_is_no_error_of_ours(patient: RunningServer, pixels: np.ndarray) -> None:
+    asked = target(patient, pixels[0])
+    with socket.create_connection((asked.host, asked.port)) as connection:
+        connection.sendall(asked.request()[:-100])
+    _fill_a_batch(patient, pixels)
+    assert b'status="499"' in patient.call("GET", "/metrics")[2]
+    assert [event for event in patient.events if event["event"] == "internal error"] == []
+    assert patient.stray == []
+
+
+@pytest.mark.parametrize("call", ["ModelInfer", "ModelStreamInfer"])
+def test_a_cancelled_call_waits_no_longer_and_is_not_classified(
+    patient: RunningServer, pixels: np.ndarray, call: str
+) -> None:
+    request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[pixels[0].tobytes()])
+    request.inputs.add(name="pictures", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
+    content, path = request.SerializeToString(), f"/inference.GRPCInferenceService/{call}"
+    with grpc.insecure_channel(patient.grpc) as channel:
+        if call == "ModelInfer":
+            waiting = channel.unary_unary(path).future(content)
+        else:
+            waiting = channel.stream_stream(path)(iter([content]))
+        _until_waiting(patient, 1)
+        waiting.cancel()
+        _until_waiting(patient, 0)
+    _fill_a_batch(patient, pixels)

@@ -1,6 +1,6 @@
 """Lays out data sets of a million pictures that are links to a few.
 
-    python tests/scale/many_links.py PICTURES OUT [NUMBER [CLASSES]]
+    python -m alexnet_fast.bench.many_links PICTURES OUT [NUMBER [CLASSES]]
 
 makes OUT/folders (hard links in class folders) and OUT/shards (hard links to one tar, each with a table).
 """

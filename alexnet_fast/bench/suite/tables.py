@@ -1,0 +1,26 @@
+"""Markdown tables, and how a figure is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NOT_MEASURED = "not measured"
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table."""
+    lines = [head, ["---"] * len(head), *body]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def count(figure: float) -> str:
+    """Writes a figure with three digits that mean something, and large ones whole."""
+    if figure >= 100:
+        return f"{figure:,.0f}"
+    return f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}"
+
+
+def spread(row: Mapping[str, Any], key: str = "value") -> str:
+    """Writes a figure with the lowest and highest behind it."""
+    return f"{count(row[key])} ({count(row['low'])} to {count(row['high'])})"
