@@ -7,7 +7,7 @@
 # make release   wheel, source distribution, sbom.json and SHA256SUMS of what is committed, into dist/
 # make api    writes the list of the public interface; make api-released when a version is released
 # make docs   builds the documentation site into build/site
-# make soak   the long evidence: many kills, many requests, many pictures
+# make soak   the long evidence: many kills, many requests, many pictures; make soak-kills and so on, a part of it
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -104,8 +104,23 @@ api-released: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-soak: install
-	$(BIN)/python -m pytest -m soak
+# Each test prints its figures in a line, and keeps them in runs/soak/results.jsonl; see docs/reliability.md.
+SOAK_kills := -m soak tests/training/test_kills.py tests/soak/test_killed_inputs.py
+SOAK_pictures := -m soak tests/soak/test_odd_pictures.py tests/serve/test_bad_pictures.py
+SOAK_files := tests/export/test_damage.py tests/fetching/test_hostile.py
+SOAK_fuzz := -m soak tests/serve/test_fuzz.py
+SOAK_memory := -m soak -k memory tests/soak/test_training_memory.py tests/bench/test_memory.py tests/serve/test_endurance.py
+SOAK_accidents := tests/training/test_accidents.py
+SOAK_clients := -m soak tests/serve/test_slow_clients.py
+SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \
+    tests/serve/test_other_clients.py tests/training/test_real_accuracy.py tests/training/test_transfer_accuracy.py
+SOAK_PARTS := $(addprefix soak-,kills pictures files fuzz memory accidents clients others)
+.PHONY: $(SOAK_PARTS)
+
+$(SOAK_PARTS): soak-%: install
+	SOAK=1 $(BIN)/python -m pytest $(SOAK_$*)
+
+soak: $(SOAK_PARTS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

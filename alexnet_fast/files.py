@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -65,6 +66,28 @@ def link_atomically(source: Path, path: Path) -> None:
     except OSError:
         _remove(str(temporary))
         write_atomically(path, source.read_bytes())
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Says in one sentence what the disk says to a block that writes files of a folder by other means.
+
+    Raises:
+        UserError: The disk is full, or not to be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        raise UserError(
+            f"cannot write {error.filename or folder}: {(error.strerror or str(error)).lower()}",
+            "check the folder and the disk",
+        ) from error
+
+
+# What a file system answers to a write that is right.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def make_folder(path: Path) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from alexnet_fast.serve.model_hub import ModelHub
     from alexnet_fast.serve.served_model import ModelVersion
 
+# As in nginx; no client ever sees it.
+_CLIENT_GONE = 499
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -74,7 +76,11 @@ def http_app(hub: ModelHub, metrics: Metrics) -> ASGIApp:
     ]
     if hub.config.page:
         routes.append(page_route())
-    handlers: Any = {RequestError: _refused, HTTPException: _no_route, Exception: _broken}
+    handlers: Any = {
+        RequestError: _refused,
+        HTTPException: _no_route,
+        Exception: _broken,
+    }
     return Observed(Starlette(routes=routes, exception_handlers=handlers), hub, metrics)
 
 
@@ -180,8 +186,7 @@ class Observed:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]
         if path.endswith("/infer") or path == "/predict":
-            # 499 stands for a client that went away, as in nginx.
-            self._metrics.count("http", str(status or 499), seconds)
+            self._metrics.count("http", str(status or _CLIENT_GONE), seconds)
         if self._hub.config.log_requests:
             log_event(
                 "request",

@@ -1,15 +1,18 @@
-"""HTTP/1.1 itself: what is no HTTP is answered with JSON too, and chunks are counted."""
+"""HTTP/1.1 itself: what is no HTTP is answered with JSON too, chunks are counted, slow clients are let go."""
 
 from __future__ import annotations
 
 import http
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from alexnet_fast.serve.server_config import Limits
 
 # Request line and headers together; uvicorn's own limit is the same.
@@ -75,42 +78,141 @@ class _StrictConnection(h11.Connection):
                 raise h11.RemoteProtocolError(f"the body has more than {self._max_chunks} chunks", 413)
 
 
-def protocol_with(limits: Limits) -> type[H11Protocol]:
-    """Returns the class that uvicorn makes one object of for each connection."""
+class _Term:
+    """A time by which something must have happened.
 
-    class Protocol(H11Protocol):
-        """uvicorn's protocol, but errors are JSON and say what is wrong."""
+    Args:
+        seconds: From its start.
+        over: Called when it is over.
+    """
 
-        conn: _StrictConnection
+    def __init__(self, seconds: float, over: Callable[[], object]) -> None:
+        self._seconds, self._over = seconds, over
+        self._timer: asyncio.TimerHandle | None = None
 
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.conn = _StrictConnection(limits.chunks)
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins, unless it has begun."""
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._over)
 
-        def send_400_response(self, msg: str) -> None:
-            """Answers what is no HTTP, unless an answer is already on its way."""
-            del msg
-            if self.cycle is not None and not self.cycle.response_complete:
-                # The application is still at it; it learns that the client is gone.
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
-            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                self.transport.write(_refusal(self.conn))
-            self.transport.close()
+    def stop(self) -> None:
+        """Ends, if it has begun."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's protocol, but errors are JSON and say what is wrong, and nobody is waited for for ever.
+
+    Attributes:
+        max_chunks: See `Limits.chunks`.
+        patience: Seconds that a client may take to send a header, or to take what is written to it.
+    """
+
+    max_chunks: ClassVar[int]
+    patience: ClassVar[float]
+
+    conn: _StrictConnection
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _StrictConnection(self.max_chunks)
+        self._sending_due = _Term(self.patience, self._refuse_slow_sender)
+        self._reading_due = _Term(self.patience, self._drop)
+
+    def connection_made(self, transport: Any) -> None:
+        """Lets a connection on which nothing comes go as one on which nothing comes any more."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what came, and sets a term for what must follow."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Ends a request, and sets a term for the rest of a body that was answered before its end."""
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """Sets a term for the client to take what waits for it."""
+        super().pause_writing()
+        self._reading_due.start(self.loop)
+
+    def resume_writing(self) -> None:
+        """Takes the term back."""
+        self._reading_due.stop()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends what waits for the client."""
+        self._sending_due.stop()
+        self._reading_due.stop()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP, unless an answer is already on its way."""
+        del msg
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The application is still at it; it learns that the client is gone.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            problem = f"this is not valid HTTP/1.1: {self.conn.problem}"
+            self.transport.write(_refusal(self.conn, self.conn.status, problem))
+        self.transport.close()
+
+    def _watch(self) -> None:
+        """Sets a term while a client owes us the rest of something that no request waits for."""
+        theirs = self.conn.their_state
+        answered = theirs is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        if answered or (theirs is h11.IDLE and self.conn.trailing_data[0]):
+            self._sending_due.start(self.loop)
+        else:
+            self._sending_due.stop()
+
+    def _refuse_slow_sender(self) -> None:
+        """Ends a connection whose client does not send in time; half a header is answered."""
+        if not self.transport.is_closing() and self.conn.our_state is h11.IDLE:
+            problem = f"the header did not come within {self.patience:g} s"
+            self.transport.write(_refusal(self.conn, http.HTTPStatus.REQUEST_TIMEOUT, problem))
+        self.transport.close()
+
+    def _drop(self) -> None:
+        """Ends a connection whose client does not read."""
+        self.transport.abort()
+
+
+def protocol_with(limits: Limits, timeout: float) -> type[H11Protocol]:
+    """Returns the class that uvicorn makes one object of for each connection.
+
+    Args:
+        limits: See `Limits`.
+        timeout: Seconds that a client may take to send a header, or to take what is written to it.
+    """
+
+    class Protocol(_Protocol):
+        """With these limits."""
+
+        max_chunks, patience = limits.chunks, timeout
 
     return Protocol
 
 
-def _refusal(connection: _StrictConnection) -> bytes:
+def _refusal(connection: _StrictConnection, status: int, problem: str) -> bytes:
     """Returns an answer that ends the connection."""
-    body = json.dumps({"error": f"this is not valid HTTP/1.1: {connection.problem}"}).encode()
+    body = json.dumps({"error": problem}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    phrase = http.HTTPStatus(connection.status).phrase.encode()
-    answer = h11.Response(status_code=connection.status, headers=headers, reason=phrase)
+    phrase = http.HTTPStatus(status).phrase.encode()
+    answer = h11.Response(status_code=int(status), headers=headers, reason=phrase)
     return b"".join(
         connection.send(event) or b"" for event in (answer, h11.Data(data=body), h11.EndOfMessage())
     )

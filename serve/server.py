@@ -136,7 +136,7 @@ async def _drain(
 def _http_server(hub: ModelHub, metrics: Metrics) -> _HttpServer:
     config = uvicorn.Config(
         http_app(hub, metrics),
-        http=protocol_with(hub.config.limits),
+        http=protocol_with(hub.config.limits, hub.config.batching.timeout),
         ws="none",
         lifespan="off",
         log_config=None,

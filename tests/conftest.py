@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+import evidence as findings
 from odd_picture_files import write_odd_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 torch.set_num_threads(2)
 
@@ -39,6 +41,21 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Prints what a test found in one line, `evidence(what, n=..., ...)`; SOAK, of `make soak`, keeps it."""
+    console = request.config.pluginmanager.getplugin("capturemanager")
+
+    def say(what: str, **figures: object) -> None:
+        line = findings.found_line(f"pytest '{request.node.nodeid}'", what, figures)
+        with console.global_and_fixture_disabled():
+            print(f"\n{findings.quoted(line)}")
+        if "SOAK" in os.environ:
+            findings.keep(line)
+
+    return say
 
 
 @pytest.fixture(scope="session")

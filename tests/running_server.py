@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+PROGRAM = ("-m", "alexnet_fast")
 
 
 class RunningServer:
@@ -25,10 +28,10 @@ class RunningServer:
         grpc: Host and port.
     """
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, program: Sequence[str] = PROGRAM) -> None:
         words = ["serve", *map(str, arguments), "--http-port", "0", "--grpc-port", "0"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "alexnet_fast", *words],
+            [sys.executable, *program, *words],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -82,6 +85,11 @@ class RunningServer:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * 4096
 
+    def processor_seconds(self) -> float:
+        """Processor time that the server has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> int:
         """Ends the server as an orchestrator does; returns its exit code."""
         if self.process.poll() is None:
@@ -90,9 +98,9 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running(*arguments: object) -> Iterator[RunningServer]:
-    """Runs a server for a block."""
-    server = RunningServer(*arguments)
+def running(*arguments: object, program: Sequence[str] = PROGRAM) -> Iterator[RunningServer]:
+    """Runs a server for a block; "program" is what Python is given to start it."""
+    server = RunningServer(*arguments, program=program)
     try:
         yield server
     finally:

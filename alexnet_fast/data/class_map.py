@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.files import write_atomically
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,12 @@ class ClassMap:
         return cls(tuple(names))
 
     def save(self, path: Path) -> None:
-        """Writes the names as a JSON list."""
-        path.write_text(json.dumps(self.names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Writes the names as a JSON list.
+
+        Raises:
+            UserError: They cannot be written.
+        """
+        write_atomically(path, (json.dumps(self.names, indent=1, ensure_ascii=False) + "\n").encode())
 
     def __len__(self) -> int:
         return len(self.names)

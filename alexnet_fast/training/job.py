@@ -7,6 +7,7 @@ from typing import Any
 
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
+from alexnet_fast.files import disk_errors
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
@@ -58,6 +59,7 @@ def run_training(
         )
     device, run = own_device(config.device), RunFolder(config.run)
     with (
+        disk_errors(config.run),
         joined(device) as processes,
         StopSignals() as signals,
         RunClaim(run, resume=resume) as claim,

@@ -28,10 +28,19 @@ def logging_to_file(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     with _attached(file):
         yield
+
+
+class _LogFile(logging.FileHandler):
+    """A file whose disk may be full: logging itself would print a traceback and go on without the message."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """Ends the work with the error that a write met."""
+        del record
+        raise  # noqa: PLE0704 - logging calls this while it handles the error
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.training.event_files import order_before_now
 from alexnet_fast.training.run_log import log
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class TensorBoard:
     def __init__(self, folder: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        order_before_now(folder)
         self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def draw(self, row: EpochRow) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_slope_is_growth_per_epoch() -> None:
 
 @pytest.mark.soak
 def test_memory_is_flat_over_twenty_epochs_and_a_leak_is_seen(
-    cells: dict[str, list[Path]], tmp_path: Path
+    cells: dict[str, list[Path]], tmp_path: Path, evidence: Callable[..., None]
 ) -> None:
     """600 real pictures, 20 epochs behind 10 in which pools fill; the control keeps a batch of each."""
     for kind, files in cells.items():
@@ -53,6 +54,14 @@ def test_memory_is_flat_over_twenty_epochs_and_a_leak_is_seen(
     ours = measured(tmp_path)
     assert ours["images"] == 600
     assert ours["epochs"] == 30
-    assert abs(float(str(ours["mib_per_epoch"]))) < _FLAT, ours
     leaking = measured(tmp_path, "--keep", "1")
-    assert float(str(leaking["mib_per_epoch"])) > 10 * _FLAT, leaking
+    growth, control = (float(str(one["mib_per_epoch"])) for one in (ours, leaking))
+    evidence(
+        "memory of a loader",
+        n=20,
+        mib_per_epoch=round(growth, 3),
+        control_mib_per_epoch=round(control, 3),
+        limit=_FLAT,
+    )
+    assert abs(growth) < _FLAT, ours
+    assert control > 10 * _FLAT, leaking

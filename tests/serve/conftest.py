@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_model import encoded, make_model
 
 from alexnet_fast import Predictor
 from running_server import RunningServer, running
+from small_model import encoded, make_model
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_pictures import KINDS, bad_picture
 from PIL import Image
-from small_model import SMALL, encoded
 
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.serve.picture import SERVED, square_of
+from bad_pictures import KINDS, bad_picture
 from running_server import RunningServer
+from small_model import SMALL, encoded
 
 _MEMORY = 64 << 20
 
@@ -51,12 +52,15 @@ def test_a_bad_picture_is_refused_with_its_reason(server: RunningServer, kind: s
 
 
 @pytest.mark.soak
-def test_ten_of_each_kind(server: RunningServer) -> None:
+def test_ten_of_each_kind(server: RunningServer, evidence: Callable[..., None]) -> None:
     found = {(kind, seed): refuse(server, kind, seed) for kind in KINDS for seed in range(10)}
-    slowest = max(found, key=lambda one: found[one][0])
-    dearest = max(found, key=lambda one: found[one][1])
-    print(f"{len(found)} refused; slowest {slowest} {found[slowest][0] * 1000:.0f} ms;", end=" ")
-    print(f"dearest {dearest} {found[dearest][1] / 2**20:.1f} MiB")
+    evidence(
+        "hostile pictures sent to the server",
+        n=len(found),
+        refused=len(found),
+        slowest_ms=round(max(took for took, _ in found.values()) * 1000),
+        dearest_mib=round(max(cost for _, cost in found.values()) / 2**20, 1),
+    )
     assert len(found) == 240
 
 

@@ -15,10 +15,10 @@ import tritonclient.grpc
 import tritonclient.grpc.aio
 import tritonclient.http
 import tritonclient.http.aio
-from small_model import CLASSES
 
 from alexnet_fast import Predictor
 from running_server import RunningServer
+from small_model import CLASSES
 
 MODULES = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_model import make_model
 from test_lifecycle import statuses, target
 
 from alexnet_fast.bench.http_load import Outcome, closed_loop, percentile_ms
+from alexnet_fast.bench.memory import slope
 from alexnet_fast.pipelines.spec import AugmentSpec
-from running_server import running
+from running_server import PROGRAM, running
+from small_model import make_model
 
 pytestmark = pytest.mark.soak
 
 QUEUE, BATCH = 32, 16
+# Requests between two looks at the memory.
+PART = 10_000
 # Asks from a process of its own, so that the load does not share this one's interpreter lock.
 _OPEN_LOOP = """
 import asyncio, dataclasses, json, sys
@@ -80,24 +83,37 @@ def test_ten_times_the_capacity(tmp_path: Path) -> None:
     assert statuses(first).keys() == {200}
 
 
-def test_memory_does_not_grow_with_requests(model_file: Path, pixels: np.ndarray) -> None:
-    """50,000 requests after 10,000 to warm up: less than 1 MiB for each 10,000."""
-    with running(model_file, "--name", "small", "--threads", 1) as server:
-        asked = target(server, pixels[0])
-        memory: list[int] = []
-        answered = 0
-        while answered < 60_000:
-            part = 0
-            while part < 10_000:
-                outcomes = asyncio.run(closed_loop(asked, 8, 2))
-                assert statuses(outcomes).keys() == {200}
-                part += len(outcomes)
-            answered += part
-            memory.append(server.resident_bytes())
-    growth = [(after - before) / 2**20 for before, after in itertools.pairwise(memory)]
-    slope = np.polyfit(range(len(memory)), np.array(memory) / 2**20, 1)[0]
-    print(
-        f"{answered} requests; {memory[0] / 2**20:.1f} MiB after the first 10,000, then by 10,000:"
-        f" {', '.join(f'{one:+.2f}' for one in growth)} MiB; slope {slope:.2f} MiB"
+def memory_of(model_file: Path, picture: np.ndarray, requests: int, program: Sequence[str]) -> list[float]:
+    """The memory of a server in MiB after each 10,000 requests; the first 10,000 are not counted."""
+    memory: list[float] = []
+    with running(model_file, "--name", "small", "--threads", 1, program=program) as server:
+        asked = target(server, picture)
+        answered, due = 0, PART
+        while len(memory) <= requests // PART:
+            outcomes = asyncio.run(closed_loop(asked, 8, 2))
+            assert statuses(outcomes).keys() == {200}
+            answered += len(outcomes)
+            while answered >= due:
+                due += PART
+                memory.append(server.resident_bytes() / 2**20)
+    return memory
+
+
+def test_memory_does_not_grow_with_requests(
+    model_file: Path, pixels: np.ndarray, evidence: Callable[..., None]
+) -> None:
+    """50,000 requests after 10,000 to warm up; a server that keeps 256 bytes of each is told from ours."""
+    ours = memory_of(model_file, pixels[0], 50_000, PROGRAM)
+    leaking = memory_of(model_file, pixels[0], 30_000, (str(Path(__file__).with_name("leaking_server.py")),))
+    growth, control = slope(ours), slope(leaking)
+    evidence(
+        "memory of the server",
+        n=50_000,
+        mib_per_10_000=round(growth, 3),
+        control_mib_per_10_000=round(control, 3),
+        limit=1.0,
+        first_mib=round(ours[0], 1),
+        last_mib=round(ours[-1], 1),
     )
-    assert slope < 1
+    assert abs(growth) < 1
+    assert control > 1

@@ -14,12 +14,12 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from small_model import SMALL, make_model
 
 from alexnet_fast import Predictor
 from alexnet_fast.bench.http_load import Outcome, Target, closed_loop, open_loop
 from alexnet_fast.serve.grpc_messages import message_class
 from running_server import RunningServer, running
+from small_model import SMALL, make_model
 
 SIDE = SMALL.resize
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Tab, browser_tab
-from small_model import CLASSES
 
 from alexnet_fast import Predictor
 from running_server import RunningServer
+from small_model import CLASSES
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt: chromium)")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_model import SMALL
 
 from alexnet_fast import Predictor
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
 from alexnet_fast.serve.picture import square_of
+from small_model import SMALL
 
 
 def test_every_form_of_a_picture_gives_the_same_answer(

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-from small_model import CLASSES, make_model
 from tritonclient.utils import InferenceServerException
 
 from alexnet_fast.export.graph_form import GraphForm
 from alexnet_fast.serve.onnx_model import OnnxModel
 from running_server import RunningServer, running
+from small_model import CLASSES, make_model
 
 MODULES = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 SHAPES = {

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+KILLS = 50
 PREPARE = [sys.executable, "-m", "alexnet_fast", "prepare"]
 FORMS = {
     "folders": [],
@@ -67,15 +69,17 @@ def run(words: list[str]) -> float:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("form", FORMS)
-def test_prepare_killed_20_times_ends_in_the_same_bytes(source: Path, form: str, tmp_path: Path) -> None:
+def test_prepare_killed_50_times_ends_in_the_same_bytes(
+    source: Path, form: str, tmp_path: Path, evidence: Callable[..., None]
+) -> None:
     options = [*FORMS[form], "--short", "200", "--workers", "2"]
     seconds = run([*PREPARE, str(source), str(tmp_path / "whole"), *options])
     whole = digests(tmp_path / "whole")
     moments, hits, attempts = random.Random(form), 0, 0
     words = [*PREPARE, str(source), str(tmp_path / "killed"), *options]
-    while hits < 20:
+    while hits < KILLS:
         attempts += 1
-        assert attempts < 200, "the process is never hit"
+        assert attempts < 10 * KILLS, "the process is never hit"
         if killed_after(words, moments.uniform(0.2, seconds)):
             hits += 1
             continue
@@ -85,6 +89,7 @@ def test_prepare_killed_20_times_ends_in_the_same_bytes(source: Path, form: str,
             file.rmdir() if file.is_dir() else file.unlink()
     run(words)
     assert digests(tmp_path / "killed") == whole
+    evidence(f"kills of prepare ({form})", n=hits, files=len(whole), differing=0)
 
 
 def stream(data: Path, kind: str, out: Path) -> list[str]:
@@ -103,8 +108,8 @@ def steps(out: Path) -> dict[str, str]:
     return found
 
 
-def check_killed(data: Path, kind: str, folder: Path, kills: int) -> None:
-    """Kills a stream so many times, and compares it with one that was left alone."""
+def check_killed(data: Path, kind: str, folder: Path, kills: int) -> int:
+    """Kills a stream so many times, and compares it with one that was left alone; returns its batches."""
     run(stream(data, kind, folder / "whole"))
     whole = steps(folder / "whole")
     assert len(whole) > 40
@@ -127,6 +132,7 @@ def check_killed(data: Path, kind: str, folder: Path, kills: int) -> None:
         log.with_name("position.json").unlink()
     run(words)
     assert steps(folder / "killed") == whole
+    return len(whole)
 
 
 def written(log: Path) -> int:
@@ -154,7 +160,8 @@ def test_a_stream_killed_twice_is_the_uninterrupted_one(forms: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("form", "kind"), [("folders", "dali"), ("shards", "dali"), ("arrays", "dali"), ("shards", "torch")]
 )
-def test_a_stream_killed_20_times_is_the_uninterrupted_one(
-    forms: Path, form: str, kind: str, tmp_path: Path
+def test_a_stream_killed_50_times_is_the_uninterrupted_one(
+    forms: Path, form: str, kind: str, tmp_path: Path, evidence: Callable[..., None]
 ) -> None:
-    check_killed(forms / form, kind, tmp_path, 20)
+    batches = check_killed(forms / form, kind, tmp_path, KILLS)
+    evidence(f"kills of a stream of batches ({form}, {kind})", n=KILLS, batches=batches, differing=0)

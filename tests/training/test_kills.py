@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,8 @@ from train_jobs import (
     wait_until,
 )
 
-# 50 kills of one process, most of every second one inside a write; 10 of two processes.
-PIECES, KILLS_A_PIECE = 5, 10
+# The kernel's own kill, so that nothing of the process can tidy up.
+KILLS = 50
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +72,34 @@ def kill_somewhere(data: Path, run: Path, dice: random.Random) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("piece", range(PIECES))
-def test_fifty_kills_of_one_process(piece: int, whole: Path, two_classes: Path, tmp_path: Path) -> None:
-    dice = random.Random(piece)
-    in_write = 0
-    for number in range(KILLS_A_PIECE):
+def test_fifty_kills_in_training(
+    whole: Path, two_classes: Path, tmp_path: Path, evidence: Callable[..., None]
+) -> None:
+    dice = random.Random(0)
+    for number in range(KILLS):
         run = tmp_path / str(number) / "run"
-        if number % 2:
-            kill_somewhere(two_classes, run, dice)
-        else:
-            in_write += kill_within_a_write(two_classes, run, dice.randrange(1, 49), dice.random() * 0.1)
+        kill_somewhere(two_classes, run, dice)
         completed(two_classes, run, resume=True)
-        assert same_run(whole, run), f"kill {number} of piece {piece}"
-    print(f"piece {piece}: {KILLS_A_PIECE} of {KILLS_A_PIECE} the same, {in_write} of them killed in a write")
-    assert in_write, "none of the kills hit a write"
+        assert same_run(whole, run), f"kill {number}"
+        shutil.rmtree(run)
+    evidence("kills in training, then --resume", n=KILLS, bit_equal=KILLS, lost=0)
+
+
+@pytest.mark.soak
+def test_fifty_kills_in_a_checkpoint(
+    whole: Path, two_classes: Path, tmp_path: Path, evidence: Callable[..., None]
+) -> None:
+    """Kills that come too late for the write are not counted."""
+    dice, hits, tries = random.Random(1), 0, 0
+    while hits < KILLS:
+        run = tmp_path / str(tries) / "run"
+        tries += 1
+        assert tries < 4 * KILLS, "the writes are never hit"
+        hits += kill_within_a_write(two_classes, run, dice.randrange(1, 49), dice.random() * 0.08)
+        completed(two_classes, run, resume=True)
+        assert same_run(whole, run), f"kill {tries}"
+        shutil.rmtree(run)
+    evidence("kills while a checkpoint is half written", n=hits, kills=tries, bit_equal=tries, lost=0)
 
 
 @pytest.mark.soak

@@ -110,6 +110,11 @@ def wait_until(condition: Callable[[], bool], over: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def saved_steps(run: Path) -> int:
+    """Returns how many checkpoints of a run are there."""
+    return len(list((run / "checkpoints").glob("epoch-*.pt")))
+
+
 def children(process: subprocess.Popen[str]) -> list[int]:
     """Returns the processes that a launcher has started, by rank."""
     with contextlib.suppress(FileNotFoundError):

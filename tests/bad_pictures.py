@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, PngImagePlugin
+
 from small_model import encoded
 
 Random = np.random.Generator

@@ -1,0 +1,159 @@
+"""Clients that send slowly, or do not read: they are let go, and others do not notice them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_lifecycle import statuses, target
+
+from alexnet_fast.bench.http_load import Outcome, closed_loop, percentile_ms
+from half_open import KINDS, begun, half_open
+from running_server import RunningServer, running
+
+CLIENTS, TURNS, SECONDS = 4, 5, 6.0
+
+
+@pytest.fixture(scope="module")
+def hasty(model_file: Path) -> Iterator[RunningServer]:
+    """A server that waits a second for anything."""
+    with running(model_file, "--name", "small", "--threads", 1, "--timeout", 1) as server:
+        yield server
+
+
+def open_files(server: RunningServer) -> int:
+    """How many files and connections a server holds."""
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def received(client: socket.socket) -> bytes:
+    """Everything until the server ends the connection."""
+    client.settimeout(20)
+    parts: list[bytes] = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("kind", ["header", "body"])
+def test_what_does_not_come_in_time_is_answered(hasty: RunningServer, kind: str) -> None:
+    with begun(hasty.http, kind) as client:
+        head, _, body = received(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 Request Timeout")
+    assert json.loads(body) == {"error": f"the {kind} did not come within 1 s"}
+
+
+def test_bytes_that_drip_win_no_time(hasty: RunningServer) -> None:
+    """The term of a header begins with its first byte, and no later one moves it."""
+    with begun(hasty.http, "header") as client:
+        client.settimeout(20)
+        started, answer = time.monotonic(), b""
+        while not answer:
+            assert time.monotonic() - started < 20
+            time.sleep(0.2)
+            with contextlib.suppress(BlockingIOError):
+                client.setblocking(False)
+                client.send(b"a")
+                answer = client.recv(1000)
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_a_second_request_has_a_term_too(hasty: RunningServer) -> None:
+    host, _, port = hasty.http.partition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /v2/hea")
+        answers = received(client)
+    assert answers.startswith(b"HTTP/1.1 200")
+    assert b"HTTP/1.1 408" in answers
+
+
+def test_connections_of_those_who_do_not_read_are_ended(hasty: RunningServer) -> None:
+    """Nothing of them stays: neither the connection, nor what was written for it."""
+    before = open_files(hasty)
+    clients = [begun(hasty.http, "reading") for _ in range(10)]
+    until = time.monotonic() + 20
+    while open_files(hasty) == before:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    while open_files(hasty) > before:
+        assert time.monotonic() < until, "the server holds connections of those who do not read"
+        time.sleep(0.05)
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_goes_away_while_it_sends_is_no_error_of_ours(hasty: RunningServer) -> None:
+    """It is counted as 499, as nginx does, and the log is silent."""
+    gone = 'alexnet_fast_requests_total{protocol="http",status="499"}'
+    with begun(hasty.http, "body") as client:
+        time.sleep(0.1)
+        client.shutdown(socket.SHUT_RDWR)
+    until = time.monotonic() + 20
+    while gone not in (text := hasty.call("GET", "/metrics")[2].decode()):
+        assert time.monotonic() < until, text
+        time.sleep(0.02)
+    assert 'status="500"' not in text
+    assert [event for event in hasty.events if event.get("level") == "error"] == []
+
+
+def asked_beside(server: RunningServer, pixels: np.ndarray, seconds: float) -> list[Outcome]:
+    """What becomes of the requests of some clients who behave."""
+    return asyncio.run(closed_loop(target(server, pixels[0]), CLIENTS, seconds))
+
+
+def test_others_are_answered_beside_them(hasty: RunningServer, pixels: np.ndarray) -> None:
+    with half_open(hasty.http, 4 * len(KINDS)) as held:
+        while held.begun <= 4 * len(KINDS):
+            assert statuses(asked_beside(hasty, pixels, 0.2)).keys() == {200}
+    assert statuses(asked_beside(hasty, pixels, 0.2)).keys() == {200}
+
+
+def wait_until_idle(server: RunningServer) -> None:
+    """Waits until what clients asked for, also those who do not read, is answered as far as it can be."""
+    before, until = server.processor_seconds(), time.monotonic() + 20
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        now = server.processor_seconds()
+        if now - before < 0.05:
+            return
+        before = now
+    raise AssertionError("the server is never idle")
+
+
+@pytest.mark.soak
+def test_200_half_open_connections_cost_others_nothing(
+    model_file: Path, pixels: np.ndarray, evidence: Callable[..., None]
+) -> None:
+    """With and without them in turns, in one server; the ratio of the medians of the p99 of each turn."""
+    with running(model_file, "--name", "small", "--threads", 1) as server:
+        asked_beside(server, pixels, SECONDS)
+        alone, beside, requests = [], [], 0
+        for _ in range(TURNS):
+            outcomes = asked_beside(server, pixels, SECONDS)
+            alone.append(percentile_ms(outcomes, 99))
+            with half_open(server.http, 200):
+                wait_until_idle(server)
+                others = asked_beside(server, pixels, SECONDS)
+            beside.append(percentile_ms(others, 99))
+            requests += len(outcomes) + len(others)
+            assert statuses(outcomes).keys() == statuses(others).keys() == {200}
+        ratio = statistics.median(beside) / statistics.median(alone)
+    evidence(
+        "p99 of others beside 200 half-open connections",
+        n=200,
+        turns=TURNS,
+        requests=requests,
+        alone_ms=[round(one, 2) for one in alone],
+        beside_ms=[round(one, 2) for one in beside],
+        ratio=round(ratio, 3),
+    )
+    assert ratio < 1.2
