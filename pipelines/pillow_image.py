@@ -98,8 +98,19 @@ def shrink(picture: Image.Image, spec: AugmentSpec) -> Image.Image:
 
     Beyond its border a picture goes on with the colour of the border, as in DALI; Pillow by itself gives the
     pixels inside more weight there, which differs by up to 15 levels.
+
+    Raises:
+        BadPictureError: It is so narrow that it would have more than `MAX_PIXELS`.
     """
-    return _scaled(picture, resized(*picture.size, spec.resize))
+    size = resized(*picture.size, spec.resize)
+    if math.prod(size) > MAX_PIXELS:
+        raise BadPictureError(too_large(picture.size, size))
+    return _scaled(picture, size)
+
+
+def too_large(size: tuple[int, int], resized: tuple[int, int]) -> str:
+    """Says of a picture, by its width and height, that it would grow too large."""
+    return f"{size[0]} x {size[1]} would become {resized[0]} x {resized[1]}, which is too large"
 
 
 def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -42,12 +42,16 @@ def preprocess(
         `torch.from_numpy` a tensor.
 
     Raises:
-        UserError: It cannot be decoded, or is no picture.
+        UserError: It cannot be decoded, is no picture, or is too narrow.
     """
-    rgb = _rgb(picture)
-    if view == "square":
-        return centre_square(rgb, spec)
-    return normalise(centre_crop(rgb, spec), spec).transpose(2, 0, 1)
+    name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else "the picture"
+    try:
+        rgb = _rgb(picture)
+        if view == "square":
+            return centre_square(rgb, spec)
+        return normalise(centre_crop(rgb, spec), spec).transpose(2, 0, 1)
+    except BadPictureError as error:
+        raise UserError(f"cannot decode {name}: {error}", "give another picture") from error
 
 
 def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
@@ -71,11 +75,7 @@ def _rgb(picture: Picture) -> Image.Image:
         picture = _from_array(picture)
     if isinstance(picture, Image.Image):
         return to_rgb(picture)
-    name = "the picture" if isinstance(picture, bytes) else os.fspath(picture)
-    try:
-        return decode(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
-    except BadPictureError as error:
-        raise UserError(f"cannot decode {name}: {error}", "give another picture") from error
+    return decode(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
 
 
 def _from_array(pixels: Pixels) -> Image.Image:

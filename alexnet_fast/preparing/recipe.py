@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from alexnet_fast.pipelines.pillow_image import (
     centre_square,
     decode,
     shrink,
+    too_large,
 )
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.scanning.header import Header, read_header
@@ -110,11 +112,9 @@ class Recipe:
 
     def _refuse_giants(self, header: Header) -> None:
         """Refuses a picture so narrow that its longer side would not fit into a file."""
-        width, height = resized(header.width, header.height, self.short)
-        if max(width, height) > _LONGEST_SIDE or width * height > MAX_PIXELS:
-            raise BadPictureError(
-                f"{header.width} x {header.height} would become {width} x {height}, which is too large"
-            )
+        size = resized(header.width, header.height, self.short)
+        if max(size) > _LONGEST_SIDE or math.prod(size) > MAX_PIXELS:
+            raise BadPictureError(too_large((header.width, header.height), size))
 
     def _encode(self, picture: Image.Image) -> bytes:
         """Returns the bytes of a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,18 @@ def test_a_bad_picture_fails_with_its_name(with_bad_ones: Path, kind: str) -> No
     with pytest.raises(UserError, match=r"cannot decode .*mono/(empty|garbage|cut|text)\.\w+: \w+") as caught:
         list(loader_of(open_data(with_bad_ones).train, kind).epoch(0))
     assert "--on-bad-image skip" in str(caught.value)
+
+
+def test_a_picture_that_would_grow_beyond_all_measure_is_a_bad_picture(
+    two_classes: Path, tmp_path: Path
+) -> None:
+    """Pillow would resize the whole of it: 12 GB for 65,535 x 1 at 256. DALI resizes only what is seen."""
+    shutil.copytree(two_classes, tmp_path / "data")
+    Image.new("RGB", (60_000, 1)).save(tmp_path / "data" / "train" / "mono" / "narrow.png")
+    with pytest.raises(
+        UserError, match=r"narrow.png: 60000 x 1 would become 4320000 x 72, which is too large"
+    ):
+        list(loader_of(open_data(tmp_path / "data").train, "torch").epoch(0))
 
 
 @KINDS

@@ -62,6 +62,7 @@ def test_grey_and_alpha_arrays_are_pictures() -> None:
         (np.zeros((3, 224, 224), np.uint8), "an array of uint8"),
         (np.zeros((0, 4, 3), np.uint8), "is no picture"),
         (np.zeros(5, np.uint8), "is no picture"),
+        (np.zeros((1, 60_000), np.uint8), "60000 x 1 would become 4320000 x 72, which is too large"),
     ],
 )
 def test_what_is_no_picture_is_refused(picture: object, message: str) -> None:
