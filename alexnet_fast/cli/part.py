@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.loader import Loader
     from alexnet_fast.training.trained import Trained
 
-# What `opened`, `part_pictures` and `part_loader` read.
-part_options = all_of(
+# What `part_pictures` reads.
+picture_options = all_of(
     click.option(
         "--split",
         type=click.Choice(["train", "val", "test", "all"]),
@@ -29,6 +29,12 @@ part_options = all_of(
         type=float,
         help="Validation share where there is no val/.  [default: that of the training]",
     ),
+    options.leave_out,
+    options.layout,
+)
+# What `opened` and `part_loader` read beside it.
+part_options = all_of(
+    picture_options,
     options.weights_of,
     click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures at a time."),
     options.dali,
@@ -36,8 +42,6 @@ part_options = all_of(
     options.allow_fallback,
     options.threads,
     options.on_bad_image,
-    options.leave_out,
-    options.layout,
 )
 
 

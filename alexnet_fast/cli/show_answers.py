@@ -9,7 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
-from alexnet_fast.cli.part import opened, part_loader, part_options, part_pictures
+from alexnet_fast.cli.part import opened, part_loader, part_options, part_pictures, picture_options
 from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
 from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
@@ -37,7 +37,8 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Noisy copies that the smoothed map averages over.",
 )
-@part_options
+@picture_options
+@options.weights_of
 @picture_command("saliency.png")
 def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
     """Pixels that MODEL's answers hang on, beside its top five, for random pictures of DATA.
