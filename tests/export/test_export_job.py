@@ -238,7 +238,7 @@ def test_options_that_contradict_each_other(export, tmp_path):
 
 def test_an_output_that_is_a_file(export, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"the folder .*file cannot be made \(File exists\)"):
+    with pytest.raises(UserError, match=r"the folder .*file cannot be made \(file exists\)"):
         export(ExportConfig(output=tmp_path / "file"))
     (tmp_path / "model.onnx").mkdir()
     with pytest.raises(UserError, match=r"model\.onnx is a folder"):
