@@ -65,7 +65,7 @@ lint: install
 	find serve/cpp tests/cpp -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
 
 # The longest first, so that the two that run at a time end together.
-LONGEST := tests/training/ tests/cli/ tests/export/
+LONGEST := tests/training/ tests/demo/ tests/docs/ tests/cli/ tests/export/
 FOLDERS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/*/)))
 
 test: lint
