@@ -81,7 +81,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         if error.errno not in _OF_THE_DISK:
             raise
         raise UserError(
-            f"cannot write {error.filename or folder}: {(error.strerror or str(error)).lower()}",
+            f"cannot write {error.filename or folder}: {system_reason(error)}",
             "check the folder and the disk",
         ) from error
 

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
+# As nginx calls it; nobody is there to read it.
+CLIENT_GONE = 499
+
+
 def hung_up() -> RequestError:
-    """Returns what the log says of such a request: 499, as nginx calls it. Nobody is there to read it."""
-    return RequestError(499, "the client hung up")
+    """Returns what the log says of such a request."""
+    return RequestError(CLIENT_GONE, "the client hung up")
 
 
 @contextlib.asynccontextmanager

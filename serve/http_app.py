@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from alexnet_fast.serve import model_description as describe
 from alexnet_fast.serve.event_log import log_event
+from alexnet_fast.serve.hang_up import CLIENT_GONE
 from alexnet_fast.serve.page import page_route
 from alexnet_fast.serve.predict_route import PredictRoute
 from alexnet_fast.serve.request_body import BodyReader
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from alexnet_fast.serve.model_hub import ModelHub
     from alexnet_fast.serve.served_model import ModelVersion
 
-# As in nginx; no client ever sees it.
-_CLIENT_GONE = 499
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -76,11 +75,7 @@ def http_app(hub: ModelHub, metrics: Metrics) -> ASGIApp:
     ]
     if hub.config.page:
         routes.append(page_route())
-    handlers: Any = {
-        RequestError: _refused,
-        HTTPException: _no_route,
-        Exception: _broken,
-    }
+    handlers: Any = {RequestError: _refused, HTTPException: _no_route, Exception: _broken}
     return Observed(Starlette(routes=routes, exception_handlers=handlers), hub, metrics)
 
 
@@ -186,7 +181,7 @@ class Observed:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]
         if path.endswith("/infer") or path == "/predict":
-            self._metrics.count("http", str(status or _CLIENT_GONE), seconds)
+            self._metrics.count("http", str(status or CLIENT_GONE), seconds)
         if self._hub.config.log_requests:
             log_event(
                 "request",
