@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DIGEST = hashlib.sha256().digest_size
+# The coarsest tick of a file system (FAT): one later is later everywhere.
+_TICK_NS = 2_000_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +32,7 @@ def load_kept(path: Path) -> memoryview | None:
     if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
         _log.warning("%s is damaged and is made again", path)
         return None
-    # Whoever makes room removes what was used longest ago.
-    _touch(path)
+    _make_newest(path)
     return content[_DIGEST:]
 
 
@@ -48,12 +49,21 @@ def save_kept(path: Path, *parts: bytes | memoryview) -> bool:
     except UserError as error:
         _log.warning("%s is not kept: %s", path.name, error)
         return False
+    _make_newest(path)
     return True
 
 
-def _touch(path: Path) -> None:
+def _make_newest(path: Path) -> None:
+    """Gives a file a later time than all others in its folder: who makes room removes what is oldest.
+
+    They may be of the future, where the clock was set back since they were used.
+    """
     try:
         os.utime(path)
+        others = (other.stat().st_mtime_ns for other in path.parent.iterdir() if other != path)
+        latest = max(others, default=0)
+        if latest >= path.stat().st_mtime_ns:
+            os.utime(path, ns=(latest + _TICK_NS, latest + _TICK_NS))
     except OSError:
         # Somebody else's folder may be read all the same.
         _log.debug("the time of %s cannot be changed", path)

@@ -24,6 +24,7 @@ from alexnet_fast.export.trt_library import TrtLibrary, choose_library, installe
 needs_rtx = pytest.mark.skipif(
     installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
 )
+DAY = 86_400
 PLAN = BuiltPlan(
     memoryview(b"native code" * 100),
     (TensorInfo(name="pictures", dtype="uint8", shape=(-1, 43, 43, 3)),),
@@ -120,6 +121,30 @@ def test_what_was_used_longest_ago_makes_room(tmp_path, monkeypatch):
     assert cache.load(paths[0]) is not None, "used just now"
     cache.save(paths[3], PLAN)
     assert [path.exists() for path in paths] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(DAY, id="back"), pytest.param(-DAY, id="ahead")])
+def test_what_was_used_longest_ago_is_no_matter_of_the_clock(
+    tmp_path, monkeypatch, caplog, seconds, evidence
+):
+    """The clock was wrong while three were kept, a day ahead or behind; then it was set right."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = EngineCache(most_bytes=3 * 1500)
+    paths = [cache.path(bytes([n]), LIBRARY, EngineConfig()) for n in range(6)]
+    for path in paths[:3]:
+        cache.save(path, PLAN)
+    for path in paths[:3]:
+        changed = path.stat().st_mtime_ns + seconds * 10**9
+        os.utime(path, ns=(changed, changed))
+    cache.save(paths[3], PLAN)
+    assert [path.exists() for path in paths] == [False, True, True, True, False, False]
+    assert fields(cache.load(paths[1])) == fields(PLAN)
+    cache.save(paths[4], PLAN)
+    assert [path.exists() for path in paths] == [False, True, False, True, True, False]
+    cache.save(paths[5], PLAN)
+    assert [path.exists() for path in paths] == [False, True, False, False, True, True]
+    assert caplog.text == ""
+    evidence(f"engines kept under a clock {seconds:+d} s off, then three more", n=6, dropped_in_order=3)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, caplog):

@@ -1,0 +1,218 @@
+"""A server whose clock is set a day ahead or back: terms, queue, newer files and figures do not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from test_lifecycle import Load, statuses, target
+from test_slow_clients import received
+
+from alexnet_fast.bench.http_load import open_loop
+from alexnet_fast.serve.grpc_messages import message_class
+from half_open import begun
+from moved_clock import DAY, MovedClock
+from running_server import RunningServer, running
+from small_model import SMALL, make_model
+
+Evidence = Callable[..., None]
+SIDE = SMALL.resize
+SERVICE = "/inference.GRPCInferenceService"
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> MovedClock:
+    """The clock of the servers of this file."""
+    return MovedClock(tmp_path_factory.mktemp("clock"))
+
+
+@contextlib.contextmanager
+def moved_server(clock: MovedClock, *arguments: object) -> Iterator[RunningServer]:
+    """A server that reads this clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clock.environment.items():
+            patch.setenv(name, value)
+        started = running(*arguments, "--name", "small", "--threads", 1)
+        server = started.__enter__()
+    with contextlib.ExitStack() as stack:
+        stack.push(started)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's file."""
+    return make_model(tmp_path_factory.mktemp("served") / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def patient(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
+    """It waits a minute for a batch of 8, and 30 seconds for anything else."""
+    options = ("--max-delay", 60_000, "--max-batch", 8, "--max-queue", 16, "--reload-interval", 0.05)
+    with moved_server(clock, served, *options) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hasty(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
+    """It waits a second for anything, and a minute for a batch."""
+    options = ("--max-delay", 60_000, "--max-batch", 8, "--timeout", 1)
+    with moved_server(clock, served, *options) as server:
+        yield server
+
+
+@pytest.fixture(params=[pytest.param(-DAY, id="back"), pytest.param(DAY, id="ahead")])
+def jump(request: pytest.FixtureRequest, clock: MovedClock) -> Iterator[Callable[[], None]]:
+    """Moves the clock that was right until then."""
+    clock.set(0)
+    yield lambda: clock.set(request.param)
+    clock.set(0)
+
+
+def until_waiting(server: RunningServer, pictures: int) -> None:
+    """Waits until so many pictures wait."""
+    until = time.monotonic() + 30
+    while f'queue_pictures{{model="small"}} {pictures}\n'.encode() not in server.call("GET", "/metrics")[2]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def grpc_request(picture: np.ndarray) -> bytes:
+    """One picture as a message."""
+    request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[picture.tobytes()])
+    request.inputs.add(name="pictures", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
+    return request.SerializeToString()
+
+
+def fill(server: RunningServer, pixels: np.ndarray, pictures: int) -> None:
+    """Sends what a batch still lacks, so that all of it is answered."""
+    asked = target(server, pixels[np.arange(pictures) % len(pixels)])
+    assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
+
+
+def test_what_waits_for_its_batch_goes_on_waiting(
+    patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None], evidence: Evidence
+) -> None:
+    """Over HTTP, gRPC and a stream of gRPC, each with a term of its own; then the batch is full."""
+    limited = target(patient, pixels[:2], timeout=30_000_000)
+    with grpc.insecure_channel(patient.grpc) as channel:
+        waiting = Load(lambda: asyncio.run(open_loop(limited, 1000, 0.001)))
+        single = channel.unary_unary(f"{SERVICE}/ModelInfer").future(grpc_request(pixels[0]), timeout=30)
+        stream = channel.stream_stream(f"{SERVICE}/ModelStreamInfer")
+        answers = stream(iter([grpc_request(pixels[1])] * 2), timeout=30)
+        until_waiting(patient, 4)
+        jump()
+        # Meanwhile the loop wakes up again and again, and sees the new time.
+        for _ in range(20):
+            until_waiting(patient, 4)
+        fill(patient, pixels, 4)
+        assert statuses(waiting.join()) == {200: 1}
+        assert single.result()
+        said = [message_class("ModelStreamInferResponse").FromString(next(answers)).error_message]
+        # The stream's second request came after the jump.
+        until_waiting(patient, 1)
+        fill(patient, pixels, 7)
+        said.append(message_class("ModelStreamInferResponse").FromString(next(answers)).error_message)
+    assert said == ["", ""]
+    evidence("requests that wait while the clock jumps a day", n=4, answered=4)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_term_is_over_when_it_would_have_been(
+    patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None], protocol: str
+) -> None:
+    """Half a second, of which the clock says that it was a day."""
+    if protocol == "http":
+        limited = target(patient, pixels[0], timeout=500_000)
+        waiting = Load(lambda: asyncio.run(open_loop(limited, 1000, 0.001)))
+        until_waiting(patient, 1)
+        jump()
+        assert statuses(waiting.join()) == {504: 1}
+    else:
+        with grpc.insecure_channel(patient.grpc) as channel:
+            asked = channel.unary_unary(f"{SERVICE}/ModelInfer").future(grpc_request(pixels[0]), timeout=0.5)
+            until_waiting(patient, 1)
+            jump()
+            assert asked.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    until_waiting(patient, 0)
+
+
+@pytest.mark.parametrize("kind", ["header", "body"])
+def test_a_slow_client_has_its_second_and_no_more(
+    hasty: RunningServer, jump: Callable[[], None], kind: str
+) -> None:
+    with begun(hasty.http, kind) as client:
+        jump()
+        assert received(client).startswith(b"HTTP/1.1 408 Request Timeout")
+
+
+def test_a_client_within_its_term_is_not_slow(patient: RunningServer, jump: Callable[[], None]) -> None:
+    host, _, port = patient.http.partition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost:")
+        patient.call("GET", "/v2/health/live")
+        jump()
+        # The server has gone through its loop, and through its terms.
+        patient.call("GET", "/v2/health/live")
+        client.sendall(b" a\r\nConnection: close\r\n\r\n")
+        assert received(client).startswith(b"HTTP/1.1 200")
+
+
+def test_a_newer_file_is_the_one_that_came_later(
+    patient: RunningServer, served: Path, jump: Callable[[], None], evidence: Evidence
+) -> None:
+    """Whatever its time says: it may be a day older than that of the file before."""
+    before = len([event for event in patient.events if event["event"] == "reloaded"])
+    moved = served.stat().st_mtime
+    for seed, seconds in ((2, -DAY), (3, DAY), (4, 0)):
+        jump()
+        made = make_model(served.with_name("made.onnx"), seed=seed)
+        os.utime(made, (moved + seconds, moved + seconds))
+        made.replace(served)
+        before += 1
+        patient.wait_for("reloaded", count=before)
+    time.sleep(0.3)
+    assert len([event for event in patient.events if event["event"] == "reloaded"]) == before
+    assert all(event["event"] != "reload refused" for event in patient.events)
+    evidence("newer model files whose time is a day older or ahead", n=3, taken=3, taken_twice=0)
+
+
+def test_its_figures_stay_figures(
+    patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None]
+) -> None:
+    jump()
+    fill(patient, pixels, 8)
+    text = patient.call("GET", "/metrics")[2].decode()
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert min(map(float, values.values())) >= 0
+    lasted = [float(value) for name, value in values.items() if re.search("seconds_(sum|total)", name)]
+    assert len(lasted) > 2
+    assert max(lasted) < DAY / 24
+    statistics = patient.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]
+    assert 0 < statistics["inference_stats"]["success"]["ns"] < DAY / 24 * 1e9
+    # The one time of day among them shows that the clock did jump.
+    assert abs(abs(statistics["last_inference"] / 1000 - time.time()) - DAY) < DAY / 24
+
+
+def test_it_ends_as_it_should(
+    clock: MovedClock, served: Path, pixels: np.ndarray, jump: Callable[[], None]
+) -> None:
+    """What waits is answered, and the server has not given it up."""
+    options = ("--max-delay", 1000, "--max-batch", 8, "--drain-delay", 0.1)
+    with moved_server(clock, served, *options) as server:
+        asked = target(server, pixels[0])
+        waiting = Load(lambda: asyncio.run(open_loop(asked, 1000, 0.001)))
+        until_waiting(server, 1)
+        server.process.terminate()
+        jump()
+        assert statuses(waiting.join()) == {200: 1}
+        assert server.process.wait(timeout=60) == 0
