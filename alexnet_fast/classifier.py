@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.errors import UnavailableError, UserError
+from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 if TYPE_CHECKING:
-    import torch
-
     from alexnet_fast.serve.backend import Backend
     from alexnet_fast.training.trained import Trained
 
 Pixels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
-
-_log = logging.getLogger(__name__)
 
 
 class Classifier(Protocol):
@@ -96,20 +91,6 @@ def open_classifier(
     return NetClassifier(load_trained(path, model), device=device, amp=amp, allow_fallback=allow_fallback)
 
 
-def _device(name: str, *, allow_fallback: bool) -> torch.device:
-    """Returns the device that was asked for, or, where that is allowed and it is not there, the CPU."""
-    from alexnet_fast.device import choose_device
-
-    try:
-        return choose_device(name)
-    except UnavailableError as error:
-        if not allow_fallback:
-            mend = "give --device cpu, or allow it with --allow-fallback"
-            raise UnavailableError(error.problem, mend, exit_code=error.exit_code) from error
-        _log.warning("%s; PyTorch runs on the CPU instead", error.problem)
-        return choose_device("cpu")
-
-
 class OnnxClassifier:
     """An exported ONNX file in onnxruntime, or an engine; its crops are part of the file."""
 
@@ -149,9 +130,10 @@ class NetClassifier:
     def __init__(self, trained: Trained, *, device: str, amp: str, allow_fallback: bool = False) -> None:
         import torch
 
+        from alexnet_fast.device import device_or_cpu
         from alexnet_fast.training.precision import choose_precision
 
-        self._device = _device(device, allow_fallback=allow_fallback)
+        self._device = device_or_cpu(device, allow_fallback=allow_fallback)
         self._precision = choose_precision(amp, self._device)  # type: ignore[arg-type]
         self._net = trained.net.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._net.eval()

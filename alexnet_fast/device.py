@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from alexnet_fast.errors import UnavailableError, UserError
+
+_log = logging.getLogger("alexnet_fast")
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,3 +38,20 @@ def choose_device(name: str) -> torch.device:
             f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from 0", exit_code=2
         )
     return torch.device("cuda", int(number or 0))
+
+
+def device_or_cpu(name: str, *, allow_fallback: bool) -> torch.device:
+    """Returns the device that was asked for, or, where that is allowed and it is not there, the CPU.
+
+    Raises:
+        UserError: It is no device.
+        UnavailableError: It is not there, and nothing else may take its place.
+    """
+    try:
+        return choose_device(name)
+    except UnavailableError as error:
+        if not allow_fallback:
+            mend = "give --device cpu, or allow it with --allow-fallback"
+            raise UnavailableError(error.problem, mend, exit_code=error.exit_code) from error
+        _log.warning("%s; PyTorch runs on the CPU instead", error.problem)
+        return torch.device("cpu")

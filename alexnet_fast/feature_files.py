@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
 import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from alexnet_fast.data import LeaveOut, PictureList, open_data, open_part
+from alexnet_fast.data import LeaveOut, PictureList, open_part
 from alexnet_fast.data.layouts.find import Reading
-from alexnet_fast.device import choose_device
+from alexnet_fast.data.splits import own_classes
+from alexnet_fast.device import device_or_cpu
 from alexnet_fast.errors import UserError
 from alexnet_fast.feature_vectors import Vectors, feature_vectors
-from alexnet_fast.files import atomic_file, make_folder
+from alexnet_fast.files import atomic_file, make_folder, write_atomically
+from alexnet_fast.pipelines.bad_pictures import Policy
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.training.config import Amp
 from alexnet_fast.training.precision import Precision, choose_precision
 from alexnet_fast.training.trained import load_trained
 from alexnet_fast.vector_file import VectorWriter
@@ -28,26 +33,55 @@ from alexnet_fast.vector_file import VectorWriter
 _NAMES = ("features.npy", "pictures.csv", "features.parquet")
 
 
-def write_features(
-    model: Path,
-    data: Path,
-    out: Path,
-    *,
-    layer: str | None,
-    parquet: bool,
-    show: Callable[[int, int], None],
-    **given: Any,
-) -> dict[str, Any]:
-    """Computes the vectors of a part of a data set and writes them.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """Which vectors of which pictures are written where.
 
     Args:
         model: Run folder, checkpoint or weights.
         data: The pictures, with classes of their own.
         out: Folder to write to.
+        net: Name of the network for bare weights.
         layer: See `feature_vectors`.
         parquet: Whether to write that too.
+        split: "train", "val", "test" or "all".
+        val_fraction: Share of an undivided folder that is "val"; None for that of the training.
+        leave_out: Pictures that are left out.
+        reading: What is said of the layout of `data`.
+        batch_size: Pictures at a time.
+        dali: Whether DALI loads them, or Pillow.
+        threads: DALI's threads, or worker processes.
+        on_bad_image: What to do about a picture that cannot be decoded.
+        device: As for `device.choose_device`.
+        allow_fallback: Where the device is not to be had, warn and take the CPU.
+        amp: As for `training.precision.choose_precision`.
+    """
+
+    model: Path
+    data: Path
+    out: Path
+    net: str | None = None
+    layer: str | None = None
+    parquet: bool = False
+    split: str = "val"
+    val_fraction: float | None = None
+    leave_out: LeaveOut | None = None
+    reading: Reading = dataclasses.field(default_factory=Reading)
+    batch_size: int = 32
+    dali: bool = True
+    threads: int = 2
+    on_bad_image: Policy = "fail"
+    device: str = "auto"
+    allow_fallback: bool = False
+    amp: Amp = "off"
+
+
+def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> dict[str, Any]:
+    """Computes the vectors of a part of a data set and writes them, all files or none.
+
+    Args:
+        config: Which, and where.
         show: Told how many pictures are done, and of how many.
-        given: The options of `cli.part`, and "amp".
 
     Returns:
         What `alexnet-fast features --json` prints.
@@ -55,30 +89,31 @@ def write_features(
     Raises:
         UserError: A part is missing or wrong; nothing that was there is overwritten.
     """
-    _refuse_old(out)
-    if parquet:
+    _refuse_old(config.out)
+    if config.parquet:
         _pyarrow()
-    trained = load_trained(model, given["net"])
-    precision = choose_precision(given["amp"], choose_device(given["device"]))
+    trained = load_trained(config.model, config.net)
+    device = device_or_cpu(config.device, allow_fallback=config.allow_fallback)
+    precision = choose_precision(config.amp, device)
     net = trained.net.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pictures = _pictures(data, given, trained.provenance)
-    loader = _loader(pictures, trained.spec, given, precision)
-    make_folder(out)
-    paths = [out / name for name in _NAMES]
-    counted = _counted(feature_vectors(net, loader, precision, layer), len(pictures), show)
-    with atomic_file(paths[0]) as vectors, atomic_file(paths[1]) as table:
-        shape = _write(counted, pictures, vectors, table)
-    if parquet:
-        _write_parquet(paths[0], paths[1], paths[2])
+    pictures = _pictures(config, trained.provenance)
+    loader = _loader(pictures, trained.spec, config, precision)
+    make_folder(config.out)
+    paths = [config.out / name for name in _NAMES]
+    counted = _counted(feature_vectors(net, loader, precision, config.layer), len(pictures), show)
+    with _all_or_none(paths):
+        shape = _write(counted, pictures, paths[0], paths[1])
+        if config.parquet:
+            _write_parquet(paths[0], paths[1], paths[2])
     return {
         "model": trained.model,
-        "layer": layer or "input of the last layer",
+        "layer": config.layer or "input of the last layer",
         "images": shape[0],
         "dimensions": shape[1],
         "bad_images": len(loader.bad),
         "features": str(paths[0]),
         "pictures": str(paths[1]),
-        "parquet": str(paths[2]) if parquet else None,
+        "parquet": str(paths[2]) if config.parquet else None,
     }
 
 
@@ -97,27 +132,31 @@ def _refuse_old(out: Path) -> None:
             )
 
 
-def _pictures(data: Path, given: dict[str, Any], provenance: dict[str, Any]) -> PictureList:
+def _pictures(config: FeatureConfig, provenance: dict[str, Any]) -> PictureList:
     """Lists the pictures under the classes of the data."""
-    fraction = given["val_fraction"]
+    fraction = config.val_fraction
     if fraction is None:
         fraction = provenance.get("val_fraction", 0.1)
-    left_out = LeaveOut.load(given["leave_out"]) if given["leave_out"] else None
-    reading = Reading.from_options(given["layout"], given["labels"], given["label_encoding"])
-    how: dict[str, Any] = {"val_fraction": fraction, "leave_out": left_out, "reading": reading}
-    return open_part(data, given["split"], open_data(data, **how).classes, **how)
-
-
-def _loader(pictures: PictureList, spec: AugmentSpec, given: dict[str, Any], precision: Precision) -> Loader:
-    config = LoaderConfig(
-        kind="dali" if given["dali"] else "torch",
-        device=precision.device,
-        threads=given["threads"],
-        half=precision.dtype is torch.float16,
-        on_bad_image=given["on_bad_image"],
+    return open_part(
+        config.data,
+        config.split,
+        own_classes(config.data, config.split, config.reading),
+        val_fraction=fraction,
+        leave_out=config.leave_out,
+        reading=config.reading,
     )
-    schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
-    return make_loader(pictures, spec, "centre", schedule, config)
+
+
+def _loader(pictures: PictureList, spec: AugmentSpec, config: FeatureConfig, precision: Precision) -> Loader:
+    how = LoaderConfig(
+        kind="dali" if config.dali else "torch",
+        device=precision.device,
+        threads=config.threads,
+        half=precision.dtype is torch.float16,
+        on_bad_image=config.on_bad_image,
+    )
+    schedule = Schedule(pictures=len(pictures), batch_size=config.batch_size, shuffle=False)
+    return make_loader(pictures, spec, "centre", schedule, how)
 
 
 def _counted(found: Iterator[Vectors], total: int, show: Callable[[int, int], None]) -> Iterator[Vectors]:
@@ -129,21 +168,33 @@ def _counted(found: Iterator[Vectors], total: int, show: Callable[[int, int], No
         show(done, total)
 
 
-def _write(
-    found: Iterator[Vectors], pictures: PictureList, vectors: IO[bytes], table: IO[bytes]
-) -> tuple[int, int]:
-    """Writes numpy and CSV side by side; returns (rows, columns)."""
-    writer = VectorWriter(vectors)
-    text = io.TextIOWrapper(table, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
-    rows = csv.writer(text)
+def _write(found: Iterator[Vectors], pictures: PictureList, vectors: Path, table: Path) -> tuple[int, int]:
+    """Writes numpy, then CSV; returns (rows, columns)."""
+    lines = io.StringIO(newline="")
+    rows = csv.writer(lines)
     rows.writerow(("file", "label", "index"))
-    for batch in found:
-        writer.add(batch.values)
-        for position, label in zip(batch.indices.tolist(), batch.labels.tolist(), strict=True):
-            rows.writerow((pictures.names[position], pictures.classes.names[label], label))
-    shape = writer.finish(pictures.root)
-    text.detach()
+    with atomic_file(vectors) as file:
+        writer = VectorWriter(file)
+        for batch in found:
+            writer.add(batch.values)
+            for position, label in zip(batch.indices.tolist(), batch.labels.tolist(), strict=True):
+                rows.writerow((pictures.names[position], pictures.classes.names[label], label))
+        shape = writer.finish(pictures.root)
+    write_atomically(table, lines.getvalue().encode("utf-8", "surrogateescape"))
     return shape
+
+
+@contextlib.contextmanager
+def _all_or_none(paths: list[Path]) -> Iterator[None]:
+    """Removes files that were not there before where one of them cannot be made."""
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            # What is told is why it could not be made.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _pyarrow() -> Any:

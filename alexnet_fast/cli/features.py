@@ -45,12 +45,17 @@ def features(model: Path, data: Path, out: Path, **given: Any) -> Result:
     MODEL is a run folder, a checkpoint or a file of weights; DATA may have classes that it does not know.
     The picture's centre crop is used.
     """
-    from alexnet_fast.feature_files import write_features
+    from alexnet_fast.feature_files import FeatureConfig, write_features
 
+    reading, left_out = options.reading(given), options.left_out(given.pop("leave_out"))
+    rest = {
+        name: value for name, value in given.items() if name not in ("layout", "labels", "label_encoding")
+    }
+    config = FeatureConfig(model=model, data=data, out=out, reading=reading, leave_out=left_out, **rest)
     with progress_bar(0, "computing features") as bar:
 
         def show(done: int, of: int) -> None:
             bar.length = of
             bar.update(done - bar.pos)
 
-        return write_features(model, data, out, show=show, **given)
+        return write_features(config, show)

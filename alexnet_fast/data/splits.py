@@ -100,6 +100,25 @@ def open_part(
     return pictures
 
 
+def own_classes(root: Path, part: str, reading: Reading | None = None) -> ClassMap:
+    """Numbers the classes of a folder whose other parts need not be there.
+
+    Args:
+        root: The data set's folder.
+        part: As in `open_part`.
+        reading: As in `open_data`.
+
+    Returns:
+        The classes of `train/` where it is there, as in training; else those of the part.
+
+    Raises:
+        UserError: The folder is missing, or has fewer than two classes.
+    """
+    parts = find_parts(root, "train" if part == "all" else part, reading)
+    contents = next(parts[name] for name in ("train", part, "all") if name in parts)
+    return _class_map(contents.root, contents.class_names())
+
+
 def _open_parts(
     root: Path, parts: dict[str, Contents], classes: ClassMap | None, leave_out: LeaveOut | None
 ) -> Splits:

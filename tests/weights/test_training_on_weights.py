@@ -12,7 +12,7 @@ import torch
 from foreign_files import write_caffe_model, write_numpy
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.feature_files import write_features
+from alexnet_fast.feature_files import FeatureConfig, write_features
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.crops import take_crops
 from alexnet_fast.pipelines.pillow_image import centre_square, decode
@@ -65,24 +65,10 @@ def test_foreign_weights_carry_their_mean_into_the_run(way: str, arrays, two_cla
 
 def features(model: Path, data: Path, out: Path, **more: Any) -> dict[str, Any]:
     """Writes features as the command does."""
-    given = {
-        "net": None,
-        "amp": "off",
-        "device": "cpu",
-        "val_fraction": None,
-        "leave_out": None,
-        "layout": None,
-        "labels": None,
-        "label_encoding": None,
-        "split": "val",
-        "dali": False,
-        "threads": 1,
-        "on_bad_image": "fail",
-        "batch_size": 5,
-    }
     shown: list[tuple[int, int]] = []
-    options = {"layer": None, "parquet": False, **given, **more}
-    result = write_features(model, data, out, show=lambda *done: shown.append(done), **options)
+    given = {"device": "cpu", "dali": False, "threads": 1, "batch_size": 5, **more}
+    config = FeatureConfig(model=model, data=data, out=out, **given)
+    result = write_features(config, lambda *done: shown.append(done))
     assert shown[-1] == (result["images"], result["images"])
     return result
 
@@ -132,6 +118,41 @@ def test_features_are_what_enters_the_last_layer(model: Path, two_classes: Path,
 def test_features_of_a_validation_share_of_nothing(model: Path, two_classes: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--val-fraction 0.0 must lie between 0 and 1"):
         features(model, two_classes / "train", tmp_path / "out", val_fraction=0.0)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_features_of_a_folder_with_one_part(
+    model: Path, two_classes: Path, tmp_path: Path, part: str
+) -> None:
+    """The other is not needed, and not asked for."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / part).symlink_to(two_classes / "val")
+    result = features(model, tmp_path / "data", tmp_path / "out", split=part)
+    assert result["images"] == 16
+    lines = Path(result["pictures"]).read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.split(",")[1:] for line in lines] == [["mono", "0"]] * 8 + [["poly", "1"]] * 8
+
+
+def test_features_of_a_few_pictures(model: Path, two_classes: Path, tmp_path: Path) -> None:
+    """All of them, of which no validation share could be taken."""
+    for kind in ("mono", "poly"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        file = min((two_classes / "val" / kind).iterdir())
+        (tmp_path / "data" / kind / file.name).symlink_to(file)
+    assert features(model, tmp_path / "data", tmp_path / "out", split="all")["images"] == 2
+    with pytest.raises(UserError, match="has classes that the 2 known ones do not include: train, val"):
+        features(model, two_classes, tmp_path / "none", split="all")
+
+
+def test_features_on_a_device_that_is_not_there(
+    model: Path, two_classes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(
+        UserError, match="--device cuda:77: .*; give --device cpu, or allow it with --allow-f"
+    ):
+        features(model, two_classes, tmp_path / "none", device="cuda:77")
+    features(model, two_classes, tmp_path / "out", device="cuda:77", allow_fallback=True)
+    assert "PyTorch runs on the CPU instead" in caplog.text
 
 
 def test_features_as_parquet(model: Path, two_classes: Path, tmp_path: Path) -> None:
