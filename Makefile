@@ -62,7 +62,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p alexnet_fast
-	find serve/cpp tests/cpp -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
+	find serve/cpp tests -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
 
 # The longest first, so that the two that run at a time end together.
 LONGEST := tests/training/ tests/demo/ tests/docs/ tests/cli/ tests/export/
@@ -110,7 +110,11 @@ SOAK_pictures := -m soak tests/soak/test_odd_pictures.py tests/serve/test_bad_pi
 SOAK_files := tests/export/test_damage.py tests/fetching/test_hostile.py
 SOAK_fuzz := -m soak tests/serve/test_fuzz.py
 SOAK_memory := -m soak -k memory tests/soak/test_training_memory.py tests/bench/test_memory.py tests/serve/test_endurance.py
-SOAK_accidents := tests/training/test_accidents.py
+SOAK_accidents := tests/training/test_accidents.py tests/preparing/test_prepare_accidents.py \
+    tests/export/test_export_accidents.py tests/weights/test_features_accidents.py \
+    tests/scanning/test_scan_accidents.py tests/pictures/test_picture_accidents.py \
+    tests/fetching/test_fetching_accidents.py tests/serve/test_clock_jumps.py tests/data/test_list_cache.py \
+    tests/export/test_engine_cache.py::test_what_was_used_longest_ago_is_no_matter_of_the_clock
 SOAK_clients := -m soak tests/serve/test_slow_clients.py
 SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \
     tests/serve/test_other_clients.py tests/training/test_real_accuracy.py tests/training/test_transfer_accuracy.py

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# What to do where it is full or cannot be written.
+ROOM = "make room, or set XDG_CACHE_HOME to another disk"
+
 
 def cache_folder() -> Path:
     """Returns the folder that this program may fill and anybody may empty, by the XDG base directories.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from alexnet_fast.errors import UserError, system_reason
 
@@ -69,8 +70,12 @@ def link_atomically(source: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path, mend: str = "check the folder and the disk") -> Iterator[None]:
     """Says in one sentence what the disk says to a block that writes files of a folder by other means.
+
+    Args:
+        folder: The folder, or a file that is written.
+        mend: What to do about it.
 
     Raises:
         UserError: The disk is full, or not to be written.
@@ -80,14 +85,37 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _OF_THE_DISK:
             raise
-        raise UserError(
-            f"cannot write {error.filename or folder}: {system_reason(error)}",
-            "check the folder and the disk",
-        ) from error
+        raise UserError(f"cannot write {error.filename or folder}: {system_reason(error)}", mend) from error
 
 
 # What a file system answers to a write that is right.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def lock_file(file: IO[Any], *, wait: bool) -> bool:
+    """Locks an open file until it is closed, however the process ends.
+
+    Args:
+        file: The file.
+        wait: Whether to wait until nobody else holds it.
+
+    Returns:
+        False where its file system has no locks.
+
+    Raises:
+        BlockingIOError: Another process holds it, and this one was not to wait.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        raise
+    return True
+
+
+# What flock(2) answers on NFS without its lock daemon, and on Lustre that is mounted without -o flock.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def make_folder(path: Path) -> None:
@@ -99,13 +127,16 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {system_reason(error)}") from error
+        raise UserError(
+            f"cannot make the folder {path}: {system_reason(error)}", "check the folder and the disk"
+        ) from error
 
 
 def _remove(temporary: str | None) -> None:
-    """Removes a file that was not finished."""
+    """Removes a file that was not finished, where the disk lets it; what is told is why it was not."""
     if temporary is not None:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

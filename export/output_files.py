@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.export.manifest import FORMAT, MANIFEST_NAME, ONNX_FORMAT, FileStamp, read_manifest
 from alexnet_fast.export.metadata import PRODUCER
+from alexnet_fast.files import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
     """Gives a hidden folder beside the output files, on the same disk, that is gone afterwards.
 
     Raises:
-        UserError: The output folder cannot be written to.
+        UserError: The output folder cannot be written to, now or later.
     """
     try:
         folder = tempfile.TemporaryDirectory(dir=files.folder, prefix=".export-")
@@ -89,7 +90,7 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
             f"the folder {files.folder} cannot be written to ({system_reason(error)})",
             "choose another --output",
         ) from error
-    with folder as name:
+    with disk_errors(files.folder), folder as name:
         yield OutputFiles(Path(name))
 
 

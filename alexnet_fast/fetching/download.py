@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import http.client
 import shutil
@@ -11,13 +12,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alexnet_fast import __version__
+from alexnet_fast.cache_folder import ROOM
 from alexnet_fast.errors import UserError
 from alexnet_fast.fetching.address import Address, resolve
+from alexnet_fast.files import disk_errors
 
 _SECONDS = 30.0
 _CHUNK = 1 << 20
 _REDIRECTS = 5
 _MOVED = (301, 302, 303, 307, 308)
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+_OF_ANOTHER_TIME = (9, 10)
 
 Show = Callable[[int, int | None], None]
 
@@ -66,10 +71,7 @@ def download(address: Address, file: Path, *, limit: int, allow_private: bool, s
                 continue
             return _save(response, address, file, limit, show)
         except ssl.SSLCertVerificationError as error:
-            raise UserError(
-                f"the certificate of {address.host} is not trusted ({error.verify_message})",
-                "SSL_CERT_FILE names a file of certificates that you trust",
-            ) from error
+            raise _distrusted(address, error) from error
         except (OSError, http.client.HTTPException) as error:
             said = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise UserError(
@@ -107,10 +109,10 @@ def _save(response: http.client.HTTPResponse, address: Address, file: Path, limi
     if length is not None and length > free:
         raise UserError(
             f"{address.url} has {length:,} bytes, and {file.parent} has room for {free:,}",
-            "make room, or set XDG_CACHE_HOME to a larger disk",
+            ROOM,
         )
     digest, done = hashlib.sha256(), 0
-    with file.open("xb") as out:
+    with disk_errors(file, ROOM), file.open("xb") as out:
         while chunk := response.read(_CHUNK):
             done += len(chunk)
             if done > limit:
@@ -121,6 +123,17 @@ def _save(response: http.client.HTTPResponse, address: Address, file: Path, limi
     if length is not None and done < length:
         raise UserError(f"{address.url} ended after {done:,} of {length:,} bytes", "try again")
     return digest.hexdigest()
+
+
+def _distrusted(address: Address, error: ssl.SSLCertVerificationError) -> UserError:
+    """Returns what is said of a certificate."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return UserError(
+        f"the certificate of {address.host} is not trusted ({error.verify_message})",
+        f"is this machine's clock right? It says {now:%Y-%m-%d %H:%M} UTC"
+        if error.verify_code in _OF_ANOTHER_TIME
+        else "SSL_CERT_FILE names a file of certificates that you trust",
+    )
 
 
 def _too_large(address: Address, what: str, limit: int) -> UserError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import logging
@@ -13,12 +12,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from alexnet_fast.cache_folder import cache_folder
+from alexnet_fast.cache_folder import ROOM, cache_folder
 from alexnet_fast.errors import UserError
-from alexnet_fast.fetching.address import parse_address
+from alexnet_fast.fetching.address import Address, parse_address
 from alexnet_fast.fetching.download import Show, download
 from alexnet_fast.fetching.unpacking import unpack
-from alexnet_fast.files import make_folder, write_atomically
+from alexnet_fast.files import disk_errors, lock_file, make_folder, write_atomically
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -69,41 +68,66 @@ def fetch(url: str, config: FetchConfig | None = None, show: Show = _silent) -> 
     address = parse_address(url)
     key = hashlib.sha256(f"{url}\n{(config.sha256 or '').lower()}".encode()).hexdigest()[:32]
     folder = cache_folder() / "archives" / key
-    make_folder(folder.parent)
-    with _locked(folder.with_suffix(".lock")):
-        if (folder / _RECORD).is_file():
-            _log.warning("using the copy in %s; remove it to fetch %s again", folder, address.url)
-            return _top(folder / "content")
-        work = folder.with_suffix(".partial")
-        # What a killed process has left; whoever holds the lock is alone here.
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        make_folder(work / "content")
-        try:
-            limit = int(config.gibibytes * 2**30)
-            digest = download(
-                address, work / "archive", limit=limit, allow_private=config.allow_private, show=show
-            )
-            if config.sha256 is not None and digest != config.sha256.lower():
-                raise UserError(
-                    f"{url} has the SHA-256 {digest}, not {config.sha256}", "do not trust this archive"
-                )
-            files = unpack(work / "archive", work / "content", limit=limit, called=url)
-            (work / "archive").unlink()
-            record = {"url": url, "sha256": digest, "files": files}
-            write_atomically(work / _RECORD, json.dumps(record).encode())
-            work.replace(folder)
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
+    # It takes its place when it is whole, so that a copy can be used from a cache that cannot be written.
+    if not _is_there(folder):
+        make_folder(folder.parent)
+        with _locked(folder.with_suffix(".lock")):
+            # Another process may have fetched it meanwhile.
+            if not _is_there(folder):
+                _fetch(address, config, folder, show)
+                return _top(folder / "content")
+    _log.warning("using the copy in %s; remove it to fetch %s again", folder, address.url)
     return _top(folder / "content")
+
+
+def _is_there(folder: Path) -> bool:
+    """Tells whether a folder holds what was fetched before."""
+    return (folder / _RECORD).is_file()
+
+
+def _fetch(address: Address, config: FetchConfig, folder: Path, show: Show) -> None:
+    """Downloads and unpacks; to be called by whoever holds the lock.
+
+    Raises:
+        UserError: As for `fetch`.
+    """
+    work = folder.with_suffix(".partial")
+    # What a killed process has left.
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        make_folder(work / "content")
+        limit = int(config.gibibytes * 2**30)
+        digest = download(
+            address, work / "archive", limit=limit, allow_private=config.allow_private, show=show
+        )
+        if config.sha256 is not None and digest != config.sha256.lower():
+            raise UserError(
+                f"{address.url} has the SHA-256 {digest}, not {config.sha256}", "do not trust this archive"
+            )
+        files = unpack(work / "archive", work / "content", limit=limit, called=address.url)
+        (work / "archive").unlink()
+        record = {"url": address.url, "sha256": digest, "files": files}
+        write_atomically(work / _RECORD, json.dumps(record).encode())
+        work.replace(folder)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Waits until no other process fetches the same."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Waits until no other process fetches the same.
+
+    Raises:
+        UserError: The file cannot be written, or not be locked.
+    """
+    with disk_errors(path, ROOM), path.open("w") as file:
+        if not lock_file(file, wait=True):
+            raise UserError(
+                f"{path} is on a file system without locks, so that two could fetch into one folder",
+                "set XDG_CACHE_HOME to another disk",
+            )
         yield
 
 

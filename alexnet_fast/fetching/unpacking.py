@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from alexnet_fast.cache_folder import ROOM
 from alexnet_fast.data.tar_samples import safe_name
 from alexnet_fast.errors import UserError, system_reason
 
@@ -83,7 +84,7 @@ def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
         reason = system_reason(error)
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
             raise UserError(f"{called} holds a name that cannot be unpacked ({reason})", "") from error
-        raise UserError(f"cannot unpack {called} into {folder}: {reason}", "check the disk") from error
+        raise UserError(f"cannot unpack {called} into {folder}: {reason}", ROOM) from error
     if not files:
         raise UserError(f"{called} holds no files", "check the address")
     return files

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import re
@@ -16,7 +14,7 @@ from typing import Any
 from alexnet_fast.data.parts import UNFINISHED
 from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.errors import UserError
-from alexnet_fast.files import make_folder, write_atomically
+from alexnet_fast.files import disk_errors, lock_file, make_folder, write_atomically
 from alexnet_fast.preparing.record import Record, join_records
 from alexnet_fast.preparing.shards import is_shard
 from alexnet_fast.preparing.share import Share
@@ -61,7 +59,11 @@ class OutputFolder:
         self._refuse_other_content(options)
         make_folder(self.unfinished)
         with self._locked(share):
-            write_atomically(self.unfinished / "options.json", json.dumps(options).encode("ascii"))
+            try:
+                write_atomically(self.unfinished / "options.json", json.dumps(options).encode("ascii"))
+            except UserError:
+                self._leave(share)
+                raise
             # From here on the folder is not whole, and must not look so.
             (self.path / SUMMARY).unlink(missing_ok=True)
             work = self.unfinished / f"work-{share}"
@@ -165,18 +167,23 @@ class OutputFolder:
             return None
         return options
 
+    def _leave(self, share: Share) -> None:
+        """Takes away what `begun` has made: the folder may be a whole one, and nothing in it has changed."""
+        with contextlib.suppress(OSError):
+            (self.unfinished / f"lock-{share}").unlink()
+            # Stays where an earlier run or another share has something in it.
+            self.unfinished.rmdir()
+
     @contextlib.contextmanager
     def _locked(self, share: Share) -> Iterator[None]:
         """Keeps a second run from doing the same; the lock ends with the process, however that ends."""
-        with (self.unfinished / f"lock-{share}").open("w") as file:
+        path = self.unfinished / f"lock-{share}"
+        with disk_errors(path), path.open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Where there are no locks two runs would only do the work twice.
+                lock_file(file, wait=False)
             except BlockingIOError as error:
                 raise UserError(f"{self.path} is being filled by another run", "wait for its end") from error
-            except OSError as error:
-                # Some network file systems have no locks; two runs there would only do the work twice.
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
             yield
 
 

@@ -25,6 +25,7 @@ from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.run_log import log, logging_to_console, logging_to_file
 from alexnet_fast.training.session import Session
 from alexnet_fast.training.signals import StopSignals
+from alexnet_fast.training.tensorboard import writer_errors_told_once
 
 
 def run_training(
@@ -60,6 +61,7 @@ def run_training(
     device, run = own_device(config.device), RunFolder(config.run)
     with (
         disk_errors(config.run),
+        writer_errors_told_once(),
         joined(device) as processes,
         StopSignals() as signals,
         RunClaim(run, resume=resume) as claim,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from pathlib import Path
 from typing import IO
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.files import lock_file
+from alexnet_fast.training.run_log import log
 
 
 class RunLock:
@@ -27,8 +28,9 @@ class RunLock:
         except OSError as error:
             raise UserError(f"cannot write {path}: {system_reason(error)}") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            if not lock_file(self._file, wait=False):
+                log.warning("no file of %s can be locked: start no second run there", path.parent)
+        except BlockingIOError as error:
             self._file.seek(0)
             holder = self._file.read().strip() or "another process"
             self._file.close()

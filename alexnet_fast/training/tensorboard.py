@@ -6,6 +6,8 @@ that goes on from a checkpoint cuts off what was drawn beyond it and draws one c
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +42,26 @@ _SCALARS = {
     "images per second": "images_per_second",
     "share of time waiting for data": "waiting",
 }
+
+
+@contextlib.contextmanager
+def writer_errors_told_once() -> Iterator[None]:
+    """Keeps TensorBoard's thread from printing what it tells whoever draws next.
+
+    The thread that writes keeps its error in its attribute "exception", raises it where something is drawn or
+    flushed, and lets it end itself, too. Every other thread's error is printed as before.
+    """
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class TensorBoard:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from alexnet_fast.data import ClassMap, PictureList, class_folders, list_cache, list_pictures
+from small_disk import below, small_disk
 
+DAY = 86_400
 CLASSES = ClassMap(("a", "b"))
 
 
@@ -91,6 +93,54 @@ def test_a_folder_that_has_just_changed_is_not_trusted(root: Path, walks: list[s
     del walks[:]
     list_pictures(root, CLASSES)
     assert walks
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(-DAY, id="back"), pytest.param(DAY, id="ahead")])
+def test_a_clock_that_jumps_hides_no_change(
+    root: Path, walks: list[str], monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    """The list was kept before; what changes afterwards has a time a day earlier, or later."""
+    first = list_pictures(root, CLASSES)
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + seconds * 10**9)
+    assert same(list_pictures(root, CLASSES), first)
+    assert len(walks) == 3, "a kept list is used whatever the clock says"
+    (root / "a" / "3.jpg").unlink()
+    os.utime(root / "a", (time.time() - 3600 + seconds,) * 2)
+    changed = list_pictures(root, CLASSES)
+    assert len(changed) == len(first) - 1
+    monkeypatch.setattr(time, "time_ns", real)
+    assert same(list_pictures(root, CLASSES), changed)
+
+
+def test_folders_of_the_future_are_listed_anew(root: Path, tmp_path: Path) -> None:
+    """They changed while the clock was ahead; when it comes to that time again, they could look the same."""
+    for folder in (root / "a", root / "b", root / "b" / "deeper"):
+        os.utime(folder, (time.time() + DAY,) * 2)
+    assert len(list_pictures(root, CLASSES)) == 20
+    assert not (tmp_path / "cache").exists()
+    (root / "a" / "new.jpg").touch()
+    assert len(list_pictures(root, CLASSES)) == 21
+
+
+@pytest.mark.parametrize("kibibytes", [4, 8])
+def test_a_full_cache_folder_is_said_and_is_no_error(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kibibytes: int,
+) -> None:
+    """Nothing of the list stays; numpy meets the end of the disk in another file of its archive each time."""
+    for number in range(400):
+        (root / "a" / f"{number:0150}.jpg").touch()
+    age(root)
+    with small_disk(tmp_path / "disk", kibibytes) as disk:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(disk))
+        assert len(list_pictures(root, CLASSES)) == 420
+        assert below(disk) == {}
+    assert "the list of pictures is not kept: cannot write" in caplog.text
+    assert "no space left on device" in caplog.text
 
 
 @pytest.mark.parametrize(

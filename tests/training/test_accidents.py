@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import os
 import shutil
@@ -13,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_disk import make_larger, make_read_only, small_disk
 from test_resume import signal_at
 from train_jobs import OPTIONS, completed, same_run, saved_steps, start, wait_until
 
@@ -21,6 +22,8 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.job import run_training
 from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.run_lock import RunLock
+from small_disk import make_larger, make_read_only, small_disk
 
 Make = Callable[..., TrainConfig]
 Evidence = Callable[..., None]
@@ -56,11 +59,8 @@ def check_full_disk(data: Path, whole: Path, folder: Path, size: int) -> None:
     """A full disk ends the run with a sentence; with room it goes on, and ends as one never stopped."""
     with small_disk(folder, size) as disk:
         done = train(data, disk / "run")
-        assert done.returncode == 1, done.stderr
-        # TensorBoard's own thread says what it met in its own way, too.
-        said = [line for line in done.stderr.splitlines() if line.startswith("alexnet-fast: cannot write")]
-        assert said, done.stderr
-        assert "no space left on device" in said[-1]
+        check_clear(done, "no space left on device")
+        assert done.stderr.splitlines()[-1].startswith("alexnet-fast: cannot write")
         assert not list(disk.rglob("*.partial"))
         make_larger(disk, 100_000)
         done = train(data, disk / "run", "--resume")
@@ -158,6 +158,20 @@ def test_two_runs_in_one_folder(two_classes: Path, tmp_path: Path, whole: Path, 
     check_clear(refused[1], f"{run} is in use by process {first.pid} on")
     assert same_run(whole, run)
     evidence("a second run in one folder", n=len(refused), refused=len(refused), first_bit_equal=1)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    """Nobody is there, and nobody is said to be; that a second run would not be refused is said."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    RunLock(tmp_path / ".lock").release()
+    assert f"no file of {tmp_path} can be locked: start no second run there" in caplog.text
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from torch import nn
 
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import read_metrics
+from alexnet_fast.training.history import EpochRow, read_metrics
 from alexnet_fast.training.job import run_training
-from alexnet_fast.training.tensorboard import TensorBoard
+from alexnet_fast.training.tensorboard import TensorBoard, writer_errors_told_once
+from small_disk import small_disk
 
 Make = Callable[..., TrainConfig]
 
@@ -128,3 +131,30 @@ def test_looking_inside_changes_neither_mode_nor_random_numbers_nor_weights(tmp_
     assert net.training
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_full_disk_is_told_by_who_draws_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """TensorBoard's own thread meets it first; another thread's error is shown as ever."""
+
+    def fail() -> None:
+        raise ValueError("of another thread")
+
+    row = EpochRow(
+        **{field.name: 1 for field in dataclasses.fields(EpochRow)}  # type: ignore[arg-type]
+    )
+    with pytest.MonkeyPatch.context() as patch, small_disk(tmp_path / "disk", 8) as disk:
+        patch.setattr(threading, "excepthook", threading.__excepthook__)
+        with writer_errors_told_once():
+            others = set(threading.enumerate())
+            board = TensorBoard(disk, 0)
+            with pytest.raises(OSError, match="No space left on device"):
+                for _ in range(100):
+                    board.draw(row)
+            for writer in set(threading.enumerate()) - others:
+                writer.join(timeout=60)
+            assert capfd.readouterr().err == ""
+            other = threading.Thread(target=fail)
+            other.start()
+            other.join()
+        assert "ValueError: of another thread" in capfd.readouterr().err
+        assert threading.excepthook is threading.__excepthook__

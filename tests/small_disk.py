@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 
 def _mount(*words: str) -> subprocess.CompletedProcess[str]:
@@ -35,3 +36,24 @@ def make_larger(folder: Path, kibibytes: int) -> None:
 def make_read_only(folder: Path) -> None:
     """What a kernel does with a disk that has errors."""
     assert _mount("-o", "remount,ro", str(folder)).returncode == 0
+
+
+def refused(words: list[object], reason: str) -> str:
+    """Runs a command that the disk must end, in this process; returns the one line that it says.
+
+    It says nothing else, no traceback either, and its exit code is 1.
+    """
+    from alexnet_fast.cli.main import commands
+
+    done = CliRunner().invoke(commands, [str(word) for word in words])
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, SystemExit), done.exception
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("alexnet-fast: ")
+    assert reason in line
+    return line
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    """Returns every file of a folder, hidden ones too."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
