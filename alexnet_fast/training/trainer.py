@@ -19,7 +19,6 @@ from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.ema import WeightAverage
 from alexnet_fast.training.evaluate import validate
-from alexnet_fast.training.freezing import Freezing
 from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.meter import Meter, Score
 from alexnet_fast.training.mixup import Mixup, mix
@@ -52,6 +51,7 @@ class Trainer:
         precision: How to compute.
         processes: Those that train together.
         show: Called every `config.log_every` steps and at the end of each epoch.
+        factor: What the learning rate of the schedule is multiplied by.
 
     Attributes:
         sample: The first training pictures of the epoch, (N, 3, crop, crop) with N up to `SAMPLE`.
@@ -67,6 +67,7 @@ class Trainer:
         precision: Precision,
         processes: Processes,
         show: Callable[[Progress], None],
+        factor: float = 1.0,
     ) -> None:
         self.net, self.train_loader, self.val_loader = net, train, val
         self.config, self.precision, self.processes, self._show = config, precision, processes, show
@@ -78,24 +79,15 @@ class Trainer:
         self._meter = Meter(precision.device)
         # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
         self._fewest = 2 if has_batch_norm(net) else 1
-        self._freezing = Freezing(net, config)
-        self._prepare()
+        self._factor = factor
+        sized = for_sizes(net, config.progressive)
+        self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
+        self._rehearse()
+        self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
         self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
         self.average = WeightAverage(net, config.ema) if config.ema else None
         self.state = self._parts()
         self.sample: torch.Tensor | None = None
-
-    def _prepare(self) -> None:
-        """Builds what computes a step, for those parameters that learn in the epoch under way."""
-        config, device = self.config, self.precision.device
-        self._prepared_frozen = self._freezing.frozen(self.position.epoch)
-        self._freezing.set_parameters(self.position.epoch)
-        sized = for_sizes(self.net, config.progressive)
-        self._model = self.processes.wrap(compile_net(sized, device) if config.compile else sized)
-        self._rehearse()
-        self._pass = make_pass(
-            config, self.net, self._model, self.precision, self.scaler, self.processes.world
-        )
 
     def _parts(self) -> TrainState:
         """Names everything that a checkpoint holds."""
@@ -123,6 +115,11 @@ class Trainer:
         most = self.config.max_steps
         done = self.position.epoch >= self.config.epochs or (most is not None and self.position.step >= most)
         return self.schedule.finished or done
+
+    def go_on_from(self, before: Trainer) -> None:
+        """Takes up another's place between two epochs: position, and what the schedule has learned."""
+        for name in ("position", "schedule"):
+            self.state.shared[name].load_state_dict(before.state.shared[name].state_dict())
 
     def run_epoch(
         self,
@@ -158,9 +155,7 @@ class Trainer:
         )
 
     def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
-        """Measures batch norm anew, unless it is frozen."""
-        if self._freezing.frozen(self.position.epoch):
-            return
+        """Measures batch norm anew."""
         settle_batch_norm(
             self.kept,
             self.train_loader,
@@ -173,9 +168,7 @@ class Trainer:
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
-        if self._prepared_frozen != self._freezing.frozen(self.position.epoch):
-            self._prepare()
-        self._freezing.set_mode(self.position.epoch)
+        self.net.train()
         self.sample = None
         position, clock = self.position, Clock()
         mark = time.perf_counter()
@@ -260,8 +253,8 @@ class Trainer:
         processes add them up depends on the groups: a resumed run must have those of one that goes on.
         """
         if isinstance(self._model, nn.parallel.DistributedDataParallel):
-            side = self.train_loader.spec.crop
-            self._backward_of_nothing(torch.zeros((2, 3, side, side), device=self.precision.device))
+            black = torch.zeros((2, *self.train_loader.shape), device=self.precision.device)
+            self._backward_of_nothing(black)
             self.optimizer.zero_grad(set_to_none=True)
 
     def _backward_of_nothing(self, black: torch.Tensor) -> None:
@@ -273,7 +266,7 @@ class Trainer:
         with self.precision.autocast():
             loss = self._model(black).float().sum() * 0.0
         self.scaler.scale(loss).backward()
-        self._freezing.set_mode(self.position.epoch)
+        self.net.train()
 
     def _weigh(self, pictures: int) -> bool:
         """Makes the gradients a mean over the pictures that there were; False where there was none."""
@@ -309,7 +302,7 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         """Learning rate of a step of the epoch under way."""
-        return self.schedule.rate(step) * self._freezing.rate(self.position.epoch)
+        return self.schedule.rate(step) * self._factor
 
     def check(self) -> Score:
         """Reads the meter over all processes.
