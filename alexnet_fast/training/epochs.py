@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import Any
 
@@ -182,14 +183,14 @@ class Epochs:
     def _result(self, seconds: float, stopped: str | None) -> dict[str, Any]:
         """Returns what `--json` prints."""
         best = best_row(self._rows) if self._rows else None
-        rates = sorted(row.images_per_second for row in self._rows)
+        rates = [row.images_per_second for row in self._rows]
         position = self._trainer.position
         return {
             "run": str(self._run.root),
             "epochs": position.epoch,
             "steps": position.step,
             "best": best and {"epoch": best.epoch, "top1": best.val_top1, "top5": best.val_top5},
-            "images_per_second": rates[len(rates) // 2] if rates else None,
+            "images_per_second": statistics.median(rates) if rates else None,
             "bad_images": self._rows[-1].bad_images if self._rows else 0,
             "resumed_from": self._session.resumed_from,
             "stopped": stopped,

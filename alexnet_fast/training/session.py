@@ -95,8 +95,8 @@ class Session:
         train, val = make_loaders(self.config, self.splits, self.spec, self.precision, self.processes)
         if self._weights is not None and self._head_alone(0):
             # A frozen network would else see these pictures with the statistics of those it was made for
-            # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). Pictures that
-            # grow have in the last epoch the size that the frozen network sees.
+            # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). Of pictures
+            # that grow, those of the last epoch have the size that the frozen network sees.
             epoch = self.config.epochs - 1 if self.config.progressive else 0
             settle_batch_norm(
                 net, train, epoch, config=self.config, precision=self.precision, processes=self.processes

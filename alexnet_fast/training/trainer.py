@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -12,18 +11,13 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.any_size import for_sizes
-from alexnet_fast.training.batch_norm import has_batch_norm
 from alexnet_fast.training.clock import Clock
-from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.ema import WeightAverage
 from alexnet_fast.training.evaluate import validate
 from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.meter import Meter, Score
-from alexnet_fast.training.mixup import Mixup, mix
-from alexnet_fast.training.optimizer import make_optimizer
-from alexnet_fast.training.passes import make_pass
+from alexnet_fast.training.optimizer_step import OptimizerStep
 from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
@@ -72,19 +66,10 @@ class Trainer:
         self.net, self.train_loader, self.val_loader = net, train, val
         self.config, self.precision, self.processes, self._show = config, precision, processes, show
         self.steps = len(train) // config.accumulate
-        self.optimizer = make_optimizer(config, net)
-        self.scaler = precision.scaler()
         self.schedule = make_schedule(config, self.steps)
         self.position = Position()
-        self._meter = Meter(precision.device)
-        # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
-        self._fewest = 2 if has_batch_norm(net) else 1
-        self._factor = factor
-        sized = for_sizes(net, config.progressive)
-        self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
-        self._rehearse()
-        self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
-        self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
+        self._meter, self._factor = Meter(precision.device), factor
+        self._step = OptimizerStep(net, train.shape, config, precision, processes, self._meter)
         self.average = WeightAverage(net, config.ema) if config.ema else None
         self.state = self._parts()
         self.sample: torch.Tensor | None = None
@@ -93,8 +78,8 @@ class Trainer:
         """Names everything that a checkpoint holds."""
         state = TrainState()
         state.add("model", self.net)
-        state.add("optimizer", self.optimizer)
-        state.add("scaler", ScalerState(self.scaler))
+        state.add("optimizer", self._step.optimizer)
+        state.add("scaler", ScalerState(self._step.scaler))
         state.add("schedule", self.schedule)
         state.add("position", self.position)
         if self.average is not None:
@@ -206,79 +191,10 @@ class Trainer:
         next(batches, None)
 
     def _take_step(self, batches: list[Batch]) -> None:
-        """Takes one optimiser step over the pictures of all its batches, in all processes."""
-        lr = self._rate(self.position.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
-        for batch in batches:
-            with self._syncing(batch is batches[-1]):
-                self._backward(batch)
-        if not self._weigh(sum(self._counted(batch) for batch in batches)):
-            return
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.average is not None:
+        """Takes one optimiser step, and takes its weights into their average."""
+        learned = self._step.take(batches, self.position, self._rate(self.position.step))
+        if learned and self.average is not None:
             self.average.update()
-
-    def _syncing(self, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Lets the gradients travel in the last backward pass of a step alone."""
-        if last or not isinstance(self._model, nn.parallel.DistributedDataParallel):
-            return contextlib.nullcontext()
-        found: contextlib.AbstractContextManager[None] = self._model.no_sync()
-        return found
-
-    def _counted(self, batch: Batch) -> int:
-        """Returns how many pictures of a batch are trained on."""
-        return len(batch.labels) if len(batch.labels) >= self._fewest else 0
-
-    def _backward(self, batch: Batch) -> None:
-        """Adds a batch's share to the gradients: what it is of the pictures that one step should have."""
-        if not self._counted(batch):
-            if self.processes.world > 1:
-                self._backward_of_nothing(batch.images.new_zeros((2, *batch.images.shape[1:])))
-            return
-        images, share = batch.images, None
-        if self._mixup is not None:
-            share = self._mixup.share(self.position.epoch, self.position.epoch_step)
-            images = mix(images, share)
-        weight = len(batch.labels) * self.processes.world / self.config.batch_size
-        loss, logits = self._pass(images, batch.labels, weight, share)
-        self._meter.add(loss, logits, batch.labels)
-
-    def _rehearse(self) -> None:
-        """Lets gradients travel once before the first step.
-
-        After that DDP groups them by the order in which they were ready, and the order in which three or more
-        processes add them up depends on the groups: a resumed run must have those of one that goes on.
-        """
-        if isinstance(self._model, nn.parallel.DistributedDataParallel):
-            black = torch.zeros((2, *self.train_loader.shape), device=self.precision.device)
-            self._backward_of_nothing(black)
-            self.optimizer.zero_grad(set_to_none=True)
-
-    def _backward_of_nothing(self, black: torch.Tensor) -> None:
-        """Takes part in the others' step with gradients of zero, where no picture of a batch is left.
-
-        The network is in evaluation mode meanwhile: no statistics and no random numbers change.
-        """
-        self.net.eval()
-        with self.precision.autocast():
-            loss = self._model(black).float().sum() * 0.0
-        self.scaler.scale(loss).backward()
-        self.net.train()
-
-    def _weigh(self, pictures: int) -> bool:
-        """Makes the gradients a mean over the pictures that there were; False where there was none."""
-        if self.config.on_bad_image == "skip":
-            pictures = int(self.processes.total([pictures])[0])
-        else:
-            pictures *= self.processes.world
-        if pictures not in (0, self.config.batch_size):
-            for parameter in self.net.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(self.config.batch_size / pictures)
-        return pictures > 0
 
     def _report(self, clock: Clock) -> None:
         """Shows how far the epoch is."""
