@@ -14,7 +14,7 @@ from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
 from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.data import PictureList

@@ -9,7 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.progress import EpochLine
+from alexnet_fast.training.epoch_line import EpochLine
 
 EXAMPLE = """\b
 Examples:
