@@ -81,8 +81,9 @@ def build_engine(
     """
     start = time.perf_counter()
     onnx_bytes = onnx_file.read_bytes()
+    stamp = FileStamp.of_content(onnx_file.name, onnx_bytes)
     precision, metadata = _inspect(onnx_bytes, onnx_file.name, tf32=config.tf32)
-    kept = None if cache is None else cache.path(onnx_bytes, library, config)
+    kept = None if cache is None else cache.path(stamp.sha256, library, config)
     built = None if cache is None or kept is None else cache.load(kept)
     found = built is not None
     if built is None:
@@ -93,7 +94,7 @@ def build_engine(
     write_atomically(engine, built.plan)
     manifest = Manifest(
         engine=FileStamp.of(engine),
-        onnx=FileStamp.of(onnx_file),
+        onnx=stamp,
         precision=precision,
         classes=len(metadata.classes),
         crops=metadata.crops,

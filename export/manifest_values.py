@@ -24,12 +24,17 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
-        """Reads a file."""
+        """Reads a file, a piece at a time."""
         with path.open("rb") as file:
             digest = hashlib.sha256()
             while block := file.read(1 << 20):
                 digest.update(block)
             return cls(file=path.name, bytes=file.tell(), sha256=digest.hexdigest())
+
+    @classmethod
+    def of_content(cls, name: str, content: bytes) -> FileStamp:
+        """Returns the stamp of a file that has been read already."""
+        return cls(file=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
