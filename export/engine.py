@@ -9,6 +9,7 @@ fast or how right it is on a GPU.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,9 @@ def build_engine(
     """
     start = time.perf_counter()
     onnx_bytes = onnx_file.read_bytes()
-    stamp = FileStamp.of_content(onnx_file.name, onnx_bytes)
+    stamp = FileStamp(
+        file=onnx_file.name, bytes=len(onnx_bytes), sha256=hashlib.sha256(onnx_bytes).hexdigest()
+    )
     precision, metadata = _inspect(onnx_bytes, onnx_file.name, tf32=config.tf32)
     kept = None if cache is None else cache.path(stamp.sha256, library, config)
     built = None if cache is None or kept is None else cache.load(kept)

@@ -31,11 +31,6 @@ class FileStamp:
                 digest.update(block)
             return cls(file=path.name, bytes=file.tell(), sha256=digest.hexdigest())
 
-    @classmethod
-    def of_content(cls, name: str, content: bytes) -> FileStamp:
-        """Returns the stamp of a file that has been read already."""
-        return cls(file=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorInfo:
