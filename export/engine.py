@@ -82,9 +82,7 @@ def build_engine(
     """
     start = time.perf_counter()
     onnx_bytes = onnx_file.read_bytes()
-    stamp = FileStamp(
-        file=onnx_file.name, bytes=len(onnx_bytes), sha256=hashlib.sha256(onnx_bytes).hexdigest()
-    )
+    stamp = _stamp(onnx_file.name, onnx_bytes)
     precision, metadata = _inspect(onnx_bytes, onnx_file.name, tf32=config.tf32)
     kept = None if cache is None else cache.path(stamp.sha256, library, config)
     built = None if cache is None or kept is None else cache.load(kept)
@@ -119,6 +117,11 @@ def build_engine(
         scratch_bytes=built.scratch_bytes,
         cached=kept if found else None,
     )
+
+
+def _stamp(name: str, content: bytes) -> FileStamp:
+    """Returns the stamp of a file that has been read: what was built from, whatever lies there later."""
+    return FileStamp(file=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def _inspect(onnx_bytes: bytes, source: str, *, tf32: bool) -> tuple[Precision, GraphMetadata]:

@@ -70,7 +70,7 @@ class ServeBench:
             ("--concurrency", self.concurrency),
             ("--rate", 1 if self.rate is None else self.rate),
         ):
-            if value <= 0:
+            if not value > 0:
                 raise UserError(f"{option} {value:g} is too small", "give more than 0", exit_code=2)
         if self.rate is not None and round(self.rate * self.seconds) < 1:
             raise UserError(
