@@ -99,16 +99,6 @@ class TestLoss:
             make_loss(config(label_smoothing=0.1))(logits, labels), functional.cross_entropy(logits, soft)
         )
 
-    def test_the_smoothed_loss_spreads_a_tenth(self, config: Make) -> None:
-        """Szegedy et al. 2015, section 7; an own share goes before it."""
-        logits, labels = torch.randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
-        for options, share in (({}, 0.1), ({"label_smoothing": 0.3}, 0.3)):
-            soft = (1 - share) * functional.one_hot(labels, 5) + share / 5
-            torch.testing.assert_close(
-                make_loss(config(loss="smoothed", **options))(logits, labels),
-                functional.cross_entropy(logits, soft),
-            )
-
     def test_the_hinge_loss_is_nothing_beyond_a_margin_of_one(self, config: Make) -> None:
         loss = make_loss(config(loss="svm"))
         assert loss(torch.tensor([[2.0, 0.9, 1.0]]), torch.tensor([0])).item() == 0.0
