@@ -272,6 +272,27 @@ def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
     _fill_a_batch(patient, pixels)
 
 
+def test_a_request_that_does_not_fit_into_a_batch_waits_for_the_next(
+    model_file: Path, pixels: np.ndarray
+) -> None:
+    """A batch is never larger than it may be, and no request is torn apart."""
+    options = ("--max-delay", 60_000, "--max-batch", 8, "--max-queue", 64)
+    with running(model_file, "--name", "small", *options) as server:
+        three, five = target(server, pixels[:3]), target(server, pixels)
+        loads = []
+        # The third makes nine of them: six go, and three wait for five more.
+        for waiting in (3, 6, 3):
+            loads.append(Load(lambda: asyncio.run(open_loop(three, 1000, 0.001))))
+            _until_waiting(server, waiting)
+        assert statuses(asyncio.run(open_loop(five, 1000, 0.001))) == {200: 1}
+        assert [statuses(load.join()) for load in loads] == [{200: 1}] * 3
+        _, found = server.json("GET", "/v2/models/small/stats")
+    sizes = {
+        one["batch_size"]: one["compute_infer"]["count"] for one in found["model_stats"][0]["batch_stats"]
+    }
+    assert sizes == {6: 1, 8: 1}
+
+
 # The larger body is more than the server reads ahead.
 @pytest.mark.parametrize("count", [1, 6])
 def test_who_hangs_up_waits_no_longer_and_is_not_classified(
