@@ -100,12 +100,15 @@ def test_sigterm_under_load_loses_nothing(model_file: Path, pixels: np.ndarray, 
 
 
 def test_ready_turns_503_before_the_server_stops_listening(model_file: Path, pixels: np.ndarray) -> None:
-    with running(model_file, "--name", "small", "--drain-delay", 1) as server:
+    with running(model_file, "--name", "small", "--drain-delay", 5) as server:
+        assert "connection" not in server.call("GET", "/v2/health/live")[1]
         server.process.terminate()
         server.wait_for("draining")
         assert server.json("GET", "/v2/health/ready")[0] == 503
         assert server.json("GET", "/v2/models/small/ready")[0] == 503
         assert server.json("GET", "/v2/health/live") == (200, {"live": True})
+        # Who keeps a connection is told to ask elsewhere next time.
+        assert server.call("GET", "/v2/health/live")[1]["connection"] == "close"
         (outcome,) = asyncio.run(open_loop(target(server, pixels[0]), 1000, 0.001))
         assert outcome.status == 200
         assert server.process.wait(timeout=30) == 0
