@@ -64,6 +64,19 @@ def test_malformed_bytes_on_the_wire_are_refused_with_their_reason(server: Runni
         check(server, (answer.status, json.loads(answer.read())), status, reason)
 
 
+def test_a_body_that_does_not_say_its_length_may_be_no_larger_either(server: RunningServer) -> None:
+    """Its end is not waited for: 64 MiB are taken, and this one goes on."""
+    host, _, port = server.http.partition(":")
+    chunk = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(66):
+            connection.sendall(chunk)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        check(server, (answer.status, json.loads(answer.read())), 413, "more than 67108864 bytes")
+
+
 def test_the_log_holds_events_alone(server: RunningServer) -> None:
     host, _, port = server.http.partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
