@@ -71,7 +71,7 @@ def open_classifier(
     Args:
         path: The model.
         device: As for `device.choose_device`; for an exported file as for `backend.open_backend`.
-        amp: As for `training.precision.choose_precision`.
+        amp: As for `training.precision.choose_precision`; an exported file takes no other than its own.
         model: Name of the network for bare weights.
         threads: CPU threads of onnxruntime; None for one a core.
         allow_fallback: Where the device is not to be had, warn and take the CPU.
@@ -83,6 +83,12 @@ def open_classifier(
     if path.suffix in (".onnx", ".engine"):
         from alexnet_fast.serve.backend import open_backend
 
+        if amp not in ("off", "auto"):
+            raise UserError(
+                f"{path} computes as it was exported, and --amp {amp} is for PyTorch",
+                f"leave --amp out, or export with --precision {amp}",
+                exit_code=2,
+            )
         backend = open_backend(path, device=device, threads=threads, allow_fallback=allow_fallback)
         return OnnxClassifier(backend)
     if device == "tensorrt":

@@ -21,7 +21,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     wanted = name.replace("gpu", "cuda")
     kind, _, number = wanted.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise UserError(f"--device {name} is not a device", "give auto, cpu, cuda or cuda:N", exit_code=2)
     if kind == "cpu":
         return torch.device("cpu")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast import __version__
+from alexnet_fast.errors import UserError
 
 PACKAGES = (
     "torch",
@@ -57,7 +58,7 @@ def examine() -> dict[str, Any]:
     from alexnet_fast.export.cuda_driver import driver_problem
 
     no_gpu = driver_problem()
-    findings = {name: _try(name, check, no_gpu) for name, check in _CHECKS.items()}
+    findings = {name: attempt(name, check, no_gpu) for name, check in _CHECKS.items()}
     return {
         **examine_machine(),
         "can": {name: finding.works for name, finding in findings.items()},
@@ -82,13 +83,24 @@ def examine_machine() -> dict[str, Any]:
     }
 
 
-def _try(name: str, check: Callable[[str | None], Finding], no_gpu: str | None) -> Finding:
-    """Runs one check; whatever a broken installation raises becomes a finding."""
+def attempt(name: str, check: Callable[[str | None], Finding], no_gpu: str | None) -> Finding:
+    """Runs one check; whatever a broken installation raises becomes a finding.
+
+    Args:
+        name: What is tried.
+        check: Tries it; told why there is no GPU, or None.
+        no_gpu: That reason.
+    """
     try:
-        return check(no_gpu)
+        found = check(no_gpu)
+    except UserError as error:
+        return Finding(works=False, what=error.problem, mend=error.mend)
     except Exception as error:  # noqa: BLE001 - a doctor must outlive every illness that it meets
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Finding(works=False, what=f"{name} fails: {reason}", mend=_REINSTALL)
+    if found.works or found.what is not None:
+        return found
+    return Finding(works=False, what=f"{name} runs, and its answer is wrong", mend=_REINSTALL)
 
 
 _REINSTALL = "pip install --force-reinstall alexnet-fast"
@@ -203,18 +215,12 @@ def _tiny_graph() -> bytes:
 def _tensorrt_build(no_gpu: str | None) -> Finding:
     """Builds an engine of one node."""
     del no_gpu
-    from alexnet_fast.errors import UserError
     from alexnet_fast.export.engine_config import EngineConfig
     from alexnet_fast.export.trt_build import build_plan
     from alexnet_fast.export.trt_library import choose_library
 
-    try:
-        library = choose_library()
-    except UserError as error:
-        return Finding(works=False, what=error.problem, mend=error.mend)
-    return Finding(
-        works=len(build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig()).plan) > 0
-    )
+    built = build_plan(_tiny_graph(), "a graph of one node", choose_library(), EngineConfig())
+    return Finding(works=len(built.plan) > 0)
 
 
 def _tensorrt(no_gpu: str | None) -> Finding:
@@ -248,7 +254,9 @@ def _triton(no_gpu: str | None) -> Finding:
             works=False, what="no tritonserver on the PATH", mend="needed for serving on many machines only"
         )
     asked = subprocess.run([server, "--help"], capture_output=True, check=False, timeout=60)
-    return Finding(works=asked.returncode == 0, what="tritonserver does not start", mend="run it by hand")
+    if asked.returncode == 0:
+        return Finding(works=True)
+    return Finding(works=False, what="tritonserver does not start", mend="run it by hand")
 
 
 _CHECKS: dict[str, Callable[[str | None], Finding]] = {

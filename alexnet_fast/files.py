@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -117,8 +118,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+# Two threads that read the mask at once would each put back what the other had set for a moment.
+_MASK = threading.Lock()
+
+
 def _umask() -> int:
     """Returns the process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
+    with _MASK:
+        mask = os.umask(0o022)
+        os.umask(mask)
     return mask

@@ -11,7 +11,6 @@ predict`, and what it leaves behind is a run folder.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +27,7 @@ from alexnet_fast.serve.prediction import likeliest
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.inputs import make_spec, measured_colours, open_splits
 from alexnet_fast.training.precision import choose_precision
-from alexnet_fast.training.run_folder import RunFolder
+from alexnet_fast.training.run_folder import RunFolder, new_run
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import PcaJitter, Triple
@@ -81,7 +80,7 @@ class AlexNet:
         remote = isinstance(data_path, str) and is_address(data_path)
         self._config = TrainConfig(
             data=fetch(str(data_path), fetching) if remote else Path(data_path),
-            run=Path(run) if run is not None else _new_run(options.get("model", "alexnet")),
+            run=Path(run) if run is not None else new_run(options.get("model", "alexnet")),
             labels=None if label_path is None else Path(label_path),
             label_encoding=None if label_encoding is None else Path(label_encoding),
             device=device,
@@ -183,9 +182,9 @@ class AlexNet:
 
     def _train(self, config: TrainConfig) -> None:
         """Trains here, or in processes that are started for it."""
-        from alexnet_fast.cli.train_processes import train_in_processes
         from alexnet_fast.notebook import training_line
         from alexnet_fast.training.job import run_training
+        from alexnet_fast.training.train_processes import train_in_processes
 
         processes = config.gpus or config.processes
         if processes > 1:
@@ -222,8 +221,3 @@ def _refuse_unknown(options: dict[str, Any]) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             mend = f"did you mean {near[0]}?" if near else "see alexnet-fast train --help"
             raise UserError(f"AlexNet has no option {name}", mend, exit_code=2)
-
-
-def _new_run(model: str) -> Path:
-    """Returns a folder named after the model and the moment, which no other run has."""
-    return Path("runs") / f"{model}-{datetime.datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"

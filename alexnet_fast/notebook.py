@@ -58,7 +58,7 @@ class NotebookLine:
 @contextlib.contextmanager
 def training_line(epochs: int) -> Iterator[Callable[[Progress], None]]:
     """Yields what shows the progress of training: in a notebook a line of text, in a terminal a bar."""
-    from alexnet_fast.cli.progress import EpochLine
+    from alexnet_fast.training.epoch_line import EpochLine
 
     line = NotebookLine(epochs, sys.stderr) if in_notebook() else EpochLine()
     try:

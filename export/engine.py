@@ -9,6 +9,7 @@ fast or how right it is on a GPU.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,9 @@ def build_engine(
     """
     start = time.perf_counter()
     onnx_bytes = onnx_file.read_bytes()
+    stamp = _stamp(onnx_file.name, onnx_bytes)
     precision, metadata = _inspect(onnx_bytes, onnx_file.name, tf32=config.tf32)
-    kept = None if cache is None else cache.path(onnx_bytes, library, config)
+    kept = None if cache is None else cache.path(stamp.sha256, library, config)
     built = None if cache is None or kept is None else cache.load(kept)
     found = built is not None
     if built is None:
@@ -93,7 +95,7 @@ def build_engine(
     write_atomically(engine, built.plan)
     manifest = Manifest(
         engine=FileStamp.of(engine),
-        onnx=FileStamp.of(onnx_file),
+        onnx=stamp,
         precision=precision,
         classes=len(metadata.classes),
         crops=metadata.crops,
@@ -115,6 +117,11 @@ def build_engine(
         scratch_bytes=built.scratch_bytes,
         cached=kept if found else None,
     )
+
+
+def _stamp(name: str, content: bytes) -> FileStamp:
+    """Returns the stamp of a file that has been read: what was built from, whatever lies there later."""
+    return FileStamp(file=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def _inspect(onnx_bytes: bytes, source: str, *, tf32: bool) -> tuple[Precision, GraphMetadata]:

@@ -44,9 +44,9 @@ class EngineCache:
         self.folder = cache_folder() / "engines"
         self._most = most_bytes
 
-    def path(self, onnx_bytes: bytes, library: TrtLibrary, config: EngineConfig) -> Path:
-        """Returns where the engine for these lies, or would lie."""
-        return self.folder / f"{_key(onnx_bytes, library, config)}{_ENDING}"
+    def path(self, onnx_sha256: str, library: TrtLibrary, config: EngineConfig) -> Path:
+        """Returns where the engine for these lies, or would lie; the graph is named by its hash."""
+        return self.folder / f"{_key(onnx_sha256, library, config)}{_ENDING}"
 
     def load(self, path: Path) -> BuiltPlan | None:
         """Returns a kept engine; None where there is none or it is damaged, which is said."""
@@ -86,11 +86,11 @@ class EngineCache:
             _log.warning("old engines in %s stay: %s", self.folder, system_reason(error))
 
 
-def _key(onnx_bytes: bytes, library: TrtLibrary, config: EngineConfig) -> str:
+def _key(onnx_sha256: str, library: TrtLibrary, config: EngineConfig) -> str:
     """Returns the hash of everything that decides what is built."""
     decides = {
         "format": _FORMAT,
-        "onnx": hashlib.sha256(onnx_bytes).hexdigest(),
+        "onnx": onnx_sha256,
         "library": [library.name, library.version],
         # Which of several architectures comes first decides nothing that runs.
         "for": [sorted(library.compute_capabilities), library.gpu],

@@ -24,7 +24,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
-        """Reads a file."""
+        """Reads a file, a piece at a time."""
         with path.open("rb") as file:
             digest = hashlib.sha256()
             while block := file.read(1 << 20):

@@ -92,6 +92,11 @@ class Loader(abc.ABC):
     def __len__(self) -> int:
         return self.schedule.steps
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture in a batch of the network's own size, (3, crop, crop)."""
+        return 3, self.spec.crop, self.spec.crop
+
     @abc.abstractmethod
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on; an epoch left early may be followed by another.

@@ -70,14 +70,19 @@ class Reader:
 
     def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
         """Reads the batches of plans, a little ahead of who takes them."""
-        with ThreadPoolExecutor(self._threads, "reading") as pool:
-            flying: collections.deque[tuple[BatchPlan, list[Future[Read]]]] = collections.deque()
+        pool = ThreadPoolExecutor(self._threads, "reading")
+        flying: collections.deque[tuple[BatchPlan, list[Future[Read]]]] = collections.deque()
+        try:
             for plan in plans:
                 flying.append((plan, self._start(pool, plan, spec)))
                 if len(flying) > _AHEAD:
                     yield _joined(*flying.popleft())
             while flying:
                 yield _joined(*flying.popleft())
+        finally:
+            # A pass that was left early may end in the garbage collector, and that in the start of a thread:
+            # there, to wait for threads is to wait for ever.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def read(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
         """Reads one batch."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnxruntime
 
-from alexnet_fast.errors import UnavailableError, UserError
+from alexnet_fast.errors import UnavailableError, UserError, system_reason
 from alexnet_fast.export.cuda_driver import driver_problem
 from alexnet_fast.export.manifest import TensorInfo, verify_onnx_file
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
@@ -198,7 +198,7 @@ def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+        raise UserError(f"{path} cannot be read ({system_reason(error)})", "check its permissions") from error
     check_seal(content, str(path))
     verify_onnx_file(path, content)
     return content

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.geometry import resized
 from alexnet_fast.pipelines.pillow_image import (
     DECODING_ERRORS,
@@ -119,7 +120,7 @@ def _read(path: Path, limits: PictureLimits) -> bytes:
         with path.open("rb") as file:
             return file.read(limits.max_bytes + 1)
     except OSError as error:
-        raise BadPictureError((error.strerror or str(error)).lower()) from error
+        raise BadPictureError(system_reason(error)) from error
 
 
 def check_encoded(content: bytes, spec: AugmentSpec, limits: PictureLimits) -> None:

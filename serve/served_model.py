@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.serve.backend import Backend, model_file, open_backend
 from alexnet_fast.serve.batcher import Batcher, Queue
 from alexnet_fast.serve.request_error import unknown
@@ -45,7 +45,7 @@ class Stamp:
             found = path.stat()
         except OSError as error:
             raise UserError(
-                f"there is no file {path} ({(error.strerror or str(error)).lower()})",
+                f"there is no file {path} ({system_reason(error)})",
                 "check the path, or write one with `alexnet-fast export`",
             ) from error
         return cls(path=path, inode=found.st_ino, bytes=found.st_size, changed_ns=found.st_mtime_ns)

@@ -20,7 +20,7 @@ import grpc
 import uvicorn
 from PIL import Image
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.serve.event_log import EventHandler, log_event
 from alexnet_fast.serve.grpc_service import GrpcService
 from alexnet_fast.serve.http_app import http_app
@@ -162,7 +162,7 @@ def _bind(config: ServerConfig, port: int | None) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UserError(
-            f"cannot listen on {_address(config.host, port)}: {(error.strerror or str(error)).lower()}",
+            f"cannot listen on {_address(config.host, port)}: {system_reason(error)}",
             "choose another --host or --http-port",
         ) from error
     return listening

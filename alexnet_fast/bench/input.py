@@ -104,7 +104,9 @@ def measure_input(
         PeerError: A peer ends in its turn.
     """
     with _peers(bench) as (peers, missing):
-        contestants = {**_ours(bench), **{peer.name: _turns_of(peer, bench.seconds) for peer in peers}}
+        beside = {name_beside(peer.name, bench.config.device.type): peer for peer in peers}
+        turns = {name: _turns_of(peer, bench.seconds) for name, peer in beside.items()}
+        contestants = {**_ours(bench), **turns}
         begin((bench.runs + 1) * len(contestants))
         rates = take_turns(contestants, bench.runs, show)
     ours = NAMES[bench.config.kind]
@@ -112,7 +114,7 @@ def measure_input(
         _beside(ours, name) for name in bench.beside
     ]
     limit = [LIMIT] if LIMIT in rates else []
-    compared = report.compared(rates, ours, [*others, *limit, *(peer.name for peer in peers)], UNIT)
+    compared = report.compared(rates, ours, [*others, *limit, *beside], UNIT)
     return {
         "loader": bench.config.kind,
         "device": bench.config.device.type,
@@ -126,8 +128,18 @@ def measure_input(
         ),
         "microseconds_per_image": _costs(rates),
         "not_run": missing,
-        "peers": {peer.name: peer.versions for peer in peers},
+        "peers": {name: peer.versions for name, peer in beside.items()},
     }
+
+
+def name_beside(name: str, device: str) -> str:
+    """Returns what a peer is called beside ours: its script loads on the CPU, also where ours uses a GPU.
+
+    Args:
+        name: What it calls itself.
+        device: Of ours, "cpu" or "cuda".
+    """
+    return name if device == "cpu" else f"{name}, on the CPU"
 
 
 def _costs(rates: Rates) -> dict[str, float]:
@@ -177,7 +189,7 @@ def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
     for name, pictures in bench.beside.items():
         form = dataclasses.replace(bench, pictures=pictures)
         streams[_beside(NAMES[bench.config.kind], name)] = _loaded(form, bench.config.kind)
-    return {name: functools.partial(_turn, stream, bench.seconds) for name, stream in streams.items()}
+    return {name: functools.partial(_turn, stream, bench) for name, stream in streams.items()}
 
 
 def _beside(ours: str, name: str) -> str:
@@ -185,9 +197,9 @@ def _beside(ours: str, name: str) -> str:
     return f"{ours}, {name}"
 
 
-def _turn(stream: Iterator[int], seconds: float, _run: int) -> float:
+def _turn(stream: Iterator[int], bench: InputBench, _run: int) -> float:
     """Measures a stream for one turn."""
-    return rate_of(stream, seconds)
+    return rate_of(stream, bench.seconds, bench.config.threads)
 
 
 def _loaded(bench: InputBench, kind: Kind) -> Iterator[int]:

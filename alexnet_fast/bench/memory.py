@@ -41,11 +41,24 @@ def main() -> None:
 
 
 def resident_mib() -> float:
-    """Returns the memory of this process that is in RAM."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
+    """Returns the memory of this process that is in RAM, in MiB."""
+    return _status_mib("VmRSS")
+
+
+def peak_mib() -> float:
+    """Returns the most of it that ever was.
+
+    getrusage's ru_maxrss is no less than what the process took that started this one (Linux, fs/exec.c).
+    """
+    return _status_mib("VmHWM")
+
+
+def _status_mib(field: str) -> float:
+    """Reads a field of proc(5), which is in KiB."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError("/proc/self/status has no VmRSS")
+    raise RuntimeError(f"/proc/self/status has no {field}")
 
 
 def slope(values: list[float]) -> float:

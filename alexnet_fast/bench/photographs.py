@@ -9,12 +9,14 @@ quality 90, 4:2:0. The same command makes the same pictures.
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.files import make_folder
 
 # What ImageNet's pictures have on average (Russakovsky et al. 2015, section 3: 400 x 350 to 500 x 375).
 _WIDE, _TALL = (500, 375), (375, 500)
@@ -28,12 +30,17 @@ def make_photographs(out: Path, count: int = 600) -> None:
     """
     if out.exists():
         raise UserError(f"{out} is there already", "give the name of a new folder", exit_code=2)
-    generator = np.random.default_rng(0)
-    for name, photograph in _photographs().items():
-        (out / name).mkdir(parents=True)
-        for number in range(count // 2):
-            cut = _cut(photograph, generator)
-            cut.save(out / name / f"{number:05d}.jpg", quality=90)
+    make_folder(out.parent)
+    # A folder that is there is taken for finished, by `make` and by this function.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        made = Path(folder) / out.name
+        generator = np.random.default_rng(0)
+        for name, photograph in _photographs().items():
+            (made / name).mkdir(parents=True)
+            for number in range(count // 2):
+                cut = _cut(photograph, generator)
+                cut.save(made / name / f"{number:05d}.jpg", quality=90)
+        made.rename(out)
 
 
 def _photographs() -> dict[str, Image.Image]:

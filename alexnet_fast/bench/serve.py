@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import time
 import urllib.parse
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alexnet_fast.bench.http_load import Outcome, Target, closed_loop, open_loop, percentile_ms
+from alexnet_fast.bench.own_server import own_server
 from alexnet_fast.bench.report import compared, main_figure
 from alexnet_fast.bench.turns import Rates, take_turns
 from alexnet_fast.errors import UserError
@@ -24,14 +23,13 @@ from alexnet_fast.export.metadata import INPUT
 from alexnet_fast.serve.backend import open_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 OURS = "alexnet-fast serve"
 BARE = "bare session, same batches"
 UNIT = "requests_per_second"
 _NAME = "model"
-_START_SECONDS = 120
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,8 +70,12 @@ class ServeBench:
             ("--concurrency", self.concurrency),
             ("--rate", 1 if self.rate is None else self.rate),
         ):
-            if value <= 0:
+            if not value > 0:
                 raise UserError(f"{option} {value:g} is too small", "give more than 0", exit_code=2)
+        if self.rate is not None and round(self.rate * self.seconds) < 1:
+            raise UserError(
+                f"--rate {self.rate:g} asks nothing in {self.seconds:g} s", "give more --seconds", exit_code=2
+            )
 
 
 def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) 
     backend = open_backend(bench.model, device=bench.device, threads=bench.threads)
     side = backend.spec.resize
     others = {name: _Http(bench, where, side) for name, where in bench.against.items()}
-    with _server(bench) as url:
+    with own_server(_command(bench)) as url:
         contestants = {OURS: _Http(bench, f"{url}/v2/models/{_NAME}/infer", side), **others}
         bare = _Bare(bench, backend.run, side, url)
         rates = take_turns({**contestants, BARE: bare}, bench.runs, show)
@@ -225,31 +227,12 @@ def _target(url: str, encoded: bytes | None, side: int) -> Target:
     )
 
 
-@contextlib.contextmanager
-def _server(bench: ServeBench) -> Iterator[str]:
-    """Serves the model in a process of its own, and gives its address."""
+def _command(bench: ServeBench) -> list[str]:
+    """Returns what serves the model on a free port."""
     words = ["serve", os.fspath(bench.model), "--name", _NAME, "--http-port", "0", "--no-grpc"]
     words += ["--max-batch", str(bench.max_batch), "--reload-interval", "0", "--device", bench.device]
     words += [] if bench.threads is None else ["--threads", str(bench.threads)]
-    command = [sys.executable, "-m", "alexnet_fast", *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        try:
-            yield _ready_url(process)
-        finally:
-            process.terminate()
-
-
-def _ready_url(process: subprocess.Popen[str]) -> str:
-    """Waits for the line that says where a server listens."""
-    assert process.stderr
-    last, until = "", time.monotonic() + _START_SECONDS
-    for line in process.stderr:
-        last = line.strip() or last
-        if line.startswith("{") and json.loads(line)["event"] == "ready":
-            return str(json.loads(line)["http"])
-        if time.monotonic() > until:
-            break
-    raise UserError(f"the server did not start: {last}")
+    return [sys.executable, "-m", "alexnet_fast", *words]
 
 
 def _formed_batches(url: str) -> dict[int, int]:

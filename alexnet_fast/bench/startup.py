@@ -76,7 +76,7 @@ def measure_startup(bench: StartupBench, show: Callable[[], object] = lambda: No
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns medians."""
+    """Returns the medians of the seconds, and the largest of the peaks."""
     return {
         "seconds": statistics.median(run["total"] for run in runs),
         "peak_mib": max(run["peak_mib"] for run in runs),
@@ -108,6 +108,7 @@ def _start(bench: StartupBench, cache: Path) -> dict[str, Any]:
     )
     total = time.perf_counter() - started
     if done.returncode:
-        raise UserError(f"no first batch of {bench.data}: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines()[-1:] or [f"it ended with exit code {done.returncode}"]
+        raise UserError(f"no first batch of {bench.data}: {said[0]}")
     run: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**run, "total": total}

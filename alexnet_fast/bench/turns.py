@@ -23,8 +23,10 @@ class Figure:
     high: float
 
 
-# Batches taken before the clock starts: more than any loader prepares ahead while others have their turn.
-_SKIPPED = 8
+# Batches that are taken before the clock starts, at least: more than DALI prepares ahead while others have
+# their turn. Each worker of a torch DataLoader prepares two (prefetch_factor's default, and ours):
+# https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader
+_SKIPPED, _BY_A_WORKER = 8, 2
 
 Rates = dict[str, list[float]]
 
@@ -62,14 +64,18 @@ def ratio(rates: list[float], other: list[float]) -> Figure:
     return figure([mine / theirs for mine, theirs in zip(rates, other, strict=True)])
 
 
-def rate_of(stream: Iterator[int], seconds: float) -> float:
+def rate_of(stream: Iterator[int], seconds: float, threads: int = 1) -> float:
     """Measures an endless stream of batch sizes once it flows: neither a start nor a reserve counts.
 
     Args:
         stream: Yields how much each batch holds.
         seconds: For how long at least; the last batch is waited for.
+        threads: Threads or worker processes behind the stream, which may have prepared some of it.
+
+    Returns:
+        Pictures a second.
     """
-    for _ in range(_SKIPPED):
+    for _ in range(max(_SKIPPED, _BY_A_WORKER * threads)):
         next(stream)
     done, started = 0, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds:

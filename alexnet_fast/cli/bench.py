@@ -14,7 +14,7 @@ from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
 from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.data import PictureList
@@ -53,8 +53,9 @@ def _table(result: Result) -> str:
     ]
     lines += [figure_line(other, other["name"], UNIT, ours) for other in result["compared"]]
     lines += [f"not run: {name}: {reason}" for name, reason in result["not_run"].items()]
-    lines.append("a picture costs DALI, in microseconds of the machine:")
-    lines += [f"  {part:20s} {cost:8.0f}" for part, cost in result["microseconds_per_image"].items()]
+    if costs := result["microseconds_per_image"]:
+        lines.append("a picture costs DALI, in microseconds of the machine:")
+        lines += [f"  {part:20s} {cost:8.0f}" for part, cost in costs.items()]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.bench.suite.parts import Part

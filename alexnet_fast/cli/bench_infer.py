@@ -10,8 +10,8 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
+from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.bench.network import Network

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
 Examples:

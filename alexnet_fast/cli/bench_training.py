@@ -9,7 +9,7 @@ import click
 
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.progress_bar import progress_bar
 
 _UNIT = "images_per_second"
 

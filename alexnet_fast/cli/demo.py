@@ -9,7 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.progress import EpochLine
+from alexnet_fast.training.epoch_line import EpochLine
 
 EXAMPLE = """\b
 Examples:
@@ -29,7 +29,7 @@ def _table(result: Result) -> str:
         ),
         ("ONNX", result["onnx"], f"differs from PyTorch by {result['max_abs_error']:.0e} at most"),
         ("engine", result["engine"] or "none", result["engine_note"]),
-        ("time", f"{result['seconds']:.0f} s", ""),
+        ("time", f"{result['seconds']:.0f} s", result["time_note"]),
         ("report", result["report"], ""),
     ]
     return "\n".join(f"{name:18s} {value:34s} {note}".rstrip() for name, value, note in rows)
@@ -72,6 +72,7 @@ def demo(output: Path, device: str, dali: bool, threads: int) -> Result:
         "engine": exported["engine"],
         "report": str(report),
         "seconds": result.seconds,
+        "time_note": result.time_note,
         "images": result.evaluation.images,
         "majority": majority(result),
         "model": result.trained.model,

@@ -10,7 +10,7 @@ import click
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.part import opened, part_loader, part_options
-from alexnet_fast.cli.progress import progress_bar
+from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops

@@ -9,8 +9,8 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.accuracy_lines import accuracy_lines
+from alexnet_fast.cli.build_line import BuildLine
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.progress import BuildLine
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:

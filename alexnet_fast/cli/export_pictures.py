@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.cli.command import say
-from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
+from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.data import PictureList

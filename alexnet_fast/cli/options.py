@@ -100,10 +100,10 @@ def local_source(given: dict[str, Any]) -> Path:
     Raises:
         UserError: It cannot be fetched, or an option of fetching is given with a path.
     """
-    from alexnet_fast.cli.progress import progress_bar
     from alexnet_fast.errors import UserError
     from alexnet_fast.fetching.address import is_address
     from alexnet_fast.fetching.fetched import FetchConfig, fetch
+    from alexnet_fast.progress_bar import progress_bar
 
     config = FetchConfig(
         sha256=given["sha256"], gibibytes=given["max_download"], allow_private=given["allow_private"]

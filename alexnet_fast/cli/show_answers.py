@@ -11,8 +11,8 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.part import opened, part_loader, part_options, part_pictures, picture_options
 from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
-from alexnet_fast.cli.progress import progress_bar
 from alexnet_fast.errors import UserError
+from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.data import PictureList

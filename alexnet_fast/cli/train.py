@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,9 @@ from click.core import ParameterSource
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.config_file import merge, read_options
-from alexnet_fast.cli.progress import EpochLine
 from alexnet_fast.errors import UserError
 from alexnet_fast.recipe import RECIPES, recipe_path
+from alexnet_fast.training.epoch_line import EpochLine
 
 if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
@@ -175,6 +174,7 @@ def train(ctx: click.Context, **given: Any) -> Result:
     `prepare` writes in any of its forms, and WebDataset tars of KEY.jpg and KEY.cls (or KEY.json).
     """
     from alexnet_fast.training.config import TrainConfig
+    from alexnet_fast.training.run_folder import new_run
 
     resume, redo_epoch = given.pop("resume"), given.pop("redo_epoch")
     config_path, recipe = given.pop("config"), given.pop("recipe")
@@ -192,7 +192,7 @@ def train(ctx: click.Context, **given: Any) -> Result:
                 "--from-scratch takes no weights: leave out --weights, --transfer and --features."
             )
         settled.update(weights=None, transfer=False, features=False)
-    settled["run"] = settled["run"] or _new_run(settled["model"])
+    settled["run"] = settled["run"] or new_run(settled["model"])
     config = _on_devices(TrainConfig(**settled))
     result = _run(config, resume=resume, redo_epoch=redo_epoch)
     if os.environ.get("RANK", "0") != "0":
@@ -203,9 +203,9 @@ def train(ctx: click.Context, **given: Any) -> Result:
 
 def _run(config: TrainConfig, **how: Any) -> Result:
     """Trains here, or in processes that are started for it."""
-    from alexnet_fast.cli.train_processes import train_in_processes
     from alexnet_fast.training.job import run_training
     from alexnet_fast.training.joining import launched
+    from alexnet_fast.training.train_processes import train_in_processes
 
     processes = config.gpus or config.processes
     line = EpochLine()
@@ -241,8 +241,3 @@ def _on_devices(config: TrainConfig) -> TrainConfig:
             exit_code=2,
         )
     return dataclasses.replace(config, device=wanted)
-
-
-def _new_run(model: str) -> Path:
-    """Returns a folder named after the model and the moment."""
-    return Path("runs") / f"{model}-{datetime.datetime.now().astimezone():%Y%m%d-%H%M%S}"

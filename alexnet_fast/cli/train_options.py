@@ -110,7 +110,7 @@ beginning = all_of(
         type=int,
         default=1,
         show_default=True,
-        help="Epochs of --transfer in which only the last layer learns.",
+        help="Epochs of --transfer in which only the last layer learns, on features computed once.",
     ),
     click.option(
         "--unfreeze-lr",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import make_folder
 
 # Shares of each class; the rest is for training.
@@ -63,9 +63,19 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
 
 
 def _link(files: list[Path], folder: Path) -> None:
-    """Links files into a folder; links that are there already are left alone."""
+    """Links files into a folder; what is there already is left alone, unless it leads nowhere.
+
+    Raises:
+        UserError: The folder cannot be written, or takes no links.
+    """
     make_folder(folder)
-    for file in files:
-        link = folder / file.name
-        if not link.is_symlink():
-            link.symlink_to(file)
+    try:
+        for link, file in ((folder / file.name, file) for file in files):
+            if not link.exists():
+                # A link into an environment that has been moved or made anew elsewhere.
+                link.unlink(missing_ok=True)
+                link.symlink_to(file)
+    except OSError as error:
+        raise UserError(
+            f"cannot link the pictures into {folder}: {system_reason(error)}", "give another --output"
+        ) from error

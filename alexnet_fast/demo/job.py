@@ -49,7 +49,7 @@ class DemoResult:
         predictions: Of a few test pictures, by the exported file.
         backend: What computed the predictions.
         training: What `training.job.run_training` returned.
-        seconds: From the first picture to here.
+        seconds: From the first picture to here; of a run that went on, without what came before.
     """
 
     config: TrainConfig
@@ -78,6 +78,14 @@ class DemoResult:
     def ten(self) -> Accuracy:
         """Accuracy of the ten crops."""
         return self.evaluation.by_crops["ten"]
+
+    @property
+    def time_note(self) -> str:
+        """What the seconds were spent on: a run that was there already has not been trained in them."""
+        resumed = self.training["resumed_from"]
+        part = "training" if resumed is None else f"training from epoch {resumed + 1} on"
+        over = resumed is not None and resumed >= self.training["epochs"]
+        return f"{'no training' if over else part}, evaluation, export, prediction"
 
 
 def demo_config(folder: Path, *, device: str, threads: int, dali: bool) -> TrainConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.pillow_image import centre_square, decode
 from alexnet_fast.pipelines.squares import sample_squares
 from alexnet_fast.report import Fact, Picture, Report, Section, class_results, class_table, write_report
+from alexnet_fast.training.config import TrainConfig
 
 WHY_THIS_MODEL = (
     "alexnet-bn is AlexNet with batch normalisation in place of local response normalisation, without "
@@ -29,7 +31,7 @@ WHY_THIS_MODEL = (
     "There is no dropout here: three epochs are too few to overfit."
     "\n\n"
     "Input is 224 x 224, cut at random from pictures whose shorter side is 256, mirrored at random, colours "
-    "shifted along their principal components; all of it in one DALI graph."
+    "shifted along their principal components."
 )
 
 
@@ -60,7 +62,7 @@ def _report(result: DemoResult) -> Report:
         ),
         export=_export(result),
         machine=_machine(),
-        commands=_commands(result),
+        commands=repeating_commands(result.config),
     )
 
 
@@ -103,7 +105,7 @@ def _results(result: DemoResult) -> tuple[Fact, ...]:
         Fact(
             label="all of it",
             value=f"{result.seconds:.0f} s",
-            note="training, evaluation, export, prediction",
+            note=result.time_note,
         ),
     )
 
@@ -193,13 +195,14 @@ def _predictions(result: DemoResult) -> Section:
 
 def _export(result: DemoResult) -> Section:
     """Says what was exported, what was compared and what was not run."""
-    exported = result.exported
+    exported, side = result.exported, result.trained.spec.resize
     check = exported["verified"]
     facts = [
         Fact(
             label="model.onnx",
             value=_size(exported["onnx_bytes"]),
-            note=f"opset {exported['opset']}; uint8 pictures of 256 x 256 in, averaged probabilities out",
+            note=f"opset {exported['opset']}; uint8 pictures of {side} x {side} in, averaged probabilities"
+            " out",
         ),
         Fact(
             label="against PyTorch",
@@ -243,13 +246,14 @@ def _machine() -> tuple[Fact, ...]:
     )
 
 
-def _commands(result: DemoResult) -> tuple[str, ...]:
-    """Returns what to type to do the same by hand."""
-    data, run = result.config.data, result.config.run
-    return (
-        f"alexnet-fast demo --output {run.parent}",
-        f"alexnet-fast train --config {run}/config.toml --run runs/again",
-        f"alexnet-fast evaluate {run} {data} --split test",
-        f"alexnet-fast export {run} --onnx --trt --verify",
-        f"alexnet-fast predict {run}/model.onnx {data}/test/mono",
+def repeating_commands(config: TrainConfig) -> tuple[str, ...]:
+    """Returns what to type into a shell to do the same by hand."""
+    data, run = config.data, config.run
+    commands: tuple[tuple[object, ...], ...] = (
+        ("demo", "--output", run.parent),
+        ("train", "--config", run / "config.toml", "--run", "runs/again"),
+        ("evaluate", run, data, "--split", "test"),
+        ("export", run, "--onnx", "--trt", "--verify"),
+        ("predict", run / "model.onnx", data / "test" / "mono"),
     )
+    return tuple(shlex.join(["alexnet-fast", *map(str, words)]) for words in commands)

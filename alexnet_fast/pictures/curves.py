@@ -39,7 +39,7 @@ def curves(rows: Sequence[EpochRow]) -> Figure:
     handles = _pair(loss, rows, "loss")
     _pair(accuracy, rows, "top1")
     handles.append(_ring(accuracy, best_row(list(rows))))
-    loss.set_ylabel("loss\n(cross-entropy, nats)")
+    loss.set_ylabel("loss")
     accuracy.set_ylabel("top-1 accuracy\n(one crop)")
     accuracy.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 2):g}%"))
     _rates(rate, rows)

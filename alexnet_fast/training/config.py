@@ -51,7 +51,8 @@ class TrainConfig:
         model: A name of `alexnet_fast.models`.
         init: How the first weights are drawn, see `models.initial`; None takes the model's way.
         weights: Run folder or file of weights to begin with; None begins with fresh ones.
-        transfer: The last layer begins anew and learns alone for `freeze_epochs`; then all of it learns.
+        transfer: The last layer begins anew and learns alone for `freeze_epochs`, as with `features`; then
+            the whole network learns.
         freeze_epochs: Epochs of a transfer in which only the last layer learns.
         unfreeze_lr: What the learning rate is multiplied by once all of it learns.
         features: Only the last layer learns, on what the layer before it says about each picture's centre,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from alexnet_fast.training.run_log import log
 from alexnet_fast.training.session import Session
 from alexnet_fast.training.signals import StopSignals
 from alexnet_fast.training.trained import load_trained, save_weights
+from alexnet_fast.training.trainer import Trainer
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
@@ -33,7 +35,7 @@ class Epochs:
     def __init__(
         self, session: Session, run: RunFolder, folder: CheckpointFolder, signals: StopSignals
     ) -> None:
-        self._session, self._trainer, self._run = session, session.trainer, run
+        self._session, self._run = session, run
         self._first, self._config = session.processes.first, session.config
         self._writer = CheckpointWriter(folder, session.precision.device)
         self._agreement = Agreement(session.processes)
@@ -45,6 +47,11 @@ class Epochs:
         resumed = session.resumed_from is not None
         self._saved_at = (position.epoch, position.epoch_step) if resumed else None
         self._saved_when = time.monotonic()
+
+    @property
+    def _trainer(self) -> Trainer:
+        """The one of the epoch under way: a transfer has two."""
+        return self._session.trainer
 
     def train(self) -> dict[str, Any]:
         """Runs the epochs that are left and returns the run's result.
@@ -75,11 +82,14 @@ class Epochs:
         """Runs what is left of an epoch, and saves."""
         row = self._trainer.run_epoch(self._between_steps, self._in_validation)
         self._rows.append(row)
+        unfrozen = self._session.unfreeze_when_due()
         self._save()
         if self._history:
             self._history.add(row)
             self._look_inside(row.epoch)
         log.info("%s", describe(row))
+        if unfrozen and not self._trainer.finished:
+            log.info("now all layers learn, at %g times the rate", self._config.unfreeze_lr)
         if not self._trainer.finished:
             self._between_steps()
 
@@ -173,14 +183,14 @@ class Epochs:
     def _result(self, seconds: float, stopped: str | None) -> dict[str, Any]:
         """Returns what `--json` prints."""
         best = best_row(self._rows) if self._rows else None
-        rates = sorted(row.images_per_second for row in self._rows)
+        rates = [row.images_per_second for row in self._rows]
         position = self._trainer.position
         return {
             "run": str(self._run.root),
             "epochs": position.epoch,
             "steps": position.step,
             "best": best and {"epoch": best.epoch, "top1": best.val_top1, "top5": best.val_top5},
-            "images_per_second": rates[len(rates) // 2] if rates else None,
+            "images_per_second": statistics.median(rates) if rates else None,
             "bad_images": self._rows[-1].bad_images if self._rows else 0,
             "resumed_from": self._session.resumed_from,
             "stopped": stopped,

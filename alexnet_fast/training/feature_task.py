@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from torch import nn
 
 from alexnet_fast.files import make_folder
 from alexnet_fast.pipelines.loader import Loader, make_loader
-from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.training.content_digest import content_digest
-from alexnet_fast.training.feature_loader import FeatureLoader, cached_vectors
+from alexnet_fast.training.feature_loader import FeatureLoader
 from alexnet_fast.training.precision import Precision
+from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.vector_cache import cached_vectors
 from alexnet_fast.weights import last_layer
 
 # Rows whose mean and deviation are taken at a time.
@@ -36,6 +38,7 @@ class FeatureTask:
         val: Loader of the validation pictures, of the view "centre".
         precision: How to compute.
         cache: Folder that keeps the vectors.
+        processes: Those that train together.
 
     Attributes:
         head: What is trained: the last layer by itself.
@@ -43,17 +46,25 @@ class FeatureTask:
         val: Batches of validation vectors.
     """
 
-    def __init__(self, net: nn.Module, train: Loader, val: Loader, precision: Precision, cache: Path) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        train: Loader,
+        val: Loader,
+        precision: Precision,
+        cache: Path,
+        processes: Processes,
+    ) -> None:
         self._net, self._name = net, last_layer(net)
         self.head = copy.deepcopy(net.get_submodule(self._name))
         make_folder(cache)
         centre = _centre(train)
         key = self._key(centre)
-        values, indices = cached_vectors(net, centre, precision, cache / f"train-{key}")
+        values, indices = cached_vectors(net, centre, precision, cache / f"train-{key}", processes)
         self._mean, self._std = _statistics(values)
         train.bad.reasons.update(centre.bad.reasons)
         self.train = FeatureLoader(train, values, indices, self._mean, self._std)
-        values, indices = cached_vectors(net, val, precision, cache / f"val-{key}")
+        values, indices = cached_vectors(net, val, precision, cache / f"val-{key}", processes)
         self.val = FeatureLoader(val, values, indices, self._mean, self._std)
 
     def _key(self, centre: Loader) -> str:
@@ -76,7 +87,7 @@ class FeatureTask:
 
 def _centre(train: Loader) -> Loader:
     """Returns a loader of the training pictures as they are validated: in order, without augmentation."""
-    schedule = Schedule(pictures=len(train.pictures), batch_size=train.schedule.batch_size, shuffle=False)
+    schedule = dataclasses.replace(train.schedule, shuffle=False)
     return make_loader(train.pictures, train.spec, "centre", schedule, train.config)
 
 

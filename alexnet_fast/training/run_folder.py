@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from pathlib import Path
 
 from alexnet_fast.errors import UserError
@@ -106,3 +107,8 @@ class RunFolder:
         """Removes files that a killed process did not finish; only the holder of the lock may call it."""
         for path in self.root.rglob(".*.partial"):
             path.unlink(missing_ok=True)
+
+
+def new_run(model: str) -> Path:
+    """Returns a folder for a run of a model, named after the moment: two that begin in one second differ."""
+    return Path("runs") / f"{model}-{datetime.datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"

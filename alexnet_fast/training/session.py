@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 from alexnet_fast import __version__
 from alexnet_fast.data import Splits
 from alexnet_fast.models import build_model
+from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.config import TrainConfig
@@ -62,8 +64,11 @@ class Session:
         self._weights = read_pretrained(config.weights) if config.weights and saved is None else None
         self.spec = self._make_spec() if saved is None else AugmentSpec.from_dict(saved["spec"])
         self.arguments = _model_arguments(config, splits, self.spec)
-        self._features: FeatureTask | None = None
-        self.trainer = self._trainer(show, saved)
+        self._show = show
+        self._net, self._train, self._val = self._build(saved)
+        epoch = 0 if saved is None else saved["training"]["shared"]["position"]["epoch"]
+        self._features = self._feature_task() if self._head_alone(epoch) else None
+        self.trainer = self._trainer()
         self.resumed_from: int | None = None
         self.rows: list[EpochRow] = []
         if saved is not None:
@@ -76,29 +81,60 @@ class Session:
             lambda: make_spec(self.config, self.splits, self.precision, own, self._colours)
         )
 
-    def _trainer(self, show: Callable[[Progress], None], saved: dict[str, Any] | None) -> Trainer:
-        """Builds network, loaders and trainer."""
+    def _build(self, saved: dict[str, Any] | None) -> tuple[nn.Module, Loader, Loader]:
+        """Builds network and loaders; a run that goes on has its weights already."""
         device = self.precision.device
         RandomStates(device).seed(self.config.seed, self.processes.rank)
         torch.backends.cudnn.benchmark = device.type == "cuda"
         net = build_model(self.arguments)
         if self._weights is not None:
             begin_with(net, self._weights, self.config, tuple(self.splits.classes.names))
+        elif saved is not None:
+            net.load_state_dict(saved["weights"])
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = make_loaders(self.config, self.splits, self.spec, self.precision, self.processes)
-        if self._weights is not None and (self.config.transfer or self.config.features):
+        if self._weights is not None and self._head_alone(0):
             # A frozen network would else see these pictures with the statistics of those it was made for
-            # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation").
+            # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). Of pictures
+            # that grow, those of the last epoch have the size that the frozen network sees.
+            epoch = self.config.epochs - 1 if self.config.progressive else 0
             settle_batch_norm(
-                net, train, 0, config=self.config, precision=self.precision, processes=self.processes
+                net, train, epoch, config=self.config, precision=self.precision, processes=self.processes
             )
-        if self.config.features:
-            if saved is not None:
-                net.load_state_dict(saved["weights"])
-            cache = RunFolder(self.config.run).features
-            self._features = FeatureTask(net, train, val, self.precision, cache)
-            net, train, val = self._features.head, self._features.train, self._features.val
-        return Trainer(net, train, val, self.config, self.precision, self.processes, show)
+        return net, train, val
+
+    def _head_alone(self, epoch: int) -> bool:
+        """Tells whether only the last layer learns in an epoch, counted from 0."""
+        return self.config.features or (self.config.transfer and epoch < self.config.freeze_epochs)
+
+    def _feature_task(self) -> FeatureTask:
+        """Makes what the last layer learns on by itself."""
+        cache = RunFolder(self.config.run).features
+        return FeatureTask(self._net, self._train, self._val, self.precision, cache, self.processes)
+
+    def _trainer(self) -> Trainer:
+        """Makes the trainer of the last layer, or of the whole network."""
+        config, features, rest = self.config, self._features, (self.precision, self.processes, self._show)
+        if features is not None:
+            # Vectors have no sides that could grow.
+            config = dataclasses.replace(config, progressive=None)
+            return Trainer(features.head, features.train, features.val, config, *rest)
+        factor = config.unfreeze_lr if config.transfer else 1.0
+        return Trainer(self._net, self._train, self._val, config, *rest, factor)
+
+    def unfreeze_when_due(self) -> bool:
+        """Lets the whole network learn where the last layer has learned alone for long enough.
+
+        Between two epochs, before they are saved: a checkpoint is that of the trainer which goes on with it.
+        """
+        if self._features is None or self._head_alone(self.trainer.position.epoch):
+            return False
+        before = self.trainer
+        self._net.load_state_dict(self._features.weights(before.kept))
+        self._features = None
+        self.trainer = self._trainer()
+        self.trainer.go_on_from(before)
+        return True
 
     def _take_up(self, training: dict[str, Any]) -> None:
         """Puts everything back as it was when the checkpoint was made."""

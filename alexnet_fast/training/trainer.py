@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +11,13 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.any_size import for_sizes
-from alexnet_fast.training.batch_norm import has_batch_norm
 from alexnet_fast.training.clock import Clock
-from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.ema import WeightAverage
 from alexnet_fast.training.evaluate import validate
-from alexnet_fast.training.freezing import Freezing
 from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.meter import Meter, Score
-from alexnet_fast.training.mixup import Mixup, mix
-from alexnet_fast.training.optimizer import make_optimizer
-from alexnet_fast.training.passes import make_pass
+from alexnet_fast.training.optimizer_step import OptimizerStep
 from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
@@ -52,6 +45,7 @@ class Trainer:
         precision: How to compute.
         processes: Those that train together.
         show: Called every `config.log_every` steps and at the end of each epoch.
+        factor: What the learning rate of the schedule is multiplied by.
 
     Attributes:
         sample: The first training pictures of the epoch, (N, 3, crop, crop) with N up to `SAMPLE`.
@@ -67,42 +61,25 @@ class Trainer:
         precision: Precision,
         processes: Processes,
         show: Callable[[Progress], None],
+        factor: float = 1.0,
     ) -> None:
         self.net, self.train_loader, self.val_loader = net, train, val
         self.config, self.precision, self.processes, self._show = config, precision, processes, show
         self.steps = len(train) // config.accumulate
-        self.optimizer = make_optimizer(config, net)
-        self.scaler = precision.scaler()
         self.schedule = make_schedule(config, self.steps)
         self.position = Position()
-        self._meter = Meter(precision.device)
-        # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
-        self._fewest = 2 if has_batch_norm(net) else 1
-        self._freezing = Freezing(net, config)
-        self._prepare()
-        self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
+        self._meter, self._factor = Meter(precision.device), factor
+        self._step = OptimizerStep(net, train.shape, config, precision, processes, self._meter)
         self.average = WeightAverage(net, config.ema) if config.ema else None
         self.state = self._parts()
         self.sample: torch.Tensor | None = None
-
-    def _prepare(self) -> None:
-        """Builds what computes a step, for those parameters that learn in the epoch under way."""
-        config, device = self.config, self.precision.device
-        self._prepared_frozen = self._freezing.frozen(self.position.epoch)
-        self._freezing.set_parameters(self.position.epoch)
-        sized = for_sizes(self.net, config.progressive)
-        self._model = self.processes.wrap(compile_net(sized, device) if config.compile else sized)
-        self._rehearse()
-        self._pass = make_pass(
-            config, self.net, self._model, self.precision, self.scaler, self.processes.world
-        )
 
     def _parts(self) -> TrainState:
         """Names everything that a checkpoint holds."""
         state = TrainState()
         state.add("model", self.net)
-        state.add("optimizer", self.optimizer)
-        state.add("scaler", ScalerState(self.scaler))
+        state.add("optimizer", self._step.optimizer)
+        state.add("scaler", ScalerState(self._step.scaler))
         state.add("schedule", self.schedule)
         state.add("position", self.position)
         if self.average is not None:
@@ -123,6 +100,11 @@ class Trainer:
         most = self.config.max_steps
         done = self.position.epoch >= self.config.epochs or (most is not None and self.position.step >= most)
         return self.schedule.finished or done
+
+    def go_on_from(self, before: Trainer) -> None:
+        """Takes up another's place between two epochs: position, and what the schedule has learned."""
+        for name in ("position", "schedule"):
+            self.state.shared[name].load_state_dict(before.state.shared[name].state_dict())
 
     def run_epoch(
         self,
@@ -158,9 +140,7 @@ class Trainer:
         )
 
     def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
-        """Measures batch norm anew, unless it is frozen."""
-        if self._freezing.frozen(self.position.epoch):
-            return
+        """Measures batch norm anew."""
         settle_batch_norm(
             self.kept,
             self.train_loader,
@@ -173,9 +153,7 @@ class Trainer:
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Takes the steps that are left; the device is waited for only when something is shown."""
-        if self._prepared_frozen != self._freezing.frozen(self.position.epoch):
-            self._prepare()
-        self._freezing.set_mode(self.position.epoch)
+        self.net.train()
         self.sample = None
         position, clock = self.position, Clock()
         mark = time.perf_counter()
@@ -213,79 +191,10 @@ class Trainer:
         next(batches, None)
 
     def _take_step(self, batches: list[Batch]) -> None:
-        """Takes one optimiser step over the pictures of all its batches, in all processes."""
-        lr = self._rate(self.position.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
-        for batch in batches:
-            with self._syncing(batch is batches[-1]):
-                self._backward(batch)
-        if not self._weigh(sum(self._counted(batch) for batch in batches)):
-            return
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.average is not None:
+        """Takes one optimiser step, and takes its weights into their average."""
+        learned = self._step.take(batches, self.position, self._rate(self.position.step))
+        if learned and self.average is not None:
             self.average.update()
-
-    def _syncing(self, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Lets the gradients travel in the last backward pass of a step alone."""
-        if last or not isinstance(self._model, nn.parallel.DistributedDataParallel):
-            return contextlib.nullcontext()
-        found: contextlib.AbstractContextManager[None] = self._model.no_sync()
-        return found
-
-    def _counted(self, batch: Batch) -> int:
-        """Returns how many pictures of a batch are trained on."""
-        return len(batch.labels) if len(batch.labels) >= self._fewest else 0
-
-    def _backward(self, batch: Batch) -> None:
-        """Adds a batch's share to the gradients: what it is of the pictures that one step should have."""
-        if not self._counted(batch):
-            if self.processes.world > 1:
-                self._backward_of_nothing(batch.images.new_zeros((2, *batch.images.shape[1:])))
-            return
-        images, share = batch.images, None
-        if self._mixup is not None:
-            share = self._mixup.share(self.position.epoch, self.position.epoch_step)
-            images = mix(images, share)
-        weight = len(batch.labels) * self.processes.world / self.config.batch_size
-        loss, logits = self._pass(images, batch.labels, weight, share)
-        self._meter.add(loss, logits, batch.labels)
-
-    def _rehearse(self) -> None:
-        """Lets gradients travel once before the first step.
-
-        After that DDP groups them by the order in which they were ready, and the order in which three or more
-        processes add them up depends on the groups: a resumed run must have those of one that goes on.
-        """
-        if isinstance(self._model, nn.parallel.DistributedDataParallel):
-            side = self.train_loader.spec.crop
-            self._backward_of_nothing(torch.zeros((2, 3, side, side), device=self.precision.device))
-            self.optimizer.zero_grad(set_to_none=True)
-
-    def _backward_of_nothing(self, black: torch.Tensor) -> None:
-        """Takes part in the others' step with gradients of zero, where no picture of a batch is left.
-
-        The network is in evaluation mode meanwhile: no statistics and no random numbers change.
-        """
-        self.net.eval()
-        with self.precision.autocast():
-            loss = self._model(black).float().sum() * 0.0
-        self.scaler.scale(loss).backward()
-        self._freezing.set_mode(self.position.epoch)
-
-    def _weigh(self, pictures: int) -> bool:
-        """Makes the gradients a mean over the pictures that there were; False where there was none."""
-        if self.config.on_bad_image == "skip":
-            pictures = int(self.processes.total([pictures])[0])
-        else:
-            pictures *= self.processes.world
-        if pictures not in (0, self.config.batch_size):
-            for parameter in self.net.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(self.config.batch_size / pictures)
-        return pictures > 0
 
     def _report(self, clock: Clock) -> None:
         """Shows how far the epoch is."""
@@ -309,7 +218,7 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         """Learning rate of a step of the epoch under way."""
-        return self.schedule.rate(step) * self._freezing.rate(self.position.epoch)
+        return self.schedule.rate(step) * self._factor
 
     def check(self) -> Score:
         """Reads the meter over all processes.

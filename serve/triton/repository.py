@@ -21,7 +21,7 @@ from typing import Literal
 
 from PIL import Image
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.export.manifest import FileStamp, TensorInfo, manifest_path, read_manifest, verify_manifest
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.files import link_atomically, make_folder, write_atomically
@@ -264,7 +264,7 @@ def _staging(directory: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=directory, prefix=_STAGING) as work:
             yield Path(work)
     except OSError as error:
-        raise UserError(f"cannot write into {directory}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot write into {directory}: {system_reason(error)}") from error
 
 
 def _move(new: Path, folder: Path) -> None:

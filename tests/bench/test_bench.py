@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from alexnet_fast.bench import report
-from alexnet_fast.bench.input import LIMIT, NAMES, InputBench, measure_input
+from alexnet_fast.bench.input import LIMIT, NAMES, InputBench, measure_input, name_beside
 from alexnet_fast.bench.turns import figure, rate_of, ratio, take_turns
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
@@ -70,6 +70,20 @@ def test_the_clock_starts_once_a_stream_flows_and_counts_what_comes_after() -> N
     assert counted
     # Every batch takes 10 ms or more, however slow the machine is.
     assert 0 < rate <= sum(counted) / (0.01 * len(counted))
+
+
+@pytest.mark.parametrize("threads", [1, 4, 16, 64])
+def test_what_the_workers_of_a_dataloader_prepared_ahead_is_not_counted(threads: int) -> None:
+    """torch's workers prepare two batches each while others have their turn."""
+    reserve = itertools.repeat(1_000_000, 2 * threads)
+    later = itertools.repeat(0)
+    assert rate_of(itertools.chain(reserve, later), 0.01, threads) == 0
+
+
+def test_a_peer_beside_a_gpu_is_called_what_it_is() -> None:
+    """The peers' scripts load on the CPU, wherever ours do."""
+    assert name_beside("libjpeg-turbo, decoding alone", "cpu") == "libjpeg-turbo, decoding alone"
+    assert name_beside("DALI, NVIDIA's example", "cuda") == "DALI, NVIDIA's example, on the CPU"
 
 
 @pytest.mark.parametrize("kind", ["dali", "torch"])

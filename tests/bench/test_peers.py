@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import alexnet_fast.bench
 from alexnet_fast.bench.peer import PeerError, running_peers
@@ -115,3 +116,23 @@ def test_the_photographs_to_measure_with_are_the_same_every_time(tmp_path: Path)
     assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)
     with pytest.raises(UserError, match="is there already"):
         make_photographs(tmp_path / "one")
+
+
+def test_photographs_that_were_cut_off_leave_no_folder_to_measure_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make bench` takes a folder that is there for finished."""
+    save, saved = Image.Image.save, []
+
+    def full_disk(self: Image.Image, file: Path, **options: object) -> None:
+        saved.append(file)
+        if len(saved) == 5:
+            raise KeyboardInterrupt
+        save(self, file, **options)
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(KeyboardInterrupt):
+        make_photographs(tmp_path / "files", 12)
+    assert list(tmp_path.iterdir()) == []
+    make_photographs(tmp_path / "files", 12)
+    assert len(list((tmp_path / "files").rglob("*.jpg"))) == 12

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from alexnet_fast.bench.photographs import make_photographs
+from alexnet_fast.bench.suite import running
 from alexnet_fast.bench.suite.arithmetic import Roof, points
-from alexnet_fast.bench.suite.kept import Circumstances, keep, kept
+from alexnet_fast.bench.suite.kept import Circumstances, keep, kept, source_commit
 from alexnet_fast.bench.suite.material import lay_out_many
 from alexnet_fast.bench.suite.page import plots, write_page
 from alexnet_fast.bench.suite.parts import FULL, QUICK, Material, Part, parts, thread_counts
+from alexnet_fast.bench.suite.tables import count
 from alexnet_fast.cli.main import commands
 from alexnet_fast.data import open_data
 from alexnet_fast.models import create_model, layer_table
@@ -51,6 +54,81 @@ def test_a_part_that_failed_or_whose_file_is_damaged_is_measured_again(tmp_path:
     keep(tmp_path, PART, HERE, seconds=1.0, result={})
     (tmp_path / "infer-cpu.json").write_text('{"result": ')
     assert kept(tmp_path, PART, HERE) is None
+
+
+def test_the_commit_is_that_of_this_code_and_names_what_was_changed_since(tmp_path: Path) -> None:
+    """A virtual environment may lie in a checkout of something else; two changes are not one another."""
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=x", "-c", "user.email=x@x"]
+        done = subprocess.run(
+            ["git", "-C", tmp_path, *who, *words], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    code = tmp_path / "code.py"
+    code.write_text("one = 1\n")
+    (tmp_path / "else.py").write_text("")
+    git("init", "--quiet")
+    git("add", "else.py")
+    git("commit", "--quiet", "--message", "Somebody else's")
+    assert source_commit(code) is None
+    git("add", ".")
+    git("commit", "--quiet", "--message", "This")
+    clean = source_commit(code)
+    assert clean == git("rev-parse", "HEAD")
+    found = set()
+    for value in ("2", "3"):
+        code.write_text(f"one = {value}\n")
+        found.add(source_commit(code))
+    assert len({clean, *found}) == 3
+    assert all(str(one).startswith(f"{clean}+changes") for one in found)
+
+
+def test_what_a_part_has_started_ends_with_it_when_it_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server or a peer that it has started holds on to its pipes."""
+    monkeypatch.setattr(running, "PART_LIMIT", 5)
+    child = tmp_path / "child"
+    script = 'sleep 300 & echo $! > "$0"; sleep 300'
+    part = Part(name="serve", variant="", device="cpu", command=("sh", "-c", script, str(child)))
+    assert running.run_part(part) == {"error": "it was ended after 5 s"}
+    # It has been killed, and dies when it has its next turn.
+    for _ in range(600):
+        if not _runs(int(child.read_text())):
+            return
+        time.sleep(0.05)
+    pytest.fail("what the part had started goes on")
+
+
+def _runs(process: int) -> bool:
+    """Tells whether a process is there, and not only waits for somebody to ask how it ended."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_nothing_of_a_run_that_was_cut_off_is_measured_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code may have become another since; what is measured with is made anew."""
+    suite = running.Suite(files=tmp_path, prepared=tmp_path, output=tmp_path / "out", peers=None, quick=True)
+    model = suite.material().model
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"of an earlier commit")
+    script = "import json, pathlib, sys; print(json.dumps(pathlib.Path(sys.argv[1]).stat().st_size))"
+    command = (sys.executable, "-c", script, str(model))
+    part = Part(name="serve", variant="", device="cpu", command=command)
+    monkeypatch.setattr(running, "parts", lambda *_, **__: [part])
+    results = running.run_suite(suite)
+    assert results["parts"]["serve-cpu"]["result"] > 1_000_000
+
+
+def test_small_figures_keep_their_digits() -> None:
+    written = [count(figure) for figure in (12345.6, 12.34, 1.234, 0.1234, 0.00456)]
+    assert written == ["12,346", "12.3", "1.23", "0.123", "0.00456"]
 
 
 def test_threads_go_up_to_twice_the_cores() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from alexnet_fast.device import choose_device
+from alexnet_fast.errors import UserError
 from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.export.manifest import manifest_path, read_manifest, write_manifest
 from alexnet_fast.export.trt_library import installed_version
@@ -202,3 +204,22 @@ def test_on_a_gpu_the_session_says_so(words, in_process, exported, trained_run, 
         assert "would run on" in said, "the only reason: this onnxruntime cannot use this GPU"
     else:
         assert not answer["backend"].startswith("onnxruntime CPU")
+
+
+def test_an_exported_file_is_computed_as_it_was_exported(
+    exported: Path, two_classes: Path, in_process: Any
+) -> None:
+    """Its precision is in the file: --amp was taken, and did nothing."""
+    words = ("evaluate", exported / "model.onnx", two_classes, "--amp", "bf16")
+    code, _, said = in_process(*words)
+    assert code == 2
+    assert "--amp bf16 is for PyTorch; leave --amp out, or export with --precision bf16" in said
+    code, found, _ = in_process(*words[:-1], "auto")
+    assert code == 0
+    assert "onnxruntime" in found["backend"]
+
+
+@pytest.mark.parametrize("name", ["cuda:\u00b2", "cuda:x", "cudagpu", "cpu:\u00b2", ""])
+def test_what_is_no_device_is_refused_before_any_is_looked_for(name: str) -> None:
+    with pytest.raises(UserError, match="is not a device; give auto, cpu, cuda or cuda:N"):
+        choose_device(name)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,6 +15,9 @@ import pytest
 
 from alexnet_fast.data import open_data
 from alexnet_fast.demo.cells import lay_out_cells
+from alexnet_fast.demo.job import DemoResult, demo_config
+from alexnet_fast.demo.page import repeating_commands
+from alexnet_fast.errors import UserError
 
 
 def test_the_split_keeps_the_classes_in_proportion_and_every_picture_once(tmp_path: Path) -> None:
@@ -28,6 +34,53 @@ def test_the_split_is_the_same_again(tmp_path: Path) -> None:
     first = open_data(lay_out_cells(tmp_path / "data")).train.names
     assert open_data(lay_out_cells(tmp_path / "data")).train.names == first
     assert open_data(lay_out_cells(tmp_path / "other")).train.names == first
+
+
+def test_links_into_an_environment_that_is_gone_are_made_anew(tmp_path: Path) -> None:
+    """`make clean` and another place for .venv leave a folder of links that lead nowhere."""
+    folder = lay_out_cells(tmp_path / "data")
+    (moved, copied, *_) = sorted((folder / "test" / "mono").iterdir())
+    wanted = moved.read_bytes()
+    moved.unlink()
+    moved.symlink_to(tmp_path / "gone" / moved.name)
+    copied.unlink()
+    copied.write_bytes(b"the user's own")
+    lay_out_cells(folder)
+    assert moved.read_bytes() == wanted
+    assert copied.read_bytes() == b"the user's own"
+
+
+def test_a_folder_that_takes_no_links_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, _: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    with pytest.raises(UserError, match="cannot link the pictures into .*: operation not permitted; give"):
+        lay_out_cells(tmp_path / "data")
+
+
+def test_the_commands_of_the_page_are_those_of_a_shell(tmp_path: Path) -> None:
+    config = demo_config(tmp_path / "my cells", device="cpu", threads=1, dali=True)
+    lines = [shlex.split(line) for line in repeating_commands(config)]
+    assert {len(words) for words in lines} == {4, 6}
+    assert all(words[0] == "alexnet-fast" for words in lines)
+    assert all(str(tmp_path / "my cells") in " ".join(words) for words in lines)
+    assert lines[2][2:4] == [str(tmp_path / "my cells" / "run"), str(tmp_path / "my cells" / "data")]
+
+
+@pytest.mark.parametrize(
+    ("resumed", "wanted"),
+    [
+        (None, "training, evaluation, export, prediction"),
+        (1, "training from epoch 2 on, evaluation, export, prediction"),
+        (3, "no training, evaluation, export, prediction"),
+    ],
+)
+def test_the_time_of_a_demo_that_went_on_says_what_it_is_of(resumed: int | None, wanted: str) -> None:
+    fields = {field.name: None for field in dataclasses.fields(DemoResult)}
+    training = {"epochs": 3, "resumed_from": resumed}
+    result = DemoResult(**{**fields, "training": training})  # type: ignore[arg-type]
+    assert result.time_note == wanted
 
 
 class Figures(HTMLParser):

@@ -16,7 +16,7 @@ from alexnet_fast.export.export_config import ExportConfig
 from alexnet_fast.export.export_pictures import ExportPictures
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.job import run_export
-from alexnet_fast.export.manifest import BatchProfile, TensorInfo, verify_manifest
+from alexnet_fast.export.manifest import BatchProfile, FileStamp, TensorInfo, verify_manifest
 from alexnet_fast.export.onnx_graph import build_model, write_model
 from alexnet_fast.export.trt_build import BuiltPlan
 from alexnet_fast.export.trt_library import TrtLibrary, choose_library, installed_version
@@ -53,7 +53,7 @@ def test_the_second_build_is_a_copy_of_the_first(small_net, metadata, tmp_path, 
     monkeypatch.setattr(engine_module, "build_plan", None)  # who builds now, fails
     second = build_engine(source, tmp_path / "two.engine", library, config, cache=cache)
     assert first.cached is None
-    assert second.cached == cache.path(source.read_bytes(), library, config)
+    assert second.cached == cache.path(FileStamp.of(source).sha256, library, config)
     assert second.scratch_bytes == first.scratch_bytes
     assert (tmp_path / "one.engine").read_bytes() == (tmp_path / "two.engine").read_bytes()
     verified = verify_manifest(tmp_path / "two.engine")
@@ -67,7 +67,7 @@ def test_a_damaged_one_is_built_again(small_net, metadata, tmp_path, cache, capl
     source, library, config = tmp_path / "model.onnx", choose_library(["86"]), EngineConfig()
     write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
     first = build_engine(source, tmp_path / "model.engine", library, config, cache=cache)
-    kept = cache.path(source.read_bytes(), library, config)
+    kept = cache.path(FileStamp.of(source).sha256, library, config)
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 1
     kept.write_bytes(content)
@@ -83,24 +83,24 @@ def test_a_damaged_one_is_built_again(small_net, metadata, tmp_path, cache, capl
 def test_everything_that_decides_what_is_built_has_a_place_of_its_own(cache):
     config = EngineConfig()
     others = [
-        (b"another graph", LIBRARY, config),
-        (b"graph", dataclasses.replace(LIBRARY, version="1.8"), config),
-        (b"graph", dataclasses.replace(LIBRARY, name="tensorrt"), config),
-        (b"graph", dataclasses.replace(LIBRARY, compute_capabilities=("8.6", "8.9")), config),
-        (b"graph", dataclasses.replace(LIBRARY, gpu="NVIDIA L4"), config),
-        (b"graph", LIBRARY, dataclasses.replace(config, tf32=True)),
-        (b"graph", LIBRARY, dataclasses.replace(config, level=5)),
-        (b"graph", LIBRARY, dataclasses.replace(config, workspace_mib=512)),
-        (b"graph", LIBRARY, dataclasses.replace(config, profiles=(BatchProfile(min=1, opt=1, max=64),))),
+        ("another graph", LIBRARY, config),
+        ("graph", dataclasses.replace(LIBRARY, version="1.8"), config),
+        ("graph", dataclasses.replace(LIBRARY, name="tensorrt"), config),
+        ("graph", dataclasses.replace(LIBRARY, compute_capabilities=("8.6", "8.9")), config),
+        ("graph", dataclasses.replace(LIBRARY, gpu="NVIDIA L4"), config),
+        ("graph", LIBRARY, dataclasses.replace(config, tf32=True)),
+        ("graph", LIBRARY, dataclasses.replace(config, level=5)),
+        ("graph", LIBRARY, dataclasses.replace(config, workspace_mib=512)),
+        ("graph", LIBRARY, dataclasses.replace(config, profiles=(BatchProfile(min=1, opt=1, max=64),))),
     ]
-    mine = cache.path(b"graph", LIBRARY, config)
+    mine = cache.path("graph", LIBRARY, config)
     assert len({mine, *(cache.path(*other) for other in others)}) == 1 + len(others)
-    assert cache.path(b"graph", LIBRARY, EngineConfig()) == mine
+    assert cache.path("graph", LIBRARY, EngineConfig()) == mine
 
 
 @pytest.mark.parametrize("where", [0, 31, 32, 40, 60, 500, -1])
 def test_no_damaged_byte_gets_through(cache, where):
-    path = cache.path(b"graph", LIBRARY, EngineConfig())
+    path = cache.path("graph", LIBRARY, EngineConfig())
     cache.save(path, PLAN)
     assert fields(cache.load(path)) == fields(PLAN)
     whole = path.read_bytes()
@@ -113,7 +113,7 @@ def test_no_damaged_byte_gets_through(cache, where):
 def test_what_was_used_longest_ago_makes_room(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache = EngineCache(most_bytes=3 * 1500)
-    paths = [cache.path(bytes([n]), LIBRARY, EngineConfig()) for n in range(4)]
+    paths = [cache.path(str(n), LIBRARY, EngineConfig()) for n in range(4)]
     for age, path in enumerate(paths[:3]):
         cache.save(path, PLAN)
         os.utime(path, (1000 + age, 1000 + age))
@@ -126,7 +126,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, caplo
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     cache = EngineCache()
-    path = cache.path(b"graph", LIBRARY, EngineConfig())
+    path = cache.path("graph", LIBRARY, EngineConfig())
     cache.save(path, PLAN)
     assert "is not kept: cannot make the folder" in caplog.text
     assert cache.load(path) is None

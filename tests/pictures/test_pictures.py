@@ -153,6 +153,9 @@ class TestCurves:
         png_bytes(figure)
         assert figure.axes[0].get_lines()[0].get_xdata().tolist() == [1]
 
+    def test_calls_the_loss_by_no_unit_that_a_hinge_loss_does_not_have(self, rows: Any) -> None:
+        assert curves(rows(2)).axes[0].get_ylabel() == "loss"
+
     def test_rings_the_epoch_whose_weights_are_kept(self, rows: Any) -> None:
         (legend,) = curves(rows(6)).legends
         assert "best: epoch 4, 90.0%" in [text.get_text() for text in legend.get_texts()]

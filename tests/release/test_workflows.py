@@ -66,6 +66,15 @@ def test_a_release_is_checked_built_by_make_and_published_without_a_password() -
     assert "secrets." not in (ROOT / ".github" / "workflows" / "release.yml").read_text()
 
 
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_foreign_actions_are_named_by_their_commit(file: Path) -> None:
+    """A tag or a branch of theirs can become other code, that of a job that may publish too."""
+    used = re.findall(r"uses: (?!\./)(.+)", file.read_text())
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action), action
+
+
 def test_make_has_every_target_that_the_workflows_and_the_guide_name() -> None:
     files = [*WORKFLOWS, ROOT / "CONTRIBUTING.md", ROOT / ".pre-commit-config.yaml"]
     named = {name for file in files for name in re.findall(r"\bmake ([a-z][a-z-]+)", file.read_text())}

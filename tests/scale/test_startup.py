@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.bench.many_links import lay_out_folders, lay_out_shards
+from alexnet_fast.bench.startup import StartupBench, measure_startup
 from alexnet_fast.data import open_data
+from alexnet_fast.errors import UserError
 
 PICTURES, CLASSES = 12_000, 20
 
@@ -66,3 +68,34 @@ def test_a_folder_without_pictures_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "no class folders in" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_peak_is_that_of_the_process_alone(laid_out: Path) -> None:
+    """Linux counts into ru_maxrss what the process took that started it."""
+    large = b"x" * (1 << 30)
+    words = [sys.executable, "-m", "alexnet_fast.bench.first_batch", str(laid_out / "folders"), "1", "8"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["peak_mib"] < len(large) >> 20
+
+
+def test_data_that_gives_no_batch_ends_in_its_own_words(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "one.jpg").write_bytes(b"no picture")
+    words = [sys.executable, "-m", "alexnet_fast", "bench", "startup", str(tmp_path), "--runs", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"alexnet-fast: no first batch of {tmp_path}: cannot decode {tmp_path}/")
+    assert "Error:" not in line
+
+
+def test_a_process_that_dies_without_a_word_is_said_so(tmp_path: Path) -> None:
+    """As the kernel ends one that takes all memory."""
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nkill -9 $$\n")
+    silent.chmod(0o755)
+    bench = StartupBench(data=tmp_path, threads=1, batch_size=8, runs=1)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="it ended with exit code -9"):
+        patch.setattr(sys, "executable", str(silent))
+        measure_startup(bench)

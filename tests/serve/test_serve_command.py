@@ -122,6 +122,8 @@ def test_bench_serve_in_an_open_loop_with_a_picture(
     [
         (("--runs", 0), "--runs 0 is too small"),
         (("--rate", -1), "--rate -1 is too small"),
+        (("--rate", "nan"), "--rate nan is too small"),
+        (("--rate", 0.1, "--seconds", 2), "--rate 0.1 asks nothing in 2 s"),
         (("--image", "nothing.jpg"), "--image nothing.jpg cannot be read"),
         (("--against", "triton"), "--against triton is not NAME=URL"),
         (("--against", "a=https://x"), "https://x is not an address"),

@@ -17,9 +17,14 @@ from alexnet_fast.training.processes import Processes
 
 
 def main() -> None:
-    """Trains as the JSON file says that is the first argument, and writes the count beside it."""
+    """Trains as the JSON file says that is the first argument, and writes the count beside it.
+
+    `{rank}` in the run's folder stands for the rank: so machines without a common disk look.
+    """
     file = Path(sys.argv[1])
     options: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    options["run"] = options["run"].format(rank=os.environ["RANK"])
+    paths = {name: Path(options[name]) for name in ("data", "run", "weights") if name in options}
     travelled: list[int] = []
     wrap = Processes.wrap
 
@@ -38,7 +43,7 @@ def main() -> None:
 
     Processes.wrap = counting
     torch.set_num_threads(1)
-    run_training(TrainConfig(**{**options, "data": Path(options["data"]), "run": Path(options["run"])}))
+    run_training(TrainConfig(**{**options, **paths}))
     count = file.with_suffix(f".{os.environ['RANK']}")
     count.write_text(str(len(travelled)), encoding="utf-8")
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from train_jobs import HERE
@@ -44,13 +45,11 @@ def data(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def torchrun(tmp_path: Path, data: Path, **options: Any) -> tuple[Path, list[int]]:
-    """Trains in two processes; returns the run, and how often gradients travelled in each."""
-    run = tmp_path / "two" / "run"
-    job = tmp_path / "job.json"
+def started_by_torchrun(job: Path, data: Path, run: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Trains in two processes as `counted_job.py` does it."""
     job.write_text(json.dumps({**OPTIONS, **options, "data": str(data), "run": str(run)}), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
+    return subprocess.run(
         [*command, str(HERE / "counted_job.py"), str(job)],
         env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -58,6 +57,13 @@ def torchrun(tmp_path: Path, data: Path, **options: Any) -> tuple[Path, list[int
         text=True,
         timeout=240,
     )
+
+
+def torchrun(tmp_path: Path, data: Path, **options: Any) -> tuple[Path, list[int]]:
+    """Trains in two processes; returns the run, and how often gradients travelled in each."""
+    run = tmp_path / "two" / "run"
+    job = tmp_path / "job.json"
+    done = started_by_torchrun(job, data, run, **options)
     assert done.returncode == 0, done.stderr
     return run, [int(job.with_suffix(f".{rank}").read_text(encoding="utf-8")) for rank in (0, 1)]
 
@@ -81,6 +87,35 @@ def test_two_processes_end_in_the_weights_of_one(one: Path, two: tuple[Path, lis
     start = {name: tensor.abs().max() for name, tensor in left.items()}
     for name in left:
         torch.testing.assert_close(left[name], right[name], rtol=1e-4, atol=float(1e-5 * start[name]))
+
+
+def test_two_processes_compute_each_vector_of_a_frozen_network_once(
+    one: Path, data: Path, tmp_path: Path
+) -> None:
+    """One file in the order of the picture list, whoever computed what, and the transfer of one process."""
+    options = {"weights": str(one), "transfer": True}
+    two, _ = torchrun(tmp_path, data, **options)
+    alone = tmp_path / "alone"
+    run_training(TrainConfig(**{**OPTIONS, **options, "weights": one, "data": data, "run": alone}))
+    for part, pictures in (("train", 48), ("val", 15)):
+        (left,), (right,) = (sorted((run / "features").glob(f"{part}-*.index.npy")) for run in (two, alone))
+        assert np.array_equal(np.load(left), np.arange(pictures))
+        assert np.array_equal(np.load(right), np.arange(pictures))
+        vectors = [np.load(str(index).replace(".index", "")) for index in (left, right)]
+        np.testing.assert_allclose(*vectors, rtol=1e-4, atol=1e-5)
+    assert len(list((two / "features").iterdir())) == 4
+    for left, right in zip(figures(two), figures(alone), strict=True):
+        assert left == pytest.approx(right, rel=1e-3)
+
+
+def test_a_frozen_network_needs_a_disk_that_all_processes_share(
+    one: Path, data: Path, tmp_path: Path
+) -> None:
+    options = {"weights": str(one), "transfer": True}
+    done = started_by_torchrun(tmp_path / "job.json", data, tmp_path / "of-{rank}" / "run", **options)
+    assert done.returncode != 0
+    assert "not all processes of the job see" in done.stderr
+    assert "put --run on a disk that all machines share, or give --freeze-epochs 0" in done.stderr
 
 
 def figures(run: Path) -> list[tuple[float, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_resume import signal_at
@@ -49,6 +50,28 @@ def test_only_the_last_layer_learns_while_the_rest_is_frozen(small: Make, source
     assert changed(before, after) == {"8"}
     rows = read_metrics(small("frozen").run / "metrics.csv")
     assert [row.lr for row in rows] == [0.01, 0.01]
+
+
+def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: Make, source: Path) -> None:
+    """On each picture's centre, computed once."""
+    run_training(small("features", weights=source, features=True, epochs=2))
+    run_training(small("transfer", weights=source, transfer=True, freeze_epochs=2, epochs=3))
+    left, right = (
+        [(row.train_loss, row.val_loss) for row in read_metrics(small(name).run / "metrics.csv")]
+        for name in ("features", "transfer")
+    )
+    assert left == right[:2]
+
+
+@pytest.mark.slow
+def test_pictures_that_grow_do_so_once_the_whole_network_learns(config: Make, tmp_path: Path) -> None:
+    first = config(run=tmp_path / "first", model="alexnet-bn-64", epochs=1)
+    run_training(first)
+    options = {"model": "alexnet-bn-64", "weights": first.run, "transfer": True, "progressive": "48:56"}
+    run_training(config(epochs=3, **options))
+    (vectors,) = (config().run / "features").glob("val-*[0-9a-f].npy")
+    assert np.isfinite(np.load(vectors)).all()
+    assert len(read_metrics(config().run / "metrics.csv")) == 3
 
 
 def test_then_all_of_it_learns_at_a_lower_rate(small: Make, source: Path) -> None:

@@ -31,12 +31,14 @@ def answer(
     # Libraries print what they like to stdout: the answers go to the real one, the rest to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    epoch = epoch_of(_options())
+    options = _options()
+    epoch = epoch_of(options)
     stream = itertools.chain.from_iterable(epoch() for _ in itertools.count())
     versions = {package: importlib.metadata.version(package) for package in packages}
     print(json.dumps({"name": name, "versions": versions}), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps({"images_per_second": rate_of(stream, float(line))}), file=answers, flush=True)
+        rate = rate_of(stream, float(line), options.threads)
+        print(json.dumps({"images_per_second": rate}), file=answers, flush=True)
 
 
 def _options() -> argparse.Namespace:

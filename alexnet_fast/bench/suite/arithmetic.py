@@ -48,7 +48,8 @@ class Roof:
     """What the machine can do.
 
     Args:
-        gflops: The faster of multiplying and convolving, in 10^9 operations a second.
+        gflops: The fastest of multiplying (on a GPU in float16 too) and convolving, in 10^9 operations a
+            second.
         gb_per_second: Of copying, in 10^9 bytes a second.
     """
 

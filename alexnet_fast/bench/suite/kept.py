@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -18,7 +19,8 @@ class Circumstances:
     """What a figure depends on beside its command.
 
     Args:
-        commit: Of the source, with "+changes" where files differ from it; None outside of a checkout.
+        commit: Of the source, with "+changes" and their hash where files differ from it; None outside of its
+            checkout.
         hardware: As in every report.
         versions: As in every report.
     """
@@ -28,22 +30,24 @@ class Circumstances:
     versions: dict[str, Any]
 
 
-def source_commit() -> str | None:
-    """Returns the commit that this code is of."""
-    folder = Path(__file__).parent
+def source_commit(file: Path = Path(__file__)) -> str | None:
+    """Returns the commit that this code is of, with a hash of what was changed since.
+
+    Args:
+        file: One of its files. A checkout that does not hold it, around a virtual environment, is another's.
+    """
     answers = []
-    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+    for words in (["ls-files", "--error-unmatch", file.name], ["rev-parse", "HEAD"], ["diff", "HEAD"]):
         try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(["git", "-C", str(file.parent), *words], capture_output=True, check=False)
         except FileNotFoundError:
             return None
         if done.returncode:
             return None
-        answers.append(done.stdout.strip())
-    commit, changes = answers
-    return f"{commit}+changes" if changes else commit
+        answers.append(done.stdout)
+    _, commit, changes = answers
+    name = commit.decode().strip()
+    return f"{name}+changes-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else name
 
 
 def keep(folder: Path, part: Part, around: Circumstances, **found: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.bench.report import machine_line
 from alexnet_fast.bench.suite import rows
-from alexnet_fast.bench.suite.arithmetic import points
+from alexnet_fast.bench.suite.arithmetic import Point, points
 from alexnet_fast.bench.suite.parts import FILES, ROOFLINE, Device
 from alexnet_fast.bench.suite.rows import Results, Series
 from alexnet_fast.bench.suite.tables import NOT_MEASURED, count, spread, table
@@ -31,13 +31,14 @@ def write_page(results: Results, folder: Path) -> Path:
     Returns:
         The page.
     """
+    from alexnet_fast.pictures.png import save_png
+
     make_folder(folder / PLOTS)
     lines = [*_head(results), *_limits(results)]
     for section in (_input, _compute, _answers, _serving, _startup, _failures):
         lines += section(results)
     for name, draw in plots(results).items():
-        figure = draw()
-        figure.savefig(folder / PLOTS / f"{name}.png")
+        save_png(draw(), folder / PLOTS / f"{name}.png")
     write_atomically(folder / PAGE, ("\n".join(lines) + "\n").encode())
     return folder / PAGE
 
@@ -129,7 +130,7 @@ _HOW_COUNTED = (
 )
 
 
-def _point_row(point: Any) -> list[str]:
+def _point_row(point: Point) -> list[str]:
     """Returns the row of a speed under the roof."""
     figures = [count(point.images_per_second), count(point.gflops), count(point.intensity)]
     return [point.name, str(point.batch), *figures, f"{point.share:.0%}"]

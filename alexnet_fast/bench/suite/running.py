@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from alexnet_fast.export.cuda_driver import driver_problem
 from alexnet_fast.files import make_folder, write_atomically
 
 # Seconds. The longest part takes three minutes on two cores; one that hangs is ended, and the others go on.
-_PART_LIMIT = 900
+PART_LIMIT = 900
 
 Begin = Callable[[int], object]
 Show = Callable[[Part, str], object]
@@ -91,6 +92,8 @@ def run_suite(suite: Suite, begin: Begin = lambda _: None, show: Show = lambda *
     _check(suite)
     make_folder(suite.output / "parts")
     material = suite.material()
+    # What a run that was cut off has left may be of other code, or half done.
+    shutil.rmtree(suite.work, ignore_errors=True)
     todo = [
         part for device in suite.devices for part in parts(suite.scale, material, device, quick=suite.quick)
     ]
@@ -132,7 +135,7 @@ def _one(suite: Suite, material: Material, part: Part, around: Circumstances, sh
     show(part, "begins")
     _get_ready(suite, material, part)
     started = time.perf_counter()
-    found = _run(part)
+    found = run_part(part)
     record = keep(folder, part, around, seconds=round(time.perf_counter() - started, 1), **found)
     show(part, str(found.get("error", "done")))
     return record
@@ -148,13 +151,20 @@ def _get_ready(suite: Suite, material: Material, part: Part) -> None:
         export_fresh(suite.scale.model, material.model)
 
 
-def _run(part: Part) -> dict[str, Any]:
+def run_part(part: Part) -> dict[str, Any]:
     """Runs a part's command; returns its "result", or the "error" that it ended with."""
-    try:
-        done = subprocess.run(part.command, capture_output=True, text=True, check=False, timeout=_PART_LIMIT)
-    except subprocess.TimeoutExpired:
-        return {"error": f"it was ended after {_PART_LIMIT} s"}
-    if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:]
-        return {"error": "".join(said) or f"it ended with exit code {done.returncode}"}
-    return {"result": json.loads(done.stdout.splitlines()[-1])}
+    with subprocess.Popen(
+        part.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            answer, said = process.communicate(timeout=PART_LIMIT)
+        except BaseException as error:
+            # The servers and peers that it has started hold on to its pipes, and would be waited for.
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return {"error": f"it was ended after {PART_LIMIT} s"}
+            raise
+    if process.returncode:
+        words = said.strip().splitlines()[-1:]
+        return {"error": "".join(words) or f"it ended with exit code {process.returncode}"}
+    return {"result": json.loads(answer.splitlines()[-1])}

@@ -18,7 +18,9 @@ def count(figure: float) -> str:
     """Writes a figure with three digits that mean something, and large ones whole."""
     if figure >= 100:
         return f"{figure:,.0f}"
-    return f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}"
+    if figure >= 1:
+        return f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}"
+    return f"{figure:.3g}"
 
 
 def spread(row: Mapping[str, Any], key: str = "value") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alexnet_fast.cli.progress import EpochLine
+from alexnet_fast.training.epoch_line import EpochLine
 from alexnet_fast.training.meter import Score
 from alexnet_fast.training.progress import Progress
 

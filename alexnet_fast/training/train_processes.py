@@ -70,8 +70,8 @@ def _run(folder: Path) -> None:
     Raises:
         UserError: It failed.
     """
-    from alexnet_fast.cli.progress import EpochLine
     from alexnet_fast.training.config import TrainConfig
+    from alexnet_fast.training.epoch_line import EpochLine
     from alexnet_fast.training.job import run_training
     from alexnet_fast.training.launcher import end_with_launcher
 
