@@ -57,5 +57,5 @@ class VectorWriter:
     def _header(self) -> bytes:
         buffer = io.BytesIO()
         fields = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._columns)}
-        np.lib.format.write_array_header_1_0(buffer, fields)
+        np.lib.format.write_array_header_1_0(buffer, fields)  # type: ignore[no-untyped-call, unused-ignore]
         return buffer.getvalue()

@@ -143,11 +143,11 @@ def _parsed(header: bytes) -> tuple[tuple[int, int], int]:
     """
     file = io.BytesIO(header)
     try:
-        version = np.lib.format.read_magic(file)
+        version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call, unused-ignore]
         read = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
-        shape, by_columns, dtype = read(file)
+        shape, by_columns, dtype = read(file)  # type: ignore[no-untyped-call, unused-ignore]
     except ValueError as error:
         raise BadPictureError("not an array file") from error
     if by_columns or dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:

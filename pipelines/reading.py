@@ -18,7 +18,7 @@ import numpy as np
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.batch_buffers import BatchBuffers
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
 from alexnet_fast.pipelines.plain_copy import UNREADABLE, is_distrusted, plain_copy
 from alexnet_fast.pipelines.plan import BatchPlan
@@ -113,7 +113,7 @@ class Reader:
         side = spec.resize if self._view == "square" else spec.crop
         lost: dict[int, str] = {}
         sizes = np.full((len(plan), 2), spec.resize, np.int64)
-        pixels = [np.zeros((side, side, 3), np.uint8)] * len(plan)
+        pixels: list[Pixels] = [np.zeros((side, side, 3), np.uint8)] * len(plan)
         with contextlib.ExitStack() as opened:
             files = []
             for position, index in enumerate(plan.indices.tolist()):

@@ -10,7 +10,7 @@ import torch
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch
-from alexnet_fast.pipelines.principal import principal_components
+from alexnet_fast.pipelines.principal import Doubles, principal_components
 from alexnet_fast.pipelines.spec import PcaJitter, Triple
 
 
@@ -50,11 +50,11 @@ def measure_colours(batches: Iterable[Batch]) -> ColourStatistics:
     return ColourStatistics(mean=_triple(mean), jitter=jitter)
 
 
-def _triple(values: np.ndarray) -> Triple:
+def _triple(values: Doubles) -> Triple:
     """Returns three plain floats."""
     return (float(values[0]), float(values[1]), float(values[2]))
 
 
-def _rows(matrix: np.ndarray) -> tuple[Triple, Triple, Triple]:
+def _rows(matrix: Doubles) -> tuple[Triple, Triple, Triple]:
     """Returns a 3 x 3 matrix as plain rows."""
     return (_triple(matrix[0]), _triple(matrix[1]), _triple(matrix[2]))

@@ -14,11 +14,13 @@ from alexnet_fast.export.metadata import OUTPUT
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.serve.crop_view import CropView, crop_boxes
 from alexnet_fast.serve.picture import square_of
-from alexnet_fast.serve.prediction import likeliest
+from alexnet_fast.serve.prediction import Probabilities, likeliest
 from alexnet_fast.serve.request_error import RequestError, malformed
 from alexnet_fast.serve.upload import uploaded_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.requests import Request
 
     from alexnet_fast.serve.model_hub import ModelHub
@@ -111,7 +113,8 @@ class PredictRoute:
         spec = version.backend.spec
         try:
             view = self._view(version)
-            rows = view.run(square_of(picture, spec, self._hub.config.limits.pictures))
+            square = square_of(picture, spec, self._hub.config.limits.pictures)
+            rows: Iterator[Probabilities] = iter(view.run(square))
         except (UserError, BadPictureError) as error:
             raise malformed(str(error)) from error
         classes = version.backend.classes

@@ -12,7 +12,7 @@ Imports neither torch nor DALI.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -100,7 +100,7 @@ class Predictor:
             if reasons and on_bad_image == "fail":
                 place, reason = next(iter(reasons.items()))
                 raise UserError(f"{names[place]} cannot be classified: {reason}")
-            rows = iter(self._run(squares))
+            rows: Iterator[Probabilities] = iter(self._run(squares))
             for place, name in enumerate(names):
                 classes = () if place in reasons else likeliest(next(rows), self.classes, top)
                 answers.append(Prediction(file=name, classes=classes, error=reasons.get(place)))

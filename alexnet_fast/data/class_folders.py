@@ -7,8 +7,10 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.list_cache import ListCache, Patience, Stamps
@@ -95,7 +97,7 @@ def list_pictures(root: Path, classes: ClassMap) -> PictureList:
     )
 
 
-def _packed(pictures: PictureList) -> dict[str, np.ndarray]:
+def _packed(pictures: PictureList) -> dict[str, npt.NDArray[Any]]:
     """Returns what is kept of a list."""
     buffer, stops = pictures.names.pack()
     return {

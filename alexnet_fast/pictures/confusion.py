@@ -65,7 +65,7 @@ def confusion(matrix: Counts, classes: Sequence[str]) -> Figure:
         return figure
     percent = PercentFormatter(xmax=1.0, decimals=0)
     bar = figure.colorbar(image, ax=axes, shrink=0.9, ticks=[0, 0.05, 0.25, 0.5, 1], format=percent)
-    bar.outline.set_visible(False)
+    bar.outline.set_visible(False)  # type: ignore[operator, unused-ignore]
     bar.set_label("share of the true class", color=FAINT, fontsize=SMALL)
     return figure
 

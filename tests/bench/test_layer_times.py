@@ -26,7 +26,7 @@ from alexnet_fast.bench.network import fresh_network
         ("probabilities_kernel_time", "ReduceMean", "average"),
     ],
 )
-def test_rows(name, operator, row):
+def test_a_node_counts_to_the_row_of_its_layer(name, operator, row):
     assert row_of(name, operator) == row
 
 

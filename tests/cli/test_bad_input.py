@@ -56,7 +56,7 @@ def complaint(done: object) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_one_line(
+def test_a_mistake_ends_in_one_line(
     alexnet_fast,
     trained_run: Path,
     two_classes: Path,

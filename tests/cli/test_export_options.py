@@ -76,7 +76,7 @@ def test_int8_of_weights_alone_with_pictures_that_are_named(
         (["--precision", "int8", "--data", "nowhere"], "no such folder: nowhere"),
     ],
 )
-def test_wrong_options(
+def test_wrong_options_are_refused_and_write_nothing(
     refusal: Callable[..., str],
     trained_run: Path,
     two_classes: Path,

@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from installed import Built, command, must
+from PIL import Image
 
 from alexnet_fast.export.export_config import ExportConfig
 from alexnet_fast.export.export_pictures import ExportPictures
 from alexnet_fast.export.job import run_export
 from alexnet_fast.pipelines.pillow_image import centre_square, decode
 from alexnet_fast.serve.onnx_model import OnnxModel
+
+# From the same pixels; an older Pillow's differ by a level here and there (test_cpp_pixels.py).
+NEAR = 1e-6 if int(Image.__version__.split(".")[0]) >= 13 else 1e-3
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +62,7 @@ def test_a_hundred_pictures_from_file_to_answer(built, model, hundred, squares):
         assert (prediction["file"], prediction["error"]) == (str(file), None)
         assert [guess["index"] for guess in prediction["classes"][:1]] == [int(row.argmax())]
         for guess in prediction["classes"]:
-            assert abs(guess["probability"] - row[guess["index"]]) <= 1e-6
+            assert abs(guess["probability"] - row[guess["index"]]) <= NEAR
             assert guess["label"] == python.classes[guess["index"]]
 
 

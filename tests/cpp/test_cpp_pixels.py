@@ -13,8 +13,10 @@ from PIL import Image, features
 from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 
-# Pillow's order of rows and columns, which its 13th version changed for tall pictures.
-LARGEST_DIFFERENCE = 0 if int(Image.__version__.split(".")[0]) >= 13 else 1
+# C++ does what Pillow does since its 13th version, which changed the order of rows and columns. The last one
+# for Python 3.10 is older.
+AS_PILLOW = int(Image.__version__.split(".")[0]) >= 13
+LARGEST_DIFFERENCE = 0 if AS_PILLOW else 1
 
 
 def difference(built: Built, files: list[Path], side: int) -> int:
@@ -28,7 +30,7 @@ def difference(built: Built, files: list[Path], side: int) -> int:
 @pytest.mark.parametrize("side", [1, 43, 64, 227, 256])
 def test_a_hundred_pictures(built, hundred, side):
     assert features.check_feature("libjpeg_turbo"), "Pillow decodes with another library"
-    assert difference(built, hundred, side) == 0
+    assert difference(built, hundred, side) <= LARGEST_DIFFERENCE
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,10 @@ def entry(tag: int, kind: int, count: int, value: int) -> bytes:
     [
         exif(entry(0x112, 3, 1, 6), 1),
         exif(entry(0x112, 4, 1, 8), 1),
-        exif(entry(0x112, 3, 1, 6) + entry(0x112, 3, 1, 3), 2),
+        pytest.param(
+            exif(entry(0x112, 3, 1, 6) + entry(0x112, 3, 1, 3), 2),
+            marks=pytest.mark.skipif(not AS_PILLOW, reason="Pillow before 13 takes the other of two tags"),
+        ),
         exif(entry(0x100, 3, 1, 6) + entry(0x112, 3, 1, 5), 2),
         exif(entry(0x112, 3, 1, 6), 40),
         exif(entry(0x112, 3, 1, 77), 1),

@@ -73,6 +73,16 @@ def test_one_folder_is_split_and_the_split_is_stable_when_files_are_added(tmp_pa
     assert set(before.train.names) <= set(after.train.names)
 
 
+def test_the_split_is_the_same_in_every_version(tmp_path: Path) -> None:
+    """A run goes on after an update only with the pictures that it began with."""
+    touch(*(tmp_path / kind / f"{n}.jpg" for kind in ("cat", "dog") for n in range(12)))
+    found = open_data(tmp_path, val_fraction=0.25).val.names
+    assert list(found) == [
+        *(f"cat/{n}.jpg" for n in (1, 11, 3, 4, 7, 9)),
+        *(f"dog/{n}.jpg" for n in (11, 4, 7)),
+    ]
+
+
 def test_part_of_a_split_is_the_part_that_training_held_back(tmp_path: Path) -> None:
     touch(*(tmp_path / kind / f"{n:03d}.jpg" for kind in ("cat", "dog") for n in range(50)))
     splits = open_data(tmp_path, val_fraction=0.3)

@@ -35,6 +35,8 @@ def test_settings_out_of_range():
         EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=1),) * 2)
     with pytest.raises(UserError, match="an engine needs a profile"):
         EngineConfig(profiles=())
+    with pytest.raises(UserError, match="a workspace of 0 MiB"):
+        EngineConfig(workspace_mib=0)
 
 
 @pytest.mark.parametrize("batch", [(0, 1, 2), (1, 9, 8), (2, 1, 8)])
@@ -42,5 +44,3 @@ def test_batch_sizes_must_be_in_order(batch):
     low, likely, high = batch
     with pytest.raises(UserError, match="are not in order"):
         EngineConfig(profiles=(BatchProfile(min=low, opt=likely, max=high),))
-    with pytest.raises(UserError, match="a workspace of 0 MiB"):
-        EngineConfig(workspace_mib=0)

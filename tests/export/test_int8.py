@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export import calibration
 from alexnet_fast.export.calibration import calibrate
 from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
@@ -21,7 +22,7 @@ from alexnet_fast.export.magnitudes import Magnitudes
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
 from alexnet_fast.export.trt_library import choose_library, installed_version
-from alexnet_fast.pipelines.crops import crop_probabilities
+from alexnet_fast.pipelines.crops import crop_probabilities, take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.serve.onnx_model import OnnxModel
 
@@ -88,6 +89,16 @@ def test_calibration_measures_behind_the_relu_and_the_folded_batch_norm(
     doubled = calibrate(small_net, metadata.spec, pictures, "ten")
     assert doubled.outputs["conv2"] == pytest.approx(2 * other.outputs["conv2"], rel=0.01)
     assert doubled.outputs["conv1"] == other.outputs["conv1"]
+
+
+@pytest.mark.parametrize(("crops", "count"), [("single", 1), ("five", 5), ("ten", 10)])
+def test_calibration_looks_at_every_crop_in_turns(small_spec, make_pictures, crops, count):
+    pictures = make_pictures(12, small_spec.resize)
+    shown = calibration._one_crop_each(pictures, small_spec, crops)
+    assert len(shown) == 12
+    for place, picture in enumerate(pictures):
+        every = take_crops(torch.from_numpy(picture[None]), small_spec, crops)
+        torch.testing.assert_close(shown[place], every[place % count], rtol=0, atol=0)
 
 
 def test_no_pictures(small_net, metadata, pictures):

@@ -76,7 +76,7 @@ def test_our_server_gives_the_same_answers(triton, module, model, pictures):
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_labels(triton, module, model, pictures, expected):
+def test_triton_names_the_likeliest_class(triton, module, model, pictures, expected):
     best = int(expected[0].argmax())
     (row,) = infer(triton, module, pictures[:1], classes=1)
     probability, index, label = np.ravel(row)[0].decode().split(":", 2)

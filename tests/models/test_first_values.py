@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.models import create_model, model_names, model_spec
-
-SMALL = [name for name in model_names() if name.endswith("-64")]
+from alexnet_fast.models import create_model, model_spec
 
 
 @pytest.mark.parametrize("name", ["alexnet-64", "alexnet-dense-64", "caffenet-64"])

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.models import create_model, model_names
-
-SMALL = [name for name in model_names() if name.endswith("-64")]
+from alexnet_fast.models import create_model
 
 
 def torchvision_layout(num_classes: int) -> nn.Sequential:

@@ -83,6 +83,7 @@ def test_batches_kept_by_the_caller_are_not_overwritten(two_classes: Path) -> No
     for batch in loader_of(open_data(two_classes).train, "dali").epoch(0):
         held.append(batch.images)
         copies.append(batch.images.clone())
+    assert len(held) == 6
     assert all(torch.equal(a, b) for a, b in zip(held, copies, strict=True))
 
 

@@ -194,6 +194,11 @@ def test_a_source_that_changed_is_prepared_again(json_of_prepare, many_kinds: Pa
     second = json_of_prepare(source, out, "--short", 64)
     assert second["fingerprint"] != first["fingerprint"]
     assert (out / "train/cats/plain.jpg").read_bytes() == (out / "train/cats/turned.jpg").read_bytes()
+    # The same pictures under another name are another data set: order and split go by names.
+    picture.rename(picture.with_name("plainer.jpg"))
+    renamed = json_of_prepare(source, tmp_path / "renamed", "--short", 64)
+    picture.with_name("plainer.jpg").rename(picture.with_name("plainest.jpg"))
+    assert json_of_prepare(source, tmp_path / "again", "--short", 64)["fingerprint"] != renamed["fingerprint"]
 
 
 def test_training_reads_what_was_prepared(prepare, two_classes: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def test_a_picture_with_a_second_one_behind_it_is_the_first(photographs: list[Im
 def test_a_file_beyond_the_limit_is_not_looked_at() -> None:
     with pytest.raises(BadPictureError, match="10485761 bytes, at most 10485760 are taken"):
         square_of(bytes((10 << 20) + 1), SMALL, SERVED)
+
+
+def test_a_gzip_bomb_is_inflated_no_further_than_a_body_may_be_large(server: RunningServer) -> None:
+    """A GiB of zeros; what is inflated up to the limit, 64 MiB, is held twice while it is put together."""
+    packer = zlib.compressobj(1, wbits=31)
+    bomb = b"".join([*(packer.compress(bytes(1 << 24)) for _ in range(64)), packer.flush()])
+    forget_peak(server)
+    before = server.resident_bytes()
+    status, answer = server.json("POST", "/predict", bomb, Content_Encoding="gzip")
+    assert status == 413, answer
+    assert peak_bytes(server) - before < 256 << 20
 
 
 def test_one_bad_picture_of_many_is_named(server: RunningServer, jpegs: list[bytes]) -> None:

@@ -58,7 +58,9 @@ def test_health_and_description(client: Any, module: Any) -> None:
     assert config.get("config", config)["max_batch_size"] == 16
 
 
-def test_pixels(client: Any, module: Any, pixels: np.ndarray, reference: Predictor) -> None:
+def test_pixels_get_the_answers_of_the_model(
+    client: Any, module: Any, pixels: np.ndarray, reference: Predictor
+) -> None:
     output = module.InferRequestedOutput("probabilities")
     answer = client.infer("small", [input_of(module, pixels)], outputs=[output], request_id="a 7")
     np.testing.assert_allclose(answer.as_numpy("probabilities"), reference.probabilities(pixels), atol=1e-6)
@@ -69,12 +71,16 @@ def test_pixels(client: Any, module: Any, pixels: np.ndarray, reference: Predict
         assert (response["id"], response["model_name"], response["model_version"]) == ("a 7", "small", "1")
 
 
-def test_encoded_pictures(client: Any, module: Any, jpegs: list[bytes], reference: Predictor) -> None:
+def test_encoded_pictures_get_the_answers_of_the_model(
+    client: Any, module: Any, jpegs: list[bytes], reference: Predictor
+) -> None:
     answer = client.infer("small", [input_of(module, jpegs)], model_version="1")
     np.testing.assert_allclose(answer.as_numpy("probabilities"), reference.probabilities(jpegs), atol=1e-6)
 
 
-def test_names_of_classes(client: Any, module: Any, jpegs: list[bytes], reference: Predictor) -> None:
+def test_classes_are_named_likeliest_first(
+    client: Any, module: Any, jpegs: list[bytes], reference: Predictor
+) -> None:
     output = module.InferRequestedOutput("probabilities", class_count=3)
     answer = client.infer("small", [input_of(module, jpegs)], outputs=[output])
     for row, expected in zip(answer.as_numpy("probabilities"), reference.predict(jpegs, top=3), strict=True):
@@ -85,7 +91,9 @@ def test_names_of_classes(client: Any, module: Any, jpegs: list[bytes], referenc
         assert float(found[0][0]) == pytest.approx(expected.classes[0].probability, abs=1e-5)
 
 
-def test_json_tensors(server: RunningServer, pixels: np.ndarray, reference: Predictor) -> None:
+def test_tensors_may_travel_as_json_both_ways(
+    server: RunningServer, pixels: np.ndarray, reference: Predictor
+) -> None:
     module = tritonclient.http
     with module.InferenceServerClient(server.http) as client:
         tensor = input_of(module, pixels[:2], binary_data=False)
@@ -98,7 +106,7 @@ def test_json_tensors(server: RunningServer, pixels: np.ndarray, reference: Pred
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compressed_requests(
+def test_compressed_requests_get_the_same_answers(
     server: RunningServer, pixels: np.ndarray, reference: Predictor, algorithm: str
 ) -> None:
     module = tritonclient.http
@@ -233,19 +241,18 @@ class TestCurl:
         assert answer["outputs"][0]["shape"] == [1, len(CLASSES)]
 
 
-def test_every_crop_of_a_picture(server: RunningServer, jpegs: list[bytes], reference: Predictor) -> None:
+def test_every_crop_of_a_picture_is_told_in_its_place(
+    server: RunningServer, jpegs: list[bytes], reference: Predictor
+) -> None:
     """The mean of what the ten crops say is what the model says."""
     status, answer = server.json("POST", f"/predict?crops=1&top={len(CLASSES)}", jpegs[0])
     assert status == 200
     (prediction,) = answer["predictions"]
     assert len(prediction["crops"]) == 10
-    assert {(crop["left"], crop["top"]) for crop in prediction["crops"]} == {
-        (0, 0),
-        (8, 0),
-        (0, 8),
-        (8, 8),
-        (4, 4),
-    }
+    places = [(0, 0), (8, 0), (0, 8), (8, 8), (4, 4)]
+    assert [(crop["left"], crop["top"], crop["mirrored"]) for crop in prediction["crops"]] == [
+        (*place, mirrored) for mirrored in (False, True) for place in places
+    ]
     mean = np.zeros(len(CLASSES))
     for crop in prediction["crops"]:
         for guess in crop["classes"]:

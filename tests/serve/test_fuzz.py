@@ -112,26 +112,28 @@ def check_alive(server: RunningServer) -> None:
     assert not broken, (len(broken), broken[0].get("traceback", broken[0]))
 
 
-def test_bytes_on_the_wire(server: RunningServer) -> None:
+def test_no_bytes_on_the_wire_make_the_server_fail(server: RunningServer) -> None:
     seen: Counter[int] = Counter()
     repeated(wires(), check_wire(server, seen), _FAST, seed=0)
     check_alive(server)
     assert {200, 400} <= set(seen)
 
 
-def test_binary_tensors(server: RunningServer) -> None:
+def test_no_binary_tensor_makes_the_server_fail(server: RunningServer) -> None:
     seen: Counter[int] = Counter()
     repeated(binary_tensors(), check_tensor(server, seen), _FAST, seed=0)
     check_alive(server)
     assert set(seen) == {200, 400}
 
 
-def test_the_parser(server: RunningServer) -> None:
+def test_the_parser_answers_or_refuses_with_a_reason(server: RunningServer) -> None:
     repeated(binary_tensors(), parsed, _FAST, seed=0)
 
 
 @pytest.mark.soak
-def test_ten_minutes(server: RunningServer, evidence: Callable[..., None]) -> None:
+def test_ten_minutes_of_fuzzing_make_the_server_fail_nowhere(
+    server: RunningServer, evidence: Callable[..., None]
+) -> None:
     """Round by round, the wire and tensors in turns, each with a seed of its own."""
     seconds = float(os.environ.get("FUZZ_SECONDS", "600"))
     started, round_, seen = time.monotonic(), 0, Counter()

@@ -100,12 +100,15 @@ def test_sigterm_under_load_loses_nothing(model_file: Path, pixels: np.ndarray, 
 
 
 def test_ready_turns_503_before_the_server_stops_listening(model_file: Path, pixels: np.ndarray) -> None:
-    with running(model_file, "--name", "small", "--drain-delay", 1) as server:
+    with running(model_file, "--name", "small", "--drain-delay", 5) as server:
+        assert "connection" not in server.call("GET", "/v2/health/live")[1]
         server.process.terminate()
         server.wait_for("draining")
         assert server.json("GET", "/v2/health/ready")[0] == 503
         assert server.json("GET", "/v2/models/small/ready")[0] == 503
         assert server.json("GET", "/v2/health/live") == (200, {"live": True})
+        # Who keeps a connection is told to ask elsewhere next time.
+        assert server.call("GET", "/v2/health/live")[1]["connection"] == "close"
         (outcome,) = asyncio.run(open_loop(target(server, pixels[0]), 1000, 0.001))
         assert outcome.status == 200
         assert server.process.wait(timeout=30) == 0
@@ -202,31 +205,6 @@ def slow(model_file: Path) -> RunningServer:
         yield server
 
 
-def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
-    slow: RunningServer, pixels: np.ndarray
-) -> None:
-    # Three pictures wait for a fourth; meanwhile there is no room for three more.
-    asked = target(slow, pixels[:3])
-    outcomes = asyncio.run(open_loop(asked, 50, 1.5))
-    found = statuses(outcomes)
-    assert set(found) == {200, 503}
-    assert found[503] > found[200] > 0
-    # Refusals do not wait in line.
-    answered, refused = ([one.seconds for one in outcomes if one.status == status] for status in (200, 503))
-    assert np.median(refused) < np.median(answered)
-    # Whoever is refused hears when to come back.
-    waiting = Load(lambda: asyncio.run(open_loop(asked, 1000, 0.001)))
-    while slow.call("GET", "/metrics")[2].count(b'queue_pictures{model="small"} 3') == 0:
-        time.sleep(0.01)
-    status, headers, text = slow.call("POST", asked.path, asked.body, dict(asked.headers))
-    assert status == 503
-    assert int(headers["retry-after"]) >= 1
-    assert "the queue is full: 3 pictures wait, at most 4 may" in json.loads(text)["error"]
-    assert statuses(waiting.join()) == {200: 1}
-    # Once the crowd is gone there is room again.
-    assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
-
-
 def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) -> None:
     (outcome,) = asyncio.run(open_loop(target(slow, pixels[0], timeout=20_000), 1000, 0.001))
     assert outcome.status == 504
@@ -274,6 +252,51 @@ def _fill_a_batch(server: RunningServer, pixels: np.ndarray) -> None:
     asked = target(server, pixels[np.arange(8) % 5])
     assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
     assert _classified(server) == before + 8
+
+
+def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
+    patient: RunningServer, pixels: np.ndarray
+) -> None:
+    # Six pictures wait for two more; meanwhile there is no room for three.
+    first = Load(lambda: asyncio.run(open_loop(target(patient, pixels[np.arange(6) % 5]), 1000, 0.001)))
+    _until_waiting(patient, 6)
+    asked = target(patient, pixels[:3])
+    outcomes = asyncio.run(open_loop(asked, 50, 0.5))
+    assert statuses(outcomes) == {503: len(outcomes)}
+    status, headers, text = patient.call("POST", asked.path, asked.body, dict(asked.headers))
+    assert status == 503
+    assert int(headers["retry-after"]) >= 1
+    assert "the queue is full: 6 pictures wait, at most 8 may" in json.loads(text)["error"]
+    # Refusals did not wait in line: those who came first still do.
+    _until_waiting(patient, 6)
+    assert statuses(asyncio.run(open_loop(target(patient, pixels[:2]), 1000, 0.001))) == {200: 1}
+    assert statuses(first.join()) == {200: 1}
+    # Once the crowd is gone there is room again.
+    _fill_a_batch(patient, pixels)
+
+
+def test_a_request_that_does_not_fit_into_a_batch_waits_for_the_next(
+    model_file: Path, pixels: np.ndarray
+) -> None:
+    """A batch is never larger than it may be, and no request is torn apart."""
+    options = ("--max-delay", 60_000, "--max-batch", 8, "--max-queue", 64)
+    with running(model_file, "--name", "small", *options) as server:
+        three, five = target(server, pixels[:3]), target(server, pixels)
+        loads = []
+        # The third makes nine of them: six go, and three wait for five more.
+        for waiting in (3, 6, 3):
+            loads.append(Load(lambda: asyncio.run(open_loop(three, 1000, 0.001))))
+            _until_waiting(server, waiting)
+        # Those who came first went first; the third is still there.
+        assert [statuses(load.join()) for load in loads[:2]] == [{200: 1}] * 2
+        _until_waiting(server, 3)
+        assert statuses(asyncio.run(open_loop(five, 1000, 0.001))) == {200: 1}
+        assert statuses(loads[2].join()) == {200: 1}
+        _, found = server.json("GET", "/v2/models/small/stats")
+    sizes = {
+        one["batch_size"]: one["compute_infer"]["count"] for one in found["model_stats"][0]["batch_stats"]
+    }
+    assert sizes == {6: 1, 8: 1}
 
 
 # The larger body is more than the server reads ahead.

@@ -36,20 +36,20 @@ def test_the_request_that_all_of_them_alter_is_right(server: RunningServer) -> N
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_body(server: RunningServer, name: str) -> None:
+def test_a_malformed_body_is_refused_with_its_reason(server: RunningServer, name: str) -> None:
     status, reason, content = BODIES[name]
     check(server, server.json("POST", INFER, content), status, reason)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_request(server: RunningServer, name: str) -> None:
+def test_a_malformed_request_is_refused_with_its_reason(server: RunningServer, name: str) -> None:
     status, reason, method, path, headers, content = REQUESTS[name]
     answered, _, text = server.call(method, path, content, headers)
     check(server, (answered, json.loads(text)), status, reason)
 
 
 @pytest.mark.parametrize("name", RAW)
-def test_bytes_on_the_wire(server: RunningServer, name: str) -> None:
+def test_malformed_bytes_on_the_wire_are_refused_with_their_reason(server: RunningServer, name: str) -> None:
     status, reason, content = RAW[name]
     host, _, port = server.http.partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -64,6 +64,19 @@ def test_bytes_on_the_wire(server: RunningServer, name: str) -> None:
         check(server, (answer.status, json.loads(answer.read())), status, reason)
 
 
+def test_a_body_that_does_not_say_its_length_may_be_no_larger_either(server: RunningServer) -> None:
+    """Its end is not waited for: 64 MiB are taken, and this one goes on."""
+    host, _, port = server.http.partition(":")
+    chunk = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(66):
+            connection.sendall(chunk)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        check(server, (answer.status, json.loads(answer.read())), 413, "more than 67108864 bytes")
+
+
 def test_the_log_holds_events_alone(server: RunningServer) -> None:
     host, _, port = server.http.partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -74,7 +87,7 @@ def test_the_log_holds_events_alone(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_message(server: RunningServer, name: str) -> None:
+def test_a_malformed_grpc_message_is_refused_with_its_reason(server: RunningServer, name: str) -> None:
     code, reason, make = MESSAGES[name]
     request = make()
     content = request if isinstance(request, bytes) else request.SerializeToString()

@@ -46,13 +46,15 @@ def test_a_taken_port(server: RunningServer, model_file: Path, which: str) -> No
     ],
     ids=str,
 )
-def test_wrong_options(model_file: Path, options: tuple[object, ...], wanted: str, code: int) -> None:
+def test_wrong_options_end_in_one_line(
+    model_file: Path, options: tuple[object, ...], wanted: str, code: int
+) -> None:
     found, line = last_line(serve, model_file, *options)
     assert (found, line.count("\n")) == (code, 0)
     assert wanted in line
 
 
-def test_wrong_models(model_file: Path, tmp_path: Path) -> None:
+def test_wrong_models_end_in_one_line(model_file: Path, tmp_path: Path) -> None:
     for words, wanted, code in (
         (("nothing.onnx",), "there is no file nothing.onnx", 1),
         ((__file__,), "does not end as an ONNX file of ours", 1),

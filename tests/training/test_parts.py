@@ -92,6 +92,13 @@ def test_meter_counts_top1_and_top5() -> None:
     assert score.top5 == pytest.approx(14 / 15)
 
 
+def test_the_fifth_place_is_within_five_and_the_sixth_is_not() -> None:
+    meter = Meter(torch.device("cpu"))
+    falling = torch.arange(10.0, 0.0, -1.0).expand(2, 10)
+    meter.add(torch.tensor(1.0), falling, torch.tensor([4, 5]))
+    assert (meter.read().top1, meter.read().top5) == (0.0, 0.5)
+
+
 def test_top5_of_two_classes_is_all() -> None:
     meter = Meter(torch.device("cpu"))
     meter.add(torch.tensor(1.0), torch.tensor([[0.9, 0.1]]), torch.tensor([1]))

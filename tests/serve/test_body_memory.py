@@ -1,0 +1,60 @@
+"""What the bodies of all requests hold together has a limit, and is given back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from alexnet_fast.serve.request_body import BodyReader
+from alexnet_fast.serve.request_error import RequestError
+from alexnet_fast.serve.server_config import Limits
+
+
+def request_of(size: int) -> Request:
+    """A request with a body of zeros, from a client that then waits for the answer."""
+    messages = iter([{"type": "http.request", "body": bytes(size), "more_body": False}])
+
+    async def receive() -> Any:
+        for message in messages:
+            return message
+        return await asyncio.Event().wait()
+
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": []}, receive)
+
+
+async def refused(bodies: BodyReader, size: int) -> RequestError:
+    """Reads a body for which there is no room; returns what is said."""
+    with pytest.raises(RequestError) as caught:
+        async with bodies.body(request_of(size)):
+            pass
+    return caught.value
+
+
+def test_many_large_requests_at_once_are_refused_until_some_are_done() -> None:
+    async def ask() -> None:
+        bodies = BodyReader(Limits(body_bytes=80, in_flight_bytes=100), timeout=20)
+        async with bodies.body(request_of(60)):
+            no_room = await refused(bodies, 41)
+            assert (no_room.status, no_room.retry_after) == (503, 1)
+            assert no_room.reason == "too many large requests at once"
+            async with bodies.body(request_of(40)) as fits:
+                assert len(fits) == 40
+        # Those that were answered, and the one that was refused, hold nothing any more.
+        async with bodies.body(request_of(80)), bodies.body(request_of(20)):
+            assert (await refused(bodies, 1)).status == 503
+
+    asyncio.run(ask())
+
+
+def test_a_body_that_is_too_large_gives_back_what_came_of_it() -> None:
+    async def ask() -> None:
+        bodies = BodyReader(Limits(body_bytes=80, in_flight_bytes=100), timeout=20)
+        for _ in range(3):
+            assert (await refused(bodies, 81)).status == 413
+        async with bodies.body(request_of(80)) as body:
+            assert len(body) == 80
+
+    asyncio.run(ask())
