@@ -18,6 +18,7 @@ from train_jobs import (
     completed_many,
     finish_many,
     kill_all,
+    pending,
     same_run,
     start,
     start_many,
@@ -147,9 +148,19 @@ def test_sigterm_to_the_launcher_saves_and_ends_all_processes(
     run = tmp_path / "run"
     with cleaned_up(start_many(two_classes, run)) as process:
         wait_until(lambda: saved(run, 3), lambda: process.poll() is not None)
+        # Stopped until the signal is there, so that on a busy machine it does not come when all is done.
+        pids = children(process)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         process.send_signal(signal.SIGTERM)
+        wait_until(
+            lambda: all(pending(pid, signal.SIGTERM) for pid in pids), lambda: process.poll() is not None
+        )
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
         code, out, err = finish_many(process)
     assert code == 0, err
+    assert len(pids) == 2
     assert '"stopped": "SIGTERM"' in out
     assert f"go on with: alexnet-fast train --run {run} --resume" in err
     completed_many(two_classes, run, "--resume")

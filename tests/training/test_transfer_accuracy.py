@@ -17,11 +17,11 @@ from alexnet_fast.demo.cells import lay_out_cells
 NET = ("--model", "alexnet-bn-64", "--resize", 64, "--crop", 56, "--checkpoint-minutes", 0)
 SCRATCH = ("--recipe", "demo", *NET)
 FEATURES = (*SCRATCH, "--features", "--epochs", 30, "--lr", 0.01)
-# One epoch of the last layer and half an epoch of everything: less than a third of three epochs.
+# Ten epochs of the last layer alone and twelve steps of everything: 65 steps an epoch.
 TRANSFER = (
     *SCRATCH,
-    *("--transfer", "--freeze-epochs", 1, "--epochs", 2, "--max-steps", 100, "--schedule", "plateau"),
-    *("--lr", 0.01, "--unfreeze-lr", 0.1, "--bn-batches", 16),
+    *("--transfer", "--freeze-epochs", 10, "--epochs", 11, "--max-steps", 10 * 65 + 12),
+    *("--schedule", "plateau", "--lr", 0.002, "--unfreeze-lr", 0.1, "--bn-batches", 16),
 )
 PRETRAINING = (
     *NET,
@@ -43,12 +43,7 @@ def processor_seconds(work: Callable[[], Any]) -> float:
     not fashion.FOLDER.is_dir(), reason=f"needs {fashion.FOLDER}: apt-get install {fashion.PACKAGE}"
 )
 def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
-    """What each way reaches on test pictures, and what it took, is printed.
-
-    Measured once: scratch 0.966 in 240 s, features 0.973 in 56 s, transfer 0.889 in 88 s. That transfer too
-    reaches what training from scratch does in a third of its time is the aim, and not met. The larger class
-    has 0.59.
-    """
+    """Both reach what training from scratch does, in a third of its time; what each took is printed."""
     fashion.write_fashion(tmp_path / "clothes", train=4_000, val=500, test=10)
     lay_out_cells(tmp_path / "cells")
     alexnet_fast("train", tmp_path / "clothes", *PRETRAINING, "--run", tmp_path / "first")
@@ -63,6 +58,7 @@ def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
         accuracy[name] = found["single_crop"]["top1"]
         print(f"\n{name}: test top-1 {accuracy[name]:.3f}, {seconds[name]:.0f} s of processor time")
     # A picture is 0.004, and another seed moves a run by a few of them.
-    assert accuracy["features"] >= accuracy["scratch"] - 0.02
-    assert seconds["features"] <= seconds["scratch"] / 3
-    assert accuracy["transfer"] >= 0.8
+    for name in ("features", "transfer"):
+        # A picture is 0.004, and another seed moves a run by a few of them.
+        assert accuracy[name] >= accuracy["scratch"] - 0.02
+        assert seconds[name] <= seconds["scratch"] / 3

@@ -123,6 +123,12 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return []
 
 
+def pending(pid: int, number: signal.Signals) -> bool:
+    """Tells whether a signal waits for a stopped process."""
+    fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(fields["ShdPnd"], 16) >> (number - 1) & 1)
+
+
 def _command_line(pid: int) -> str:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_text()
