@@ -36,11 +36,12 @@ $(PEERS)/.venv/installed: .venv/installed $(PEERS)/requirements.txt
 	    || echo "FFCV does not compile here; see $(PEERS)/requirements-ffcv.txt"
 	touch $@
 
-runs/bench/files: .venv/installed
+# Made once: a newer environment does not make other pictures.
+runs/bench/files: | .venv/installed
 	$(BIN)/python -m alexnet_fast.bench.photographs $@
 
-runs/bench/prepared: runs/bench/files
-	$(BIN)/alexnet-fast prepare $< $@
+runs/bench/prepared: | runs/bench/files
+	$(BIN)/alexnet-fast prepare runs/bench/files $@
 
 # Goes on where it was cut off: what the same commit measured on this machine is kept.
 bench: peers runs/bench/prepared
