@@ -89,6 +89,7 @@ def test_two_processes_end_in_the_weights_of_one(one: Path, two: tuple[Path, lis
         torch.testing.assert_close(left[name], right[name], rtol=1e-4, atol=float(1e-5 * start[name]))
 
 
+@pytest.mark.slow
 def test_two_processes_compute_each_vector_of_a_frozen_network_once(
     one: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_two_processes_compute_each_vector_of_a_frozen_network_once(
         assert left == pytest.approx(right, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_frozen_network_needs_a_disk_that_all_processes_share(
     one: Path, data: Path, tmp_path: Path
 ) -> None:
