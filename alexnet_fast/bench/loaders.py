@@ -28,6 +28,11 @@ class Repeated(Loader):
     def __len__(self) -> int:
         return self._steps
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture."""
+        return tuple(self._batch.images.shape[1:])
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batch."""
         del epoch
@@ -48,6 +53,11 @@ class First(Loader):
 
     def __len__(self) -> int:
         return self._steps
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As that of the other loader's pictures."""
+        return self._loader.shape
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batches from step `start` on."""
