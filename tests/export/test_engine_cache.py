@@ -130,7 +130,7 @@ def test_what_was_used_longest_ago_is_no_matter_of_the_clock(
     """The clock was wrong while three were kept, a day ahead or behind; then it was set right."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache = EngineCache(most_bytes=3 * 1500)
-    paths = [cache.path(bytes([n]), LIBRARY, EngineConfig()) for n in range(6)]
+    paths = [cache.path(str(n), LIBRARY, EngineConfig()) for n in range(6)]
     for path in paths[:3]:
         cache.save(path, PLAN)
     for path in paths[:3]:

@@ -20,6 +20,7 @@ from train_jobs import (
     kill_all,
     pending,
     same_run,
+    saved_steps,
     start,
     start_many,
     wait_until,
@@ -147,7 +148,7 @@ def test_sigterm_to_the_launcher_saves_and_ends_all_processes(
 ) -> None:
     run = tmp_path / "run"
     with cleaned_up(start_many(two_classes, run)) as process:
-        wait_until(lambda: saved(run, 3), lambda: process.poll() is not None)
+        wait_until(lambda: saved_steps(run) > 0, lambda: process.poll() is not None)
         # Stopped until the signal is there, so that on a busy machine it does not come when all is done.
         pids = children(process)
         for pid in pids:
@@ -170,7 +171,7 @@ def test_sigterm_to_the_launcher_saves_and_ends_all_processes(
 def test_a_process_that_dies_ends_the_job_with_its_error(two_classes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with cleaned_up(start_many(two_classes, run)) as process:
-        wait_until(lambda: saved(run, 3), lambda: process.poll() is not None)
+        wait_until(lambda: saved_steps(run) > 0, lambda: process.poll() is not None)
         os.kill(children(process)[1], signal.SIGKILL)
         code, out, err = finish_many(process)
     assert code == 1

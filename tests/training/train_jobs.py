@@ -124,8 +124,9 @@ def children(process: subprocess.Popen[str]) -> list[int]:
 
 
 def pending(pid: int, number: signal.Signals) -> bool:
-    """Tells whether a signal waits for a stopped process."""
+    """Tells whether a signal waits for a stopped process, which must not have ended."""
     fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    assert not fields["State"].startswith("Z"), "it ended before it was stopped"
     return bool(int(fields["ShdPnd"], 16) >> (number - 1) & 1)
 
 
