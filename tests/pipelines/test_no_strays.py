@@ -39,7 +39,8 @@ del cycle
 gc.collect()
 print(len(multiprocessing.active_children()), flush=True)
 """
-# The third picture is a pipe that nobody writes to: reading it takes until somebody does.
+# The third picture is a pipe that nobody writes to: opening it takes until somebody does. To open a pipe for
+# both waits for nobody (fifo(7)).
 READING = """
 import gc, os, sys
 from pathlib import Path
@@ -58,7 +59,7 @@ next(cycle[0])
 del cycle
 gc.collect()
 print("collected", flush=True)
-os.close(os.open(third, os.O_WRONLY))
+os.close(os.open(third, os.O_RDWR))
 """
 
 

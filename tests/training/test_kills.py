@@ -23,6 +23,7 @@ from train_jobs import (
     saved_steps,
     start,
     start_many,
+    stopped,
     wait_until,
 )
 
@@ -153,6 +154,8 @@ def test_sigterm_to_the_launcher_saves_and_ends_all_processes(
         pids = children(process)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        # A process that is about to stop still takes other signals.
+        wait_until(lambda: all(map(stopped, pids)), lambda: process.poll() is not None)
         process.send_signal(signal.SIGTERM)
         wait_until(
             lambda: all(pending(pid, signal.SIGTERM) for pid in pids), lambda: process.poll() is not None

@@ -123,11 +123,20 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return []
 
 
+def stopped(pid: int) -> bool:
+    """Tells whether a process has been stopped by SIGSTOP."""
+    return _status(pid)["State"].startswith("T")
+
+
 def pending(pid: int, number: signal.Signals) -> bool:
-    """Tells whether a signal waits for a stopped process, which must not have ended."""
-    fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    assert not fields["State"].startswith("Z"), "it ended before it was stopped"
-    return bool(int(fields["ShdPnd"], 16) >> (number - 1) & 1)
+    """Tells whether a signal waits for a stopped process."""
+    return bool(int(_status(pid)["ShdPnd"], 16) >> (number - 1) & 1)
+
+
+def _status(pid: int) -> dict[str, str]:
+    """Returns what proc(5) says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(":\t", 1) for line in lines)
 
 
 def _command_line(pid: int) -> str:
