@@ -1,6 +1,6 @@
 # make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour
-# make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 25 minutes on two cores;
+# make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 18 minutes on two cores;
 #              QUICK=--quick shows in a few that it runs; make bench-page takes the page over into docs/
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
