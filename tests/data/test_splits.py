@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -173,17 +174,21 @@ class TestErrors:
 
     @pytest.mark.parametrize("what", ["train/cat/1.jpg", "train/cat"])
     def test_no_permission(self, parts: Path, what: str) -> None:
-        """Run as another user, since root may read everything."""
-        for folder in (parts, *parts.parents):
-            if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-                folder.chmod(folder.stat().st_mode | 0o055)
-        (parts / what).chmod(0)
+        """Run as another user, since root may read everything.
+
+        Not below `tmp_path`: every pytest that starts closes the folder that they share to other users.
+        """
         code = (
             "import os, sys\nfrom pathlib import Path\nfrom alexnet_fast.data import open_data\n"
             "os.getuid() or os.setuid(65534)\n"
             "try: open_data(Path(sys.argv[1]))\nexcept Exception as error: print(error)"
         )
-        run = [sys.executable, "-c", code, str(parts)]
-        said = subprocess.run(run, capture_output=True, text=True, check=False, cwd=parts)
-        (parts / what).chmod(0o755)
-        assert f"no permission to read {parts / what}; chmod u+r" in said.stdout, said.stderr
+        with tempfile.TemporaryDirectory() as open_to_all:
+            pictures = Path(shutil.copytree(parts, Path(open_to_all) / "pictures"))
+            for folder in (pictures, pictures.parent):
+                folder.chmod(0o755)
+            (pictures / what).chmod(0)
+            run = [sys.executable, "-c", code, str(pictures)]
+            said = subprocess.run(run, capture_output=True, text=True, check=False, cwd=pictures)
+            (pictures / what).chmod(0o755)
+        assert f"no permission to read {pictures / what}; chmod u+r" in said.stdout, said.stderr
