@@ -91,7 +91,12 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
             "choose another --output",
         ) from error
     with disk_errors(files.folder), folder as name:
-        yield OutputFiles(Path(name))
+        try:
+            yield OutputFiles(Path(name))
+        except UserError as error:
+            # The hidden folder is no concern of whoever reads the sentence.
+            problem = error.problem.replace(name, str(files.folder))
+            raise type(error)(problem, error.mend, exit_code=error.exit_code) from error
 
 
 def _is_ours(path: Path, files: OutputFiles) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import os
-from typing import TypeVar
+import stat
+from typing import IO, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,8 @@ def open_picture(place: Place, encoding: Encoding) -> Image.Image:
     if encoding == "array":
         with ArrayFile(place) as array:
             return Image.fromarray(array.region((0, 0), array.shape()))
-    return decode(place.path if isinstance(place, FilePlace) else io.BytesIO(read_bytes(place)))
+    with _PlaceFile(place) as file:
+        return decode(file.stream())
 
 
 def picture_at(pictures: PictureList, index: int) -> Image.Image:
@@ -65,16 +67,27 @@ class _PlaceFile:
     def __enter__(self: _File) -> _File:
         place = self._place
         try:
-            self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._file).st_size if isinstance(place, FilePlace) else place.size
+            # A pipe would be waited for until somebody writes to it; a file is read without waiting anyway.
+            self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            status = os.fstat(self._file)
         except OSError as error:
             self.__exit__()
             raise BadPictureError(system_reason(error)) from error
+        if not stat.S_ISREG(status.st_mode):
+            self.__exit__()
+            raise BadPictureError("not a regular file")
+        self.size = status.st_size if isinstance(place, FilePlace) else place.size
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file >= 0:
             os.close(self._file)
+
+    def stream(self) -> IO[bytes]:
+        """Returns what reads it; of a file of its own no more than is asked for."""
+        if isinstance(self._place, FilePlace):
+            return os.fdopen(self._file, "rb", closefd=False)
+        return io.BytesIO(self.read(0, self.size))
 
     def read(self, begin: int, size: int) -> bytes:
         """Returns a stretch, `begin` counted from where the picture begins."""

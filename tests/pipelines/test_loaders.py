@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -165,6 +166,18 @@ def test_a_picture_that_disappears_during_training_is_a_bad_picture(with_bad_one
     loader = loader_of(train, "dali", policy="skip")
     list(loader.epoch(0))
     assert loader.bad.reasons[train.path(0)] == "no such file or directory"
+
+
+@KINDS
+def test_a_pipe_among_the_pictures_is_a_bad_picture(with_bad_ones: Path, kind: str) -> None:
+    """To open one that nobody writes to would take for ever."""
+    train = open_data(with_bad_ones).train
+    pipe = with_bad_ones / "train" / train.names[0]
+    pipe.unlink()
+    os.mkfifo(pipe)
+    loader = loader_of(train, kind, policy="skip")
+    list(loader.epoch(0))
+    assert loader.bad.reasons[str(pipe)] == "not a regular file"
 
 
 def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, tmp_path: Path) -> None:
