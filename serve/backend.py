@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from alexnet_fast.export.metadata import GraphMetadata
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.serve.onnx_model import OnnxModel, Pictures, Probabilities, ProviderName
+    from alexnet_fast.serve.execution_provider import ProviderName
+    from alexnet_fast.serve.onnx_model import OnnxModel, Pictures, Probabilities
     from alexnet_fast.serve.tensor_types import Array
 
 ONNX_NAME, ONNX_SUFFIX, ENGINE = "model.onnx", ".onnx", ".engine"

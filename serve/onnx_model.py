@@ -8,36 +8,35 @@ Imports neither torch nor DALI.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
-from alexnet_fast.errors import UnavailableError, UserError, system_reason
-from alexnet_fast.export.cuda_driver import driver_problem
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.export.manifest import TensorInfo, verify_onnx_file
 from alexnet_fast.export.metadata import INPUT, OUTPUT, GraphMetadata
 from alexnet_fast.export.seal import check_seal
 from alexnet_fast.serve.described import Described
+from alexnet_fast.serve.execution_provider import (
+    CPU,
+    ProviderName,
+    check_providers,
+    not_to_be_had,
+    provider_names,
+    to_be_had,
+    with_options,
+)
 from alexnet_fast.serve.tensor_types import TENSOR_TYPES, Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-ProviderName = Literal["cpu", "cuda", "tensorrt"]
 Pictures = np.ndarray[Any, np.dtype[np.uint8]]
 Probabilities = np.ndarray[Any, np.dtype[np.float32]]
 
-_log = logging.getLogger(__name__)
-
-_PROVIDERS: dict[str, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
 _NOT_OURS = "give a file that `alexnet-fast export` wrote"
 # OrtLoggingLevel: 3 is errors. Its warnings tell people without a GPU that there is none, at every start.
 _ERRORS_ONLY = 3
@@ -72,7 +71,7 @@ class OnnxModel(Described):
         allow_fallback: bool = False,
     ) -> None:
         self.path = Path(path)
-        wanted = _to_be_had(_provider_names(providers), allow_fallback=allow_fallback)
+        wanted = to_be_had(provider_names(providers), allow_fallback=allow_fallback)
         onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
         content = _read(self.path)
         self._session = _open(
@@ -84,7 +83,7 @@ class OnnxModel(Described):
         _check_signature(self._session, self.metadata, self.path)
         self.output_tensors = _output_tensors(self._session, self.path)
         # Asked of the session: the list of available providers names GPUs that are not there.
-        self._runs_on = _check_providers(self._session, wanted, allow_fallback=allow_fallback)
+        self._runs_on = check_providers(self._session, wanted, allow_fallback=allow_fallback)
 
     @property
     def backend(self) -> str:
@@ -160,27 +159,6 @@ def check_pictures(pictures_nhwc: Pictures, side: int) -> None:
         )
 
 
-def _provider_names(providers: Sequence[ProviderName]) -> list[str]:
-    for name in providers:
-        if name not in _PROVIDERS:
-            raise UserError(
-                f"there is no provider {name!r}", f"choose from {', '.join(_PROVIDERS)}", exit_code=2
-            )
-    # onnxruntime needs its CPU provider beside the others, for shape arithmetic.
-    return list(dict.fromkeys([*(_PROVIDERS[name] for name in providers), _PROVIDERS["cpu"]]))
-
-
-def _to_be_had(wanted: list[str], *, allow_fallback: bool) -> list[str]:
-    """Returns what to ask onnxruntime for; without a GPU it would print a page about missing libraries."""
-    cpu = _PROVIDERS["cpu"]
-    if wanted[0] == cpu or driver_problem() is None:
-        return wanted
-    if not allow_fallback:
-        raise _not_to_be_had(wanted[0], cpu)
-    _warn_of_fallback(wanted[0], cpu)
-    return [cpu]
-
-
 def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -211,31 +189,19 @@ def _open(
     try:
         # Without enable_fallback=0 onnxruntime prints to stdout and goes on with the CPU.
         return onnxruntime.InferenceSession(
-            content, options, providers=_on_gpu(wanted, gpu), enable_fallback=0
+            content, options, providers=with_options(wanted, gpu), enable_fallback=0
         )
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NoModel) as error:
         raise UserError(f"{path} is not an ONNX file ({_reason(error)})", _NOT_OURS) from error
     except (errors.Fail, errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException) as error:
         raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
     except (RuntimeError, ValueError) as error:
-        # A provider that cannot start at all; those that merely are not used are found by _check_providers.
+        # A provider that cannot start at all; those that merely are not used are found by check_providers.
         if len(wanted) == 1:
             raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
         if not allow_fallback:
-            raise _not_to_be_had(wanted[0], _PROVIDERS["cpu"]) from error
-        return _open(path, content, [_PROVIDERS["cpu"]], options, gpu=gpu, allow_fallback=True)
-
-
-def _on_gpu(wanted: list[str], gpu: int) -> list[tuple[str, dict[str, str]]]:
-    """Adds each provider's options; float32 is to be float32 on a GPU too, without TensorFloat-32's ten bits.
-
-    https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
-    """
-    own = {_PROVIDERS["cuda"]: {"use_tf32": "0"}}
-    return [
-        (name, {} if name == _PROVIDERS["cpu"] else {"device_id": str(gpu), **own.get(name, {})})
-        for name in wanted
-    ]
+            raise not_to_be_had(wanted[0], CPU) from error
+        return _open(path, content, [CPU], options, gpu=gpu, allow_fallback=True)
 
 
 def _reason(error: Exception) -> str:
@@ -265,44 +231,3 @@ def _output_tensors(session: Any, path: Path) -> tuple[TensorInfo, ...]:
             raise UserError(f"the output {one.name!r} of {path} has the type {dtype}", _NOT_OURS)
         found.append(TensorInfo(name=one.name, dtype=dtype, shape=(-1, *one.shape[1:])))
     return tuple(found)
-
-
-def _check_providers(session: Any, wanted: list[str], *, allow_fallback: bool) -> str:
-    """Returns the provider that most nodes of the graph were given to.
-
-    Raises:
-        UserError: It is not the first of those that were asked for, and no fallback is allowed.
-    """
-    best = wanted[0]
-    runs_on = _busiest(session)
-    if runs_on == best and best in session.get_providers():
-        return runs_on
-    if not allow_fallback:
-        raise _not_to_be_had(best, runs_on)
-    _warn_of_fallback(best, runs_on)
-    return runs_on
-
-
-def _warn_of_fallback(best: str, instead: str) -> None:
-    reason = driver_problem() or "see alexnet-fast doctor"
-    _log.warning("%s was asked for and is not to be had; %s runs the model (%s)", best, instead, reason)
-
-
-def _busiest(session: Any) -> str:
-    """Returns the provider with the most nodes; a GPU provider may be loaded and yet be given none."""
-    # Added in a later version than the oldest that we accept (1.23 is the last for Python 3.10).
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return str(session.get_providers()[0])
-    nodes: dict[str, int] = {}
-    for part in session.get_provider_graph_assignment_info():
-        nodes[part.ep_name] = nodes.get(part.ep_name, 0) + len(part.get_nodes())
-    return max(nodes, key=lambda name: nodes[name]) if nodes else str(session.get_providers()[0])
-
-
-def _not_to_be_had(best: str, instead: str) -> UnavailableError:
-    problem = driver_problem()
-    reason = f": {problem}" if problem else ""
-    return UnavailableError(
-        f"onnxruntime {onnxruntime.__version__} was asked for {best} and would run on {instead}{reason}",
-        "see `alexnet-fast doctor` for what is missing, or allow it with --allow-fallback",
-    )

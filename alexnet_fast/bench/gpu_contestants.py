@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alexnet_fast.bench.contestant import Pictures
     from alexnet_fast.bench.infer import InferBench
     from alexnet_fast.bench.infer_files import InferFiles
-    from alexnet_fast.serve.onnx_model import ProviderName
+    from alexnet_fast.serve.execution_provider import ProviderName
 
 # In the order in which they are shown; the last needs --cuda-graphs.
 ON_GPU = (
