@@ -19,8 +19,13 @@ HEADERS = {
 
 def command(*words: object) -> subprocess.CompletedProcess[bytes]:
     """Runs a program."""
-    # Without it TBB, which OpenVINO brings, opens libraries in a way that AddressSanitizer refuses.
-    environment = {**os.environ, "TBB_ENABLE_SANITIZERS": "1"}
+    leaks = Path(__file__).with_name("leaks_of_others.txt")
+    environment = {
+        **os.environ,
+        # Without it TBB, which OpenVINO brings, opens libraries in a way that AddressSanitizer refuses.
+        "TBB_ENABLE_SANITIZERS": "1",
+        "LSAN_OPTIONS": f"suppressions={leaks}:print_suppressions=0",
+    }
     return subprocess.run([*map(str, words)], capture_output=True, check=False, timeout=500, env=environment)
 
 

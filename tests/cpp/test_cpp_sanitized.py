@@ -16,6 +16,15 @@ pytestmark = pytest.mark.slow
 HEADERS = ROOT / ".venv" / "tensorrt-headers"
 
 
+@pytest.mark.parametrize(
+    ("mistake", "seen"), [("leak", b"LeakSanitizer: detected"), ("overrun", b"heap-buffer-overflow")]
+)
+def test_a_mistake_is_seen(sanitized, mistake, seen):
+    done = command(sanitized.probe, mistake)
+    assert done.returncode != 0
+    assert seen in done.stderr
+
+
 def test_a_hundred_pictures(sanitized, model, hundred):
     assert must(sanitized.classify, model, *hundred, "--top", 1).count(b"%") == 100
 

@@ -1,17 +1,24 @@
 // What the tests ask of the library:
-//   probe squares SIDE FILE...          raw squares of JPEG files
-//   probe infer MODEL FILE              raw probabilities of the raw pictures
-//   in a file probe threads MODEL FILE            the same from four threads at
-//   once; each of them is written probe prefixes FILE                 lengths
-//   at which a file that is cut there still counts as a picture probe damage
-//   SEED ROUNDS FILE...    decodes files with random bytes changed; prints how
-//   many were accepted
+//
+//   probe squares SIDE FILE...
+//       raw squares of JPEG files
+//   probe infer MODEL FILE
+//       raw probabilities of the raw pictures in a file
+//   probe threads MODEL FILE
+//       the same from four threads at once; each of them is written
+//   probe prefixes FILE
+//       lengths at which a file that is cut there still counts as a picture
+//   probe damage SEED ROUNDS FILE...
+//       decodes files with random bytes changed; prints how many were accepted
+//   probe leak, probe overrun
+//       mistakes that the sanitizers have to see
 #include <alexnet_fast/engine.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <memory>
 #include <random>
 
 namespace {
@@ -81,6 +88,14 @@ void damage(unsigned seed, int rounds, const std::vector<std::string>& files) {
   std::printf("%d\n", count);
 }
 
+// Not inlined and volatile, or the compiler leaves the mistake out.
+[[gnu::noinline]] void leak() { [[maybe_unused]] volatile auto* lost = new Bytes(40); }
+
+[[gnu::noinline]] void overrun(std::size_t length) {
+  const auto bytes = std::make_unique<volatile std::uint8_t[]>(length);
+  bytes[length] = 1;
+}
+
 }  // namespace
 
 int main(int count, char** words) try {
@@ -96,6 +111,8 @@ int main(int count, char** words) try {
   if (what == "damage") {
     damage(static_cast<unsigned>(std::stoul(arguments.at(1))), std::stoi(arguments.at(2)), rest(3));
   }
+  if (what == "leak") leak();
+  if (what == "overrun") overrun(40);
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());
