@@ -89,7 +89,9 @@ void damage(unsigned seed, int rounds, const std::vector<std::string>& files) {
 }
 
 // Not inlined and volatile, or the compiler leaves the mistake out.
-[[gnu::noinline]] void leak() { [[maybe_unused]] volatile auto* lost = new Bytes(40); }
+[[gnu::noinline]] void leak() {
+  [[maybe_unused]] volatile auto* lost = new Bytes(40);
+}
 
 [[gnu::noinline]] void overrun(std::size_t length) {
   const auto bytes = std::make_unique<volatile std::uint8_t[]>(length);
