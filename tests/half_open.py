@@ -28,6 +28,16 @@ def begun(address: str, kind: str) -> socket.socket:
     return client
 
 
+def received(client: socket.socket) -> bytes:
+    """Everything until the server ends the connection."""
+    client.settimeout(20)
+    parts: list[bytes] = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
+
+
 class HalfOpen:
     """Keeps so many connections half open, as many of each kind; those that the server ends are begun anew.
 

@@ -14,18 +14,16 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from test_lifecycle import Load, statuses, target
-from test_slow_clients import received
+from server_load import Load, grpc_request, statuses, target, until_waiting
 
 from alexnet_fast.bench.http_load import open_loop
 from alexnet_fast.serve.grpc_messages import message_class
-from half_open import begun
+from half_open import begun, received
 from moved_clock import DAY, MovedClock
 from running_server import RunningServer, running
-from small_model import SMALL, make_model
+from small_model import make_model
 
 Evidence = Callable[..., None]
-SIDE = SMALL.resize
 SERVICE = "/inference.GRPCInferenceService"
 
 
@@ -76,21 +74,6 @@ def jump(request: pytest.FixtureRequest, clock: MovedClock) -> Iterator[Callable
     clock.set(0)
     yield lambda: clock.set(request.param)
     clock.set(0)
-
-
-def until_waiting(server: RunningServer, pictures: int) -> None:
-    """Waits until so many pictures wait."""
-    until = time.monotonic() + 30
-    while f'queue_pictures{{model="small"}} {pictures}\n'.encode() not in server.call("GET", "/metrics")[2]:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-def grpc_request(picture: np.ndarray) -> bytes:
-    """One picture as a message."""
-    request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[picture.tobytes()])
-    request.inputs.add(name="pictures", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
-    return request.SerializeToString()
 
 
 def fill(server: RunningServer, pixels: np.ndarray, pictures: int) -> None:

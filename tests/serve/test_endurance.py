@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_lifecycle import statuses, target
+from server_load import statuses, target
 
 from alexnet_fast.bench.http_load import Outcome, closed_loop, percentile_ms
 from alexnet_fast.bench.memory import slope

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_lifecycle import statuses, target
+from server_load import statuses, target
 
 from alexnet_fast.bench.http_load import Outcome, closed_loop, percentile_ms
-from half_open import KINDS, begun, half_open
+from half_open import KINDS, begun, half_open, received
 from running_server import RunningServer, running
 
 CLIENTS, TURNS, SECONDS = 4, 5, 6.0
@@ -32,16 +32,6 @@ def hasty(model_file: Path) -> Iterator[RunningServer]:
 def open_files(server: RunningServer) -> int:
     """How many files and connections a server holds."""
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
-
-
-def received(client: socket.socket) -> bytes:
-    """Everything until the server ends the connection."""
-    client.settimeout(20)
-    parts: list[bytes] = []
-    with contextlib.suppress(ConnectionResetError):
-        while part := client.recv(65_536):
-            parts.append(part)
-    return b"".join(parts)
 
 
 @pytest.mark.parametrize("kind", ["header", "body"])

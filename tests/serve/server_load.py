@@ -1,0 +1,77 @@
+"""Requests under which the tests put a server, and what became of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from alexnet_fast.bench.http_load import Outcome, Target
+from alexnet_fast.serve.grpc_messages import message_class
+from running_server import RunningServer
+from small_model import SMALL
+
+SIDE = SMALL.resize
+
+
+def target(server: RunningServer, pictures: np.ndarray, model: str = "small", **parameters: int) -> Target:
+    """A picture, or several, as a binary tensor."""
+    pictures = pictures if pictures.ndim == 4 else pictures[None]
+    tensor = {
+        "name": "pictures",
+        "datatype": "UINT8",
+        "shape": list(pictures.shape),
+        "parameters": {"binary_data_size": pictures.size},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
+    host, _, port = server.http.partition(":")
+    return Target(
+        host=host,
+        port=int(port),
+        path=f"/v2/models/{model}/infer",
+        body=head + pictures.tobytes(),
+        headers=(("Inference-Header-Content-Length", str(len(head))),),
+    )
+
+
+def grpc_request(picture: np.ndarray, **parameters: int) -> bytes:
+    """One picture as a message of gRPC."""
+    request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[picture.tobytes()])
+    request.inputs.add(name="pictures", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
+    for name, value in parameters.items():
+        request.parameters[name].int64_param = value
+    return request.SerializeToString()
+
+
+class Load:
+    """Requests in a thread, beside what a test does meanwhile."""
+
+    def __init__(self, run: Callable[[], list[Outcome]]) -> None:
+        self.outcomes: list[Outcome] = []
+        self._thread = threading.Thread(target=lambda: self.outcomes.extend(run()))
+        self._thread.start()
+
+    def join(self) -> list[Outcome]:
+        """Waits for the end of the load."""
+        self._thread.join(timeout=120)
+        assert not self._thread.is_alive()
+        return self.outcomes
+
+
+def statuses(outcomes: list[Outcome]) -> dict[int, int]:
+    """Counts outcomes by status."""
+    found: dict[int, int] = {}
+    for one in outcomes:
+        found[one.status] = found.get(one.status, 0) + 1
+    return found
+
+
+def until_waiting(server: RunningServer, pictures: int) -> None:
+    """Waits until so many pictures wait."""
+    until = time.monotonic() + 30
+    while f'queue_pictures{{model="small"}} {pictures}\n'.encode() not in server.call("GET", "/metrics")[2]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
