@@ -20,9 +20,9 @@ from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.serve.engine_context import EngineTimes
+from needs import needs_no_gpu
 
 KEYS = {"model", "backend", "batch_size", "p50_ms", "p90_ms", "p99_ms", "images_per_second", "compared"}
-needs_no_gpu = pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
 
 
 def small(**given):

@@ -14,14 +14,10 @@ import pytest
 
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.export.manifest import manifest_path, read_manifest, write_manifest
 from alexnet_fast.export.trt_library import installed_version
+from needs import needs_no_gpu, needs_rtx
 
-needs_no_gpu = pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
-needs_rtx = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
 NO_GPU = "NVIDIA's driver"
 
 

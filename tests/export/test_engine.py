@@ -21,10 +21,7 @@ from alexnet_fast.export.seal import seal
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
-
-needs_rtx = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
+from needs import needs_rtx
 
 
 def write(net, metadata, folder, precision="fp32"):

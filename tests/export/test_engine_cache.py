@@ -19,11 +19,9 @@ from alexnet_fast.export.job import run_export
 from alexnet_fast.export.manifest import BatchProfile, FileStamp, TensorInfo, verify_manifest
 from alexnet_fast.export.onnx_graph import build_model, write_model
 from alexnet_fast.export.trt_build import BuiltPlan
-from alexnet_fast.export.trt_library import TrtLibrary, choose_library, installed_version
+from alexnet_fast.export.trt_library import TrtLibrary, choose_library
+from needs import needs_rtx
 
-needs_rtx = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
 DAY = 86_400
 PLAN = BuiltPlan(
     memoryview(b"native code" * 100),

@@ -15,14 +15,12 @@ from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile
 from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.export.trt_library import choose_library
 from alexnet_fast.serve.engine_context import nearest_profile
 from alexnet_fast.serve.engine_model import EngineModel
 from alexnet_fast.serve.onnx_model import OnnxModel
+from needs import needs_no_gpu, needs_rtx
 
-needs_rtx = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
 SCRIPT = """
 import ctypes, json, sys
 import numpy as np
@@ -94,7 +92,7 @@ def test_a_batch_takes_the_profile_that_is_nearest(sizes, chosen):
 
 
 @needs_rtx
-@pytest.mark.skipif(gpu_count() > 0, reason="a stand-in for a machine without a GPU")
+@needs_no_gpu
 @pytest.mark.parametrize("graphs", [False, True])
 def test_every_row_gets_its_own_answer(small_net, metadata, tmp_path, graphs):
     engine = engine_of(small_net, metadata, tmp_path, (2, 2, 4), (4, 8, 8))
@@ -112,7 +110,7 @@ def test_every_row_gets_its_own_answer(small_net, metadata, tmp_path, graphs):
 
 
 @needs_rtx
-@pytest.mark.skipif(gpu_count() > 0, reason="a stand-in for a machine without a GPU")
+@needs_no_gpu
 def test_outputs_besides_the_probabilities(small_net, metadata, tmp_path):
     """Each has its place on the GPU; those that are wanted come back, over several batches."""
     engine = engine_of(small_net, metadata, tmp_path, (1, 4, 8), extras=("features",), top=3)
@@ -131,7 +129,7 @@ def test_outputs_besides_the_probabilities(small_net, metadata, tmp_path):
 
 
 @needs_rtx
-@pytest.mark.skipif(gpu_count() > 0, reason="a stand-in for a machine without a GPU")
+@needs_no_gpu
 def test_a_batch_that_tensorrt_cannot_run(small_net, metadata, tmp_path):
     engine = engine_of(small_net, metadata, tmp_path, (1, 8, 16))
     (tmp_path / "gpu").mkdir()

@@ -13,13 +13,12 @@ from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.manifest import BatchProfile
 from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.export.trt_library import choose_library
 from alexnet_fast.serve.engine_model import EngineModel
 from alexnet_fast.serve.onnx_model import OnnxModel
+from needs import needs_no_gpu, needs_rtx
 
-pytestmark = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
+pytestmark = needs_rtx
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def engine(small_net, metadata, tmp_path):
     return build_engine(source, tmp_path / "model.engine", choose_library(archs), config).engine
 
 
-@pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
+@needs_no_gpu
 def test_without_a_gpu_it_says_so_after_the_manifest(engine):
     with pytest.raises(UserError, match=r"an engine runs on an NVIDIA GPU only: .*; give the model\.onnx"):
         EngineModel(engine)

@@ -9,10 +9,11 @@ from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.export.trt_library import choose_library
+from needs import needs_rtx
 
 
-@pytest.mark.skipif(installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'")
+@needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
 def test_the_manifest_names_the_precision_of_the_graph(small_net, metadata, pictures, tmp_path, precision):
     scales = calibrate(small_net, metadata.spec, pictures, "ten") if precision == "int8" else None

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.export.export_config import ExportConfig
 from alexnet_fast.export.export_pictures import ExportPictures, TrialPictures
 from alexnet_fast.export.job import run_export
@@ -25,10 +24,7 @@ from alexnet_fast.export.onnx_graph import build_model, write_model
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.export.verify import verify_onnx
 from alexnet_fast.serve.onnx_model import OnnxModel
-
-needs_rtx = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
+from needs import needs_no_gpu, needs_rtx
 
 
 @pytest.fixture
@@ -174,7 +170,7 @@ def test_int8_needs_pictures(export, pictures, tmp_path):
 
 
 @needs_rtx
-@pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
+@needs_no_gpu
 @pytest.mark.parametrize("precision", ["tf32", "fp16", "bf16", "int8"])
 def test_what_cannot_run_here_gets_a_reason_and_no_number(export, pictures, tmp_path, precision):
     config = ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",), precision=precision)

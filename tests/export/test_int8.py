@@ -21,14 +21,11 @@ from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
 from alexnet_fast.export.magnitudes import Magnitudes
 from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
-from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.export.trt_library import choose_library
 from alexnet_fast.pipelines.crops import crop_probabilities, take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.serve.onnx_model import OnnxModel
-
-needs_rtx = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
+from needs import needs_rtx
 
 
 @pytest.fixture

@@ -9,15 +9,12 @@ import subprocess
 import sys
 import time
 
-import pytest
 import torch
 
-from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.models import create_model
+from needs import needs_rtx
 
-pytestmark = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
+pytestmark = needs_rtx
 PATIENCE_S = 120
 
 

@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
 from alexnet_fast.export.seal import seal
 from alexnet_fast.serve.onnx_model import OnnxModel
+from needs import needs_no_gpu
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_metadata_that_do_not_hold(small_net, metadata, tmp_path, key, value, me
         OnnxModel(path)
 
 
-@pytest.mark.skipif(gpu_count() > 0, reason="needs a machine without a GPU")
+@needs_no_gpu
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 class TestWithoutGpu:
     def test_asking_for_it_fails(self, model_file, provider):

@@ -15,15 +15,13 @@ from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
 from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
-from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.export.trt_library import choose_library
 from alexnet_fast.pipelines.crops import take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.serve.crop_view import CropView
 from alexnet_fast.serve.onnx_model import OnnxModel
+from needs import needs_rtx
 
-needs_rtx = pytest.mark.skipif(
-    installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"
-)
 ALL = {"extras": ("logits", "features"), "top": 3}
 
 

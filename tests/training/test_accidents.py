@@ -15,8 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_resume import signal_at
-from train_jobs import OPTIONS, completed, same_run, saved_steps, start, wait_until
+from train_jobs import OPTIONS, completed, same_run, saved_steps, signal_at, start, wait_until
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from train_jobs import same_run
+from train_jobs import same_run, signal_at
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training import history
@@ -22,16 +22,6 @@ from alexnet_fast.training.job import run_training
 from alexnet_fast.training.progress import Progress
 
 Make = Callable[..., TrainConfig]
-
-
-def signal_at(epoch: int, step: int, number: int = signal.SIGTERM) -> Callable[[Progress], None]:
-    """Returns a progress display that sends this process a signal once."""
-
-    def show(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (epoch, step):
-            os.kill(os.getpid(), number)
-
-    return show
 
 
 def numbered(run: Path) -> list[str]:

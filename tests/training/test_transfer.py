@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_resume import signal_at
 from torch.nn import functional
-from train_jobs import same_run
+from train_jobs import same_run, signal_at
 
 from alexnet_fast.classifier import NetClassifier
 from alexnet_fast.data import open_data

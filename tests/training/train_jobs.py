@@ -16,6 +16,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from alexnet_fast.training.progress import Progress
+
 HERE = Path(__file__).parent
 
 # Columns of metrics.csv that are times, and so differ from run to run.
@@ -36,6 +38,16 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["alexnet_fast.training.job", "nvidia.dali", "torch.utils.tensorboard", "safetensors.torch", "small_net"]
 )
+
+
+def signal_at(epoch: int, step: int, number: int = signal.SIGTERM) -> Callable[[Progress], None]:
+    """Returns a progress display that sends this process a signal once."""
+
+    def show(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (epoch, step):
+            os.kill(os.getpid(), number)
+
+    return show
 
 
 def start(data: Path, run: Path, *, resume: bool = False, slow_disk: bool = False) -> ForkServerProcess:
