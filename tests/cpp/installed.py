@@ -24,7 +24,7 @@ def command(*words: object) -> subprocess.CompletedProcess[bytes]:
         **os.environ,
         # Without it TBB, which OpenVINO brings, opens libraries in a way that AddressSanitizer refuses.
         "TBB_ENABLE_SANITIZERS": "1",
-        "LSAN_OPTIONS": f"suppressions={leaks}:print_suppressions=0",
+        "LSAN_OPTIONS": f'suppressions="{leaks}":print_suppressions=0',
     }
     return subprocess.run([*map(str, words)], capture_output=True, check=False, timeout=500, env=environment)
 
