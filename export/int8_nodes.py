@@ -17,8 +17,16 @@ import numpy as np
 from alexnet_fast.export.scales import STEPS
 
 if TYPE_CHECKING:
+    from alexnet_fast.export.graph_form import Target
     from alexnet_fast.export.graph_writer import GraphWriter
     from alexnet_fast.export.net_layers import Array, Conv, Linear
+
+# Steps of a weight to either side of zero. Processors without VNNI add products by twos in 16 bits and cut
+# off what does not fit (vpmaddubsw); onnxruntime gives them inputs from 0 to 255, and 2 * 255 * 64 fits.
+# With 127 such a processor answers something else. A GPU adds in 32 bits.
+# https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html ("When and why do I need to
+# try U8U8?").
+_WEIGHT_STEPS: dict[Target, int] = {"onnxruntime": 64, "tensorrt": STEPS}
 
 
 def write_quantized(graph: GraphWriter, x: str, scale: float, name: str) -> str:
@@ -40,14 +48,18 @@ def write_quantized(graph: GraphWriter, x: str, scale: float, name: str) -> str:
 def write_int8_weights(graph: GraphWriter, layer: Conv | Linear, input_scale: float) -> list[str]:
     """Appends weights and bias of a layer, the weights as int8 with a step for each output channel.
 
+    Each channel uses all the steps that the target's kernels can add up: 64 for onnxruntime, 127 for
+    TensorRT.
+
     Args:
         graph: Receives the nodes.
         layer: The layer.
         input_scale: What one step of its input stands for.
     """
-    steps = _steps(layer.weight)
+    most = _WEIGHT_STEPS[graph.form.target]
+    steps = _steps(layer.weight, most)
     by_channel = layer.weight / steps.astype(np.float64).reshape(-1, *[1] * (layer.weight.ndim - 1))
-    weight = np.rint(by_channel).clip(-STEPS, STEPS).astype(np.int8)
+    weight = np.rint(by_channel).clip(-most, most).astype(np.int8)
     name, channels = layer.name, len(steps)
     inputs = [
         graph.constant(f"{name}.weight", weight),
@@ -74,8 +86,8 @@ def _write_bias(graph: GraphWriter, layer: Conv | Linear, steps: Array) -> str:
     return graph.node("DequantizeLinear", inputs, f"{name}/bias", axis=0)
 
 
-def _steps(weight: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _steps(weight: Array, most: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """Returns the step of each output channel, float32 (channels,); that of a channel of zeros is 1."""
-    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1) / STEPS
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1) / most
     # Kept away from numbers so small that their quotient overflows.
     return np.where(largest > np.finfo(np.float32).tiny, largest, 1.0).astype(np.float32)

@@ -113,22 +113,44 @@ def test_it_answers_nearly_as_pytorch_does(small_net, metadata, pictures, scales
     with torch.inference_mode():
         want = crop_probabilities(small_net.eval(), torch.from_numpy(pictures), metadata.spec, crops).numpy()
     error = np.abs(OnnxModel(path).run(pictures) - want)
-    assert 0 < error.max() < 0.3, "rounded, and not lost"
-    assert error.mean() < 0.02
+    assert 0 < error.max() < 0.4, "rounded, and not lost"
+    assert error.mean() < 0.03
 
 
-def test_weights_are_symmetric_and_by_channel(small_net, metadata, scales):
-    model = build_model(small_net, metadata, GraphForm(precision="int8", scales=scales))
+@pytest.mark.parametrize(("target", "most"), [("onnxruntime", 64), ("tensorrt", 127)])
+def test_weights_are_symmetric_and_by_channel(small_net, metadata, scales, target, most):
+    model = build_model(small_net, metadata, GraphForm(precision="int8", scales=scales, target=target))
     values = initializers(model)
     weight, step = values["conv1.weight"], values["conv1.weight.scale"]
     assert weight.dtype == np.int8
     assert step.shape == (16,)
-    assert (np.abs(weight.reshape(16, -1)).max(1) == 127).all(), "each channel uses all its steps"
+    assert (np.abs(weight.reshape(16, -1)).max(1) == most).all(), "each channel uses all its steps"
     exact = small_net.conv1.weight.detach().numpy()
     assert np.abs(weight * step[:, None, None, None] - exact).max() <= step.max() * 0.501
     zero_points = [values[node.input[2]] for node in model.graph.node if "Linear" in node.op_type]
-    assert len(zero_points) > 10
+    assert len(zero_points) > 8
     assert not any(zeros.any() for zeros in zero_points)
+
+
+def test_products_by_twos_fit_sixteen_bits(small_net, metadata, scales):
+    """What processors without VNNI add them in, which is seen on such a processor only."""
+    model = build_model(small_net, metadata, GraphForm(precision="int8", scales=scales))
+    weights = [value.astype(int) for name, value in initializers(model).items() if name.endswith(".weight")]
+    assert len(weights) == 4
+    largest_input = 255
+    assert max(2 * largest_input * np.abs(weight).max() for weight in weights) <= np.iinfo(np.int16).max
+
+
+def test_integer_kernels_answer_as_float32_does_between_the_same_steps(small_net, metadata, pictures, scales):
+    model = serialize(build_model(small_net, metadata, GraphForm(precision="int8", scales=scales)))
+    answers = []
+    for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL"):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        answers.append(session.run(["probabilities"], {"pictures": pictures})[0])
+    # A number that lies between two steps may fall to either side.
+    np.testing.assert_allclose(*answers, atol=0.02)
 
 
 def test_sharing_the_stem_rounds_alike(small_net, metadata, make_pictures):
