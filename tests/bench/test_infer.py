@@ -32,6 +32,7 @@ def small(**given):
     return infer.InferBench(**{"network": network, "batch_sizes": (1,), "threads": 1, "runs": 1, **given})
 
 
+@pytest.mark.slow
 def test_everyone_answers_in_turns() -> None:
     # As users run it, in a process of its own: OpenVINO in one that holds DALI pipelines crashed it later on.
     command = [sys.executable, "-m", "alexnet_fast", "bench", "infer"]

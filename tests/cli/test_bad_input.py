@@ -81,6 +81,7 @@ def test_a_mistake_ends_in_one_line(
     assert done.returncode == code
 
 
+@pytest.mark.slow
 def test_ten_crops_of_a_net_that_takes_the_whole_picture(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:

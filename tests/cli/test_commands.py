@@ -23,6 +23,7 @@ def test_train_prints_its_result_and_says_how_it_goes(trained_run: Path) -> None
     assert "epoch   2  train loss" in said
 
 
+@pytest.mark.slow
 def test_evaluate_a_run_an_onnx_file_and_the_plain_loader(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_two_forms_that_contradict_each_other(
     assert line.startswith("alexnet-fast: --crops five and --ten-crop contradict each other; give one.")
 
 
+@pytest.mark.slow
 def test_short_forms_mean_the_same(json_of: Json, trained_run: Path, tmp_path: Path) -> None:
     for number, (short, long) in enumerate((("--ten-crop", "ten"), ("--single-crop", "single"))):
         first = json_of("export", trained_run, "--output", tmp_path / f"{number}a", short)

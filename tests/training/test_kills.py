@@ -144,6 +144,7 @@ def test_a_kill_between_two_epochs(whole: Path, two_classes: Path, tmp_path: Pat
     assert same_run(whole, run)
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_launcher_saves_and_ends_all_processes(
     whole_of_two: Path, two_classes: Path, tmp_path: Path
 ) -> None:

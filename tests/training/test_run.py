@@ -75,7 +75,8 @@ def test_tensorboard_has_loss_accuracy_and_learning_rate(config: Make) -> None:
     assert drawn == pytest.approx([row.val_loss for row in rows], rel=1e-5)
 
 
-@pytest.mark.parametrize("dali", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["dali", "pillow"])
+@pytest.mark.slow
+@pytest.mark.parametrize("dali", [True, False], ids=["dali", "pillow"])
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(config: Make, tmp_path: Path, dali: bool) -> None:
     for name in ("one", "two"):
         run_training(config(run=tmp_path / name, dali=dali))
