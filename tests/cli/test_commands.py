@@ -92,6 +92,7 @@ def test_a_run_is_repeated_from_its_own_config(json_of: Json, trained_run: Path,
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_resume_takes_the_options_of_the_run(json_of: Json, trained_run: Path) -> None:
     result = json_of("train", "--run", trained_run, "--resume", "--epochs", 3)
     assert result["resumed_from"] == 2

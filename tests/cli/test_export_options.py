@@ -107,6 +107,7 @@ def test_short_forms_mean_the_same(json_of: Json, trained_run: Path, tmp_path: P
         assert Path(first["onnx"]).read_bytes() == Path(second["onnx"]).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_rounding_of_float32_is_measured(trained_run: Path, two_classes: Path) -> None:
     words = [sys.executable, "-m", "alexnet_fast.export.rounding", trained_run, two_classes, "--images", 4]
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, timeout=200)

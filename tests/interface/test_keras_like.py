@@ -49,6 +49,7 @@ def children() -> set[str]:
     return {line for line in found if "forkserver" not in line and "resource_tracker" not in line}
 
 
+@pytest.mark.slow
 def test_the_documented_example(loose: Path, tmp_path: Path, capsys) -> None:
     spec = importlib.util.spec_from_file_location("keras_like_example", EXAMPLE)
     assert spec is not None

@@ -108,6 +108,7 @@ def train_rank(rank: int, pairs: list[tuple[str, int]], store: str, out: str) ->
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_train_through_a_bad_batch_to_the_same_weights(
     one_bad_batch: list[tuple[str, int]], tmp_path: Path
 ) -> None:

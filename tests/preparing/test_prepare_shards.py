@@ -112,6 +112,7 @@ def written(folder: Path) -> int:
     return found
 
 
+@pytest.mark.slow
 def test_workers_and_kills_change_no_byte(
     shards, source: Path, prepare, prepare_command, tmp_path: Path, tree
 ) -> None:

@@ -152,6 +152,7 @@ def forms(source: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_stream_killed_twice_is_the_uninterrupted_one(forms: Path, tmp_path: Path) -> None:
     check_killed(forms / "shards", "dali", tmp_path, 2)
 

@@ -72,6 +72,7 @@ def test_a_run_stopped_in_an_epoch_ends_in_the_same_weights(
     ]
 
 
+@pytest.mark.slow
 def test_the_average_is_what_is_validated_and_kept(config: Make, tmp_path: Path) -> None:
     """A decay of 0 copies the weights at every update; a long memory keeps others."""
     found = {}
