@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read, and how it gives the system's reasons."""
+"""The one exception that a user is meant to read, and how it gives the reasons of others."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ class UnavailableError(UserError):
 def system_reason(error: OSError) -> str:
     """Returns what the system says about a file that it refuses, to stand within a sentence."""
     return (error.strerror or str(error)).lower()
+
+
+def packing_reason(error: NotImplementedError) -> str:
+    """Returns why a zip cannot be read, to stand within a sentence.
+
+    Python's zipfile raises that error for a compression, an encryption or a version of the format that it
+    does not know.
+    """
+    return f"packed in a way that is not known here ({str(error).lower()})"

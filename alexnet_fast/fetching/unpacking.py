@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from alexnet_fast.cache_folder import ROOM
 from alexnet_fast.data.tar_samples import safe_name
-from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.errors import UserError, packing_reason, system_reason
 
 _CHUNK = 1 << 20
 # ILSVRC-2012 has 1.4 million; an archive of empty files would fill a disk's table of files otherwise.
@@ -71,10 +71,7 @@ def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
                 raise UserError(f"{called} holds more than {_MOST_FILES:,} files", "unpack it yourself")
             limit -= _write(member, folder / safe_name(Path(called), member.name), limit, called)
     except NotImplementedError as error:
-        raise UserError(
-            f"{called} is packed in a way that is not known here ({str(error).lower()})",
-            "pack it anew with deflate",
-        ) from error
+        raise UserError(f"{called} is {packing_reason(error)}", "pack it anew with deflate") from error
     except _DAMAGED as error:
         raise _damaged(called, error) from error
     except OSError as error:

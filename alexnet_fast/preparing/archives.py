@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alexnet_fast.data.places import TarPlace
 from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT, safe_name, tar_members
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, packing_reason
 from alexnet_fast.preparing.places import NoPlace, Place, ZipPlace
 from alexnet_fast.preparing.sources import SourcePicture, arrange, is_picture
 
@@ -42,10 +42,7 @@ def list_zip(path: Path) -> list[SourcePicture]:
     except zipfile.BadZipFile as error:
         raise UserError(f"{path} is not a zip ({error})", "copy it again") from error
     except NotImplementedError as error:
-        raise UserError(
-            f"{path} is packed in a way that is not known here ({str(error).lower()})",
-            "pack it anew with deflate",
-        ) from error
+        raise UserError(f"{path} is {packing_reason(error)}", "pack it anew with deflate") from error
     return _list_archive(path, ((member.filename, _in_zip(path, member)) for member in members))
 
 

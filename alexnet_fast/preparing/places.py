@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from alexnet_fast.data.places import FilePlace, TarPlace
 from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
+from alexnet_fast.errors import packing_reason
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import read_bytes as read_stretch
 from alexnet_fast.scanning.header import read_bytes
@@ -60,8 +61,7 @@ def _read_member(place: ZipPlace) -> bytes:
         with _open_zip(place.path).open(place.member) as file:
             content = file.read(FILE_BYTES_LIMIT + 1)
     except NotImplementedError as error:
-        why = f"packed in a way that is not known here ({str(error).lower()})"
-        raise BadPictureError(f"{why}: pack the zip anew with deflate") from error
+        raise BadPictureError(f"{packing_reason(error)}: pack the zip anew with deflate") from error
     if len(content) > FILE_BYTES_LIMIT:
         raise BadPictureError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
     if not content:
