@@ -143,7 +143,8 @@ def test_what_is_made_smaller_is_there() -> None:
 @pytest.mark.parametrize("block", OF_OTHERS, ids=str)
 def test_what_is_written_for_other_projects_runs_there(block: Block, folder: Path) -> None:
     if "ffcv" in block.code and not list(PYTHON.parent.parent.glob("lib/python*/site-packages/ffcv")):
-        pytest.skip("FFCV does not compile here")
+        packages = "pkg-config libopencv-dev libturbojpeg0-dev"
+        pytest.skip(f"needs apt-get install {packages}, then without {PYTHON.parent.parent}: make peers")
     # Worker processes import the file again.
     lines = ["import torchvision_beside_cpu_torch", *block.code.splitlines()]
     script = 'if __name__ == "__main__":\n' + "".join(f"    {line}\n" for line in lines)
