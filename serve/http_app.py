@@ -55,6 +55,10 @@ def http_app(hub: ModelHub, metrics: Metrics) -> ASGIApp:
 
     routes = [
         Route("/v2", v2.server),
+        # Load balancers and hosting platforms ask for /health unless they are told another path.
+        Route("/health", v2.ready),
+        Route("/health/live", v2.live),
+        Route("/health/ready", v2.ready),
         Route("/v2/health/live", v2.live),
         Route("/v2/health/ready", v2.ready),
         Route("/v2/repository/index", v2.index, methods=["GET", "POST"]),

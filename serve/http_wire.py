@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import json
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import h11
@@ -58,6 +59,8 @@ class _StrictConnection(h11.Connection):
         try:
             event = super().next_event()
             self._check(event)
+            if isinstance(event, h11.Request):
+                return _in_origin_form(event)
         except h11.RemoteProtocolError as error:
             # h11 hints at 501 for a transfer coding that it does not know; it is the client's mistake.
             self.problem = str(error)
@@ -76,6 +79,24 @@ class _StrictConnection(h11.Connection):
             self._chunks += 1
             if self._chunks > self._max_chunks:
                 raise h11.RemoteProtocolError(f"the body has more than {self._max_chunks} chunks", 413)
+
+
+# scheme://authority, which a client that takes us for a proxy writes before the path (RFC 9112, section 3.2.2).
+_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+
+
+def _in_origin_form(request: h11.Request) -> h11.Request:
+    """Returns a request whose target is a path, as every server must accept both (RFC 9112, section 3.2.2)."""
+    absolute = _ABSOLUTE.match(request.target)
+    if absolute is None:
+        return request
+    path = request.target[absolute.end() :]
+    return h11.Request(
+        method=request.method,
+        target=path if path.startswith(b"/") else b"/" + path,
+        headers=request.headers.raw_items(),
+        http_version=request.http_version,
+    )
 
 
 class _Term:

@@ -90,16 +90,24 @@ async def _serve(hub: ModelHub, started: Callable[[Addresses], object]) -> None:
         http=f"http://{_address(config.host, sockets[0].getsockname()[1])}" if sockets else None,
         grpc=_address(config.host, grpc_port) if grpc_port else None,
     )
-    while http and not http.started:
+    while http and not http.started and not serving[0].done():
         await asyncio.sleep(0.01)
-    log_event("ready", http=addresses.http, grpc=addresses.grpc, models=list(hub.models))
-    started(addresses)
-    await told.wait()
+    if not any(face.done() for face in serving):
+        log_event("ready", http=addresses.http, grpc=addresses.grpc, models=list(hub.models))
+        started(addresses)
+        await _told_or_ended(told, serving)
     await _drain(hub, http, calls, serving)
     if watching:
         watching.cancel()
     hub.close()
     log_event("stopped")
+
+
+async def _told_or_ended(told: asyncio.Event, serving: list[asyncio.Task[None]]) -> None:
+    """Waits for a signal, or for the HTTP server to end by itself, which is an error that `_drain` raises."""
+    signalled = asyncio.create_task(told.wait())
+    await asyncio.wait([signalled, *serving], return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
 
 
 def _listen_for_signals() -> asyncio.Event:
@@ -159,6 +167,8 @@ def _bind(config: ServerConfig, port: int | None) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((config.host, port))
+        # A bound port is not taken yet: with SO_REUSEADDR another socket may bind it too, until one listens.
+        listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
         raise UserError(

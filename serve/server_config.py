@@ -99,3 +99,9 @@ class ServerConfig:
             if port is not None and not 0 <= port < 65_536:
                 name = option.replace("_", "-")
                 raise UserError(f"--{name} {port} is not a port", "give 0 to 65535", exit_code=2)
+        if self.http_port and self.http_port == self.grpc_port:
+            raise UserError(
+                f"--http-port and --grpc-port are both {self.http_port}",
+                "give each its own, or leave one out with --no-http or --no-grpc",
+                exit_code=2,
+            )
