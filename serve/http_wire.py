@@ -81,12 +81,12 @@ class _StrictConnection(h11.Connection):
                 raise h11.RemoteProtocolError(f"the body has more than {self._max_chunks} chunks", 413)
 
 
-# scheme://authority, which a client that takes us for a proxy writes before the path (RFC 9112, section 3.2.2).
+# scheme://authority, which a client that takes us for a proxy writes before the path (RFC 9112, 3.2.2).
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
 def _in_origin_form(request: h11.Request) -> h11.Request:
-    """Returns a request whose target is a path, as every server must accept both (RFC 9112, section 3.2.2)."""
+    """Returns a request whose target is a path; servers must accept both forms (RFC 9112, 3.2.2)."""
     absolute = _ABSOLUTE.match(request.target)
     if absolute is None:
         return request

@@ -52,9 +52,15 @@ class Built:
     def __init__(self, folder: Path, openvino_cmake: Path, sanitize: str = "") -> None:
         skip_where_tools_are_missing()
         self.prefix = folder / "installed"
-        build, probe = folder / "build", folder / "probe"
-        flags = (f"-DOpenVINO_DIR={openvino_cmake}", f"-DALEXNET_FAST_SANITIZE={sanitize}")
-        must("cmake", "-S", ROOT / "serve/cpp", "-B", build, *flags)
+        # A copy: the folder must need nothing of the repository around it.
+        source, build, probe = folder / "copied", folder / "build", folder / "probe"
+        shutil.copytree(ROOT / "serve/cpp", source)
+        flags = (
+            f"-DOpenVINO_DIR={openvino_cmake}",
+            f"-DALEXNET_FAST_SANITIZE={sanitize}",
+            "-DALEXNET_FAST_WERROR=ON",
+        )
+        must("cmake", "-S", source, "-B", build, *flags)
         must("cmake", "--build", build, "--parallel", 2)
         must("cmake", "--install", build, "--prefix", self.prefix)
         found = (f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DSANITIZE={sanitize}")

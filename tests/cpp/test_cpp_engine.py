@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from installed import Built, command, must
+from installed import ROOT, Built, command, must, skip_where_tools_are_missing
 from PIL import Image
 
+import alexnet_fast
 from alexnet_fast.export.export_config import ExportConfig
 from alexnet_fast.export.export_pictures import ExportPictures
 from alexnet_fast.export.job import run_export
@@ -218,6 +219,40 @@ def test_wrong_usage_is_exit_code_2(built, words):
     done = command(built.classify, *words)
     assert (done.returncode, done.stdout) == (2, b"")
     assert len(done.stderr.decode().splitlines()) == 1
+
+
+def test_the_version_is_that_of_the_python_package():
+    lists = (ROOT / "serve/cpp/CMakeLists.txt").read_text()
+    assert f"project(alexnet_fast VERSION {alexnet_fast.__version__} " in lists
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_folder_is_part_of_another_project(openvino_cmake, model, hundred, tmp_path):
+    """It builds the library alone: no program, nothing to install, no build type of ours."""
+    skip_where_tools_are_missing()
+    example = ROOT / "serve/cpp/example"
+    shutil.copytree(ROOT / "serve/cpp", tmp_path / "third_party/engine")
+    shutil.copy(example / "main.cpp", tmp_path)
+    lists = (example / "CMakeLists.txt").read_text()
+    found, added = "find_package(alexnet_fast REQUIRED)", "add_subdirectory(third_party/engine)"
+    assert found in lists
+    (tmp_path / "CMakeLists.txt").write_text(lists.replace(found, added))
+    build = tmp_path / "build"
+    must("cmake", "-S", tmp_path, "-B", build, f"-DOpenVINO_DIR={openvino_cmake}")
+    assert "CMAKE_BUILD_TYPE:STRING=\n" in (build / "CMakeCache.txt").read_text()
+    must("cmake", "--build", build, "--parallel", 2)
+    assert not list(build.rglob("classify"))
+    assert len(must(build / "example", model, hundred[0]).splitlines()) == 5
+    for words, code, said in (
+        ((), 2, "usage: example "),
+        ((model,), 2, "usage: example "),
+        ((tmp_path / "none.onnx", hundred[0]), 1, "example: there is no file "),
+        ((model, tmp_path), 1, "example: "),
+        ((hundred[0], model), 1, "example: "),
+    ):
+        done = command(build / "example", *words)
+        assert (done.returncode, done.stdout) == (code, b"")
+        assert done.stderr.decode().startswith(said)
 
 
 def test_help_has_an_example(built):
