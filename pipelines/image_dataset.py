@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.parts import find_parts
+from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import picture_at
@@ -66,13 +68,16 @@ class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return torch.from_numpy(pixels), int(self.pictures.labels[index])
 
 
-def list_data(data: Data, classes: Iterable[str] | None = None) -> PictureList:
+def list_data(
+    data: Data, classes: Iterable[str] | None = None, fields: ShardFields = DEFAULT_FIELDS
+) -> PictureList:
     """Lists what someone else's script gives.
 
     Args:
         data: A folder of class folders (or of tars), whose sorted names are numbered from 0 as by
             `ImageFolder`; or (path, label) pairs; or a list of ours.
         classes: Class names in the order of their labels, where the data do not say them.
+        fields: Of a folder of tars: which fields of a sample are its image and label.
 
     Raises:
         UserError: There is nothing there, or a label has no class.
@@ -80,7 +85,7 @@ def list_data(data: Data, classes: Iterable[str] | None = None) -> PictureList:
     if isinstance(data, PictureList):
         return data
     if isinstance(data, str | Path):
-        contents = find_parts(Path(data), "all")["all"]
+        contents = find_parts(Path(data), "all", Reading(fields=fields))["all"]
         names = contents.class_names() if classes is None else classes
         return contents.pictures(ClassMap.from_names(names) if classes is None else ClassMap(tuple(names)))
     return _list_pairs([(str(path), int(label)) for path, label in data], classes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
@@ -50,6 +51,9 @@ class ImageLoader:
         on_bad_image: "fail" or "skip".
         rank: This process among `world`; by default as the process group or the environment say.
         world: Number of processes.
+        image_key: Of a folder of WebDataset tars: the field that is the image; by default the first of jpg,
+            jpeg, png, webp and the other formats.
+        label_key: The field that holds the label; by default cls, then json.
 
     Raises:
         UserError: The data, an option or the device is not there.
@@ -73,8 +77,11 @@ class ImageLoader:
         on_bad_image: Policy = "fail",
         rank: int | None = None,
         world: int | None = None,
+        image_key: str | None = None,
+        label_key: str | None = None,
     ) -> None:
-        pictures = list_data(data, classes)
+        fields = ShardFields.from_options(image_key, label_key, before="", between="_")
+        pictures = list_data(data, classes, fields)
         rank, world = find_processes(rank, world)
         config = LoaderConfig(
             kind=loader,

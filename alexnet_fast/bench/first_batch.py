@@ -17,8 +17,9 @@ PARTS = ("importing", "listing", "fingerprint", "loader", "first batch")
 
 
 def main() -> None:
-    """Loads the first batch of what the arguments name: DATA, threads and batch size."""
+    """Loads the first batch of what the arguments name: DATA, threads, batch size, image key, label key."""
     data, threads, batch_size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    keys = [key or None for key in sys.argv[4:6]]
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -28,13 +29,13 @@ def main() -> None:
         seconds[part] = time.perf_counter() - started
 
     with timed("importing"):
-        from alexnet_fast.data import open_data
+        from alexnet_fast.data import Reading, ShardFields, open_data
         from alexnet_fast.pipelines import dali_loader  # noqa: F401 - its import is what is timed
         from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
         from alexnet_fast.pipelines.plan import Schedule
         from alexnet_fast.pipelines.spec import AugmentSpec
     with timed("listing"):
-        train = open_data(data).train
+        train = open_data(data, reading=Reading(fields=ShardFields.from_options(*keys))).train
     with timed("fingerprint"):
         train.fingerprint()
     with timed("loader"):

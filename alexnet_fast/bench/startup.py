@@ -30,6 +30,8 @@ class StartupBench:
         threads: Of DALI.
         batch_size: Pictures of the first batch.
         runs: Of each kind.
+        image_key: Field of WebDataset samples that is the image; None for the default.
+        label_key: Field of WebDataset samples that holds the label.
 
     Raises:
         UserError: There is no run.
@@ -39,6 +41,8 @@ class StartupBench:
     threads: int
     batch_size: int
     runs: int
+    image_key: str | None = None
+    label_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.runs < 1:
@@ -97,7 +101,7 @@ def _cache() -> Iterator[Path]:
 def _start(bench: StartupBench, cache: Path) -> dict[str, Any]:
     """Runs one process to its first batch."""
     words = [sys.executable, "-m", "alexnet_fast.bench.first_batch", str(bench.data)]
-    words += [str(bench.threads), str(bench.batch_size)]
+    words += [str(bench.threads), str(bench.batch_size), bench.image_key or "", bench.label_key or ""]
     started = time.perf_counter()
     done = subprocess.run(
         words,

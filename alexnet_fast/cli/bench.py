@@ -17,7 +17,7 @@ from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from alexnet_fast.data import PictureList
+    from alexnet_fast.data import PictureList, ShardFields
 
 EXAMPLE = """\b
 Examples:
@@ -86,6 +86,7 @@ def _table(result: Result) -> str:
     help="The same pictures in another form (raw arrays, shards), loaded in turns too.",
 )
 @options.leave_out
+@options.shard_fields
 @answers(_table)
 def bench_input(data: Path, **given: Any) -> Result:
     """How fast the training pictures of DATA are loaded, and which part costs what.
@@ -102,8 +103,9 @@ def bench_input(data: Path, **given: Any) -> Result:
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.spec import AugmentSpec
 
+    fields = options.fields(given)
     contest = InputBench(
-        pictures=_pictures(data, given["leave_out"]),
+        pictures=_pictures(data, given["leave_out"], fields),
         spec=AugmentSpec(resize=given["resize"], crop=given["crop"]),
         config=LoaderConfig(
             kind=given["kind"], device=choose_device(given["device"]), threads=given["threads"]
@@ -112,7 +114,7 @@ def bench_input(data: Path, **given: Any) -> Result:
         runs=given["runs"],
         seconds=given["seconds"],
         peers=given["peers"],
-        beside={str(form): _pictures(form, None) for form in given["beside"]},
+        beside={str(form): _pictures(form, None, fields) for form in given["beside"]},
     )
     with progress_bar(0, "loading") as bar:
 
@@ -126,11 +128,11 @@ def bench_input(data: Path, **given: Any) -> Result:
     return {**result, **report.machine()}
 
 
-def _pictures(data: Path, left_out: Path | None) -> PictureList:
+def _pictures(data: Path, left_out: Path | None, fields: ShardFields) -> PictureList:
     """Lists the training pictures of a folder, or all where it has no train/."""
     from alexnet_fast.pipelines.image_dataset import list_data
 
     train = data / "train"
-    pictures = list_data(train if train.is_dir() else data)
+    pictures = list_data(train if train.is_dir() else data, fields=fields)
     some = options.left_out(left_out)
     return pictures if some is None else some.apply(data, "train" if train.is_dir() else "all", pictures)

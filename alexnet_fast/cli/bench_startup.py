@@ -36,6 +36,7 @@ def _table(result: Result) -> str:
 @options.threads
 @click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures of the batch.")
 @click.option("--runs", type=int, default=3, show_default=True, help="Processes of each kind.")
+@options.shard_fields
 @answers(_table)
 def bench_startup(data: Path, **given: Any) -> Result:
     """Seconds and memory from the start of a process to the first training batch of DATA.
@@ -45,9 +46,10 @@ def bench_startup(data: Path, **given: Any) -> Result:
     """
     from alexnet_fast.bench import report
     from alexnet_fast.bench.startup import StartupBench, measure_startup
+    from alexnet_fast.data import Reading
     from alexnet_fast.data.parts import find_parts
 
-    find_parts(data)
+    find_parts(data, reading=Reading(fields=options.fields(given)))
     with progress_bar(2 * given["runs"], "starting") as bar:
         result = measure_startup(StartupBench(data=data, **given), show=lambda: bar.update(1))
     return {**result, **report.machine()}

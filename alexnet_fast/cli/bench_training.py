@@ -105,6 +105,7 @@ def _train_table(result: Result) -> str:
 @options.amp("auto")
 @train_options.speed
 @options.threads
+@options.shard_fields
 @_steps
 @_runs
 @answers(_train_table)

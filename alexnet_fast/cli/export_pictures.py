@@ -99,7 +99,9 @@ def _part(
         run = read_toml(file)
         data = Path(run["data"])
         labels, encoding = (Path(run[name]) if name in run else None for name in ("labels", "label_encoding"))
-        reading = Reading.from_options(run.get("layout"), labels, encoding)
+        reading = Reading.from_options(
+            run.get("layout"), labels, encoding, run.get("image_key"), run.get("label_key")
+        )
     if data is None:
         raise UserError(why, f"give {option}, a data set with the same classes", exit_code=2)
     fraction = trained.provenance.get("val_fraction", 0.1)

@@ -48,9 +48,7 @@ def features(model: Path, data: Path, out: Path, **given: Any) -> Result:
     from alexnet_fast.feature_files import FeatureConfig, write_features
 
     reading, left_out = options.reading(given), options.left_out(given.pop("leave_out"))
-    rest = {
-        name: value for name, value in given.items() if name not in ("layout", "labels", "label_encoding")
-    }
+    rest = {name: value for name, value in given.items() if name not in options.READING}
     config = FeatureConfig(model=model, data=data, out=out, reading=reading, leave_out=left_out, **rest)
     with progress_bar(0, "computing features") as bar:
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from alexnet_fast.data import LeaveOut
     from alexnet_fast.data.layouts.find import Reading
+    from alexnet_fast.data.shard_fields import ShardFields
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 model_device = click.option(
@@ -50,6 +51,20 @@ leave_out = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of pictures to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
 )
+# Which fields of a WebDataset sample are read; `fields` takes them.
+shard_fields = all_of(
+    click.option(
+        "--image-key",
+        metavar="FIELD",
+        help="Field of WebDataset samples that is the image, such as seg.png; several with ';' between them:"
+        " the first that is there.  [default: jpg, jpeg, png, webp, the other formats, npy]",
+    ),
+    click.option(
+        "--label-key",
+        metavar="FIELD",
+        help="Field of WebDataset samples that holds the label, as --image-key.  [default: cls, json]",
+    ),
+)
 # How a data set is laid out; `reading` takes them.
 layout = all_of(
     click.option(
@@ -67,14 +82,24 @@ layout = all_of(
         type=click.Path(path_type=Path, dir_okay=False),
         help="JSON of label -> index, with --labels.",
     ),
+    shard_fields,
 )
+# The names of what `layout` adds.
+READING = ("layout", "labels", "label_encoding", "image_key", "label_key")
 
 
 def reading(given: dict[str, Any]) -> Reading:
     """Returns what the options of `layout` say."""
     from alexnet_fast.data.layouts.find import Reading
 
-    return Reading.from_options(given["layout"], given["labels"], given["label_encoding"])
+    return Reading.from_options(*(given[name] for name in READING))
+
+
+def fields(given: dict[str, Any]) -> ShardFields:
+    """Returns what the options of `shard_fields` say."""
+    from alexnet_fast.data.shard_fields import ShardFields
+
+    return ShardFields.from_options(given["image_key"], given["label_key"])
 
 
 # Of a source that may be an address; `local_source` takes them.

@@ -64,7 +64,7 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
 
 
 def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> PictureList:
-    """Lists the pictures to try a model on; without --val-fraction it is divided as in the training.
+    """Lists the pictures to try a model on: what no option says of split and fields is as in the training.
 
     Raises:
         UserError: The pictures are not there, or are of other classes.
@@ -72,13 +72,16 @@ def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> Picture
     from alexnet_fast.data import ClassMap, open_part
 
     fraction = given["val_fraction"]
+    of_training = {
+        name: model.provenance.get(name) for name in ("image_key", "label_key") if given[name] is None
+    }
     return open_part(
         given["data"],
         given["split"],
         ClassMap(model.classes),
         val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
         leave_out=options.left_out(given["leave_out"]),
-        reading=options.reading(given),
+        reading=options.reading({**given, **of_training}),
     )
 
 

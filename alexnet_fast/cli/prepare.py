@@ -28,6 +28,7 @@ def _table(result: Result) -> str:
     if result["shards"]:
         lines.append(f"shards        {len(result['shards'])}")
     lines.append(f"skipped       {len(result['skipped'])}")
+    lines += [f"ignored       {count}: {reason}" for reason, count in result["ignored"].items()]
     if result["mean"]:
         mean, stdev = result["mean"], result["pca"]["stdev"]
         lines.append(f"mean RGB      {mean[0]:.2f} {mean[1]:.2f} {mean[2]:.2f}  ({result['statistics_of']})")
@@ -87,9 +88,10 @@ def prepare(joined: Path | None, **given: Any) -> Result:
     """Make the pictures of SRC small once, into the folder OUT.
 
     SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
-    file and class, a .tar or .zip of class folders, WebDataset tars, or a folder in a published layout: Tiny
-    ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Or it is
-    the https address of an archive of any of these, which is fetched once, into the user's cache folder.
+    file and class, a .tar or .zip of class folders, WebDataset tars (both also .tar.gz, .tar.bz2 or .tar.xz,
+    unpacked once into the user's cache folder), or a folder in a published layout: Tiny ImageNet,
+    ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Or it is the https
+    address of an archive of any of these, which is fetched once, into the user's cache folder.
 
     Every picture gets the shorter side --short, larger or smaller before; it is turned upright, made RGB and
     stored as JPEG. A JPEG that is so already is copied as it is.
@@ -130,6 +132,7 @@ def _run(given: dict[str, Any]) -> Result:
         key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")
     }
     rest["shard_mib"] = given["shard_size"] if given["shards"] else None
+    rest["most_unpacked"] = int(given["max_download"] * 2**30)
     preparation = Preparation(PrepareConfig(recipe=recipe, reading=reading, share=share, **rest))
     with progress_bar(len(preparation), "preparing") as bar:
         return preparation.run(lambda: bar.update(1))

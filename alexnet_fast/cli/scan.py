@@ -22,9 +22,9 @@ _MOST_ROWS = 40
 
 def _table(result: Result) -> str:
     lines = [f"pictures      {result['images']}, decoded in {result['seconds']:.1f} s"]
-    for kind, column in (("bad", "reason"), ("odd", "what")):
+    for kind, column in (("bad", "reason"), ("odd", "what"), ("ignored", "reason")):
         rows = result[kind]
-        lines.append(f"{kind}           {len(rows)}")
+        lines.append(f"{kind:13s} {sum(row.get('members', 1) for row in rows)}")
         lines += [f"  {_printable(row['file'])}: {row[column]}" for row in rows[:_MOST_ROWS]]
         if len(rows) > _MOST_ROWS:
             lines.append(f"  and {len(rows) - _MOST_ROWS} more; --json lists all")
@@ -44,10 +44,13 @@ def _printable(name: str) -> str:
     help="Write the bad files there, one path a line, relative to DATA.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is a bad file.")
+@options.shard_fields
 @options.workers("Processes that decode.")
 @options.seconds_per_file("A file that takes longer is bad.")
 @answers(_table, failed=lambda result: bool(result["strict"] and result["bad"]))
-def scan(data: Path, write_list: Path | None, strict: bool, workers: int, seconds: float) -> Result:
+def scan(
+    data: Path, write_list: Path | None, strict: bool, workers: int, seconds: float, **given: str | None
+) -> Result:
     """Decode every picture in DATA once, and name the bad and the odd ones.
 
     DATA is any folder: train/ and val/, class folders, plain files, or what `prepare` wrote; WebDataset tars
@@ -57,7 +60,7 @@ def scan(data: Path, write_list: Path | None, strict: bool, workers: int, second
     """
     from alexnet_fast.scanning.folder_scan import list_files, scan_folder
 
-    start = time.monotonic()
+    start, fields = time.monotonic(), options.fields(given)
     names = list_files(data)
     with progress_bar(len(names), "scanning") as bar:
 
@@ -65,7 +68,13 @@ def scan(data: Path, write_list: Path | None, strict: bool, workers: int, second
             bar.length = count
 
         report = scan_folder(
-            data, names, workers=workers, seconds=seconds, begin=begin, show=lambda: bar.update(1)
+            data,
+            names,
+            workers=workers,
+            seconds=seconds,
+            begin=begin,
+            show=lambda: bar.update(1),
+            fields=fields,
         )
     if write_list is not None:
         report.write_list(write_list)

@@ -15,7 +15,7 @@ from alexnet_fast.cli.show_answers import activations, confusion, mistakes, sali
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet_fast.data import PictureList
+    from alexnet_fast.data import PictureList, ShardFields
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 _PATH = click.Path(path_type=Path)
@@ -98,6 +98,7 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
 @options.dali
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @options.augmentation
+@options.shard_fields
 @picture_command("augment.png")
 def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Result:
     """Pictures of DATA beside what training makes of them.
@@ -112,7 +113,7 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
     from alexnet_fast.training.augmentation_names import RANDOM_PARTS
 
     config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
-    pictures = _some_pictures(data, given["count"])
+    pictures = _some_pictures(data, given["count"], options.fields(given))
     parts = {name: given[name] for name in RANDOM_PARTS}
     parts = {"flip": given["flip"], **random_parts(**parts, epochs=given["samples"])}
     spec = _with_parts(_spec(given["model"]), parts)
@@ -158,12 +159,12 @@ def _with_parts(spec: AugmentSpec, parts: dict[str, Any]) -> AugmentSpec:
     return dataclasses.replace(spec, **{name: part for name, part in parts.items() if part is not None})
 
 
-def _some_pictures(data: Path, count: int) -> PictureList:
+def _some_pictures(data: Path, count: int, fields: ShardFields) -> PictureList:
     """Returns pictures from all over the training part of a folder: its list goes class by class."""
-    from alexnet_fast.data import ClassMap
+    from alexnet_fast.data import ClassMap, Reading
     from alexnet_fast.data.parts import find_parts
 
-    parts = find_parts(data)
+    parts = find_parts(data, reading=Reading(fields=fields))
     contents = parts["train"] if "train" in parts else parts["all"]
     listed = contents.pictures(ClassMap.from_names(contents.class_names()))
     count = min(count, len(listed))

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from alexnet_fast.data.class_folders import list_pictures
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.leave_out import LeaveOut
 from alexnet_fast.data.picture_list import PictureList
+from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.splits import Splits, open_data, open_part
 
-__all__ = ["ClassMap", "LeaveOut", "PictureList", "Splits", "list_pictures", "open_data", "open_part"]
+__all__ = [
+    "ClassMap",
+    "LeaveOut",
+    "PictureList",
+    "Reading",
+    "ShardFields",
+    "Splits",
+    "list_pictures",
+    "open_data",
+    "open_part",
+]

@@ -9,8 +9,10 @@ from alexnet_fast.data.class_folders import ClassFolders, class_folders
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.picture_list import PictureList
+from alexnet_fast.data.shard_fields import ShardFields
+from alexnet_fast.data.shard_files import by_part, shards_in, warn_of_gaps
 from alexnet_fast.data.shards import Shards
-from alexnet_fast.data.tar_samples import PARTS, part_of
+from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
 
 # Hidden, so that nothing lists it as a class; `prepare` has it in its output from first to last.
@@ -57,16 +59,16 @@ def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None
         raise UserError(
             f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
         )
-    layout = find_layout(root, reading or Reading()) if wanted != "all" else None
+    reading = reading or Reading()
+    layout = find_layout(root, reading) if wanted != "all" else None
     if layout is not None:
         return dict(layout.parts)
     if wanted != "all" and ("train" in folders or wanted in folders):
-        return {part: _contents(root / part) for part in PARTS if part in folders}
-    tars = [] if folders else _tars(root)
-    named = {part: tuple(tar for tar in tars if part_of(tar) == part) for part in PARTS}
-    if wanted != "all" and named["train"]:
-        return {part: Shards(root, mine) for part, mine in named.items() if mine}
-    return {"all": Shards(root, tuple(tars)) if tars else ClassFolders(root)}
+        return {part: _contents(root / part, reading.fields) for part in PARTS if part in folders}
+    tars = [] if folders else shards_in(root)
+    if tars and wanted != "all":
+        return {part: Shards(root, mine, reading.fields) for part, mine in by_part(root, tars).items()}
+    return {"all": Shards(root, tuple(tars), reading.fields) if tars else ClassFolders(root)}
 
 
 def refuse_strangers(contents: Contents, classes: ClassMap) -> None:
@@ -86,12 +88,10 @@ def some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _contents(root: Path) -> Contents:
+def _contents(root: Path, fields: ShardFields) -> Contents:
     """Returns the contents of one folder."""
-    tars = [] if class_folders(root) else _tars(root)
-    return Shards(root, tuple(tars)) if tars else ClassFolders(root)
-
-
-def _tars(root: Path) -> list[Path]:
-    """Returns the tars in a folder."""
-    return sorted(path for path in root.glob("*.tar") if not path.name.startswith(".") and path.is_file())
+    tars = [] if class_folders(root) else shards_in(root)
+    if not tars:
+        return ClassFolders(root)
+    warn_of_gaps(tars)
+    return Shards(root, tuple(tars), fields)

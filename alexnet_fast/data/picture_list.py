@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +18,11 @@ from alexnet_fast.data.places import FilePlace, Place, TarPlace
 
 Encoding = Literal["picture", "array"]
 
-# What DALI's image decoder reads (nvImageCodec 0.9: JPEG, JPEG 2000, PNG, BMP, TIFF, WebP, PNM); a file's
-# content decides how it is decoded, its ending only whether it is listed.
+# JPEG, JPEG 2000, PNG, BMP, TIFF, WebP, PNM and GIF, of which the first image counts; a file's content
+# decides how it is decoded, its ending only whether it is listed.
 PICTURE_ENDINGS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-    | {".pnm", ".ppm", ".pgm", ".pbm"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".png", ".apng", ".bmp", ".dib", ".tif", ".tiff"}
+    | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".webp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm"}
 )
 # uint8 arrays (H, W, 3), as `prepare --encoding raw` writes them.
 ARRAY_ENDING = ".npy"
@@ -62,6 +62,9 @@ class PictureList:
         encoding: "picture" where they are encoded, "array" for uint8 (H, W, 3) in .npy files.
         sizes: int32 (N, 2), height and width of each upright picture, where they are known without reading.
         points: float64 (N,), what `split_points` returns, where it is known.
+
+    Attributes:
+        ignored: Entries of the folders that are not listed, counted by reason; a selection has none.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class PictureList:
         self.labels: Integers = np.asarray(labels, np.int64)
         self.stretches, self.encoding, self.sizes = stretches, encoding, sizes
         self._points = points
+        self.ignored: Mapping[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.names)

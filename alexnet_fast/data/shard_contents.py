@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy.typing as npt
 
 from alexnet_fast.data.list_cache import Arrays, Patience
 from alexnet_fast.data.names import Integers, Names, NamesBuilder
-from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS, split_points
+from alexnet_fast.data.picture_list import ARRAY_ENDING, split_points
 from alexnet_fast.data.prepared_classes import SUMMARY, prepared_classes
+from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields, number_names
+from alexnet_fast.data.shard_files import in_shard
+from alexnet_fast.data.shard_notes import ShardNotes
 from alexnet_fast.data.shard_table import ShardTable
-from alexnet_fast.data.tar_samples import number_names, tar_samples
+from alexnet_fast.data.tar_samples import ShardReading, read_shard
 from alexnet_fast.errors import UserError
 
 _COLUMNS = ("labels", "tar", "offset", "length", "sizes", "points")
@@ -33,6 +37,7 @@ class ShardContents:
         length: int64 (N,), its bytes.
         sizes: int32 (N, 2), height and width; (0, 2) where they are not known.
         points: float64 (N,), as in `PictureList`.
+        note: What is to be said of members that are not used; empty where all are.
     """
 
     names: Names
@@ -43,6 +48,7 @@ class ShardContents:
     length: Integers
     sizes: npt.NDArray[np.int32]
     points: npt.NDArray[np.float64]
+    note: str = ""
 
     def pack(self) -> Arrays:
         """Returns the contents as plain arrays."""
@@ -53,6 +59,7 @@ class ShardContents:
             "stops": stops,
             "classes": np.frombuffer(classes, np.uint8),
             "class_stops": class_stops,
+            "note": np.frombuffer(self.note.encode("utf-8", "surrogateescape"), np.uint8),
             **{name: getattr(self, name) for name in _COLUMNS},
         }
 
@@ -62,6 +69,7 @@ class ShardContents:
         return cls(
             names=Names.unpack(arrays["names"].tobytes(), arrays["stops"]),
             classes=tuple(Names.unpack(arrays["classes"].tobytes(), arrays["class_stops"])),
+            note=arrays["note"].tobytes().decode("utf-8", "surrogateescape"),
             **{name: arrays[name] for name in _COLUMNS},
         )
 
@@ -74,24 +82,26 @@ class ShardContents:
         return dataclasses.replace(self, names=self.names.select(keep), sizes=sizes, **columns)
 
 
-def read_contents(root: Path, tars: Sequence[Path]) -> ShardContents:
+def read_contents(root: Path, tars: Sequence[Path], fields: ShardFields = DEFAULT_FIELDS) -> ShardContents:
     """Reads what tars hold.
 
     Args:
         root: Their folder.
         tars: Full paths.
+        fields: Which fields are a sample's image and label.
 
     Raises:
-        UserError: A tar or a table is damaged, or has a sample without class or picture.
+        UserError: A tar or a table is damaged, or has a sample without label or image.
     """
     classes = prepared_classes(root)
-    tables = [ShardTable.load(tar) for tar in tars] if classes else []
+    # A table says where the images and labels are that `prepare` wrote, not where others would be.
+    tables = [ShardTable.load(tar) for tar in tars] if classes and fields == DEFAULT_FIELDS else []
     whole = [table for table in tables if table is not None]
     if classes and len(whole) == len(tars):
         found = _from_tables(whole, classes)
     else:
-        found = _from_headers(tars, classes)
-    return _sorted(_of_one_kind(found))
+        found = _from_headers(tars, classes, fields)
+    return _sorted(found)
 
 
 def _from_tables(tables: Sequence[ShardTable], classes: tuple[str, ...]) -> ShardContents:
@@ -113,59 +123,106 @@ def _from_tables(tables: Sequence[ShardTable], classes: tuple[str, ...]) -> Shar
     )
 
 
-def _from_headers(tars: Sequence[Path], prepared: tuple[str, ...] | None) -> ShardContents:
+def _from_headers(
+    tars: Sequence[Path], prepared: tuple[str, ...] | None, fields: ShardFields
+) -> ShardContents:
     """Reads every header of tars that have no tables."""
-    names = NamesBuilder()
     patience = Patience(
         f"reading the headers of {len(tars)} tars in {tars[0].parent}: a long list is kept for the next time"
     )
+    names = NamesBuilder()
     rows: list[tuple[int, int, int, int]] = []
     texts: dict[str, int] = {}
+    notes = ShardNotes()
     for number, tar in enumerate(tars):
         patience.tick()
-        for sample in tar_samples(tar, PICTURE_ENDINGS | {ARRAY_ENDING}):
+        found = read_shard(tar, LISTED, fields)
+        found.refuse_problems(tar)
+        _refuse_beyond(tar, found, prepared)
+        notes.add(found)
+        for sample in found.samples:
             names.add(sample.name)
             rows.append((texts.setdefault(sample.label, len(texts)), number, sample.offset, sample.size))
+    if not rows:
+        raise notes.no_sample(tars[0].parent)
     labels, tar_of, offset, length = np.array(rows, np.int64).reshape(-1, 4).T
-    classes, places = _numbered(tars[0].parent, list(texts), prepared)
-    none = np.zeros((0, 2), np.int32)
+    classes, places = _numbered(list(texts), prepared)
     packed = names.done()
+    _refuse_mixture(packed, tars, tar_of)
+    # Of the plain names, so that a picture keeps its side when a shard is added that has its name too.
     points = split_points(packed)
-    return ShardContents(packed, places[labels], classes, tar_of, offset, length, none, points)
+    return ShardContents(
+        names=_distinct(packed, points, tars, tar_of),
+        points=points,
+        labels=places[labels],
+        classes=classes,
+        tar=tar_of,
+        offset=offset,
+        length=length,
+        sizes=np.zeros((0, 2), np.int32),
+        note=notes.text(),
+    )
 
 
-def _numbered(
-    root: Path, texts: list[str], prepared: tuple[str, ...] | None
-) -> tuple[tuple[str, ...], Integers]:
+def _refuse_mixture(names: Names, tars: Sequence[Path], tar_of: Integers) -> None:
+    """Refuses arrays beside images: one of the kinds would be left out.
+
+    Raises:
+        UserError: There are both.
+    """
+    ending = ARRAY_ENDING.encode()
+    arrays = np.fromiter((name.lower().endswith(ending) for name in names.encoded()), bool, len(names))
+    if arrays.any() and not arrays.all():
+        first = int(arrays.argmax())
+        raise UserError(
+            f"{tars[int(tar_of[first])]} holds an array, {names[first]}, and other samples hold images",
+            "choose one kind with image-key, or pack them into folders of their own",
+        )
+
+
+def _refuse_beyond(tar: Path, found: ShardReading, prepared: tuple[str, ...] | None) -> None:
+    """Refuses a label that is no place in the classes of `prepare`, which wrote the tars.
+
+    Raises:
+        UserError: There is one; its sample is named.
+    """
+    if prepared is None:
+        return
+    for sample in found.samples:
+        label = sample.label
+        if not (label.isascii() and label.isdigit() and int(label) < len(prepared)):
+            raise UserError(
+                f"{sample.name} in {tar} has class {label}, and {SUMMARY} lists {len(prepared)}",
+                "keep tars and summary together",
+            )
+
+
+def _distinct(names: Names, points: npt.NDArray[np.float64], tars: Sequence[Path], tar_of: Integers) -> Names:
+    """Returns the names, those that several tars have with their tar in front."""
+    if len(np.unique(points)) == len(points):
+        return names
+    counts = collections.Counter(names.encoded())
+    if max(counts.values()) == 1:
+        return names
+    return Names.of(
+        in_shard(tars[tar], name) if counts[raw] > 1 else name
+        for name, raw, tar in zip(names, names.encoded(), tar_of.tolist(), strict=True)
+    )
+
+
+def _numbered(texts: list[str], prepared: tuple[str, ...] | None) -> tuple[tuple[str, ...], Integers]:
     """Returns the class names, and the place of each class as it is written in the tars.
 
     Args:
-        root: For messages.
         texts: Names or numbers.
         prepared: The classes whose places the numbers are, where `prepare` wrote the tars.
-
-    Raises:
-        UserError: A number is no place in `prepared`.
     """
-    if prepared is None:
-        called = number_names(texts)
-        names = tuple(sorted(set(called.values())))
-        places = {name: place for place, name in enumerate(names)}
-        return names, np.array([places[called[text]] for text in texts], np.int64)
-    beyond = [text for text in texts if not (text.isascii() and text.isdigit() and int(text) < len(prepared))]
-    if beyond:
-        raise UserError(
-            f"{root} has class {beyond[0]}, and {SUMMARY} lists {len(prepared)}",
-            "keep tars and summary together",
-        )
-    return prepared, np.array([int(text) for text in texts], np.int64)
-
-
-def _of_one_kind(found: ShardContents) -> ShardContents:
-    """Leaves out arrays where there are pictures."""
-    ending = ARRAY_ENDING.encode()
-    arrays = np.fromiter((name.endswith(ending) for name in found.names.encoded()), bool, len(found.names))
-    return found if arrays.all() or not arrays.any() else found.select(np.flatnonzero(~arrays))
+    if prepared is not None:
+        return prepared, np.array([int(text) for text in texts], np.int64)
+    called = number_names(texts)
+    names = tuple(sorted(set(called.values())))
+    places = {name: place for place, name in enumerate(names)}
+    return names, np.array([places[called[text]] for text in texts], np.int64)
 
 
 def _sorted(found: ShardContents) -> ShardContents:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from alexnet_fast.data.list_cache import ListCache, Stamps
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PictureList, Stretches
 from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.shard_contents import ShardContents, read_contents
+from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.shard_table import TABLE_ENDING
+
+_log = logging.getLogger("alexnet_fast")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +27,12 @@ class Shards:
     Args:
         root: The folder.
         tars: Full paths, sorted.
+        fields: Which fields are a sample's image and label.
     """
 
     root: Path
     tars: tuple[Path, ...]
+    fields: ShardFields = DEFAULT_FIELDS
 
     def class_names(self) -> list[str]:
         """Returns the names of the classes, in the order of their numbers."""
@@ -46,7 +52,7 @@ class Shards:
         found = self._contents
         numbers = {_plain(name): number for number, name in enumerate(classes.names)}
         labels = np.array([numbers[_plain(name)] for name in found.classes], np.int64)[found.labels]
-        arrays = len(found.names) > 0 and found.names[0].endswith(ARRAY_ENDING)
+        arrays = len(found.names) > 0 and found.names[0].lower().endswith(ARRAY_ENDING)
         listed = PictureList(
             root=self.root,
             names=found.names,
@@ -62,8 +68,16 @@ class Shards:
 
     @functools.cached_property
     def _contents(self) -> ShardContents:
-        """What the tars hold; kept in the user's cache folder where it is much."""
-        cache = ListCache(self.root, "tars " + "\n".join(tar.name for tar in self.tars))
+        """What the tars hold, with a word on what is not used."""
+        found = self._kept_or_read()
+        if found.note:
+            _log.warning("%s: %s", self.root, found.note)
+        return found
+
+    def _kept_or_read(self) -> ShardContents:
+        """Returns what the tars hold; kept in the user's cache folder where it is much."""
+        names = "\n".join(tar.name for tar in self.tars)
+        cache = ListCache(self.root, f"tars {self.fields.key()}\n{names}")
         kept = cache.load()
         if kept is not None:
             return ShardContents.unpack(kept)
@@ -72,7 +86,7 @@ class Shards:
         for path in (*self.tars, *tables, self.root / SUMMARY):
             if path.exists():
                 stamps.add(path)
-        found = read_contents(self.root, self.tars)
+        found = read_contents(self.root, self.tars, self.fields)
         cache.save(len(found.names), found.pack, stamps)
         return found
 

@@ -123,6 +123,8 @@ def _open_parts(
     root: Path, parts: dict[str, Contents], classes: ClassMap | None, leave_out: LeaveOut | None
 ) -> Splits:
     """Lists `train/`, `val/` and `test/`; the classes are those of `train/`."""
+    if "train" not in parts:
+        raise UserError(f"{root} has {some(list(parts))} shards but no train shards", "add train-....tar")
     if "val" not in parts:
         raise UserError(
             f"{root} has train/ but no val/",

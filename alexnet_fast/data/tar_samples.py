@@ -1,27 +1,31 @@
 """WebDataset tars: samples of `KEY.jpg` and `KEY.cls` (or `KEY.json`), found by their headers.
 
-Nothing is unpacked, so nothing can land elsewhere.
+Every member is an image, a label, a field that nobody asked for, or named with the reason why it is none of
+them; `ShardReading` has them all.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import tarfile
+import collections
+import dataclasses
 from collections.abc import Collection, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, NamedTuple
 
-from alexnet_fast.data.class_map import check_class
-from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.data.junk import junk_reason
+from alexnet_fast.data.shard_fields import (
+    DEFAULT_FIELDS,
+    LONGEST_LABEL_BYTES,
+    FieldName,
+    ShardFields,
+    field_name,
+    read_label,
+)
+from alexnet_fast.data.tar_members import refused_kind, safe_name, tar_members, unreadable
+from alexnet_fast.errors import UserError
 
-PARTS = ("train", "val", "test")
-
-# A file of this size is no photograph, and reading it would take the memory of its worker.
-FILE_BYTES_LIMIT = 512 << 20
-_LONGEST_LABEL = {".cls": 1024, ".json": 1 << 20}
-_JSON_KEYS = ("cls", "label", "class")
-_PART = re.compile("(?<![a-z])(" + "|".join(PARTS) + ")(?![a-z])")
+_NEEDS = "each needs one of both, such as KEY.jpg and KEY.cls; image-key and label-key choose other fields"
+_UNIQUE = "a key may stand once in a shard: rename one"
 
 
 class TarSample(NamedTuple):
@@ -40,118 +44,226 @@ class TarSample(NamedTuple):
     size: int
 
 
-def tar_members(path: Path) -> Iterator[tarfile.TarInfo]:
-    """Yields what a tar holds besides folders.
+class Ignored(NamedTuple):
+    """A member that is in no sample.
+
+    Args:
+        name: As it stands in the tar.
+        reason: Why.
+    """
+
+    name: str
+    reason: str
+
+
+class Problem(NamedTuple):
+    """A sample that cannot be used.
+
+    Args:
+        name: Its image, or another member of it.
+        members: How many of its members are not used for that.
+        error: What is wrong; it names the tar and the key.
+    """
+
+    name: str
+    members: int
+    error: UserError
+
+
+@dataclasses.dataclass
+class ShardReading:
+    """What one tar holds: each member is an image, a label, one of `other` or `ignored`, or has a problem.
+
+    Args:
+        samples: In the order of the tar.
+        labels: Members that label a sample.
+        other: How many members each field has that is neither image nor label.
+        ignored: Members that are in no sample.
+        problems: Samples that cannot be used; training refuses the tar for them.
+        odd: What is odd about the tar itself.
+    """
+
+    samples: list[TarSample] = dataclasses.field(default_factory=list)
+    labels: int = 0
+    other: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    ignored: list[Ignored] = dataclasses.field(default_factory=list)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    odd: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def members(self) -> int:
+        """How many members are accounted for: as many as the tar has."""
+        used = len(self.samples) + self.labels
+        return used + self.other.total() + len(self.ignored) + self.unusable
+
+    @property
+    def unusable(self) -> int:
+        """How many members belong to samples that cannot be used."""
+        return sum(problem.members for problem in self.problems)
+
+    def refuse_problems(self, path: Path) -> None:
+        """Refuses a tar that has samples which cannot be used.
+
+        Raises:
+            UserError: It has; the first is named.
+        """
+        if not self.problems:
+            return
+        error, more = self.problems[0].error, len(self.problems) - 1
+        if more:
+            mend = f"{error.mend}; {more} more like it: alexnet-fast scan '{path.parent}' names all"
+            raise UserError(error.problem, mend) from error
+        raise error
+
+
+def tar_samples(
+    path: Path, endings: Collection[str], fields: ShardFields = DEFAULT_FIELDS
+) -> Iterator[TarSample]:
+    """Yields the samples of one shard; see `read_shard`.
 
     Raises:
-        UserError: It is no uncompressed tar.
+        UserError: It cannot be read, or a sample cannot be used.
     """
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if not member.isdir():
-                    yield member
-                # tarfile keeps every header that it has seen: a million of them take a gigabyte.
-                archive.members = []  # type: ignore[attr-defined, unused-ignore]
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(
-            f"{path} is not an uncompressed tar ({error})", "unpack it, or copy it again"
-        ) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    found = read_shard(path, endings, fields)
+    found.refuse_problems(path)
+    yield from found.samples
 
 
-def safe_name(path: Path, name: str) -> str:
-    """Returns a member's name without "." parts.
+def read_shard(path: Path, endings: Collection[str], fields: ShardFields = DEFAULT_FIELDS) -> ShardReading:
+    """Reads the headers and the labels of one shard.
 
-    Raises:
-        UserError: It is absolute or leads upwards; an archive that tries this is refused whole.
-    """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if ".." in parts or name.startswith(("/", "\\")) or "\0" in name:
-        raise UserError(f"{path} holds {name!r}, a name that leads out of it", "do not trust this archive")
-    return "/".join(part for part in parts if part != ".")
-
-
-def part_of(tar: Path) -> str:
-    """Returns the part that a shard belongs to by its name (train-000.tar, imagenet-val-07.tar), or ""."""
-    match = _PART.search(tar.stem.lower())
-    return match.group(1) if match else ""
-
-
-def _opened(path: Path) -> IO[bytes]:
-    """Opens a tar.
-
-    Raises:
-        UserError: It cannot be read.
-    """
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot read {path}: {system_reason(error)}")
-
-
-def tar_samples(path: Path, endings: Collection[str]) -> Iterator[TarSample]:
-    """Yields the samples of one shard.
+    The members of a sample stand together, as the webdataset library wants it. Where they do not (a tar that
+    was packed in the order of a file system), they are one sample as long as they bring one image and one
+    label together; a key that comes back with a second one is not unique.
 
     Args:
         path: The tar.
-        endings: Of pictures, in small letters.
+        endings: Those of images, in small letters, with their dots.
+        fields: Which fields are image and label.
 
     Raises:
-        UserError: A sample lacks its class or its picture.
+        UserError: It is no tar, is damaged, or a name leads out of it.
     """
-    pictures: dict[str, tarfile.TarInfo] = {}
-    labels: dict[str, str] = {}
-    with _opened(path) as content:
-        for member in tar_members(path):
-            name = safe_name(path, member.name)
-            ending = PurePosixPath(name).suffix.lower()
-            if not member.isreg() or member.issparse() or member.size > FILE_BYTES_LIMIT:
-                continue
-            if ending == ".cls" or (ending == ".json" and _key(name) not in labels):
-                found = _label(content, path, member, ending)
-                labels |= {} if found is None else {_key(name): found}
-            elif ending in endings:
-                pictures[_key(name)] = member
-    lonely = sorted(labels.keys() ^ pictures.keys())
-    if lonely:
-        lacks = "class" if lonely[0] in pictures else "picture"
-        raise UserError(f"sample {lonely[0]} in {path} has no {lacks}", "each needs KEY.jpg and KEY.cls")
-    for key, member in pictures.items():
-        yield TarSample(labels[key], safe_name(path, member.name), member.offset_data, member.size)
-
-
-def number_names(labels: Collection[str]) -> dict[str, str]:
-    """Returns the class name of each label: numbers get leading zeros, so that they sort as numbers."""
-    if not all(label.isascii() and label.isdigit() for label in labels):
-        return {label: label for label in labels}
-    width = max((len(str(int(label))) for label in labels), default=0)
-    return {label: str(int(label)).zfill(width) for label in labels}
-
-
-def _key(name: str) -> str:
-    """Returns what the members of a sample share: the name up to the first dot of the file."""
-    folder, _, file = name.rpartition("/")
-    return f"{folder}/{file.partition('.')[0]}".lstrip("/")
-
-
-def _label(content: IO[bytes], path: Path, member: tarfile.TarInfo, ending: str) -> str | None:
-    """Reads a class; None where a .json does not hold one."""
-    where = f"{member.name} in {path}"
-    if member.size > _LONGEST_LABEL[ending]:
-        raise UserError(f"{where} is too long for a class", "it holds a number or a name")
-    content.seek(member.offset_data)
-    text = content.read(member.size).decode("utf-8", "replace").strip()
-    if ending == ".cls":
-        return check_class(text, where)
+    reader = _Reader(path, fields.images(endings), fields.label)
+    reader.gather()
     try:
-        plain = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{where} is not JSON ({error})", "copy the tar again") from error
-    values = [plain[key] for key in _JSON_KEYS if isinstance(plain, dict) and key in plain]
-    return check_class(str(values[0]), where) if values else None
+        with path.open("rb") as content:
+            for key, sample in reader.samples.items():
+                reader.add(content, key, sample)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return reader.found
+
+
+class _Field(NamedTuple):
+    """A member of a sample: its place, and which run of members with one key it stands in."""
+
+    name: str
+    offset: int
+    size: int
+    run: int
+
+
+_Sample = dict[str, _Field]
+
+
+class _Reader:
+    """Reads one tar.
+
+    Args:
+        path: The tar.
+        images: Fields that may be the image, the first that is there counts.
+        labels: Fields that may be the label.
+    """
+
+    def __init__(self, path: Path, images: tuple[str, ...], labels: tuple[str, ...]) -> None:
+        self._path, self._images, self._labels = path, images, labels
+        self.found = ShardReading()
+        self.samples: dict[str, _Sample] = {}
+        # Members that would be fields, were they plain files.
+        self._refused: dict[str, str] = {}
+
+    def gather(self) -> None:
+        """Reads the headers."""
+        key, run = "", 0
+        for member in tar_members(self._path, self.found.odd.append):
+            name = safe_name(self._path, member.name)
+            parsed = field_name(name)
+            reason = junk_reason(name) or refused_kind(member)
+            if reason is None and parsed is not None:
+                run += parsed.key != key
+                key = parsed.key
+                self._take(parsed, _Field(name, member.offset_data, member.size, run))
+                continue
+            self.found.ignored.append(Ignored(name, reason or "its name has no dot, and so no field"))
+            if parsed is not None and reason:
+                self._refused.setdefault(parsed.key, f"{name} is {reason}")
+
+    def _take(self, parsed: FieldName, field: _Field) -> None:
+        """Adds a member to its sample."""
+        sample = self.samples.setdefault(parsed.key, {})
+        if parsed.field in sample:
+            self._problem(field.name, 1, f"{self._called(parsed.key)} has {parsed.field} twice", _UNIQUE)
+        else:
+            sample[parsed.field] = field
+
+    def add(self, content: IO[bytes], key: str, sample: _Sample) -> None:
+        """Adds a sample to what was found."""
+        image = next((field for field in self._images if field in sample), None)
+        try:
+            label = self._label(content, key, sample)
+        except UserError as error:
+            name = sample[image].name if image else next(iter(sample.values())).name
+            self.found.problems.append(Problem(name, len(sample), error))
+            return
+        if image is None or label is None:
+            self._lonely(key, sample, image, label and label[0])
+            return
+        self.found.samples.append(TarSample(label[1], *sample[image][:3]))
+        self.found.labels += label[0] != image
+        self.found.other.update(field for field in sample if field not in (image, label[0]))
+
+    def _label(self, content: IO[bytes], key: str, sample: _Sample) -> tuple[str, str] | None:
+        """Returns the field that labels a sample, and the label.
+
+        Raises:
+            UserError: It cannot be a label, or the key is not unique.
+        """
+        for kind in (self._images, self._labels):
+            runs = {sample[field].run: field for field in kind if field in sample}
+            if len(runs) > 1:
+                fields = " and ".join(runs.values())
+                raise UserError(f"{self._called(key)} comes back, with {fields}", _UNIQUE)
+        for field in self._labels:
+            if field in sample:
+                label = self._read(content, sample[field], field)
+                if label is not None:
+                    return field, label
+        return None
+
+    def _read(self, content: IO[bytes], member: _Field, field: str) -> str | None:
+        """Reads a label."""
+        where = f"{member.name} in {self._path}"
+        if member.size > LONGEST_LABEL_BYTES:
+            raise UserError(f"{where} is too long for a label", "it holds a number or a name")
+        content.seek(member.offset)
+        return read_label(content.read(member.size), field, where)
+
+    def _lonely(self, key: str, sample: _Sample, image: str | None, label: str | None) -> None:
+        """Says of a sample what it lacks; one that has neither image nor label is none."""
+        if image is None and label is None:
+            reason = "neither the image nor the label of a sample"
+            self.found.ignored += [Ignored(field.name, reason) for field in sample.values()]
+            return
+        lacks = "label" if label is None else "image"
+        why = f"; {self._refused[key]}" if key in self._refused else ""
+        name = sample[image or label or ""].name
+        problem = f"{self._called(key)} has no {lacks} (it has {', '.join(sorted(sample))}{why})"
+        self._problem(name, len(sample), problem, _NEEDS)
+
+    def _problem(self, name: str, members: int, problem: str, mend: str) -> None:
+        self.found.problems.append(Problem(name, members, UserError(problem, mend)))
+
+    def _called(self, key: str) -> str:
+        """Returns what messages call a sample."""
+        return f"sample {key} in {self._path}"

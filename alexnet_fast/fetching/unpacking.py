@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from alexnet_fast.cache_folder import ROOM
-from alexnet_fast.data.tar_samples import safe_name
+from alexnet_fast.data.tar_members import safe_name
 from alexnet_fast.errors import UserError, packing_reason, system_reason
 
 _CHUNK = 1 << 20

@@ -1,37 +1,39 @@
-"""Tars and zips of class folders, read where they are: nothing is unpacked, so nothing can land elsewhere."""
+"""Archives of class folders, read where they are: nothing is unpacked, so nothing can land elsewhere."""
 
 from __future__ import annotations
 
 import stat
-import tarfile
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from alexnet_fast.data.places import TarPlace
-from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT, safe_name, tar_members
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_names import why_ignored
+from alexnet_fast.data.junk import junk_reason
+from alexnet_fast.data.tar_members import (
+    A_LINK,
+    FILE_BYTES_LIMIT,
+    TOO_LARGE,
+    safe_name,
+    unreadable,
+)
 from alexnet_fast.errors import UserError, packing_reason
 from alexnet_fast.preparing.places import NoPlace, Place, ZipPlace
-from alexnet_fast.preparing.sources import SourcePicture, arrange, is_picture
+from alexnet_fast.preparing.sources import SourcePicture, arrange
 
-_TOO_LARGE = f"more than {FILE_BYTES_LIMIT >> 20} MiB"
-
-
-def list_tar(path: Path) -> list[SourcePicture]:
-    """Lists an uncompressed tar: of class folders, or a WebDataset shard where it has `.cls` members.
-
-    Raises:
-        UserError: It is no such archive, or a member's name leads out of it.
-    """
-    from alexnet_fast.preparing.webdataset_source import is_webdataset, list_webdataset
-
-    if is_webdataset(path):
-        return list_webdataset([path])
-    return _list_archive(path, ((member.name, _in_tar(path, member)) for member in tar_members(path)))
+_REPLACED = "replaced by a later member of the same name"
+_NO_CLASS = "in no class folder"
+# Set where a name is UTF-8; else it is in the code page of who packed it (APPNOTE 4.4.4, bit 11).
+_UTF8_FLAG = 1 << 11
 
 
-def list_zip(path: Path) -> list[SourcePicture]:
+def list_zip(path: Path, ignored: Ignored) -> list[SourcePicture]:
     """Lists a zip of class folders.
+
+    Args:
+        path: The zip.
+        ignored: Receives the members that are not used.
 
     Raises:
         UserError: It is no zip, or a member's name leads out of it.
@@ -39,21 +41,43 @@ def list_zip(path: Path) -> list[SourcePicture]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, struct.error) as error:
         raise UserError(f"{path} is not a zip ({error})", "copy it again") from error
     except NotImplementedError as error:
         raise UserError(f"{path} is {packing_reason(error)}", "pack it anew with deflate") from error
-    return _list_archive(path, ((member.filename, _in_zip(path, member)) for member in members))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return list_archive(path, ((_zip_name(member), _in_zip(path, member)) for member in members), ignored)
 
 
-def _list_archive(path: Path, members: Iterator[tuple[str, Place]]) -> list[SourcePicture]:
+def list_archive(path: Path, members: Iterator[tuple[str, Place]], ignored: Ignored) -> list[SourcePicture]:
     """Arranges the pictures of an archive; of two members with one name the later counts, as in unpacking."""
-    places = {}
+    places: dict[str, Place] = {}
     for name, place in members:
         safe = safe_name(path, name)
-        if is_picture(safe) and not any(part.startswith(".") for part in safe.split("/")):
-            places[safe] = place
-    return arrange(_without_top(places).items())
+        reason = junk_reason(safe) or why_ignored(safe.rpartition("/")[2])
+        if reason is not None:
+            ignored.add(safe, reason)
+            continue
+        if safe in places:
+            ignored.add(safe, _REPLACED)
+        places[safe] = place
+    arranged = arrange(_without_top(places).items())
+    used = {id(picture.place) for picture in arranged}
+    for name, place in places.items():
+        if id(place) not in used:
+            ignored.add(name, _NO_CLASS)
+    return arranged
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Returns a member's name; many programs write UTF-8 without saying so."""
+    if member.flag_bits & _UTF8_FLAG:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _without_top(places: dict[str, Place]) -> dict[str, Place]:
@@ -64,26 +88,15 @@ def _without_top(places: dict[str, Place]) -> dict[str, Place]:
     return {name.partition("/")[2]: place for name, place in places.items()}
 
 
-def _in_tar(path: Path, member: tarfile.TarInfo) -> Place:
-    """Returns where a member's bytes are."""
-    if member.issym() or member.islnk():
-        return NoPlace(str(path), "a link inside an archive")
-    if not member.isreg() or member.issparse():
-        return NoPlace(str(path), "not a plain file")
-    if member.size > FILE_BYTES_LIMIT:
-        return NoPlace(str(path), _TOO_LARGE)
-    return TarPlace(str(path), member.offset_data, member.size)
-
-
 def _in_zip(path: Path, member: zipfile.ZipInfo) -> Place:
     """Returns where a member's bytes are."""
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind == stat.S_IFLNK:
-        return NoPlace(str(path), "a link inside an archive")
+        return NoPlace(str(path), A_LINK)
     if kind not in (0, stat.S_IFREG):
         return NoPlace(str(path), "not a plain file")
     if member.flag_bits & 1:
         return NoPlace(str(path), "encrypted")
     if member.file_size > FILE_BYTES_LIMIT:
-        return NoPlace(str(path), _TOO_LARGE)
+        return NoPlace(str(path), TOO_LARGE)
     return ZipPlace(str(path), member.filename)

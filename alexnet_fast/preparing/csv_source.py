@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.csv_rows import csv_rows
 from alexnet_fast.data.places import FilePlace
-from alexnet_fast.data.tar_samples import PARTS
+from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.sources import SourcePicture
 

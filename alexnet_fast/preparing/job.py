@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.errors import UserError
@@ -19,7 +20,7 @@ from alexnet_fast.preparing.recipe import Recipe
 from alexnet_fast.preparing.record import Record
 from alexnet_fast.preparing.shards import make_sample, write_shards
 from alexnet_fast.preparing.share import Share
-from alexnet_fast.preparing.sources import SourceList, open_source
+from alexnet_fast.preparing.sources import MOST_UNPACKED, SourceList, open_source
 from alexnet_fast.preparing.tables import TABLES
 from alexnet_fast.scanning.pool import Lost, run_tasks
 
@@ -39,6 +40,7 @@ class PrepareConfig:
         workers: Number of processes.
         seconds: Most seconds for one picture.
         on_bad_image: What to do about a picture that cannot be used.
+        most_unpacked: Most bytes that a compressed tar may hold.
 
     Raises:
         UserError: `workers` or `shard_mib` is out of range.
@@ -54,6 +56,7 @@ class PrepareConfig:
     workers: int = 1
     seconds: float = 60.0
     on_bad_image: Policy = "fail"
+    most_unpacked: int = MOST_UNPACKED
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -97,7 +100,8 @@ class Preparation:
         self.config = config
         self.folder = OutputFolder(config.output)
         self.folder.refuse_nesting(config.source)
-        self.source: SourceList = _open(config)
+        self.ignored = Ignored(names=True)
+        self.source: SourceList = _open(config, self.ignored)
         names = [picture.name for picture in self.source.pictures]
         self.targets = output_names(names, config.recipe.ending)
         self.mine = [number for number, name in enumerate(names) if config.share.has(name)]
@@ -131,7 +135,8 @@ class Preparation:
             else:
                 self.folder.finish_share(config.share, record)
         done = config.output / SUMMARY if config.share.whole else None
-        return {**record.summary(), "prepared": done}
+        ignored = {"ignored": dict(self.ignored.counts.most_common())}
+        return {**record.summary(), **ignored, "prepared": done}
 
     def _make_all(self, maker: Maker, show: Callable[[], None]) -> Record:
         """Makes the pictures and records them."""
@@ -181,13 +186,13 @@ class Preparation:
         ]
 
 
-def _open(config: PrepareConfig) -> SourceList:
+def _open(config: PrepareConfig, ignored: Ignored) -> SourceList:
     """Lists the source, divided where it is to be.
 
     Raises:
         UserError: It cannot be used, or is divided already.
     """
-    source = open_source(config.source, config.reading)
+    source = open_source(config.source, config.reading, ignored=ignored, most_unpacked=config.most_unpacked)
     if config.val_fraction is None:
         return source
     if source.divided:
@@ -203,4 +208,4 @@ def join(output: Path) -> dict[str, Any]:
     Raises:
         UserError: A part is missing.
     """
-    return {**OutputFolder(output).join().summary(), "prepared": output / SUMMARY}
+    return {**OutputFolder(output).join().summary(), "ignored": {}, "prepared": output / SUMMARY}

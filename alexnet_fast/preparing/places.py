@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alexnet_fast.data.places import FilePlace, TarPlace
-from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
+from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
 from alexnet_fast.errors import packing_reason
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import read_bytes as read_stretch

@@ -9,18 +9,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from alexnet_fast.data import ClassMap
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.layouts.layout import Layout
 from alexnet_fast.data.names import Names
 from alexnet_fast.data.picture_list import PICTURE_ENDINGS, split_points
 from alexnet_fast.data.places import FilePlace
-from alexnet_fast.data.tar_samples import PARTS
+from alexnet_fast.data.shard_files import compressed_ending, is_tar
+from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.places import Place
 from alexnet_fast.scanning.folder_scan import list_files
 
 # The output is JPEG, so a format that DALI cannot read is no obstacle; an animation gives its first picture.
 SOURCE_ENDINGS = PICTURE_ENDINGS | {".gif"}
+# Of a compressed tar, unless `--max-download` says otherwise.
+MOST_UNPACKED = 16 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,38 +86,51 @@ class SourceList:
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def open_source(source: Path, reading: Reading | None = None) -> SourceList:
+def open_source(
+    source: Path,
+    reading: Reading | None = None,
+    *,
+    ignored: Ignored | None = None,
+    most_unpacked: int = MOST_UNPACKED,
+) -> SourceList:
     """Lists a folder, a CSV, WebDataset tars, or a tar or zip of class folders.
 
     Args:
         source: Its path.
-        reading: What is said of the layout of a folder.
+        reading: What is said of the layout of a folder, and of the fields of tars.
+        ignored: Receives what is not a picture of the source.
+        most_unpacked: Most bytes that a compressed tar may hold.
 
     Raises:
         UserError: It is missing, of no known form or holds no labelled picture.
     """
-    from alexnet_fast.preparing.archives import list_tar, list_zip
+    from alexnet_fast.preparing.archives import list_zip
     from alexnet_fast.preparing.csv_source import list_csv
-    from alexnet_fast.preparing.webdataset_source import list_webdataset
+    from alexnet_fast.preparing.tars import list_shards, list_tar
 
-    reading = reading or Reading()
+    reading, ignored = reading or Reading(), Ignored() if ignored is None else ignored
     if source.is_dir():
         layout = find_layout(source, reading)
         if layout is not None:
             return gather(source, _of_layout(layout), layout)
-        shards = sorted(file for file in source.glob("*.tar") if file.is_file())
-        return gather(source, _list_folder(source) or list_webdataset(shards))
+        found = _list_folder(source) or list_shards(source, ignored, reading.fields, most_unpacked)
+        return gather(source, found)
     if not source.exists():
         raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
     if reading.kind not in (None, "folders"):
         raise UserError(f"--layout {reading.kind} is that of a folder, and {source} is a file", exit_code=2)
-    listers = {".csv": list_csv, ".zip": list_zip, ".tar": list_tar}
-    if source.suffix.lower() not in listers:
-        mend = "give a folder, a .csv, a .zip or a .tar"
-        if source.suffix.lower() in (".gz", ".tgz", ".xz", ".bz2", ".zst"):
-            mend = "unpack it first: a compressed archive cannot be read from the middle"
-        raise UserError(f"{source} is of no kind that can be prepared", mend, exit_code=2)
-    return gather(source, listers[source.suffix.lower()](source))
+    ending = source.suffix.lower()
+    if ending == ".csv":
+        return gather(source, list_csv(source))
+    if ending == ".zip":
+        return gather(source, list_zip(source, ignored))
+    if is_tar(source.name) or compressed_ending(source.name):
+        return gather(source, list_tar(source, ignored, reading.fields, most_unpacked))
+    raise UserError(
+        f"{source} is of no kind that can be prepared",
+        "give a folder, a .csv, a .zip or a .tar, plain or compressed",
+        exit_code=2,
+    )
 
 
 def gather(source: Path, found: Iterable[SourcePicture], layout: Layout | None = None) -> SourceList:

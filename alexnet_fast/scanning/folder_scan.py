@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
+from alexnet_fast.data.shard_files import is_tar
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import write_atomically
 from alexnet_fast.scanning.examine import Verdict, examine
-from alexnet_fast.scanning.in_tars import TAR_ENDING, Member, members_of
+from alexnet_fast.scanning.in_tars import InTars, Member, Row, TarCount, told_apart
 from alexnet_fast.scanning.pool import Lost, run_tasks
 
 
@@ -23,11 +25,15 @@ class ScanReport:
         images: Number of files that training would list.
         bad: (file, reason), sorted; files are named relative to the folder, with "/" between the parts.
         odd: (file, what), sorted.
+        ignored: Members of tars that are not used, with the reason, sorted.
+        tars: What became of the members of each tar.
     """
 
     images: int
     bad: tuple[tuple[str, str], ...]
     odd: tuple[tuple[str, str], ...]
+    ignored: tuple[Row, ...] = ()
+    tars: tuple[TarCount, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain JSON values."""
@@ -35,6 +41,8 @@ class ScanReport:
             "images": self.images,
             "bad": [{"file": file, "reason": reason} for file, reason in self.bad],
             "odd": [{"file": file, "what": what} for file, what in self.odd],
+            "ignored": [{"file": file, "reason": why, "members": count} for file, why, count in self.ignored],
+            "tars": [tar._asdict() for tar in self.tars],
         }
 
     def write_list(self, path: Path) -> None:
@@ -90,6 +98,7 @@ def scan_folder(
     begin: Callable[[int], None] = lambda _: None,
     show: Callable[[], None] = lambda: None,
     look: Callable[[str | Member], Verdict] = examine,
+    fields: ShardFields = DEFAULT_FIELDS,
 ) -> ScanReport:
     """Examines files in worker processes.
 
@@ -101,22 +110,19 @@ def scan_folder(
         begin: Receives the number of files and members of tars, before the first is examined.
         show: Called after each.
         look: Examines one, given the full path of a file or a member.
+        fields: Which fields of a tar's samples are image and label.
 
     Raises:
         UserError: No worker can be started.
     """
-    tasks: dict[str | Member, str] = {}
+    inside = InTars()
+    for name in filter(is_tar, names):
+        inside.look_into(root, name, fields)
+    tasks: dict[str | Member, str] = {f"{root}/{name}": name for name in names if not is_tar(name)}
+    tasks |= {member: member.listed for member in told_apart(inside.members)}
     images = 0
-    bad: list[tuple[str, str]] = []
-    odd: list[tuple[str, str]] = []
-    for name in names:
-        if not name.lower().endswith(TAR_ENDING):
-            tasks[f"{root}/{name}"] = name
-            continue
-        try:
-            tasks |= {member: member.listed for member in members_of(root / name)}
-        except UserError as error:
-            bad.append((name, error.problem))
+    bad = [row[:2] for row in inside.bad]
+    odd = [row[:2] for row in inside.odd]
     begin(len(tasks))
     for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
         verdict = Verdict(picture=True, bad=found.reason) if isinstance(found, Lost) else found
@@ -126,4 +132,10 @@ def scan_folder(
             bad.append((tasks[task], verdict.bad + where))
         odd += [(tasks[task], what + where) for what in verdict.odd]
         show()
-    return ScanReport(images=images, bad=tuple(sorted(bad)), odd=tuple(sorted(odd)))
+    return ScanReport(
+        images=images,
+        bad=tuple(sorted(bad)),
+        odd=tuple(sorted(odd)),
+        ignored=tuple(sorted(inside.ignored)),
+        tars=tuple(inside.counts),
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
+from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.pillow_image import FORMATS, MAX_PIXELS, BadPictureError
 

@@ -99,6 +99,8 @@ class TrainConfig:
         layout: Layout of the data set, one of `data.layouts.find.KINDS`; None to look.
         labels: JSON of image id -> label, for pictures that stand in no class folders.
         label_encoding: JSON of label -> index, with `labels`.
+        image_key: Field of WebDataset samples that is the image; None for the first of the formats.
+        label_key: Field of WebDataset samples that holds the label; None for cls, then json.
         dali: Load with DALI; otherwise with Pillow in worker processes.
         device: "auto", "cpu", "cuda" or "cuda:N".
         amp: Mixed precision: what the device has, or none, or a type by name.
@@ -165,6 +167,8 @@ class TrainConfig:
     layout: str | None = None
     labels: Path | None = None
     label_encoding: Path | None = None
+    image_key: str | None = None
+    label_key: str | None = None
     dali: bool = True
     device: str = "auto"
     amp: Amp = "auto"

@@ -21,6 +21,8 @@ _FREE = frozenset(
         "layout",
         "labels",
         "label_encoding",
+        "image_key",
+        "label_key",
         "run",
         "epochs",
         "val_fraction",

@@ -36,7 +36,9 @@ def open_splits(config: TrainConfig) -> Splits:
         config.data,
         val_fraction=config.val_fraction,
         leave_out=LeaveOut.load(config.leave_out) if config.leave_out else None,
-        reading=Reading.from_options(config.layout, config.labels, config.label_encoding),
+        reading=Reading.from_options(
+            config.layout, config.labels, config.label_encoding, config.image_key, config.label_key
+        ),
     )
 
 

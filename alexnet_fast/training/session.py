@@ -200,10 +200,15 @@ class Session:
                 "val_top1": rows[-1].val_top1 if rows else None,
                 "seed": self.config.seed,
                 "val_fraction": self.config.val_fraction,
+                **{key: value for key in _KEYS if (value := getattr(self.config, key)) is not None},
                 "torch": str(torch.__version__),
                 "alexnet_fast": __version__,
             },
         }
+
+
+# Fields of WebDataset samples: a model is tried on those that it was trained on.
+_KEYS = ("image_key", "label_key")
 
 
 def _model_arguments(config: TrainConfig, splits: Splits, spec: AugmentSpec) -> dict[str, Any]:

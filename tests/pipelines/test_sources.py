@@ -249,7 +249,7 @@ class TestOtherPeoplesTars:
         assert (len(data.train), len(data.val)) == (20, 20)
 
     def test_without_classes_are_refused(self, write) -> None:
-        with pytest.raises(UserError, match="has no class; each needs KEY.jpg and KEY.cls"):
+        with pytest.raises(UserError, match="has no label .it has jpg, json.; each needs"):
             open_data(write(("a.tar",), lambda _: {"json": b'{"caption": "a cell"}'}))
 
 

@@ -6,17 +6,21 @@ import io
 import os
 import re
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from alexnet_fast.data.tar_samples import tar_samples
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data.shard_fields import ShardFields
+from alexnet_fast.data.tar_samples import read_shard
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.naming import output_names
 from alexnet_fast.preparing.sources import open_source
-from archives import odd_zip, packed_tar, special
+from archives import odd_zip, packed_tar, packed_zip, special
 
 JPEG = io.BytesIO()
 Image.new("RGB", (40, 30), (200, 100, 50)).save(JPEG, "JPEG")
@@ -87,10 +91,10 @@ def test_webdataset_shards(json_of_prepare, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        ({"x.jpg": CONTENT, "y.jpg": CONTENT, "y.cls": b"1"}, "sample x in .* has no class"),
-        ({"x.cls": b"1"}, "sample x in .* has no picture"),
+        ({"x.jpg": CONTENT, "y.jpg": CONTENT, "y.cls": b"1"}, "sample x in .* has no label"),
+        ({"x.cls": b"1"}, "sample x in .* has no image"),
         ({"x.jpg": CONTENT, "x.cls": b"../up"}, "cannot be a class"),
-        ({"x.jpg": CONTENT, "x.cls": bytes(2000)}, "too long for a class"),
+        ({"x.jpg": CONTENT, "x.cls": bytes(2000)}, "too long for a label"),
         ({"a/x.jpg": CONTENT, "../../evil.jpg": CONTENT}, "'../../evil.jpg', a name that leads out"),
         ({"/etc/evil.jpg": CONTENT}, "a name that leads out"),
         ({"a/..\\..\\evil.jpg": CONTENT}, "a name that leads out"),
@@ -108,7 +112,7 @@ def test_a_tar_that_cannot_be_read(tmp_path: Path) -> None:
     shard.parent.mkdir()
     shard.symlink_to(shard)
     with pytest.raises(UserError, match="cannot read .*train-0.tar: too many levels of symbolic links"):
-        list(tar_samples(shard, {".jpg"}))
+        read_shard(shard, {".jpg"})
 
 
 def test_links_in_a_tar_are_bad_pictures(json_of_prepare, tmp_path: Path) -> None:
@@ -173,13 +177,131 @@ def test_zips_that_python_cannot_read(tmp_path: Path, json_of_prepare) -> None:
         open_source(source)
 
 
-def test_compressed_and_cut_off_tars(tmp_path: Path) -> None:
-    packed = write_tar(tmp_path / "a.tar.gz", {"a/x.jpg": CONTENT}, "w:gz")
-    with pytest.raises(UserError, match="unpack it first"):
-        open_source(packed)
-    packed.rename(tmp_path / "b.tar")
-    with pytest.raises(UserError, match="is not an uncompressed tar"):
-        open_source(tmp_path / "b.tar")
+PACKED = (
+    ("a.tar.gz", "w:gz"),
+    ("a.tgz", "w:gz"),
+    ("A.TAR.BZ2", "w:bz2"),
+    ("a.tar.xz", "w:xz"),
+    ("a.tar", "w:gz"),
+)
+
+
+@pytest.mark.parametrize(("name", "mode"), PACKED)
+def test_a_compressed_tar_is_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    packed = write_tar(tmp_path / name, {"a/x.jpg": CONTENT, "b/y.jpg": CONTENT}, mode)
+    assert names(packed) == names(packed) == ["a/x.jpg", "b/y.jpg"]
+    (plain,) = (tmp_path / "cache" / "alexnet-fast" / "tars").rglob("*.tar")
+    assert {Path(picture.place.path) for picture in open_source(packed).pictures} == {plain}
+    assert open_source(packed).pictures[0].place.size == len(CONTENT)
+
+
+def test_compressed_shards_are_read_with_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sample = {"0.jpg": CONTENT, "0.cls": b"cat", "1.jpg": CONTENT, "1.cls": b"dog"}
+    (tmp_path / "data" / "Training").mkdir(parents=True)
+    (tmp_path / "data" / "valid").mkdir()
+    write_tar(tmp_path / "data" / "Training" / "a.tar.gz", sample, "w:gz")
+    write_tar(tmp_path / "data" / "Training" / "b.tar", sample)
+    write_tar(tmp_path / "data" / "valid" / "c.tgz", sample, "w:gz")
+    assert names(tmp_path / "data") == [
+        "train/cat/a/0.jpg",
+        "train/cat/b/0.jpg",
+        "train/dog/a/1.jpg",
+        "train/dog/b/1.jpg",
+        "val/cat/0.jpg",
+        "val/dog/1.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.tar.zst", b"(\xb5/\xfd" + bytes(40), "compressed in a way that is not read here .*unzstd"),
+        ("a.tar.gz", packed_tar({"a/x.jpg": CONTENT})[:100], "a.tar.gz is damaged, or was cut off"),
+        ("a.tar.xz", b"\xfd7zXZ\x00" + bytes(40), "a.tar.xz is damaged, or was cut off"),
+        ("a.tar.gz", b"no tar", "compressed in a way that is not read here"),
+    ],
+)
+def test_compressed_tars_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        open_source(tmp_path / name)
+    assert not list((tmp_path / "cache").rglob("*.tar"))
+
+
+def test_a_compressed_tar_may_not_hold_more_than_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bomb = write_tar(tmp_path / "a.tar.gz", {"a/x.jpg": bytes(5 << 20)}, "w:gz")
+    with pytest.raises(UserError, match="holds more than 0.00390625 GiB; give a larger --max-download"):
+        open_source(bomb, most_unpacked=4 << 20)
+
+
+JUNK = (
+    "__MACOSX/cat/._x.jpg",
+    "cat/._x.jpg",
+    "cat/.DS_Store",
+    "@eaDir/cat/x.jpg",
+    "cat/notes.txt",
+    "readme.md",
+    "cat/x.heic",
+    "cat/noending",
+    "loose.jpg",
+)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_every_member_of_an_archive_is_listed_or_named(tmp_path: Path, kind: str) -> None:
+    found = ["cat/x.jpg", "dog/y.jpg", *JUNK, "cat/x.jpg"]
+    path = tmp_path / f"a.{kind}"
+    if kind == "tar":
+        with tarfile.open(path, "w") as tar:
+            for name in found:
+                member = tarfile.TarInfo(name)
+                member.size = len(CONTENT)
+                tar.addfile(member, io.BytesIO(CONTENT))
+    else:
+        with zipfile.ZipFile(path, "w") as zipped, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name in found:
+                zipped.writestr(name, CONTENT)
+    ignored = Ignored(names=True)
+    pictures = open_source(path, ignored=ignored).pictures
+    assert [picture.name for picture in pictures] == ["cat/x.jpg", "dog/y.jpg"]
+    assert len(pictures) + len(ignored) == len(found)
+    assert {name for name, _ in ignored.entries} == {*JUNK, "cat/x.jpg"}
+    assert all(reason for _, reason in ignored.entries)
+
+
+def test_every_member_of_a_shard_is_a_picture_a_label_or_named(tmp_path: Path) -> None:
+    members = {"0.jpg": CONTENT, "0.cls": b"1", "0.seg.png": CONTENT, "._0.jpg": b"x", "read.me": b"x"}
+    shard = write_tar(tmp_path / "a.tar", members)
+    ignored = Ignored(names=True)
+    assert len(open_source(shard, ignored=ignored).pictures) == 1
+    assert ignored.counts.total() == 3
+    masks = Reading(fields=ShardFields.from_options("seg.png", None))
+    assert [picture.rest for picture in open_source(shard, masks).pictures] == ["0.seg.png"]
+
+
+def test_a_shard_with_its_labels_in_json_is_known_by_them(tmp_path: Path) -> None:
+    labelled = {"0.jpg": CONTENT, "0.json": b'{"label": "cat"}'}
+    assert names(write_tar(tmp_path / "a.tar", labelled)) == ["cat/0.jpg"]
+    beside = {"cat/0.jpg": CONTENT, "cat/0.json": b'{"camera": "x"}'}
+    assert names(write_tar(tmp_path / "b.tar", beside)) == ["cat/0.jpg"]
+
+
+def test_names_in_a_zip_are_utf8_where_they_can_be(tmp_path: Path) -> None:
+    """macOS writes UTF-8 without the flag that says so."""
+    content = packed_zip({"katze_/a.jpg": CONTENT, "hund__/b.jpg": CONTENT})
+    (tmp_path / "a.zip").write_bytes(content.replace(b"katze_", "k\u00e4tze".encode()))
+    assert names(tmp_path / "a.zip") == ["hund__/b.jpg", "k\u00e4tze/a.jpg"]
 
 
 @pytest.mark.parametrize(

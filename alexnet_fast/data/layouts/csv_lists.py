@@ -13,7 +13,7 @@ from pathlib import Path
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.csv_rows import csv_rows
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file
-from alexnet_fast.data.tar_samples import PARTS
+from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
 
 KIND = "csv"

@@ -13,6 +13,7 @@ from alexnet_fast.data.layouts.ilsvrc2012 import ilsvrc2012, is_ilsvrc2012
 from alexnet_fast.data.layouts.json_labels import LabelFiles, find_label_files, json_labels
 from alexnet_fast.data.layouts.layout import Layout
 from alexnet_fast.data.layouts.tiny_imagenet import is_tiny_imagenet, tiny_imagenet
+from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.errors import UserError
 
 Kind = Literal["folders", "json", "csv", "tiny-imagenet", "ilsvrc2012", "caltech256"]
@@ -39,13 +40,22 @@ class Reading:
     Args:
         kind: Its layout; None to look.
         label_files: Those of the layout "json", where they stand elsewhere.
+        fields: Of WebDataset tars: which fields are a sample's image and label.
     """
 
     kind: Kind | None = None
     label_files: LabelFiles | None = None
+    fields: ShardFields = DEFAULT_FIELDS
 
     @classmethod
-    def from_options(cls, layout: str | None, labels: Path | None, label_encoding: Path | None) -> Reading:
+    def from_options(
+        cls,
+        layout: str | None,
+        labels: Path | None,
+        label_encoding: Path | None,
+        image_key: str | None = None,
+        label_key: str | None = None,
+    ) -> Reading:
         """Makes one of what the command line says.
 
         Raises:
@@ -60,7 +70,8 @@ class Reading:
                 exit_code=2,
             )
         if labels is None or label_encoding is None:
-            return cls(kind=next((kind for kind in KINDS if kind == layout), None))
+            fields = ShardFields.from_options(image_key, label_key)
+            return cls(kind=next((kind for kind in KINDS if kind == layout), None), fields=fields)
         if layout not in (None, "json"):
             raise UserError(f"--labels belongs to --layout json, not {layout}", "leave one out", exit_code=2)
         return cls(kind="json", label_files=LabelFiles(labels, label_encoding))

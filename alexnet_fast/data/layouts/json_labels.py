@@ -13,7 +13,7 @@ from typing import Any
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
 from alexnet_fast.data.layouts.loose_files import has_loose_pictures, loose_pictures
-from alexnet_fast.data.tar_samples import PARTS
+from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError, system_reason
 
 KIND = "json"

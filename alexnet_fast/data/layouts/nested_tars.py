@@ -9,7 +9,7 @@ from typing import IO
 
 from alexnet_fast.data.layouts.loose_files import is_loose_picture
 from alexnet_fast.data.places import TarPlace
-from alexnet_fast.data.tar_samples import safe_name, tar_members
+from alexnet_fast.data.tar_members import DAMAGED, members_of_open, safe_name, tar_members
 from alexnet_fast.errors import UserError
 
 
@@ -36,14 +36,12 @@ class InnerTar:
 
     def _members(self, content: IO[bytes]) -> Iterator[tarfile.TarInfo]:
         """Yields the members; their offsets count from the start of the outer tar."""
+        called = f"{self.name} in {self._path}"
         try:
             with tarfile.TarFile(fileobj=content) as archive:
-                for member in archive:
-                    if member.offset_data + member.size > self._offset + self._size:
-                        raise UserError(f"{self.name} in {self._path} was cut off", "copy it again")
-                    yield member
-        except (tarfile.TarError, EOFError) as error:
-            raise UserError(f"{self.name} in {self._path} is not a tar ({error})", "copy it again") from error
+                yield from members_of_open(archive, content, called, self._offset + self._size)
+        except DAMAGED as error:
+            raise UserError(f"{called} is not a tar ({error})", "copy it again") from error
 
 
 def inner_tars(path: Path) -> list[InnerTar]:

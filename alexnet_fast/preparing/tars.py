@@ -1,0 +1,73 @@
+"""Tars as a source: shards in a folder, one shard, or a tar of class folders, compressed or not."""
+
+from __future__ import annotations
+
+import logging
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from alexnet_fast.data.class_folders import class_folders
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.places import TarPlace
+from alexnet_fast.data.shard_fields import ShardFields
+from alexnet_fast.data.shard_files import by_part, part_of, shards_in
+from alexnet_fast.data.split_names import named_splits
+from alexnet_fast.data.tar_members import refused_kind, tar_members
+from alexnet_fast.preparing.archives import list_archive
+from alexnet_fast.preparing.places import NoPlace, Place
+from alexnet_fast.preparing.plain_tars import plain_tar
+from alexnet_fast.preparing.sources import SourcePicture
+from alexnet_fast.preparing.webdataset_source import is_webdataset, list_webdataset
+
+_log = logging.getLogger("alexnet_fast")
+
+
+def list_tar(path: Path, ignored: Ignored, fields: ShardFields, most: int) -> list[SourcePicture]:
+    """Lists a tar: of class folders, or a WebDataset shard.
+
+    Args:
+        path: The tar.
+        ignored: Receives the members that are not used.
+        fields: Which fields of a shard's samples are image and label.
+        most: Most bytes that a compressed one may hold.
+
+    Raises:
+        UserError: It is no such archive, or a member's name leads out of it.
+    """
+    plain = plain_tar(path, most)
+    if is_webdataset(plain, fields):
+        return list_webdataset({part_of(path): [plain]}, ignored, fields)
+    return list_archive(path, _members(plain), ignored)
+
+
+def list_shards(root: Path, ignored: Ignored, fields: ShardFields, most: int) -> list[SourcePicture]:
+    """Lists the shards of a folder, or of its folders train/, val/ and test/; see `list_tar`.
+
+    Raises:
+        UserError: A shard cannot be used, or belongs to no part while others do.
+    """
+    tars = shards_in(root, compressed=True)
+    parts = by_part(root, tars) if tars else {}
+    if not tars:
+        for part, folders in named_splits(class_folders(root)).items():
+            parts[part] = tuple(tar for name in folders for tar in shards_in(root / name, compressed=True))
+    plain = {
+        "" if part == "all" else part: [plain_tar(tar, most) for tar in mine] for part, mine in parts.items()
+    }
+    return list_webdataset(plain, ignored, fields)
+
+
+def _members(path: Path) -> Iterator[tuple[str, Place]]:
+    """Yields what a tar of class folders holds besides folders."""
+    for member in tar_members(path, lambda what: _log.warning("%s", what)):
+        if not member.isdir():
+            yield member.name, _place(path, member)
+
+
+def _place(path: Path, member: tarfile.TarInfo) -> Place:
+    """Returns where a member's bytes are."""
+    reason = refused_kind(member)
+    if reason is not None:
+        return NoPlace(str(path), reason)
+    return TarPlace(str(path), member.offset_data, member.size)
