@@ -3,42 +3,63 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
+import socket
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import distributed
 
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.processes import LOCAL_RANK, number_of_environment, processes_of_environment
 from alexnet_fast.training.processes import ALONE, Processes
+from alexnet_fast.training.run_log import log
 
-# What torchrun sets: https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
-_RANK, _WORLD, _LOCAL_RANK = "RANK", "WORLD_SIZE", "LOCAL_RANK"
+# How long a process waits for the others to come. torchrun lets none begin before all are there; processes
+# that something else starts (srun, a script) may be minutes apart, while they import torch from a slow disk.
+SECONDS_TO_JOIN = 300
+_ADDRESS, _PORT = "MASTER_ADDR", "MASTER_PORT"
+_LOOK_SECONDS = 0.2
 
 
 class LostPeerError(UserError):
     """Another process of the job is gone; the reason is its own error."""
 
 
+class NobodyCameError(UserError):
+    """The other processes of the job were not there in time."""
+
+
 def launched() -> bool:
-    """Tells whether a launcher has started this process as one of a job."""
-    return _RANK in os.environ and _WORLD in os.environ
+    """Tells whether a launcher has started this process as one of several.
+
+    Raises:
+        UserError: The environment says it and contradicts itself.
+    """
+    return processes_of_environment()[1] > 1
 
 
 def own_device(name: str) -> torch.device:
     """Returns the device of this process: of several on a machine, each takes the GPU of its number.
 
     Raises:
-        UserError: There is no such device.
+        UserError: There is no such device, or nothing says which one.
     """
-    if not launched() or os.environ[_WORLD] == "1":
+    if not launched():
         return choose_device(name)
     kind, _, number = name.partition(":")
     if number:
         raise UserError(f"--device {name} is one for many processes", f"give --device {kind}", exit_code=2)
     device = choose_device(kind)
-    return device if device.type == "cpu" else choose_device(f"cuda:{os.environ.get(_LOCAL_RANK, '0')}")
+    if device.type == "cpu":
+        return device
+    if LOCAL_RANK not in os.environ and torch.cuda.device_count() > 1:
+        raise _missing(LOCAL_RANK, "which of the GPUs is its own")
+    return choose_device(f"cuda:{number_of_environment(LOCAL_RANK, 0)}")
 
 
 @contextlib.contextmanager
@@ -49,17 +70,21 @@ def joined(device: torch.device) -> Iterator[Processes]:
         device: This process's; GPUs speak through NCCL, CPUs through gloo.
 
     Raises:
-        UserError: The others cannot be reached, or one of them ended during the block.
+        UserError: The environment does not say where the others are, they do not come within
+            `SECONDS_TO_JOIN`, or one of them ended during the block.
     """
-    if not launched() or os.environ[_WORLD] == "1":
+    if not launched():
         yield ALONE
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        store, rank, world = _meet()
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world
+        )
         control = distributed.new_group(backend="gloo")
-        yield Processes(rank=distributed.get_rank(), world=distributed.get_world_size(), control=control)
+        yield Processes(rank=rank, world=world, control=control)
     except RuntimeError as error:
         if not _is_lost_peer(error):
             raise
@@ -69,6 +94,83 @@ def joined(device: torch.device) -> Iterator[Processes]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _meet() -> tuple[Any, int, int]:
+    """Waits for the other processes; returns the store that they share, the rank and their number.
+
+    The waiting is done by a thread, for nothing interrupts it: so Ctrl-C ends the process at once.
+
+    Raises:
+        UserError: An address is missing or wrong, or they do not come.
+    """
+    rank, world = processes_of_environment()
+    place = _meeting_place()
+    log.info("process %d of %d waits for the others at %s, %d s at most", rank, world, place, SECONDS_TO_JOIN)
+    found: list[Any] = []
+
+    def wait() -> None:
+        try:
+            timeout = datetime.timedelta(seconds=SECONDS_TO_JOIN)
+            found.append(next(iter(distributed.rendezvous("env://", timeout=timeout))))
+        except (RuntimeError, ValueError, OSError) as error:
+            found.append(error)
+
+    thread = threading.Thread(target=wait, name="meeting", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_LOOK_SECONDS)
+    if isinstance(found[0], Exception):
+        raise _nobody(found[0], place, rank, world) from found[0]
+    store, rank, world = found[0]
+    # From here on a slow step of another process is no reason to give up.
+    store.set_timeout(distributed.default_pg_timeout)
+    return store, rank, world
+
+
+def _nobody(error: Exception, place: str, rank: int, world: int) -> UserError:
+    """Returns why the processes did not meet."""
+    if "in use" in str(error).lower() or "EADDRINUSE" in str(error):
+        return UserError(f"{_PORT} of {place} is in use", "choose another port, the same for all processes")
+    return NobodyCameError(
+        f"process {rank} of {world} waited {SECONDS_TO_JOIN} s at {place}, and not all the others came",
+        f"start all {world} with one {_ADDRESS} and {_PORT}, or unset RANK and WORLD_SIZE for a single one",
+    )
+
+
+def _meeting_place() -> str:
+    """Returns address and port at which the processes meet.
+
+    Raises:
+        UserError: One is missing or is none.
+    """
+    for name in (_ADDRESS, _PORT):
+        if not os.environ.get(name):
+            raise _missing(name, "where the processes meet")
+    address, port = os.environ[_ADDRESS], number_of_environment(_PORT, 0)
+    if not 0 < port < 1 << 16:
+        raise UserError(
+            f"the environment has {_PORT}={port}, which is no port", "give 1 to 65535", exit_code=2
+        )
+    try:
+        socket.getaddrinfo(address, port)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"the environment has {_ADDRESS}={address}, which no machine is called ({reason.lower()})",
+            "give the name or address of the machine of rank 0",
+            exit_code=2,
+        ) from error
+    return f"{address}:{port}"
+
+
+def _missing(name: str, what: str) -> UserError:
+    """Returns what is said of a variable that is not there."""
+    return UserError(
+        f"the environment has WORLD_SIZE={os.environ.get('WORLD_SIZE')}, but {name} does not say {what}",
+        "start the job with torchrun, which sets it, or unset RANK and WORLD_SIZE for a single process",
+        exit_code=2,
+    )
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:
