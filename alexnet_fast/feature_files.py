@@ -16,6 +16,7 @@ import torch
 
 from alexnet_fast.data import LeaveOut, PictureList, open_part
 from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data.split_rule import recorded_rule
 from alexnet_fast.data.splits import own_classes
 from alexnet_fast.device import device_or_cpu
 from alexnet_fast.errors import UserError
@@ -142,6 +143,7 @@ def _pictures(config: FeatureConfig, provenance: dict[str, Any]) -> PictureList:
         config.split,
         own_classes(config.data, config.split, config.reading),
         val_fraction=fraction,
+        rule=recorded_rule(provenance),
         leave_out=config.leave_out,
         reading=config.reading,
     )

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.parts import find_parts
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
+from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import picture_at
@@ -87,7 +89,10 @@ def list_data(
     if isinstance(data, str | Path):
         contents = find_parts(Path(data), "all", Reading(fields=fields))["all"]
         names = contents.class_names() if classes is None else classes
-        return contents.pictures(ClassMap.from_names(names) if classes is None else ClassMap(tuple(names)))
+        numbered = ClassMap.from_names(names) if classes is None else ClassMap(tuple(names))
+        listed = contents.pictures(numbered)
+        say_ignored(Path(data), [listed], Ignored())
+        return listed
     return _list_pairs([(str(path), int(label)) for path, label in data], classes)
 
 

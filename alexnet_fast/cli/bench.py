@@ -130,9 +130,11 @@ def bench_input(data: Path, **given: Any) -> Result:
 
 def _pictures(data: Path, left_out: Path | None, fields: ShardFields) -> PictureList:
     """Lists the training pictures of a folder, or all where it has no train/."""
+    from alexnet_fast.data.class_folders import class_folders
+    from alexnet_fast.data.split_names import named_splits
     from alexnet_fast.pipelines.image_dataset import list_data
 
-    train = data / "train"
-    pictures = list_data(train if train.is_dir() else data, fields=fields)
-    some = options.left_out(left_out)
-    return pictures if some is None else some.apply(data, "train" if train.is_dir() else "all", pictures)
+    folder = next(iter(named_splits(class_folders(data)).get("train", [])), "")
+    pictures = list_data(data / folder, fields=fields)
+    some, prefix = options.left_out(left_out), f"{folder}/" if folder else ""
+    return pictures if some is None else some.apply(data, {prefix: pictures})[prefix]

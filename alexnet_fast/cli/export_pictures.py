@@ -91,6 +91,7 @@ def _part(
     """
     from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.data.layouts.find import Reading
+    from alexnet_fast.data.split_rule import recorded_rule
     from alexnet_fast.toml_file import read_toml
     from alexnet_fast.training.run_folder import RunFolder
 
@@ -105,7 +106,10 @@ def _part(
     if data is None:
         raise UserError(why, f"give {option}, a data set with the same classes", exit_code=2)
     fraction = trained.provenance.get("val_fraction", 0.1)
-    return open_part(data, split, ClassMap(trained.classes), val_fraction=fraction, reading=reading)
+    rule = recorded_rule(trained.provenance)
+    return open_part(
+        data, split, ClassMap(trained.classes), val_fraction=fraction, rule=rule, reading=reading
+    )
 
 
 def _squares(part: PictureList, trained: Trained, count: int) -> tuple[Pixels, list[int]]:

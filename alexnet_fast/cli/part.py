@@ -70,6 +70,7 @@ def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> Picture
         UserError: The pictures are not there, or are of other classes.
     """
     from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data.split_rule import recorded_rule
 
     fraction = given["val_fraction"]
     of_training = {
@@ -80,6 +81,7 @@ def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> Picture
         given["split"],
         ClassMap(model.classes),
         val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
+        rule=recorded_rule(model.provenance),
         leave_out=options.left_out(given["leave_out"]),
         reading=options.reading({**given, **of_training}),
     )

@@ -24,7 +24,7 @@ def _table(result: Result) -> str:
     lines = [f"pictures      {result['images']}, decoded in {result['seconds']:.1f} s"]
     for kind, column in (("bad", "reason"), ("odd", "what"), ("ignored", "reason")):
         rows = result[kind]
-        lines.append(f"{kind:13s} {sum(row.get('members', 1) for row in rows)}")
+        lines.append(f"{kind:<13} {sum(row.get('members', 1) for row in rows)}")
         lines += [f"  {_printable(row['file'])}: {row[column]}" for row in rows[:_MOST_ROWS]]
         if len(rows) > _MOST_ROWS:
             lines.append(f"  and {len(rows) - _MOST_ROWS} more; --json lists all")
@@ -32,8 +32,10 @@ def _table(result: Result) -> str:
 
 
 def _printable(name: str) -> str:
-    """Returns a file's name with a mark for each byte that is not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Returns a file's name as lists have it, with a mark for each byte that is not UTF-8."""
+    from alexnet_fast.data.name_lists import written_name
+
+    return written_name(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @click.command(epilog=EXAMPLE)
@@ -41,7 +43,7 @@ def _printable(name: str) -> str:
 @click.option(
     "--write-list",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the bad files there, one path a line, relative to DATA.",
+    help="Write the bad files there, one path a line, relative to DATA, for --leave-out.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is a bad file.")
 @options.shard_fields
@@ -56,20 +58,22 @@ def scan(
     DATA is any folder: train/ and val/, class folders, plain files, or what `prepare` wrote; WebDataset tars
     and raw arrays are looked into. Bad files cannot be used. Odd ones
     can: they are CMYK, 16-bit, animated, huge, with alpha or palette, turned by EXIF, or have the ending of
-    another format. Hidden files are left out.
+    another format. What training does not list is named with the reason: hidden files, what systems leave
+    behind, files of other endings or beside the class folders.
     """
-    from alexnet_fast.scanning.folder_scan import list_files, scan_folder
+    from alexnet_fast.scanning.folder_scan import scan_folder
+    from alexnet_fast.scanning.listing import list_for_scan
 
     start, fields = time.monotonic(), options.fields(given)
-    names = list_files(data)
-    with progress_bar(len(names), "scanning") as bar:
+    listing = list_for_scan(data)
+    with progress_bar(len(listing.names), "scanning") as bar:
 
         def begin(count: int) -> None:
             bar.length = count
 
         report = scan_folder(
             data,
-            names,
+            listing,
             workers=workers,
             seconds=seconds,
             begin=begin,

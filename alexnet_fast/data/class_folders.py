@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import dataclasses
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +12,57 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import (
+    LINK_NOWHERE,
+    LINK_UPWARDS,
+    WRITTEN_BY_PREPARE,
+    Ignored,
+    Walk,
+    is_directory,
+    leads_nowhere,
+    leads_upwards,
+    read_directory,
+)
+from alexnet_fast.data.image_names import why_not_entered, why_not_listed
 from alexnet_fast.data.list_cache import ListCache, Patience, Stamps
 from alexnet_fast.data.names import Names, NamesBuilder
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS, Encoding, PictureList
-from alexnet_fast.data.prepared_classes import in_prepared_order
+from alexnet_fast.data.prepared_classes import SUMMARY, in_prepared_order
 from alexnet_fast.errors import UserError
 
-_LISTED = PICTURE_ENDINGS | {ARRAY_ENDING}
+BESIDE_CLASSES = "beside the class folders"
 
 
-def class_folders(root: Path) -> list[str]:
-    """Returns the names of the class folders in `root`, sorted; hidden folders are left out.
+def class_folders(root: Path, ignored: Ignored | None = None) -> list[str]:
+    """Returns the names of the class folders in `root`, sorted.
+
+    Hidden folders, those that systems leave behind and links to a folder that `root` lies in are none.
+
+    Args:
+        root: The folder.
+        ignored: Receives everything else that stands there.
 
     Raises:
         UserError: `root` is missing, is no folder or cannot be read.
     """
-    try:
-        with os.scandir(root) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
-    except FileNotFoundError as error:
-        raise UserError(f"no such folder: {root}", "check the path", exit_code=2) from error
-    except NotADirectoryError as error:
-        raise UserError(
-            f"{root} is a file", "give the folder that holds the class folders", exit_code=2
-        ) from error
-    except PermissionError as error:
-        raise UserError(f"no permission to read {root}", f"chmod u+rx '{root}'") from error
+    ignored = Ignored() if ignored is None else ignored
+    folders = []
+    for entry in read_directory(root):
+        if not is_directory(entry):
+            why = LINK_NOWHERE if leads_nowhere(entry) else _why_beside(entry.name)
+            ignored.add(entry.name, why)
+        elif (reason := why_not_entered(entry.name)) is not None:
+            ignored.add(f"{entry.name}/", reason)
+        elif leads_upwards(entry, root):
+            ignored.add(entry.name, LINK_UPWARDS)
+        else:
+            folders.append(entry.name)
+    return sorted(folders)
+
+
+def _why_beside(name: str) -> str:
+    """Returns why a file beside class folders is ignored."""
+    return WRITTEN_BY_PREPARE if name == SUMMARY else why_not_listed(name) or BESIDE_CLASSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +110,9 @@ def list_pictures(root: Path, classes: ClassMap) -> PictureList:
         cache.save(len(pictures), lambda: _packed(pictures), stamps)
         return pictures
     names = Names.unpack(kept["names"].tobytes(), kept["stops"])
+    reasons = Names.unpack(kept["reasons"].tobytes(), kept["reason_stops"])
     encoding: Encoding = "array" if kept["array"] else "picture"
-    return PictureList(
+    listed = PictureList(
         root=root,
         names=names,
         labels=kept["labels"],
@@ -95,12 +120,18 @@ def list_pictures(root: Path, classes: ClassMap) -> PictureList:
         encoding=encoding,
         points=kept["points"],
     )
+    listed.ignored = dict(zip(reasons, kept["reason_counts"].tolist(), strict=True))
+    return listed
 
 
 def _packed(pictures: PictureList) -> dict[str, npt.NDArray[Any]]:
     """Returns what is kept of a list."""
     buffer, stops = pictures.names.pack()
+    reasons, reason_stops = Names.of(pictures.ignored).pack()
     return {
+        "reasons": np.frombuffer(reasons, np.uint8),
+        "reason_stops": reason_stops,
+        "reason_counts": np.array(list(pictures.ignored.values()), np.int64),
         "names": np.frombuffer(buffer, np.uint8),
         "stops": stops,
         "labels": pictures.labels,
@@ -115,18 +146,22 @@ def _list(root: Path, classes: ClassMap) -> tuple[PictureList, Stamps]:
         Stamps(),
         Patience(f"listing the pictures in {root}: a long list is kept for the next time"),
     )
-    stamps.add(root)
+    stamps.add(os.fspath(root))
+    ignored = Ignored()
+    class_folders(root, ignored)
     pictures, arrays = _Gathered(), _Gathered()
     for label, folder in enumerate(classes.names):
+        walk = Walk(f"{root}/{folder}", why_not_listed, ignored, stamps.add)
         # By bytes, as names in tars are sorted.
-        found = sorted(_walk(root, folder, stamps), key=os.fsencode)
+        found = sorted(walk.files(f"{folder}/"), key=os.fsencode)
         pictures.add(label, [name for name in found if not name.endswith(ARRAY_ENDING)])
         arrays.add(label, [name for name in found if name.endswith(ARRAY_ENDING)])
         patience.tick()
-    gathered = pictures if pictures.labels else arrays
+    gathered, rest = (pictures, arrays) if pictures.labels else (arrays, pictures)
     if not gathered.labels:
-        endings = " ".join(sorted(PICTURE_ENDINGS))
-        raise UserError(f"no pictures in {root}", f"put one folder of pictures a class there ({endings})")
+        raise nothing_listed(root, ignored)
+    if rest.labels:
+        ignored.add_counts({"raw arrays beside images": len(rest.labels)})
     listed = PictureList(
         root=root,
         names=gathered.names.done(),
@@ -134,7 +169,15 @@ def _list(root: Path, classes: ClassMap) -> tuple[PictureList, Stamps]:
         classes=classes,
         encoding="picture" if gathered is pictures else "array",
     )
+    listed.ignored = dict(ignored.counts)
     return listed, stamps
+
+
+def nothing_listed(root: Path, ignored: Ignored) -> UserError:
+    """Returns the error for a folder without a single image, which says what stands there instead."""
+    there = f" ({ignored.summary()})" if ignored.summary() else ""
+    endings = " ".join(sorted(PICTURE_ENDINGS))
+    return UserError(f"no pictures in {root}{there}", f"put one folder of pictures a class there ({endings})")
 
 
 class _Gathered:
@@ -149,24 +192,3 @@ class _Gathered:
         for name in names:
             self.names.add(name)
         self.labels.extend([label] * len(names))
-
-
-def _walk(root: Path, folder: str, stamps: Stamps) -> Iterator[str]:
-    """Yields the pictures and arrays below one folder, relative to `root`."""
-    try:
-        stamps.add(root / folder)
-        entries = list(os.scandir(root / folder))
-    except PermissionError as error:
-        raise UserError(f"no permission to read {root / folder}", f"chmod u+rx '{root / folder}'") from error
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(root, f"{folder}/{entry.name}", stamps)
-        elif os.path.splitext(entry.name)[1].lower() in _LISTED:  # noqa: PTH122 - called for every file
-            if not os.access(entry.path, os.R_OK):
-                problem = "no such file behind the link" if not entry.is_file() else "no permission to read"
-                raise UserError(f"{problem} {entry.path}", f"chmod u+r '{entry.path}', or remove it")
-            yield f"{folder}/{entry.name}"

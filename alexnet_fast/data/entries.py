@@ -12,7 +12,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from alexnet_fast.data.image_names import why_ignored, why_not_entered
@@ -34,7 +34,7 @@ _MOST_REASONS = 6
 class Ignored:
     """Counts the entries that are not listed, by reason; with `names=True` it keeps their names too.
 
-    An ignored directory is one entry, whose name ends in "/".
+    An ignored directory is one entry, whose name ends in "/"; a link to one is an entry without it.
 
     Args:
         names: Whether the names are kept. A reason alone takes no memory, however many entries there are.
@@ -51,7 +51,7 @@ class Ignored:
         if self._names:
             self.entries.append((name, reason))
 
-    def add_counts(self, counts: dict[str, int]) -> None:
+    def add_counts(self, counts: Mapping[str, int]) -> None:
         """Adds what another one counted."""
         self.counts.update(counts)
 
@@ -62,7 +62,7 @@ class Ignored:
         """Returns the counts in one line, the largest first; empty where nothing was ignored."""
         counts = self.counts.copy()
         del counts[WRITTEN_BY_PREPARE]
-        most = counts.most_common(_MOST_REASONS)
+        most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_REASONS]
         rest = counts.total() - sum(count for _, count in most)
         told = [f"{count} {reason}" for reason, count in most]
         return ", ".join(told + [f"{rest} for other reasons"] * (rest > 0))
@@ -91,7 +91,7 @@ def read_directory(path: str | Path) -> list[os.DirEntry[str]]:
             f"{path} is a file", "give the folder that holds the class folders", exit_code=2
         ) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _entries(path: str | Path) -> list[os.DirEntry[str]]:
@@ -99,7 +99,7 @@ def _entries(path: str | Path) -> list[os.DirEntry[str]]:
         return list(entries)
 
 
-def _unreadable(path: str | Path, error: OSError) -> UserError:
+def unreadable(path: str | Path, error: OSError) -> UserError:
     """Returns the error for a directory that is there and cannot be read."""
     if isinstance(error, PermissionError):
         return UserError(f"no permission to read {path}", f"chmod u+rx '{path}'")
@@ -152,9 +152,9 @@ class Walk:
             self._ignored.add(name, LINK_NOWHERE)
             return
         if identity in self._directories_above():
-            self._ignored.add(f"{name}/", LINK_UPWARDS)
+            self._ignored.add(name, LINK_UPWARDS)
         elif identity in self._entered:
-            self._ignored.add(f"{name}/", LINK_AGAIN)
+            self._ignored.add(name, LINK_AGAIN)
         else:
             yield from self._below(path, f"{name}/")
 
@@ -168,7 +168,7 @@ class Walk:
                 if reason is None:
                     yield prefix + name
                 else:
-                    ignored.add(prefix + name, reason)
+                    ignored.add(prefix + name, LINK_NOWHERE if leads_nowhere(entry) else reason)
                 continue
             reason = why_not_entered(name)
             if reason is not None:
@@ -188,7 +188,7 @@ class Walk:
                 self._ignored.add(prefix, VANISHED)
             return []
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
 
     def _directories_above(self) -> frozenset[_Identity]:
         """Returns the directories that the top lies in, by its name and by where links lead."""
@@ -206,6 +206,11 @@ def directories_above(path: str | Path) -> frozenset[_Identity]:
         with contextlib.suppress(OSError):
             found.add(_identity(above.stat()))
     return frozenset(found)
+
+
+def leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Tells whether an entry is a link to nothing, or to itself; the disk is asked for links alone."""
+    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - as in `Walk`
 
 
 def leads_upwards(entry: os.DirEntry[str], root: str | Path) -> bool:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from alexnet_fast.data.name_lists import read_lines, readings, written_name
 from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.errors import UserError, system_reason
 
 _log = logging.getLogger("alexnet_fast")
 
+_MOST_NAMED = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class LeaveOut:
-    """Names to be left out, relative to the data set's folder.
+    """Names to be left out; which paths they may be: see `name_lists.readings`.
 
     Args:
         source: The file that they are from.
-        names: With "/" between the parts.
+        names: Its lines.
     """
 
     source: Path
@@ -33,43 +37,75 @@ class LeaveOut:
             UserError: It cannot be read.
         """
         try:
-            lines = path.read_bytes().splitlines()
+            content = path.read_bytes()
         except OSError as error:
             raise UserError(
                 f"cannot read --leave-out {path}: {system_reason(error)}",
                 "give the list that scan --write-list wrote",
                 exit_code=2,
             ) from error
-        return cls(path, frozenset(os.fsdecode(line) for line in lines if line.strip()))
+        return cls(path, frozenset(read_lines(content)))
 
-    def apply(self, root: Path, part: str, pictures: PictureList) -> PictureList:
-        """Returns a list without those pictures, and says how many there were.
+    def apply(
+        self, root: Path, lists: Mapping[str, PictureList], elsewhere: Collection[str] = ()
+    ) -> dict[str, PictureList]:
+        """Returns lists without those pictures, and says how many there were.
 
         Args:
             root: The data set's folder.
-            part: "train", "val" or "test": their names in this list begin so; or "all".
-            pictures: The list of that part.
+            lists: The parts that are listed, by how the names of their pictures begin in this list:
+                "train/", "val/" or whatever the folder is called; "" for everything.
+            elsewhere: Beginnings of other parts: names there are neither looked for nor missed.
 
         Raises:
             UserError: None of the names is there: it is the list of another folder.
         """
-        prefix = "" if part == "all" else f"{part}/"
-        mine = {name[len(prefix) :] for name in self.names if name.startswith(prefix)}
-        kept = pictures.without(mine)
-        found = len(pictures) - len(kept)
-        if mine and not found:
+        meant = {line: [os.fsencode(name) for name in readings(line, root)] for line in self.names}
+        there = _existing({name for names in meant.values() for name in names}, lists)
+        # The most literal reading of a line that is there is what it means.
+        found = {name for names in meant.values() if (name := next(filter(there.__contains__, names), b""))}
+        kept = {}
+        for prefix, pictures in lists.items():
+            start = os.fsencode(prefix)
+            mine = [os.fsdecode(name[len(start) :]) for name in found if name.startswith(start)]
+            kept[prefix] = pictures.without(mine)
+            self._say(root / prefix, len(pictures) - len(kept[prefix]), len(pictures))
+        others = tuple(map(os.fsencode, elsewhere))
+        missed = sorted(
+            line
+            for line, names in meant.items()
+            if found.isdisjoint(names) and not any(name.startswith(others) for name in names if others)
+        )
+        self._say_missed(root, missed, all_of_them=not found and len(missed) == len(self.names))
+        return kept
+
+    def _say(self, where: Path, gone: int, of: int) -> None:
+        if gone:
+            _log.warning("left out %d of %d pictures of %s: %s names them", gone, of, where, self.source)
+
+    def _say_missed(self, root: Path, missed: list[str], *, all_of_them: bool) -> None:
+        """Says which lines name no picture.
+
+        Raises:
+            UserError: None of them does.
+        """
+        if not missed:
+            return
+        first = ", ".join(map(written_name, missed[:_MOST_NAMED])) + ", ..." * (len(missed) > _MOST_NAMED)
+        if all_of_them:
             raise UserError(
-                f"--leave-out {self.source}: none of its {len(mine)} names is a picture of {root / prefix}",
+                f"--leave-out {self.source}: none of its {len(missed)} names is a picture of {root}: {first}",
                 "give the list that scan --write-list wrote for this folder",
             )
-        if found < len(mine):
-            _log.warning("%s names %d pictures that %s does not have", self.source, len(mine) - found, root)
-        if found:
-            _log.warning(
-                "left out %d of %d pictures of %s: %s names them",
-                found,
-                len(pictures),
-                root / prefix,
-                self.source,
-            )
-        return kept
+        _log.warning("%s names %d pictures that %s does not have: %s", self.source, len(missed), root, first)
+
+
+def _existing(wanted: set[bytes], lists: Mapping[str, PictureList]) -> set[bytes]:
+    """Returns the names that some list has, each with the beginning of its part."""
+    found: set[bytes] = set()
+    for prefix, pictures in lists.items():
+        start = os.fsencode(prefix)
+        mine = {name[len(start) :] for name in wanted if name.startswith(start)}
+        here = mine.intersection(pictures.names.encoded()) if mine else ()
+        found |= {start + name for name in here}
+    return found

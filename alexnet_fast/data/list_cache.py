@@ -28,7 +28,8 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 # Shorter lists are made in less time than it takes to say so.
 WORTH_KEEPING = 10_000
-_FORMAT = 1
+# 2: with the counts of what is ignored, and longer extensions.
+_FORMAT = 2
 # A folder that changed within the clock's tick of being listed could change again and look the same; two
 # seconds are the coarsest tick of a file system (FAT).
 _TICK_NS = 2_000_000_000
@@ -64,10 +65,12 @@ class Stamps:
         self.marks: list[tuple[int, int, int]] = []
         self._began = time.time_ns()
 
-    def add(self, path: Path) -> None:
-        """Takes note of a folder, before it is listed, or of a tar."""
+    def add(self, path: str | Path) -> os.stat_result:
+        """Takes note of a folder, before it is listed, or of a tar; returns its status."""
+        status = _status(path)
         self.paths.append(os.fspath(path))
-        self.marks.append(_mark(self.paths[-1]))
+        self.marks.append(_mark(status))
+        return status
 
     @property
     def settled(self) -> bool:
@@ -94,7 +97,7 @@ class ListCache:
             with np.load(self.path, allow_pickle=False) as file:
                 kept = dict(file)
             paths = Names.unpack(kept["paths"].tobytes(), kept["path_stops"])
-            if [_mark(path) for path in paths] == [tuple(mark) for mark in kept["marks"].tolist()]:
+            if [_mark(_status(path)) for path in paths] == [tuple(mark) for mark in kept["marks"].tolist()]:
                 return kept
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             pass  # not there, or damaged, or of a folder that has gone: the list is made again
@@ -127,7 +130,10 @@ class ListCache:
         _log.warning("kept the list of %d pictures in %s", pictures, self.path)
 
 
-def _mark(path: str) -> tuple[int, int, int]:
+def _status(path: str | Path) -> os.stat_result:
+    return os.stat(path)  # noqa: PTH116 - called for every folder
+
+
+def _mark(status: os.stat_result) -> tuple[int, int, int]:
     """Returns time of change, size and inode."""
-    status = os.stat(path)  # noqa: PTH116 - called for every folder
     return status.st_mtime_ns, status.st_size, status.st_ino

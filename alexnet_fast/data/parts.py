@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from alexnet_fast.data.class_folders import ClassFolders, class_folders
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import Ignored, Walk
+from alexnet_fast.data.image_names import why_not_listed
 from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import by_part, shards_in, warn_of_gaps
 from alexnet_fast.data.shards import Shards
-from alexnet_fast.data.split_names import PARTS
+from alexnet_fast.data.split_names import named_splits
 from alexnet_fast.errors import UserError
 
 # Hidden, so that nothing lists it as a class; `prepare` has it in its output from first to last.
@@ -63,21 +66,128 @@ def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None
     layout = find_layout(root, reading) if wanted != "all" else None
     if layout is not None:
         return dict(layout.parts)
-    if wanted != "all" and ("train" in folders or wanted in folders):
-        return {part: _contents(root / part, reading.fields) for part in PARTS if part in folders}
+    if wanted != "all":
+        splits = find_splits(root, folders, wanted)
+        if splits:
+            return {part: _contents(root / name, reading.fields) for part, name in splits.items()}
+    else:
+        _refuse_divided(root, folders)
     tars = [] if folders else shards_in(root)
     if tars and wanted != "all":
         return {part: Shards(root, mine, reading.fields) for part, mine in by_part(root, tars).items()}
     return {"all": Shards(root, tuple(tars), reading.fields) if tars else ClassFolders(root)}
 
 
+def find_splits(
+    root: Path,
+    folders: list[str],
+    wanted: str = "train",
+    *,
+    has_images: Callable[[Path], bool] | None = None,
+    has_classes: Callable[[str], bool] | None = None,
+) -> dict[str, str]:
+    """Returns the folder of each part, by part; nothing where these are class folders.
+
+    Args:
+        root: Their folder.
+        folders: Their names.
+        wanted: The part that must be there, unless there is a training part.
+        has_images: Tells whether there are images below a folder; by default the disk is asked.
+        has_classes: Tells by its name whether a folder has folders in it.
+
+    Raises:
+        UserError: A part has two folders, a folder beside them is none of them and has images, or there are
+            validation images with classes and no training images.
+    """
+    named = named_splits(folders)
+    if "train" not in named and wanted not in named:
+        _refuse_headless(root, folders, named, has_classes or (lambda name: bool(class_folders(root / name))))
+        return {}
+    for mine in named.values():
+        if len(mine) > 1:
+            names = " and ".join(f"{name}/" for name in mine)
+            raise UserError(f"{root} has {names}, which are one part", "join them, or move one elsewhere")
+    splits = {part: mine[0] for part, mine in named.items()}
+    for name in sorted(set(folders) - set(splits.values())):
+        if (has_images or _has_images)(root / name):
+            raise UserError(
+                f"{root / name} has images and is no part of the data set: it stands beside"
+                f" {', '.join(f'{name}/' for name in splits.values())}",
+                "move it elsewhere, or rename it; if train is a class, rename that folder",
+            )
+    return splits
+
+
+def beside_parts(root: Path) -> Ignored:
+    """Returns what stands beside train/, val/ and test/ and is ignored; nothing beside tars."""
+    ignored = Ignored()
+    folders = class_folders(root, ignored)
+    if "train" not in named_splits(folders):
+        return Ignored()
+    splits = find_splits(root, folders)
+    for name in set(folders) - set(splits.values()):
+        ignored.add(f"{name}/", "a folder without images beside train/")
+    return ignored
+
+
+def _refuse_headless(
+    root: Path, folders: list[str], named: dict[str, list[str]], has_classes: Callable[[str], bool]
+) -> None:
+    """Refuses val/ or test/ with class folders in them where train/ is not there: they are no classes.
+
+    Raises:
+        UserError: It is so.
+    """
+    for mine in named.values():
+        for name in mine:
+            if has_classes(name) or len(folders) == sum(map(len, named.values())) > 1:
+                raise UserError(
+                    f"{root} has {name}/ and no train/",
+                    "put the training images there, or give the folder of the class folders itself",
+                )
+
+
+def _refuse_divided(root: Path, folders: list[str]) -> None:
+    """Refuses a divided data set as one part: its parts would be taken for classes.
+
+    Raises:
+        UserError: It is one.
+    """
+    named = named_splits(folders)
+    for name in named.get("train", ()):
+        if class_folders(root / name):
+            others = ", ".join(f"{other}/" for mine in named.values() for other in mine)
+            raise UserError(f"{root} is divided into {others}", "give one of these folders")
+
+
+def _has_images(folder: Path) -> bool:
+    """Tells whether there is an image, a raw array or a tar anywhere below a folder."""
+    found = Walk(folder, lambda name: None if name.endswith(".tar") else why_not_listed(name)).files()
+    return next(found, None) is not None
+
+
 def refuse_strangers(contents: Contents, classes: ClassMap) -> None:
-    """Refuses classes that the class map does not have: their pictures would be left out in silence."""
-    strangers = contents.strangers(classes)
+    """Refuses classes that the class map does not have: their pictures would be left out in silence.
+
+    Raises:
+        UserError: There is one.
+    """
+    _refuse(contents.root, contents.strangers(classes), classes)
+
+
+def refuse_unknown(where: Path, names: Iterable[str], classes: ClassMap) -> None:
+    """Refuses class names that a class map does not have; see `refuse_strangers`.
+
+    Raises:
+        UserError: There is one.
+    """
+    _refuse(where, sorted(set(names) - set(classes.names)), classes)
+
+
+def _refuse(where: Path, strangers: list[str], classes: ClassMap) -> None:
     if strangers:
         raise UserError(
-            f"{contents.root} has classes that the {len(classes)} known ones do not include:"
-            f" {some(strangers)}",
+            f"{where} has classes that the {len(classes)} known ones do not include: {some(strangers)}",
             "rename or remove those folders",
         )
 

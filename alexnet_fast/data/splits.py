@@ -8,16 +8,30 @@ Published layouts whose labels stand in files are in `data.layouts`.
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data.layouts.layout import LayoutPart
 from alexnet_fast.data.leave_out import LeaveOut
-from alexnet_fast.data.parts import Contents, find_parts, refuse_strangers, some
+from alexnet_fast.data.parts import (
+    Contents,
+    beside_parts,
+    find_parts,
+    refuse_strangers,
+    refuse_unknown,
+    some,
+)
 from alexnet_fast.data.picture_list import PictureList
+from alexnet_fast.data.split_rule import CURRENT_RULE, validation_mask
 from alexnet_fast.errors import UserError
+
+_log = logging.getLogger("alexnet_fast")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,11 +42,13 @@ class Splits:
         train: Pictures to learn from.
         val: Pictures that choose the checkpoint and the learning rate.
         test: Pictures for the last figure, or None.
+        rule: The number of the rule that divided them; see `split_rule`.
     """
 
     train: PictureList
     val: PictureList
     test: PictureList | None = None
+    rule: int = CURRENT_RULE
 
     @property
     def classes(self) -> ClassMap:
@@ -47,6 +63,7 @@ def open_data(
     classes: ClassMap | None = None,
     leave_out: LeaveOut | None = None,
     reading: Reading | None = None,
+    rule: int = CURRENT_RULE,
 ) -> Splits:
     """Finds the layout of a folder and lists its parts.
 
@@ -56,14 +73,16 @@ def open_data(
         classes: The class map of an earlier run; by default the sorted folder names.
         leave_out: Pictures that are left out.
         reading: What is said of its layout.
+        rule: Which rule divides an undivided folder; see `split_rule`.
 
     Raises:
-        UserError: The folder is missing, empty or of no known layout, or a class is missing in a part.
+        UserError: The folder is missing, empty or of no known layout, or a class has no training picture.
     """
     parts = find_parts(root, reading=reading)
     if "all" in parts:
-        return _split(root, parts["all"], val_fraction, classes, leave_out)
-    return _open_parts(root, parts, classes, leave_out)
+        return _split(root, parts["all"], SplitHow(val_fraction, rule), classes, leave_out)
+    beside = Ignored() if isinstance(parts["train"], LayoutPart) else beside_parts(root)
+    return _open_parts(root, parts, classes, leave_out, beside)
 
 
 def open_part(
@@ -74,6 +93,7 @@ def open_part(
     val_fraction: float = 0.1,
     leave_out: LeaveOut | None = None,
     reading: Reading | None = None,
+    rule: int = CURRENT_RULE,
 ) -> PictureList:
     """Lists the pictures to evaluate on.
 
@@ -84,16 +104,20 @@ def open_part(
         val_fraction: As in `open_data`.
         leave_out: As in `open_data`.
         reading: As in `open_data`.
+        rule: As in `open_data`.
 
     Raises:
         UserError: As `open_data`, or the part is not there, or it has classes that the model does not know.
     """
     parts = find_parts(root, part, reading)
     if part in parts:
-        return _list(root, part, parts[part], classes, leave_out)
+        listed = {part: _list(parts[part], classes)}
+        say_ignored(root, listed.values(), Ignored())
+        others = [_prefix(root, name, other) for name, other in parts.items() if name != part]
+        return _left_out(root, parts, listed, leave_out, others)[part]
     if "all" not in parts:
         raise UserError(f"{root} has no {part}/ folder", "choose another --split", exit_code=2)
-    splits = _split(root, parts["all"], val_fraction, classes, leave_out)
+    splits = _split(root, parts["all"], SplitHow(val_fraction, rule), classes, leave_out)
     pictures = {"train": splits.train, "val": splits.val, "test": splits.test}[part]
     if pictures is None:
         raise UserError(f"{root} has no test/ folder", "choose another --split", exit_code=2)
@@ -120,51 +144,99 @@ def own_classes(root: Path, part: str, reading: Reading | None = None) -> ClassM
 
 
 def _open_parts(
-    root: Path, parts: dict[str, Contents], classes: ClassMap | None, leave_out: LeaveOut | None
+    root: Path,
+    parts: dict[str, Contents],
+    classes: ClassMap | None,
+    leave_out: LeaveOut | None,
+    beside: Ignored,
 ) -> Splits:
     """Lists `train/`, `val/` and `test/`; the classes are those of `train/`."""
     if "train" not in parts:
         raise UserError(f"{root} has {some(list(parts))} shards but no train shards", "add train-....tar")
     if "val" not in parts:
-        raise UserError(
-            f"{root} has train/ but no val/",
-            "add val/, or give the train folder itself and let --val-fraction split it",
-        )
-    classes = classes or _class_map(root / "train", parts["train"].class_names())
-    listed = {part: _list(root, part, contents, classes, leave_out) for part, contents in parts.items()}
-    for part in ("train", "val"):
-        _need_all_classes(root / part, listed[part], f"add pictures of it to {root / part}")
-    return Splits(train=listed["train"], val=listed["val"], test=listed.get("test"))
+        raise no_validation(root)
+    classes = classes or _class_map(parts["train"].root, parts["train"].class_names())
+    listed = {part: _list(contents, classes) for part, contents in parts.items()}
+    say_ignored(root, listed.values(), beside)
+    kept = _left_out(root, parts, listed, leave_out)
+    need_all_classes(parts["train"].root, kept["train"])
+    for part in ("val", "test"):
+        if part in kept:
+            _say_missing_classes(parts[part].root, kept[part])
+    return Splits(train=kept["train"], val=kept["val"], test=kept.get("test"))
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitHow:
+    """How one folder of class folders is divided.
+
+    Args:
+        fraction: Share of each class that becomes the validation set.
+        rule: See `split_rule`.
+    """
+
+    fraction: float
+    rule: int
 
 
 def _split(
-    root: Path,
-    contents: Contents,
-    val_fraction: float,
-    classes: ClassMap | None,
-    leave_out: LeaveOut | None,
+    root: Path, contents: Contents, how: SplitHow, classes: ClassMap | None, leave_out: LeaveOut | None
 ) -> Splits:
     """Splits one folder of class folders into training and validation pictures."""
-    if not 0 < val_fraction < 1:
-        raise UserError(f"--val-fraction {val_fraction} must lie between 0 and 1", exit_code=2)
+    if not 0 < how.fraction < 1:
+        raise UserError(f"--val-fraction {how.fraction} must lie between 0 and 1", exit_code=2)
     classes = classes or _class_map(root, contents.class_names())
-    everything = _list(root, "all", contents, classes, leave_out)
-    _need_all_classes(root, everything, "put pictures there or remove the folder")
-    is_val = everything.split_points() < val_fraction
+    everything = _list(contents, classes)
+    say_ignored(root, [everything], Ignored())
+    need_all_classes(root, everything)
+    # Before anything is left out: the others keep their side.
+    is_val = validation_mask(everything.labels, everything.split_points(), how.fraction, how.rule)
+    gone = _left_out(root, {"all": contents}, {"all": everything}, leave_out)["all"]
+    if gone is not everything:
+        stays = np.isin(np.array(list(everything.names.encoded())), np.array(list(gone.names.encoded())))
+        everything, is_val = gone, is_val[stays]
     train, val = everything.select(np.flatnonzero(~is_val)), everything.select(np.flatnonzero(is_val))
-    mend = "choose another --val-fraction, add pictures, or lay out train/ and val/ yourself"
-    _need_all_classes(root, val, mend, part="validation split")
-    _need_all_classes(root, train, mend, part="training split")
-    return Splits(train=train, val=val)
+    need_all_classes(root, train, part="training split")
+    if not len(val):
+        raise _no_pair(root)
+    _say_missing_classes(f"the validation split of {root}", val)
+    return Splits(train=train, val=val, rule=how.rule)
 
 
-def _list(
-    root: Path, part: str, contents: Contents, classes: ClassMap, leave_out: LeaveOut | None
-) -> PictureList:
-    """Lists a part, less what is left out."""
+def _list(contents: Contents, classes: ClassMap) -> PictureList:
+    """Lists a part."""
     refuse_strangers(contents, classes)
-    pictures = contents.pictures(classes)
-    return pictures if leave_out is None else leave_out.apply(root, part, pictures)
+    return contents.pictures(classes)
+
+
+def _left_out(
+    root: Path,
+    parts: Mapping[str, Contents],
+    listed: Mapping[str, PictureList],
+    leave_out: LeaveOut | None,
+    others: Collection[str] = (),
+) -> dict[str, PictureList]:
+    """Returns the lists of parts less what is left out."""
+    if leave_out is None:
+        return dict(listed)
+    prefixes = {part: _prefix(root, part, parts[part]) for part in listed}
+    kept = leave_out.apply(root, {prefixes[part]: mine for part, mine in listed.items()}, others)
+    return {part: kept[prefix] for part, prefix in prefixes.items()}
+
+
+def _prefix(root: Path, part: str, contents: Contents) -> str:
+    """Returns how the names of a part's pictures begin below the data set's folder, as `scan` names them."""
+    if contents.root == root:
+        return "" if part == "all" else f"{part}/"
+    return contents.root.relative_to(root).as_posix() + "/"
+
+
+def say_ignored(root: Path, listed: Iterable[PictureList], beside: Ignored) -> None:
+    """Says in one line what is not listed, and for which reasons."""
+    for pictures in listed:
+        beside.add_counts(pictures.ignored)
+    if beside.summary():
+        _log.warning("ignored in %s: %s; alexnet-fast scan names each", root, beside.summary())
 
 
 def _class_map(root: Path, folders: list[str]) -> ClassMap:
@@ -180,9 +252,66 @@ def _class_map(root: Path, folders: list[str]) -> ClassMap:
     return ClassMap(tuple(folders))
 
 
-def _need_all_classes(root: Path, pictures: PictureList, mend: str, *, part: str = "") -> None:
-    """Refuses a part in which a class has no picture."""
-    empty = [name for name, count in zip(pictures.classes.names, pictures.counts(), strict=True) if not count]
+def no_validation(root: Path) -> UserError:
+    """Returns the error for a data set that is divided and has no validation pictures."""
+    return UserError(
+        f"{root} has train/ but no val/",
+        "add val/, or give the train folder itself and let --val-fraction split it",
+    )
+
+
+def refuse_untrainable(where: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuses a data set that training would refuse.
+
+    Args:
+        where: For messages.
+        counts: Pictures by part and class; the part "" where it is not divided.
+
+    Raises:
+        UserError: It lacks training or validation pictures, or has classes in one part alone.
+    """
+    if "" in counts:
+        _class_map(where, list(counts[""]))
+        if max(counts[""].values()) < 2:
+            raise _no_pair(where)
+        return
+    if "train" not in counts:
+        raise UserError(f"{where} has no train/", "training pictures are needed")
+    if "val" not in counts:
+        raise no_validation(where)
+    classes = _class_map(where, list(counts["train"]))
+    for part in counts:
+        refuse_unknown(where / part, list(counts[part]), classes)
+
+
+def _no_pair(where: Path) -> UserError:
+    """Returns the error for an undivided data set that cannot be divided."""
+    return UserError(
+        f"no class in {where} has two pictures", "add pictures, or lay out train/ and val/ yourself"
+    )
+
+
+def need_all_classes(root: Path, pictures: PictureList, *, part: str = "") -> None:
+    """Refuses training pictures among which a class has none.
+
+    Raises:
+        UserError: It is so.
+    """
+    empty = _empty_classes(pictures)
     if empty:
         where = f"the {part} of {root}" if part else str(root)
-        raise UserError(f"{where} has no pictures of class {some(empty)}", mend)
+        raise UserError(
+            f"{where} has no pictures of class {some(empty)}", "put pictures there or remove the folder"
+        )
+
+
+def _say_missing_classes(where: Path | str, pictures: PictureList) -> None:
+    """Warns of classes that validation says nothing about."""
+    empty = _empty_classes(pictures)
+    if empty:
+        _log.warning("%s has no pictures of class %s: it is evaluated on the others", where, some(empty))
+
+
+def _empty_classes(pictures: PictureList) -> list[str]:
+    """Returns the classes without pictures."""
+    return [name for name, count in zip(pictures.classes.names, pictures.counts(), strict=True) if not count]

@@ -62,7 +62,7 @@ def list_archive(path: Path, members: Iterator[tuple[str, Place]], ignored: Igno
         if safe in places:
             ignored.add(safe, _REPLACED)
         places[safe] = place
-    arranged = arrange(_without_top(places).items())
+    arranged = arrange(_without_top(places).items(), path)
     used = {id(picture.place) for picture in arranged}
     for name, place in places.items():
         if id(place) not in used:
@@ -81,9 +81,9 @@ def _zip_name(member: zipfile.ZipInfo) -> str:
 
 
 def _without_top(places: dict[str, Place]) -> dict[str, Place]:
-    """Takes away a single folder around everything, which most archives have."""
+    """Takes away a single folder around everything, which most archives have, also if it is called train."""
     tops = {name.partition("/")[0] for name in places}
-    if len(tops) != 1 or tops & {"train"} or any(name.count("/") < 2 for name in places):
+    if len(tops) != 1 or any(name.count("/") < 2 for name in places):
         return places
     return {name.partition("/")[2]: place for name, place in places.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.prepared_classes import SUMMARY
+from alexnet_fast.data.splits import refuse_untrainable
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
 from alexnet_fast.preparing.colours import ColourSums
@@ -23,6 +25,8 @@ from alexnet_fast.preparing.share import Share
 from alexnet_fast.preparing.sources import MOST_UNPACKED, SourceList, open_source
 from alexnet_fast.preparing.tables import TABLES
 from alexnet_fast.scanning.pool import Lost, run_tasks
+
+_log = logging.getLogger("alexnet_fast")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,8 +104,12 @@ class Preparation:
         self.config = config
         self.folder = OutputFolder(config.output)
         self.folder.refuse_nesting(config.source)
-        self.ignored = Ignored(names=True)
+        self.ignored = Ignored()
         self.source: SourceList = _open(config, self.ignored)
+        refuse_untrainable(config.source, self.source.counts())
+        if self.ignored.summary():
+            summary = self.ignored.summary()
+            _log.warning("ignored in %s: %s; alexnet-fast scan names each", config.source, summary)
         names = [picture.name for picture in self.source.pictures]
         self.targets = output_names(names, config.recipe.ending)
         self.mine = [number for number, name in enumerate(names) if config.share.has(name)]

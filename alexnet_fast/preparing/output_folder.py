@@ -19,7 +19,7 @@ from alexnet_fast.preparing.record import Record, join_records
 from alexnet_fast.preparing.shards import is_shard
 from alexnet_fast.preparing.share import Share
 from alexnet_fast.preparing.tables import write_tables
-from alexnet_fast.scanning.folder_scan import list_files
+from alexnet_fast.scanning.listing import list_files
 
 
 class OutputFolder:
@@ -39,7 +39,8 @@ class OutputFolder:
         Raises:
             UserError: It is so.
         """
-        here, there = self.path.resolve(), source.resolve()
+        # Not `Path.resolve`, which raises at a link to itself.
+        here, there = Path(os.path.realpath(self.path)), Path(os.path.realpath(source))
         if here == there or there in here.parents:
             raise UserError(f"{self.path} lies in {source}", "give a folder outside the source", exit_code=2)
         if here in there.parents:
@@ -102,7 +103,11 @@ class OutputFolder:
 
         The pictures reach the disk first, by one `sync` instead of one a picture: after a power cut a folder
         that has a summary has its pictures.
+
+        Raises:
+            UserError: Training would refuse what is there, since pictures were left out.
         """
+        record.refuse_untrainable(self.path)
         if record.options.get("layout") == "caltech256":
             write_tables(self.path, self.unfinished, record)
         os.sync()

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast import __version__
+from alexnet_fast.data.parts import some
+from alexnet_fast.data.splits import refuse_untrainable
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.colours import ColourSums
 
@@ -80,6 +82,25 @@ class Record:
             "shards": [{"file": file, "images": images} for file, images in self.shards],
             "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
         }
+
+    def refuse_untrainable(self, where: Path) -> None:
+        """Refuses a folder that training would refuse; see `splits.refuse_untrainable`.
+
+        Raises:
+            UserError: It is so.
+        """
+        counts = {"" if part == "all" else part: found for part, found in self._counts().items()}
+        main = counts.get("train", counts.get("", {}))
+        empty = [label for label in self.classes if not main.get(label)]
+        if empty and self.skipped:
+            raise UserError(
+                f"{where} has no pictures of class {some(empty)}: all of them were left out",
+                "add pictures that can be used, or remove the class from the source",
+            )
+        refuse_untrainable(
+            where,
+            {part: {label: n for label, n in found.items() if n} for part, found in counts.items()},
+        )
 
     def save_summary(self) -> bytes:
         """Returns `prepared.json`."""

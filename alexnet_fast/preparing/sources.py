@@ -5,24 +5,30 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from alexnet_fast.data import ClassMap
+from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.layouts.layout import Layout
 from alexnet_fast.data.names import Names
+from alexnet_fast.data.parts import Contents, beside_parts, find_parts, find_splits
 from alexnet_fast.data.picture_list import PICTURE_ENDINGS, split_points
 from alexnet_fast.data.places import FilePlace
 from alexnet_fast.data.shard_files import compressed_ending, is_tar
-from alexnet_fast.data.split_names import PARTS
+from alexnet_fast.data.shards import Shards
+from alexnet_fast.data.split_names import named_splits
+from alexnet_fast.data.split_rule import validation_mask
+from alexnet_fast.data.splits import need_all_classes
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.places import Place
-from alexnet_fast.scanning.folder_scan import list_files
 
-# The output is JPEG, so a format that DALI cannot read is no obstacle; an animation gives its first picture.
-SOURCE_ENDINGS = PICTURE_ENDINGS | {".gif"}
+SOURCE_ENDINGS = PICTURE_ENDINGS
 # Of a compressed tar, unless `--max-download` says otherwise.
 MOST_UNPACKED = 16 << 30
 
@@ -74,11 +80,22 @@ class SourceList:
         The share is the one that training would keep for validation: it hangs on the names.
         """
         points = split_points(Names.of(picture.name for picture in self.pictures))
+        numbers = {name: number for number, name in enumerate(self.classes.names)}
+        labels = np.array([numbers[picture.label] for picture in self.pictures], np.int64)
         moved = (
-            dataclasses.replace(picture, part="val" if point < val_fraction else "train")
-            for picture, point in zip(self.pictures, points, strict=True)
+            dataclasses.replace(picture, part="val" if is_val else "train")
+            for picture, is_val in zip(
+                self.pictures, validation_mask(labels, points, val_fraction), strict=True
+            )
         )
         return dataclasses.replace(self, pictures=tuple(sorted(moved, key=lambda picture: picture.name)))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Returns how many pictures each class has in each part; the part "" is everything."""
+        counts: dict[str, dict[str, int]] = {}
+        for (part, label), count in Counter((p.part, p.label) for p in self.pictures).items():
+            counts.setdefault(part, {})[label] = count
+        return counts
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over the names: runs that share the work must have one list."""
@@ -98,7 +115,7 @@ def open_source(
     Args:
         source: Its path.
         reading: What is said of the layout of a folder, and of the fields of tars.
-        ignored: Receives what is not a picture of the source.
+        ignored: Receives what is not used, and why.
         most_unpacked: Most bytes that a compressed tar may hold.
 
     Raises:
@@ -113,8 +130,10 @@ def open_source(
         layout = find_layout(source, reading)
         if layout is not None:
             return gather(source, _of_layout(layout), layout)
-        found = _list_folder(source) or list_shards(source, ignored, reading.fields, most_unpacked)
-        return gather(source, found)
+        if _has_class_folders(source):
+            return gather(source, _of_parts(source, reading, ignored), ignored=ignored)
+        found = list_shards(source, ignored, reading.fields, most_unpacked)
+        return gather(source, found, ignored=ignored)
     if not source.exists():
         raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
     if reading.kind not in (None, "folders"):
@@ -133,7 +152,9 @@ def open_source(
     )
 
 
-def gather(source: Path, found: Iterable[SourcePicture], layout: Layout | None = None) -> SourceList:
+def gather(
+    source: Path, found: Iterable[SourcePicture], layout: Layout | None = None, ignored: Ignored | None = None
+) -> SourceList:
     """Sorts pictures and numbers their classes, as the layout has them or else by name.
 
     Raises:
@@ -141,8 +162,10 @@ def gather(source: Path, found: Iterable[SourcePicture], layout: Layout | None =
     """
     pictures = tuple(sorted(found, key=lambda picture: picture.name))
     if not pictures:
+        there = f" ({ignored.summary()})" if ignored is not None and ignored.summary() else ""
         raise UserError(
-            f"no labelled pictures in {source}", "put one folder of pictures a class there, or give a CSV"
+            f"no labelled pictures in {source}{there}",
+            "put one folder of pictures a class there, or give a CSV",
         )
     for one, next_one in itertools.pairwise(pictures):
         if one.name == next_one.name:
@@ -152,21 +175,27 @@ def gather(source: Path, found: Iterable[SourcePicture], layout: Layout | None =
     return SourceList(pictures, ClassMap.from_names(picture.label for picture in pictures))
 
 
-def arrange(entries: Iterable[tuple[str, Place]]) -> list[SourcePicture]:
+def arrange(entries: Iterable[tuple[str, Place]], source: Path = Path("SRC")) -> list[SourcePicture]:
     """Finds part and class of each file in the folders above it; files in no class folder are left out.
 
     Args:
         entries: Path of each file below the source, with "/" between its parts, and its place.
+        source: What messages call it.
+
+    Raises:
+        UserError: The folders are not those of one data set; see `parts.find_splits`.
     """
     split = [(PurePosixPath(name).parts, place) for name, place in entries]
-    divided = any(parts[0] == "train" and len(parts) > 1 for parts, _ in split)
+    tops = sorted({parts[0] for parts, _ in split if len(parts) > 1})
+    deep = {parts[0] for parts, _ in split if len(parts) > 2}
+    splits = find_splits(source, tops, has_images=lambda _: True, has_classes=deep.__contains__)
+    part_of = {name: part for part, name in splits.items()}
     found = []
     for parts, place in split:
-        part = parts[0] if divided else ""
-        below = parts[1:] if divided else parts
-        if (divided and part not in PARTS) or len(below) < 2:
-            continue
-        found.append(SourcePicture(part, below[0], "/".join(below[1:]), place))
+        below = parts[1:] if splits else parts
+        if len(below) > 1:
+            part = part_of[parts[0]] if splits else ""
+            found.append(SourcePicture(part, below[0], "/".join(below[1:]), place))
     return found
 
 
@@ -183,7 +212,49 @@ def _of_layout(layout: Layout) -> Iterator[SourcePicture]:
             yield SourcePicture("" if part == "all" else part, row.label, row.rest, place)
 
 
-def _list_folder(root: Path) -> list[SourcePicture]:
-    """Lists class folders, alone or in train/, val/ and test/."""
-    names = filter(is_picture, list_files(root))
-    return arrange((name, FilePlace(f"{root}/{name}")) for name in names)
+def _has_class_folders(root: Path) -> bool:
+    """Tells whether class folders stand in a folder, or in train/, val/ and test/ in it."""
+    folders = class_folders(root)
+    parts = [name for mine in named_splits(folders).values() for name in mine]
+    return len(folders) > len(parts) or any(class_folders(root / name) for name in parts)
+
+
+def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[SourcePicture]:
+    """Yields the pictures of class folders, alone or in parts, as training lists them.
+
+    Raises:
+        UserError: Training would not take the folder.
+    """
+    from alexnet_fast.preparing.webdataset_source import list_webdataset
+
+    ignored.add_counts(beside_parts(root).counts)
+    tars: dict[str, list[Path]] = {}
+    # The layout has been looked for.
+    for part, contents in find_parts(root, reading=dataclasses.replace(reading, kind="folders")).items():
+        name = "" if part == "all" else part
+        if isinstance(contents, Shards):
+            tars[name] = list(contents.tars)
+        else:
+            yield from _of_class_folders(name, contents, ignored)
+    yield from list_webdataset(tars, ignored, reading.fields)
+
+
+def _of_class_folders(part: str, contents: Contents, ignored: Ignored) -> Iterator[SourcePicture]:
+    """Yields the pictures of one part.
+
+    Raises:
+        UserError: A class folder has none, or they are raw arrays.
+    """
+    names = contents.class_names()
+    if not names:
+        class_folders(contents.root, ignored)
+        return
+    pictures = contents.pictures(ClassMap(tuple(names)))
+    ignored.add_counts(pictures.ignored)
+    if pictures.encoding == "array":
+        raise UserError(f"{contents.root} has raw arrays, which are prepared already", "give the images")
+    if part in ("", "train"):
+        need_all_classes(contents.root, pictures)
+    for name, label in zip(pictures.names, pictures.labels.tolist(), strict=True):
+        place = FilePlace(f"{contents.root}/{name}")
+        yield SourcePicture(part, names[label], name.partition("/")[2], place)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.places import TarPlace
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import by_part, part_of, shards_in
-from alexnet_fast.data.split_names import named_splits
 from alexnet_fast.data.tar_members import refused_kind, tar_members
 from alexnet_fast.preparing.archives import list_archive
 from alexnet_fast.preparing.places import NoPlace, Place
@@ -50,8 +50,8 @@ def list_shards(root: Path, ignored: Ignored, fields: ShardFields, most: int) ->
     tars = shards_in(root, compressed=True)
     parts = by_part(root, tars) if tars else {}
     if not tars:
-        for part, folders in named_splits(class_folders(root)).items():
-            parts[part] = tuple(tar for name in folders for tar in shards_in(root / name, compressed=True))
+        for part, folder in find_splits(root, class_folders(root, ignored)).items():
+            parts[part] = tuple(shards_in(root / folder, compressed=True))
     plain = {
         "" if part == "all" else part: [plain_tar(tar, most) for tar in mine] for part, mine in parts.items()
     }

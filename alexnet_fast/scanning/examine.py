@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS
+from alexnet_fast.data.picture_list import ARRAY_ENDING
 from alexnet_fast.data.places import FilePlace
 from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
 from alexnet_fast.pipelines.place_bytes import read_bytes as place_content
@@ -14,17 +14,6 @@ from alexnet_fast.scanning.header import ENDINGS, Header, read_bytes, read_heade
 from alexnet_fast.scanning.in_tars import Member, check_array
 
 HUGE_PIXELS = 25_000_000
-
-# How the formats begin that a file of another ending may hold.
-_BEGINNINGS = (
-    ("JPEG", 0, b"\xff\xd8\xff"),
-    ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
-    ("GIF", 0, b"GIF8"),
-    ("TIFF", 0, b"II*\0"),
-    ("TIFF", 0, b"MM\0*"),
-    ("WEBP", 8, b"WEBPVP8"),
-    ("JPEG2000", 0, b"\0\0\0\x0cjP  "),
-)
 
 
 class Verdict(NamedTuple):
@@ -42,7 +31,7 @@ class Verdict(NamedTuple):
 
 
 def examine(task: str | Member) -> Verdict:
-    """Reads and decodes a file, or a member of a tar; what has another ending is looked at, not decoded.
+    """Reads and decodes a file, or a member of a tar.
 
     Args:
         task: A path, or a member.
@@ -57,11 +46,9 @@ def examine(task: str | Member) -> Verdict:
             return Verdict(picture=True)
         if isinstance(task, Member):
             return _examine_content(place_content(task.place), ending)
-        if ending in PICTURE_ENDINGS:
-            return _examine_content(read_bytes(Path(task)), ending)
+        return _examine_content(read_bytes(Path(task)), ending)
     except BadPictureError as error:
         return Verdict(True, str(error))
-    return Verdict(picture=False, odd=_stray(Path(task), ending))
 
 
 def _examine_content(content: bytes, ending: str) -> Verdict:
@@ -72,8 +59,6 @@ def _examine_content(content: bytes, ending: str) -> Verdict:
     """
     header = read_header(content)
     odd = oddities(header, ending)
-    if header.kind == "GIF":
-        return Verdict(True, "GIF, which DALI does not read; `prepare` converts it", odd)
     decode(io.BytesIO(content))
     return Verdict(True, odd=odd)
 
@@ -97,19 +82,3 @@ def oddities(header: Header, ending: str) -> tuple[str, ...]:
         (header.mode in ("P", "PA"), "palette"),
     )
     return tuple(what for is_so, what in found if is_so)
-
-
-def _stray(path: Path, ending: str) -> tuple[str, ...]:
-    """Names a picture that training does not list because of its ending."""
-    try:
-        if not path.is_file():
-            return ()
-        with path.open("rb") as file:
-            start = file.read(32)
-    except OSError:
-        return ()
-    for kind, offset, beginning in _BEGINNINGS:
-        if start.startswith(beginning, offset):
-            called = ending or "a name without ending"
-            return (f"{kind} called {called}: training does not list it",)
-    return ()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alexnet_fast.data.name_lists import written_name
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.shard_files import is_tar
-from alexnet_fast.errors import UserError
 from alexnet_fast.files import write_atomically
 from alexnet_fast.scanning.examine import Verdict, examine
 from alexnet_fast.scanning.in_tars import InTars, Member, Row, TarCount, told_apart
+from alexnet_fast.scanning.listing import Listing
 from alexnet_fast.scanning.pool import Lost, run_tasks
 
 
@@ -25,7 +25,7 @@ class ScanReport:
         images: Number of files that training would list.
         bad: (file, reason), sorted; files are named relative to the folder, with "/" between the parts.
         odd: (file, what), sorted.
-        ignored: Members of tars that are not used, with the reason, sorted.
+        ignored: What training does not list, files and members of tars, with the reason, sorted.
         tars: What became of the members of each tar.
     """
 
@@ -46,52 +46,18 @@ class ScanReport:
         }
 
     def write_list(self, path: Path) -> None:
-        """Writes the bad files, one a line.
+        """Writes the bad files, one a line, as `LeaveOut.load` reads them.
 
         Raises:
             UserError: It cannot be written.
         """
-        lines = "".join(f"{file}\n" for file, _ in self.bad)
+        lines = "".join(f"{written_name(file)}\n" for file, _ in self.bad)
         write_atomically(path, lines.encode("utf-8", "surrogateescape"))
-
-
-def list_files(root: Path) -> list[str]:
-    """Returns every file below a folder that is not hidden, relative to it and sorted.
-
-    Links to folders are followed, but no folder is entered from inside itself.
-
-    Raises:
-        UserError: The folder is missing, is no folder or cannot be read.
-    """
-    if not root.exists():
-        raise UserError(f"no such folder: {root}", "check the path", exit_code=2)
-    if not root.is_dir():
-        raise UserError(f"{root} is a file", "give the folder that holds the pictures", exit_code=2)
-    return sorted(_walk(str(root), "", frozenset()))
-
-
-def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yields the files below one folder; `above` are the folders that it lies in."""
-    status = Path(folder).stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    try:
-        entries = list(os.scandir(folder))
-    except PermissionError as error:
-        raise UserError(f"no permission to read {folder}", f"chmod u+rx '{folder}'") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {here})
-        else:
-            yield prefix + entry.name
 
 
 def scan_folder(
     root: Path,
-    names: list[str],
+    listing: Listing,
     *,
     workers: int,
     seconds: float,
@@ -104,7 +70,7 @@ def scan_folder(
 
     Args:
         root: The folder.
-        names: Its files; see `list_files`.
+        listing: Its files; see `list_for_scan`.
         workers: Number of processes.
         seconds: Most seconds for one file.
         begin: Receives the number of files and members of tars, before the first is examined.
@@ -116,13 +82,14 @@ def scan_folder(
         UserError: No worker can be started.
     """
     inside = InTars()
-    for name in filter(is_tar, names):
+    for name in filter(is_tar, listing.names):
         inside.look_into(root, name, fields)
-    tasks: dict[str | Member, str] = {f"{root}/{name}": name for name in names if not is_tar(name)}
+    tasks: dict[str | Member, str] = {f"{root}/{name}": name for name in listing.names if not is_tar(name)}
     tasks |= {member: member.listed for member in told_apart(inside.members)}
     images = 0
     bad = [row[:2] for row in inside.bad]
     odd = [row[:2] for row in inside.odd]
+    odd += [(folder, "a class folder without images") for folder in listing.empty]
     begin(len(tasks))
     for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
         verdict = Verdict(picture=True, bad=found.reason) if isinstance(found, Lost) else found
@@ -132,10 +99,11 @@ def scan_folder(
             bad.append((tasks[task], verdict.bad + where))
         odd += [(tasks[task], what + where) for what in verdict.odd]
         show()
+    ignored = [*inside.ignored, *(Row(file, reason) for file, reason in listing.ignored)]
     return ScanReport(
         images=images,
         bad=tuple(sorted(bad)),
         odd=tuple(sorted(odd)),
-        ignored=tuple(sorted(inside.ignored)),
+        ignored=tuple(sorted(ignored)),
         tars=tuple(inside.counts),
     )

@@ -14,15 +14,16 @@ from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.pillow_image import FORMATS, MAX_PIXELS, BadPictureError
 
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif")
 # Formats by Pillow's name, and the endings that go with each. An MPO (a telephone's picture with a second one
 # for depth) is opened as the JPEG that it begins with.
 ENDINGS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe"),
-    "MPO": (".jpg", ".jpeg", ".jpe"),
-    "JPEG2000": (".jp2", ".j2k"),
-    "PNG": (".png",),
-    "BMP": (".bmp",),
-    "DIB": (".bmp",),
+    "JPEG": _JPEG,
+    "MPO": _JPEG,
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "PNG": (".png", ".apng"),
+    "BMP": (".bmp", ".dib"),
+    "DIB": (".bmp", ".dib"),
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),

@@ -9,6 +9,7 @@ import torch
 
 from alexnet_fast.data import LeaveOut, Splits, open_data
 from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data.split_rule import CURRENT_RULE
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import InputSpec
 from alexnet_fast.pipelines.decoder import DecoderSettings
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.statistics import ColourStatistics
 
 
-def open_splits(config: TrainConfig) -> Splits:
+def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
     """Lists the pictures that the options name.
+
+    Args:
+        config: The options.
+        rule: Which rule divides an undivided folder; a run goes on with the one that it began with.
 
     Raises:
         UserError: They are not there, or their layout is wrong.
@@ -35,6 +40,7 @@ def open_splits(config: TrainConfig) -> Splits:
     return open_data(
         config.data,
         val_fraction=config.val_fraction,
+        rule=rule,
         leave_out=LeaveOut.load(config.leave_out) if config.leave_out else None,
         reading=Reading.from_options(
             config.layout, config.labels, config.label_encoding, config.image_key, config.label_key

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alexnet_fast.data import Splits
+from alexnet_fast.data.split_rule import CURRENT_RULE, recorded_rule
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import disk_errors
 from alexnet_fast.pipelines.statistics import ColourStatistics
@@ -72,7 +73,8 @@ def run_training(
         found = processes.on_first(lambda: _choose(folder, processes.world, redo_epoch) if resume else None)
         saved = load_checkpoint(found.path) if found else None
         precision = choose_precision(config.amp, device)
-        splits = _agreed_splits(config, processes)
+        rule = recorded_rule(saved["provenance"]) if saved else CURRENT_RULE
+        splits = _agreed_splits(config, processes, rule)
         shown = show if processes.first else _mute
         session = Session(config, splits, precision, processes, saved, shown, colours)
         # The folder is made when nothing can be wrong with the options any more.
@@ -101,13 +103,13 @@ def _choose(folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found
     return folder.boundary_before(found)
 
 
-def _agreed_splits(config: TrainConfig, processes: Processes) -> Splits:
+def _agreed_splits(config: TrainConfig, processes: Processes, rule: int) -> Splits:
     """Lists the pictures.
 
     Raises:
         UserError: Two processes, on two machines, see other pictures.
     """
-    splits = open_splits(config)
+    splits = open_splits(config, rule)
     seen = processes.gather((splits.train.fingerprint(), splits.val.fingerprint()))
     if len(set(seen)) > 1:
         raise UserError(

@@ -200,6 +200,7 @@ class Session:
                 "val_top1": rows[-1].val_top1 if rows else None,
                 "seed": self.config.seed,
                 "val_fraction": self.config.val_fraction,
+                "split_rule": self.splits.rule,
                 **{key: value for key in _KEYS if (value := getattr(self.config, key)) is not None},
                 "torch": str(torch.__version__),
                 "alexnet_fast": __version__,

@@ -148,9 +148,10 @@ class TestErrors:
         with pytest.raises(UserError, match="has train/ but no val/"):
             open_data(parts)
 
-    def test_a_class_that_val_lacks(self, parts: Path) -> None:
-        touch(parts / "train" / "eel" / "1.jpg")
-        with pytest.raises(UserError, match="val has no pictures of class eel; add pictures"):
+    def test_a_class_that_train_has_and_lacks_pictures_of(self, parts: Path) -> None:
+        (parts / "train" / "eel").mkdir()
+        touch(parts / "train" / "eel" / "1.avif", parts / "val" / "eel" / "1.jpg")
+        with pytest.raises(UserError, match="train has no pictures of class eel; put pictures there"):
             open_data(parts)
 
     def test_a_class_that_train_lacks(self, parts: Path) -> None:
@@ -158,21 +159,16 @@ class TestErrors:
         with pytest.raises(UserError, match="classes that the 2 known ones do not include: eel"):
             open_data(parts)
 
-    def test_a_split_that_leaves_a_class_without_validation_pictures(self, tmp_path: Path) -> None:
-        touch(*(tmp_path / "cat" / f"{n}.jpg" for n in range(200)), tmp_path / "dog" / "only.jpg")
-        with pytest.raises(UserError, match="split of .* has no pictures of class dog; choose another --val"):
+    def test_no_class_that_could_be_split(self, tmp_path: Path) -> None:
+        touch(tmp_path / "cat" / "only.jpg", tmp_path / "dog" / "only.jpg")
+        with pytest.raises(UserError, match=r"no class in .* has two pictures; add pictures"):
             open_data(tmp_path)
 
     def test_a_fraction_out_of_range(self, parts: Path) -> None:
         with pytest.raises(UserError, match="--val-fraction 1.5"):
             open_data(parts / "train", val_fraction=1.5)
 
-    def test_a_broken_link(self, parts: Path) -> None:
-        (parts / "train" / "cat" / "gone.jpg").symlink_to(parts / "nowhere.jpg")
-        with pytest.raises(UserError, match="no such file behind the link .*gone.jpg"):
-            open_data(parts)
-
-    @pytest.mark.parametrize("what", ["train/cat/1.jpg", "train/cat"])
+    @pytest.mark.parametrize("what", ["train/cat", "train"])
     def test_no_permission(self, parts: Path, what: str) -> None:
         """Run as another user, since root may read everything.
 

@@ -13,7 +13,8 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.scanning.examine import Verdict, examine
-from alexnet_fast.scanning.folder_scan import list_files, scan_folder
+from alexnet_fast.scanning.folder_scan import scan_folder
+from alexnet_fast.scanning.listing import list_for_scan
 from alexnet_fast.scanning.pool import Lost, run_tasks
 
 
@@ -87,7 +88,7 @@ def test_an_error_of_the_user_ends_the_work() -> None:
 def test_a_picture_that_kills_its_worker_is_named_bad(tmp_path: Path, photographs) -> None:
     for name in ("a.jpg", "killer.jpg", "z.jpg"):
         photographs[0].resize((60, 40)).save(tmp_path / name)
-    names = list_files(tmp_path)
+    names = list_for_scan(tmp_path)
     report = scan_folder(tmp_path, names, workers=2, seconds=30, look=crash_on_bad_names)
     assert report.bad == (("killer.jpg", "the decoder crashed (SIGSEGV)"),)
     assert report.images == 3

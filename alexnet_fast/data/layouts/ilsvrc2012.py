@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from alexnet_fast.data.class_folders import class_folders
+from alexnet_fast.data.entries import read_directory
 from alexnet_fast.data.layouts.class_words import class_names, read_words
 from alexnet_fast.data.layouts.ilsvrc_devkit import Devkit, find_devkit
 from alexnet_fast.data.layouts.ilsvrc_validation import LISTS, validation_wnids
@@ -39,7 +40,7 @@ def is_ilsvrc2012(root: Path) -> bool:
     train, val = root / "train", root / "val"
     if not train.is_dir() or not (has_loose_pictures(val) or (root / _VAL_TAR).is_file()):
         return False
-    return any(WNID.match(entry.name) for entry in train.iterdir())
+    return any(WNID.match(entry.name) for entry in read_directory(train))
 
 
 def ilsvrc2012(root: Path) -> Layout:
@@ -130,7 +131,7 @@ def _val(root: Path, pictures: Path, called: Mapping[str, str], devkit: Devkit |
     if tar.is_file():
         places = {name.rpartition("/")[2]: place for name, place in tar_pictures(tar)}
     elif folder.is_dir():
-        places = {entry.name: None for entry in folder.iterdir() if is_loose_picture(entry.name)}
+        places = {entry.name: None for entry in read_directory(folder) if is_loose_picture(entry.name)}
     if not places:
         raise UserError(f"no ILSVRC-2012 validation pictures in {pictures}", f"put {_VAL_TAR} or val/ there")
     names = sorted(places)

@@ -5,49 +5,48 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from alexnet_fast.data.picture_list import PICTURE_ENDINGS
-from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.data.entries import Ignored, Walk, is_directory, unreadable
+from alexnet_fast.data.image_names import is_image_name, why_not_entered
 
 
-def loose_pictures(folder: Path) -> list[str]:
-    """Returns every picture below a folder, relative to it and sorted; hidden files are left out.
+def loose_pictures(folder: Path, ignored: Ignored | None = None) -> list[str]:
+    """Returns every picture below a folder, relative to it and sorted.
+
+    Args:
+        folder: The folder.
+        ignored: Receives what is not listed.
 
     Raises:
         UserError: A folder cannot be read.
     """
-    found = []
-    for here, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = os.path.relpath(here, folder)
-        prefix = "" if below == "." else f"{below}/"
-        found += [f"{prefix}{name}" for name in files if is_loose_picture(name)]
-    return sorted(found, key=os.fsencode)
+    return sorted(Walk(folder, ignored=ignored).files(), key=os.fsencode)
 
 
 def is_loose_picture(name: str) -> bool:
     """Tells by its name whether a file is a picture that training reads."""
-    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for every file
-    return ending in PICTURE_ENDINGS and not name.startswith(".")
+    return is_image_name(name)
 
 
 def has_loose_pictures(folder: Path) -> bool:
-    """Tells whether a picture stands in a folder itself, and no class folder does."""
+    """Tells whether a picture stands in a folder itself, and no class folder does.
+
+    Raises:
+        UserError: The folder cannot be read.
+    """
     if not folder.is_dir():
         return False
-    with os.scandir(folder) as entries:
-        plain = False
-        for seen, entry in enumerate(entries):
-            if entry.is_dir() and not entry.name.startswith("."):
-                return False
-            plain = plain or is_loose_picture(entry.name)
-            # Folders of loose files hold no folders at all; a million entries need not be looked at.
-            if plain and seen > 1000:
-                break
+    plain = False
+    try:
+        with os.scandir(folder) as entries:
+            for seen, entry in enumerate(entries):
+                if is_directory(entry):
+                    if why_not_entered(entry.name) is None:
+                        return False
+                    continue
+                plain = plain or is_loose_picture(entry.name)
+                # Folders of loose files hold no folders at all; a million entries need not be looked at.
+                if plain and seen > 1000:
+                    break
+    except OSError as error:
+        raise unreadable(folder, error) from error
     return plain
-
-
-def _refuse(error: OSError) -> None:
-    """Raises what `os.walk` would pass over."""
-    raise UserError(
-        f"cannot read {error.filename}: {system_reason(error)}", "check its permissions"
-    ) from error
