@@ -81,7 +81,7 @@ def open_data(
     parts = find_parts(root, reading=reading)
     if "all" in parts:
         return _split(root, parts["all"], SplitHow(val_fraction, rule), classes, leave_out)
-    beside = Ignored() if isinstance(parts["train"], LayoutPart) else beside_parts(root)
+    beside = Ignored() if isinstance(parts.get("train"), LayoutPart) else beside_parts(root)
     return _open_parts(root, parts, classes, leave_out, beside)
 
 
