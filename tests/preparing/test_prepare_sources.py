@@ -122,13 +122,14 @@ def test_links_in_a_tar_are_bad_pictures(json_of_prepare, tmp_path: Path) -> Non
         tmp_path / "links.tar",
         {
             "a/good.jpg": CONTENT,
+            "b/fine.jpg": CONTENT,
             "b/soft.jpg": special("b/soft.jpg", tarfile.SYMTYPE, str(secret)),
             "b/hard.jpg": special("b/hard.jpg", tarfile.LNKTYPE, "../secret.jpg"),
             "b/empty.jpg": b"",
         },
     )
     result = json_of_prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
-    assert result["images"] == 1
+    assert result["images"] == 2
     assert {row["file"]: row["reason"] for row in result["skipped"]} == {
         "b/soft.jpg": "a link inside an archive",
         "b/hard.jpg": "a link inside an archive",
@@ -151,6 +152,8 @@ def test_a_zip_that_is_wrong(tmp_path: Path, json_of_prepare) -> None:
     with zipfile.ZipFile(broken, "w") as archive:
         archive.writestr("a/good.jpg", CONTENT)
         archive.writestr("b/damaged.jpg", CONTENT)
+        archive.writestr("a/more.jpg", CONTENT)
+        archive.writestr("b/fine.jpg", CONTENT)
         archive.writestr(soft, "/etc/passwd")
     content = bytearray(broken.read_bytes())
     at = content.index(CONTENT, content.index(CONTENT) + 1)
@@ -162,16 +165,19 @@ def test_a_zip_that_is_wrong(tmp_path: Path, json_of_prepare) -> None:
     assert "CRC" in reasons["b/damaged.jpg"]
 
 
-def test_zips_that_python_cannot_read(tmp_path: Path, json_of_prepare) -> None:
+def test_zips_that_python_cannot_read(tmp_path: Path, prepare) -> None:
+    """With "skip" each picture is named, and nothing is left that could be trained on."""
     source = tmp_path / "odd.zip"
     for values, said in (
         ({"flags": 1}, "encrypted"),
         ({"method": 9}, "packed in a way that is not known here .*compression.*: pack the zip anew"),
     ):
-        source.write_bytes(odd_zip({"a/x.jpg": CONTENT, "b/y.jpg": CONTENT}, **values))
-        result = json_of_prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
-        assert len(result["skipped"]) == 2
-        assert all(re.match(said, row["reason"]) for row in result["skipped"])
+        names = ("a/x.jpg", "a/z.jpg", "b/y.jpg")
+        source.write_bytes(odd_zip(dict.fromkeys(names, CONTENT), **values))
+        done = prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
+        assert done.returncode == 1
+        assert all(re.search(f"left out {name}: {said}", done.stderr) for name in names)
+        assert "has no pictures of class a, b: all of them were left out" in done.stderr
     source.write_bytes(odd_zip({"a/x.jpg": CONTENT}, version=99))
     with pytest.raises(UserError, match="not known here .*version 9.9.*; pack it anew with deflate"):
         open_source(source)
