@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,8 @@ class ShardContents:
         length: int64 (N,), its bytes.
         sizes: int32 (N, 2), height and width; (0, 2) where they are not known.
         points: float64 (N,), as in `PictureList`.
-        note: What is to be said of members that are not used; empty where all are.
+        ignored: How many members are not used, by reason.
+        odd: What is odd about the tars.
     """
 
     names: Names
@@ -48,28 +49,37 @@ class ShardContents:
     length: Integers
     sizes: npt.NDArray[np.int32]
     points: npt.NDArray[np.float64]
-    note: str = ""
+    ignored: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    odd: Sequence[str] = ()
 
     def pack(self) -> Arrays:
         """Returns the contents as plain arrays."""
         names, stops = self.names.pack()
         classes, class_stops = Names.of(self.classes).pack()
+        reasons, reason_stops = Names.of(self.ignored).pack()
+        odd, odd_stops = Names.of(self.odd).pack()
         return {
             "names": np.frombuffer(names, np.uint8),
             "stops": stops,
             "classes": np.frombuffer(classes, np.uint8),
             "class_stops": class_stops,
-            "note": np.frombuffer(self.note.encode("utf-8", "surrogateescape"), np.uint8),
+            "reasons": np.frombuffer(reasons, np.uint8),
+            "reason_stops": reason_stops,
+            "reason_counts": np.array(list(self.ignored.values()), np.int64),
+            "odd": np.frombuffer(odd, np.uint8),
+            "odd_stops": odd_stops,
             **{name: getattr(self, name) for name in _COLUMNS},
         }
 
     @classmethod
     def unpack(cls, arrays: Arrays) -> ShardContents:
         """Reads what `pack` returned."""
+        reasons = Names.unpack(arrays["reasons"].tobytes(), arrays["reason_stops"])
         return cls(
             names=Names.unpack(arrays["names"].tobytes(), arrays["stops"]),
             classes=tuple(Names.unpack(arrays["classes"].tobytes(), arrays["class_stops"])),
-            note=arrays["note"].tobytes().decode("utf-8", "surrogateescape"),
+            ignored=dict(zip(reasons, arrays["reason_counts"].tolist(), strict=True)),
+            odd=tuple(Names.unpack(arrays["odd"].tobytes(), arrays["odd_stops"])),
             **{name: arrays[name] for name in _COLUMNS},
         )
 
@@ -160,7 +170,8 @@ def _from_headers(
         offset=offset,
         length=length,
         sizes=np.zeros((0, 2), np.int32),
-        note=notes.text(),
+        ignored=dict(notes.ignored.counts),
+        odd=notes.odd,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.list_cache import ListCache, Stamps
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PictureList, Stretches
 from alexnet_fast.data.prepared_classes import SUMMARY
@@ -68,10 +69,14 @@ class Shards:
 
     @functools.cached_property
     def _contents(self) -> ShardContents:
-        """What the tars hold, with a word on what is not used."""
+        """What the tars hold, with a word on what is odd or not used."""
         found = self._kept_or_read()
-        if found.note:
-            _log.warning("%s: %s", self.root, found.note)
+        for what in found.odd:
+            _log.warning("%s", what)
+        if found.ignored:
+            ignored = Ignored()
+            ignored.add_counts(dict(found.ignored))
+            _log.warning("ignored in %s: %s; alexnet-fast scan names each", self.root, ignored.summary())
         return found
 
     def _kept_or_read(self) -> ShardContents:

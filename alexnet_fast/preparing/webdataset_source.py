@@ -20,6 +20,7 @@ from alexnet_fast.data.shard_fields import (
     read_label,
 )
 from alexnet_fast.data.shard_files import in_shard
+from alexnet_fast.data.shard_notes import field_reason
 from alexnet_fast.data.tar_members import A_FOLDER, safe_name, tar_members
 from alexnet_fast.data.tar_samples import TarSample, read_shard
 from alexnet_fast.errors import UserError
@@ -110,5 +111,5 @@ def _read(tar: Path, ignored: Ignored, fields: ShardFields) -> list[TarSample]:
     for name, reason in found.ignored:
         if reason != A_FOLDER:
             ignored.add(f"{tar.name}/{name}", reason)
-    ignored.add_counts({f"field {field} of samples": count for field, count in found.other.items()})
+    ignored.add_counts({field_reason(field): count for field, count in found.other.items()})
     return found.samples

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from alexnet_fast.data.places import Place, TarPlace
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields
 from alexnet_fast.data.shard_files import in_shard, part_of
+from alexnet_fast.data.shard_notes import field_reason
 from alexnet_fast.data.split_names import split_of
 from alexnet_fast.data.tar_samples import read_shard
 from alexnet_fast.errors import UserError
@@ -110,10 +111,7 @@ class InTars:
             self.bad.append(Row(_listed(part, problem.name), problem.error.problem, problem.members))
         self.odd += [Row(tar, what) for what in found.odd]
         self.ignored += [Row(_listed(part, name), reason + where) for name, reason in found.ignored]
-        self.ignored += [
-            Row(tar, f"field {field}, neither image nor label, of {count} samples", count)
-            for field, count in sorted(found.other.items())
-        ]
+        self.ignored += [Row(tar, field_reason(field), count) for field, count in sorted(found.other.items())]
         unused = len(found.ignored) + found.other.total()
         counted = (found.members, len(found.samples), found.labels, unused, found.unusable)
         self.counts.append(TarCount(tar, *counted))
