@@ -195,7 +195,7 @@ class _Reader:
                 key = parsed.key
                 self._take(parsed, _Field(name, member.offset_data, member.size, run))
                 continue
-            self.found.ignored.append(Ignored(name, reason or "its name has no dot, and so no field"))
+            self.found.ignored.append(Ignored(name or ".", reason or "its name has no dot, and so no field"))
             if parsed is not None and reason:
                 self._refused.setdefault(parsed.key, f"{name} is {reason}")
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from alexnet_fast.data.layouts.loose_files import is_loose_picture
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_names import why_ignored
+from alexnet_fast.data.junk import junk_reason
 from alexnet_fast.data.places import TarPlace
-from alexnet_fast.data.tar_members import DAMAGED, members_of_open, safe_name, tar_members
+from alexnet_fast.data.tar_members import (
+    A_FOLDER,
+    DAMAGED,
+    members_of_open,
+    refused_kind,
+    safe_name,
+    tar_members,
+)
 from alexnet_fast.errors import UserError
+
+_log = logging.getLogger("alexnet_fast")
 
 
 class InnerTar:
@@ -27,12 +39,18 @@ class InnerTar:
         self._path, self.name, self._offset, self._size = path, name, offset, size
 
     def __iter__(self) -> Iterator[tuple[str, TarPlace]]:
+        ignored = Ignored()
         with self._path.open("rb") as content:
             content.seek(self._offset)
             for member in self._members(content):
                 name = safe_name(self._path, member.name)
-                if member.isreg() and is_loose_picture(name.rpartition("/")[2]):
+                reason = junk_reason(name) or refused_kind(member) or why_ignored(name.rpartition("/")[2])
+                if reason is None:
                     yield name, TarPlace(str(self._path), member.offset_data, member.size)
+                elif reason != A_FOLDER:
+                    ignored.add(name, reason)
+        if len(ignored):
+            _log.warning("ignored in %s of %s: %s", self.name, self._path, ignored.summary())
 
     def _members(self, content: IO[bytes]) -> Iterator[tarfile.TarInfo]:
         """Yields the members; their offsets count from the start of the outer tar."""
