@@ -70,12 +70,13 @@ def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> Picture
         UserError: The pictures are not there, or are of other classes.
     """
     from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data.prepared_classes import prepared_classes
     from alexnet_fast.data.split_rule import recorded_rule
 
     fraction = given["val_fraction"]
-    of_training = {
-        name: model.provenance.get(name) for name in ("image_key", "label_key") if given[name] is None
-    }
+    # What `prepare` has written has one image and one label a sample, whatever they were called before.
+    keys = ("image_key", "label_key") if prepared_classes(given["data"]) is None else ()
+    of_training = {name: model.provenance.get(name) for name in keys if given[name] is None}
     return open_part(
         given["data"],
         given["split"],

@@ -24,11 +24,16 @@ def _table(result: Result) -> str:
     lines = [f"pictures      {result['images']}, decoded in {result['seconds']:.1f} s"]
     for kind, column in (("bad", "reason"), ("odd", "what"), ("ignored", "reason")):
         rows = result[kind]
-        lines.append(f"{kind:<13} {sum(row.get('members', 1) for row in rows)}")
-        lines += [f"  {_printable(row['file'])}: {row[column]}" for row in rows[:_MOST_ROWS]]
+        lines.append(f"{kind:13s} {sum(row.get('members', 1) for row in rows)}")
+        lines += [f"  {_printable(row['file'])}: {_counted(row)}{row[column]}" for row in rows[:_MOST_ROWS]]
         if len(rows) > _MOST_ROWS:
             lines.append(f"  and {len(rows) - _MOST_ROWS} more; --json lists all")
     return "\n".join(lines)
+
+
+def _counted(row: Result) -> str:
+    """Returns how many members of a tar a row means, where it is more than one."""
+    return f"{row['members']} " if row.get("members", 1) > 1 else ""
 
 
 def _printable(name: str) -> str:

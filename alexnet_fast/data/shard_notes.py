@@ -36,4 +36,4 @@ class ShardNotes:
 
 def field_reason(field: str) -> str:
     """Returns why a member is not used that is a field of a sample."""
-    return f"field {field}, neither image nor label"
+    return f"in the unused field {field}"
