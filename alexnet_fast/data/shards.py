@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
-from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.list_cache import ListCache, Stamps
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PictureList, Stretches
 from alexnet_fast.data.prepared_classes import SUMMARY
@@ -64,19 +63,17 @@ class Shards:
             points=found.points,
             encoding="array" if arrays else "picture",
         )
-        in_order = bool((np.diff(labels) >= 0).all())
-        return listed if in_order else listed.select(np.argsort(labels, kind="stable"))
+        if (np.diff(labels) < 0).any():
+            listed = listed.select(np.argsort(labels, kind="stable"))
+        listed.ignored = found.ignored
+        return listed
 
     @functools.cached_property
     def _contents(self) -> ShardContents:
-        """What the tars hold, with a word on what is odd or not used."""
+        """What the tars hold, with a word on what is odd about them."""
         found = self._kept_or_read()
         for what in found.odd:
             _log.warning("%s", what)
-        if found.ignored:
-            ignored = Ignored()
-            ignored.add_counts(dict(found.ignored))
-            _log.warning("ignored in %s: %s; alexnet-fast scan names each", self.root, ignored.summary())
         return found
 
     def _kept_or_read(self) -> ShardContents:
