@@ -13,7 +13,15 @@ from alexnet_fast.data.image_names import why_not_listed
 from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.data.shard_fields import ShardFields
-from alexnet_fast.data.shard_files import by_part, shards_in, warn_of_gaps
+from alexnet_fast.data.shard_files import (
+    beside_tars,
+    by_part,
+    compressed_ending,
+    is_tar,
+    say_mixed,
+    shards_in,
+    warn_of_gaps,
+)
 from alexnet_fast.data.shards import Shards
 from alexnet_fast.data.split_names import named_splits
 from alexnet_fast.errors import UserError
@@ -74,8 +82,13 @@ def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None
         _refuse_divided(root, folders)
     tars = [] if folders else shards_in(root)
     if tars and wanted != "all":
-        return {part: Shards(root, mine, reading.fields) for part, mine in by_part(root, tars).items()}
-    return {"all": Shards(root, tuple(tars), reading.fields) if tars else ClassFolders(root)}
+        parts = by_part(root, tars)
+        alone = len(parts) == 1
+        return {part: Shards(root, mine, reading.fields, alone) for part, mine in parts.items()}
+    if not tars:
+        return {"all": ClassFolders(root)}
+    say_mixed(root, tars)
+    return {"all": Shards(root, tuple(tars), reading.fields, all_of_root=True)}
 
 
 def find_splits(
@@ -119,9 +132,13 @@ def find_splits(
 
 
 def beside_parts(root: Path) -> Ignored:
-    """Returns what stands beside train/, val/ and test/ and is ignored; nothing beside tars."""
+    """Returns what stands beside train/, val/ and test/, or beside tars of several parts, and is ignored."""
     ignored = Ignored()
     folders = class_folders(root, ignored)
+    if not folders:
+        beside = Ignored()
+        beside_tars(root, beside)
+        return beside
     if "train" not in named_splits(folders):
         return Ignored()
     splits = find_splits(root, folders)
@@ -162,8 +179,11 @@ def _refuse_divided(root: Path, folders: list[str]) -> None:
 
 def _has_images(folder: Path) -> bool:
     """Tells whether there is an image, a raw array or a tar anywhere below a folder."""
-    found = Walk(folder, lambda name: None if name.endswith(".tar") else why_not_listed(name)).files()
-    return next(found, None) is not None
+
+    def why_none(name: str) -> str | None:
+        return None if is_tar(name) or compressed_ending(name) else why_not_listed(name)
+
+    return next(Walk(folder, why_none).files(), None) is not None
 
 
 def refuse_strangers(contents: Contents, classes: ClassMap) -> None:
@@ -204,4 +224,4 @@ def _contents(root: Path, fields: ShardFields) -> Contents:
     if not tars:
         return ClassFolders(root)
     warn_of_gaps(tars)
-    return Shards(root, tuple(tars), fields)
+    return Shards(root, tuple(tars), fields, all_of_root=True)

@@ -27,7 +27,7 @@ _LONGEST_TEXT_BYTES = 1024
 _JSON_KEYS = ("cls", "label", "class")
 _ARRAY_FIELD = ARRAY_ENDING[1:]
 # A number as Python, JSON or C write one.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 # What Python and JSON write where there is no label.
 _NOTHING = ("null", "None", "nan", "NaN")
 _MEND = "a label is a whole number from 0 on, or a name"

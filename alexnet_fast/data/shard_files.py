@@ -8,6 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from alexnet_fast.data.entries import WRITTEN_BY_PREPARE, Ignored, is_directory, read_directory
+from alexnet_fast.data.image_names import why_ignored, why_junk
+from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.split_names import PARTS, split_of
 from alexnet_fast.errors import UserError
 
@@ -29,6 +32,9 @@ COMPRESSED = {
     ".tar.z": "uncompress",
     ".tar.br": "brotli -d",
 }
+BESIDE_TARS = "images beside tars"
+# What `prepare --shards`, `wds2idx` and DALI keep beside a tar.
+_OF_A_TAR = (".idx", ".npz")
 _WORD = re.compile("[a-z]+")
 # train-000012.tar, or train-00012-of-00100.tar.
 _NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<of>-of-(?P<count>\d+))?(?P<behind>\D*)", re.DOTALL)
@@ -88,6 +94,31 @@ def shards_in(root: Path, *, compressed: bool = False) -> list[Path]:
         if not tar.is_file() and not tar.is_dir():
             raise UserError(f"{tar} is no file", "remove it, or restore what it is a link to")
     return [tar for tar in tars if tar.is_file()]
+
+
+def beside_tars(root: Path, ignored: Ignored, *, compressed: bool = False) -> None:
+    """Counts the files that stand beside the tars of a folder and are not read.
+
+    Args:
+        root: The folder.
+        ignored: Receives them.
+        compressed: Whether compressed tars are read too.
+    """
+    for entry in read_directory(root):
+        name = entry.name
+        read = is_tar(name) or (compressed and compressed_ending(name))
+        if is_directory(entry) or (read and why_junk(name) is None):
+            continue
+        ours = name == SUMMARY or name.lower().endswith(_OF_A_TAR)
+        ignored.add(name, WRITTEN_BY_PREPARE if ours else why_ignored(name) or BESIDE_TARS)
+
+
+def say_mixed(root: Path, tars: Iterable[Path]) -> None:
+    """Says that the tars of several parts are read as one, where their names say so."""
+    words = {split_of(word) for tar in tars for word in _WORD.findall(tar.name.lower())} - {""}
+    if len(words) > 1:
+        parts = " and ".join(part for part in PARTS if part in words)
+        _log.warning("%s has shards of %s, and all of them are read as one part", root, parts)
 
 
 def by_part(root: Path, tars: Iterable[Path]) -> dict[str, tuple[Path, ...]]:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.list_cache import ListCache, Stamps
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PictureList, Stretches
 from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.shard_contents import ShardContents, read_contents
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
+from alexnet_fast.data.shard_files import beside_tars
 from alexnet_fast.data.shard_table import TABLE_ENDING
 
 _log = logging.getLogger("alexnet_fast")
@@ -28,11 +30,13 @@ class Shards:
         root: The folder.
         tars: Full paths, sorted.
         fields: Which fields are a sample's image and label.
+        all_of_root: Whether these are all tars of the folder; then files beside them are counted as ignored.
     """
 
     root: Path
     tars: tuple[Path, ...]
     fields: ShardFields = DEFAULT_FIELDS
+    all_of_root: bool = False
 
     def class_names(self) -> list[str]:
         """Returns the names of the classes, in the order of their numbers."""
@@ -65,7 +69,11 @@ class Shards:
         )
         if (np.diff(labels) < 0).any():
             listed = listed.select(np.argsort(labels, kind="stable"))
-        listed.ignored = found.ignored
+        ignored = Ignored()
+        ignored.add_counts(found.ignored)
+        if self.all_of_root:
+            beside_tars(self.root, ignored)
+        listed.ignored = ignored.counts
         return listed
 
     @functools.cached_property

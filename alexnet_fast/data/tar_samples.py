@@ -152,6 +152,8 @@ def read_shard(path: Path, endings: Collection[str], fields: ShardFields = DEFAU
                 reader.add(content, key, sample)
     except OSError as error:
         raise unreadable(path, error) from error
+    if not reader.found.samples and not reader.found.problems:
+        reader.found.odd.append(f"{path} holds no sample")
     return reader.found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.rendezvous import rendezvous
 
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
@@ -112,7 +113,7 @@ def _meet() -> tuple[Any, int, int]:
     def wait() -> None:
         try:
             timeout = datetime.timedelta(seconds=SECONDS_TO_JOIN)
-            found.append(next(iter(distributed.rendezvous("env://", timeout=timeout))))
+            found.append(next(iter(rendezvous("env://", timeout=timeout))))
         except (RuntimeError, ValueError, OSError) as error:
             found.append(error)
 

@@ -235,6 +235,35 @@ def test_training_counts_what_it_does_not_use(tmp_path: Path, caplog: pytest.Log
     assert "for other reasons" in said[0]
 
 
+@pytest.mark.parametrize("below", [("", ""), ("train", "val")])
+def test_files_beside_tars_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, below: tuple[str, str]
+) -> None:
+    for part, folder in zip(("train", "val"), below, strict=True):
+        write_shard(tmp_path / folder / f"{part}-0.tar", samples())
+    for name in ("loose.jpg", "._train-0.tar", "readme.md", "train-0.idx", "train-0.npz"):
+        (tmp_path / below[0] / name).touch()
+    assert len(open_data(tmp_path).train) == 4
+    (said,) = [line for line in caplog.messages if line.startswith("ignored in")]
+    assert "1 .md, not an image, 1 hidden, of macOS (._), 1 images beside tars; alexnet-fast scan" in said
+
+
+def test_shards_of_several_parts_as_one_part_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in ("train", "val"):
+        write_shard(tmp_path / f"{part}-0.tar", samples())
+    assert len(open_part(tmp_path, "all", ClassMap(("0", "1")))) == 8
+    assert any("has shards of train and val, and all of them are read as one" in m for m in caplog.messages)
+
+
+def test_an_empty_tar_beside_others_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, members in (("train-0", samples()), ("train-1", []), ("val-0", samples())):
+        write_shard(tmp_path / f"{name}.tar", members)
+    assert len(open_data(tmp_path).train) == 4
+    assert f"{tmp_path / 'train-1.tar'} holds no sample" in caplog.messages
+
+
 class TestNamesInSeveralShards:
     """Keys begin at 0 in every shard of many writers."""
 
