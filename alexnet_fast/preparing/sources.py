@@ -129,7 +129,7 @@ def open_source(
     if source.is_dir():
         layout = find_layout(source, reading)
         if layout is not None:
-            return gather(source, _of_layout(layout), layout)
+            return gather(source, _of_layout(layout, ignored), layout)
         if _has_class_folders(source):
             return gather(source, _of_parts(source, reading, ignored), ignored=ignored)
         found = list_shards(source, ignored, reading.fields, most_unpacked)
@@ -204,12 +204,13 @@ def is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
 
 
-def _of_layout(layout: Layout) -> Iterator[SourcePicture]:
+def _of_layout(layout: Layout, ignored: Ignored) -> Iterator[SourcePicture]:
     """Yields the pictures of a folder in a published layout."""
     for part, contents in layout.parts.items():
         for row in contents.rows():
             place = row.place or FilePlace(f"{contents.root}/{row.file}")
             yield SourcePicture("" if part == "all" else part, row.label, row.rest, place)
+        ignored.add_counts(contents.ignored.counts)
 
 
 def _has_class_folders(root: Path) -> bool:

@@ -25,7 +25,7 @@ def mask_of(points: list[int], fraction: float) -> np.ndarray:
 
 
 @given(points=POINTS, fraction=FRACTIONS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_each_class_gives_about_its_share(points: list[int], fraction: float) -> None:
     held, n = int(mask_of(points, fraction).sum()), len(points)
     if n == 1:
@@ -37,7 +37,7 @@ def test_each_class_gives_about_its_share(points: list[int], fraction: float) ->
 
 
 @given(points=POINTS, new=st.integers(0, 999), fraction=FRACTIONS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_one_image_more_moves_at_most_one_other(points: list[int], new: int, fraction: float) -> None:
     """Wherever the new one stands in the list."""
     before = mask_of(points, fraction)
@@ -47,7 +47,7 @@ def test_one_image_more_moves_at_most_one_other(points: list[int], new: int, fra
 
 
 @given(points=POINTS, more=POINTS, fraction=FRACTIONS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_nothing_moves_where_the_bounds_do_not_bind(
     points: list[int], more: list[int], fraction: float
 ) -> None:
@@ -61,7 +61,7 @@ def test_nothing_moves_where_the_bounds_do_not_bind(
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6), fraction=FRACTIONS, seed=st.integers(0, 99)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_classes_are_split_by_themselves(sizes: list[int], fraction: float, seed: int) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     points = np.random.default_rng(seed).random(len(labels))

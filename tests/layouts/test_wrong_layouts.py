@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_fast.data import open_data
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.sources import open_source
@@ -259,3 +260,21 @@ def test_a_folder_that_is_divided_already_has_no_other_split(tiny: Path, tmp_pat
 
     with pytest.raises(UserError, match="is divided into parts already; leave out --val-fraction"):
         Preparation(PrepareConfig(source=tiny, output=tmp_path / "out", val_fraction=0.2))
+
+
+class TestNothingVanishes:
+    """What stands in a published layout beside the pictures that its lists name is counted."""
+
+    def test_caltech(self, caltech: Path, caplog: pytest.LogCaptureFixture) -> None:
+        (caltech / "001.poly-cell" / "RENAME2").touch()
+        (caltech / "Thumbs.db").touch()
+        open_data(caltech, reading=Reading(kind="caltech256"))
+        assert f"ignored in {caltech}: 1 thumbnails of Windows, 1 without an extension" in caplog.text
+
+    def test_tiny_imagenet(self, tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+        open_data(tiny)
+        assert "2 .txt, not an image" in caplog.text
+        assert "1 test/ has no labels: left out" in caplog.text
+        ignored = Ignored()
+        open_source(tiny, ignored=ignored)
+        assert ignored.counts[".txt, not an image"] == 3

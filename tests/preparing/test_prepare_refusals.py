@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,9 +70,7 @@ def test_an_archive_is_no_other(tmp_path: Path, counts: dict[str, int], said: st
 
 
 TRAINED = [
-    {"cat": 5, "dog": 5, "eel": 5},
-    {"cat": 2, "dog": 1},
-    {"train/cat": 2, "train/dog": 2, "val/cat": 1},
+    {"cat": 5, "dog": 2, "eel": 1},
     {"Training/cat": 2, "Training/dog": 2, "valid/dog": 1, "TEST/cat": 1},
 ]
 
@@ -88,32 +85,18 @@ def test_what_prepare_makes_can_be_trained_on(tmp_path: Path, counts: dict[str, 
     assert before.val.names == after.val.names
 
 
-@pytest.mark.parametrize("counts", TRAINED[:2])
-def test_divided_by_prepare_or_by_train_it_is_one_split(tmp_path: Path, counts: dict[str, int]) -> None:
-    source = fill(tmp_path / "source", counts)
+def test_divided_by_prepare_or_by_train_it_is_one_split(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source", {"cat": 5, "dog": 5, "eel": 3})
     prepared(tmp_path, source, val_fraction=0.1)
     assert open_data(tmp_path / "out").val.names == open_data(source, val_fraction=0.1).val.names
 
 
-def spoil(file: Path) -> None:
-    file.write_bytes(b"no image")
-
-
-def cut_link(file: Path) -> None:
-    file.unlink()
-    file.symlink_to("nowhere")
-
-
-def loop(file: Path) -> None:
-    file.unlink()
-    file.symlink_to(file.name)
-
-
-@pytest.mark.parametrize("harm", [spoil, cut_link, loop])
-def test_a_class_that_skipping_empties_is_no_success(tmp_path: Path, harm: Callable[[Path], None]) -> None:
-    source = fill(tmp_path / "source", {"cat": 3, "dog": 2})
-    for file in (source / "dog").iterdir():
-        harm(file)
+def test_a_class_that_skipping_empties_is_no_success(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source", {"cat": 3, "dog": 3})
+    (source / "dog" / "0.jpg").write_bytes(b"no image")
+    for number, target in ((1, "nowhere"), (2, "2.jpg")):
+        (source / "dog" / f"{number}.jpg").unlink()
+        (source / "dog" / f"{number}.jpg").symlink_to(target)
     with pytest.raises(UserError, match="has no pictures of class dog: all of them were left out"):
         prepared(tmp_path, source)
     with pytest.raises(UserError, match="prepare has not finished"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.class_map import check_class
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
 from alexnet_fast.data.layouts.loose_files import loose_pictures
 from alexnet_fast.errors import UserError
@@ -38,11 +39,15 @@ def caltech256(root: Path) -> Layout:
     if len(labels) < 2:
         raise UserError(f"{root} has fewer than two class folders", "its folders are called 001.ak47")
     names = tuple(labels[numbers[number]] for number in sorted(numbers))
-    return Layout(KIND, names, {"all": LayoutPart(root, names, lambda: _rows(root, labels))})
+    ignored = Ignored()
+    return Layout(
+        KIND, names, {"all": LayoutPart(root, names, lambda: _rows(root, labels, ignored), ignored)}
+    )
 
 
-def _rows(root: Path, labels: Mapping[str, str]) -> Iterator[Row]:
+def _rows(root: Path, labels: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
     """Yields the pictures of all folders."""
+    class_folders(root, ignored)
     for folder, label in labels.items():
-        for name in loose_pictures(root / folder):
+        for name in loose_pictures(root / folder, ignored):
             yield Row(f"{folder}/{name}", label, name)

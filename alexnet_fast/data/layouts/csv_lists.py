@@ -12,7 +12,9 @@ from pathlib import Path
 
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.csv_rows import csv_rows
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file
+from alexnet_fast.data.layouts.loose_files import loose_pictures
 from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
 
@@ -36,13 +38,14 @@ def csv_lists(root: Path) -> Layout:
     need_file(root / "train.csv", "the list of the training pictures")
     lists = {part: root / f"{part}.csv" for part in PARTS if (root / f"{part}.csv").is_file()}
     return Layout(
-        KIND,
-        names,
-        {
-            part: LayoutPart(root / part, names, functools.partial(_rows, path, root / part, labels))
-            for part, path in lists.items()
-        },
+        KIND, names, {part: _part(root / part, path, names, labels) for part, path in lists.items()}
     )
+
+
+def _part(folder: Path, path: Path, names: tuple[str, ...], labels: dict[int, str]) -> LayoutPart:
+    """Returns the pictures of one part."""
+    ignored = Ignored()
+    return LayoutPart(folder, names, functools.partial(_rows, path, folder, labels, ignored), ignored)
 
 
 def _labels(path: Path) -> dict[int, str]:
@@ -64,7 +67,7 @@ def _labels(path: Path) -> dict[int, str]:
     return labels
 
 
-def _rows(path: Path, folder: Path, labels: dict[int, str]) -> Iterator[Row]:
+def _rows(path: Path, folder: Path, labels: dict[int, str], ignored: Ignored) -> Iterator[Row]:
     """Yields the pictures of a list.
 
     Raises:
@@ -84,3 +87,5 @@ def _rows(path: Path, folder: Path, labels: dict[int, str]) -> Iterator[Row]:
         seen.add(image)
         label = labels[int(number)]
         yield Row(image, label, image.removeprefix(f"{label}/"))
+    for image in set(loose_pictures(folder, ignored)) - seen:
+        ignored.add(image, f"not in {path.name}")

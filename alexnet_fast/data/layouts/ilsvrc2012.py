@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from alexnet_fast.data.class_folders import class_folders
-from alexnet_fast.data.entries import read_directory
+from alexnet_fast.data.entries import Ignored, read_directory
+from alexnet_fast.data.image_names import why_ignored
 from alexnet_fast.data.layouts.class_words import class_names, read_words
 from alexnet_fast.data.layouts.ilsvrc_devkit import Devkit, find_devkit
 from alexnet_fast.data.layouts.ilsvrc_validation import LISTS, validation_wnids
 from alexnet_fast.data.layouts.layout import WNID, Layout, LayoutPart, Row
-from alexnet_fast.data.layouts.loose_files import has_loose_pictures, is_loose_picture, loose_pictures
+from alexnet_fast.data.layouts.loose_files import has_loose_pictures, loose_pictures
 from alexnet_fast.data.layouts.nested_tars import inner_tars, tar_pictures
 from alexnet_fast.data.places import TarPlace
 from alexnet_fast.errors import UserError
@@ -51,7 +52,8 @@ def ilsvrc2012(root: Path) -> Layout:
     """
     pictures = root / _KAGGLE if (root / _KAGGLE).is_dir() else root
     devkit = find_devkit(root)
-    train = _train(pictures)
+    ignored, ignored_val = Ignored(), Ignored()
+    train = _train(pictures, ignored)
     wnids = sorted(train)
     if len(wnids) < 2:
         raise UserError(
@@ -60,13 +62,13 @@ def ilsvrc2012(root: Path) -> Layout:
         )
     called = class_names(wnids, _words(root, devkit), root)
     names = tuple(called[wnid] for wnid in wnids)
-    val = functools.partial(_val, root, pictures, called, devkit)
+    val = functools.partial(_val, root, pictures, called, devkit, ignored_val)
     return Layout(
         KIND,
         names,
         {
-            "train": LayoutPart(pictures / "train", names, lambda: _train_rows(train, called)),
-            "val": LayoutPart(pictures / "val", names, val),
+            "train": LayoutPart(pictures / "train", names, lambda: _train_rows(train, called), ignored),
+            "val": LayoutPart(pictures / "val", names, val, ignored_val),
         },
     )
 
@@ -79,8 +81,13 @@ def _words(root: Path, devkit: Devkit | None) -> dict[str, str]:
     return devkit.words if devkit else {}
 
 
-def _train(root: Path) -> Train:
-    """Finds the training pictures of each class: name and place; a class is listed when it is asked for."""
+def _train(root: Path, ignored: Ignored) -> Train:
+    """Finds the training pictures of each class: name and place; a class is listed when it is asked for.
+
+    Args:
+        root: The folder of train/, or of its tar.
+        ignored: Receives what is not listed, when a class is.
+    """
     folder = root / "train"
     if (root / _TRAIN_TAR).is_file():
         return {
@@ -94,17 +101,17 @@ def _train(root: Path) -> Train:
     if tars:
         return {path.stem: tar_pictures(path) for path in tars}
     folders = [name for name in class_folders(folder) if WNID.fullmatch(name)] if folder.is_dir() else []
-    return {wnid: _Folder(folder, wnid) for wnid in folders}
+    return {wnid: _Folder(folder, wnid, ignored) for wnid in folders}
 
 
 class _Folder:
     """The pictures of one class folder."""
 
-    def __init__(self, root: Path, wnid: str) -> None:
-        self._root, self._wnid = root, wnid
+    def __init__(self, root: Path, wnid: str, ignored: Ignored) -> None:
+        self._root, self._wnid, self._ignored = root, wnid, ignored
 
     def __iter__(self) -> Iterator[tuple[str, None]]:
-        for name in loose_pictures(self._root / self._wnid):
+        for name in loose_pictures(self._root / self._wnid, self._ignored):
             yield name, None
 
 
@@ -115,7 +122,9 @@ def _train_rows(train: Train, called: Mapping[str, str]) -> Iterator[Row]:
             yield Row(f"{wnid}/{name}", called[wnid], name, place)
 
 
-def _val(root: Path, pictures: Path, called: Mapping[str, str], devkit: Devkit | None) -> Iterator[Row]:
+def _val(
+    root: Path, pictures: Path, called: Mapping[str, str], devkit: Devkit | None, ignored: Ignored
+) -> Iterator[Row]:
     """Yields the validation pictures.
 
     Raises:
@@ -125,19 +134,29 @@ def _val(root: Path, pictures: Path, called: Mapping[str, str], devkit: Devkit |
     places: dict[str, TarPlace | None] = {}
     if folder.is_dir() and not has_loose_pictures(folder):
         for wnid, label in called.items():
-            for name in loose_pictures(folder / wnid):
+            for name in loose_pictures(folder / wnid, ignored):
                 yield Row(f"{wnid}/{name}", label, name)
         return
     if tar.is_file():
         places = {name.rpartition("/")[2]: place for name, place in tar_pictures(tar)}
     elif folder.is_dir():
-        places = {entry.name: None for entry in read_directory(folder) if is_loose_picture(entry.name)}
+        places = dict.fromkeys(_loose(folder, ignored))
     if not places:
         raise UserError(f"no ILSVRC-2012 validation pictures in {pictures}", f"put {_VAL_TAR} or val/ there")
     names = sorted(places)
     wnids = validation_wnids(_list_folder(root, pictures), names, sorted(called), devkit)
     for name in names:
         yield Row(name, called[wnids[name]], name, places[name])
+
+
+def _loose(folder: Path, ignored: Ignored) -> Iterator[str]:
+    """Yields the pictures that stand in a folder itself."""
+    for entry in read_directory(folder):
+        reason = why_ignored(entry.name)
+        if reason is None:
+            yield entry.name
+        else:
+            ignored.add(entry.name, reason)
 
 
 def _list_folder(root: Path, pictures: Path) -> Path:

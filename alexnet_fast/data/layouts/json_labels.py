@@ -6,11 +6,12 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from alexnet_fast.data.class_map import check_class
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
 from alexnet_fast.data.layouts.loose_files import has_loose_pictures, loose_pictures
 from alexnet_fast.data.split_names import PARTS
@@ -59,7 +60,8 @@ def json_labels(root: Path, files: LabelFiles) -> Layout:
     names = _class_order(files.encoding)
     labels = _load(files.labels)
     _refuse_unknown(files, labels, names)
-    parts = {part: loose_pictures(root / part) for part in PARTS if (root / part).is_dir()}
+    found = {part: Ignored() for part in PARTS if (root / part).is_dir()}
+    parts = {part: loose_pictures(root / part, mine) for part, mine in found.items()}
     if "train" not in parts:
         raise UserError(f"{root} has no train/ folder", "put the training pictures there", exit_code=2)
     find = functools.partial(_label, labels)
@@ -72,10 +74,23 @@ def json_labels(root: Path, files: LabelFiles) -> Layout:
         KIND,
         names,
         {
-            part: LayoutPart(root / part, names, functools.partial(_rows, labels, part, pictures))
+            part: _part(root / part, names, functools.partial(_rows, labels, part, pictures), found[part])
             for part, pictures in parts.items()
         },
     )
+
+
+def _part(
+    folder: Path, names: tuple[str, ...], rows: Callable[[], Iterator[Row]], found: Ignored
+) -> LayoutPart:
+    """Returns a part whose folder has been walked through."""
+    ignored = Ignored()
+
+    def counted() -> Iterator[Row]:
+        ignored.add_counts(found.counts)
+        yield from rows()
+
+    return LayoutPart(folder, names, counted, ignored)
 
 
 def _rows(labels: Mapping[str, str], part: str, pictures: list[str]) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.names import NamesBuilder
 from alexnet_fast.data.picture_list import PictureList, Stretches
 from alexnet_fast.data.places import TarPlace
@@ -45,11 +46,13 @@ class LayoutPart:
         root: Folder that their paths are relative to.
         classes: Names of all classes of the data set, index 0 first.
         rows: Lists the pictures.
+        ignored: Receives from `rows` what is not listed.
     """
 
     root: Path
     classes: tuple[str, ...]
     rows: Callable[[], Iterable[Row]]
+    ignored: Ignored = dataclasses.field(default_factory=Ignored)
 
     def class_names(self) -> list[str]:
         """Returns the names of the classes, in the order of their indices."""
@@ -71,19 +74,22 @@ class LayoutPart:
         """
         numbers = _indices(classes)
         own = {name: index for name in self.classes if (index := _index(name, numbers)) is not None}
+        self.ignored.counts.clear()
         rows = sorted((own[row.label], os.fsencode(row.file), row) for row in self.rows())
         if not rows:
             raise UserError(f"no pictures in {self.root}", "check the folder")
         names = NamesBuilder()
         for _, _, row in rows:
             names.add(row.file)
-        return PictureList(
+        listed = PictureList(
             root=self.root,
             names=names.done(),
             labels=np.array([label for label, _, _ in rows], np.int64),
             classes=classes,
             stretches=_stretches([row.place for _, _, row in rows if row.place is not None]),
         )
+        listed.ignored = dict(self.ignored.counts)
+        return listed
 
 
 @dataclasses.dataclass(frozen=True)

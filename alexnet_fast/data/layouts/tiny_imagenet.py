@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from alexnet_fast.data.class_folders import class_folders
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.class_words import class_names, read_words
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file, read_lines
 from alexnet_fast.data.layouts.loose_files import loose_pictures
@@ -36,31 +37,35 @@ def tiny_imagenet(root: Path) -> Layout:
     words = read_words(root / "words.txt") if (root / "words.txt").is_file() else {}
     called = class_names(class_folders(root / "train"), words, root)
     names = tuple(sorted(called.values()))
+    train, val = Ignored(), Ignored()
     return Layout(
         KIND,
         names,
         {
-            "train": LayoutPart(root / "train", names, lambda: _train(root / "train", called)),
-            "val": LayoutPart(root / "val", names, lambda: _val(annotations, called)),
+            "train": LayoutPart(root / "train", names, lambda: _train(root / "train", called, train), train),
+            "val": LayoutPart(root / "val", names, lambda: _val(annotations, called, val), val),
         },
     )
 
 
-def _train(folder: Path, called: Mapping[str, str]) -> Iterator[Row]:
+def _train(folder: Path, called: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
     """Lists the pictures below each class folder."""
+    class_folders(folder, ignored)
+    if (folder.parent / "test").is_dir():
+        ignored.add("test/", "test/ has no labels: left out")
     for wnid, label in called.items():
-        for name in loose_pictures(folder / wnid):
+        for name in loose_pictures(folder / wnid, ignored):
             yield Row(f"{wnid}/{name}", label, name.removeprefix("images/"))
 
 
-def _val(annotations: Path, called: Mapping[str, str]) -> Iterator[Row]:
+def _val(annotations: Path, called: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
     """Lists the validation pictures with the classes that their list gives them.
 
     Raises:
         UserError: List and pictures do not fit each other.
     """
     folder = annotations.parent
-    there = set(loose_pictures(folder))
+    there = set(loose_pictures(folder, ignored))
     for number, line in enumerate(read_lines(annotations), 1):
         where = f"{annotations} line {number}"
         words = line.split("\t")
