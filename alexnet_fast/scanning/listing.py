@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.entries import Ignored, Walk
 from alexnet_fast.data.image_names import extension, why_junk, why_not_listed
 from alexnet_fast.data.layouts.ilsvrc2012 import is_ilsvrc2012
+from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.picture_list import ARRAY_ENDING
 from alexnet_fast.data.shard_files import is_tar
 from alexnet_fast.data.split_names import named_splits
 from alexnet_fast.errors import UserError
+
+_log = logging.getLogger("alexnet_fast")
 
 ARRAYS_BESIDE = "a raw array beside images"
 
@@ -83,7 +87,12 @@ class _Lister:
 
     def list_root(self) -> None:
         """Lists the whole."""
-        splits = named_splits(class_folders(self._root))
+        folders = class_folders(self._root)
+        try:
+            find_splits(self._root, folders)
+        except UserError as error:
+            _log.warning("training would refuse this folder: %s", error.problem)
+        splits = named_splits(folders)
         divided = {name for names in splits.values() for name in names} if "train" in splits else set()
         # Its tars lie beside its folders.
         tars = is_ilsvrc2012(self._root)

@@ -209,6 +209,13 @@ def test_scan_names_every_file_once(data: Path) -> None:
     assert ("train/beside.jpg", "beside the class folders") in listing.ignored
 
 
+def test_scan_says_what_training_would_refuse(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(data / "extra" / "x.jpg", data / "valid" / "cat" / "0.jpg")
+    assert {"extra/x.jpg", "valid/cat/0.jpg"} <= set(list_for_scan(data).names)
+    assert "training would refuse this folder: " in caplog.text
+    assert "val/ and valid/, which are one part" in caplog.text
+
+
 def test_scan_lists_what_training_lists(data: Path) -> None:
     litter(data)
     splits = open_data(data)

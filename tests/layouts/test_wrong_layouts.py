@@ -273,7 +273,7 @@ class TestNothingVanishes:
 
     def test_tiny_imagenet(self, tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
         open_data(tiny)
-        assert "2 .txt, not an image" in caplog.text
+        assert "3 .txt, not an image" in caplog.text
         assert "1 test/ has no labels: left out" in caplog.text
         ignored = Ignored()
         open_source(tiny, ignored=ignored)
