@@ -119,6 +119,28 @@ def lock_file(file: IO[Any], *, wait: bool) -> bool:
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """Yields a name of a file or folder for libraries that take every name to be UTF-8.
+
+    Linux lets a name be any bytes. One that is not UTF-8 is reached through an open handle, while the block
+    runs.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            yield f"/proc/self/fd/{handle}"
+        finally:
+            os.close(handle)
+    else:
+        yield str(path)
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and those above it.
 

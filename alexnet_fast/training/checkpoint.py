@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 import torch
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.files import atomic_file
+from alexnet_fast.files import atomic_file, utf8_path
 from alexnet_fast.training.content_digest import content_digest
 
 FORMAT = "alexnet-fast checkpoint 2"
@@ -72,7 +72,8 @@ def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         UserError: The file is missing, damaged or something else.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        with utf8_path(path) as named:
+            content = torch.load(named, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError as error:
         raise UserError(f"no such checkpoint: {path}", "check the path", exit_code=2) from error
     except OSError as error:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.files import write_atomically
 from alexnet_fast.models.spec import Initial
+from alexnet_fast.toml_file import write_toml
 
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
@@ -249,9 +248,7 @@ class TrainConfig:
 
     def save(self, path: Path) -> None:
         """Writes the options as TOML: `alexnet-fast train --config` reads it back."""
-        # A JSON string, number or boolean is a TOML value too.
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in self.to_dict().items()]
-        write_atomically(path, "".join(lines).encode())
+        write_toml(path, self.to_dict())
 
 
 def _option(name: str) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from alexnet_fast.files import make_folder, utf8_path
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.event_files import order_before_now
 from alexnet_fast.training.run_log import log
@@ -76,7 +77,9 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         order_before_now(folder)
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
+        make_folder(folder)
+        self._named = contextlib.ExitStack()
+        self._writer = SummaryWriter(self._named.enter_context(utf8_path(folder)), purge_step=done + 1)
 
     def draw(self, row: EpochRow) -> None:
         """Adds an epoch to the curves."""
@@ -104,7 +107,8 @@ class TensorBoard:
 
     def close(self) -> None:
         """Closes the event file."""
-        self._writer.close()
+        with self._named:
+            self._writer.close()
 
     def _look(self, epoch: int, net: nn.Module, images: torch.Tensor, spec: AugmentSpec) -> None:
         """See `look_inside`."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.files import atomic_file
+from alexnet_fast.files import atomic_file, utf8_path
 from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint import FORMAT, load_checkpoint, load_tensors
@@ -198,7 +198,7 @@ def _from_safetensors(path: Path) -> Stored:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as named, safe_open(named, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
     except (SafetensorError, OSError) as error:
