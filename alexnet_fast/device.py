@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import torch
 
 from alexnet_fast.errors import UnavailableError, UserError
+
+# No machine has more GPUs, and Python reads no number of any length.
+_INDEX = re.compile("[0-9]{1,6}")
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -25,7 +29,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     wanted = name.replace("gpu", "cuda")
     kind, _, number = wanted.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+    if kind not in ("cpu", "cuda") or (number and not _INDEX.fullmatch(number)):
         raise UserError(f"--device {name} is not a device", "give auto, cpu, cuda or cuda:N", exit_code=2)
     if kind == "cpu":
         return torch.device("cpu")

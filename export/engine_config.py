@@ -6,6 +6,7 @@ import dataclasses
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.manifest import BatchProfile
+from alexnet_fast.ranges import OPTION_RANGES
 
 # What `latency` and `throughput` stand for where a profile is asked for; see `BatchProfile`.
 NAMED_PROFILES = ("latency", "throughput")
@@ -76,9 +77,10 @@ def parse_profile(text: str, max_batch: int) -> BatchProfile:
 
 def _check_order(profile: BatchProfile) -> None:
     low, likely, high = dataclasses.astuple(profile)
-    if not 1 <= low <= likely <= high:
+    most = OPTION_RANGES["max_batch"].most
+    if not 1 <= low <= likely <= high <= most:
         raise UserError(
             f"the batch sizes {low}, {likely}, {high} are not in order",
-            "give the smallest, the most likely and the largest, from 1 up",
+            f"give the smallest, the most likely and the largest, from 1 to {most:,}",
             exit_code=2,
         )

@@ -12,11 +12,13 @@ import torch
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
+from alexnet_fast.memory import refuse_beyond_memory
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.plan import Integers, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
+from alexnet_fast.ranges import check_fields
 
 Kind = Literal["dali", "torch"]
 
@@ -59,10 +61,7 @@ class LoaderConfig:
     decoder: DecoderSettings = dataclasses.field(default_factory=DecoderSettings)
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise UserError(
-                f"--threads {self.threads} is not a number of threads", "give 1 or more", exit_code=2
-            )
+        check_fields(self)
 
 
 class Loader(abc.ABC):
@@ -147,8 +146,9 @@ def make_loader(
     """Makes the loader that the configuration names.
 
     Raises:
-        UserError: It cannot be had on this machine.
+        UserError: It cannot be had on this machine, or its batches are larger than the memory.
     """
+    _refuse_huge_batches(pictures, spec, view, schedule, config)
     if config.kind == "torch":
         from alexnet_fast.pipelines.torch_loader import TorchLoader
 
@@ -164,3 +164,20 @@ def make_loader(
             f"NVIDIA DALI cannot be imported ({error})", "pip install nvidia-dali-cuda120, or give --no-dali"
         ) from error
     return DaliLoader(pictures, spec, view, schedule, config)
+
+
+def _refuse_huge_batches(
+    pictures: PictureList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
+) -> None:
+    """Refuses batches that cannot be held, with those that are prepared ahead.
+
+    Raises:
+        UserError: They are larger than the memory.
+    """
+    batch = min(schedule.batch_size, len(pictures))
+    side, value = (spec.resize, 1) if view == "square" else (spec.crop, 2 if config.half else 4)
+    refuse_beyond_memory(
+        batch * side * side * 3 * value * (config.prefetch + 1),
+        f"batches of {batch:,} images of {side} x {side} pixels, {config.prefetch + 1} of them at a time,",
+        "give a smaller --batch-size",
+    )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.ranges import COUNT, SIDE
 
 # Sides between the ends are multiples of this: the smallest step that all strides of AlexNet (4, 2, 2, 2)
 # divide, so that few different sides meet the GPU's search for the fastest convolutions.
 _STEP = 32
+
+# Python reads no number of more than 4,300 digits.
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +26,7 @@ class Progressive:
         epochs: Epochs until the end is reached.
 
     Raises:
-        UserError: A number is not positive.
+        UserError: A number is not positive, or is larger than any picture or training.
     """
 
     start: int
@@ -29,12 +34,14 @@ class Progressive:
     epochs: int
 
     def __post_init__(self) -> None:
-        if min(self.start, self.end, self.epochs) < 1:
+        try:
+            SIDE.take(self.start), SIDE.take(self.end), COUNT.take(self.epochs)
+        except ValueError as error:
             raise UserError(
-                f"--progressive {self.start}:{self.end}:{self.epochs} is no course of sizes",
+                f"--progressive {self.start}:{self.end}:{self.epochs} is no course of sizes ({error})",
                 "give positive numbers of pixels and epochs, such as 128:224:30",
                 exit_code=2,
-            )
+            ) from error
 
     @classmethod
     def parse(cls, text: str, epochs: int) -> Progressive:
@@ -48,7 +55,7 @@ class Progressive:
             UserError: It says something else.
         """
         parts = text.split(":")
-        if not 2 <= len(parts) <= 3 or not all(part.isascii() and part.isdigit() for part in parts):
+        if not 2 <= len(parts) <= 3 or not all(_NUMBER.fullmatch(part) for part in parts):
             raise UserError(
                 f"--progressive {text} is no course of sizes",
                 "give START:END or START:END:EPOCHS, such as 128:224:30",

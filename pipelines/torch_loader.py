@@ -51,7 +51,7 @@ class TorchLoader(Loader):
             collate_fn=list,
             # Its own generator: the default one would take a number from those that dropout draws.
             generator=torch.Generator(),
-            num_workers=self.config.threads,
+            num_workers=max(1, min(self.config.threads, self.schedule.steps - start)),
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
             worker_init_fn=functools.partial(_begin_worker, leash),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.ranges import check_fields
 from alexnet_fast.serve.picture import SERVED, PictureLimits
 
 
@@ -47,14 +48,11 @@ class Batching:
     timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        for option, value, least in (
-            ("--max-batch", self.max_batch, 1),
-            ("--max-delay", self.max_delay, 0),
-            ("--max-queue", self.max_queue, self.max_batch),
-            ("--timeout", self.timeout, 0.001),
-        ):
-            if value < least:
-                raise UserError(f"{option} {value:g} is too small", f"give {least:g} or more", exit_code=2)
+        check_fields(self)
+        if self.max_queue < self.max_batch:
+            raise UserError(
+                f"--max-queue {self.max_queue} is too small", f"give {self.max_batch} or more", exit_code=2
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,11 +92,7 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if self.http_port is None and self.grpc_port is None:
             raise UserError("there is nothing to listen on", "leave --no-http or --no-grpc out", exit_code=2)
-        for option in ("http_port", "grpc_port"):
-            port = getattr(self, option)
-            if port is not None and not 0 <= port < 65_536:
-                name = option.replace("_", "-")
-                raise UserError(f"--{name} {port} is not a port", "give 0 to 65535", exit_code=2)
+        check_fields(self)
         if self.http_port and self.http_port == self.grpc_port:
             raise UserError(
                 f"--http-port and --grpc-port are both {self.http_port}",

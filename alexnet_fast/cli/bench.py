@@ -14,6 +14,7 @@ from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
 from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ def _table(result: Result) -> str:
     help="Which of our loaders the others are compared with.",
 )
 @options.threads
-@click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures a batch.")
-@click.option("--resize", type=int, default=256, show_default=True, help="Shorter side of the pictures.")
-@click.option("--crop", type=int, default=224, show_default=True, help="Input side of the network.")
+@number("--batch-size", default=128, show_default=True, help="Pictures a batch.")
+@number("--resize", default=256, show_default=True, help="Shorter side of the pictures.")
+@number("--crop", default=224, show_default=True, help="Input side of the network.")
 @options.device
-@click.option("--runs", type=int, default=5, show_default=True, help="Turns of each contestant.")
-@click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of a turn.")
+@number("--runs", default=5, show_default=True, help="Turns of each contestant.")
+@number("--seconds", default=3.0, show_default=True, help="Length of a turn.")
 @click.option(
     "--peers", type=click.Path(path_type=Path), help="Folder of other projects' loaders, *_peer.py."
 )

@@ -10,8 +10,10 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.ranges import BATCH
 
 if TYPE_CHECKING:
     from alexnet_fast.bench.network import Network
@@ -55,9 +57,8 @@ def _row(size: int, row: Result) -> str:
 @click.command("infer", epilog=EXAMPLE)
 @click.argument("weights", required=False, metavar="[RUN|WEIGHTS]", type=click.Path(path_type=Path))
 @click.option("--model", help="Name of the network, for bare weights.  [default: alexnet if there are none]")
-@click.option(
+@number(
     "--threads",
-    type=int,
     default=lambda: min(8, os.cpu_count() or 1),
     show_default="one a core, at most 8",
     help="CPU threads of every contestant.",
@@ -71,7 +72,7 @@ def _row(size: int, row: Result) -> str:
     metavar="N[,N...]",
     help="Pictures a call; several sizes, or the option repeated, give one table.",
 )
-@click.option("--runs", type=int, default=15, show_default=True, help="Counted calls of each contestant.")
+@number("--runs", default=15, show_default=True, help="Counted calls of each contestant.")
 @click.option(
     "--device",
     default="auto",
@@ -111,10 +112,10 @@ def _sizes(texts: tuple[str, ...]) -> tuple[int, ...]:
         UserError: One is no number.
     """
     try:
-        return tuple(int(size) for text in texts for size in text.split(","))
+        return tuple(int(BATCH.read(size)) for text in texts for size in text.split(","))
     except ValueError as error:
         raise UserError(
-            f"--batch-size {' '.join(texts)} is no list of numbers",
+            f"--batch-size {' '.join(texts)} is no list of batch sizes ({error})",
             "give one, or several such as 1,4,16,64",
             exit_code=2,
         ) from error

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.progress_bar import progress_bar
 
@@ -38,13 +39,13 @@ def _table(result: Result) -> str:
 
 @click.command("serve", epilog=EXAMPLE)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--concurrency", type=int, default=8, show_default=True, help="Requests at once.")
-@click.option("--rate", type=float, help="Requests a second, whether or not the server keeps up.")
-@click.option("--seconds", type=float, default=5.0, show_default=True, help="Length of a turn.")
-@click.option("--runs", type=int, default=5, show_default=True, help="Turns of each contestant.")
+@number("--concurrency", default=8, show_default=True, help="Requests at once.")
+@number("--rate", help="Requests a second, whether or not the server keeps up.")
+@number("--seconds", default=5.0, show_default=True, help="Length of a turn.")
+@number("--runs", default=5, show_default=True, help="Turns of each contestant.")
 @click.option("--image", type=click.Path(path_type=Path), help="Send this file.  [default: a uint8 tensor]")
-@click.option("--threads", type=int, help="CPU threads of the model.  [default: one a core]")
-@click.option("--max-batch", type=int, default=16, show_default=True, help="Pictures classified at once.")
+@number("--threads", help="CPU threads of the model.  [default: one a core]")
+@number("--max-batch", default=16, show_default=True, help="Pictures classified at once.")
 @click.option(
     "--device", default="auto", show_default=True, help="Of the server and the bare model, as for serve."
 )

@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
@@ -34,8 +35,8 @@ def _table(result: Result) -> str:
 @click.command("startup", epilog=EXAMPLE)
 @click.argument("data", type=click.Path(path_type=Path))
 @options.threads
-@click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures of the batch.")
-@click.option("--runs", type=int, default=3, show_default=True, help="Processes of each kind.")
+@number("--batch-size", default=128, show_default=True, help="Pictures of the batch.")
+@number("--runs", default=3, show_default=True, help="Processes of each kind.")
 @options.shard_fields
 @answers(_table)
 def bench_startup(data: Path, **given: Any) -> Result:

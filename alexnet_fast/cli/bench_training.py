@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
 
 _UNIT = "images_per_second"
@@ -25,10 +26,10 @@ Examples:
   alexnet-fast bench train prepared --model alexnet-bn --batch-size 64 --runs 9 --json
 """
 
-_steps = click.option("--steps", type=int, default=10, show_default=True, help="Steps a run.")
-_runs = click.option("--runs", type=int, default=5, show_default=True, help="Counted runs of each.")
+_steps = number("--steps", default=10, show_default=True, help="Steps a run.")
+_runs = number("--runs", default=5, show_default=True, help="Counted runs of each.")
 _model = click.option("--model", default="alexnet", show_default=True, help="Network, by name.")
-_batch_size = click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures a step.")
+_batch_size = number("--batch-size", default=32, show_default=True, help="Pictures a step.")
 
 
 def _where(result: Result) -> str:

@@ -11,6 +11,7 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.accuracy_lines import accuracy_lines
 from alexnet_fast.cli.build_line import BuildLine
 from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _scratch(result: Result) -> str:
 @options.crops("The graph that is written.  [default: ten crops where the net leaves room for them]")
 @click.option("--logits", is_flag=True, help="Give the logits too.")
 @click.option("--features", is_flag=True, help="Give what enters the last matrix product (fc7) too.")
-@click.option("--top-k", type=click.IntRange(min=1), metavar="N", help="Give the N likeliest classes too.")
+@number("--top-k", metavar="N", help="Give the N likeliest classes too.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]),
@@ -81,9 +82,8 @@ def _scratch(result: Result) -> str:
     metavar="DATA",
     help="Training pictures for int8.  [default: those of the run]",
 )
-@click.option(
+@number(
     "--calibration-images",
-    type=click.IntRange(min=1),
     default=200,
     show_default=True,
     help="How many of them.",
@@ -92,9 +92,8 @@ def _scratch(result: Result) -> str:
     "--gpu-arch",
     help="Compute capabilities to build for, such as 86,89.  [default: the GPU here, else 80,86,89,120]",
 )
-@click.option(
+@number(
     "--max-batch",
-    type=click.IntRange(min=1),
     default=64,
     show_default=True,
     help="Of the engine, where --profile does not say it.",
@@ -107,12 +106,9 @@ def _scratch(result: Result) -> str:
     help="Batch sizes that the engine takes, OPT the likeliest; or latency, or throughput. May be repeated."
     "  [default: 1, 8 and --max-batch]",
 )
-@click.option(
-    "--workspace", type=click.IntRange(min=1), help="Most memory for one layer of the engine, in MiB."
-)
-@click.option(
+@number("--workspace", help="Most memory for one layer of the engine, in MiB.")
+@number(
     "--builder-level",
-    type=click.IntRange(0, 5),
     help="How long TensorRT looks for kernels: 0 builds fastest, 5 longest.  [default: TensorRT's own, 3]",
 )
 @click.option(
@@ -127,9 +123,8 @@ def _scratch(result: Result) -> str:
     type=click.Path(path_type=Path),
     help="Pictures to compare on.  [default: the validation pictures of the run]",
 )
-@click.option(
+@number(
     "--images",
-    type=click.IntRange(min=1),
     help="Pictures to compare on.  [default: 64 for --verify in fp32, else 200]",
 )
 @click.option(

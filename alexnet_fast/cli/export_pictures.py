@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.cli.command import say
 from alexnet_fast.errors import UserError
+from alexnet_fast.memory import refuse_beyond_memory
 from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ def _squares(part: PictureList, trained: Trained, count: int) -> tuple[Pixels, l
     from alexnet_fast.pipelines.squares import spread, square_at
 
     places = spread(len(part), count)
+    refuse_beyond_memory(
+        len(places) * trained.spec.resize**2 * 3,
+        f"{len(places):,} images to compare on",
+        "give fewer --images",
+    )
     with progress_bar(len(places), "reading pictures") as bar:
         squares = []
         for place in places:

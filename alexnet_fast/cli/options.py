@@ -11,6 +11,7 @@ import click
 
 from alexnet_fast.cli.augmentation_file import take_augmentation
 from alexnet_fast.cli.option_block import all_of
+from alexnet_fast.cli.types import choice, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +33,14 @@ allow_fallback = click.option(
 dali = click.option(
     "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
 )
-threads = click.option(
+threads = number(
     "--threads",
-    type=int,
     default=lambda: min(8, os.cpu_count() or 1),
     show_default="one a core, at most 8",
     help="DALI threads or worker processes.",
 )
-on_bad_image = click.option(
+on_bad_image = choice(
     "--on-bad-image",
-    type=click.Choice(["fail", "skip"]),
     default="fail",
     show_default=True,
     help="What to do about a picture that cannot be decoded.",
@@ -67,9 +66,8 @@ shard_fields = all_of(
 )
 # How a data set is laid out; `reading` takes them.
 layout = all_of(
-    click.option(
+    choice(
         "--layout",
-        type=click.Choice(["folders", "json", "csv", "tiny-imagenet", "ilsvrc2012", "caltech256"]),
         help="How DATA is laid out (docs/data.md).  [default: recognised; caltech256 must be said]",
     ),
     click.option(
@@ -105,9 +103,8 @@ def fields(given: dict[str, Any]) -> ShardFields:
 # Of a source that may be an address; `local_source` takes them.
 fetching = all_of(
     click.option("--sha256", metavar="HEX", help="What the SHA-256 of an archive at an address must be."),
-    click.option(
+    number(
         "--max-download",
-        type=float,
         default=16.0,
         show_default=True,
         metavar="GIB",
@@ -153,9 +150,8 @@ weights_of = click.option("--weights-of", "net", help="Name of the network, for 
 
 def workers(help_text: str) -> Callable[[Any], Any]:
     """Adds `--workers`, a number of processes."""
-    return click.option(
+    return number(
         "--workers",
-        type=int,
         default=lambda: os.cpu_count() or 1,
         show_default="one a core",
         help=help_text,
@@ -164,10 +160,9 @@ def workers(help_text: str) -> Callable[[Any], Any]:
 
 def seconds_per_file(help_text: str) -> Callable[[Any], Any]:
     """Adds `--seconds-per-file` as the argument `seconds`."""
-    return click.option(
+    return number(
         "--seconds-per-file",
         "seconds",
-        type=click.FloatRange(min=0, min_open=True),
         default=60.0,
         show_default=True,
         help=help_text,
@@ -176,9 +171,8 @@ def seconds_per_file(help_text: str) -> Callable[[Any], Any]:
 
 def amp(default: str) -> Callable[[Any], Any]:
     """Adds `--amp`, mixed precision."""
-    return click.option(
+    return choice(
         "--amp",
-        type=click.Choice(["auto", "off", "fp16", "bf16"]),
         default=default,
         show_default=True,
         help="Mixed precision; auto is bf16 or fp16 on a GPU and off on a CPU.",
@@ -218,9 +212,8 @@ jitter = click.option(
 )
 
 
-hw_decoder_load = click.option(
+hw_decoder_load = number(
     "--hw-decoder-load",
-    type=float,
     default=0.65,
     show_default=True,
     help="Share of the JPEGs that a GPU's hardware decoder takes (A100 and later); 0 to 1.",
@@ -245,17 +238,16 @@ augmentation = all_of(
         default=False,
         help="Train on random areas of random shape, resized.",
     ),
-    click.option(
+    number(
         "--min-scale",
-        type=float,
         default=0.08,
         show_default=True,
         help="Smallest share of a picture in --random-resized-crop.",
     ),
-    click.option("--brightness", type=float, default=0.0, help="Random change of levels, 0 to 1."),
-    click.option("--contrast", type=float, default=0.0, help="Random change of contrast, 0 to 1."),
-    click.option("--saturation", type=float, default=0.0, help="Random change of saturation, 0 to 1."),
-    click.option("--hue", type=float, default=0.0, help="Random turn of the hue, 0 to 0.5 of a full turn."),
+    number("--brightness", default=0.0, help="Random change of levels, 0 to 1."),
+    number("--contrast", default=0.0, help="Random change of contrast, 0 to 1."),
+    number("--saturation", default=0.0, help="Random change of saturation, 0 to 1."),
+    number("--hue", default=0.0, help="Random turn of the hue, 0 to 0.5 of a full turn."),
     click.option(
         "--progressive",
         metavar="START:END[:EPOCHS]",

@@ -8,6 +8,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.option_block import all_of
+from alexnet_fast.cli.types import number
 
 if TYPE_CHECKING:
     from alexnet_fast.classifier import Classifier
@@ -24,9 +25,8 @@ picture_options = all_of(
         show_default=True,
         help="Which pictures; 'all' takes every class folder in DATA.",
     ),
-    click.option(
+    number(
         "--val-fraction",
-        type=float,
         help="Validation share where there is no val/.  [default: that of the training]",
     ),
     options.leave_out,
@@ -36,7 +36,7 @@ picture_options = all_of(
 part_options = all_of(
     picture_options,
     options.weights_of,
-    click.option("--batch-size", type=int, default=32, show_default=True, help="Pictures at a time."),
+    number("--batch-size", default=32, show_default=True, help="Pictures at a time."),
     options.dali,
     options.model_device,
     options.allow_fallback,

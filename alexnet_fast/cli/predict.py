@@ -10,6 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import progress_bar
 
@@ -43,7 +44,7 @@ def _failed(result: Result) -> bool:
 @click.command(epilog=EXAMPLE)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to name.")
+@number("--top", default=5, show_default=True, help="Classes to name.")
 @options.crops("Crops to average over.  [default: ten where the model can]")
 @options.jitter
 @options.weights_of

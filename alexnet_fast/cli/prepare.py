@@ -10,6 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.types import choice, number
 from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
@@ -47,14 +48,13 @@ def _table(result: Result) -> str:
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path), required=False)
 @options.layout
 @options.fetching
-@click.option(
+@number(
     "--val-fraction",
-    type=float,
     help="Share of an undivided SRC that goes to val/.  [default: none; 0.2 with --layout caltech256]",
 )
-@click.option("--short", type=int, default=256, show_default=True, help="Pixels of the shorter side.")
+@number("--short", default=256, show_default=True, help="Pixels of the shorter side.")
 @click.option("--square", is_flag=True, help="Keep the centre square only, as in the paper.")
-@click.option("--quality", type=int, default=90, show_default=True, help="Of the JPEGs, 1 to 100.")
+@number("--quality", default=90, show_default=True, help="Of the JPEGs, 1 to 100.")
 @click.option(
     "--encoding",
     type=click.Choice(["jpeg", "raw"]),
@@ -63,12 +63,9 @@ def _table(result: Result) -> str:
     help="JPEG, or uint8 arrays (H, W, 3) in .npy files.",
 )
 @click.option("--shards", is_flag=True, help="WebDataset tars with DALI's index files, not class folders.")
-@click.option(
-    "--shard-size", type=int, default=256, show_default=True, metavar="MIB", help="Most of one shard."
-)
-@click.option(
+@number("--shard-size", default=256, show_default=True, metavar="MIB", help="Most of one shard.")
+@choice(
     "--on-bad-image",
-    type=click.Choice(["fail", "skip"]),
     default="fail",
     show_default=True,
     help="What to do about a picture that cannot be used.",

@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,37 +36,31 @@ def _table(result: Result) -> str:
     "--name", "names", multiple=True, help="Name of a model, once for each MODEL.  [default: its folder]"
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 lets the network in.")
-@click.option("--http-port", type=int, default=8000, show_default=True, help="0 for any free port.")
-@click.option("--grpc-port", type=int, default=8001, show_default=True, help="0 for any free port.")
+@number("--http-port", default=8000, show_default=True, help="0 for any free port.")
+@number("--grpc-port", default=8001, show_default=True, help="0 for any free port.")
 @click.option("--no-http", is_flag=True, help="Do not listen for HTTP.")
 @click.option("--no-grpc", is_flag=True, help="Do not listen for gRPC.")
 @click.option("--no-page", is_flag=True, help="Do not offer the page at /.")
 @options.model_device
 @options.allow_fallback
-@click.option("--threads", type=int, help="CPU threads of a model.  [default: one a core]")
-@click.option("--max-batch", type=int, default=16, show_default=True, help="Pictures classified at once.")
-@click.option(
-    "--max-delay", type=float, default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch."
-)
-@click.option("--max-queue", type=int, default=128, show_default=True, help="Pictures that may wait.")
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds for a request.")
-@click.option(
+@number("--threads", help="CPU threads of a model.  [default: one a core]")
+@number("--max-batch", default=16, show_default=True, help="Pictures classified at once.")
+@number("--max-delay", default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch.")
+@number("--max-queue", default=128, show_default=True, help="Pictures that may wait.")
+@number("--timeout", default=30.0, show_default=True, help="Seconds for a request.")
+@number(
     "--reload-interval",
-    type=float,
     default=2.0,
     show_default=True,
     help="Seconds between looks for a newer file; 0 for never.",
 )
-@click.option(
+@number(
     "--drain-delay",
-    type=float,
     default=0.0,
     show_default=True,
     help="Seconds to go on after SIGTERM, not ready, for load balancers to notice.",
 )
-@click.option(
-    "--drain-timeout", type=float, default=30.0, show_default=True, help="Seconds for requests in flight."
-)
+@number("--drain-timeout", default=30.0, show_default=True, help="Seconds for requests in flight.")
 @click.option("--log-requests", is_flag=True, help="Log every request.")
 @click.option(
     "--triton",

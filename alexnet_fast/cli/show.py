@@ -12,7 +12,9 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
 from alexnet_fast.cli.show_answers import activations, confusion, mistakes, saliency
+from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
+from alexnet_fast.ranges import whole
 
 if TYPE_CHECKING:
     from alexnet_fast.data import PictureList, ShardFields
@@ -90,11 +92,9 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     show_default=True,
     help="Network, by name, or a run: takes its preprocessing.",
 )
-@click.option("--pictures", "count", type=click.IntRange(1, 20), default=4, show_default=True, help="Rows.")
-@click.option(
-    "--samples", type=click.IntRange(1, 12), default=4, show_default=True, help="Samples a picture."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random parts.")
+@number("--pictures", "count", of=whole(1, 20), default=4, show_default=True, help="Rows.")
+@number("--samples", of=whole(1, 12), default=4, show_default=True, help="Samples a picture.")
+@number("--seed", default=0, show_default=True, help="Of the random parts.")
 @options.dali
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @options.augmentation

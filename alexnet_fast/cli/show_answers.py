@@ -11,8 +11,10 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.part import opened, part_loader, part_options, part_pictures, picture_options
 from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
+from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.ranges import whole
 
 if TYPE_CHECKING:
     from alexnet_fast.data import PictureList
@@ -26,13 +28,11 @@ _PATH = click.Path(path_type=Path)
 @click.command(epilog=example("saliency runs/first pictures --pictures 6"))
 @click.argument("model", type=_PATH)
 @click.argument("data", type=_PATH)
-@click.option("--pictures", "count", type=click.IntRange(1, 12), default=4, show_default=True, help="Rows.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Chooses the pictures."
-)
-@click.option(
+@number("--pictures", "count", of=whole(1, 12), default=4, show_default=True, help="Rows.")
+@number("--seed", default=0, show_default=True, help="Chooses the pictures.")
+@number(
     "--samples",
-    type=click.IntRange(1, 500),
+    of=whole(1, 500),
     default=25,
     show_default=True,
     help="Noisy copies that the smoothed map averages over.",
@@ -91,9 +91,7 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
 @click.command(epilog=example("mistakes runs/first pictures --split test --pictures 12"))
 @click.argument("model", type=_PATH)
 @click.argument("data", type=_PATH)
-@click.option(
-    "--pictures", "count", type=click.IntRange(1, 60), default=12, show_default=True, help="Mistakes to show."
-)
+@number("--pictures", "count", of=whole(1, 60), default=12, show_default=True, help="Mistakes to show.")
 @options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
 @picture_command("mistakes.png")

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.config_file import merge, read_options
+from alexnet_fast.cli.types import choice, number
 from alexnet_fast.errors import UserError
 from alexnet_fast.recipe import RECIPES, recipe_path
 from alexnet_fast.training.epoch_line import EpochLine
@@ -74,22 +75,19 @@ def _table(result: Result) -> str:
     "--model", default="alexnet", show_default=True, help="Network, by name; or your own: package.module:Net."
 )
 @train_options.beginning
-@click.option(
+@number(
     "--max-steps",
-    type=int,
     help="Most optimiser steps; the run ends with them or with --epochs, if that is first.",
 )
-@click.option("--epochs", type=int, default=90, show_default=True, help="Most epochs; it may stop earlier.")
-@click.option(
+@number("--epochs", default=90, show_default=True, help="Most epochs; it may stop earlier.")
+@number(
     "--batch-size",
-    type=int,
     default=128,
     show_default=True,
     help="Pictures a step, over all processes and passes.",
 )
-@click.option(
+@number(
     "--accumulate",
-    type=int,
     default=1,
     show_default=True,
     help="Backward passes a step; each takes its part of the batch.",
@@ -97,33 +95,29 @@ def _table(result: Result) -> str:
 @train_options.optimiser
 @train_options.schedule
 @train_options.regularisation
-@click.option(
+@number(
     "--bn-batches",
-    type=int,
     default=32,
     show_default=True,
     help="Batches that batch norm is measured on after each epoch; 0 keeps the running averages.",
 )
-@click.option("--resize", type=int, help="Shorter side of the pictures in pixels.  [default: the model's]")
-@click.option("--crop", type=int, help="Input side of the network in pixels.  [default: the model's]")
-@click.option(
+@number("--resize", help="Shorter side of the pictures in pixels.  [default: the model's]")
+@number("--crop", help="Input side of the network in pixels.  [default: the model's]")
+@choice(
     "--pca",
-    type=click.Choice(["original", "lighting", "data", "off"]),
     default="original",
     show_default=True,
     help="Constants of the colour jitter; 'data' measures the training pictures.",
 )
-@click.option(
+@choice(
     "--mean",
-    type=click.Choice(["imagenet", "data"]),
     default="imagenet",
     show_default=True,
     help="Colour that is subtracted.",
 )
 @options.augmentation
-@click.option(
+@number(
     "--val-fraction",
-    type=float,
     default=0.1,
     show_default=True,
     help="Validation share where there is no val/.",
@@ -137,33 +131,28 @@ def _table(result: Result) -> str:
 @options.on_bad_image
 @options.leave_out
 @options.layout
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
-@click.option(
+@number("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
+@number(
     "--checkpoint-steps",
-    type=int,
     default=0,
     show_default=True,
     help="Steps between two checkpoints; each epoch ends with one anyway.",
 )
-@click.option(
+@number(
     "--checkpoint-minutes",
-    type=float,
     default=10.0,
     show_default=True,
     help="Minutes between two checkpoints; 0 for none within an epoch.",
 )
-@click.option(
+@number(
     "--keep",
-    type=int,
     default=2,
     show_default=True,
     help="Last checkpoints that stay, besides the best and that of the last epoch's end.",
 )
-@click.option("--gpus", type=int, help="Train on so many GPUs of this machine, one process each.")
-@click.option(
-    "--processes", type=int, default=1, show_default=True, help="Train on the CPU in so many processes."
-)
-@click.option("--log-every", type=int, default=20, show_default=True, help="Steps between two readings.")
+@number("--gpus", help="Train on so many GPUs of this machine, one process each.")
+@number("--processes", default=1, show_default=True, help="Train on the CPU in so many processes.")
+@number("--log-every", default=20, show_default=True, help="Steps between two readings.")
 @click.pass_context
 @answers(_table)
 def train(ctx: click.Context, **given: Any) -> Result:

@@ -7,86 +7,75 @@ from pathlib import Path
 import click
 
 from alexnet_fast.cli.option_block import all_of
+from alexnet_fast.cli.types import choice, number
 
 optimiser = all_of(
-    click.option(
+    choice(
         "--optimizer",
-        type=click.Choice(["sgd", "adam", "adamw", "lars"]),
         default="sgd",
         show_default=True,
         help="Momentum SGD, Adam, Adam with decoupled decay, or layer-wise rates for large batches.",
     ),
-    click.option("--lr", type=float, default=0.01, show_default=True, help="Highest learning rate."),
-    click.option(
+    number("--lr", default=0.01, show_default=True, help="Highest learning rate."),
+    number(
         "--momentum",
-        type=float,
         default=0.9,
         show_default=True,
         help="Of SGD and LARS; Adam's first beta.",
     ),
     click.option("--nesterov/--no-nesterov", default=False, help="Nesterov's momentum, for SGD."),
-    click.option("--weight-decay", type=float, default=5e-4, show_default=True, help="Of the weights."),
+    number("--weight-decay", default=5e-4, show_default=True, help="Of the weights."),
     click.option(
         "--decay-bias/--no-decay-bias",
         default=True,
         show_default=True,
         help="Weight decay on biases and norm layers too.",
     ),
-    click.option("--ema", type=float, default=0.0, help="Decay of a moving average of the weights; 0: none."),
+    number("--ema", default=0.0, help="Decay of a moving average of the weights; 0: none."),
 )
 
 schedule = all_of(
-    click.option(
+    choice(
         "--schedule",
-        type=click.Choice(["plateau", "cosine", "step"]),
         default="plateau",
         show_default=True,
         help="Of the learning rate: the paper's, half a cosine over all epochs, or falls at set epochs.",
     ),
-    click.option(
+    number(
         "--factor",
-        type=float,
         default=0.1,
         show_default=True,
         help="What plateau and step multiply it by.",
     ),
-    click.option(
+    number(
         "--patience",
-        type=int,
         default=5,
         show_default=True,
         help="Epochs without a lower validation error before plateau lowers it.",
     ),
-    click.option(
-        "--drops", type=int, default=3, show_default=True, help="Falls of plateau before training ends."
-    ),
-    click.option(
-        "--step-epochs", type=int, default=30, show_default=True, help="Epochs between two falls of step."
-    ),
-    click.option(
+    number("--drops", default=3, show_default=True, help="Falls of plateau before training ends."),
+    number("--step-epochs", default=30, show_default=True, help="Epochs between two falls of step."),
+    number(
         "--warmup-epochs",
-        type=float,
         default=0.0,
         help="Epochs, or a part of one, over which it rises step by step from nothing.",
     ),
 )
 
 regularisation = all_of(
-    click.option("--dropout", type=float, help="Share of hidden units left out.  [default: the model's]"),
-    click.option(
+    number("--dropout", help="Share of hidden units left out.  [default: the model's]"),
+    choice(
         "--loss",
-        type=click.Choice(["cross-entropy", "smoothed", "svm"]),
         default="cross-entropy",
         show_default=True,
         help="Cross-entropy, the same with smoothed labels, or a support vector machine's hinge loss.",
     ),
-    click.option(
+    number(
         "--label-smoothing",
-        type=float,
         default=0.0,
         help="Share of a label spread over all classes; 0.1 with --loss smoothed.",
     ),
-    click.option("--mixup", type=float, default=0.0, help="Parameter of the mixing of pictures; 0: none."),
+    number("--mixup", default=0.0, help="Parameter of the mixing of pictures; 0: none."),
 )
 
 beginning = all_of(
@@ -105,16 +94,14 @@ beginning = all_of(
         default=False,
         help="A new last layer on --weights: it learns alone first, then all of it does.",
     ),
-    click.option(
+    number(
         "--freeze-epochs",
-        type=int,
         default=1,
         show_default=True,
         help="Epochs of --transfer in which only the last layer learns, on features computed once.",
     ),
-    click.option(
+    number(
         "--unfreeze-lr",
-        type=float,
         default=0.1,
         show_default=True,
         help="What the learning rate is multiplied by after them.",
@@ -124,9 +111,8 @@ beginning = all_of(
         default=False,
         help="A new last layer on --weights, which alone learns, on features computed once.",
     ),
-    click.option(
+    choice(
         "--init",
-        type=click.Choice(["paper", "kaiming", "xavier", "truncated", "torch"]),
         help="How fresh weights are drawn.  [default: the model's]",
     ),
 )

@@ -18,6 +18,7 @@ from alexnet_fast.fetching.address import Address, parse_address
 from alexnet_fast.fetching.download import Show, download
 from alexnet_fast.fetching.unpacking import unpack
 from alexnet_fast.files import disk_errors, lock_file, make_folder, write_atomically
+from alexnet_fast.ranges import check_fields
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -44,8 +45,7 @@ class FetchConfig:
     def __post_init__(self) -> None:
         if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
             raise UserError(f"--sha256 {self.sha256} is none", "it has 64 hexadecimal digits", exit_code=2)
-        if not self.gibibytes > 0:
-            raise UserError(f"--max-download {self.gibibytes:g} is no size", "give GiB above 0", exit_code=2)
+        check_fields(self)
 
 
 def _silent(done: int, length: int | None) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
+import torch
+
 from alexnet_fast.errors import UserError
+from alexnet_fast.memory import refuse_beyond_memory
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.catalogue import resolve_spec
 from alexnet_fast.models.network import Network
@@ -18,6 +21,10 @@ _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
     VggSpec: Vgg,
     PerceptronSpec: Perceptron,
 }
+
+# Pixels: up to here the largest network of the catalogue, vgg16, has 2 GiB of weights. Larger ones are
+# counted first, which imports parts of torch that take seconds.
+_ALWAYS_FITS = 512
 
 
 def create_model(
@@ -55,7 +62,7 @@ def network_of(spec: NetSpec, num_classes: int) -> Network[Any]:
     """Makes the network that a spec describes; see `create_model`.
 
     Raises:
-        UserError: Fewer than two classes, or a picture too small for the layers.
+        UserError: Fewer than two classes, a picture too small for the layers, or more weights than memory.
     """
     if num_classes < 2:
         raise UserError(
@@ -66,4 +73,21 @@ def network_of(spec: NetSpec, num_classes: int) -> Network[Any]:
         smallest = next(side for side in count(1) if family.side_left(spec, side) >= 1)
         problem = f"--crop {spec.input.crop} leaves --model {spec.name} no pixel before flatten"
         raise UserError(problem, f"the smallest that it can read is {smallest}", exit_code=2)
+    if spec.input.crop > _ALWAYS_FITS:
+        _refuse_huge(spec, num_classes)
     return family(spec, num_classes)
+
+
+def _refuse_huge(spec: NetSpec, num_classes: int) -> None:
+    """Refuses a network whose weights are larger than the memory.
+
+    Raises:
+        UserError: They are.
+    """
+    with torch.device("meta"):
+        weights = sum(tensor.nbytes for tensor in _FAMILIES[type(spec)](spec, num_classes).parameters())
+    refuse_beyond_memory(
+        weights,
+        f"--model {spec.name} for images of {spec.input.crop} x {spec.input.crop} pixels",
+        "give a smaller --crop",
+    )

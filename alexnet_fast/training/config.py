@@ -8,36 +8,13 @@ from typing import Any, Literal
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models.spec import Initial
+from alexnet_fast.ranges import check_fields
 from alexnet_fast.toml_file import write_toml
 
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
 
 _PATHS = ("data", "run", "leave_out", "labels", "label_encoding", "weights")
-_POSITIVE = (
-    "epochs",
-    "max_steps",
-    "patience",
-    "step_epochs",
-    "accumulate",
-    "keep",
-    "processes",
-    "gpus",
-    "log_every",
-)
-_NOT_NEGATIVE = (
-    "lr",
-    "momentum",
-    "weight_decay",
-    "mixup",
-    "warmup_epochs",
-    "drops",
-    "bn_batches",
-    "seed",
-    "checkpoint_steps",
-    "checkpoint_minutes",
-    "freeze_epochs",
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,6 +93,9 @@ class TrainConfig:
         processes: Processes that train together on this machine's CPU.
         gpus: Processes that train together on this machine's GPUs, one each; None for one process.
         log_every: Steps between two readings of loss and accuracy; the device is not waited for in between.
+
+    Raises:
+        UserError: A value is out of its range in `alexnet_fast.ranges`, or options contradict each other.
     """
 
     data: Path
@@ -185,19 +165,7 @@ class TrainConfig:
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)
-        for name in _NOT_NEGATIVE:
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{_option(name)} must not be negative", exit_code=2)
-        for name in ("label_smoothing", "ema", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{_option(name)} must be from 0 up to, not including, 1", exit_code=2)
-        if not 0 < self.factor < 1:
-            raise UserError("--factor must lie between 0 and 1", exit_code=2)
-        if not 0 < self.unfreeze_lr <= 1:
-            raise UserError("--unfreeze-lr must lie between 0 and 1", exit_code=2)
+        check_fields(self)
         self._check_together()
         self._check_weights()
 
@@ -249,8 +217,3 @@ class TrainConfig:
     def save(self, path: Path) -> None:
         """Writes the options as TOML: `alexnet-fast train --config` reads it back."""
         write_toml(path, self.to_dict())
-
-
-def _option(name: str) -> str:
-    """Returns a field as its command line option."""
-    return "--" + name.replace("_", "-")

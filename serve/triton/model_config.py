@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import INPUT, LOGITS, OUTPUT
+from alexnet_fast.ranges import check_fields
 from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.tensor_types import TENSOR_TYPES
 from alexnet_fast.serve.triton.text_proto import Enum, text_proto
@@ -45,9 +45,7 @@ class TritonConfig:
     threads: int = 4
 
     def __post_init__(self) -> None:
-        for option, value in (("instances", self.instances), ("--threads", self.threads)):
-            if value < 1:
-                raise UserError(f"{option} {value} is too small", "give 1 or more", exit_code=2)
+        check_fields(self)
 
 
 def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig) -> str:

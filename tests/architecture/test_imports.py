@@ -14,7 +14,7 @@ ROOT = Path(alexnet_fast.__file__).parent
 
 # From below to above: each may import what stands in a row before its own, or beside it in the same row.
 LAYERS = (
-    {"errors", "files", "cache_folder", "near_match", "toml_file", "progress_bar"},
+    {"errors", "files", "cache_folder", "near_match", "toml_file", "progress_bar", "ranges", "memory"},
     {"pipelines", "models", "data", "device", "vector_file", "weights", "fetching"},
     {"serve", "export", "training", "feature_vectors", "scanning", "preparing", "report"},
     {"recipe", "doctor", "pictures", "classifier", "evaluation", "prediction", "mistakes"},
@@ -25,11 +25,11 @@ LAYERS = (
 # What the layers do not say. Rows: a part, and all that it may import of the package.
 ALONE = {
     "errors": set(),
-    "models": {"errors", "near_match"},
+    "models": {"errors", "near_match", "memory"},
     "weights": {"errors", "models"},
     "data": {"errors", "files", "cache_folder"},
-    "pipelines": {"errors", "data", "device"},
-    "serve": {"errors", "files", "pipelines", "export"},
+    "pipelines": {"errors", "data", "device", "ranges", "memory"},
+    "serve": {"errors", "files", "pipelines", "export", "ranges"},
     "report": {"errors", "files"},
 }
 

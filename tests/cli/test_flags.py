@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
-
-from alexnet_fast.cli.main import commands
-
-
-def every_command(group: click.Group, name: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Yields each command with its name."""
-    context = click.Context(group)
-    for word in group.list_commands(context):
-        command = group.get_command(context, word)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from every_command(command, f"{name} {word}")
-        else:
-            yield f"{name} {word}".strip(), command
+from every_command import every_command
 
 
 def test_no_option_takes_true_or_false_as_a_word() -> None:
     seen = 0
-    for name, command in every_command(commands):
+    for name, command in every_command():
         for option in command.params:
             if option.type is click.BOOL or isinstance(option.type, click.types.BoolParamType):
                 assert isinstance(option, click.Option), (name, option.name)
@@ -34,7 +19,7 @@ def test_no_option_takes_true_or_false_as_a_word() -> None:
 
 def test_switches_that_a_recipe_can_turn_on_can_be_turned_off_again() -> None:
     """The command line wins over a file only if it can say no."""
-    (train,) = (command for name, command in every_command(commands) if name == "train")
+    (train,) = (command for name, command in every_command() if name == "train")
     # --from-scratch is itself the way to say no.
     once = {"resume", "redo_epoch", "as_json", "debug", "from_scratch"}
     flags = [option for option in train.params if isinstance(option, click.Option) and option.is_flag]

@@ -64,11 +64,15 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
             "warm-up-epochs = 1.0",
             "unknown option 'warm-up-epochs'; did you mean 'warmup_epochs'?",
         ),
-        ("mine.toml", 'ema = "much"', "mine.toml: 'ema': 'much' is not a valid float"),
+        (
+            "mine.toml",
+            'ema = "much"',
+            "mine.toml: 'ema': give a number of at least 0 and below 1, not 'much'",
+        ),
         ("mine.toml", "nesterov = 1", "mine.toml: 'nesterov' needs true or false"),
         ("mine.toml", 'recipe = "paper"', "unknown option 'recipe'"),
         ("mine.toml", "epochs =", "mine.toml is not TOML"),
-        ("mine.toml", "ema = 1.0", "--ema must be from 0 up to, not including, 1"),
+        ("mine.toml", "ema = 1.0", "'ema': give a number of at least 0 and below 1, not '1.0'"),
         ("mine.toml", 'optimizer = "adam"\nnesterov = true', "--nesterov needs --optimizer sgd"),
         ("mine.toml", "warmup-epochs = 90.0", "--warmup-epochs 90 leaves nothing of 90 epochs; give fewer"),
         ("mine.toml", 'loss = "svm"\nlabel-smoothing = 0.1', "--label-smoothing belongs to cross-entropy"),
@@ -77,7 +81,7 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
             'batch-size = 16\ncuda-graphs = true\ndevice = "cpu"',
             "--cuda-graphs on cpu; give --device cuda",
         ),
-        ("mine.toml", "lr = nan", "--lr must not be negative"),
+        ("mine.toml", "lr = nan", "'lr': give a number of at least 0"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(

@@ -193,8 +193,8 @@ def test_numbers_that_are_none() -> None:
     for sha256 in ("", "abc", "g" * 64):
         with pytest.raises(UserError, match="--sha256 .* is none; it has 64 hexadecimal digits"):
             FetchConfig(sha256=sha256)
-    for gibibytes in (0.0, -1.0, float("nan")):
-        with pytest.raises(UserError, match="--max-download .* is no size"):
+    for gibibytes in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="gibibytes=.*; give a number above 0"):
             FetchConfig(gibibytes=gibibytes)
 
 

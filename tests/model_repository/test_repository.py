@@ -113,7 +113,7 @@ def test_numbers_reach_the_configuration(model, tmp_path):
     assert found.dynamic_batching.max_queue_delay_microseconds == 10_000
     assert (policy.max_queue_size, policy.default_timeout_microseconds) == (9, 2_000_000)
     assert found.parameters["threads"].string_value == "2"
-    with pytest.raises(UserError, match="--threads 0 is too small"):
+    with pytest.raises(UserError, match="threads=0 does not fit"):
         TritonConfig(threads=0)
 
 

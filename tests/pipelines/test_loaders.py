@@ -198,5 +198,5 @@ def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, 
 
 
 def test_zero_threads_is_refused() -> None:
-    with pytest.raises(UserError, match="--threads 0"):
+    with pytest.raises(UserError, match="threads=0"):
         LoaderConfig(threads=0)
