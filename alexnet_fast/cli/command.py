@@ -6,18 +6,19 @@ import functools
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
 
+from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.errors import UserError
 
 Result = dict[str, Any]
 
 
 def answers(
-    table: Callable[[Result], str], *, failed: Callable[[Result], bool] = lambda _: False
+    table: Callable[[Result], str | Iterable[str]], *, failed: Callable[[Result], bool] = lambda _: False
 ) -> Callable[[Callable[..., Result]], Callable[..., None]]:
     """Turns a function that returns a result into a command that prints it.
 
@@ -26,7 +27,7 @@ def answers(
     belongs on stderr.
 
     Args:
-        table: Renders the result for a reader.
+        table: Renders the result for a reader: a text, or lines one by one.
         failed: Tells whether a part of the work failed: the result is printed, the exit code is 1.
     """
 
@@ -45,13 +46,43 @@ def answers(
             except KeyboardInterrupt:
                 click.echo("alexnet-fast: interrupted", err=True)
                 sys.exit(130)
-            click.echo(json.dumps(result, default=str) if as_json else table(result))
+            for piece in _json_pieces(result) if as_json else _table_pieces(table(result)):
+                click.echo(piece, nl=False)
+            click.echo()
             if failed(result):
                 sys.exit(1)
 
         return command
 
     return decorate
+
+
+def _json_pieces(result: Result) -> Iterator[str]:
+    """Yields the result as one JSON object on one line, piece by piece: its rows may be a great many."""
+    comma = "{"
+    for name, value in result.items():
+        yield f"{comma}{json.dumps(name)}: "
+        comma = ", "
+        if isinstance(value, SpooledRows):
+            between = "["
+            for line in value.lines():
+                yield between + line
+                between = ", "
+            yield "]" if len(value) else "[]"
+        else:
+            yield json.dumps(value, default=str)
+    yield "}" if result else "{}"
+
+
+def _table_pieces(rendered: str | Iterable[str]) -> Iterator[str]:
+    """Yields a rendered result without a line feed at its end."""
+    if isinstance(rendered, str):
+        yield rendered
+        return
+    between = ""
+    for line in rendered:
+        yield between + line
+        between = "\n"
 
 
 def say(message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.image_files import image_files
+from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.cli.types import number
-from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -20,25 +22,22 @@ if TYPE_CHECKING:
 EXAMPLE = """\b
 Examples:
   alexnet-fast predict runs/first photo.jpg
-  alexnet-fast predict runs/first/model.onnx photos/ --top 3 --json
+  alexnet-fast predict runs/first/model.onnx photos --top 3 --json
 """
 
 
-def _table(result: Result) -> str:
-    lines = []
+def _table(result: Result) -> Iterator[str]:
     for prediction in result["predictions"]:
-        lines.append(prediction["file"])
+        yield prediction["file"]
         if prediction["error"]:
-            lines.append(f"  cannot be classified: {prediction['error']}")
-        lines += [f"  {guess['probability']:7.2%}  {guess['label']}" for guess in prediction["classes"]]
-    lines.append(
-        f"answered by {result['backend']}, {result['crops']} crop{'s' * (result['crops'] != 'single')}"
-    )
-    return "\n".join(lines)
+            yield f"  cannot be classified: {prediction['error']}"
+        for guess in prediction["classes"]:
+            yield f"  {guess['probability']:7.2%}  {guess['label']}"
+    yield f"answered by {result['backend']}, {result['crops']} crop{'s' * (result['crops'] != 'single')}"
 
 
 def _failed(result: Result) -> bool:
-    return any(prediction["error"] for prediction in result["predictions"])
+    return bool(result["failed"])
 
 
 @click.command(epilog=EXAMPLE)
@@ -54,39 +53,31 @@ def _failed(result: Result) -> bool:
 def predict(
     model: Path, images: tuple[Path, ...], top: int, crops: Crops | None, jitter: bool, **given: Any
 ) -> Result:
-    """The likeliest classes of each of the IMAGES.
+    """Print the top classes for each image.
 
-    A folder stands for the pictures in it. MODEL is a run folder, a checkpoint, a file of weights, an
-    exported ONNX file or an engine. The exit code is 1 if a picture could not be classified; the others are.
+    A folder stands for the images in it and in the folders below it. Hidden files, files with other endings
+    and named pipes there are ignored and counted. MODEL is a run folder, a checkpoint, a file of weights, an
+    exported ONNX file or an engine. The exit code is 1 if an image could not be classified; the others are.
     """
     from alexnet_fast.classifier import open_classifier
     from alexnet_fast.prediction import predict_files
 
-    files = [file for image in images for file in _files(image)]
+    files, ignored = image_files(images)
     classifier = open_classifier(
         model, device=given["device"], model=given["net"], allow_fallback=given["allow_fallback"]
     )
     crops = crops or classifier.crops[0]
-    predictions = []
+    predictions, failed = SpooledRows(), 0
     with progress_bar(len(files), "predicting") as bar:
         for prediction in predict_files(classifier, files, crops, top, jitter=jitter):
             predictions.append(dataclasses.asdict(prediction))
+            failed += prediction.error is not None
             bar.update(1)
     return {
         "model": classifier.name,
         "backend": classifier.backend,
         "crops": crops,
         "predictions": predictions,
+        "failed": failed,
+        "ignored": ignored,
     }
-
-
-def _files(image: Path) -> list[Path]:
-    """Returns the picture files that an argument stands for."""
-    from alexnet_fast.data.picture_list import PICTURE_ENDINGS
-
-    if not image.is_dir():
-        return [image]
-    files = sorted(file for file in image.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
-    if not files:
-        raise UserError(f"no pictures in {image}", "give a folder of pictures, or picture files", exit_code=2)
-    return files

@@ -1,0 +1,78 @@
+"""The image files that arguments name: files as they are, folders with everything below them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from alexnet_fast.cli.command import say
+from alexnet_fast.data.entries import Ignored, Walk
+from alexnet_fast.errors import UserError
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def image_files(arguments: Iterable[Path]) -> tuple[list[Path], dict[str, int]]:
+    """Returns the files of each argument in order, and how many entries of folders were ignored, by reason.
+
+    A folder stands for the images anywhere below it, sorted by their names; what is ignored there is said in
+    one line per folder, with its reasons.
+
+    Raises:
+        UserError: A folder holds no image or cannot be read, or an argument is a pipe, a socket or a device.
+    """
+    files: list[Path] = []
+    counts = Ignored()
+    for argument in arguments:
+        if argument.is_dir():
+            ignored = Ignored()
+            files += _below(argument, ignored)
+            counts.add_counts(ignored.counts)
+        elif (kind := special_kind(argument)) is not None:
+            raise UserError(f"{argument} is {kind}", "give an image file, or a folder of images", exit_code=2)
+        else:
+            files.append(argument)
+    return files, dict(counts.counts)
+
+
+def special_kind(path: str | Path) -> str | None:
+    """Returns what a path is that is neither a file nor a folder; None for those, and where nothing is."""
+    try:
+        return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))  # noqa: PTH116 - called for every file
+    except OSError:
+        return None
+
+
+def _below(folder: Path, ignored: Ignored) -> list[Path]:
+    """Returns the images below a folder.
+
+    Raises:
+        UserError: There is none, or a folder cannot be read.
+    """
+    names = sorted(_regular(folder, ignored))
+    if not names:
+        raise UserError(
+            f"no images in {folder}" + (f" (ignored: {ignored.summary()})" if len(ignored) else ""),
+            "give a folder of images, or image files",
+            exit_code=2,
+        )
+    if len(ignored):
+        say(f"ignored in {folder}: {ignored.summary()}")
+    return [folder / name for name in names]
+
+
+def _regular(folder: Path, ignored: Ignored) -> Iterator[str]:
+    """Yields the names below a folder that can be read without waiting for somebody to write."""
+    for name in Walk(folder, ignored=ignored).files():
+        kind = special_kind(f"{folder}/{name}")
+        if kind is None:
+            yield name
+        else:
+            ignored.add(name, f"{kind} with the name of an image")
