@@ -22,6 +22,7 @@ class ExportConfig:
     Args:
         output: Folder for model.onnx, model.engine, model.tensorrt.onnx and manifest.json; made where it is
             missing.
+        name: What the files are called before their endings, "model" above.
         crops: "ten" averages over the ten crops, "five" over those that are no mirror images, "single" takes
             the centre.
         trt: Whether to build an engine too.
@@ -44,6 +45,7 @@ class ExportConfig:
     """
 
     output: Path
+    name: str = "model"
     crops: Crops = "ten"
     trt: bool = False
     precision: Precision = "fp32"

@@ -76,7 +76,7 @@ def run_export(
     start = time.perf_counter()
     _check_pictures(config, pictures)
     library = choose_library(config.gpu_archs) if config.trt else None
-    final = OutputFiles(config.output)
+    final = OutputFiles(config.output, config.name)
     prepare_folder(final, trt=config.trt, force=config.force)
     metadata = _metadata(spec, classes, model_name, provenance, config)
     scales = _scales(net, spec, pictures, config, progress)

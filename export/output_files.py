@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.export.manifest import FORMAT, MANIFEST_NAME, ONNX_FORMAT, FileStamp, read_manifest
+from alexnet_fast.export.manifest import (
+    FORMAT,
+    MANIFEST_NAME,
+    ONNX_FORMAT,
+    FileStamp,
+    find_manifest,
+    read_manifest,
+)
 from alexnet_fast.export.metadata import PRODUCER
 from alexnet_fast.files import disk_errors
 
@@ -23,24 +30,30 @@ _HEADER_BYTES = 64
 
 @dataclasses.dataclass(frozen=True)
 class OutputFiles:
-    """Where an export into a folder puts its files."""
+    """Where an export puts its files.
+
+    Args:
+        folder: Their folder.
+        name: What they are called before their endings; the manifest has one name in every folder.
+    """
 
     folder: Path
+    name: str = "model"
 
     @property
     def onnx(self) -> Path:
         """The portable file."""
-        return self.folder / "model.onnx"
+        return self.folder / f"{self.name}.onnx"
 
     @property
     def engine_onnx(self) -> Path:
         """The file that the engine is built from, where it is another than the portable one."""
-        return self.folder / "model.tensorrt.onnx"
+        return self.folder / f"{self.name}.tensorrt.onnx"
 
     @property
     def engine(self) -> Path:
         """The engine."""
-        return self.folder / "model.engine"
+        return self.folder / f"{self.name}.engine"
 
     @property
     def manifest(self) -> Path:
@@ -50,7 +63,7 @@ class OutputFiles:
     def in_order(self) -> tuple[Path, ...]:
         """All of them, as they are put in place.
 
-        model.onnx comes last, for a server loads the others anew when it sees that one change.
+        the ONNX file comes last, for a server loads the others anew when it sees that one change.
         """
         return (self.manifest, self.engine_onnx, self.engine, self.onnx)
 
@@ -59,7 +72,8 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
     """Makes the folder, and checks that what is going to be overwritten came from an export.
 
     Raises:
-        UserError: The folder cannot be made, or a file in it is somebody's own and `force` is not set.
+        UserError: The folder cannot be made; or `force` is not set, and a file in it is somebody's own, or
+            its manifest is that of another export which is still there.
     """
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +87,30 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
         if path.exists() and not force and not _is_ours(path, files):
             raise UserError(
                 f"{path} exists and was not written by an export", "choose another --output or add --force"
+            )
+
+    if not force:
+        _refuse_other_export(files)
+
+
+def _refuse_other_export(files: OutputFiles) -> None:
+    """Refuses a folder whose manifest vouches for a model of another name, whose engine would not load again.
+
+    Raises:
+        UserError: It does.
+    """
+    try:
+        manifest = find_manifest(files.manifest)
+    except UserError:
+        # A damaged one vouches for nothing.
+        return
+    own = {path.name for path in files.in_order()}
+    for stamp in manifest.stamps if manifest else ():
+        if stamp.file not in own and (files.folder / stamp.file).is_file():
+            raise UserError(
+                f"{files.manifest} belongs to {files.folder / stamp.file}, and a folder holds one export",
+                "choose another --output folder, or add --force",
+                exit_code=2,
             )
 
 
@@ -92,7 +130,7 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
         ) from error
     with disk_errors(files.folder), folder as name:
         try:
-            yield OutputFiles(Path(name))
+            yield OutputFiles(Path(name), files.name)
         except UserError as error:
             # The hidden folder is no concern of whoever reads the sentence.
             problem = error.problem.replace(name, str(files.folder))

@@ -11,6 +11,7 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.accuracy_lines import accuracy_lines
 from alexnet_fast.cli.build_line import BuildLine
 from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.export_output import export_place
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
@@ -61,7 +62,10 @@ def _scratch(result: Result) -> str:
 @click.argument("weights", metavar="RUN|WEIGHTS", type=click.Path(path_type=Path))
 @click.option("--model", help="Name of the network, for weights that do not say it.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder to write to.  [default: that of the weights]"
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE.onnx",
+    help="Folder, or the ONNX file itself.  [default: the folder of the weights]",
 )
 @click.option("--onnx", is_flag=True, default=True, help="Write model.onnx; it always is.")
 @click.option("--trt", is_flag=True, help="Build a TensorRT engine too.")
@@ -140,8 +144,9 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
     """Write a network as ONNX, and as a TensorRT engine.
 
     The average over the crops is part of the graph. RUN is a run folder, WEIGHTS a checkpoint or a file of
-    weights. The files are model.onnx, manifest.json and, with --trt, model.engine. In every precision but
-    fp32 the accuracy on validation pictures is reported beside PyTorch's.
+    weights. The files are model.onnx, manifest.json and, with --trt, model.engine; if --output ends in .onnx
+    or .engine, the files have that name. In every precision but fp32 the accuracy on validation pictures is
+    reported beside PyTorch's.
     """
     from alexnet_fast.cli.export_pictures import export_pictures
     from alexnet_fast.export.job import run_export
@@ -173,8 +178,10 @@ def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> ExportConfig:
     from alexnet_fast.export.export_config import ExportConfig
 
     archs = given["gpu_arch"]
+    folder, name = export_place(given["output"], weights, trt=given["trt"])
     return ExportConfig(
-        output=given["output"] or (weights if weights.is_dir() else weights.parent),
+        output=folder,
+        name=name,
         crops=crops,
         trt=given["trt"],
         precision=given["precision"],
