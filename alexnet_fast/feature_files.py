@@ -20,6 +20,7 @@ from alexnet_fast.data.split_rule import recorded_rule
 from alexnet_fast.data.splits import own_classes
 from alexnet_fast.device import device_or_cpu
 from alexnet_fast.errors import UserError
+from alexnet_fast.feature_names import FEATURE_FILES
 from alexnet_fast.feature_vectors import Vectors, feature_vectors
 from alexnet_fast.files import atomic_file, make_folder, write_atomically
 from alexnet_fast.pipelines.bad_pictures import Policy
@@ -30,8 +31,6 @@ from alexnet_fast.training.config import Amp
 from alexnet_fast.training.precision import Precision, choose_precision
 from alexnet_fast.training.trained import load_trained
 from alexnet_fast.vector_file import VectorWriter
-
-_NAMES = ("features.npy", "pictures.csv", "features.parquet")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,7 @@ class FeatureConfig:
         net: Name of the network for bare weights.
         layer: See `feature_vectors`.
         parquet: Whether to write that too.
+        overwrite: Whether files that are there are replaced, once all of the new ones are computed.
         split: "train", "val", "test" or "all".
         val_fraction: Share of an undivided folder that is "val"; None for that of the training.
         leave_out: Pictures that are left out.
@@ -64,6 +64,7 @@ class FeatureConfig:
     net: str | None = None
     layer: str | None = None
     parquet: bool = False
+    overwrite: bool = False
     split: str = "val"
     val_fraction: float | None = None
     leave_out: LeaveOut | None = None
@@ -88,9 +89,9 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
         What `alexnet-fast features --json` prints.
 
     Raises:
-        UserError: A part is missing or wrong; nothing that was there is overwritten.
+        UserError: A part is missing or wrong; without `overwrite`, a file is there already.
     """
-    _refuse_old(config.out)
+    _refuse_old(config.out, overwrite=config.overwrite)
     if config.parquet:
         _pyarrow()
     trained = load_trained(config.model, config.net)
@@ -100,12 +101,15 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
     pictures = _pictures(config, trained.provenance)
     loader = _loader(pictures, trained.spec, config, precision)
     make_folder(config.out)
-    paths = [config.out / name for name in _NAMES]
+    paths = [config.out / name for name in FEATURE_FILES]
     counted = _counted(feature_vectors(net, loader, precision, config.layer), len(pictures), show)
     with _all_or_none(paths):
         shape = _write(counted, pictures, paths[0], paths[1])
         if config.parquet:
             _write_parquet(paths[0], paths[1], paths[2])
+        else:
+            # One of before, which `overwrite` allows to replace: it would be of other vectors.
+            paths[2].unlink(missing_ok=True)
     return {
         "model": trained.model,
         "layer": config.layer or "input of the last layer",
@@ -118,15 +122,15 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
     }
 
 
-def _refuse_old(out: Path) -> None:
+def _refuse_old(out: Path, *, overwrite: bool) -> None:
     """Refuses a folder with features in it.
 
     Raises:
-        UserError: It has some, or is a file.
+        UserError: It has some that are to stay, or is a file.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "give a folder to write to", exit_code=2)
-    for name in _NAMES:
+    for name in () if overwrite else FEATURE_FILES:
         if (out / name).exists():
             raise UserError(
                 f"{out / name} is there already", "give another folder, or remove it", exit_code=2
@@ -188,14 +192,16 @@ def _write(found: Iterator[Vectors], pictures: PictureList, vectors: Path, table
 
 @contextlib.contextmanager
 def _all_or_none(paths: list[Path]) -> Iterator[None]:
-    """Removes files that were not there before where one of them cannot be made."""
+    """Removes the files that were made where one of them cannot be made; what was there before stays."""
+    before = [path.stat().st_ino if path.exists() else None for path in paths]
     try:
         yield
     except BaseException:
-        for path in paths:
+        for path, inode in zip(paths, before, strict=True):
             # What is told is why it could not be made.
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                if path.stat().st_ino != inode:
+                    path.unlink()
         raise
 
 

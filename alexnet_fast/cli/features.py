@@ -9,7 +9,9 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.cli.part import part_options
+from alexnet_fast.feature_names import FEATURE_FILES
 from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
@@ -35,21 +37,25 @@ def _table(result: Result) -> str:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--layer", help="Layer whose output is taken.  [default: what enters the last layer]")
 @click.option("--parquet", is_flag=True, help="Write features.parquet too; needs pyarrow.")
+@force_option
 @options.amp("off")
 @part_options
 @answers(_table)
-def features(model: Path, data: Path, out: Path, **given: Any) -> Result:
+def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -> Result:
     """Writes what a layer of MODEL says about each picture of DATA into the folder OUT.
 
     OUT gets features.npy, float32 (pictures, values), and pictures.csv with a line a row: file, label, index.
     MODEL is a run folder, a checkpoint or a file of weights; DATA may have classes that it does not know.
     The picture's centre crop is used.
     """
+    if out.is_dir():
+        for name in FEATURE_FILES:
+            ask_to_overwrite(out / name, force=force, instead="another folder OUT")
     from alexnet_fast.feature_files import FeatureConfig, write_features
 
     reading, left_out = options.reading(given), options.left_out(given.pop("leave_out"))
     rest = {name: value for name, value in given.items() if name not in options.READING}
-    config = FeatureConfig(model=model, data=data, out=out, reading=reading, leave_out=left_out, **rest)
+    config = FeatureConfig(model=model, data=data, out=out, overwrite=True, reading=reading, leave_out=left_out, **rest)
     with progress_bar(0, "computing features") as bar:
 
         def show(done: int, of: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
@@ -18,6 +21,7 @@ Examples:
 """
 
 _MOST_ROWS = 40
+_LINES_LOOKED_AT = 1000
 
 
 def _table(result: Result) -> str:
@@ -50,13 +54,21 @@ def _printable(name: str) -> str:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the bad files there, one path a line, relative to DATA, for --leave-out.",
 )
+@force_option
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is a bad file.")
 @options.shard_fields
 @options.workers("Processes that decode.")
 @options.seconds_per_file("A file that takes longer is bad.")
 @answers(_table, failed=lambda result: bool(result["strict"] and result["bad"]))
 def scan(
-    data: Path, write_list: Path | None, strict: bool, workers: int, seconds: float, **given: str | None
+    data: Path,
+    write_list: Path | None,
+    strict: bool,
+    workers: int,
+    seconds: float,
+    *,
+    force: bool,
+    **given: str | None,
 ) -> Result:
     """Decode every picture in DATA once, and name the bad and the odd ones.
 
@@ -69,6 +81,9 @@ def scan(
     from alexnet_fast.scanning.folder_scan import scan_folder
     from alexnet_fast.scanning.listing import list_for_scan
 
+    if write_list is not None:
+        force = force or _lists_files_of(write_list, data)
+        ask_to_overwrite(write_list, force=force, instead="another --write-list")
     start, fields = time.monotonic(), options.fields(given)
     listing = list_for_scan(data)
     with progress_bar(len(listing.names), "scanning") as bar:
@@ -93,3 +108,16 @@ def scan(
         "strict": strict,
         "list": write_list,
     }
+
+
+def _lists_files_of(path: Path, data: Path) -> bool:
+    """Tells whether a file is a list as this command writes it, of the same data: it may be replaced.
+
+    Each line begins with a file or folder of the data, or is quoted as names with line feeds are.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.rstrip("\n") for line in itertools.islice(file, _LINES_LOOKED_AT)]
+    except OSError:
+        return False
+    return all(line[:1] in ("", '"', "#") or os.path.lexists(data / Path(line).parts[0]) for line in lines)

@@ -37,7 +37,7 @@ for _command in (activations, confusion, mistakes, saliency):
 @picture_command("curves.png")
 def curves(run: Path, output: Path | None, *, force: bool) -> Result:
     """Loss, accuracy and learning rate of each epoch of RUN."""
-    target = new_picture(output, "curves", force=force)
+    target = new_picture(output, "curves", force=force, shown=run)
     if not run.is_dir():
         raise UserError(f"no such run: {run}", "give the folder of a run", exit_code=2)
     from alexnet_fast.pictures.curves import curves as draw
@@ -60,7 +60,7 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_picture(output, f"crops-{image.stem}", force=force)
+    target = new_picture(output, f"crops-{image.stem}", force=force, shown=model)
     from alexnet_fast.pictures.crops import crop_by_crop
     from alexnet_fast.pictures.crops import crops as draw
     from alexnet_fast.pipelines.squares import square_of
@@ -105,7 +105,7 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
 
     DATA holds train/ with one folder of pictures a class, or the class folders themselves.
     """
-    target = new_picture(output, "augment", force=force)
+    target = new_picture(output, "augment", force=force, shown=Path(given["model"]))
     from alexnet_fast.device import choose_device
     from alexnet_fast.pictures.augmented import augmented, loader_name
     from alexnet_fast.pipelines.loader import LoaderConfig
@@ -135,7 +135,7 @@ def kernels(model: Path, layer: str, net: str | None, output: Path | None, *, fo
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_picture(output, f"kernels-{layer}", force=force)
+    target = new_picture(output, f"kernels-{layer}", force=force, shown=model)
     from alexnet_fast.pictures.kernels import kernels as draw
     from alexnet_fast.training.trained import load_trained
 

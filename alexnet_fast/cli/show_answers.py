@@ -46,7 +46,7 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
     MODEL is a run folder, a checkpoint or a file of weights: gradients need the network itself. Two maps a
     picture: the gradient of the likeliest class, and its average over noisy copies (SmoothGrad).
     """
-    target = new_picture(output, "saliency", force=force)
+    target = new_picture(output, "saliency", force=force, shown=given["model"])
     from alexnet_fast.pictures.saliency import saliency as draw
     from alexnet_fast.training.trained import load_trained
 
@@ -69,7 +69,7 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
 @picture_command("confusion.png")
 def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | None, **given: Any) -> Result:
     """Which classes of DATA MODEL takes for which, and the pairs that it confuses most."""
-    target = new_picture(output, "confusion", force=force)
+    target = new_picture(output, "confusion", force=force, shown=model)
     from alexnet_fast.evaluation import evaluate
     from alexnet_fast.pictures.confusion import confusion as draw
     from alexnet_fast.pictures.confusion import most_confused
@@ -99,7 +99,7 @@ def mistakes(
     model: Path, count: int, output: Path | None, *, force: bool, crops: Crops | None, **given: Any
 ) -> Result:
     """The pictures of DATA that MODEL gets wrong, those first that it is surest of."""
-    target = new_picture(output, "mistakes", force=force)
+    target = new_picture(output, "mistakes", force=force, shown=model)
     from alexnet_fast.mistakes import worst_mistakes
     from alexnet_fast.pictures.predictions import Sample, predictions
 
@@ -130,7 +130,7 @@ def activations(
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_picture(output, f"activations-{layer}", force=force)
+    target = new_picture(output, f"activations-{layer}", force=force, shown=model)
     from alexnet_fast.pictures.activations import activations as draw
     from alexnet_fast.pictures.saliency import view_of
     from alexnet_fast.pipelines.squares import square_of

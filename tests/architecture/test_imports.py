@@ -14,7 +14,17 @@ ROOT = Path(alexnet_fast.__file__).parent
 
 # From below to above: each may import what stands in a row before its own, or beside it in the same row.
 LAYERS = (
-    {"errors", "files", "cache_folder", "near_match", "toml_file", "progress_bar", "ranges", "memory"},
+    {
+        "errors",
+        "files",
+        "cache_folder",
+        "near_match",
+        "toml_file",
+        "progress_bar",
+        "ranges",
+        "memory",
+        "feature_names",
+    },
     {"pipelines", "models", "data", "device", "vector_file", "weights", "fetching"},
     {"serve", "export", "training", "feature_vectors", "scanning", "preparing", "report"},
     {"recipe", "doctor", "pictures", "classifier", "evaluation", "prediction", "mistakes"},

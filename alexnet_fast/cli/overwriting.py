@@ -1,0 +1,36 @@
+"""A file that is there already is overwritten with `--force`, or after a question at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from alexnet_fast.errors import UserError
+
+force_option = click.option("--force", is_flag=True, help="Overwrite existing files without asking.")
+
+
+def ask_to_overwrite(path: Path, *, force: bool, instead: str) -> None:
+    """Returns if a file may be written; to be called before the work is done, not after.
+
+    Devices and pipes hold nothing that could be lost, and are no matter of this function.
+
+    Args:
+        path: The file.
+        force: Whether `--force` was given.
+        instead: What to do instead of overwriting it, such as "another --output".
+
+    Raises:
+        UserError: It is a folder; or it is there, and nobody can be asked or the answer is no.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", f"give {instead}", exit_code=2)
+    if force or not (path.is_symlink() or path.is_file()):
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        if click.confirm(f"{path} is there already. Overwrite it?", err=True):
+            return
+        raise UserError(f"{path} is left as it was", f"give {instead}")
+    raise UserError(f"{path} is there already", f"give --force to overwrite it, or {instead}", exit_code=2)
