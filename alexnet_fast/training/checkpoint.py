@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import pickle
+import re
+import warnings
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -72,7 +75,11 @@ def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         UserError: The file is missing, damaged or something else.
     """
     try:
-        with utf8_path(path) as named:
+        # What torchvision's training scripts put beside the weights: it only holds values by name.
+        safe = torch.serialization.safe_globals([argparse.Namespace])
+        with utf8_path(path) as named, safe, warnings.catch_warnings():
+            # Of TorchScript archives, which are refused.
+            warnings.simplefilter("ignore")
             content = torch.load(named, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError as error:
         raise UserError(f"no such checkpoint: {path}", "check the path", exit_code=2) from error
@@ -83,10 +90,31 @@ def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         raise UserError(f"cannot read {path}: {system_reason(error)}") from error
     # What torch raises for a file that is cut short, garbled, no zip archive or holds more than tensors.
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise _damaged(path) from error
+        raise (_foreign(path, str(error)) or _damaged(path)) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no weights by name", "give a run folder or its checkpoints/best.pt")
     return content
+
+
+def _foreign(path: Path, said: str) -> UserError | None:
+    """Returns the error for a file that is whole and holds something else; None where it is not known to be.
+
+    Args:
+        path: The file.
+        said: What torch says about it.
+    """
+    if "TorchScript" in said:
+        return UserError(
+            f"{path} is a TorchScript archive, which is code",
+            "give a state dict: torch.save(net.state_dict(), ...)",
+        )
+    found = re.search(r"(?:GLOBAL|class|global) ([A-Za-z_][\w.]*\.[A-Za-z_]\w*)", said)
+    if found is None:
+        return None
+    return UserError(
+        f"{path} holds an object of {found[1]}, and nothing in a file is run",
+        "give a state dict: torch.save(net.state_dict(), ...)",
+    )
 
 
 def _damaged(path: Path) -> UserError:

@@ -16,7 +16,15 @@ from alexnet_fast.models import InputSpec, build_model, create_model, input_of, 
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint import FORMAT, load_checkpoint, load_tensors
 from alexnet_fast.training.run_folder import RunFolder
-from alexnet_fast.weights import Pretrained, fit_weights, is_foreign, our_names, read_foreign
+from alexnet_fast.weights import (
+    Pretrained,
+    fit_weights,
+    is_foreign,
+    our_names,
+    read_foreign,
+    recognise,
+    unwrapped,
+)
 
 Tensors = dict[str, torch.Tensor]
 
@@ -71,7 +79,8 @@ def load_trained(path: Path, model: str | None = None) -> Trained:
 
     Args:
         path: A run folder, a `.pt`/`.pth`, `.safetensors`, `.npy` or `.caffemodel` file.
-        model: Name of the model, needed for weights alone (such as torchvision's), which do not say it.
+        model: Name of the model, for weights alone, which do not say it; those of torchvision's AlexNet and
+            VGG-16 are recognised.
 
     Raises:
         UserError: There is nothing of the kind, or the weights do not fit the model.
@@ -95,12 +104,13 @@ def read_pretrained(path: Path) -> Pretrained:
     stored = read_weights(path)
     spec, made_by = stored.spec, stored.arguments
     own = InputSpec(crop=spec.crop, resize=spec.resize, mean=spec.mean, std=spec.std) if spec else None
+    known = None if made_by else recognise(stored.tensors)
     return Pretrained(
         path=path,
         tensors=stored.tensors,
         input=own,
         classes=stored.classes,
-        model=str(made_by["name"]) if made_by else None,
+        model=str(made_by["name"]) if made_by else known and known.ours,
     )
 
 
@@ -170,10 +180,10 @@ def _only_tensors(path: Path, content: dict[str, Any]) -> Tensors:
     """Returns the state dict in a file of another program.
 
     Raises:
-        UserError: It is a checkpoint of something else, or one of an alexnet-fast that is too old.
+        UserError: It holds none, or is a checkpoint of an alexnet-fast that is too old.
     """
-    tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
-    if not tensors or len(tensors) < len(content):
+    tensors = unwrapped(content)
+    if tensors is None:
         raise UserError(
             f"{path} is not a checkpoint of alexnet-fast, and holds no weights by name",
             "give a run folder, its checkpoints/best.pt, or a state dict",
@@ -229,8 +239,7 @@ def _from_foreign(path: Path, model: str | None) -> Trained:
 def _named(stored: Stored, model: str | None) -> Stored:
     """Gives bare weights a model; the classes have numbers for names."""
     path = stored.path
-    if model is None:
-        raise UserError(f"{path} does not say which model it belongs to", "give --model NAME", exit_code=2)
+    model = model or _recognised(path, stored.tensors)
     own, outputs = input_of(model), _outputs(path, model, stored.tensors)
     return dataclasses.replace(
         stored,
@@ -239,6 +248,24 @@ def _named(stored: Stored, model: str | None) -> Stored:
         spec=AugmentSpec(resize=own.resize, crop=own.crop, mean=own.mean, std=own.std),
         provenance={"weights": path.name},
     )
+
+
+def _recognised(path: Path, tensors: Tensors) -> str:
+    """Returns the network of ours that bare weights are of.
+
+    Raises:
+        UserError: They are of none that is known, or of one that we do not have.
+    """
+    found = recognise(tensors)
+    if found is None:
+        raise UserError(f"{path} does not say which model it belongs to", "give --model NAME", exit_code=2)
+    if found.ours is None:
+        raise UserError(
+            f"{path} looks like {found.name} of torchvision or timm, which is not one of our networks",
+            "give --model package.module:Net, a function of the number of classes that makes it",
+            exit_code=2,
+        )
+    return found.ours
 
 
 def _outputs(path: Path, model: str, tensors: Tensors) -> int:

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from alexnet_fast.weights.fit import Fitted, fit_weights, last_layer, our_names
+from alexnet_fast.weights.known_networks import Recognised, recognise
 from alexnet_fast.weights.pretrained import Pretrained
 from alexnet_fast.weights.reading import is_foreign, read_foreign
+from alexnet_fast.weights.state_dict import unwrapped
 
-__all__ = ["Fitted", "Pretrained", "fit_weights", "is_foreign", "last_layer", "our_names", "read_foreign"]
+__all__ = [
+    "Fitted",
+    "Pretrained",
+    "Recognised",
+    "fit_weights",
+    "is_foreign",
+    "last_layer",
+    "our_names",
+    "read_foreign",
+    "recognise",
+    "unwrapped",
+]

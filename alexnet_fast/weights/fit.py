@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import Network
+from alexnet_fast.weights.known_networks import recognise
 from alexnet_fast.weights.pretrained import Pretrained
+from alexnet_fast.weights.state_dict import with_torchvision_names, without_prefixes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,8 +69,19 @@ def last_layer(net: nn.Module) -> str:
 
 
 def our_names(net: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Gives torchvision's names ours, where the network knows them."""
+    """Gives names of torchvision and timm, and those behind a prefix, the network's own where it has them."""
+    wanted = net.state_dict().keys()
     names = net.torchvision_names(net.spec) if isinstance(net, Network) else {}
+    ways = [
+        _renamed(with_torchvision_names(plain) if names else plain, names)
+        for plain in without_prefixes(tensors)
+    ]
+    # The first of equal ones: names are left as they are where nothing is gained.
+    return max(ways, key=lambda renamed: len(wanted & renamed.keys()))
+
+
+def _renamed(tensors: dict[str, torch.Tensor], names: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """Gives layers other names."""
     renamed = {}
     for name, tensor in tensors.items():
         layer, _, kind = name.rpartition(".")
@@ -94,7 +108,7 @@ def _check(weights: Pretrained, needed: dict[str, Any], found: dict[str, torch.T
     Raises:
         UserError: They differ.
     """
-    mend = f"give --model {weights.model}" if weights.model else "give the --model that they were trained for"
+    mend = _hint(weights)
     for name, tensor in needed.items():
         if name not in found:
             # Counters of batches are of no use here, and files of before PyTorch 0.4.1 lack them.
@@ -110,6 +124,20 @@ def _check(weights: Pretrained, needed: dict[str, Any], found: dict[str, torch.T
     strangers = sorted(found.keys() - needed.keys())
     if strangers:
         raise UserError(f"{weights.path} has {strangers[0]}, which the network does not know", mend)
+
+
+def _hint(weights: Pretrained) -> str:
+    """Returns which model to give."""
+    if weights.model:
+        return f"give --model {weights.model}"
+    found = recognise(weights.tensors)
+    if found is None:
+        return "give the --model that they were trained for"
+    if found.ours:
+        return f"they look like {found.name} of torchvision: give --model {found.ours}"
+    return (
+        f"they look like {found.name} of torchvision or timm: give a --model package.module:Net that makes it"
+    )
 
 
 def _shape(tensor: torch.Tensor) -> str:
