@@ -14,6 +14,7 @@ from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
 from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
 
@@ -61,7 +62,7 @@ def _table(result: Result) -> str:
 
 
 @bench.command("input", epilog=EXAMPLE)
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PathOf(DATA))
 @click.option(
     "--loader",
     "kind",

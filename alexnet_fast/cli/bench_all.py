@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def _table(result: Result) -> str:
 
 
 @click.command("all", epilog=EXAMPLE)
-@click.argument("files", type=click.Path(path_type=Path))
-@click.argument("prepared", type=click.Path(path_type=Path))
+@click.argument("files", type=PathOf(DATA))
+@click.argument("prepared", type=PathOf(DATA))
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

@@ -10,6 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import progress_bar
@@ -55,7 +56,7 @@ def _row(size: int, row: Result) -> str:
 
 
 @click.command("infer", epilog=EXAMPLE)
-@click.argument("weights", required=False, metavar="[RUN|WEIGHTS]", type=click.Path(path_type=Path))
+@click.argument("weights", required=False, metavar="[RUN|WEIGHTS]", type=PathOf(NETWORK))
 @click.option("--model", help="Name of the network, for bare weights.  [default: alexnet if there are none]")
 @number(
     "--threads",

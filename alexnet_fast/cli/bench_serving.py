@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.progress_bar import progress_bar
@@ -38,7 +39,7 @@ def _table(result: Result) -> str:
 
 
 @click.command("serve", epilog=EXAMPLE)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PathOf(EXPORTED))
 @number("--concurrency", default=8, show_default=True, help="Requests at once.")
 @number("--rate", help="Requests a second, whether or not the server keeps up.")
 @number("--seconds", default=5.0, show_default=True, help="Length of a turn.")

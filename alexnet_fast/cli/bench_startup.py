@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
 
@@ -33,7 +34,7 @@ def _table(result: Result) -> str:
 
 
 @click.command("startup", epilog=EXAMPLE)
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PathOf(DATA))
 @options.threads
 @number("--batch-size", default=128, show_default=True, help="Pictures of the batch.")
 @number("--runs", default=3, show_default=True, help="Processes of each kind.")

@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
 
@@ -98,7 +99,7 @@ def _train_table(result: Result) -> str:
 
 
 @click.command("train", epilog=TRAIN_EXAMPLE)
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PathOf(DATA))
 @_model
 @_batch_size
 @options.dali

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from alexnet_fast.cli.path_roles import check_paths
 from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.errors import UserError
 
@@ -37,6 +38,7 @@ def answers(
         @functools.wraps(function)
         def command(*args: Any, as_json: bool, debug: bool, **kwargs: Any) -> None:
             try:
+                check_paths(click.get_current_context())
                 result = function(*args, **kwargs)
             except UserError as error:
                 if debug:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.part import opened, part_loader, part_options
+from alexnet_fast.cli.path_roles import DATA, MODEL, PathOf
 from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def _table(result: Result) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("model", type=PathOf(MODEL))
+@click.argument("data", type=PathOf(DATA))
 @options.crops("Only the average over these crops.  [default: those of the file; of a network one and ten]")
 @options.jitter
 @click.option(

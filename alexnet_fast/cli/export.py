@@ -12,6 +12,7 @@ from alexnet_fast.cli.accuracy_lines import accuracy_lines
 from alexnet_fast.cli.build_line import BuildLine
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.export_output import export_place
+from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
@@ -59,7 +60,7 @@ def _scratch(result: Result) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("weights", metavar="RUN|WEIGHTS", type=click.Path(path_type=Path))
+@click.argument("weights", metavar="RUN|WEIGHTS", type=PathOf(NETWORK))
 @click.option("--model", help="Name of the network, for weights that do not say it.")
 @click.option(
     "--output",

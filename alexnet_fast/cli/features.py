@@ -11,6 +11,7 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.cli.part import part_options
+from alexnet_fast.cli.path_roles import DATA, NETWORK, OUTPUT, PathOf
 from alexnet_fast.feature_names import FEATURE_FILES
 from alexnet_fast.progress_bar import progress_bar
 
@@ -32,9 +33,9 @@ def _table(result: Result) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("model", type=PathOf(NETWORK))
+@click.argument("data", type=PathOf(DATA))
+@click.argument("out", type=PathOf(OUTPUT))
 @click.option("--layer", help="Layer whose output is taken.  [default: what enters the last layer]")
 @click.option("--parquet", is_flag=True, help="Write features.parquet too; needs pyarrow.")
 @force_option

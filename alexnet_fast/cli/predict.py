@@ -12,6 +12,7 @@ import click
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.image_files import image_files
+from alexnet_fast.cli.path_roles import IMAGES, MODEL, PathOf
 from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
@@ -41,8 +42,8 @@ def _failed(result: Result) -> bool:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("model", type=PathOf(MODEL))
+@click.argument("images", nargs=-1, required=True, type=PathOf(IMAGES))
 @number("--top", default=5, show_default=True, help="Classes to name.")
 @options.crops("Crops to average over.  [default: ten where the model can]")
 @options.jitter

@@ -10,6 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.path_roles import OUTPUT, SOURCE, PathOf
 from alexnet_fast.cli.types import choice, number
 from alexnet_fast.progress_bar import progress_bar
 
@@ -44,8 +45,8 @@ def _table(result: Result) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("source", metavar="SRC", required=False)
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="SRC", type=PathOf(SOURCE, str), required=False)
+@click.argument("output", metavar="OUT", type=PathOf(OUTPUT), required=False)
 @options.layout
 @options.fetching
 @number(

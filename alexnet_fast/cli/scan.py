@@ -12,6 +12,7 @@ import click
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
+from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
@@ -48,7 +49,7 @@ def _printable(name: str) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PathOf(DATA))
 @click.option(
     "--write-list",
     type=click.Path(path_type=Path, dir_okay=False),

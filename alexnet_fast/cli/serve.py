@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
@@ -31,7 +32,7 @@ def _table(result: Result) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("models", nargs=-1, required=True, type=PathOf(EXPORTED))
 @click.option(
     "--name", "names", multiple=True, help="Name of a model, once for each MODEL.  [default: its folder]"
 )

@@ -10,6 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.path_roles import DATA, IMAGE, NETWORK, RUN, PathOf
 from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
 from alexnet_fast.cli.show_answers import activations, confusion, mistakes, saliency
 from alexnet_fast.cli.types import number
@@ -33,7 +34,7 @@ for _command in (activations, confusion, mistakes, saliency):
 
 
 @show.command(epilog=example("curves runs/first --output curves.png"))
-@click.argument("run", type=_PATH)
+@click.argument("run", type=PathOf(RUN))
 @picture_command("curves.png")
 def curves(run: Path, output: Path | None, *, force: bool) -> Result:
     """Loss, accuracy and learning rate of each epoch of RUN."""
@@ -51,8 +52,8 @@ def curves(run: Path, output: Path | None, *, force: bool) -> Result:
 
 
 @show.command(epilog=example("crops runs/first photo.jpg"))
-@click.argument("model", type=_PATH)
-@click.argument("image", type=_PATH)
+@click.argument("model", type=PathOf(NETWORK))
+@click.argument("image", type=PathOf(IMAGE))
 @options.weights_of
 @picture_command("crops-IMAGE.png")
 def crops(model: Path, image: Path, net: str | None, output: Path | None, *, force: bool) -> Result:
@@ -85,7 +86,7 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
 
 
 @show.command(epilog=example("augment pictures --model runs/first --samples 6"))
-@click.argument("data", type=_PATH)
+@click.argument("data", type=PathOf(DATA))
 @click.option(
     "--model",
     default="alexnet",
@@ -126,7 +127,7 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
 
 
 @show.command(epilog=example("kernels runs/first --layer conv1"))
-@click.argument("model", type=_PATH)
+@click.argument("model", type=PathOf(NETWORK))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a convolution.")
 @options.weights_of
 @picture_command("kernels-LAYER.png")

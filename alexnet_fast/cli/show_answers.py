@@ -10,6 +10,7 @@ import click
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.part import opened, part_loader, part_options, part_pictures, picture_options
+from alexnet_fast.cli.path_roles import DATA, IMAGE, MODEL, NETWORK, PathOf
 from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
@@ -26,8 +27,8 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command(epilog=example("saliency runs/first pictures --pictures 6"))
-@click.argument("model", type=_PATH)
-@click.argument("data", type=_PATH)
+@click.argument("model", type=PathOf(NETWORK))
+@click.argument("data", type=PathOf(DATA))
 @number("--pictures", "count", of=whole(1, 12), default=4, show_default=True, help="Rows.")
 @number("--seed", default=0, show_default=True, help="Chooses the pictures.")
 @number(
@@ -62,8 +63,8 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
 
 
 @click.command(epilog=example("confusion runs/first/model.onnx pictures --split test"))
-@click.argument("model", type=_PATH)
-@click.argument("data", type=_PATH)
+@click.argument("model", type=PathOf(MODEL))
+@click.argument("data", type=PathOf(DATA))
 @options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
 @picture_command("confusion.png")
@@ -89,8 +90,8 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
 
 
 @click.command(epilog=example("mistakes runs/first pictures --split test --pictures 12"))
-@click.argument("model", type=_PATH)
-@click.argument("data", type=_PATH)
+@click.argument("model", type=PathOf(MODEL))
+@click.argument("data", type=PathOf(DATA))
 @number("--pictures", "count", of=whole(1, 60), default=12, show_default=True, help="Mistakes to show.")
 @options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
@@ -118,8 +119,8 @@ def mistakes(
 
 
 @click.command(epilog=example("activations runs/first photo.jpg --layer conv2"))
-@click.argument("model", type=_PATH)
-@click.argument("image", type=_PATH)
+@click.argument("model", type=PathOf(NETWORK))
+@click.argument("image", type=PathOf(IMAGE))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a layer that gives maps.")
 @options.weights_of
 @picture_command("activations-LAYER.png")

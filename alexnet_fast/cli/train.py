@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.config_file import merge, read_options
+from alexnet_fast.cli.path_roles import TRAINING_DATA, PathOf
 from alexnet_fast.cli.types import choice, number
 from alexnet_fast.errors import UserError
 from alexnet_fast.recipe import RECIPES, recipe_path
@@ -55,7 +56,7 @@ def _table(result: Result) -> str:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.argument("data", type=PathOf(TRAINING_DATA), required=False)
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL-DATE-TIME]"
 )

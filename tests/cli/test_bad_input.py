@@ -45,8 +45,8 @@ def complaint(done: object) -> str:
         (["train", "DATA", "--device", "tpu"], "--device tpu is not a device", 2),
         (["train", "DATA", "--run", "RUN"], "holds a run already; give --resume", 1),
         (["evaluate", "nowhere", "DATA"], "no such run or file: nowhere", 2),
-        (["evaluate", "DATA/train", "DATA"], "holds no checkpoint", 1),
-        (["evaluate", "PICTURE", "DATA"], "is not a checkpoint", 1),
+        (["evaluate", "DATA/train", "DATA"], "train is a folder of images; give a run folder", 2),
+        (["evaluate", "PICTURE", "DATA"], "is an image; give a run folder", 2),
         (["evaluate", "RUN", "nowhere"], "no such folder: nowhere", 2),
         (["evaluate", "RUN", "DATA", "--split", "test"], "has no test/ folder", 2),
         (

@@ -86,7 +86,7 @@ def test_bad_files_are_a_finding_and_with_strict_a_failure(scan, mixed_folder: P
     ("arguments", "said", "code"),
     [
         (["nowhere"], "no such folder: nowhere", 2),
-        (["FILE"], "is a file; give the folder", 2),
+        (["FILE"], "is an image; give the folder of images", 2),
         (["EMPTY", "--seconds-per-file", "0"], "--seconds-per-file", 2),
     ],
 )
