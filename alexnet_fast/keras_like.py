@@ -23,6 +23,7 @@ from alexnet_fast.fit_history import FitHistory
 from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.prediction import predict_file
+from alexnet_fast.ranges import OPTION_RANGES, shown
 from alexnet_fast.serve.prediction import likeliest
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.inputs import make_spec, measured_colours, open_splits
@@ -131,8 +132,7 @@ class AlexNet:
 
         before = read_metrics(self._folder.metrics) if self._folder.metrics.exists() else []
         done = before[-1].epoch if before else 0
-        if epochs < 1:
-            raise UserError(f"fit(epochs={epochs}) trains nothing", "give 1 or more", exit_code=2)
+        epochs = _number("epochs", epochs)
         config = dataclasses.replace(self._config, epochs=done + epochs)
         self._train(config)
         self._classifier = None
@@ -161,8 +161,7 @@ class AlexNet:
         self, image: str | Path, n: int = 5, *, crops: Crops | None = None, jitter: bool = False
     ) -> list[str]:
         """Returns the labels of the `n` likeliest classes, likeliest first; see `predict`."""
-        if n < 1:
-            raise UserError(f"predict_n(n={n}) names nothing", "give 1 or more", exit_code=2)
+        n = _number("n", n, of="top")
         answer = self.predict(image, crops=crops, jitter=jitter)
         return [guess.label for guess in likeliest(answer, self._trained().classes, n)]
 
@@ -207,6 +206,18 @@ class AlexNet:
             trained = load_trained(self.run)
             self._classifier = NetClassifier(trained, device=self._config.device, amp="off")
         return self._classifier
+
+
+def _number(argument: str, value: int, of: str | None = None) -> int:
+    """Returns an argument that is a number in the range of an option; by default that of its own name.
+
+    Raises:
+        UserError: It is no such number.
+    """
+    try:
+        return int(OPTION_RANGES[of or argument].take(value))
+    except ValueError as error:
+        raise UserError(f"{argument}={shown(value)} does not fit", str(error), exit_code=2) from error
 
 
 def _refuse_unknown(options: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,27 @@ def read_toml(path: Path) -> dict[str, Any]:
     return found
 
 
-def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+def write_toml(path: Path, values: Mapping[str, Any], notes: Iterable[str] = ()) -> None:
     """Writes values as TOML; `read_toml` returns them again, whatever bytes the texts hold.
+
+    Args:
+        path: The file.
+        values: What is written.
+        notes: Lines of comment to begin with.
 
     Raises:
         UserError: The file cannot be written.
     """
     import tomli_w
 
-    write_atomically(path, tomli_w.dumps(_mapped(dict(values), _escaped)).encode("utf-8"))
+    comments = "".join(f"# {_one_line(note)}\n" for note in notes)
+    write_atomically(path, (comments + tomli_w.dumps(_mapped(dict(values), _escaped))).encode("utf-8"))
+
+
+def _one_line(note: str) -> str:
+    """Returns a note as a comment may hold it: TOML refuses control characters there too."""
+    shown = note.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(sign if sign.isprintable() else " " for sign in shown)
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -214,6 +215,11 @@ class TrainConfig:
         paths: dict[str, Any] = {name: Path(values[name]) for name in _PATHS if name in values}
         return cls(**{**values, **paths})
 
-    def save(self, path: Path) -> None:
-        """Writes the options as TOML: `alexnet-fast train --config` reads it back."""
-        write_toml(path, self.to_dict())
+    def save(self, path: Path, notes: Sequence[str] = ()) -> None:
+        """Writes the options as TOML: `alexnet-fast train --config` reads it back.
+
+        Args:
+            path: The file.
+            notes: Lines of comment to begin with.
+        """
+        write_toml(path, self.to_dict(), notes)

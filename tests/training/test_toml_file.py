@@ -48,6 +48,13 @@ def test_values_of_every_kind_are_read_back(tmp_path: Path) -> None:
     assert read_toml(tmp_path / "a.toml") == values
 
 
+def test_notes_are_comments_whatever_they_say(tmp_path: Path) -> None:
+    notes = ["resumed with --lr 0.1", "a\nb = 2\x00", "caf\udce9 😀"]
+    write_toml(tmp_path / "a.toml", {"a": 1}, notes)
+    assert read_toml(tmp_path / "a.toml") == {"a": 1}
+    assert (tmp_path / "a.toml").read_text(encoding="utf-8").count("#") == 3
+
+
 def test_a_byte_order_mark_before_toml_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b'\xef\xbb\xbfa = "b"\r\n')
     assert read_toml(tmp_path / "a.toml") == {"a": "b"}
