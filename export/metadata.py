@@ -50,12 +50,12 @@ class GraphMetadata:
     def to_props(self) -> dict[str, str]:
         """Returns the key-value pairs for ONNX's metadata_props."""
         return {
-            f"{_PREFIX}classes": json.dumps(self.classes, ensure_ascii=False),
+            f"{_PREFIX}classes": _json(self.classes),
             f"{_PREFIX}preprocessing": json.dumps(self.spec.to_dict()),
             f"{_PREFIX}model": self.model,
             f"{_PREFIX}crops": self.crops,
             f"{_PREFIX}version": self.version,
-            f"{_PREFIX}provenance": json.dumps(dict(self.provenance), ensure_ascii=False, sort_keys=True),
+            f"{_PREFIX}provenance": _json(dict(self.provenance)),
         }
 
     @classmethod
@@ -94,3 +94,13 @@ class GraphMetadata:
 def _well_formed(classes: object, crops: str, provenance: object) -> bool:
     named = isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
     return named and crops in CROPS and isinstance(provenance, dict)
+
+
+def _json(value: Any) -> str:
+    """Returns JSON whose text is readable; where a name is no UTF-8, which ONNX requires, it is escaped."""
+    readable = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    try:
+        readable.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, sort_keys=True)
+    return readable

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alexnet_fast.ranges import OPTION_CHOICES, OPTION_RANGES, Range, shown
 
+if TYPE_CHECKING:
+    _NumberType = click.ParamType[int | float]
+else:
+    # Generic to type checkers alone in click 8.2.
+    _NumberType = click.ParamType
 
-class Number(click.ParamType):
+
+class Number(_NumberType):
     """A finite number within a range; nan, inf and what else is no number is refused in a sentence.
 
     Args:
