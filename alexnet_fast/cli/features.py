@@ -56,7 +56,9 @@ def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -
 
     reading, left_out = options.reading(given), options.left_out(given.pop("leave_out"))
     rest = {name: value for name, value in given.items() if name not in options.READING}
-    config = FeatureConfig(model=model, data=data, out=out, overwrite=True, reading=reading, leave_out=left_out, **rest)
+    config = FeatureConfig(
+        model=model, data=data, out=out, overwrite=True, reading=reading, leave_out=left_out, **rest
+    )
     with progress_bar(0, "computing features") as bar:
 
         def show(done: int, of: int) -> None:

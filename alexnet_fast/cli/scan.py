@@ -114,11 +114,14 @@ def scan(
 def _lists_files_of(path: Path, data: Path) -> bool:
     """Tells whether a file is a list as this command writes it, of the same data: it may be replaced.
 
-    Each line begins with a file or folder of the data, or is quoted as names with line feeds are.
+    Each line names something that begins with a file or folder of the data.
     """
+    from alexnet_fast.data.name_lists import unquoted
+
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as file:
             lines = [line.rstrip("\n") for line in itertools.islice(file, _LINES_LOOKED_AT)]
     except OSError:
         return False
-    return all(line[:1] in ("", '"', "#") or os.path.lexists(data / Path(line).parts[0]) for line in lines)
+    names = [unquoted(line) or line for line in lines if line]
+    return all(os.path.lexists(data / name.partition("/")[0]) for name in names)
