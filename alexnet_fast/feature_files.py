@@ -220,6 +220,10 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
+def _in_utf8(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _write_parquet(vectors: Path, table: Path, path: Path) -> None:
     """Turns the two files into one of Parquet: file, label, index, and vectors as lists of fixed length."""
     arrow = _pyarrow()
@@ -227,8 +231,9 @@ def _write_parquet(vectors: Path, table: Path, path: Path) -> None:
     with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     columns = {
-        "file": arrow.array([os.fsencode(row["file"]).decode("utf-8", "replace") for row in rows]),
-        "label": arrow.array([row["label"] for row in rows]),
+        # Parquet's texts are UTF-8: of a name that is not, the bytes are written as their escapes.
+        "file": arrow.array([_in_utf8(row["file"]) for row in rows]),
+        "label": arrow.array([_in_utf8(row["label"]) for row in rows]),
         "index": arrow.array([int(row["index"]) for row in rows], arrow.int32()),
         "features": arrow.FixedSizeListArray.from_arrays(arrow.array(values.reshape(-1)), values.shape[1]),
     }

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there; what is no plain file is written to, never replaced."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.interrupts import gone_at_the_end
+from alexnet_fast.special_files import check_access, opened_as_it_is, plain_target
 
 
 @contextlib.contextmanager
@@ -20,30 +24,84 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file that takes the place of `path` when the block ends well, and is removed when it does not.
 
     It is written beside `path`, flushed to the disk, then renamed: whoever reads `path`, even after a power
-    cut, finds the old content or the new.
+    cut, finds the old content or the new. A file that was there keeps its mode. Behind a link it is the
+    link's target that is written; a device, a pipe or /dev/stdout gets the content when the block ends.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: It cannot be written, is marked as read-only, or is a folder, a socket or a disk.
     """
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        with os.fdopen(handle, "wb") as file:
+        target = plain_target(path)
+        with _into(path) if target is None else _beside(target) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; these are to be as readable as any other.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-        _sync_folder(path.parent)
     except OSError as error:
-        _remove(temporary)
         raise UserError(
             f"cannot write {path}: {system_reason(error)}", "check the folder and the disk"
         ) from error
-    except BaseException:
-        _remove(temporary)
-        raise
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before long work whether its result will have a place; nothing is written.
+
+    Raises:
+        UserError: It will not: see `atomic_file`.
+    """
+    try:
+        target = plain_target(path)
+        if target is not None:
+            if not target.parent.is_dir():
+                raise OSError(errno.ENOENT, "there is no such folder", str(path))
+            check_access(target.parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {system_reason(error)}", "check the folder and the disk"
+        ) from error
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[IO[bytes]]:
+    """Opens a file beside its place, and moves it there."""
+    # Short: the name of the place may have the greatest length that there is.
+    temporary = target.with_name(f".{target.name[:40]}.{os.urandom(6).hex()}.partial")
+    with gone_at_the_end(temporary):
+        try:
+            with os.fdopen(os.open(temporary, _NEW, 0o600), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _take_over_mode(temporary, target)
+            temporary.replace(target)
+        except BaseException:
+            _remove(temporary)
+            raise
+    _sync_folder(target.parent)
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def _into(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file whose content is written to a device or a pipe when it is whole."""
+    with tempfile.TemporaryFile() as file:
+        yield file
+        file.seek(0)
+        with opened_as_it_is(path) as out:
+            shutil.copyfileobj(file, out)
+
+
+def _take_over_mode(temporary: Path, target: Path) -> None:
+    """Makes a new file as readable as the one that it replaces, or as any other."""
+    try:
+        before = target.stat()
+    except FileNotFoundError:
+        temporary.chmod(0o666 & ~_umask())
+        return
+    mine = temporary.stat()
+    if (before.st_uid, before.st_gid) != (mine.st_uid, mine.st_gid):
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, before.st_uid, before.st_gid)
+    temporary.chmod(stat.S_IMODE(before.st_mode) & 0o777)
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
@@ -60,14 +118,37 @@ def link_atomically(source: Path, path: Path) -> None:
     Raises:
         UserError: It cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.partial")
     try:
-        temporary.hardlink_to(source)
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with gone_at_the_end(temporary):
+            target = plain_target(path)
+            if target is None:
+                raise OSError(errno.EINVAL, "no plain file")
+            temporary.hardlink_to(source)
+            temporary.replace(target)
+        _sync_folder(target.parent)
     except OSError:
-        _remove(str(temporary))
         write_atomically(path, source.read_bytes())
+    finally:
+        # After a rename of one link onto another of the same file, both are still there.
+        _remove(temporary)
+
+
+def put_in_place(source: Path, path: Path) -> None:
+    """Moves a file that is whole to its place; see `atomic_file`.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    with contextlib.suppress(OSError):
+        target = plain_target(path)
+        if target is not None:
+            _take_over_mode(source, target)
+            source.replace(target)
+            return
+    # A device, another disk behind a link, or what is refused with a sentence.
+    with source.open("rb") as content, atomic_file(path) as file:
+        shutil.copyfileobj(content, file)
 
 
 @contextlib.contextmanager
@@ -155,11 +236,10 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
-def _remove(temporary: str | None) -> None:
+def _remove(temporary: Path) -> None:
     """Removes a file that was not finished, where the disk lets it; what is told is why it was not."""
-    if temporary is not None:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import write_atomically
+from alexnet_fast.special_files import read_given
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,7 +35,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         UserError: It is missing or no TOML.
     """
     try:
-        found = _mapped(tomllib.loads(path.read_text(encoding="utf-8-sig")), _unescaped)
+        found = _mapped(tomllib.loads(read_given(path).decode("utf-8-sig")), _unescaped)
     except OSError as error:
         raise UserError(f"cannot read {path}: {system_reason(error)}", exit_code=2) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -24,6 +24,7 @@ from alexnet_fast.export.net_layers import read_layers
 from alexnet_fast.export.onnx_graph import OPSET, build_model, plan_for, write_model
 from alexnet_fast.export.output_files import OutputFiles, prepare_folder, staging
 from alexnet_fast.export.trt_library import choose_library
+from alexnet_fast.files import put_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,7 +210,7 @@ def _publish(staged: OutputFiles, final: OutputFiles, *, vouched: bool) -> list[
     notes = []
     for source, target in zip(staged.in_order(), final.in_order(), strict=True):
         if source.exists():
-            source.replace(target)
+            put_in_place(source, target)
         elif target.exists():
             note = f"{target} is of an earlier export and was left as it is"
             stale = target == final.engine and not vouched

@@ -28,6 +28,7 @@ from alexnet_fast.export.manifest_values import (
 )
 from alexnet_fast.export.trt_library import installed_version
 from alexnet_fast.files import write_atomically
+from alexnet_fast.special_files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -163,7 +164,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def _read_json(path: Path, mend: str) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_given(path))
     except FileNotFoundError as error:
         raise UserError(f"the engine has no manifest {path}", mend) from error
     except OSError as error:

@@ -19,7 +19,8 @@ from alexnet_fast.export.manifest import (
     read_manifest,
 )
 from alexnet_fast.export.metadata import PRODUCER
-from alexnet_fast.files import disk_errors
+from alexnet_fast.files import check_writable, disk_errors
+from alexnet_fast.interrupts import gone_at_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +85,7 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
     for path in files.in_order() if trt else (files.manifest, files.onnx):
         if path.is_dir():
             raise UserError(f"{path} is a folder", "choose another --output")
+        check_writable(path)
         if path.exists() and not force and not _is_ours(path, files):
             raise UserError(
                 f"{path} exists and was not written by an export", "choose another --output or add --force"
@@ -128,7 +130,7 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
             f"the folder {files.folder} cannot be written to ({system_reason(error)})",
             "choose another --output",
         ) from error
-    with disk_errors(files.folder), folder as name:
+    with disk_errors(files.folder), folder as name, gone_at_the_end(Path(name)):
         try:
             yield OutputFiles(Path(name), files.name)
         except UserError as error:

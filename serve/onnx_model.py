@@ -29,6 +29,7 @@ from alexnet_fast.serve.execution_provider import (
     with_options,
 )
 from alexnet_fast.serve.tensor_types import TENSOR_TYPES, Array
+from alexnet_fast.special_files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +175,7 @@ def _read(path: Path) -> bytes:
     if not path.is_file():
         raise UserError(f"there is no file {path}", "check the path, or write one with `alexnet-fast export`")
     try:
-        content = path.read_bytes()
+        content = read_given(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({system_reason(error)})", "check its permissions") from error
     check_seal(content, str(path))

@@ -28,6 +28,7 @@ from alexnet_fast.pipelines.pillow_image import (
     reason_of,
     to_rgb,
 )
+from alexnet_fast.special_files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,8 +118,7 @@ def squares_of(
 def _read(path: Path, limits: PictureLimits) -> bytes:
     """Reads a file, but never more of it than may be decoded."""
     try:
-        with path.open("rb") as file:
-            return file.read(limits.max_bytes + 1)
+        return read_given(path, limits.max_bytes + 1)
     except OSError as error:
         raise BadPictureError(system_reason(error)) from error
 

@@ -45,7 +45,7 @@ def _printable(name: str) -> str:
     """Returns a file's name as lists have it, with a mark for each byte that is not UTF-8."""
     from alexnet_fast.data.name_lists import written_name
 
-    return written_name(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return written_name(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @click.command(epilog=EXAMPLE)
@@ -79,6 +79,7 @@ def scan(
     another format. What training does not list is named with the reason: hidden files, what systems leave
     behind, files of other endings or beside the class folders.
     """
+    from alexnet_fast.files import check_writable
     from alexnet_fast.scanning.folder_scan import scan_folder
     from alexnet_fast.scanning.listing import list_for_scan
 
@@ -87,6 +88,8 @@ def scan(
         ask_to_overwrite(write_list, force=force, instead="another --write-list")
     start, fields = time.monotonic(), options.fields(given)
     listing = list_for_scan(data)
+    if write_list is not None:
+        check_writable(write_list)
     with progress_bar(len(listing.names), "scanning") as bar:
 
         def begin(count: int) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import write_atomically
+from alexnet_fast.special_files import read_given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class ClassMap:
             UserError: The file is missing or is not a list of names.
         """
         try:
-            names = json.loads(path.read_text(encoding="utf-8"))
+            names = json.loads(read_given(path))
         except OSError as error:
             raise UserError(f"cannot read the class map {path}: {system_reason(error)}") from error
         except ValueError as error:
@@ -54,7 +56,9 @@ class ClassMap:
         Raises:
             UserError: They cannot be written.
         """
-        write_atomically(path, (json.dumps(self.names, indent=1, ensure_ascii=False) + "\n").encode())
+        text = json.dumps(self.names, indent=1, ensure_ascii=False) + "\n"
+        # The bytes of a name that is not UTF-8 become what JSON itself writes for them.
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,6 +70,6 @@ def check_class(name: str, where: str) -> str:
     Raises:
         UserError: It cannot.
     """
-    if not name or name.startswith(".") or "/" in name or "\0" in name or len(name.encode()) > 255:
+    if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
         raise UserError(f"{where}: {name!r} cannot be a class", "a class becomes a folder of that name")
     return name

@@ -11,6 +11,7 @@ from pathlib import Path
 from alexnet_fast.data.name_lists import read_lines, readings, written_name
 from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.special_files import read_given
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -37,7 +38,7 @@ class LeaveOut:
             UserError: It cannot be read.
         """
         try:
-            content = path.read_bytes()
+            content = read_given(path)
         except OSError as error:
             raise UserError(
                 f"cannot read --leave-out {path}: {system_reason(error)}",

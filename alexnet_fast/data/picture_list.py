@@ -139,7 +139,7 @@ class PictureList:
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over names and classes: two lists with one fingerprint give one data order."""
-        digest = hashlib.sha256("\n".join(self.classes.names).encode())
+        digest = hashlib.sha256("\n".join(self.classes.names).encode("utf-8", "surrogateescape"))
         for name, label in zip(self.names.encoded(), self.labels.tolist(), strict=True):
             digest.update(b"\n%d %s" % (label, name))
         return digest.hexdigest()

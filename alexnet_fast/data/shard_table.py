@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from alexnet_fast.data.names import Integers, Names
 from alexnet_fast.errors import UserError
+from alexnet_fast.special_files import check_plain
 
 TABLE_ENDING = ".npz"
 
@@ -63,6 +64,7 @@ class ShardTable:
         """
         path = tar.with_suffix(TABLE_ENDING)
         try:
+            check_plain(path)
             with np.load(path, allow_pickle=False) as file:
                 found = dict(file)
             table = cls(

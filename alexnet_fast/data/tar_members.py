@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.special_files import check_plain
 
 # A file of this size is no photograph, and reading it would take the memory of its worker.
 FILE_BYTES_LIMIT = 512 << 20
@@ -37,6 +38,7 @@ def tar_members(path: Path, warn: Warn = lambda _: None) -> Iterator[tarfile.Tar
         UserError: It is no uncompressed tar, is damaged or cut off, or holds something behind its end.
     """
     try:
+        check_plain(path)
         with path.open("rb") as content, tarfile.open(fileobj=content, mode="r:") as archive:
             yield from members_of_open(archive, content, str(path), None, warn)
     except DAMAGED as error:

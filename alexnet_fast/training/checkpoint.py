@@ -14,6 +14,7 @@ import torch
 
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import atomic_file, utf8_path
+from alexnet_fast.special_files import check_plain
 from alexnet_fast.training.content_digest import content_digest
 
 FORMAT = "alexnet-fast checkpoint 2"
@@ -75,6 +76,7 @@ def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         UserError: The file is missing, damaged or something else.
     """
     try:
+        check_plain(path)
         # What torchvision's training scripts put beside the weights: it only holds values by name.
         safe = torch.serialization.safe_globals([argparse.Namespace])
         with utf8_path(path) as named, safe, warnings.catch_warnings():

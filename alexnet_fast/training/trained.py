@@ -14,6 +14,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.files import atomic_file, utf8_path
 from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.special_files import check_plain
 from alexnet_fast.training.checkpoint import FORMAT, load_checkpoint, load_tensors
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.weights import (
@@ -208,6 +209,7 @@ def _from_safetensors(path: Path) -> Stored:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_plain(path)
         with utf8_path(path) as named, safe_open(named, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.special_files import read_given
 from alexnet_fast.weights.wire import Field, WireError, fields, varints
 
 _NET_NAME, _NET_LAYERS_V1, _NET_LAYER = 1, 2, 100
@@ -48,7 +49,7 @@ def read_caffe_model(path: Path) -> tuple[str, Arrays]:
         UserError: The file is missing, damaged or something else.
     """
     try:
-        content = memoryview(path.read_bytes())
+        content = memoryview(read_given(path))
     except OSError as error:
         raise UserError(f"cannot read {path}: {system_reason(error)}") from error
     try:

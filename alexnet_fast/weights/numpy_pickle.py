@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.special_files import check_plain
 
 _NUMBERS = ("f2", "f4", "f8")
 
@@ -100,6 +101,7 @@ def read_arrays(path: Path) -> dict[str, list[npt.NDArray[np.float32]]]:
         UserError: The file is missing, of another kind, or asks for more than arrays, lists and text.
     """
     try:
+        check_plain(path)
         with path.open("rb") as file:
             return _arrays(path, _unpickled(path, file))
     except OSError as error:

@@ -24,6 +24,9 @@ LAYERS = (
         "ranges",
         "memory",
         "feature_names",
+        "interrupts",
+        "streams",
+        "special_files",
     },
     {"pipelines", "models", "data", "device", "vector_file", "weights", "fetching"},
     {"serve", "export", "training", "feature_vectors", "scanning", "preparing", "report"},
@@ -36,10 +39,10 @@ LAYERS = (
 ALONE = {
     "errors": set(),
     "models": {"errors", "near_match", "memory"},
-    "weights": {"errors", "models"},
-    "data": {"errors", "files", "cache_folder"},
-    "pipelines": {"errors", "data", "device", "ranges", "memory"},
-    "serve": {"errors", "files", "pipelines", "export", "ranges"},
+    "weights": {"errors", "models", "special_files"},
+    "data": {"errors", "files", "cache_folder", "special_files"},
+    "pipelines": {"errors", "data", "device", "ranges", "memory", "interrupts"},
+    "serve": {"errors", "files", "pipelines", "export", "ranges", "special_files", "streams"},
     "report": {"errors", "files"},
 }
 

@@ -16,6 +16,7 @@ from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
 from alexnet_fast.data.layouts.loose_files import has_loose_pictures, loose_pictures
 from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.special_files import read_given
 
 KIND = "json"
 
@@ -172,7 +173,7 @@ def _load(path: Path) -> dict[str, Any]:
         UserError: The file is something else.
     """
     try:
-        plain = json.loads(path.read_bytes(), object_pairs_hook=functools.partial(_unique, path))
+        plain = json.loads(read_given(path), object_pairs_hook=functools.partial(_unique, path))
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {system_reason(error)}", "check the path", exit_code=2

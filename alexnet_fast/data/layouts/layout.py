@@ -17,6 +17,7 @@ from alexnet_fast.data.names import NamesBuilder
 from alexnet_fast.data.picture_list import PictureList, Stretches
 from alexnet_fast.data.places import TarPlace
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.special_files import read_given
 
 # WordNet's number of a noun, which ImageNet calls its classes by.
 WNID = re.compile(r"n\d{8}")
@@ -125,7 +126,7 @@ def read_lines(path: Path) -> list[str]:
         UserError: It cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_given(path).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read {path}: {system_reason(error)}") from error
     except UnicodeDecodeError as error:
