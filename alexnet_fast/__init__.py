@@ -6,9 +6,11 @@ used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# As typing has it; to import that takes longer than all else that comes before a command can be interrupted.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from alexnet_fast.keras_like import AlexNet
     from alexnet_fast.models import create_model, model_names
     from alexnet_fast.serve.predictor import Predictor

@@ -96,11 +96,7 @@ def _well_formed(classes: object, crops: str, provenance: object) -> bool:
     return named and crops in CROPS and isinstance(provenance, dict)
 
 
-def _json(value: Any) -> str:
-    """Returns JSON whose text is readable; where a name is no UTF-8, which ONNX requires, it is escaped."""
-    readable = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    try:
-        readable.encode("utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(value, sort_keys=True)
-    return readable
+def _json(value: object) -> str:
+    """Returns JSON that a reader can read; ONNX takes UTF-8 alone, which the bytes of a name may not be."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from alexnet_fast.data import PictureList
 from alexnet_fast.data.picture_list import Encoding
 from alexnet_fast.data.places import Place
+from alexnet_fast.interrupts import starting_processes
 from alexnet_fast.pipelines import pillow_image
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.pipelines.normalisation import changes_of, normalised
@@ -28,6 +29,9 @@ from alexnet_fast.pipelines.place_bytes import open_picture
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
+
+# The main process ends its step when its whole group is told to stop.
+_LEFT_TO_US = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class TorchLoader(Loader):
@@ -56,7 +60,9 @@ class TorchLoader(Loader):
             multiprocessing_context=_worker_context(),
             worker_init_fn=functools.partial(_begin_worker, leash),
         )
-        for rows in loader:
+        with starting_processes(*_LEFT_TO_US):
+            running = iter(loader)
+        for rows in running:
             yield self._batch(rows, spec)
 
     def _batch(self, rows: list[_Row], spec: AugmentSpec) -> Batch:
@@ -97,8 +103,9 @@ def _begin_worker(leash: Connection, worker: int) -> None:
         worker: Its number among the workers.
     """
     del worker
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, *_LEFT_TO_US):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     threading.Thread(target=_end_with, args=(leash,), name="end with the pass", daemon=True).start()
 
 

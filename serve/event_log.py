@@ -7,6 +7,8 @@ import json
 import logging
 import sys
 
+from alexnet_fast.streams import is_unicode
+
 
 def log_event(event: str, *, level: str = "info", **fields: object) -> None:
     """Writes an event.
@@ -18,7 +20,9 @@ def log_event(event: str, *, level: str = "info", **fields: object) -> None:
     """
     time = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
     line = {"time": time, "level": level, "event": event, **fields}
-    sys.stderr.write(json.dumps(line, default=str, ensure_ascii=False) + "\n")
+    text = json.dumps(line, default=str, ensure_ascii=not is_unicode(sys.stderr.encoding))
+    # What is no character, of a name that is not UTF-8, is written as JSON itself writes it.
+    sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
     sys.stderr.flush()
 
 

@@ -55,7 +55,7 @@ class AnswerTensor:
         """Returns the output in the binary form of the protocol."""
         if not self.wanted.top:
             return np.ascontiguousarray(self.array).tobytes()
-        texts = [label.encode() for label in self.labels()]
+        texts = [label.encode("utf-8", "surrogateescape") for label in self.labels()]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
     def labels(self) -> list[str]:

@@ -14,6 +14,7 @@ import click
 from alexnet_fast.cli.path_roles import check_paths
 from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.errors import UserError
+from alexnet_fast.interrupts import received
 
 Result = dict[str, Any]
 
@@ -41,16 +42,22 @@ def answers(
                 check_paths(click.get_current_context())
                 result = function(*args, **kwargs)
             except UserError as error:
+                # What a signal has cut off may look like a mistake of the user's.
+                if received() is not None:
+                    sys.exit(130)
                 if debug:
                     traceback.print_exc()
-                click.echo(f"alexnet-fast: {error}", err=True)
+                click.echo(f"alexnet-fast: {error}", file=sys.stderr)
                 sys.exit(error.exit_code)
             except KeyboardInterrupt:
-                click.echo("alexnet-fast: interrupted", err=True)
+                # What has received it, says so.
+                if received() is None:
+                    click.echo("alexnet-fast: interrupted", file=sys.stderr)
                 sys.exit(130)
+            # The stream is named, for click puts another in the place of one that is ASCII alone.
             for piece in _json_pieces(result) if as_json else _table_pieces(table(result)):
-                click.echo(piece, nl=False)
-            click.echo()
+                click.echo(piece, nl=False, file=sys.stdout)
+            click.echo(file=sys.stdout)
             if failed(result):
                 sys.exit(1)
 
@@ -89,4 +96,4 @@ def _table_pieces(rendered: str | Iterable[str]) -> Iterator[str]:
 
 def say(message: str) -> None:
     """Prints a line for a person to stderr."""
-    click.echo(message, err=True)
+    click.echo(message, file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from alexnet_fast.files import write_atomically
 from alexnet_fast.pictures.style import STYLE
@@ -14,6 +15,9 @@ from alexnet_fast.pictures.style import STYLE
 
 def png_bytes(figure: Figure) -> bytes:
     """Returns a figure as PNG, without date or version inside, so that equal figures are equal files."""
+    for text in figure.findobj(Text):
+        # A font has no glyph for half a character, which stands for a byte that is not UTF-8.
+        text.set_text(text.get_text().encode("utf-8", "backslashreplace").decode("utf-8"))
     buffer = io.BytesIO()
     with matplotlib.style.context(STYLE, after_reset=True):
         figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -9,7 +9,7 @@ import struct
 
 # What HTML does not allow in a document: control characters but for tab and line ends, and lone surrogates,
 # which file names that are not UTF-8 bring along and which cannot be written.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CSS_PIXELS_PER_METRE = 96 / 0.0254
@@ -17,6 +17,8 @@ _CSS_PIXELS_PER_METRE = 96 / 0.0254
 
 def escaped(text: str) -> str:
     """Returns a text as HTML, fit for an element or a quoted attribute."""
+    # The bytes of a file's name that are no UTF-8 are shown as their escapes.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return html.escape(_UNPRINTABLE.sub("�", text), quote=True)
 
 

@@ -52,7 +52,7 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    write_atomically(path, render_report(report).encode("utf-8"))
+    write_atomically(path, render_report(report).encode("utf-8", "backslashreplace"))
 
 
 def render_report(report: Report) -> str:

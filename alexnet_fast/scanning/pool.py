@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.interrupts import starting_processes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -63,7 +64,8 @@ class _Worker(Generic[Task]):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        self.process.start()
+        with starting_processes():
+            self.process.start()
         theirs.close()
         self.jobs: collections.deque[_Job[Task]] = collections.deque()
         self.ready = False
@@ -124,7 +126,8 @@ class _Pool(Generic[Task, Result]):
 
     def run(self, tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, Result | Lost]]:
         """Yields each task with its result."""
-        self.crew = [_Worker(self.function) for _ in range(workers)]
+        for _ in range(workers):
+            self.crew.append(_Worker(self.function))
         new = iter(tasks)
         while True:
             self._feed(new)
@@ -229,7 +232,9 @@ def _cause_of_death(code: int | None) -> str:
 
 def _serve(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
     """Does what comes through the pipe until the other end closes, even if by the death of the parent."""
+    # Ctrl-C reaches the whole group; the parent ends its workers. Until here SIGINT was blocked.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory()
     _keep_freed_memory()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import signal
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError
@@ -58,7 +60,8 @@ def launch(command: Sequence[str], processes: int) -> str | None:
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
     )
     try:
-        elastic_launch(config, command[0])(*command[1:])
+        with _signals_kept_from_children():
+            elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as error:
         raise UserError(_describe(error, processes), "go on with --resume once it is mended") from error
     except SignalException as error:
@@ -66,6 +69,29 @@ def launch(command: Sequence[str], processes: int) -> str | None:
             raise KeyboardInterrupt from error
         return error.sigval.name
     return None
+
+
+@contextlib.contextmanager
+def _signals_kept_from_children() -> Iterator[None]:
+    """Starts processes with the launcher's signals blocked, until they can follow them.
+
+    They inherit the mask of the thread that starts them, this one. Another thread takes the signals of the
+    launcher itself; Python calls the handlers in the main thread all the same, which looks around ten times a
+    second. torch leaves its handlers in place, those of before are put back.
+    """
+    over = threading.Event()
+    numbers = [signal.Signals[name] for name in _SIGNALS.split(",")]
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    threading.Thread(target=over.wait, name="takes signals", daemon=True).start()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        over.set()
 
 
 def end_with_launcher() -> None:

@@ -28,7 +28,7 @@ def logging_to_file(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    file = _LogFile(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     with _attached(file):
         yield

@@ -6,14 +6,18 @@ or `error-RANK.json` of one that failed comes out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.interrupts import Interrupted, gone_at_the_end, interruptible
+from alexnet_fast.streams import OutputError, prepare_streams
 
 if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
@@ -35,8 +39,9 @@ def train_in_processes(config: TrainConfig, processes: int, **how: bool) -> dict
     """
     from alexnet_fast.training.launcher import launch
 
-    with tempfile.TemporaryDirectory(prefix="alexnet-fast-") as name:
-        folder = Path(name)
+    temporary = tempfile.TemporaryDirectory(prefix="alexnet-fast-")
+    folder = Path(temporary.name)
+    with temporary as name, gone_at_the_end(folder):
         options = {"config": config.to_dict(), "how": how}
         (folder / "options.json").write_text(json.dumps(options), encoding="utf-8")
         try:
@@ -89,8 +94,13 @@ def _run(folder: Path) -> None:
 def main() -> None:
     """Runs one process of a job; a user's mistake is left for the launcher to print, once."""
     folder = Path(sys.argv[1])
+    with contextlib.suppress(OutputError):
+        prepare_streams()
     try:
-        _run(folder)
+        with interruptible():
+            # The launcher blocks them until here, so that nothing can be interrupted before.
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            _run(folder)
     except UserError as error:
         from alexnet_fast.training.joining import LostPeerError
 
@@ -102,8 +112,8 @@ def main() -> None:
         }
         (folder / f"error-{os.environ['RANK']}.json").write_text(json.dumps(report), encoding="utf-8")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Interrupted as error:
+        sys.exit(128 + error.number)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,10 @@ def _write_labels(folder: Path, source: Source) -> None:
     for label in source.metadata.classes:
         if len(label.splitlines()) != 1:
             raise UserError(f"the class {label!r} does not fit into a line of Triton's labels", "rename it")
-    write_atomically(folder / LABELS, "".join(f"{label}\n" for label in source.metadata.classes).encode())
+    write_atomically(
+        folder / LABELS,
+        "".join(f"{label}\n" for label in source.metadata.classes).encode("utf-8", "surrogateescape"),
+    )
 
 
 def _write_warmup(folder: Path, source: Source) -> None:

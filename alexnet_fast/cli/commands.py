@@ -1,0 +1,37 @@
+"""The group of all commands: `alexnet-fast COMMAND --help` explains each part of the work."""
+
+from __future__ import annotations
+
+import click
+
+from alexnet_fast import __version__
+from alexnet_fast.cli.group import LazyGroup
+
+COMMANDS = {
+    name: f"alexnet_fast.cli.{name}:{name}"
+    for name in (
+        "prepare",
+        "scan",
+        "train",
+        "evaluate",
+        "predict",
+        "features",
+        "export",
+        "serve",
+        "bench",
+        "show",
+        "doctor",
+        "demo",
+    )
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with: alexnet-fast doctor, then alexnet-fast train DATA --dali",
+)
+@click.version_option(__version__, prog_name="alexnet-fast")
+def commands() -> None:
+    """From a folder of JPEGs to a served TensorRT engine."""

@@ -1,0 +1,58 @@
+"""The command line as a process: its streams, its signals, its exit code and its last word."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from alexnet_fast.cli.commands import commands
+from alexnet_fast.interrupts import Interrupted, interruptible, told_by
+from alexnet_fast.streams import OutputError, prepare_streams
+
+
+def run_process() -> int:
+    """Runs the command that the process was started with.
+
+    Returns:
+        Its exit code: 0, 1 where the work failed, 2 for wrong usage, 128 and the number of a signal.
+    """
+    try:
+        prepare_streams()
+        with interruptible():
+            code = _run()
+            sys.stdout.flush()
+        return code
+    except OutputError as error:
+        # Who reads no further, as `| head` does, wants no word; programs in C are ended by SIGPIPE then.
+        if error.unread:
+            return 128 + signal.SIGPIPE
+        click.echo(
+            f"alexnet-fast: cannot write to stdout: {error}; give it a file or /dev/null", file=sys.stderr
+        )
+        return 1
+    except Interrupted as error:
+        click.echo(f"alexnet-fast: {told_by(error.number)}", file=sys.stderr)
+        return 128 + error.number
+
+
+def _run() -> int:
+    """Runs the command; what click finds wrong is told in a line."""
+    try:
+        code = commands.main(prog_name="alexnet-fast", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), file=sys.stdout)
+        return 2
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "alexnet-fast"
+        click.echo(f"alexnet-fast: {error.format_message()} See {where} --help", file=sys.stderr)
+        return 2
+    except click.ClickException as error:
+        click.echo(f"alexnet-fast: {error.format_message()}", file=sys.stderr)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        raise Interrupted(signal.SIGINT) from None
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return code if isinstance(code, int) else 0
