@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import select
@@ -112,6 +113,8 @@ def read_given(path: Path, most: int | None = None) -> bytes:
     Raises:
         OSError: It cannot be read, has no end, or does not fit into memory; of a named pipe, nobody writes.
     """
+    if path.is_socket():
+        raise OSError(errno.EINVAL, "it is a socket", str(path))
     # A named pipe would be waited for; a file is read without waiting anyway.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(handle, "rb", buffering=0) as file:
@@ -127,6 +130,17 @@ def read_given(path: Path, most: int | None = None) -> bytes:
         # Files in /proc have content, and no size.
         patient = stat.S_ISREG(status.st_mode) or open_number(path) is not None
         return _to_the_end(path, handle, most, patient=patient)
+
+
+def open_given(path: Path) -> IO[bytes]:
+    """Opens a file that a user has named; of one that is no plain file the content is read first.
+
+    Raises:
+        OSError: As for `read_given`.
+    """
+    if path.is_file():
+        return path.open("rb")
+    return io.BytesIO(read_given(path))
 
 
 def open_number(path: Path) -> int | None:
@@ -194,4 +208,4 @@ def _to_the_end(path: Path, handle: int, most: int | None, *, patient: bool) -> 
             return b"".join(pieces)
         pieces.append(piece)
         size += len(piece)
-    raise OSError(errno.EFBIG, f"it has no end within {_MOST_FROM_A_STREAM >> 20} MiB", str(path))
+    raise OSError(errno.EFBIG, f"it does not end within {_MOST_FROM_A_STREAM} bytes", str(path))

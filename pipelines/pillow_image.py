@@ -5,11 +5,13 @@ Imports neither torch nor DALI.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
 import warnings
 import zlib
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -21,6 +23,7 @@ from alexnet_fast.pipelines.geometry import crop_starts, resized
 from alexnet_fast.pipelines.plan import AREAS, PLACE
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.special_files import open_given
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -65,10 +68,17 @@ def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as picture:
+            with _opened(source) as file, Image.open(file, formats=FORMATS) as picture:
                 return to_rgb(picture)
     except DECODING_ERRORS as error:
         raise BadPictureError(reason_of(error)) from error
+
+
+def _opened(source: str | os.PathLike[str] | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """Opens a path, which may be a pipe or a device, where Pillow would wait for ever."""
+    if isinstance(source, str | os.PathLike):
+        return open_given(Path(source))
+    return contextlib.nullcontext(source)
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -86,7 +96,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 def reason_of(error: BaseException) -> str:
     """Returns why a file could not be read, without the file's name."""
-    if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
+    if isinstance(error, OSError) and error.strerror:
         return system_reason(error)
     if isinstance(error, UnidentifiedImageError):
         return "not a picture"

@@ -41,7 +41,7 @@ ALONE = {
     "models": {"errors", "near_match", "memory"},
     "weights": {"errors", "models", "special_files"},
     "data": {"errors", "files", "cache_folder", "special_files"},
-    "pipelines": {"errors", "data", "device", "ranges", "memory", "interrupts"},
+    "pipelines": {"errors", "data", "device", "ranges", "memory", "interrupts", "special_files"},
     "serve": {"errors", "files", "pipelines", "export", "ranges", "special_files", "streams"},
     "report": {"errors", "files"},
 }
