@@ -123,7 +123,7 @@ def link_atomically(source: Path, path: Path) -> None:
         with gone_at_the_end(temporary):
             target = plain_target(path)
             if target is None:
-                raise OSError(errno.EINVAL, "no plain file")
+                raise OSError(errno.ENOTSUP, "no plain file")
             temporary.hardlink_to(source)
             temporary.replace(target)
         _sync_folder(target.parent)

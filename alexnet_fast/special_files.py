@@ -57,7 +57,7 @@ def plain_target(path: Path) -> Path | None:
         return Path(os.path.realpath(path))
     if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
         return None
-    raise OSError(errno.EINVAL, f"it is {kind_of(mode)}", str(path))
+    raise OSError(errno.ENOTSUP, f"it is {kind_of(mode)}", str(path))
 
 
 def check_access(path: Path) -> None:
@@ -100,7 +100,7 @@ def check_plain(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, not a file", str(path))
+            raise OSError(errno.ENOTSUP, f"it is {kind_of(mode)}, not a file", str(path))
 
 
 def read_given(path: Path, most: int | None = None) -> bytes:
@@ -114,7 +114,7 @@ def read_given(path: Path, most: int | None = None) -> bytes:
         OSError: It cannot be read, has no end, or does not fit into memory; of a named pipe, nobody writes.
     """
     if path.is_socket():
-        raise OSError(errno.EINVAL, "it is a socket", str(path))
+        raise OSError(errno.ENOTSUP, "it is a socket", str(path))
     # A named pipe would be waited for; a file is read without waiting anyway.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(handle, "rb", buffering=0) as file:

@@ -172,7 +172,7 @@ def _options(threads: int | None) -> Any:
 
 def _read(path: Path) -> bytes:
     """Reads a file and checks seal and manifest: onnxruntime loads a damaged one and answers wrongly."""
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise UserError(f"there is no file {path}", "check the path, or write one with `alexnet-fast export`")
     try:
         content = read_given(path)

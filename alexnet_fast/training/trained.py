@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import atomic_file, utf8_path
 from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -210,6 +210,9 @@ def _from_safetensors(path: Path) -> Stored:
 
     try:
         check_plain(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {system_reason(error)}", exit_code=2) from error
+    try:
         with utf8_path(path) as named, safe_open(named, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
