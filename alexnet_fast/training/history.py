@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import write_atomically
+from alexnet_fast.special_files import check_plain
 from alexnet_fast.training.meter import Score
 from alexnet_fast.training.tensorboard import TensorBoard
 
@@ -100,6 +101,7 @@ def read_metrics(path: Path) -> list[EpochRow]:
         UserError: It is missing or is not a run's.
     """
     try:
+        check_plain(path)
         with path.open(newline="", encoding="utf-8") as file:
             return [
                 EpochRow(**{name: kind(row[name]) for name, kind in _TYPES.items()})
@@ -107,6 +109,8 @@ def read_metrics(path: Path) -> list[EpochRow]:
             ]
     except FileNotFoundError as error:
         raise UserError(f"no such file: {path}", "give the folder of a run", exit_code=2) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {system_reason(error)}", "give the folder of a run") from error
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not the metrics.csv of a run ({error})") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alexnet_fast.data import Splits
 from alexnet_fast.files import write_atomically
+from alexnet_fast.special_files import read_given
 
 
 def record_pictures(path: Path, splits: Splits) -> None:
@@ -28,7 +29,7 @@ def describe_change(path: Path, splits: Splits) -> str:
         A phrase such as "2 are gone, the first is train/cat/1.jpg"; empty where nothing is recorded.
     """
     try:
-        before = set(gzip.decompress(path.read_bytes()).decode("utf-8", "surrogateescape").split("\n"))
+        before = set(gzip.decompress(read_given(path)).decode("utf-8", "surrogateescape").split("\n"))
     except (OSError, EOFError, zlib.error):
         return ""
     now = set(_lines(splits))

@@ -9,6 +9,7 @@ from typing import IO
 
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import lock_file
+from alexnet_fast.special_files import check_plain
 from alexnet_fast.training.run_log import log
 
 
@@ -24,6 +25,7 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         try:
+            check_plain(path)
             self._file: IO[str] = path.open("a+", encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write {path}: {system_reason(error)}") from error

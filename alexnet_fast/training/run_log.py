@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.special_files import check_plain
+
 log = logging.getLogger("alexnet_fast")
 
 
@@ -28,6 +31,10 @@ def logging_to_file(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
+    try:
+        check_plain(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {system_reason(error)}", "give another --run") from error
     file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     with _attached(file):

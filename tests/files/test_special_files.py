@@ -20,6 +20,9 @@ from alexnet_fast.files import atomic_file, check_writable, link_atomically, wri
 from alexnet_fast.special_files import read_given
 from alexnet_fast.toml_file import read_toml
 from alexnet_fast.training.checkpoint import load_tensors
+from alexnet_fast.training.history import read_metrics
+from alexnet_fast.training.run_lock import RunLock
+from alexnet_fast.training.run_log import logging_to_file
 from alexnet_fast.weights.caffe_model import read_caffe_model
 from alexnet_fast.weights.numpy_pickle import read_arrays
 
@@ -183,6 +186,16 @@ class TestReading:
         with pytest.raises(UserError, match=str(path)):
             read(path)
         listening.close()
+
+    @pytest.mark.parametrize("kind", ["pipe", "/dev/zero"])
+    def test_the_files_of_a_run_are_no_pipes(self, tmp_path: Path, kind: str) -> None:
+        path = tmp_path / "it"
+        os.mkfifo(path) if kind == "pipe" else path.symlink_to(kind)
+        with pytest.raises(UserError, match=str(path)), logging_to_file(path):
+            pass
+        for read in (read_metrics, RunLock):
+            with pytest.raises(UserError, match=str(path)):
+                read(path)
 
     def test_process_substitution_is_read_however_slow(self, tmp_path: Path) -> None:
         code = (
