@@ -5,7 +5,6 @@ Imports neither torch nor DALI.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import struct
@@ -16,12 +15,14 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.errors import system_reason
+from alexnet_fast.pipelines.colour import WHITE, Colour
 from alexnet_fast.pipelines.geometry import crop_starts, resized
 from alexnet_fast.pipelines.plan import AREAS, PLACE
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop, random_boxes
+from alexnet_fast.pipelines.rgb import to_rgb
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.special_files import open_given
 
@@ -59,39 +60,56 @@ class BadPictureError(Exception):
     """A file that cannot be decoded; the message is the reason alone."""
 
 
-def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
-    """Decodes a picture to RGB, turned upright by its EXIF orientation.
+def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHITE) -> Image.Image:
+    """Decodes a picture to RGB, upright.
+
+    Args:
+        source: A file.
+        background: Is seen where the picture is transparent.
 
     Raises:
         BadPictureError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _opened(source) as file, Image.open(file, formats=FORMATS) as picture:
-                return to_rgb(picture)
+        if isinstance(source, str | os.PathLike):
+            # It may be a pipe or a device, where Pillow would wait for ever. And a TIFF that Pillow 13 opens by
+            # its name is mapped, in a wrong shape if it is to be turned.
+            with open_given(Path(source)) as file:
+                return decode(file, background)
+        with _opened(source) as picture:
+            return to_rgb(picture, background)
     except DECODING_ERRORS as error:
         raise BadPictureError(reason_of(error)) from error
 
 
-def _opened(source: str | os.PathLike[str] | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
-    """Opens a path, which may be a pipe or a device, where Pillow would wait for ever."""
-    if isinstance(source, str | os.PathLike):
-        return open_given(Path(source))
-    return contextlib.nullcontext(source)
+def as_rgb(picture: Image.Image, background: Colour) -> Image.Image:
+    """Returns a picture that Pillow has opened as RGB, upright.
+
+    Raises:
+        BadPictureError: It cannot be decoded.
+    """
+    try:
+        return to_rgb(picture, background)
+    except DECODING_ERRORS as error:
+        raise BadPictureError(reason_of(error)) from error
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Turns a picture upright by its EXIF orientation, and to 8-bit RGB."""
-    return _eight_bits(ImageOps.exif_transpose(picture)).convert("RGB")
+def _opened(source: IO[bytes]) -> Image.Image:
+    """Opens a picture.
 
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Scales a 16-bit picture to 8 bits; Pillow's own conversion cuts everything above 255 off."""
-    if not picture.mode.startswith("I"):
-        return picture
-    levels = np.asarray(picture).astype(np.float64)
-    return Image.fromarray((levels * (255 / 65535) + 0.5).clip(0, 255).astype(np.uint8))
+    Raises:
+        BadPictureError: It is larger than `MAX_PIXELS`.
+    """
+    # Threads may come between each other's filters of warnings; what is too large is refused by its size.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = Image.open(source, formats=FORMATS)
+    if math.prod(picture.size) > MAX_PIXELS:
+        picture.close()
+        raise BadPictureError(
+            f"{picture.width} x {picture.height} are {math.prod(picture.size)} pixels, more than {MAX_PIXELS}"
+        )
+    return picture
 
 
 def reason_of(error: BaseException) -> str:

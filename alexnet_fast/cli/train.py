@@ -116,6 +116,7 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Colour that is subtracted.",
 )
+@options.background
 @options.augmentation
 @number(
     "--val-fraction",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models.spec import Initial
+from alexnet_fast.pipelines.colour import colour_text, parse_colour
 from alexnet_fast.ranges import check_fields
 from alexnet_fast.toml_file import write_toml
 
@@ -63,6 +64,7 @@ class TrainConfig:
         crop: Input side of the network; None takes the model's.
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
         mean: Subtracted colour: ImageNet's or that of the data.
+        background: Colour that is seen where a picture is transparent, as `parse_colour` takes it.
         flip: Whether half of the training pictures are mirrored.
         random_resized_crop: A random area of a random shape instead of the paper's crop.
         min_scale: Smallest share of the picture in such an area; 0.08 in Szegedy et al. 2014.
@@ -134,6 +136,7 @@ class TrainConfig:
     crop: int | None = None
     pca: Colours = "original"
     mean: Literal["imagenet", "data"] = "imagenet"
+    background: str = "#ffffff"
     flip: bool = True
     random_resized_crop: bool = False
     min_scale: float = 0.08
@@ -166,6 +169,7 @@ class TrainConfig:
     log_every: int = 20
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
         check_fields(self)
         self._check_together()
         self._check_weights()
