@@ -72,7 +72,7 @@ def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHIT
     """
     try:
         if isinstance(source, str | os.PathLike):
-            # It may be a pipe or a device, where Pillow would wait for ever. And a TIFF that Pillow 13 opens by
+            # It may be a pipe, where Pillow would wait for ever. And a TIFF that Pillow 13 opens by
             # its name is mapped, in a wrong shape if it is to be turned.
             with open_given(Path(source)) as file:
                 return decode(file, background)
