@@ -9,6 +9,8 @@ import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import cuda_driver
+from alexnet_fast.export.limits import TOLERANCE, judge, limits_of
+from alexnet_fast.export.net_layers import unknown_layer
 from alexnet_fast.export.verify import Answers, compare, model_answers, net_answers
 from alexnet_fast.serve.backend import open_onnx
 
@@ -57,7 +59,7 @@ class AccuracyRow:
 
 
 class Trial:
-    """Compares files with one network on the same pictures.
+    """Compares files with one network on the same pictures, and refuses those that answer otherwise.
 
     Args:
         net: The network, in any mode and on any device; it is copied, not changed.
@@ -65,6 +67,7 @@ class Trial:
         pictures: At least one.
         crops: What the files were exported with.
         progress: Told about each batch.
+        tolerance: Largest difference of a probability in float32.
 
     Attributes:
         rows: What was found, PyTorch first.
@@ -77,8 +80,11 @@ class Trial:
         pictures: TrialPictures,
         crops: Crops,
         progress: Progress | None = None,
+        *,
+        tolerance: float = TOLERANCE,
     ) -> None:
-        self._pictures, self._progress = pictures, progress
+        self._pictures, self._progress, self._tolerance = pictures, progress, tolerance
+        self._net, self._spec, self._crops = net, spec, crops
         self._want = net_answers(net, spec, pictures.nhwc_u8, crops, progress)
         self.rows: list[AccuracyRow] = [self._row("PyTorch", "fp32", self._want)]
 
@@ -94,14 +100,13 @@ class Trial:
             allow_fallback: Where that is not to be had, warn and take the CPU.
 
         Raises:
-            UserError: It cannot be run, or answers with numbers that are not finite.
+            UserError: It cannot be run, answers with numbers that are not finite, or too far from PyTorch's.
         """
         if precision == "bf16":
             return self._leave_out(path.name, precision, "onnxruntime has no bfloat16 convolution on the CPU")
         model = open_onnx(path, device=device, allow_fallback=allow_fallback)
         answers = model_answers(model, self._pictures.nhwc_u8, self._progress)
-        written = "fp32" if precision == "tf32" else precision
-        return self._add(self._row(path.name, written, answers))
+        return self._judged(path.name, "fp32" if precision == "tf32" else precision, answers)
 
     def add_engine(self, path: Path, precision: Precision) -> AccuracyRow:
         """Runs an engine where a GPU is that it was built for.
@@ -111,7 +116,7 @@ class Trial:
             precision: What it was built with.
 
         Raises:
-            UserError: It fails, or answers with numbers that are not finite.
+            UserError: It fails, answers with numbers that are not finite, or too far from PyTorch's.
         """
         from alexnet_fast.serve.engine_model import EngineModel
 
@@ -123,7 +128,34 @@ class Trial:
         except UserError as error:
             return self._leave_out(path.name, precision, error.problem)
         answers = model_answers(model, self._pictures.nhwc_u8, self._progress)
-        return self._add(self._row(path.name, precision, answers))
+        return self._judged(path.name, precision, answers, engine=True)
+
+    def _judged(self, name: str, precision: Precision, got: Answers, *, engine: bool = False) -> AccuracyRow:
+        """Returns the row of a file that answers as PyTorch does."""
+        complaint = judge(got, self._want, limits_of(precision, self._tolerance, engine=engine))
+        if complaint is not None:
+            raise self._refusal(name, complaint)
+        return self._add(self._row(name, precision, got))
+
+    def _refusal(self, name: str, complaint: str) -> UserError:
+        """Says why a file is not published, and looks for the reason in the network itself."""
+        pictures = self._pictures.nhwc_u8
+        shown = f"{len(pictures)} {self._pictures.source} images" if len(pictures) > 1 else "one image"
+        problem = f"{name} does not answer as PyTorch does: {complaint}, on {shown}"
+        again = net_answers(self._net, self._spec, pictures, self._crops)
+        if judge(again, self._want, limits_of("fp32", TOLERANCE)) is not None:
+            return UserError(problem, "nothing was written; the network itself answers differently each time")
+        alone = net_answers(self._net, self._spec, pictures[:1], self._crops)
+        first = self._want._replace(
+            probabilities=self._want.probabilities[:1],
+            outputs={key: values[:1] for key, values in self._want.outputs.items()},
+        )
+        if judge(alone, first, limits_of("fp32", TOLERANCE)) is not None:
+            mend = "nothing was written; the network's answer depends on the other images of its batch"
+            return UserError(problem, mend)
+        unknown = unknown_layer(self._net)
+        mend = "please report this network" if unknown is None else f"{unknown.layer} {unknown.why}"
+        return UserError(problem, f"nothing was written; {mend}")
 
     def _row(self, name: str, precision: str, got: Answers) -> AccuracyRow:
         found = dataclasses.asdict(compare(got, self._want))

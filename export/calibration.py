@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.magnitudes import Magnitudes
-from alexnet_fast.export.net_layers import Conv, Linear, Relu, read_layers
+from alexnet_fast.export.net_copy import evaluation_copy
+from alexnet_fast.export.net_layers import Conv, Linear, Relu, UnknownLayerError, read_layers, sequence
 from alexnet_fast.export.scales import Scales
 from alexnet_fast.export.verify import batches
 from alexnet_fast.pipelines.crops import take_crops
@@ -50,11 +50,11 @@ def calibrate(
         raise UserError("there are no pictures to calibrate int8 on", "give a data set with --calibrate")
     points = _points(net)
     found = {name: Magnitudes() for name in points}
-    reference = copy.deepcopy(net).to("cpu").float().eval()
+    reference = evaluation_copy(net)
     with torch.inference_mode():
         for batch in batches(pictures_nhwc_u8, "calibrating int8", progress):
             x = _one_crop_each(batch, spec, crops)
-            for name, module in reference.named_children():
+            for name, module in sequence(reference):
                 if f"{name}/input" in points:
                     found[f"{name}/input"].add(x.numpy())
                 x = module(x)
@@ -82,8 +82,11 @@ def _points(net: torch.nn.Module) -> dict[str, str | None]:
     Returns:
         Each place with the convolution or matrix product whose output it shows; None for an input.
     """
-    layers = {layer.name: layer for layer in read_layers(net)}
-    names = [name for name, _ in net.named_children()]
+    try:
+        layers = {layer.name: layer for layer in read_layers(net)}
+    except UnknownLayerError as unknown:
+        raise unknown.in_int8() from unknown
+    names = [name for name, _ in sequence(net)]
     points: dict[str, str | None] = {}
     for layer in layers.values():
         if isinstance(layer, Conv | Linear):

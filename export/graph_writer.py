@@ -99,6 +99,14 @@ class GraphWriter:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
+    def adopt(self, graph: onnx.GraphProto) -> None:
+        """Adds the nodes and weights of a whole graph, whose names are its own."""
+        for node in graph.node:
+            self._taken.update(node.output)
+            self.nodes.append(node)
+        for tensor in graph.initializer:
+            self._initializers[tensor.name] = tensor
+
     def split(self, x: str, name: str, parts: int) -> list[str]:
         """Adds a Split of the batch into equal parts and returns their names."""
         name = self._claim(name)

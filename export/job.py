@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.accuracy import Trial, plain_rows
+from alexnet_fast.export.accuracy import plain_rows
 from alexnet_fast.export.calibration import calibrate
 from alexnet_fast.export.engine import BuiltEngine, build_engine
 from alexnet_fast.export.engine_cache import EngineCache
@@ -20,9 +20,11 @@ from alexnet_fast.export.graph_form import PORTABLE, for_tensorrt
 from alexnet_fast.export.manifest import TensorInfo, find_manifest
 from alexnet_fast.export.manifest_maker import write_engine_manifest, write_onnx_manifest
 from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.net_layers import read_layers
-from alexnet_fast.export.onnx_graph import OPSET, build_model, plan_for, write_model
+from alexnet_fast.export.net_copy import evaluation_copy
+from alexnet_fast.export.net_layers import unknown_layer
+from alexnet_fast.export.onnx_graph import OPSET, build_model, describe_writer, write_model
 from alexnet_fast.export.output_files import OutputFiles, prepare_folder, staging
+from alexnet_fast.export.proof import Proof
 from alexnet_fast.export.trt_library import choose_library
 from alexnet_fast.files import put_in_place
 
@@ -53,26 +55,29 @@ def run_export(
     """Exports a network.
 
     Args:
-        net: A sequential network that returns logits; it is not changed.
+        net: It returns logits; it is not changed. Who writes it, `onnx_graph.build_model` decides.
         spec: Sizes and normalisation that it was trained with.
         classes: Names of its outputs, in order.
         model_name: Name of the architecture.
         provenance: JSON values that say where the weights come from, without a time of day.
-        pictures: To compare the files with PyTorch on, and to calibrate int8.
+        pictures: To compare the files with PyTorch on, and to calibrate int8. Where there are none, they are
+            compared on generated ones.
         config: What to write.
         progress: Told about each step of the calibration, the comparison and the engine's build.
 
     Returns:
-        JSON values: onnx, engine, manifest (paths; engine may be None), verified (of model.onnx, or None),
-        seconds; further accuracy (a row for each thing that was compared, or None), calibration_images, stem
-        (what the crops share in model.onnx, and why no more), crops, opset, precision, outputs, library,
+        JSON values: onnx, engine, manifest (paths; engine may be None), verified (how near model.onnx is to
+        PyTorch), seconds; further accuracy (with --verify, or in another precision than fp32, a row for each
+        thing that was compared), calibration_images, stem (what the crops share in model.onnx and why no
+        more, or why torch's exporter wrote it), crops, opset, precision, outputs, library,
         library_version, compute_capabilities, engine_onnx, engine_bytes, engine_seconds,
         engine_scratch_bytes, engine_cached (the kept engine that it is a copy of, or None), profiles,
         engine_onnx_verified (the graph inside the engine, run by onnxruntime),
         ran_on_gpu (whether the engine was among what was compared) and notes.
 
     Raises:
-        UserError: The network, the options, the folder or the result is wrong; nothing has changed.
+        UserError: The network, the options or the folder is wrong, or a file answers otherwise than PyTorch;
+            nothing has changed.
     """
     start = time.perf_counter()
     _check_pictures(config, pictures)
@@ -80,27 +85,28 @@ def run_export(
     final = OutputFiles(config.output, config.name)
     prepare_folder(final, trt=config.trt, force=config.force)
     metadata = _metadata(spec, classes, model_name, provenance, config)
+    net = evaluation_copy(net)
     scales = _scales(net, spec, pictures, config, progress)
     with staging(final) as staged:
         source = _write_onnx(net, metadata, config, staged, scales)
-        trial = None
-        if pictures.trial is not None and (config.verify or config.precision != "fp32"):
-            trial = Trial(net, spec, pictures.trial, config.crops, progress)
-            _try_onnx(trial, staged, source, config)
+        proof = Proof(net, spec, pictures, config, progress)
+        proof.add_onnx(staged.onnx, "int8" if config.precision == "int8" else "fp32")
+        if source != staged.onnx:
+            proof.add_onnx(source, config.precision)
         built = None
         if library is not None:
             engine = dataclasses.replace(config.engine, tf32=config.precision == "tf32")
             cache = EngineCache() if config.engine_cache else None
             built = build_engine(source, staged.engine, library, engine, cache=cache, progress=progress)
-            if trial is not None:
-                trial.add_engine(staged.engine, config.precision)
-        rows = None if trial is None else plain_rows(trial.rows)
+            proof.add_engine(staged.engine)
+        rows = plain_rows(proof.main.rows) if _measured(config, pictures) else None
         vouched = _vouch(built, metadata, staged, final, config, rows)
         notes = _publish(staged, final, vouched=vouched)
     return {
-        **_describe_onnx(config, final, rows),
-        "stem": _describe_stem(net, metadata),
-        **_describe_engine(built, final, rows),
+        **_describe_onnx(config, final, proof),
+        "accuracy": rows,
+        "stem": describe_writer(net, metadata),
+        **_describe_engine(built, final, proof),
         "calibration_images": None if pictures.calibration is None else len(pictures.calibration),
         "notes": notes,
         "seconds": time.perf_counter() - start,
@@ -116,6 +122,11 @@ def _check_pictures(config: ExportConfig, pictures: ExportPictures) -> None:
             "give the training data with --calibrate DATA",
             exit_code=2,
         )
+
+
+def _measured(config: ExportConfig, pictures: ExportPictures) -> bool:
+    """Whether the comparison is a measurement of the accuracy that was asked for."""
+    return pictures.trial is not None and (config.verify or config.precision != "fp32")
 
 
 def _scales(
@@ -163,31 +174,15 @@ def _write_onnx(
     write_model(portable, files.onnx)
     if not config.trt:
         return files.onnx
+    if config.precision in ("fp32", "tf32") and unknown_layer(net) is not None:
+        # torch's exporter has one form for both.
+        return files.onnx
     tuned = build_model(net, metadata, dataclasses.replace(for_tensorrt(config.precision, scales), **outputs))
-    # Networks without local response normalisation have one form for both.
+    # Networks without local response normalisation have one form for both too.
     if tuned.graph == portable.graph:
         return files.onnx
     write_model(tuned, files.engine_onnx)
     return files.engine_onnx
-
-
-def _try_onnx(trial: Trial, staged: OutputFiles, source: Path, config: ExportConfig) -> None:
-    """Compares the ONNX files with PyTorch.
-
-    Raises:
-        UserError: With --verify, one in float32 differs too much. What is rounded is reported, not judged.
-    """
-    where: dict[str, Any] = {"device": config.device, "allow_fallback": config.allow_fallback}
-    rows = [trial.add_onnx(staged.onnx, "int8" if config.precision == "int8" else "fp32", **where)]
-    if source != staged.onnx:
-        rows.append(trial.add_onnx(source, config.precision, **where))
-    for row in rows if config.verify else ():
-        error = row.max_abs_error
-        if row.precision == "fp32" and error is not None and error > config.tolerance:
-            raise UserError(
-                f"{row.name} is {error:.2g} from PyTorch's probabilities, more than {config.tolerance:g}",
-                "nothing was written; please report this network",
-            )
 
 
 def _vouch(
@@ -220,16 +215,7 @@ def _publish(staged: OutputFiles, final: OutputFiles, *, vouched: bool) -> list[
     return notes
 
 
-def _describe_stem(net: torch.nn.Module, metadata: GraphMetadata) -> str:
-    """Says in a sentence what the crops share in model.onnx."""
-    plan = plan_for(read_layers(net), metadata, PORTABLE)
-    return "one crop" if plan is None else plan.describe()
-
-
-def _describe_onnx(
-    config: ExportConfig, files: OutputFiles, rows: list[dict[str, Any]] | None
-) -> dict[str, Any]:
-    by_name = {row["name"]: row for row in rows or () if config.verify and row["not_measured"] is None}
+def _describe_onnx(config: ExportConfig, files: OutputFiles, proof: Proof) -> dict[str, Any]:
     return {
         "onnx": str(files.onnx),
         "onnx_bytes": files.onnx.stat().st_size,
@@ -238,9 +224,8 @@ def _describe_onnx(
         "crops": config.crops,
         "precision": config.precision,
         "outputs": [tensor.name for tensor in _outputs(files)],
-        "verified": _checked(by_name.get(files.onnx.name)),
-        "engine_onnx_verified": _checked(by_name.get(files.engine_onnx.name)),
-        "accuracy": rows,
+        "verified": _checked(proof, files.onnx),
+        "engine_onnx_verified": _checked(proof, files.engine_onnx),
     }
 
 
@@ -249,15 +234,16 @@ def _outputs(files: OutputFiles) -> tuple[TensorInfo, ...]:
     return () if manifest is None else manifest.outputs
 
 
-def _checked(row: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Returns the part of a row that says how far a file is from PyTorch."""
+def _checked(proof: Proof, file: Path) -> dict[str, Any] | None:
+    """Says how far a file is from PyTorch, and on which pictures; None of one that was not run."""
     names = ("backend", "images", "max_abs_error", "p99_abs_error", "top1_agreement")
-    return None if row is None else {name: row[name] for name in names}
+    for row in plain_rows(proof.main.rows):
+        if row["name"] == file.name and row["not_measured"] is None:
+            return {**{name: row[name] for name in names}, "source": proof.source}
+    return None
 
 
-def _describe_engine(
-    built: BuiltEngine | None, files: OutputFiles, rows: list[dict[str, Any]] | None
-) -> dict[str, Any]:
+def _describe_engine(built: BuiltEngine | None, files: OutputFiles, proof: Proof) -> dict[str, Any]:
     if built is None:
         return {"engine": None, "ran_on_gpu": False}
     manifest = built.manifest
@@ -273,5 +259,5 @@ def _describe_engine(
         "compute_capabilities": list(manifest.compute_capabilities),
         "batch": dataclasses.asdict(manifest.batch),
         "profiles": [dataclasses.asdict(one) for one in manifest.profiles or (manifest.batch,)],
-        "ran_on_gpu": any(row["name"] == files.engine.name and row["images"] for row in rows or ()),
+        "ran_on_gpu": _checked(proof, files.engine) is not None,
     }

@@ -1,16 +1,23 @@
 """A network as plain values: the list of its layers with their weights, batch normalisation folded in.
 
-Everything after this works on these values, not on torch modules.
+Everything after this works on these values, not on torch modules. `read_layers` decides who writes a
+network: what it does not know exactly is an `UnknownLayerError`, and `onnx_graph.build_model` lets torch's
+exporter have it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.exact_modules import why_inexact, why_no_sequence
+from alexnet_fast.export.layer_place import described
+from alexnet_fast.export.net_copy import check_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,45 +109,90 @@ class Pad:
 Layer = Conv | Linear | BatchNorm | Relu | Lrn | MaxPool | Flatten
 
 
+class UnknownLayerError(UserError):
+    """A layer, or a network, that is not known exactly, so that the writer would only guess what it computes.
+
+    Args:
+        layer: With its place and class, as `layer_place.described` gives it.
+        why: What is not known about it, to stand behind its name.
+    """
+
+    def __init__(self, layer: str, why: str) -> None:
+        super().__init__(f"{layer} {why}", "the ONNX writer does not know that")
+        self.layer = layer
+        self.why = why
+
+    def in_int8(self) -> UserError:
+        """Says that a network which only torch's exporter can write has no int8 form."""
+        return UserError(
+            f"--precision int8 cannot be had for this network: {self.layer} {self.why}",
+            "use --precision fp32, or fp16 with --trt",
+        )
+
+
+def sequence(net: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """Returns the layers of a sequential network as they run, one after the other; one may stand twice."""
+    return [(name, module) for name, module in net._modules.items() if module is not None]
+
+
 def read_layers(net: torch.nn.Module) -> list[Layer]:
     """Describes a sequential network as it computes in evaluation mode; the module itself is not changed.
 
     Args:
         net: A `torch.nn.Sequential` of convolutions, linear layers, batch and local response normalisation,
-            ReLU, max pooling, flattening and dropout; zero padding in front of a convolution.
+            ReLU, max pooling, flattening and dropout; zero padding in front of a convolution. Each exactly
+            torch's own or ours: no subclass, no hook, no replaced method.
 
     Raises:
-        UserError: A layer is of another type or has a setting that the graph cannot express; it is named.
+        UnknownLayerError: A layer is another, or has a setting that the graph cannot express; it is named.
+        UserError: Its weights are no finite numbers.
     """
-    from torch import nn
-
-    if not isinstance(net, nn.Sequential):
-        raise UserError(
-            f"a network of type {type(net).__name__} cannot be exported",
-            "give one that is a torch.nn.Sequential of its layers",
-        )
+    why = why_no_sequence(net)
+    if why is not None:
+        raise UnknownLayerError(described("", net), why)
+    check_weights(net)
     layers: list[Layer] = []
-    padding: tuple[Pad, torch.nn.Module] | None = None
-    for name, module in net.named_children():
-        reader = _READERS.get(type(module).__name__)
-        if reader is None:
-            raise _unsupported(name, module, f"supported are {', '.join(sorted(_READERS))}")
-        layer = reader(name, module)
+    # One more, so that padding at the end is found to stand before nothing.
+    read = itertools.chain(itertools.starmap(_read, net._modules.items()), [None])
+    padding: Pad | None = None
+    for layer in read:
         if padding is not None:
-            layer, padding = _padded(*padding, layer), None
+            layer, padding = _padded(padding, layer), None  # noqa: PLW2901
         if isinstance(layer, Pad):
-            padding = (layer, module)
+            padding = layer
         elif layer is not None:
             _append_folded(layers, layer)
-    if padding is not None:
-        _padded(*padding, None)
     return layers
 
 
-def _padded(pad: Pad, module: torch.nn.Module, layer: Layer | Pad | None) -> Conv:
+def unknown_layer(net: torch.nn.Module) -> UnknownLayerError | None:
+    """Returns what the writer does not know of a network; None where it knows all of it.
+
+    Raises:
+        UserError: As `read_layers`.
+    """
+    try:
+        read_layers(net)
+    except UnknownLayerError as unknown:
+        return unknown
+    return None
+
+
+def _read(name: str, module: torch.nn.Module | None) -> Layer | Pad | None:
+    """Describes one layer; None where it does nothing in evaluation."""
+    reader = _readers().get(type(module))
+    if module is None or reader is None:
+        raise _unknown(name, module, "is of a class that it does not know")
+    why = why_inexact(module)
+    if why is not None:
+        raise _unknown(name, module, why)
+    return reader(name, module)
+
+
+def _padded(pad: Pad, layer: Layer | Pad | None) -> Conv:
     """Returns a convolution that pads by what stands before it too."""
     if not isinstance(layer, Conv):
-        raise _unsupported(pad.name, module, "padding must stand right before a convolution")
+        raise UnknownLayerError(f"layer {pad.name} (ZeroPad2d)", "does not stand right before a convolution")
     top, left, bottom, right = (ours + theirs for ours, theirs in zip(layer.pads, pad.pads, strict=True))
     return dataclasses.replace(layer, pads=(top, left, bottom, right))
 
@@ -157,57 +209,60 @@ def _append_folded(layers: list[Layer], layer: Layer) -> None:
     )
 
 
-def _array(name: str, tensor: torch.Tensor) -> Array:
+def _array(tensor: torch.Tensor) -> Array:
     """Returns the weights of a layer in float64: folding in float32 would cost a digit."""
     array: Array = tensor.detach().cpu().double().numpy()
-    if not np.isfinite(array).all():
-        raise UserError(
-            f"layer {name} holds weights that are not finite numbers",
-            "training has diverged: export an earlier checkpoint or train with a lower --lr",
-        )
     return array
 
 
-def _bias(name: str, module: Any) -> Array:
-    return np.zeros(module.weight.shape[0]) if module.bias is None else _array(name, module.bias)
+def _bias(module: Any) -> Array:
+    return np.zeros(module.weight.shape[0]) if module.bias is None else _array(module.bias)
 
 
 def _read_conv(name: str, module: Any) -> Conv:
     if module.padding_mode != "zeros":
-        raise _unsupported(name, module, f"padding_mode is {module.padding_mode!r}, only 'zeros' is known")
+        raise _unknown(name, module, f"has the padding_mode {module.padding_mode!r}")
+    kernel = tuple(module.weight.shape[2:])
     return Conv(
         name=name,
-        weight=_array(name, module.weight),
-        bias=_bias(name, module),
-        strides=_pair(module.stride),
-        pads=_conv_pads(module),
-        dilations=_pair(module.dilation),
+        weight=_array(module.weight),
+        bias=_bias(module),
+        strides=_pair(name, module, "stride"),
+        pads=_conv_pads(name, module, kernel),
+        dilations=_pair(name, module, "dilation"),
         groups=module.groups,
     )
 
 
-def _conv_pads(module: Any) -> tuple[int, int, int, int]:
+def _conv_pads(name: str, module: Any, kernel: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Returns (top, left, bottom, right); "same" puts the odd pixel bottom and right, as torch does."""
     if module.padding == "valid":
         return (0, 0, 0, 0)
     if module.padding == "same":
-        total_h, total_w = (d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True))
+        dilation = _pair(name, module, "dilation")
+        total_h, total_w = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
         return (total_h // 2, total_w // 2, total_h - total_h // 2, total_w - total_w // 2)
-    height, width = _pair(module.padding)
+    height, width = _pair(name, module, "padding")
     return (height, width, height, width)
 
 
 def _read_linear(name: str, module: Any) -> Linear:
-    return Linear(name=name, weight=_array(name, module.weight), bias=_bias(name, module))
+    return Linear(name=name, weight=_array(module.weight), bias=_bias(module))
 
 
 def _read_batch_norm(name: str, module: Any) -> BatchNorm:
-    if module.running_mean is None:
-        raise _unsupported(name, module, "it keeps no running statistics, so a batch would change the answer")
-    mean, variance = _array(name, module.running_mean), _array(name, module.running_var)
-    gain = np.ones_like(mean) if module.weight is None else _array(name, module.weight)
-    offset = np.zeros_like(mean) if module.bias is None else _array(name, module.bias)
-    scale = gain / np.sqrt(variance + module.eps)
+    if module.running_mean is None or module.running_var is None:
+        raise _unknown(name, module, "keeps no running statistics")
+    mean, variance = _array(module.running_mean), _array(module.running_var)
+    gain = np.ones_like(mean) if module.weight is None else _array(module.weight)
+    offset = np.zeros_like(mean) if module.bias is None else _array(module.bias)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = gain / np.sqrt(variance + module.eps)
+    if not np.isfinite(scale).all():
+        raise UserError(
+            f"layer {name} divides by the root of a variance that is zero or negative",
+            "its running_var is damaged: measure it again, or export another checkpoint",
+        )
     return BatchNorm(name=name, scale=scale, shift=offset - mean * scale)
 
 
@@ -219,31 +274,36 @@ def _read_relu(name: str, module: Any) -> Relu:
 def _read_lrn(name: str, module: Any) -> Lrn:
     # Odd because torch and ONNX put the longer half of an even window on different sides; 15 is TensorRT's
     # limit (NvInfer.h, ILRNLayer::setWindowSize).
-    if module.size % 2 == 0 or module.size > 15:
-        raise _unsupported(name, module, f"its window of {module.size} channels must be odd and at most 15")
+    if type(module.size) is not int or module.size % 2 == 0 or module.size > 15:
+        raise _unknown(name, module, f"has a window of {module.size} channels, and not an odd one up to 15")
     return Lrn(name=name, size=module.size, alpha=module.alpha, beta=module.beta, k=module.k)
 
 
 def _read_max_pool(name: str, module: Any) -> MaxPool:
-    if module.return_indices or _pair(module.dilation) != (1, 1):
-        raise _unsupported(name, module, "return_indices and dilation are not known")
+    if module.return_indices or _pair(name, module, "dilation") != (1, 1):
+        raise _unknown(name, module, "has return_indices or a dilation")
     return MaxPool(
         name=name,
-        kernel=_pair(module.kernel_size),
-        strides=_pair(module.stride),
-        pads=_pair(module.padding),
+        kernel=_pair(name, module, "kernel_size"),
+        strides=_pair(name, module, "stride"),
+        pads=_pair(name, module, "padding"),
         ceil=module.ceil_mode,
     )
 
 
 def _read_pad(name: str, module: Any) -> Pad:
-    left, right, top, bottom = module.padding
+    sides = module.padding
+    if not (isinstance(sides, tuple) and len(sides) == 4 and all(type(side) is int for side in sides)):
+        raise _unknown(name, module, f"has the padding {sides}")
+    if min(sides) < 0:
+        raise _unknown(name, module, "has a negative padding")
+    left, right, top, bottom = sides
     return Pad(name=name, pads=(top, left, bottom, right))
 
 
 def _read_flatten(name: str, module: Any) -> Flatten:
     if (module.start_dim, module.end_dim) != (1, -1):
-        raise _unsupported(name, module, "it must flatten everything after the batch")
+        raise _unknown(name, module, "does not flatten everything behind the batch")
     return Flatten(name=name)
 
 
@@ -252,25 +312,40 @@ def _read_nothing(name: str, module: Any) -> None:
     del name, module
 
 
-_READERS: dict[str, Callable[[str, Any], Layer | Pad | None]] = {
-    "Conv2d": _read_conv,
-    "Linear": _read_linear,
-    "BatchNorm1d": _read_batch_norm,
-    "BatchNorm2d": _read_batch_norm,
-    "SyncBatchNorm": _read_batch_norm,
-    "ReLU": _read_relu,
-    "LocalResponseNorm": _read_lrn,  # torch's and ours: the same attributes with the same meaning
-    "MaxPool2d": _read_max_pool,
-    "ZeroPad2d": _read_pad,
-    "Flatten": _read_flatten,
-    "Dropout": _read_nothing,
-    "Identity": _read_nothing,
-}
+@functools.lru_cache(maxsize=1)
+def _readers() -> dict[type[Any], Callable[[str, Any], Layer | Pad | None]]:
+    """Returns who reads which class: exactly these, and no subclass or namesake of them."""
+    from torch import nn
+
+    from alexnet_fast.models.lrn import LocalResponseNorm
+
+    return {
+        nn.Conv2d: _read_conv,
+        nn.Linear: _read_linear,
+        nn.BatchNorm1d: _read_batch_norm,
+        nn.BatchNorm2d: _read_batch_norm,
+        nn.SyncBatchNorm: _read_batch_norm,
+        nn.ReLU: _read_relu,
+        nn.LocalResponseNorm: _read_lrn,
+        LocalResponseNorm: _read_lrn,  # ours: the same attributes with the same meaning
+        nn.MaxPool2d: _read_max_pool,
+        nn.ZeroPad2d: _read_pad,
+        nn.Flatten: _read_flatten,
+        nn.Dropout: _read_nothing,
+        nn.Identity: _read_nothing,
+    }
 
 
-def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _pair(name: str, module: Any, setting: str) -> Pair:
+    """Returns a setting of two axes, which may be given as one number."""
+    value = getattr(module, setting)
+    numbers = (value, value) if type(value) is int else value
+    if isinstance(numbers, tuple) and len(numbers) == 2 and all(type(one) is int for one in numbers):
+        least = 0 if setting == "padding" else 1
+        if min(numbers) >= least:
+            return (numbers[0], numbers[1])
+    raise _unknown(name, module, f"has the {setting} {value!r}")
 
 
-def _unsupported(name: str, module: object, why: str) -> UserError:
-    return UserError(f"layer {name} of type {type(module).__name__} cannot be exported", why)
+def _unknown(name: str, module: object, why: str) -> UnknownLayerError:
+    return UnknownLayerError(described(name, module), why)

@@ -4,10 +4,15 @@
 
 Input `pictures`: uint8 (batch, resize, resize, 3), RGB. Output `probabilities`: float32 (batch, classes).
 Whoever serves the file resizes pictures and does nothing else. The same net gives the same bytes each time.
+
+`build_model` decides who writes the network: what `net_layers` knows exactly is written node by node,
+everything else by torch's exporter (`torch_graph`), between the same nodes for pictures, crops and averages.
 """
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -19,6 +24,7 @@ from alexnet_fast.export.crop_nodes import write_average, write_crops, write_ext
 from alexnet_fast.export.graph_form import PORTABLE, GraphForm
 from alexnet_fast.export.graph_writer import GraphWriter, Value
 from alexnet_fast.export.layer_nodes import write_net
+from alexnet_fast.export.limits import TOLERANCE
 from alexnet_fast.export.metadata import (
     FEATURES,
     INPUT,
@@ -29,7 +35,7 @@ from alexnet_fast.export.metadata import (
     TOP_PROBABILITIES,
     GraphMetadata,
 )
-from alexnet_fast.export.net_layers import Layer, Linear, read_layers
+from alexnet_fast.export.net_layers import Layer, Linear, UnknownLayerError, read_layers, unknown_layer
 from alexnet_fast.export.seal import seal
 from alexnet_fast.export.stem_nodes import write_stem
 from alexnet_fast.export.stem_plan import StemPlan, plan_stem
@@ -37,7 +43,6 @@ from alexnet_fast.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import torch
 
@@ -64,10 +69,10 @@ def export_onnx(
     model_name: str,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Writes a network as an ONNX file; the network itself is left as it is.
+    """Writes a network as an ONNX file that answers as PyTorch does; the network itself is left as it is.
 
     Args:
-        net: A sequential network that returns logits; it is exported as it computes in evaluation mode.
+        net: As in `build_model`.
         spec: Sizes and normalisation that it was trained with.
         classes: Names of its outputs, in order.
         path: File to write, whole or not at all.
@@ -78,8 +83,7 @@ def export_onnx(
             bytes.
 
     Raises:
-        UserError: A layer cannot be expressed or does not fit (named), the class names do not fit the
-            outputs, or the file cannot be written.
+        UserError: As `build_model`; or the file answers otherwise than PyTorch, or cannot be written.
     """
     metadata = GraphMetadata(
         classes=tuple(classes),
@@ -89,21 +93,52 @@ def export_onnx(
         version=__version__,
         provenance=provenance,
     )
+    export_proven(net, metadata, path, form)
+
+
+def export_proven(
+    net: torch.nn.Module,
+    metadata: GraphMetadata,
+    path: Path,
+    form: GraphForm = PORTABLE,
+    tolerance: float = TOLERANCE,
+) -> None:
+    """Builds a graph and writes it, once it has answered generated pictures as PyTorch does.
+
+    Args:
+        net: As in `build_model`.
+        metadata: As in `build_model`.
+        path: File to write, whole or not at all.
+        form: How it is written.
+        tolerance: Largest difference of a probability from PyTorch's in float32.
+
+    Raises:
+        UserError: As `export_onnx`.
+    """
+    from alexnet_fast.export.proof import prove_onnx
+
     model = build_model(net, metadata, form)
-    write_model(model, path)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
+        write_model(model, draft)
+        prove_onnx(draft, net, metadata.spec, metadata.crops, form.precision, tolerance=tolerance)
+        write_atomically(path, draft.read_bytes())
 
 
 def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm = PORTABLE) -> onnx.ModelProto:
     """Builds the graph in memory.
 
     Args:
-        net: As in `export_onnx`.
+        net: Maps float32 (N, 3, crop, crop), normalised as the spec says, to logits (N, classes). It is
+            exported as it computes in evaluation mode, and not changed.
         metadata: Class names, preprocessing, crops and the rest that the file says about itself.
         form: How it is written. In half precision the normalisation of the pictures, softmax and averaging
             stay in float32.
 
     Raises:
-        UserError: As `export_onnx`, or more likeliest classes are asked for than there are.
+        UserError: A layer can be expressed neither by us nor by torch's exporter, or does not fit (it is
+            named), the class names do not fit the outputs, or more likeliest classes are asked for than
+            there are.
     """
     if form.top > len(metadata.classes):
         raise UserError(
@@ -114,20 +149,36 @@ def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm =
     spec, crops = metadata.spec, metadata.crops
     graph = GraphWriter(form)
     pixels = write_pictures(graph, spec, INPUT)
-    layers = read_layers(net)
-    plan = plan_for(layers, metadata, form)
-    if plan is not None and plan.stages:
-        layers, x = list(plan.rest), write_stem(graph, plan, pixels)
-    else:
+    try:
+        logits, features = _write_known(graph, read_layers(net), metadata, pixels)
+    except UnknownLayerError as unknown:
+        from alexnet_fast.export.torch_graph import write_traced
+
         x = write_crops(graph, spec, pixels, crops)
-    logits, features = _write_head(graph, layers, x)
+        logits, features = write_traced(graph, net, unknown, x, versions_of(form)[0])
+        if features is None and FEATURES in form.extras:
+            raise UserError(
+                f"--features has nothing to give: no matrix product makes the answer of {type(net).__name__}",
+                "leave it out",
+                exit_code=2,
+            ) from unknown
     _check_outputs(logits, metadata)
     write_average(graph, logits, crops, OUTPUT)
     for name in form.extras:
-        write_extra(graph, logits if name == LOGITS else features, crops, name)
+        write_extra(graph, features if name == FEATURES and features else logits, crops, name)
     if form.top:
         write_top(graph, form.top)
-    return _finish(graph, metadata, {LOGITS: logits, FEATURES: features})
+    return _finish(graph, metadata, {LOGITS: logits, FEATURES: features or logits})
+
+
+def _write_known(
+    graph: GraphWriter, layers: list[Layer], metadata: GraphMetadata, pixels: Value
+) -> tuple[Value, Value]:
+    """Appends crops and layers node by node; see `_write_head`."""
+    plan = plan_for(layers, metadata, graph.form)
+    if plan is not None and plan.stages:
+        return _write_head(graph, list(plan.rest), write_stem(graph, plan, pixels))
+    return _write_head(graph, layers, write_crops(graph, metadata.spec, pixels, metadata.crops))
 
 
 def _write_head(graph: GraphWriter, layers: list[Layer], x: Value) -> tuple[Value, Value]:
@@ -135,6 +186,15 @@ def _write_head(graph: GraphWriter, layers: list[Layer], x: Value) -> tuple[Valu
     last = max((i for i, layer in enumerate(layers) if isinstance(layer, Linear)), default=len(layers))
     features = write_net(graph, layers[:last], x)
     return write_net(graph, layers[last:], features), features
+
+
+def describe_writer(net: torch.nn.Module, metadata: GraphMetadata) -> str:
+    """Says in a sentence what the crops share in model.onnx, or why torch's exporter wrote it."""
+    unknown = unknown_layer(net)
+    if unknown is not None:
+        return f"written by torch's exporter: {unknown.layer} {unknown.why}"
+    plan = plan_for(read_layers(net), metadata, PORTABLE)
+    return "one crop" if plan is None else plan.describe()
 
 
 def plan_for(layers: Sequence[Layer], metadata: GraphMetadata, form: GraphForm) -> StemPlan | None:
@@ -145,8 +205,18 @@ def plan_for(layers: Sequence[Layer], metadata: GraphMetadata, form: GraphForm) 
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Checks a model with ONNX's own checker, shapes included, and writes it atomically."""
-    onnx.checker.check_model(model, full_check=True)
+    """Checks a model with ONNX's own checker, shapes included, and writes it atomically.
+
+    Raises:
+        UserError: The checker refuses it, it is larger than a file of ONNX may be, or it cannot be written.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UserError(
+            f"the graph of {model.graph.name} is not valid ONNX ({str(error).strip().splitlines()[0]})",
+            "please report this network",
+        ) from error
     write_atomically(path, serialize(model))
 
 

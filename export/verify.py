@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.layer_place import run_network
+from alexnet_fast.export.metadata import FEATURES, LOGITS, OUTPUT
+from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.pipelines.crops import crop_probabilities
 from alexnet_fast.serve.onnx_model import OnnxModel, check_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 # Eighty crops at a time keep the cores busy without much memory.
 _BATCH = 8
+# The first eight pictures come to a file in batches of other sizes than to PyTorch: an answer that depends
+# on the batch, or a graph that was traced for one size of it, is then noticed.
+_FIRST_SIZES = (1, 2, 5)
 
 Pictures = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -50,10 +56,11 @@ class Verification:
 
 
 class Answers(NamedTuple):
-    """Probabilities, float32 (N, classes), and what computed them."""
+    """Probabilities, float32 (N, classes), what computed them, and further outputs (N, ...) by name."""
 
     backend: str
     probabilities: Floats
+    outputs: Mapping[str, np.ndarray[Any, Any]] = types.MappingProxyType({})
 
 
 def verify_onnx(
@@ -86,20 +93,46 @@ def net_answers(
 
     On the CPU even where the net is on a GPU: TF32 there would be measured as the file's error.
 
+    Returns:
+        The probabilities, and as further outputs the means over the crops of the logits and of what enters
+        the last linear layer, where there is one.
+
     Raises:
-        UserError: There are no pictures, or they are no uint8 (N, resize, resize, 3).
+        UserError: There are no pictures, they are no uint8 (N, resize, resize, 3), or the network fails on
+            them or answers with numbers that are not finite.
     """
     import torch
 
     check_pictures(pictures_nhwc_u8, spec.resize)
-    reference = copy.deepcopy(net).to("cpu").float().eval()
+    reference = evaluation_copy(net)
+    entering: list[torch.Tensor] = []
+    linear = [module for module in reference.modules() if isinstance(module, torch.nn.Linear)]
+    if linear:
+        linear[-1].register_forward_pre_hook(lambda _layer, inputs: entering.append(inputs[0].flatten(1)))
+    found: dict[str, list[Floats]] = {}
+
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        entering.clear()
+        logits = run_network(reference, x)
+        for name, values in ((LOGITS, logits), *((FEATURES, one) for one in entering[-1:])):
+            if len(values) == len(x):
+                mean = values.float().reshape(-1, count, values.shape[1]).mean(dim=0)
+                found.setdefault(name, []).append(mean.numpy())
+        return logits
+
     with torch.inference_mode():
         # A copy of each batch, because torch warns of arrays that it may not write to, such as mapped files.
-        found = [
-            crop_probabilities(reference, torch.tensor(batch), spec, crops).numpy()
-            for batch in batches(pictures_nhwc_u8, "the network in PyTorch", progress)
-        ]
-    return Answers(f"PyTorch {torch.__version__} CPU", np.concatenate(found))
+        for batch in batches(pictures_nhwc_u8, "comparing: PyTorch", progress):
+            count = len(batch)
+            probabilities = crop_probabilities(answer, torch.tensor(batch), spec, crops).numpy()
+            found.setdefault(OUTPUT, []).append(probabilities)
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    if not np.isfinite(joined[OUTPUT]).all():
+        raise UserError(
+            f"the network {type(net).__name__} answers with numbers that are not finite",
+            "its activations overflow, or training has diverged: export an earlier checkpoint",
+        )
+    return Answers(f"PyTorch {torch.__version__} CPU", joined.pop(OUTPUT), joined)
 
 
 def model_answers(model: Backend, pictures_nhwc_u8: Pictures, progress: Progress | None = None) -> Answers:
@@ -108,25 +141,40 @@ def model_answers(model: Backend, pictures_nhwc_u8: Pictures, progress: Progress
     Raises:
         UserError: There are no pictures, or it cannot be run or answers with numbers that are not finite.
     """
-    phase = f"{model.path.name} in {model.backend.split()[0]}"
-    got_nk = np.concatenate([model.run(batch) for batch in batches(pictures_nhwc_u8, phase, progress)])
-    if not np.isfinite(got_nk).all():
-        raise UserError(f"{model.path.name} answers with numbers that are not finite", "use --precision fp32")
-    return Answers(model.backend, got_nk)
+    phase = f"comparing: {model.path.name} in {model.backend.split()[0]}"
+    parts = [model.outputs(batch) for batch in batches(pictures_nhwc_u8, phase, progress, _FIRST_SIZES)]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for name, values in joined.items():
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"the {name} of {model.path.name} are numbers that are not finite", "use --precision fp32"
+            )
+    return Answers(model.backend, joined.pop(OUTPUT), joined)
 
 
-def batches(pictures: Pictures, phase: str, progress: Progress | None) -> Iterator[Pictures]:
+def batches(
+    pictures: Pictures, phase: str, progress: Progress | None, first_sizes: Sequence[int] = ()
+) -> Iterator[Pictures]:
     """Yields a few pictures at a time, and tells how many are done.
+
+    Args:
+        pictures: All of them.
+        phase: What is done with them.
+        progress: Told about each batch.
+        first_sizes: Of the first batches.
 
     Raises:
         UserError: There are none.
     """
     if len(pictures) == 0:
         raise UserError("there are no pictures to verify the export on", "give a folder of them with --data")
-    for first in range(0, len(pictures), _BATCH):
-        yield pictures[first : first + _BATCH]
+    sizes, done = iter(first_sizes), 0
+    while done < len(pictures):
+        batch = pictures[done : done + next(sizes, _BATCH)]
+        yield batch
+        done += len(batch)
         if progress is not None:
-            progress(phase, min(first + _BATCH, len(pictures)), len(pictures))
+            progress(phase, done, len(pictures))
 
 
 def compare(got: Answers, want: Answers) -> Verification:

@@ -56,6 +56,11 @@ LIGHTING_JITTER = PcaJitter(
 # Mean RGB of ImageNet's training pictures on the 0..255 scale, from the same code.
 IMAGENET_MEAN: Triple = (127.30, 119.72, 104.91)
 
+# The paper's scale stands where nobody gave another. Objects of their own, made at run time (equal constants
+# of one module are one object), so that what was not given is told from what was given with the same numbers.
+_MEAN_NOT_GIVEN: Triple = (*IMAGENET_MEAN[:2], IMAGENET_MEAN[2])
+_STD_NOT_GIVEN: Triple = (float("1"), float("1"), float("1"))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentSpec:
@@ -64,8 +69,8 @@ class AugmentSpec:
     Args:
         resize: Length in pixels of the shorter side after resizing (antialiased triangle filter).
         crop: Side in pixels of the square that the network sees.
-        mean: Subtracted per RGB channel, on the 0..255 scale.
-        std: Divides per RGB channel, on the 0..255 scale; (1, 1, 1) keeps the paper's scale.
+        mean: Subtracted per RGB channel, on the 0..255 scale; the paper's if it is not given.
+        std: Divides per RGB channel, on the 0..255 scale; (1, 1, 1), the paper's, if it is not given.
         flip: Whether training pictures are mirrored with probability 0.5.
         jitter: PCA colour jitter of training pictures; None for none.
         random_resized_crop: Training takes a random area of a random shape; None for the paper's crop.
@@ -79,8 +84,8 @@ class AugmentSpec:
 
     resize: int = 256
     crop: int = 224
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = (1.0, 1.0, 1.0)
+    mean: Triple = _MEAN_NOT_GIVEN
+    std: Triple = _STD_NOT_GIVEN
     flip: bool = True
     jitter: PcaJitter | None = ORIGINAL_JITTER
     random_resized_crop: RandomResizedCrop | None = None
@@ -114,6 +119,11 @@ class AugmentSpec:
     def margin(self) -> int:
         """Pixels by which the stored square is larger than the crop; 0 leaves no room for ten crops."""
         return self.resize - self.crop
+
+    @property
+    def says_normalisation(self) -> bool:
+        """Whether mean and std were given; an export of somebody's own network must not guess them."""
+        return self.mean is not _MEAN_NOT_GIVEN and self.std is not _STD_NOT_GIVEN
 
     def in_epoch(self, epoch: int) -> AugmentSpec:
         """Returns the spec of one training epoch, counted from 0: the sizes that `progressive` gives it.

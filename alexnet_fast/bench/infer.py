@@ -18,9 +18,7 @@ from alexnet_fast.bench.infer_files import write_files
 from alexnet_fast.bench.turns import figure, take_turns
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.cuda_driver import driver_problem
-from alexnet_fast.export.graph_form import PORTABLE
-from alexnet_fast.export.net_layers import read_layers
-from alexnet_fast.export.onnx_graph import plan_for
+from alexnet_fast.export.onnx_graph import describe_writer
 from alexnet_fast.serve.asked_device import parse_device
 
 if TYPE_CHECKING:
@@ -106,12 +104,11 @@ def measure_infer(
         ours = _ours(bench, field)
         begin(len(bench.batch_sizes) * len(field.running) * (bench.runs + 1))
         batches = [_measure_batch(bench, field.running, ours, size, show) for size in bench.batch_sizes]
-    plan = plan_for(read_layers(bench.network.net), bench.network.metadata("ten"), PORTABLE)
     return {
         "model": bench.network.model,
         "ours": ours,
         "backend": field.running[ours].backend,
-        "stem": plan.describe() if plan else None,
+        "stem": describe_writer(bench.network.net, bench.network.metadata("ten")),
         "threads": bench.threads,
         **batches[0],
         "batches": batches,

@@ -1,0 +1,121 @@
+"""How far a file may be from PyTorch before it is no export of that network, by precision."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alexnet_fast.export.export_pictures import LEAST
+from alexnet_fast.export.metadata import TOP_CLASSES, TOP_PROBABILITIES
+
+if TYPE_CHECKING:
+    from alexnet_fast.export.graph_form import Precision
+    from alexnet_fast.export.verify import Answers
+
+# Largest difference of a probability in float32 on the CPU; measured are 1e-7 to 5e-7 (docs/export.md).
+TOLERANCE = 1e-5
+# Where the answers hardly differ from image to image, 1e-5 would pass for anything: then a tenth of what
+# they differ by counts, but no less than float32 can tell apart.
+_SHARE_OF_SPREAD, _ROUNDING = 0.1, 3e-6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is accepted.
+
+    Args:
+        largest: Largest difference of a probability; None where single ones are not judged.
+        p99: 99th percentile of the differences.
+        agreement: Least share of images with PyTorch's likeliest class; a class that PyTorch itself gives
+            nearly the same probability (to within `p99`) counts as the same.
+        values: Largest difference of a logit or a feature, as a share of the largest of them.
+    """
+
+    largest: float | None
+    p99: float
+    agreement: float
+    values: float
+
+
+# Rounded files are judged by what rounding does to the classes. Half precision and TF32 keep 10 bits,
+# bfloat16 keeps 7, int8 takes 64 or 127 steps. Of an int8 file 0.054 was measured as the 99th percentile
+# (docs/export.md).
+_ROUNDED: dict[Precision, Limits] = {
+    "fp16": Limits(largest=None, p99=0.02, agreement=0.95, values=0.05),
+    "tf32": Limits(largest=None, p99=0.02, agreement=0.95, values=0.05),
+    "bf16": Limits(largest=None, p99=0.1, agreement=0.9, values=0.2),
+    "int8": Limits(largest=None, p99=0.3, agreement=0.75, values=0.5),
+}
+# A GPU adds up in another order, and its kernels may multiply by Winograd's method.
+_ENGINE_TOLERANCE = 1e-4
+
+
+def limits_of(precision: Precision, tolerance: float, *, engine: bool = False) -> Limits:
+    """Returns what is accepted of a file.
+
+    Args:
+        precision: What it computes in.
+        tolerance: Largest difference of a probability in float32.
+        engine: Whether it is an engine on a GPU.
+    """
+    if precision in _ROUNDED:
+        return _ROUNDED[precision]
+    largest = max(tolerance, _ENGINE_TOLERANCE) if engine else tolerance
+    return Limits(largest=largest, p99=largest, agreement=1, values=1e-2 if engine else 1e-3)
+
+
+def judge(got: Answers, want: Answers, limits: Limits) -> str | None:
+    """Compares answers with those of PyTorch.
+
+    Returns:
+        What is wrong, with the figure; None where they are the same to within the limits.
+    """
+    # In float64, for the difference of two numbers of float32 is one of its rounding errors.
+    right = want.probabilities.astype(np.float64)
+    error = np.abs(got.probabilities - right)
+    if limits.largest is not None:
+        spread = float((right.max(0) - right.min(0)).max())
+        sharp = _SHARE_OF_SPREAD * spread + _ROUNDING * float(right.max())
+        # A few images may be alike, and tell nothing about how far answers differ.
+        allowed = min(limits.largest, sharp) if len(right) >= LEAST else limits.largest
+        # Turned round, so that NaN is refused too.
+        if not error.max() <= allowed:
+            return f"a probability is {error.max():.2g} off, more than {allowed:.2g}"
+    p99 = float(np.quantile(error, 0.99))
+    if not p99 <= limits.p99:
+        return (
+            f"the 99th percentile of the differences of a probability is {p99:.2g}, more than {limits.p99:g}"
+        )
+    chosen = np.take_along_axis(right, got.probabilities.argmax(1)[:, None], axis=1)[:, 0]
+    share = float((chosen >= right.max(1) - limits.p99).mean())
+    if share < limits.agreement:
+        return f"only {share:.0%} have PyTorch's likeliest class, less than {limits.agreement:.0%}"
+    return _judge_values(got, want, limits) or _judge_top(got)
+
+
+def _judge_values(got: Answers, want: Answers, limits: Limits) -> str | None:
+    """Compares logits and features."""
+    for name in got.outputs.keys() - {TOP_CLASSES, TOP_PROBABILITIES}:
+        right = want.outputs.get(name)
+        if right is None or right.shape != got.outputs[name].shape:
+            shape = None if right is None else right.shape[1:]
+            return f"its {name} are {got.outputs[name].shape[1:]}, PyTorch's {shape}"
+        scale = float(np.abs(right).max()) or 1.0
+        error = float(np.abs(got.outputs[name].astype(np.float64) - right).max())
+        if not error <= limits.values * scale:
+            return f"its {name} are {error:.2g} off, of {scale:.2g}"
+    return None
+
+
+def _judge_top(got: Answers) -> str | None:
+    """Checks the likeliest classes of a file against its own probabilities."""
+    if TOP_CLASSES not in got.outputs:
+        return None
+    classes, top = got.outputs[TOP_CLASSES], got.outputs[TOP_PROBABILITIES]
+    likeliest = -np.sort(-got.probabilities, axis=1)[:, : classes.shape[1]]
+    named = np.take_along_axis(got.probabilities, classes, axis=1)
+    if np.array_equal(top, likeliest) and np.array_equal(named, top):
+        return None
+    return "its likeliest classes are not those of its probabilities"

@@ -1,0 +1,115 @@
+"""No file is published that does not answer as the network does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alexnet_fast.export.accuracy import Trial
+from alexnet_fast.export.export_pictures import LEAST, ExportPictures, TrialPictures, generated_pictures
+from alexnet_fast.export.limits import TOLERANCE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from alexnet_fast.export.accuracy import AccuracyRow
+    from alexnet_fast.export.export_config import ExportConfig
+    from alexnet_fast.export.graph_form import Precision
+    from alexnet_fast.export.progress import Progress
+    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.spec import AugmentSpec
+
+
+class Proof:
+    """What every file of an export is compared with: PyTorch's answers to at least eight pictures.
+
+    Args:
+        net: The network; it is copied, not changed.
+        spec: What the files are exported with.
+        pictures: Those of the export. Where they are fewer than eight, generated ones are taken too.
+        config: Of the export.
+        progress: Told about each batch.
+
+    Attributes:
+        main: The comparison on the pictures that the export has, with its rows.
+        source: Where its pictures come from.
+
+    Raises:
+        UserError: The network fails on the pictures, or answers with numbers that are not finite.
+    """
+
+    def __init__(
+        self,
+        net: torch.nn.Module,
+        spec: AugmentSpec,
+        pictures: ExportPictures,
+        config: ExportConfig,
+        progress: Progress | None = None,
+    ) -> None:
+        self._config = config
+        chosen = _chosen(pictures, spec)
+        found = [chosen]
+        if len(chosen.nhwc_u8) < LEAST:
+            found.append(_chosen(ExportPictures(calibration=pictures.calibration), spec))
+        self._trials = [
+            Trial(net, spec, one, config.crops, progress, tolerance=config.tolerance) for one in found
+        ]
+        self.main, self.source = self._trials[0], chosen.source
+
+    def add_onnx(self, path: Path, precision: Precision) -> None:
+        """Runs an ONNX file.
+
+        Raises:
+            UserError: It cannot be run, or does not answer as the network does.
+        """
+        device, fallback = self._config.device, self._config.allow_fallback
+        for trial in self._trials:
+            trial.add_onnx(path, precision, device=device, allow_fallback=fallback)
+
+    def add_engine(self, path: Path) -> None:
+        """Runs an engine where a GPU is that it was built for.
+
+        Raises:
+            UserError: As `add_onnx`.
+        """
+        for trial in self._trials:
+            trial.add_engine(path, self._config.precision)
+
+
+def prove_onnx(
+    path: Path,
+    net: torch.nn.Module,
+    spec: AugmentSpec,
+    crops: Crops,
+    precision: Precision = "fp32",
+    *,
+    tolerance: float = TOLERANCE,
+) -> AccuracyRow:
+    """Compares one ONNX file with PyTorch on generated pictures.
+
+    Args:
+        path: The file.
+        net: What it was exported from.
+        spec: What it was exported with.
+        crops: What it was exported with.
+        precision: How its graph is written.
+        tolerance: Largest difference of a probability in float32.
+
+    Raises:
+        UserError: It cannot be run, or does not answer as the network does.
+    """
+    trial = Trial(net, spec, generated_pictures(spec), crops, tolerance=tolerance)
+    return trial.add_onnx(path, precision)
+
+
+def _chosen(pictures: ExportPictures, spec: AugmentSpec) -> TrialPictures:
+    """Returns the pictures to compare on: those that the accuracy is measured on, else what else there is."""
+    if pictures.trial is not None:
+        return pictures.trial
+    if pictures.few is not None and len(pictures.few):
+        return TrialPictures(nhwc_u8=pictures.few)
+    # Generated ones may be outside of what the steps of int8 were found on.
+    if pictures.calibration is not None and len(pictures.calibration):
+        return TrialPictures(nhwc_u8=pictures.calibration[: 4 * LEAST], source="calibration")
+    return generated_pictures(spec)

@@ -1,0 +1,238 @@
+"""The nodes of any network, through torch's own exporter, put into a graph of ours.
+
+Pictures, crops, averages and further outputs are our own nodes; the network's stand between them under
+"net/".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import compose, inliner
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.export.graph_writer import GraphWriter, Value
+from alexnet_fast.export.layer_place import described, failing_layer, first_line, run_network
+from alexnet_fast.export.net_copy import evaluation_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from alexnet_fast.export.net_layers import UnknownLayerError
+
+_INSTALL = "pip install 'alexnet-fast[torch-export]'"
+_PREFIX = "net/"
+# Traced on more than one crop: torch.export takes sizes 0 and 1 for constants.
+_TRACED = 2
+_PRODUCTS = ("Gemm", "MatMul")
+# What may stand behind the last matrix product, number by number.
+_PASSING = frozenset(
+    (
+        "Identity",
+        "Cast",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+        "Clip",
+        "Relu",
+        "Tanh",
+        "Sigmoid",
+        "Softmax",
+        "LogSoftmax",
+    )
+)
+
+
+def write_traced(
+    graph: GraphWriter, net: torch.nn.Module, unknown: UnknownLayerError, x: Value, opset: int
+) -> tuple[Value, Value | None]:
+    """Appends a network that torch's exporter has written.
+
+    Args:
+        graph: Receives the nodes.
+        net: It is copied, not changed.
+        unknown: Why our own writer does not write it.
+        x: Normalised crops, (batch, 3, crop, crop) in the graph's type.
+        opset: The graph's operator set.
+
+    Returns:
+        The logits, and what enters the last matrix product where one makes the logits, else None.
+
+    Raises:
+        UserError: The exporter is not installed, the network fails on the crops, it cannot be traced (its
+            layer is named) or has an operator without an ONNX form, or int8 is asked for.
+    """
+    _check_possible(graph, unknown)
+    import torch
+
+    copied = evaluation_copy(net)
+    _refuse_batch_statistics(copied)
+    crops = torch.rand(_TRACED, *x.shape, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    with torch.no_grad():
+        classes = run_network(copied, crops).shape[1]
+        narrow = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(graph.form.precision)
+        if narrow is not None:
+            copied, crops = copied.to(narrow), crops.to(narrow)
+        model = _prefixed(_export(copied, crops, x.name, opset))
+    graph.adopt(model.graph)
+    logits = model.graph.output[0].name
+    return Value(logits, (classes,)), _features(model.graph, logits)
+
+
+def _check_possible(graph: GraphWriter, unknown: UnknownLayerError) -> None:
+    if graph.form.precision == "int8":
+        raise unknown.in_int8() from unknown
+    if importlib.util.find_spec("onnxscript") is None:
+        raise UserError(
+            f"{unknown.layer} {unknown.why}, so torch's ONNX exporter is needed,"
+            " and its part onnxscript is not installed",
+            _INSTALL,
+        )
+
+
+def _refuse_batch_statistics(net: torch.nn.Module) -> None:
+    """Refuses what makes an answer depend on the other pictures of its batch.
+
+    Raises:
+        UserError: Batch normalisation keeps no running statistics.
+    """
+    from torch import nn
+
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    for name, module in net.named_modules():
+        if type(module) in kinds and module.running_mean is None:
+            raise UserError(
+                f"{described(name, module)} keeps no running statistics,"
+                " so that an answer would depend on the other images of its batch",
+                "train it with track_running_stats=True",
+            )
+
+
+def _export(net: torch.nn.Module, crops: torch.Tensor, input_name: str, opset: int) -> onnx.ModelProto:
+    """Lets torch trace a network and write it as ONNX."""
+    import torch
+
+    with _quiet():
+        try:
+            batch = torch.export.Dim("batch", min=1)
+            program = torch.export.export(net, (crops,), dynamic_shapes=({0: batch},), strict=False)
+        except Exception as error:
+            raise _untraceable(error, net) from error
+        try:
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=opset,
+                input_names=[input_name],
+                output_names=["logits"],
+                verbose=False,
+            )
+        except Exception as error:
+            raise _no_node(error, program, net) from error
+    assert exported is not None
+    model: onnx.ModelProto = exported.model_proto
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what torch says on its way out of the user's terminal; its errors come as exceptions."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _untraceable(error: Exception, net: torch.nn.Module) -> UserError:
+    """Says which layer torch cannot trace, and at which of its lines."""
+    found = re.findall(r"line \d+, in \w+\n\s*(.+)", str(error))
+    where = f" at `{found[-1].strip()}`" if found else ""
+    return UserError(
+        f"{failing_layer(error, net)} cannot be traced{where}: {first_line(error) or type(error).__name__}",
+        "write that part without branches on its data, and in torch's own operations",
+    )
+
+
+def _no_node(error: Exception, program: Any, net: torch.nn.Module) -> UserError:
+    """Finds the layer and the node that have no ONNX form."""
+    text = str(error)
+    node = re.search(r"translating node %(\w+)", text)
+    operator = re.search(r"target=torch\.ops\.([\w.]+)", text)
+    if node is None or operator is None:
+        return UserError(f"torch cannot export {described('', net)}: {first_line(error)}")
+    return UserError(
+        f"{_layer_of(node[1], program, net)} has an operation without an ONNX form:"
+        f" node {node[1]} ({operator[1]})",
+        "replace that layer by another",
+    )
+
+
+def _layer_of(node: str, program: Any, net: torch.nn.Module) -> str:
+    """Returns the layer that a node of a traced program belongs to."""
+    layers = dict(net.named_modules())
+    for one in program.graph.nodes:
+        if one.name == node:
+            paths = [path for path, _ in one.meta.get("nn_module_stack", {}).values()]
+            name = paths[-1].partition("@")[0] if paths else ""
+            return described(name, layers.get(name, net))
+    return described("", net)
+
+
+def _prefixed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Puts the exporter's names apart from ours, and takes out what it says of files of this machine."""
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    del model.graph.value_info[:]
+    _undocument(model.graph)
+    return compose.add_prefix(model, _PREFIX, rename_inputs=False)
+
+
+def _undocument(graph: onnx.GraphProto) -> None:
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    del inner.value_info[:]
+                    _undocument(inner)
+
+
+def _features(graph: onnx.GraphProto, logits: str) -> Value | None:
+    """Finds what enters the last matrix product."""
+    makers = {output: node for node in graph.node for output in node.output}
+    constants = {one.name: tuple(one.dims) for one in graph.initializer}
+    name = logits
+    while name in makers:
+        node = makers[name]
+        varying = [one for one in node.input if one and one not in constants]
+        if node.op_type in _PRODUCTS:
+            weight = constants.get(node.input[1])
+            if weight is None or node.input[0] in constants or len(weight) != 2:
+                return None
+            transposed = any(one.name == "transB" and one.i for one in node.attribute)
+            return Value(node.input[0], (weight[1 if transposed else 0],))
+        if node.op_type not in _PASSING or len(varying) != 1:
+            return None
+        name = varying[0]
+    return None
