@@ -154,7 +154,9 @@ class Trial:
             mend = "nothing was written; the network's answer depends on the other images of its batch"
             return UserError(problem, mend)
         unknown = unknown_layer(self._net)
-        mend = "please report this network" if unknown is None else f"{unknown.layer} {unknown.why}"
+        mend = "please report this network"
+        if unknown is not None:
+            mend = f"torch's exporter wrote it, because {unknown.layer} {unknown.why}"
         return UserError(problem, f"nothing was written; {mend}")
 
     def _row(self, name: str, precision: str, got: Answers) -> AccuracyRow:

@@ -61,7 +61,7 @@ def why_no_sequence(net: torch.nn.Module) -> str | None:
     if globals_of_torch._global_forward_hooks or globals_of_torch._global_forward_pre_hooks:
         return "runs under a forward hook of all modules"
     kind = type(net)
-    if not _runs_in_order(kind):
+    if not _runs_in_order(kind):  # type: ignore[arg-type]  # types are hashable
         return "is not a plain torch.nn.Sequential of its layers"
     if net._parameters or net._buffers:
         return "has weights of its own"

@@ -75,4 +75,6 @@ def _generated(random: np.random.Generator, side: int) -> np.ndarray[Any, np.dty
     # Grey goes with grey in photographs: half of each colour is that of all three.
     pixels = 0.5 * pixels + 0.5 * pixels.mean(axis=2, keepdims=True)
     brightness, contrast = random.uniform(60, 190, 3), random.uniform(30, 90)
-    return (brightness + contrast * pixels / pixels.std()).clip(0, 255).astype(np.uint8)
+    levels = brightness + contrast * pixels / max(pixels.std(), 1e-6)
+    generated: Pictures = levels.clip(0, 255).astype(np.uint8)
+    return generated

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     import torch
 
 
 def described(name: str, module: object) -> str:
-    """Returns a layer with its place and class, such as "layer features.3 (Conv2d)"."""
-    kind = type(module).__name__
+    """Returns a layer with its place and class, such as "layer features.3 (Conv2d)".
+
+    A class that is called like one of torch's, but is not, comes with its module.
+    """
+    from torch import nn
+
+    kind = type(module).__qualname__.rpartition(".")[2]
+    if getattr(nn, kind, type(module)) is not type(module):
+        kind = f"{type(module).__module__}.{kind}"
     return f"layer {name} ({kind})" if name else f"the network ({kind})"
 
 
-def failing_layer(error: BaseException, net: torch.nn.Module) -> str:
+def failing_layer(error: BaseException, net: torch.nn.Module, otherwise: str = "") -> str:
     """Returns the innermost layer that was running when an error arose, as `described` does.
 
     Read off the frames of the traceback: nothing has to be hung on the network for it.
+
+    Args:
+        error: What arose.
+        net: The network.
+        otherwise: Where no layer inside of it was running.
     """
     names = {id(module): name for name, module in net.named_modules()}
     found = [
         (names[id(owner)], owner)
-        for trace in _traces(error)
-        for owner in [trace.tb_frame.f_locals.get("self")]
+        for frame in frames_of(error)
+        for owner in [frame.get("self")]
         if id(owner) in names
     ]
+    if otherwise and not (found and found[-1][0]):
+        return otherwise
     return described(*found[-1]) if found else described("", net)
 
 
@@ -56,7 +69,7 @@ def run_network(net: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
         raise UserError(
             f"{failing_layer(error, net)} fails on crops of {size}"
             f" ({type(error).__name__}: {first_line(error)})",
-            "export with the crop size that the network was trained with",
+            "run it in PyTorch on such crops first; the crop size has to be that of its training",
         ) from error
     if not isinstance(logits, torch.Tensor):
         raise UserError(
@@ -77,14 +90,14 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0].rstrip(".")
 
 
-def _traces(error: BaseException) -> Iterator[TracebackType]:
-    """Yields the frames of an error, outermost first; those of what caused it behind its own."""
+def frames_of(error: BaseException) -> Iterator[dict[str, Any]]:
+    """Yields the variables of an error's frames, outermost first; those of what caused it behind its own."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         trace = current.__traceback__
         while trace is not None:
-            yield trace
+            yield trace.tb_frame.f_locals
             trace = trace.tb_next
         current = current.__cause__ or current.__context__

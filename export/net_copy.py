@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.layer_place import described, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -21,17 +22,19 @@ def evaluation_copy(net: torch.nn.Module) -> torch.nn.Module:
     wraps is taken out of its wrapper, for it computes the same.
 
     Raises:
-        UserError: A weight is missing or not finite (its layer is named), or the network cannot be copied.
+        UserError: A weight is missing or not finite, or a layer of a network in evaluation mode is in
+            training mode (it is named), or the network cannot be copied.
     """
     net = _uncompiled(net)
     check_weights(net)
+    _check_modes(net)
     # Tensors that a hook computed, such as weight_norm's, know their history, which deepcopy refuses.
     computed = [t for module in net.modules() for t in vars(module).values() if _has_history(t)]
     try:
         copied = copy.deepcopy(net, {id(tensor): tensor.detach().clone() for tensor in computed})
     except Exception as error:
         raise UserError(
-            f"the network {type(net).__name__} cannot be copied ({type(error).__name__}: {_line(error)})",
+            f"{described('', net)} cannot be copied ({type(error).__name__}: {first_line(error)})",
             "hold nothing in it that copy.deepcopy refuses",
         ) from error
     for module in list(copied.modules()):
@@ -59,10 +62,33 @@ def check_weights(net: torch.nn.Module) -> None:
                 f"layer {layer} has no weights yet",
                 "load them, or run the network once, before it is exported",
             )
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.is_floating_point() and not tensor.detach().isfinite().all():
             raise UserError(
                 f"layer {layer} holds weights that are not finite numbers",
                 "training has diverged: export an earlier checkpoint or train with a lower --lr",
+            )
+
+
+def _check_modes(net: torch.nn.Module) -> None:
+    """Refuses a network that is in evaluation mode but for a layer that answers otherwise in training mode.
+
+    A network that is in training mode altogether has merely not been told that it is evaluated; where
+    somebody has left, or put, one layer of it in training mode, its answers are not those of evaluation.
+
+    Raises:
+        UserError: There is such a layer; it is named.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+    from torch.nn.modules.dropout import _DropoutNd
+    from torch.nn.modules.instancenorm import _InstanceNorm
+
+    if net.training:
+        return
+    for name, module in net.named_modules():
+        if module.training and isinstance(module, _BatchNorm | _DropoutNd | _InstanceNorm):
+            raise UserError(
+                f"{described(name, module)} is in training mode, and the network around it is not",
+                "call eval() of the whole network: an export answers as in evaluation",
             )
 
 
@@ -82,7 +108,3 @@ def _has_history(value: object) -> bool:
 
 def _float_types(net: torch.nn.Module) -> set[torch.dtype]:
     return {t.dtype for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()}
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]

@@ -146,46 +146,51 @@ def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm =
             f"give at most {len(metadata.classes)}",
             exit_code=2,
         )
-    spec, crops = metadata.spec, metadata.crops
+    crops = metadata.crops
     graph = GraphWriter(form)
-    pixels = write_pictures(graph, spec, INPUT)
-    try:
-        logits, features = _write_known(graph, read_layers(net), metadata, pixels)
-    except UnknownLayerError as unknown:
-        from alexnet_fast.export.torch_graph import write_traced
-
-        x = write_crops(graph, spec, pixels, crops)
-        logits, features = write_traced(graph, net, unknown, x, versions_of(form)[0])
-        if features is None and FEATURES in form.extras:
-            raise UserError(
-                f"--features has nothing to give: no matrix product makes the answer of {type(net).__name__}",
-                "leave it out",
-                exit_code=2,
-            ) from unknown
+    pixels = write_pictures(graph, metadata.spec, INPUT)
+    logits, features = _write_net(graph, net, metadata, pixels)
+    if features is None and FEATURES in form.extras:
+        raise UserError(
+            f"--features has nothing to give: no matrix product makes the answer of {type(net).__name__}",
+            "leave it out",
+            exit_code=2,
+        )
+    values = {LOGITS: logits, FEATURES: features or logits}
     _check_outputs(logits, metadata)
     write_average(graph, logits, crops, OUTPUT)
     for name in form.extras:
-        write_extra(graph, features if name == FEATURES and features else logits, crops, name)
+        write_extra(graph, values[name], crops, name)
     if form.top:
         write_top(graph, form.top)
-    return _finish(graph, metadata, {LOGITS: logits, FEATURES: features or logits})
+    return _finish(graph, metadata, values)
 
 
-def _write_known(
-    graph: GraphWriter, layers: list[Layer], metadata: GraphMetadata, pixels: Value
-) -> tuple[Value, Value]:
-    """Appends crops and layers node by node; see `_write_head`."""
+def _write_net(
+    graph: GraphWriter, net: torch.nn.Module, metadata: GraphMetadata, pixels: Value
+) -> tuple[Value, Value | None]:
+    """Appends crops and network, node by node where all of it is known exactly, else by torch's exporter.
+
+    Returns:
+        The logits, and what enters the last matrix product; None where there is none.
+    """
+    try:
+        layers = read_layers(net)
+    except UnknownLayerError as unknown:
+        from alexnet_fast.export.torch_graph import write_traced
+
+        x = write_crops(graph, metadata.spec, pixels, metadata.crops)
+        return write_traced(graph, net, unknown, x, versions_of(graph.form)[0])
     plan = plan_for(layers, metadata, graph.form)
     if plan is not None and plan.stages:
-        return _write_head(graph, list(plan.rest), write_stem(graph, plan, pixels))
-    return _write_head(graph, layers, write_crops(graph, metadata.spec, pixels, metadata.crops))
-
-
-def _write_head(graph: GraphWriter, layers: list[Layer], x: Value) -> tuple[Value, Value]:
-    """Appends the layers and returns the output of the last and of that before the last matrix product."""
-    last = max((i for i, layer in enumerate(layers) if isinstance(layer, Linear)), default=len(layers))
-    features = write_net(graph, layers[:last], x)
-    return write_net(graph, layers[last:], features), features
+        layers, x = list(plan.rest), write_stem(graph, plan, pixels)
+    else:
+        x = write_crops(graph, metadata.spec, pixels, metadata.crops)
+    products = [place for place, layer in enumerate(layers) if isinstance(layer, Linear)]
+    if not products:
+        return write_net(graph, layers, x), None
+    features = write_net(graph, layers[: products[-1]], x)
+    return write_net(graph, layers[products[-1] :], features), features
 
 
 def describe_writer(net: torch.nn.Module, metadata: GraphMetadata) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
+import io
 import logging
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 from onnx import compose, inliner
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.graph_writer import GraphWriter, Value
-from alexnet_fast.export.layer_place import described, failing_layer, first_line, run_network
+from alexnet_fast.export.layer_place import described, failing_layer, first_line, frames_of, run_network
 from alexnet_fast.export.net_copy import evaluation_copy
 
 if TYPE_CHECKING:
@@ -83,7 +85,9 @@ def write_traced(
         narrow = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(graph.form.precision)
         if narrow is not None:
             copied, crops = copied.to(narrow), crops.to(narrow)
-        model = _prefixed(_export(copied, crops, x.name, opset))
+        model = torch_model(copied, crops, x.name, "logits", opset, unknown.layer)
+    # The exporter's names apart from ours.
+    model = compose.add_prefix(model, _PREFIX, rename_inputs=False)
     graph.adopt(model.graph)
     logits = model.graph.output[0].name
     return Value(logits, (classes,)), _features(model.graph, logits)
@@ -118,29 +122,55 @@ def _refuse_batch_statistics(net: torch.nn.Module) -> None:
             )
 
 
-def _export(net: torch.nn.Module, crops: torch.Tensor, input_name: str, opset: int) -> onnx.ModelProto:
-    """Lets torch trace a network and write it as ONNX."""
+def torch_model(
+    net: torch.nn.Module,
+    example: torch.Tensor,
+    input_name: str,
+    output_name: str,
+    opset: int,
+    blamed: str = "",
+) -> onnx.ModelProto:
+    """Lets torch trace a network and write it as ONNX, for any size of the first axis.
+
+    Args:
+        net: In evaluation mode, on the CPU.
+        example: What it is traced with; two rows or more.
+        input_name: Name of its input.
+        output_name: Name of its output.
+        opset: Operator set.
+        blamed: The layer to name where torch's error leads to none.
+
+    Returns:
+        The model, without what torch says in it of the files of this machine.
+
+    Raises:
+        UserError: It cannot be traced, or has an operation without an ONNX form; the layer is named.
+    """
     import torch
 
-    with _quiet():
+    with torch.no_grad(), _quiet():
         try:
             batch = torch.export.Dim("batch", min=1)
-            program = torch.export.export(net, (crops,), dynamic_shapes=({0: batch},), strict=False)
+            shapes = {0: batch} if not _takes_any_number(net) else ({0: batch},)
+            program = torch.export.export(net, (example,), dynamic_shapes=(shapes,), strict=False)
         except Exception as error:
-            raise _untraceable(error, net) from error
+            raise _untraceable(error, net, blamed) from error
         try:
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=opset,
                 input_names=[input_name],
-                output_names=["logits"],
+                output_names=[output_name],
                 verbose=False,
             )
         except Exception as error:
-            raise _no_node(error, program, net) from error
+            raise _no_node(error, net, blamed) from error
     assert exported is not None
     model: onnx.ModelProto = exported.model_proto
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    _undocument(model.graph)
     return model
 
 
@@ -152,7 +182,8 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        # torch prints a half-traced graph there.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -160,51 +191,43 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _untraceable(error: Exception, net: torch.nn.Module) -> UserError:
+def _takes_any_number(net: torch.nn.Module) -> bool:
+    """Whether forward is written as `forward(self, *inputs)`."""
+    first = next(iter(inspect.signature(net.forward).parameters.values()), None)
+    return first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL
+
+
+def _untraceable(error: Exception, net: torch.nn.Module, blamed: str) -> UserError:
     """Says which layer torch cannot trace, and at which of its lines."""
     found = re.findall(r"line \d+, in \w+\n\s*(.+)", str(error))
     where = f" at `{found[-1].strip()}`" if found else ""
+    reason = first_line(error) or type(error).__name__
     return UserError(
-        f"{failing_layer(error, net)} cannot be traced{where}: {first_line(error) or type(error).__name__}",
+        f"{failing_layer(error, net, blamed)} cannot be traced{where}: {reason}",
         "write that part without branches on its data, and in torch's own operations",
     )
 
 
-def _no_node(error: Exception, program: Any, net: torch.nn.Module) -> UserError:
-    """Finds the layer and the node that have no ONNX form."""
-    text = str(error)
-    node = re.search(r"translating node %(\w+)", text)
-    operator = re.search(r"target=torch\.ops\.([\w.]+)", text)
-    if node is None or operator is None:
-        return UserError(f"torch cannot export {described('', net)}: {first_line(error)}")
+def _no_node(error: Exception, net: torch.nn.Module, blamed: str) -> UserError:
+    """Finds the layer and the operation that have no ONNX form: the node that was being translated."""
+    import torch
+
+    nodes = [frame["node"] for frame in frames_of(error) if isinstance(frame.get("node"), torch.fx.Node)]
+    if not nodes:
+        return UserError(f"torch cannot export {blamed or described('', net)}: {first_line(error)}")
+    stack = [path for path, _ in nodes[-1].meta.get("nn_module_stack", {}).values()]
+    name = stack[-1].partition("@")[0] if stack else ""
+    layer = (
+        described(name, dict(net.named_modules()).get(name, net)) if name else blamed or described("", net)
+    )
     return UserError(
-        f"{_layer_of(node[1], program, net)} has an operation without an ONNX form:"
-        f" node {node[1]} ({operator[1]})",
-        "replace that layer by another",
+        f"{layer} has an operation without an ONNX form: {nodes[-1].target}", "replace that layer by another"
     )
 
 
-def _layer_of(node: str, program: Any, net: torch.nn.Module) -> str:
-    """Returns the layer that a node of a traced program belongs to."""
-    layers = dict(net.named_modules())
-    for one in program.graph.nodes:
-        if one.name == node:
-            paths = [path for path, _ in one.meta.get("nn_module_stack", {}).values()]
-            name = paths[-1].partition("@")[0] if paths else ""
-            return described(name, layers.get(name, net))
-    return described("", net)
-
-
-def _prefixed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Puts the exporter's names apart from ours, and takes out what it says of files of this machine."""
-    if model.functions:
-        model = inliner.inline_local_functions(model)
-    del model.graph.value_info[:]
-    _undocument(model.graph)
-    return compose.add_prefix(model, _PREFIX, rename_inputs=False)
-
-
 def _undocument(graph: onnx.GraphProto) -> None:
+    del graph.value_info[:], graph.metadata_props[:]
+    graph.doc_string = ""
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.doc_string = ""
         del value.metadata_props[:]
@@ -214,7 +237,6 @@ def _undocument(graph: onnx.GraphProto) -> None:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node:
-                    del inner.value_info[:]
                     _undocument(inner)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.util
 from typing import TYPE_CHECKING
@@ -54,21 +55,21 @@ def _write_plain(network: Network, file: Path) -> Path | None:
     """Writes what somebody would export who has never seen ours."""
     if importlib.util.find_spec("onnxscript") is None:
         return None
-    from alexnet_fast.export.torch_export import export_ten_crop
+    from alexnet_fast.bench.plain_export import write_plain
 
-    classes = network.metadata("ten").classes
-    return export_ten_crop(_with_torchs_lrn(network.net), network.spec, classes, file)
+    return write_plain(_with_torchs_lrn(network.net), network.metadata("ten"), file)
 
 
 def _with_torchs_lrn(net: torch.nn.Module) -> torch.nn.Module:
-    """Returns the network with PyTorch's own LRN."""
+    """Returns a copy of the network with PyTorch's own LRN."""
     import torch
 
-    return torch.nn.Sequential(
-        *(
-            torch.nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)  # type: ignore[arg-type]
-            if type(layer).__name__ == "LocalResponseNorm"
-            else layer
-            for layer in net.children()
-        )
-    )
+    from alexnet_fast.models import LocalResponseNorm
+
+    copied = copy.deepcopy(net)
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, LocalResponseNorm):
+                theirs = torch.nn.LocalResponseNorm(child.size, child.alpha, child.beta, child.k)
+                setattr(module, name, theirs)
+    return copied

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.models import create_model
+from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 if TYPE_CHECKING:
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops
 
 
+# As create_model's: ImageNet's.
+_CLASSES = 1000
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Network:
     """What is measured.
 
     Args:
-        net: A sequential network that returns logits, on the CPU.
+        net: It returns logits, on the CPU.
         spec: Its sizes and normalisation, with a margin for ten crops.
         model: Its name.
         classes: Number of its outputs.
@@ -44,14 +48,13 @@ class Network:
 
 
 def fresh_network(model: str) -> Network:
-    """Returns a network of the family with initial weights and room for ten crops.
+    """Returns a network of the family, or the user's own, with initial weights and room for ten crops.
 
     Raises:
         UserError: There is none of that name.
     """
-    net = create_model(model).eval()
-    given = net.input
+    net, given = build_model({"name": model, "num_classes": _CLASSES}).eval(), input_of(model)
     # The small networks take whole pictures; eight pixels more are a margin for their crops.
     resize = given.resize if given.resize > given.crop else given.crop + 8
     spec = AugmentSpec(resize=resize, crop=given.crop, mean=given.mean, std=given.std)
-    return Network(net=net, spec=spec, model=model, classes=net.num_classes)
+    return Network(net=net, spec=spec, model=model, classes=_CLASSES)

@@ -32,7 +32,34 @@ def export_pictures(
     from alexnet_fast.export.export_pictures import ExportPictures
 
     calibration = _calibration_pictures(weights, trained, given)
-    return ExportPictures(trial=_trial_pictures(weights, trained, config, given), calibration=calibration)
+    trial = _trial_pictures(weights, trained, config, given)
+    few = _few_pictures(weights, trained, given) if trial is None and calibration is None else None
+    return ExportPictures(trial=trial, calibration=calibration, few=few)
+
+
+def _few_pictures(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixels | None:
+    """Returns a few validation pictures for the comparison that every export makes.
+
+    Returns:
+        None where there are none to be had, and generated ones are taken; of a run that is said.
+
+    Raises:
+        UserError: --data or --images asks for pictures that are not there.
+    """
+    from alexnet_fast.export.export_pictures import LEAST
+    from alexnet_fast.training.run_folder import RunFolder
+
+    asked = given["data"] is not None
+    if not asked and not RunFolder(weights).config.exists():
+        return None
+    try:
+        part = _part(weights, trained, given["data"], "val", "the comparison needs pictures", "--data DIR")
+        return _squares(part, trained, max(LEAST, given["images"] or LEAST))[0]
+    except UserError as error:
+        if asked:
+            raise
+        say(f"compared on generated images: {error.problem}")
+        return None
 
 
 def _trial_pictures(

@@ -1,0 +1,60 @@
+"""What somebody would export who has never seen ours: crops, network and average, all by torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx import helper
+
+from alexnet_fast.export.export_pictures import generated_pictures
+from alexnet_fast.export.metadata import INPUT, OUTPUT, PRODUCER
+from alexnet_fast.export.net_copy import evaluation_copy
+from alexnet_fast.export.onnx_graph import OPSET, write_model
+from alexnet_fast.export.proof import prove_onnx
+from alexnet_fast.export.torch_graph import torch_model
+from alexnet_fast.pipelines.crops import crop_probabilities
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from alexnet_fast.export.metadata import GraphMetadata
+
+
+def write_plain(net: torch.nn.Module, metadata: GraphMetadata, file: Path) -> Path:
+    """Writes torch's own export of a network with its crops and their average around it.
+
+    Args:
+        net: Any network.
+        metadata: Its sizes, crops and class names.
+        file: To write.
+
+    Returns:
+        The file, which answers as PyTorch does.
+
+    Raises:
+        UserError: torch cannot export it.
+    """
+    import torch
+
+    spec, crops = metadata.spec, metadata.crops
+
+    class Averaged(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = evaluation_copy(net)
+
+        def forward(self, pictures_nhwc: torch.Tensor) -> torch.Tensor:
+            return crop_probabilities(self.net, pictures_nhwc, spec, crops)
+
+    pictures = torch.from_numpy(generated_pictures(spec, 2).nhwc_u8)
+    model = torch_model(Averaged().eval(), pictures, INPUT, OUTPUT, OPSET)
+    model.producer_name, model.producer_version = PRODUCER, metadata.version
+    model.graph.name = f"{metadata.model} {crops}-crop"
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    helper.set_model_props(model, metadata.to_props())
+    write_model(model, file)
+    prove_onnx(file, net, spec, crops)
+    return file
