@@ -28,6 +28,7 @@ def test_five_crops_with_every_output(
     outputs = ["probabilities", "logits", "features", "top_classes", "top_probabilities"]
     assert (result["crops"], result["outputs"]) == ("five", outputs)
     assert result["accuracy"] is None
+    assert (result["verified"]["images"], result["verified"]["source"]) == (8, "real")
     manifest = json.loads(Path(result["manifest"]).read_text(encoding="utf-8"))
     assert [tensor["name"] for tensor in manifest["outputs"]] == outputs
     of_onnx = json_of("evaluate", result["onnx"], two_classes)
@@ -46,7 +47,7 @@ def test_int8_takes_the_pictures_of_the_run_and_reports_its_accuracy(
         *("export", trained_run, "--output", tmp_path, "--precision", "int8", "--calibration-images", 8)
     )
     assert (result["precision"], result["calibration_images"]) == ("int8", 8)
-    assert result["verified"] is None, "nobody asked to fail where it differs"
+    assert (result["verified"]["images"], result["verified"]["source"]) == (16, "real")
     pytorch, file = result["accuracy"]
     assert (pytorch["name"], file["name"], file["images"]) == ("PyTorch", "model.onnx", 16)
     assert 0 < file["p99_abs_error"] <= file["max_abs_error"] < 0.5
@@ -62,7 +63,8 @@ def test_int8_of_weights_alone_with_pictures_that_are_named(
     words = ("export", weights, "--output", tmp_path, "--precision", "int8", "--calibrate", two_classes)
     result = json_of(*words)
     assert result["calibration_images"] == 48
-    assert result["accuracy"] is None, "there are no validation pictures to compare on"
+    assert result["accuracy"] is None, "there are no validation pictures to measure it on"
+    assert (result["verified"]["images"], result["verified"]["source"]) == (32, "calibration")
     assert len(json_of(*words, "--data", two_classes, "--images", 4)["accuracy"]) == 2
 
 

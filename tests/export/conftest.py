@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.spec import IMAGENET_MEAN, AugmentSpec
 from sharpened import sharpen
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make_pictures_fixture() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def small_spec() -> AugmentSpec:
     # An odd margin: the centre is not in the middle.
-    return AugmentSpec(resize=43, crop=32, std=(50.0, 60.0, 70.0))
+    return AugmentSpec(resize=43, crop=32, mean=IMAGENET_MEAN, std=(50.0, 60.0, 70.0))
 
 
 @pytest.fixture(scope="session")

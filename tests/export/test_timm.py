@@ -12,16 +12,17 @@ import pytest
 PEERS = Path(__file__).parents[2] / "alexnet_fast" / "bench" / "peers"
 PYTHON = PEERS / ".venv" / "bin" / "python"
 _CODE = """
-import json, sys
+import dataclasses, json, sys
 import torchvision_beside_cpu_torch
 import numpy, timm, torch
 from alexnet_fast.export.torch_export import export_ten_crop
 from alexnet_fast.pipelines.crops import crop_probabilities
-from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines import TORCHVISION_SPEC
 from alexnet_fast.serve.onnx_model import OnnxModel
 
 torch.manual_seed(0)
-net, spec = timm.create_model(sys.argv[1], num_classes=5).eval(), AugmentSpec(resize=72, crop=64)
+net = timm.create_model(sys.argv[1], num_classes=5).eval()
+spec = dataclasses.replace(TORCHVISION_SPEC, resize=72, crop=64)
 model = OnnxModel(export_ten_crop(net, spec, list("abcde"), sys.argv[2]))
 pictures = numpy.random.default_rng(1).integers(0, 256, (3, 72, 72, 3), numpy.uint8)
 with torch.inference_mode():

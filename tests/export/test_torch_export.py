@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.torch_export import export_ten_crop
 from alexnet_fast.pipelines.crops import crop_probabilities
+from alexnet_fast.pipelines.spec import IMAGENET_MEAN, AugmentSpec
 from alexnet_fast.serve.onnx_model import OnnxModel
 
 pytest.importorskip("onnxscript")
@@ -72,9 +75,15 @@ def test_the_file_names_no_path_and_comes_out_the_same_twice(small_spec, tmp_pat
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        (Exotic(), r"node \w*svd\w* \(aten\.\w*svd[\w.]*\) of Exotic has no ONNX form"),
-        (Branching(), r"Branching cannot be traced at `if x\.mean\(\) > 0:`"),
-        (nn.Sequential(nn.Conv2d(7, 3, 3)), "Sequential cannot take the crops .*7"),
+        (
+            nn.Sequential(nn.Identity(), Exotic()),
+            r"^layer 1 \(Exotic\) has an operation without an ONNX form: aten\.\w*svd",
+        ),
+        (
+            nn.Sequential(nn.Identity(), Branching()),
+            r"^layer 1 \(Branching\) cannot be traced at `if x\.mean\(\) > 0:`",
+        ),
+        (nn.Sequential(nn.GELU(), nn.Conv2d(7, 3, 3)), r"^layer 1 \(Conv2d\) fails on crops of 3x32x32 .*7"),
         (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "answers with 3 values for 5 class names"),
     ],
 )
@@ -89,6 +98,20 @@ def test_an_answer_left_to_chance_is_noticed(small_spec, tmp_path):
         def forward(self, x):
             return super().forward(x) + torch.rand(x.shape[0], 5)
 
-    with pytest.raises(UserError, match="from PyTorch's probabilities"):
+    with pytest.raises(
+        UserError, match="nothing was written; the network itself answers differently each time"
+    ):
         export_ten_crop(Chance(), small_spec, list("abcde"), tmp_path / "any.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mean_and_std_are_not_guessed(small_spec, tmp_path):
+    """The paper's scale is no default for somebody else's network."""
+    with pytest.raises(UserError, match="does not say with which mean and std the network was trained"):
+        export_ten_crop(Residual(), AugmentSpec(resize=43, crop=32), list("abcde"), tmp_path / "any.onnx")
+    assert not AugmentSpec(resize=43, crop=32, std=(1.0, 1.0, 1.0)).says_normalisation
+    paper = AugmentSpec(mean=IMAGENET_MEAN, std=(1.0, 1.0, 1.0))
+    assert paper.says_normalisation
+    assert paper == AugmentSpec()
+    assert not dataclasses.replace(AugmentSpec(), crop=200).says_normalisation
+    assert AugmentSpec.from_dict(AugmentSpec().to_dict()).says_normalisation, "a run has used what it says"
