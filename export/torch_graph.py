@@ -170,6 +170,7 @@ def torch_model(
     model: onnx.ModelProto = exported.model_proto
     if model.functions:
         model = inliner.inline_local_functions(model)
+    _narrow_folded(model.graph)
     _undocument(model.graph)
     return model
 
@@ -223,6 +224,24 @@ def _no_node(error: Exception, net: torch.nn.Module, blamed: str) -> UserError:
     return UserError(
         f"{layer} has an operation without an ONNX form: {nodes[-1].target}", "replace that layer by another"
     )
+
+
+def _narrow_folded(graph: onnx.GraphProto) -> None:
+    """Gives weights the type of what they multiply.
+
+    torch's exporter folds batch normalisation into a convolution in float32, in a graph of bfloat16 too.
+    """
+    types = {one.name: one.type.tensor_type.elem_type for one in (*graph.input, *graph.value_info)}
+    weights = {one.name: one for one in graph.initializer}
+    for node in graph.node:
+        wanted = types.get(node.input[0]) if node.op_type == "Conv" else None
+        if wanted not in (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16):
+            continue
+        for name in node.input[1:]:
+            held = weights.get(name)
+            if held is not None and held.data_type == onnx.TensorProto.FLOAT:
+                array = onnx.numpy_helper.to_array(held).astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+                held.CopyFrom(onnx.numpy_helper.from_array(array, name))
 
 
 def _undocument(graph: onnx.GraphProto) -> None:
