@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.progress_bar import above_bars
 
 Result = dict[str, Any]
 
@@ -56,4 +57,5 @@ def answers(
 
 def say(message: str) -> None:
     """Prints a line for a person to stderr."""
-    click.echo(message, err=True)
+    with above_bars():
+        click.echo(message, err=True)

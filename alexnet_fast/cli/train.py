@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from alexnet_fast.cli import options, train_options
-from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.config_file import merge, read_options
 from alexnet_fast.errors import UserError
 from alexnet_fast.recipe import RECIPES, recipe_path
@@ -214,7 +214,7 @@ def _run(config: TrainConfig, **how: Any) -> Result:
             return train_in_processes(config, processes, **how)
         return run_training(config, **how, show=line)
     except KeyboardInterrupt:
-        click.echo(f"\ngo on with: alexnet-fast train --run {config.run} --resume", err=True)
+        say(f"go on with: alexnet-fast train --run {config.run} --resume")
         raise
     finally:
         line.close()

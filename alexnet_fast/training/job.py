@@ -12,6 +12,7 @@ from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.diverged import before_divergence
 from alexnet_fast.training.epochs import Epochs
 from alexnet_fast.training.history import best_row
 from alexnet_fast.training.inputs import open_splits
@@ -69,7 +70,9 @@ def run_training(
     ):
         processes.on_first(claim.check)
         folder = CheckpointFolder(run, config.keep)
-        found = processes.on_first(lambda: _choose(folder, processes.world, redo_epoch) if resume else None)
+        found = processes.on_first(
+            lambda: _choose(run, folder, processes.world, redo_epoch) if resume else None
+        )
         saved = load_checkpoint(found.path) if found else None
         precision = choose_precision(config.amp, device)
         splits = _agreed_splits(config, processes)
@@ -82,13 +85,15 @@ def run_training(
             return Epochs(session, run, folder, signals).train()
 
 
-def _choose(folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found | None:
+def _choose(run: RunFolder, folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found | None:
     """Returns the checkpoint to go on from; None begins anew.
 
     Raises:
         UserError: None is good, or the newest is of other processes and within an epoch.
     """
     found = folder.newest()
+    if found is not None:
+        found = before_divergence(run, folder, found)
     if found is None or found.position.at_boundary or found.processes == processes:
         return found
     if not redo_epoch:
@@ -120,7 +125,7 @@ def _agreed_splits(config: TrainConfig, processes: Processes) -> Splits:
 def _begin(claim: RunClaim, session: Session, folder: CheckpointFolder, found: Found | None) -> None:
     """Makes the folder, and brings it into the state that the checkpoint has left it in."""
     claim.make()
-    session.config.save(claim.run.config)
+    session.config.save(claim.run.config, notes=session.changes)
     session.splits.classes.save(claim.run.classes)
     if not claim.run.pictures.exists():
         record_pictures(claim.run.pictures, session.splits)

@@ -7,6 +7,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
+
+from alexnet_fast.progress_bar import above_bars, on_terminal
 
 log = logging.getLogger("alexnet_fast")
 
@@ -14,10 +17,12 @@ log = logging.getLogger("alexnet_fast")
 @contextlib.contextmanager
 def logging_to_console(rank: int = 0) -> Iterator[None]:
     """Shows messages on stderr; of all processes but the first, only warnings, with their number."""
-    console = logging.StreamHandler(sys.stderr)
+    console = _Console(sys.stderr)
     if rank:
         console.setLevel(logging.WARNING)
-        console.setFormatter(logging.Formatter(f"process {rank}: %(message)s"))
+        # The progress line of the first process stands where this is going to: it is drawn again behind it.
+        clear = "\r\x1b[K" if on_terminal() else ""
+        console.setFormatter(logging.Formatter(f"{clear}process {rank}: %(message)s"))
     with _attached(console):
         yield
 
@@ -32,6 +37,15 @@ def logging_to_file(path: Path | None) -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     with _attached(file):
         yield
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Stderr, with the progress line taken away meanwhile."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a message."""
+        with above_bars():
+            super().emit(record)
 
 
 class _LogFile(logging.FileHandler):
