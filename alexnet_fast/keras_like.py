@@ -87,6 +87,8 @@ class AlexNet:
             dali=loader == "dali",
             **{"pca": "data", "mean": "data", **options},
         )
+        # A batch that nobody gave is made to fit the pictures.
+        self._adaptable = () if "batch_size" in options else ("batch_size",)
         self._folder = RunFolder(self._config.run)
         self._folder.check(resume=resume)
         self._classifier: NetClassifier | None = None
@@ -187,11 +189,12 @@ class AlexNet:
         from alexnet_fast.training.train_processes import train_in_processes
 
         processes = config.gpus or config.processes
+        how: dict[str, Any] = {"resume": self._folder.exists(), "adaptable": self._adaptable}
         if processes > 1:
-            train_in_processes(config, processes, resume=self._folder.exists())
+            train_in_processes(config, processes, **how)
             return
         with training_line(config.epochs) as line:
-            run_training(config, resume=self._folder.exists(), show=line, colours=self._colours)
+            run_training(config, **how, show=line, colours=self._colours)
 
     def _trained(self) -> NetClassifier:
         """Returns the network with its best weights.

@@ -85,6 +85,13 @@ class MaxPool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GlobalPool:
+    """Mean of each map, (channels, height, width) to (channels, 1, 1)."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Flatten:
     """(channels, height, width) to one row."""
 
@@ -99,7 +106,7 @@ class Pad:
     pads: tuple[int, int, int, int]
 
 
-Layer = Conv | Linear | BatchNorm | Relu | Lrn | MaxPool | Flatten
+Layer = Conv | Linear | BatchNorm | Relu | Lrn | MaxPool | GlobalPool | Flatten
 
 
 def read_layers(net: torch.nn.Module) -> list[Layer]:
@@ -107,7 +114,8 @@ def read_layers(net: torch.nn.Module) -> list[Layer]:
 
     Args:
         net: A `torch.nn.Sequential` of convolutions, linear layers, batch and local response normalisation,
-            ReLU, max pooling, flattening and dropout; zero padding in front of a convolution.
+            ReLU, max pooling, global average pooling, flattening and dropout; zero padding in front of a
+            convolution.
 
     Raises:
         UserError: A layer is of another type or has a setting that the graph cannot express; it is named.
@@ -236,6 +244,13 @@ def _read_max_pool(name: str, module: Any) -> MaxPool:
     )
 
 
+def _read_global_pool(name: str, module: Any) -> GlobalPool:
+    size = module.output_size
+    if size not in (1, (1, 1)):
+        raise _unsupported(name, module, f"its output of {size} must be 1: the mean of each map")
+    return GlobalPool(name=name)
+
+
 def _read_pad(name: str, module: Any) -> Pad:
     left, right, top, bottom = module.padding
     return Pad(name=name, pads=(top, left, bottom, right))
@@ -261,6 +276,7 @@ _READERS: dict[str, Callable[[str, Any], Layer | Pad | None]] = {
     "ReLU": _read_relu,
     "LocalResponseNorm": _read_lrn,  # torch's and ours: the same attributes with the same meaning
     "MaxPool2d": _read_max_pool,
+    "AdaptiveAvgPool2d": _read_global_pool,
     "ZeroPad2d": _read_pad,
     "Flatten": _read_flatten,
     "Dropout": _read_nothing,

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.config_file import merge, read_options
+from alexnet_fast.cli.config_file import given_options, merge, read_options
 from alexnet_fast.errors import UserError
 from alexnet_fast.recipe import RECIPES, recipe_path
 from alexnet_fast.training.epoch_line import EpochLine
@@ -85,7 +85,7 @@ def _table(result: Result) -> str:
     type=int,
     default=128,
     show_default=True,
-    help="Pictures a step, over all processes and passes.",
+    help="Pictures a step, over all processes and passes; the default shrinks to fit a small data set.",
 )
 @click.option(
     "--accumulate",
@@ -173,17 +173,24 @@ def train(ctx: click.Context, **given: Any) -> Result:
     themselves, of which --val-fraction is kept for validation. Instead of class folders there may be what
     `prepare` writes in any of its forms, and WebDataset tars of KEY.jpg and KEY.cls (or KEY.json).
     """
+    from alexnet_fast.training.adapting import adapt_recipe
     from alexnet_fast.training.config import TrainConfig
     from alexnet_fast.training.run_folder import new_run
 
     resume, redo_epoch = given.pop("resume"), given.pop("redo_epoch")
     config_path, recipe = given.pop("config"), given.pop("recipe")
     files = [read_options(config_path, ctx)] if config_path else []
+    proposed = {}
     if recipe:
-        files.append(read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}"))
+        options_of_it = read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}")
+        files.append(options_of_it)
+        # What a recipe of ours says is a proposal; the user's own file is the user's word.
+        proposed = options_of_it if recipe in RECIPES else {}
     settled = merge(ctx, given, *files)
     if resume and settled["run"] and (settled["run"] / "config.toml").exists():
-        settled = merge(ctx, given, *files, read_options(settled["run"] / "config.toml", ctx))
+        files.append(read_options(settled["run"] / "config.toml", ctx))
+        settled = merge(ctx, given, *files)
+    said = given_options(ctx, *(file for file in files if file is not proposed))
     if settled["data"] is None:
         raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
     if settled.pop("from_scratch"):
@@ -192,9 +199,13 @@ def train(ctx: click.Context, **given: Any) -> Result:
                 "--from-scratch takes no weights: leave out --weights, --transfer and --features."
             )
         settled.update(weights=None, transfer=False, features=False)
+    settled, lines = adapt_recipe(settled, proposed, said)
+    for line in lines:
+        say(line)
     settled["run"] = settled["run"] or new_run(settled["model"])
     config = _on_devices(TrainConfig(**settled))
-    result = _run(config, resume=resume, redo_epoch=redo_epoch)
+    adaptable = () if "batch_size" in said else ("batch_size",)
+    result = _run(config, resume=resume, redo_epoch=redo_epoch, adaptable=adaptable)
     if os.environ.get("RANK", "0") != "0":
         # The first process of the job prints the result for all.
         ctx.exit(0)

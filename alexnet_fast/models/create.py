@@ -8,15 +8,17 @@ from typing import Any
 from alexnet_fast.errors import UserError
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.catalogue import resolve_spec
+from alexnet_fast.models.convnet import ConvNet
 from alexnet_fast.models.network import Network
 from alexnet_fast.models.perceptron import Perceptron
-from alexnet_fast.models.spec import Initial, ModelSpec, NetSpec, PerceptronSpec, VggSpec
+from alexnet_fast.models.spec import ConvNetSpec, Initial, ModelSpec, NetSpec, PerceptronSpec, VggSpec
 from alexnet_fast.models.vgg import Vgg
 
 _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
     ModelSpec: AlexNet,
     VggSpec: Vgg,
     PerceptronSpec: Perceptron,
+    ConvNetSpec: ConvNet,
 }
 
 
