@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.classifier import NetClassifier, Probabilities
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.fetching.address import is_address
 from alexnet_fast.fetching.fetched import FetchConfig, fetch
 from alexnet_fast.fit_history import FitHistory
@@ -58,6 +58,7 @@ class AlexNet:
         UserError: Pictures, labels or options do not allow it.
     """
 
+    @arguments_called(data="data_path", labels="label_path")
     def __init__(
         self,
         data_path: str | Path,

@@ -13,6 +13,7 @@ import click
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import above_bars
+from alexnet_fast.wording import on_command_line
 
 Result = dict[str, Any]
 
@@ -37,11 +38,13 @@ def answers(
         @functools.wraps(function)
         def command(*args: Any, as_json: bool, debug: bool, **kwargs: Any) -> None:
             try:
-                result = function(*args, **kwargs)
+                with on_command_line():
+                    result = function(*args, **kwargs)
             except UserError as error:
-                if debug:
-                    traceback.print_exc()
-                click.echo(f"alexnet-fast: {error}", err=True)
+                with on_command_line():
+                    if debug:
+                        traceback.print_exc()
+                    click.echo(f"alexnet-fast: {error}", err=True)
                 sys.exit(error.exit_code)
             except KeyboardInterrupt:
                 click.echo("alexnet-fast: interrupted", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.catalogue import resolve_spec
 from alexnet_fast.models.convnet import ConvNet
@@ -22,6 +22,7 @@ _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
 }
 
 
+@arguments_called(model="name", crop="image_size")
 def create_model(
     name: str,
     num_classes: int = 1000,

@@ -1,8 +1,8 @@
 """Values that nobody gave yield to those that somebody did, and to the data.
 
 A default, and what one of our recipes says, is a proposal: where it cannot hold beside an option that was
-given or with the images that there are, a value that can takes its place, and a line says so. A value that the
-user gave is never changed: what it contradicts is an error.
+given or with the images that there are, a value that can takes its place, and a line says so. A value that
+the user gave is never changed: what it contradicts is an error.
 """
 
 from __future__ import annotations
