@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tqdm import tqdm
@@ -45,7 +45,8 @@ class FittedBar(_Tqdm):
         super().__init__(
             desc=label,
             total=length or None,
-            initial=done,  # type: ignore[arg-type] - shares of a step are numbers too
+            # Shares of a step are numbers too.
+            initial=done,  # type: ignore[arg-type]
             file=sys.stderr,
             leave=False,
             dynamic_ncols=True,
@@ -55,7 +56,7 @@ class FittedBar(_Tqdm):
         )
 
     @property
-    def format_dict(self) -> Mapping[str, Any]:
+    def format_dict(self) -> MutableMapping[str, Any]:
         """What tqdm renders the line from."""
         values = dict(super().format_dict)
         # tqdm leaves the last column free, and says -1 of a window that has no width.

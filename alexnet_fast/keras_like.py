@@ -115,14 +115,14 @@ class AlexNet:
         """Principal components of the training pictures' colours."""
         return self._colours.jitter
 
-    def fit(self, epochs: int) -> FitHistory:
+    def fit(self, epochs: int = 90) -> FitHistory:
         """Trains; called again, it goes on with `epochs` more.
 
         Training may end earlier, when validation has stopped improving. What an interrupt leaves is a
         checkpoint, and the next call goes on from there.
 
         Args:
-            epochs: How many.
+            epochs: How many, at most.
 
         Returns:
             Loss and accuracy of these epochs.

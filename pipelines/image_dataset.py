@@ -151,7 +151,7 @@ def _numbered(
     """Numbers labels that are class names: as `classes` has them, or in sorted order as `ImageFolder` does.
 
     Raises:
-        UserError: A label is no text, or none of the classes.
+        UserError: A label is no text, or none of the classes; or there is one name alone, which has no order.
     """
     for path, label in pairs:
         if not isinstance(label, str):
@@ -159,6 +159,11 @@ def _numbered(
                 f"the label of {path} is {label!r}, and others are class names", "give one kind of label"
             )
     names = tuple(sorted({str(label) for _, label in pairs})) if classes is None else classes
+    if classes is None and len(names) < 2:
+        raise UserError(
+            f"the only label is {names[0]!r}, which does not say the classes",
+            "give all of them: classes=[...]",
+        )
     numbers = {name: number for number, name in enumerate(names)}
     for path, label in pairs:
         if label not in numbers:

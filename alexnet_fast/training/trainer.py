@@ -207,13 +207,14 @@ class Trainer:
             clock: Of the epoch.
             read: Whether to read loss and accuracy, which waits for the device, or to show the last reading.
         """
-        place = {"epoch": self.position.epoch + 1, "step": self.position.epoch_step}
+        epoch, step = self.position.epoch + 1, self.position.epoch_step
         if not read and self._shown is not None:
-            self._shown = dataclasses.replace(self._shown, **place)
+            self._shown = dataclasses.replace(self._shown, epoch=epoch, step=step)
         else:
             train = self.check()
             self._shown = Progress(
-                **place,
+                epoch=epoch,
+                step=step,
                 epochs=self.config.epochs,
                 steps=self.steps,
                 after=self._batches_after(),

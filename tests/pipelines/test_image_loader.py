@@ -150,6 +150,11 @@ def test_labels_may_be_class_names() -> None:
     ("data", "classes", "message"),
     [
         ([("a.jpg", "dgo")], ["dog"], "the label of a.jpg is 'dgo'; did you mean dog"),
+        (
+            [("a.jpg", "dog")],
+            None,
+            "the only label is 'dog', which does not say the classes; give all of them",
+        ),
         ([("a.jpg", "dog"), ("b.jpg", 1)], None, "the label of b.jpg is 1, and others are class names"),
         ([("a.jpg", 2**70)], None, "the largest label is 1180591620717411303424"),
         ([("a.jpg", 0)], "ab", "classes='ab' are no class names"),

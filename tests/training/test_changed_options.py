@@ -19,7 +19,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.toml_file import read_toml
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.fingerprint import Change, changed_options, make_fingerprint
+from alexnet_fast.training.fingerprint import Change, changeable_options, changed_options, make_fingerprint
 from alexnet_fast.training.job import run_training
 from alexnet_fast.training.on_resume import is_free, may_change
 from alexnet_fast.training.optimizer import OptimizerState, make_optimizer
@@ -181,3 +181,10 @@ def test_the_advice_after_a_loss_that_is_no_number_works(small: Make, steps: int
     done = CliRunner().invoke(commands, arguments)
     assert done.exit_code == 0, done.output
     assert read_toml(options.run / "config.toml")["lr"] == 0.001
+
+
+def test_the_documentation_lists_what_may_change() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    listed = page.partition("other values of these options: ")[2].partition(".\n")[0]
+    found = [name.strip("`\n ") for name in listed.replace("\n", " ").split(",")]
+    assert found == sorted("--" + name.replace("_", "-") for name in changeable_options())
