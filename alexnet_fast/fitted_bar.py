@@ -45,8 +45,7 @@ class FittedBar(_Tqdm):
         super().__init__(
             desc=label,
             total=length or None,
-            # Shares of a step are numbers too.
-            initial=done,  # type: ignore[arg-type]
+            initial=done,
             file=sys.stderr,
             leave=False,
             dynamic_ncols=True,

@@ -13,7 +13,6 @@ import click
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import above_bars
-from alexnet_fast.wording import on_command_line
 
 Result = dict[str, Any]
 
@@ -38,13 +37,11 @@ def answers(
         @functools.wraps(function)
         def command(*args: Any, as_json: bool, debug: bool, **kwargs: Any) -> None:
             try:
-                with on_command_line():
-                    result = function(*args, **kwargs)
+                result = function(*args, **kwargs)
             except UserError as error:
-                with on_command_line():
-                    if debug:
-                        traceback.print_exc()
-                    click.echo(f"alexnet-fast: {error}", err=True)
+                if debug:
+                    traceback.print_exc()
+                click.echo(f"alexnet-fast: {error}", err=True)
                 sys.exit(error.exit_code)
             except KeyboardInterrupt:
                 click.echo("alexnet-fast: interrupted", err=True)

@@ -20,7 +20,17 @@ from alexnet_fast.training.epoch_line import EpochLine
 if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
 
-EXAMPLE = """\b
+# Declared in `training.config`, which imports too much for --help; a test compares.
+MAY_CHANGE = (
+    "--amp, --bn-batches, --compile, --cuda-graphs, --dali, --dropout, --drops, --epochs, --factor,"
+    " --hw-decoder-load, --label-smoothing, --loss, --lr, --max-steps, --mixup, --momentum, --nesterov,"
+    " --patience, --schedule, --step-epochs, --unfreeze-lr, --warmup-epochs, --weight-decay"
+)
+
+EXAMPLE = f"""With --resume these options may change, and the run records it: {MAY_CHANGE}. So may those that
+change nothing in the weights, such as --threads. Others are refused.
+
+\b
 Examples:
   alexnet-fast train pictures --dali --epochs 20 --run runs/first
   alexnet-fast train pictures --run runs/first --resume
@@ -58,7 +68,11 @@ def _table(result: Result) -> str:
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL-DATE-TIME]"
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --run; start it where there is none.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --run; start it where there is none. Some options may change: see below.",
+)
 @click.option(
     "--redo-epoch",
     is_flag=True,
@@ -71,7 +85,10 @@ def _table(result: Result) -> str:
     "--recipe", metavar="NAME|FILE", help=f"Options by name: {', '.join(RECIPES)}; the config wins."
 )
 @click.option(
-    "--model", default="alexnet", show_default=True, help="Network, by name; or your own: package.module:Net."
+    "--model",
+    default="alexnet",
+    show_default=True,
+    help="Network, by name (convnet-32, -64, -96 for small images); or your own: package.module:Net.",
 )
 @train_options.beginning
 @click.option(

@@ -107,6 +107,16 @@ def test_no_message_keeps_an_option() -> None:
         assert not re.search(r"(?<![\w-])--[a-z]", commands), text
 
 
+def test_a_command_speaks_of_options_and_leaves_python_as_it_was(in_python: None) -> None:
+    from click.testing import CliRunner
+
+    from alexnet_fast.cli.main import commands
+
+    done = CliRunner().invoke(commands, ["train", "nowhere", "--lr", "-1"])
+    assert "--lr must not be negative" in done.stderr
+    assert str(UserError("--lr is high")) == "lr is high"
+
+
 Act = Callable[[Path], object]
 
 

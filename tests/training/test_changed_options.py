@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from train_jobs import rows, same_run, signal_at
+from train_jobs import completed_many, finish_many, rows, same_run, signal_at, start_many
 
+from alexnet_fast.cli.train import MAY_CHANGE
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.toml_file import read_toml
@@ -183,8 +184,26 @@ def test_the_advice_after_a_loss_that_is_no_number_works(small: Make, steps: int
     assert read_toml(options.run / "config.toml")["lr"] == 0.001
 
 
-def test_the_documentation_lists_what_may_change() -> None:
+def test_help_and_documentation_list_what_may_change() -> None:
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     listed = page.partition("other values of these options: ")[2].partition(".\n")[0]
     found = [name.strip("`\n ") for name in listed.replace("\n", " ").split(",")]
     assert found == sorted("--" + name.replace("_", "-") for name in changeable_options())
+    assert MAY_CHANGE.split(", ") == found
+
+
+@pytest.mark.slow
+def test_a_change_holds_in_all_processes_and_after_further_stops(two_classes: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole" / "run", tmp_path / "cut" / "run"
+    completed_many(two_classes, whole, "--epochs", "1")
+    shutil.copytree(whole, cut)
+    new = ("--resume", "--lr", "0.001", "--momentum", "0.5", "--epochs")
+    completed_many(two_classes, whole, *new, "3")
+    completed_many(two_classes, cut, *new, "2")
+    # What the run has recorded holds without being given again.
+    done = finish_many(start_many(two_classes, cut, "--resume", "--epochs", "3"))
+    assert done[0] == 0, done[2]
+    left, right = (load_checkpoint(run / "checkpoints" / "last.pt") for run in (whole, cut))
+    assert left["training"]["shared"]["position"]["epoch"] == 3
+    assert all(torch.equal(tensor, right["weights"][name]) for name, tensor in left["weights"].items())
+    assert read_toml(cut / "config.toml")["lr"] == 0.001
