@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
+
+from alexnet_fast.wording import worded
+
 
 class UserError(Exception):
     """A mistake in what the user gave: a path, an option, a picture, a file.
 
-    The command line prints it as one line and exits with `exit_code`; `--debug` adds the traceback.
+    The command line prints it as one line and exits with `exit_code`; `--debug` adds the traceback. `str` of
+    it names options as the reader knows them: see `wording`.
 
     Args:
-        problem: What is wrong, naming the file or option.
+        problem: What is wrong, naming the file or the option, as the command line has it.
         mend: What to do about it; empty where nothing sensible can be said.
         exit_code: 1 where the work failed, 2 where the command was used wrongly.
     """
@@ -19,6 +25,24 @@ class UserError(Exception):
         self.problem = problem
         self.mend = mend
         self.exit_code = exit_code
+        self.argument_names: Mapping[str, str] = {}
+
+    def __str__(self) -> str:
+        return worded(super().__str__(), self.argument_names)
+
+
+@contextlib.contextmanager
+def arguments_called(**names: str) -> Iterator[None]:
+    """Lets the errors of a block use an interface's own names of arguments, where an option has another one.
+
+    Args:
+        names: The arguments, by the option's name without `--`.
+    """
+    try:
+        yield
+    except UserError as error:
+        error.argument_names = {**names, **error.argument_names}
+        raise
 
 
 class UnavailableError(UserError):

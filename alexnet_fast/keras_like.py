@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.classifier import NetClassifier, Probabilities
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.fetching.address import is_address
 from alexnet_fast.fetching.fetched import FetchConfig, fetch
 from alexnet_fast.fit_history import FitHistory
@@ -59,6 +59,7 @@ class AlexNet:
         UserError: Pictures, labels or options do not allow it.
     """
 
+    @arguments_called(data="data_path", labels="label_path")
     def __init__(
         self,
         data_path: str | Path,
@@ -88,6 +89,8 @@ class AlexNet:
             dali=loader == "dali",
             **{"pca": "data", "mean": "data", **options},
         )
+        # A batch that nobody gave is made to fit the pictures.
+        self._adaptable = () if "batch_size" in options else ("batch_size",)
         self._folder = RunFolder(self._config.run)
         self._folder.check(resume=resume)
         self._classifier: NetClassifier | None = None
@@ -113,14 +116,14 @@ class AlexNet:
         """Principal components of the training pictures' colours."""
         return self._colours.jitter
 
-    def fit(self, epochs: int) -> FitHistory:
+    def fit(self, epochs: int = 90) -> FitHistory:
         """Trains; called again, it goes on with `epochs` more.
 
         Training may end earlier, when validation has stopped improving. What an interrupt leaves is a
         checkpoint, and the next call goes on from there.
 
         Args:
-            epochs: How many.
+            epochs: How many, at most.
 
         Returns:
             Loss and accuracy of these epochs.
@@ -186,11 +189,12 @@ class AlexNet:
         from alexnet_fast.training.train_processes import train_in_processes
 
         processes = config.gpus or config.processes
+        how: dict[str, Any] = {"resume": self._folder.exists(), "adaptable": self._adaptable}
         if processes > 1:
-            train_in_processes(config, processes, resume=self._folder.exists())
+            train_in_processes(config, processes, **how)
             return
         with training_line(config.epochs) as line:
-            run_training(config, resume=self._folder.exists(), show=line, colours=self._colours)
+            run_training(config, **how, show=line, colours=self._colours)
 
     def _trained(self) -> NetClassifier:
         """Returns the network with its best weights.

@@ -28,17 +28,21 @@ class NotebookLine:
         self._next, self._width = 0.0, 0
 
     def __call__(self, progress: Progress) -> None:
-        """Shows the state of an epoch."""
-        if time.monotonic() < self._next and progress.step < progress.steps:
+        """Shows the state of an epoch; what one gave stands in the log that follows it."""
+        validated = progress.phase == "validating" and progress.done == progress.after["validating"]
+        if validated:
+            self.close()
+        if validated or (time.monotonic() < self._next and progress.step < progress.steps):
             return
         self._next = time.monotonic() + _SECONDS
+        place = f"step {progress.step}/{progress.steps}"
+        if progress.phase != "training":
+            place = f"{progress.phase} {progress.done}/{progress.after[progress.phase]}"
         self._write(
-            f"epoch {progress.epoch}/{self._epochs}  step {progress.step}/{progress.steps}  loss"
+            f"epoch {progress.epoch}/{self._epochs}  {place}  loss"
             f" {progress.train.loss:.3f}  top-1 {progress.train.top1:.3f}  lr {progress.lr:g}"
             f"  {progress.images_per_second:.0f} images/s"
         )
-        if progress.step == progress.steps:
-            self.close()
 
     def close(self) -> None:
         """Clears the line: what an epoch gave stands in the log."""

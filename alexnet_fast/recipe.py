@@ -9,7 +9,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.near_match import choose_from
 from alexnet_fast.toml_file import read_toml
 
-RECIPES = ("paper", "modern", "tiny-imagenet", "caltech256", "fashion-mnist", "demo")
+RECIPES = ("paper", "modern", "small-images", "tiny-imagenet", "caltech256", "fashion-mnist", "demo")
 
 _FOLDER = Path(__file__).parent / "recipes"
 

@@ -17,6 +17,7 @@ from alexnet_fast.export.net_layers import (
     BatchNorm,
     Conv,
     Flatten,
+    GlobalPool,
     Layer,
     Linear,
     Lrn,
@@ -129,6 +130,12 @@ def _pool_pads(layer: MaxPool, x: Value) -> tuple[int, int, int, int]:
             places = -(-(side + 2 * pad - layer.kernel[axis]) // stride)
             over[axis] = stride - rest if rest and places * stride < side + pad else 0
     return (*layer.pads, layer.pads[0] + over[0], layer.pads[1] + over[1])
+
+
+@write_layer.register
+def _(layer: GlobalPool, graph: GraphWriter, x: Value) -> Value:
+    _check_fit(layer.name, len(x.shape) == 3, "a map", x)
+    return Value(graph.node("GlobalAveragePool", [x.name], layer.name), (x.shape[0], 1, 1))
 
 
 @write_layer.register

@@ -92,6 +92,13 @@ class MaxPool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GlobalPool:
+    """Mean of each map, (channels, height, width) to (channels, 1, 1)."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Flatten:
     """(channels, height, width) to one row."""
 
@@ -106,7 +113,7 @@ class Pad:
     pads: tuple[int, int, int, int]
 
 
-Layer = Conv | Linear | BatchNorm | Relu | Lrn | MaxPool | Flatten
+Layer = Conv | Linear | BatchNorm | Relu | Lrn | MaxPool | GlobalPool | Flatten
 
 
 class UnknownLayerError(UserError):
@@ -140,8 +147,8 @@ def read_layers(net: torch.nn.Module) -> list[Layer]:
 
     Args:
         net: A `torch.nn.Sequential` of convolutions, linear layers, batch and local response normalisation,
-            ReLU, max pooling, flattening and dropout; zero padding in front of a convolution. Each exactly
-            torch's own or ours: no subclass, no hook, no replaced method.
+            ReLU, max pooling, global average pooling, flattening and dropout; zero padding in front of a
+            convolution. Each exactly torch's own or ours: no subclass, no hook, no replaced method.
 
     Raises:
         UnknownLayerError: A layer is another, or has a setting that the graph cannot express; it is named.
@@ -291,6 +298,13 @@ def _read_max_pool(name: str, module: Any) -> MaxPool:
     )
 
 
+def _read_global_pool(name: str, module: Any) -> GlobalPool:
+    size = module.output_size
+    if size not in (1, (1, 1)):
+        raise _unknown(name, module, f"has the output size {size!r}, not 1")
+    return GlobalPool(name=name)
+
+
 def _read_pad(name: str, module: Any) -> Pad:
     sides = module.padding
     if not (isinstance(sides, tuple) and len(sides) == 4 and all(type(side) is int for side in sides)):
@@ -329,6 +343,7 @@ def _readers() -> dict[type[Any], Callable[[str, Any], Layer | Pad | None]]:
         nn.LocalResponseNorm: _read_lrn,
         LocalResponseNorm: _read_lrn,  # ours: the same attributes with the same meaning
         nn.MaxPool2d: _read_max_pool,
+        nn.AdaptiveAvgPool2d: _read_global_pool,
         nn.ZeroPad2d: _read_pad,
         nn.Flatten: _read_flatten,
         nn.Dropout: _read_nothing,

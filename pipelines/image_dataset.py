@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,16 @@ from alexnet_fast.data.parts import find_parts
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError
+from alexnet_fast.near_match import choose_from
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.preprocessing import preprocess
 from alexnet_fast.pipelines.spec import AugmentSpec
 
-Data = str | Path | PictureList | Iterable[tuple[str | Path, int]]
+Data = str | Path | PictureList | Iterable[tuple[str | Path, int | str]]
+
+# Without names there are as many classes as the largest label says; more than that is a mistake in it.
+_MOST_UNNAMED = 1_000_000
 
 
 class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
@@ -77,31 +83,67 @@ def list_data(
 
     Args:
         data: A folder of class folders (or of tars), whose sorted names are numbered from 0 as by
-            `ImageFolder`; or (path, label) pairs; or a list of ours.
-        classes: Class names in the order of their labels, where the data do not say them.
+            `ImageFolder`; or (path, label) pairs, all labels whole numbers or all of them class names; or a
+            list of ours.
+        classes: Class names in the order of their labels, where the data do not say them. Names as labels are
+            numbered in sorted order without it.
         fields: Of a folder of tars: which fields of a sample are its image and label.
 
     Raises:
-        UserError: There is nothing there, or a label has no class.
+        UserError: There is nothing there, or a label is neither a whole number nor text, or has no class.
     """
     if isinstance(data, PictureList):
         return data
     if isinstance(data, str | Path):
         contents = find_parts(Path(data), "all", Reading(fields=fields))["all"]
-        names = contents.class_names() if classes is None else classes
-        numbered = ClassMap.from_names(names) if classes is None else ClassMap(tuple(names))
-        listed = contents.pictures(numbered)
+        given = ClassMap(_class_names(classes)) if classes is not None else None
+        listed = contents.pictures(given or ClassMap.from_names(contents.class_names()))
         say_ignored(Path(data), [listed], Ignored())
         return listed
-    return _list_pairs([(str(path), int(label)) for path, label in data], classes)
+    return _list_pairs(_pairs(data), None if classes is None else _class_names(classes))
 
 
-def _list_pairs(pairs: list[tuple[Any, int]], classes: Iterable[str] | None) -> PictureList:
-    """Lists (path, label) pairs; without names a class is called by its number."""
+def _class_names(classes: Iterable[Any]) -> tuple[str, ...]:
+    """Checks class names.
+
+    Raises:
+        UserError: They are no list of texts.
+    """
+    names = () if isinstance(classes, str) else tuple(classes)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"classes={classes!r} are no class names", "give a list of texts")
+    return tuple(map(str, names))
+
+
+def _pairs(data: Any) -> list[tuple[str, Any]]:
+    """Checks the form of (path, label) pairs."""
+    try:
+        pairs = [(os.fsdecode(path), label) for path, label in map(_pair, data)]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the images are no (path, label) pairs ({error})", "give a folder, or pairs such as ('a.jpg', 0)"
+        ) from error
     if not pairs:
         raise UserError("the list of pictures is empty", "give (path, label) pairs")
-    paths, labels = zip(*pairs, strict=True)
-    names = tuple(classes) if classes is not None else tuple(map(str, range(max(labels) + 1)))
+    return pairs
+
+
+def _pair(pair: Any) -> tuple[Any, Any]:
+    """Takes a pair apart; a text of two letters is none."""
+    if isinstance(pair, str | bytes):
+        raise TypeError(f"{pair!r} has no label")
+    path, label = pair
+    return path, label
+
+
+def _list_pairs(pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None) -> PictureList:
+    """Lists (path, label) pairs; without names a class is called by its number."""
+    paths = [path for path, _ in pairs]
+    if any(isinstance(label, str) for _, label in pairs):
+        names, labels = _numbered(pairs, classes)
+    else:
+        labels = [_number(path, label) for path, label in pairs]
+        names = classes if classes is not None else _names_of_numbers(labels)
     if not 0 <= min(labels) <= max(labels) < len(names):
         raise UserError(
             f"labels run from {min(labels)} to {max(labels)}, and there are {len(names)} classes",
@@ -110,3 +152,62 @@ def _list_pairs(pairs: list[tuple[Any, int]], classes: Iterable[str] | None) -> 
     # Absolute names stay as they are when they are joined to a root.
     absolute = tuple(str(Path(path).absolute()) for path in paths)
     return PictureList(root=Path("/"), names=absolute, labels=labels, classes=ClassMap(names))
+
+
+def _numbered(
+    pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], list[int]]:
+    """Numbers labels that are class names: as `classes` has them, or in sorted order as `ImageFolder` does.
+
+    Raises:
+        UserError: A label is no text, or none of the classes; or there is one name alone, which has no order.
+    """
+    for path, label in pairs:
+        if not isinstance(label, str):
+            raise UserError(
+                f"the label of {path} is {label!r}, and others are class names", "give one kind of label"
+            )
+    names = tuple(sorted({str(label) for _, label in pairs})) if classes is None else classes
+    if classes is None and len(names) < 2:
+        raise UserError(
+            f"the only label is {names[0]!r}, which does not say the classes",
+            "give all of them: classes=[...]",
+        )
+    numbers = {name: number for number, name in enumerate(names)}
+    for path, label in pairs:
+        if label not in numbers:
+            raise UserError(f"the label of {path} is {label!r}", choose_from(label, names))
+    return names, [numbers[label] for _, label in pairs]
+
+
+def _number(path: str, label: Any) -> int:
+    """Returns a label that is a whole number, whatever library it comes from.
+
+    A float is refused even where it is whole: int() would make one class of 1.2 and 1.8.
+
+    Raises:
+        UserError: It is something else.
+    """
+    whole = not isinstance(label, bool) and hasattr(label, "__index__")
+    if isinstance(label, torch.Tensor):
+        whole = label.dim() == 0 and not (
+            label.is_floating_point() or label.is_complex() or label.dtype == torch.bool
+        )
+    try:
+        if whole:
+            return operator.index(label)
+    except TypeError:  # numpy's arrays and booleans have the method, and refuse
+        pass
+    raise UserError(f"the label of {path} is {label!r}", "give whole numbers from 0, or class names")
+
+
+def _names_of_numbers(labels: list[int]) -> tuple[str, ...]:
+    """Names classes after their numbers.
+
+    Raises:
+        UserError: A label is far too large to be one.
+    """
+    largest = max(labels)
+    if largest >= _MOST_UNNAMED:
+        raise UserError(f"the largest label is {largest}", "number the classes from 0, or give classes=[...]")
+    return tuple(map(str, range(largest + 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -26,6 +27,12 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 TORCHVISION_SPEC = AugmentSpec(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), jitter=None)
 
 
+# The default batch.
+_BATCH = 256
+
+_log = logging.getLogger("alexnet_fast")
+
+
 class ImageLoader:
     """Batches of (images, labels); its length is the batches an epoch.
 
@@ -38,7 +45,8 @@ class ImageLoader:
     Args:
         data: A folder of class folders, (path, label) pairs, or a `PictureList`.
         train: The random training view, shuffled, in full batches; else the centre crop of each, in order.
-        batch_size: Pictures a batch, of this process alone.
+        batch_size: Pictures a batch, of this process alone; by default 256, or fewer in training on data that
+            do not fill one.
         spec: Sizes, normalisation and augmentation; by default torchvision's for ImageNet.
         classes: Class names in the order of their labels, where the data do not say them.
         seed: Chooses order and random numbers.
@@ -64,7 +72,7 @@ class ImageLoader:
         data: Data,
         *,
         train: bool = True,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         spec: AugmentSpec = TORCHVISION_SPEC,
         classes: Iterable[str] | None = None,
         seed: int = 0,
@@ -93,7 +101,9 @@ class ImageLoader:
         )
         schedule = Schedule(
             pictures=len(pictures),
-            batch_size=batch_size,
+            batch_size=_fitting(len(pictures), world, train and drop_last is not False)
+            if batch_size is None
+            else batch_size,
             shuffle=train,
             seed=seed,
             rank=rank,
@@ -215,6 +225,16 @@ class EpochSetter:
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch of the loader."""
         self._loader.set_epoch(epoch)
+
+
+def _fitting(pictures: int, world: int, full_only: bool) -> int:
+    """Returns the default batch, or the largest that a data set fills; where that is none, one is refused."""
+    mine = pictures // world
+    if not full_only or mine >= _BATCH:
+        return _BATCH
+    size = max(1, mine)
+    _log.warning("batches of %d instead of %d: there are %d images", size, _BATCH, pictures)
+    return size
 
 
 def _device(wanted: str | torch.device) -> torch.device:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import evidence as findings
+from alexnet_fast.wording import on_command_line
 from odd_picture_files import write_odd_pictures
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Nothing that a test builds or lists is kept in the user's own cache folder, or found there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def options_in_messages() -> Iterator[None]:
+    """Messages name options as the command line does, whoever calls; `test_wording` has what Python says."""
+    with on_command_line():
         yield
 
 

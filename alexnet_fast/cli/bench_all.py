@@ -54,7 +54,7 @@ def bench_all(quick: bool, output: Path, **given: Any) -> Result:
     from alexnet_fast.bench.suite.running import Suite, run_suite
 
     suite = Suite(quick=quick, output=output, **given)
-    with progress_bar(0, "measuring", lambda part: part.shown if part else None) as bar:
+    with progress_bar(0, "measuring", lambda part: [part.shown]) as bar:
 
         def begin(count: int) -> None:
             bar.length = count

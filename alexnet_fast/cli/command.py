@@ -15,6 +15,7 @@ from alexnet_fast.cli.path_roles import check_paths
 from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.errors import UserError
 from alexnet_fast.interrupts import received
+from alexnet_fast.progress_bar import above_bars
 
 Result = dict[str, Any]
 
@@ -96,4 +97,5 @@ def _table_pieces(rendered: str | Iterable[str]) -> Iterator[str]:
 
 def say(message: str) -> None:
     """Prints a line for a person to stderr."""
-    click.echo(message, file=sys.stderr)
+    with above_bars():
+        click.echo(message, file=sys.stderr)

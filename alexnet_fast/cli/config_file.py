@@ -98,6 +98,16 @@ def merge(ctx: click.Context, given: dict[str, Any], *files: dict[str, Any]) -> 
     return merged
 
 
+def given_options(ctx: click.Context, *files: dict[str, Any]) -> frozenset[str]:
+    """Returns the names of the options that somebody gave: on the command line, or in one of these files."""
+    said = {
+        name
+        for parameter in ctx.command.params
+        if (name := parameter.name) and ctx.get_parameter_source(name) in _BEFORE_FILES
+    }
+    return frozenset(said.union(*files))
+
+
 def _converted(named: str, key: str, value: Any, option: click.Parameter, ctx: click.Context) -> Any:
     """Checks a value as the command line would."""
     flag = isinstance(option, click.Option) and option.is_flag

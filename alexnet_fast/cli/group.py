@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from typing import Any
 
 import click
+
+from alexnet_fast.wording import on_command_line
 
 
 class LazyGroup(click.Group):
@@ -20,6 +23,11 @@ class LazyGroup(click.Group):
     def __init__(self, *args: object, modules: dict[str, str], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.modules = modules
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs a command; meanwhile messages name options as the command line does."""
+        with on_command_line():
+            return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names in the order in which they were given: the order of the work."""

@@ -143,7 +143,7 @@ def local_source(given: dict[str, Any]) -> Path:
                 "--sha256 belongs to an https address", f"{given['source']} is a path", exit_code=2
             )
         return Path(given["source"])
-    with progress_bar(1 << 20, "fetching") as bar:
+    with progress_bar(1 << 20, "fetching", counts=False) as bar:
 
         def show(done: int, length: int | None) -> None:
             # A server need not say how much it will send.

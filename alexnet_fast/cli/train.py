@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.config_file import merge, read_options
+from alexnet_fast.cli.config_file import given_options, merge, read_options
 from alexnet_fast.cli.path_roles import TRAINING_DATA, PathOf
 from alexnet_fast.cli.types import choice, number
 from alexnet_fast.errors import UserError
@@ -22,7 +22,17 @@ from alexnet_fast.training.epoch_line import EpochLine
 if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
 
-EXAMPLE = """\b
+# Declared in `training.config`, which imports too much for --help; a test compares.
+MAY_CHANGE = (
+    "--amp, --bn-batches, --compile, --cuda-graphs, --dali, --dropout, --drops, --epochs, --factor,"
+    " --hw-decoder-load, --label-smoothing, --loss, --lr, --max-steps, --mixup, --momentum, --nesterov,"
+    " --patience, --schedule, --step-epochs, --unfreeze-lr, --warmup-epochs, --weight-decay"
+)
+
+EXAMPLE = f"""With --resume these options may change, and the run records it: {MAY_CHANGE}. So may those that
+change nothing in the weights, such as --threads. Others are refused.
+
+\b
 Examples:
   alexnet-fast train pictures --dali --epochs 20 --run runs/first
   alexnet-fast train pictures --run runs/first --resume
@@ -60,7 +70,11 @@ def _table(result: Result) -> str:
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL-DATE-TIME]"
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --run; start it where there is none.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --run; start it where there is none. Some options may change: see below.",
+)
 @click.option(
     "--redo-epoch",
     is_flag=True,
@@ -73,7 +87,10 @@ def _table(result: Result) -> str:
     "--recipe", metavar="NAME|FILE", help=f"Options by name: {', '.join(RECIPES)}; the config wins."
 )
 @click.option(
-    "--model", default="alexnet", show_default=True, help="Network, by name; or your own: package.module:Net."
+    "--model",
+    default="alexnet",
+    show_default=True,
+    help="Network, by name (convnet-32, -64, -96 for small images); or your own: package.module:Net.",
 )
 @train_options.beginning
 @number(
@@ -85,7 +102,7 @@ def _table(result: Result) -> str:
     "--batch-size",
     default=128,
     show_default=True,
-    help="Pictures a step, over all processes and passes.",
+    help="Pictures a step, over all processes and passes; the default shrinks to fit a small data set.",
 )
 @number(
     "--accumulate",
@@ -164,17 +181,24 @@ def train(ctx: click.Context, **given: Any) -> Result:
     themselves, of which --val-fraction is kept for validation. Instead of class folders there may be what
     `prepare` writes in any of its forms, and WebDataset tars of KEY.jpg and KEY.cls (or KEY.json).
     """
+    from alexnet_fast.training.adapting import adapt_recipe
     from alexnet_fast.training.config import TrainConfig
     from alexnet_fast.training.run_folder import new_run
 
     resume, redo_epoch = given.pop("resume"), given.pop("redo_epoch")
     config_path, recipe = given.pop("config"), given.pop("recipe")
     files = [read_options(config_path, ctx)] if config_path else []
+    proposed = {}
     if recipe:
-        files.append(read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}"))
+        options_of_it = read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}")
+        files.append(options_of_it)
+        # What a recipe of ours says is a proposal; the user's own file is the user's word.
+        proposed = options_of_it if recipe in RECIPES else {}
     settled = merge(ctx, given, *files)
     if resume and settled["run"] and (settled["run"] / "config.toml").exists():
-        settled = merge(ctx, given, *files, read_options(settled["run"] / "config.toml", ctx))
+        files.append(read_options(settled["run"] / "config.toml", ctx))
+        settled = merge(ctx, given, *files)
+    said = given_options(ctx, *(file for file in files if file is not proposed))
     if settled["data"] is None:
         raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
     if settled.pop("from_scratch"):
@@ -183,9 +207,13 @@ def train(ctx: click.Context, **given: Any) -> Result:
                 "--from-scratch takes no weights: leave out --weights, --transfer and --features."
             )
         settled.update(weights=None, transfer=False, features=False)
+    settled, lines = adapt_recipe(settled, proposed, said)
+    for line in lines:
+        say(line)
     settled["run"] = settled["run"] or new_run(settled["model"])
     config = _on_devices(TrainConfig(**settled))
-    result = _run(config, resume=resume, redo_epoch=redo_epoch)
+    adaptable = () if "batch_size" in said else ("batch_size",)
+    result = _run(config, resume=resume, redo_epoch=redo_epoch, adaptable=adaptable)
     if os.environ.get("RANK", "0") != "0":
         # The first process of the job prints the result for all.
         ctx.exit(0)
@@ -206,7 +234,7 @@ def _run(config: TrainConfig, **how: Any) -> Result:
         return run_training(config, **how, show=line)
     except KeyboardInterrupt:
         if (config.run / "config.toml").exists():
-            say(f"\ngo on with: alexnet-fast train --run {config.run} --resume")
+            say(f"go on with: alexnet-fast train --run {config.run} --resume")
         raise
     finally:
         line.close()

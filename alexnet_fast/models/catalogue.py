@@ -8,6 +8,7 @@ from typing import get_args
 from alexnet_fast.errors import UserError
 from alexnet_fast.models.input_spec import CAFFE_INPUT, PAPER_INPUT, TORCHVISION_INPUT
 from alexnet_fast.models.spec import (
+    ConvNetSpec,
     ConvSpec,
     Initial,
     LrnSpec,
@@ -139,6 +140,28 @@ BASELINES = (
 )
 
 
+# Small enough for a few thousand images and two cores; each variant's last maps have 4 to 6 pixels a side.
+SMALL_CONVNETS = (
+    ConvNetSpec(
+        name="convnet-32",
+        input=replace(SMALL_INPUT, crop=32, resize=32),
+        dropout=0.2,
+        initial="kaiming",
+        blocks=(32, 64, 128, 256),
+    ),
+    ConvNetSpec(
+        name="convnet-64", input=SMALL_INPUT, dropout=0.2, initial="kaiming", blocks=(32, 64, 128, 192, 224)
+    ),
+    ConvNetSpec(
+        name="convnet-96",
+        input=replace(SMALL_INPUT, crop=96, resize=96),
+        dropout=0.2,
+        initial="kaiming",
+        blocks=(32, 64, 128, 192, 224),
+    ),
+)
+
+
 def _for_64_pixels(spec: ModelSpec) -> ModelSpec:
     """The form for 64-pixel pictures: a 5x5 stem of stride 2 leaves 32x32 maps, of which pool5 leaves 3x3."""
     stem = replace(spec.convs[0], kernel=5, stride=2)
@@ -159,6 +182,7 @@ MODELS: dict[str, NetSpec] = {
         *(_for_227_pixels(spec) for spec in LARGE if spec.input.crop != 227),
         *OTHERS,
         *BASELINES,
+        *SMALL_CONVNETS,
     )
 }
 

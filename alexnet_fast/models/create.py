@@ -7,19 +7,21 @@ from typing import Any
 
 import torch
 
-from alexnet_fast.errors import UserError
+from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.memory import refuse_beyond_memory
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.catalogue import resolve_spec
+from alexnet_fast.models.convnet import ConvNet
 from alexnet_fast.models.network import Network
 from alexnet_fast.models.perceptron import Perceptron
-from alexnet_fast.models.spec import Initial, ModelSpec, NetSpec, PerceptronSpec, VggSpec
+from alexnet_fast.models.spec import ConvNetSpec, Initial, ModelSpec, NetSpec, PerceptronSpec, VggSpec
 from alexnet_fast.models.vgg import Vgg
 
 _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
     ModelSpec: AlexNet,
     VggSpec: Vgg,
     PerceptronSpec: Perceptron,
+    ConvNetSpec: ConvNet,
 }
 
 # Pixels: up to here the largest network of the catalogue, vgg16, has 2 GiB of weights. Larger ones are
@@ -27,6 +29,7 @@ _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
 _ALWAYS_FITS = 512
 
 
+@arguments_called(model="name", crop="image_size")
 def create_model(
     name: str,
     num_classes: int = 1000,

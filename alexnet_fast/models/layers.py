@@ -60,16 +60,24 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
     """The shape, without the batch, that a layer makes of another; a side may come out below 1."""
     if isinstance(layer, nn.Conv2d):
         return (layer.out_channels, *(_places(side, layer) for side in shape[1:]))
-    if isinstance(layer, nn.MaxPool2d):
-        return (shape[0], *(_places(side, layer) for side in shape[1:]))
-    if isinstance(layer, nn.ZeroPad2d):
-        left, right, top, bottom = layer.padding
-        return (shape[0], shape[1] + top + bottom, shape[2] + left + right)
+    if isinstance(layer, nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.ZeroPad2d):
+        return _other_sides(layer, shape)
     if isinstance(layer, nn.Flatten):
         return (math.prod(shape),)
     if isinstance(layer, nn.Linear):
         return (layer.out_features,)
     return shape
+
+
+def _other_sides(layer: nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.ZeroPad2d, shape: Shape) -> Shape:
+    """The shape of maps whose sides change and whose number stays."""
+    if isinstance(layer, nn.MaxPool2d):
+        return (shape[0], *(_places(side, layer) for side in shape[1:]))
+    if isinstance(layer, nn.AdaptiveAvgPool2d):
+        # It leaves one pixel; of an empty map there is no mean.
+        return (shape[0], *(min(side, 1) for side in shape[1:]))
+    left, right, top, bottom = layer.padding
+    return (shape[0], shape[1] + top + bottom, shape[2] + left + right)
 
 
 def _places(side: int, layer: nn.Conv2d | nn.MaxPool2d) -> int:

@@ -23,11 +23,11 @@ Spec = TypeVar("Spec", bound=NetSpec)
 class Network(nn.Sequential, abc.ABC, Generic[Spec]):
     """A network that is the ordered list of its layers; `create_model` makes it.
 
-    Children are Conv2d, ReLU, LocalResponseNorm, BatchNorm1d, BatchNorm2d, ZeroPad2d, MaxPool2d, Flatten,
-    Linear and Dropout, nothing else; the last one is a Linear. `flatten` orders features by channel, row,
-    column, as Caffe and torchvision do, in either memory format. ReLUs work in place: a hook that keeps the
-    output of the layer before must copy it. A slice of the network is an `nn.Sequential` that shares its
-    layers.
+    Children are Conv2d, ReLU, LocalResponseNorm, BatchNorm1d, BatchNorm2d, ZeroPad2d, MaxPool2d,
+    AdaptiveAvgPool2d(1), Flatten, Linear and Dropout, nothing else; the last one is a Linear. `flatten`
+    orders features by channel, row, column, as Caffe and torchvision do, in either memory format. ReLUs
+    work in place: a hook that keeps the output of the layer before must copy it. A slice of the network is
+    an `nn.Sequential` that shares its layers.
 
     Shape:
         `(N, 3, S, S)` with S = `input.crop`, prepared as `input` says, to logits `(N, num_classes)`.

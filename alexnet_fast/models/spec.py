@@ -125,6 +125,17 @@ class VggSpec(NetSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConvNetSpec(NetSpec):
+    """A small network of 3x3 convolutions with batch norm, and global average pooling.
+
+    Args:
+        blocks: Channels of each block's convolution; a 2x2 pool of stride 2 follows each but the last.
+    """
+
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PerceptronSpec(NetSpec):
     """A network of fully-connected layers alone, on the pixels of a picture.
 

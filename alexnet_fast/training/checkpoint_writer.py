@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, position_of
+from alexnet_fast.training.diverged import DivergedError
 
 
 class CheckpointWriter:
@@ -30,12 +30,13 @@ class CheckpointWriter:
         """Whether one is being written."""
         return self._thread is not None and self._thread.is_alive()
 
-    def save(self, content: dict[str, Any], *, best: bool) -> None:
+    def save(self, content: dict[str, Any], *, best: bool, mend: str) -> None:
         """Copies the state, and writes it while the caller goes on; waits for the one before.
 
         Args:
             content: See `checkpoint.save_checkpoint`; the tensors may change after the call.
             best: Whether it is the best one so far.
+            mend: What to do if the weights turn out to be no numbers.
 
         Raises:
             UserError: The one before could not be written.
@@ -43,7 +44,7 @@ class CheckpointWriter:
         self.finish()
         take = _copied(content, self._device)
         # Not a daemon: a process that ends by itself finishes its file first.
-        self._thread = threading.Thread(target=self._write, args=(take, best), name="checkpoint")
+        self._thread = threading.Thread(target=self._write, args=(take, best, mend), name="checkpoint")
         self._thread.start()
 
     def check(self) -> None:
@@ -68,11 +69,11 @@ class CheckpointWriter:
         if error is not None:
             raise error
 
-    def _write(self, take: Callable[[], dict[str, Any]], best: bool) -> None:
+    def _write(self, take: Callable[[], dict[str, Any]], best: bool, mend: str) -> None:
         """Writes a copy; runs in the thread."""
         try:
             content = take()
-            _refuse_broken(content)
+            _refuse_broken(content, mend)
             self._folder.save(content, best=best)
         # Whatever it is, it belongs to the training, which raises it.
         except BaseException as error:  # noqa: BLE001
@@ -126,17 +127,17 @@ def _mapped(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any
     return value
 
 
-def _refuse_broken(content: dict[str, Any]) -> None:
+def _refuse_broken(content: dict[str, Any], mend: str) -> None:
     """Refuses weights that hold something that is no number: the good checkpoint before must stay the last.
 
     Raises:
-        UserError: They do.
+        DivergedError: They do.
     """
     broken = [name for name, tensor in content["weights"].items() if not bool(torch.isfinite(tensor).all())]
     if broken:
         place = position_of(content)
-        raise UserError(
+        raise DivergedError(
             f"the weights of {broken[0]} hold infinite or undefined values in epoch {place.epoch + 1},"
             f" before step {place.step}",
-            "give a lower --lr; the last checkpoint is good and was left as it is",
+            mend,
         )

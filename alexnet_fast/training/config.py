@@ -12,6 +12,18 @@ from alexnet_fast.models.spec import Initial
 from alexnet_fast.pipelines.colour import colour_text, parse_colour
 from alexnet_fast.ranges import check_fields
 from alexnet_fast.toml_file import write_toml
+from alexnet_fast.training.on_resume import (
+    AVERAGE,
+    BEGINNING,
+    NETWORK,
+    OPTIMIZER,
+    ORDER,
+    POSITION,
+    PREPROCESSING,
+    changes,
+    free,
+    stays,
+)
 
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
@@ -22,6 +34,8 @@ _PATHS = ("data", "run", "leave_out", "labels", "label_encoding", "weights")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Options of `alexnet-fast train`; the defaults are those of Krizhevsky et al. 2012, sections 4 and 5.
+
+    Each field says what `--resume` may do to it, see `training.on_resume`.
 
     Args:
         data: Folder of pictures.
@@ -101,72 +115,72 @@ class TrainConfig:
         UserError: A value is out of its range in `alexnet_fast.ranges`, or options contradict each other.
     """
 
-    data: Path
-    run: Path
-    model: str = "alexnet"
-    init: Initial | None = None
-    weights: Path | None = None
-    transfer: bool = False
-    freeze_epochs: int = 1
-    unfreeze_lr: float = 0.1
-    features: bool = False
-    epochs: int = 90
-    max_steps: int | None = None
-    batch_size: int = 128
-    accumulate: int = 1
-    lr: float = 0.01
-    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    decay_bias: bool = True
-    dropout: float | None = None
-    loss: Literal["cross-entropy", "smoothed", "svm"] = "cross-entropy"
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    ema: float = 0.0
-    schedule: Literal["plateau", "cosine", "step"] = "plateau"
-    factor: float = 0.1
-    patience: int = 5
-    drops: int = 3
-    step_epochs: int = 30
-    warmup_epochs: float = 0.0
-    bn_batches: int = 32
-    resize: int | None = None
-    crop: int | None = None
-    pca: Colours = "original"
-    mean: Literal["imagenet", "data"] = "imagenet"
-    background: str = "#ffffff"
-    flip: bool = True
-    random_resized_crop: bool = False
-    min_scale: float = 0.08
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    progressive: str | None = None
-    val_fraction: float = 0.1
-    leave_out: Path | None = None
-    layout: str | None = None
-    labels: Path | None = None
-    label_encoding: Path | None = None
-    image_key: str | None = None
-    label_key: str | None = None
-    dali: bool = True
-    device: str = "auto"
-    amp: Amp = "auto"
-    compile: bool = False
-    cuda_graphs: bool = False
-    threads: int = 2
-    hw_decoder_load: float = 0.65
-    on_bad_image: Literal["fail", "skip"] = "fail"
-    seed: int = 0
-    checkpoint_steps: int = 0
-    checkpoint_minutes: float = 10.0
-    keep: int = 2
-    processes: int = 1
-    gpus: int | None = None
-    log_every: int = 20
+    data: Path = free()
+    run: Path = free()
+    model: str = stays("alexnet", NETWORK)
+    init: Initial | None = stays(None, BEGINNING)
+    weights: Path | None = stays(None, BEGINNING)
+    transfer: bool = stays(False, BEGINNING)
+    freeze_epochs: int = stays(1, BEGINNING)
+    unfreeze_lr: float = changes(0.1)
+    features: bool = stays(False, BEGINNING)
+    epochs: int = changes(90)
+    max_steps: int | None = changes(None)
+    batch_size: int = stays(128, POSITION)
+    accumulate: int = stays(1, POSITION)
+    lr: float = changes(0.01)
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = stays("sgd", OPTIMIZER)
+    momentum: float = changes(0.9)
+    nesterov: bool = changes(False)
+    weight_decay: float = changes(5e-4)
+    decay_bias: bool = stays(True, OPTIMIZER)
+    dropout: float | None = changes(None)
+    loss: Literal["cross-entropy", "smoothed", "svm"] = changes("cross-entropy")
+    label_smoothing: float = changes(0.0)
+    mixup: float = changes(0.0)
+    ema: float = stays(0.0, AVERAGE)
+    schedule: Literal["plateau", "cosine", "step"] = changes("plateau")
+    factor: float = changes(0.1)
+    patience: int = changes(5)
+    drops: int = changes(3)
+    step_epochs: int = changes(30)
+    warmup_epochs: float = changes(0.0)
+    bn_batches: int = changes(32)
+    resize: int | None = stays(None, PREPROCESSING)
+    crop: int | None = stays(None, PREPROCESSING)
+    pca: Colours = stays("original", PREPROCESSING)
+    mean: Literal["imagenet", "data"] = stays("imagenet", PREPROCESSING)
+    background: str = stays("#ffffff", PREPROCESSING)
+    flip: bool = stays(True, PREPROCESSING)
+    random_resized_crop: bool = stays(False, PREPROCESSING)
+    min_scale: float = stays(0.08, PREPROCESSING)
+    brightness: float = stays(0.0, PREPROCESSING)
+    contrast: float = stays(0.0, PREPROCESSING)
+    saturation: float = stays(0.0, PREPROCESSING)
+    hue: float = stays(0.0, PREPROCESSING)
+    progressive: str | None = stays(None, PREPROCESSING)
+    val_fraction: float = free(0.1)
+    leave_out: Path | None = free(None)
+    layout: str | None = free(None)
+    labels: Path | None = free(None)
+    label_encoding: Path | None = free(None)
+    image_key: str | None = free(None)
+    label_key: str | None = free(None)
+    dali: bool = changes(True)
+    device: str = free("auto")
+    amp: Amp = changes("auto")
+    compile: bool = changes(False)
+    cuda_graphs: bool = changes(False)
+    threads: int = free(2)
+    hw_decoder_load: float = changes(0.65)
+    on_bad_image: Literal["fail", "skip"] = free("fail")
+    seed: int = stays(0, ORDER)
+    checkpoint_steps: int = free(0)
+    checkpoint_minutes: float = free(10.0)
+    keep: int = free(2)
+    processes: int = free(1)
+    gpus: int | None = free(None)
+    log_every: int = free(20)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "background", colour_text(parse_colour(self.background)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -33,6 +34,14 @@ class Cosine:
 
     def end_epoch(self, error: float) -> None:
         """Takes the end of an epoch, which changes nothing."""
+
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+        return self.first
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Has nothing to do: the rate is a function of step and options."""
 
     def state_dict(self) -> dict[str, Any]:
         """Returns nothing: the step says it all."""

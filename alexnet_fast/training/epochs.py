@@ -9,6 +9,7 @@ from typing import Any
 from alexnet_fast.training.agreement import Agreement, Wishes
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder
 from alexnet_fast.training.checkpoint_writer import CheckpointWriter
+from alexnet_fast.training.diverged import DivergedError, forget_divergence, remember_divergence
 from alexnet_fast.training.history import EpochRow, History, best_row
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.run_log import log
@@ -47,6 +48,7 @@ class Epochs:
         resumed = session.resumed_from is not None
         self._saved_at = (position.epoch, position.epoch_step) if resumed else None
         self._saved_when = time.monotonic()
+        self._saved = False
 
     @property
     def _trainer(self) -> Trainer:
@@ -60,7 +62,12 @@ class Epochs:
             UserError: Training failed, or a file could not be written.
         """
         started = time.perf_counter()
-        stopped = self._until_the_end()
+        try:
+            stopped = self._until_the_end()
+        except DivergedError:
+            if self._first:
+                remember_divergence(self._run, self._trainer.position)
+            raise
         if stopped is None:
             self._session.processes.on_first(self._publish)
         return self._result(time.perf_counter() - started, stopped)
@@ -148,7 +155,11 @@ class Epochs:
         content = self._session.content(self._rows)
         if self._first:
             best = position.at_boundary and best_row(self._rows) is self._rows[-1]
-            self._writer.save(content, best=best)
+            self._writer.save(content, best=best, mend=self._trainer.lower_rate)
+            if self._saved:
+                # The one before lies on the disk now, and has taken away what came after it in another line.
+                forget_divergence(self._run)
+            self._saved = True
         self._saved_at, self._saved_when = place, time.monotonic()
 
     def _close(self) -> None:

@@ -36,7 +36,7 @@ def validate(
     net.eval()
     meter = Meter(precision.device)
     batches = loader.epoch(0)
-    for _ in range(_rounds(loader)):
+    for _ in range(rounds(loader)):
         batch = next(batches, None)
         if batch is not None and len(batch.labels):
             with torch.inference_mode(), precision.autocast():
@@ -47,7 +47,7 @@ def validate(
     return meter.read(over)
 
 
-def _rounds(loader: Loader) -> int:
+def rounds(loader: Loader) -> int:
     """Returns the batches of the process that has the most; the first one has."""
     schedule = loader.schedule
     return -(-len(range(0, schedule.pictures, schedule.world)) // schedule.batch_size)

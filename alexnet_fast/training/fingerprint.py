@@ -1,4 +1,4 @@
-"""What a resumed run must share with the run that it goes on with."""
+"""What a resumed run must share with the run that it goes on with, and what it may change."""
 
 from __future__ import annotations
 
@@ -8,76 +8,101 @@ from typing import Any
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.on_resume import is_free, may_change, reason_to_stay
 from alexnet_fast.training.picture_record import describe_change
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.run_folder import RunFolder
 
-# Options that change nothing in the weights, or are compared in another form below. Every other option, also
-# one that is added later, must be the same for a run to go on as if it had not been cut off.
-_FREE = frozenset(
-    {
-        "data",
-        "leave_out",
-        "layout",
-        "labels",
-        "label_encoding",
-        "image_key",
-        "label_key",
-        "run",
-        "epochs",
-        "val_fraction",
-        "device",
-        "amp",
-        "threads",
-        "on_bad_image",
-        "log_every",
-        "checkpoint_steps",
-        "checkpoint_minutes",
-        "keep",
-        "processes",
-        "gpus",
-    }
-)
+# What the device makes of this option is compared, not the option: "auto" is not the same everywhere.
+_AMP = "amp"
 
-# Schedules whose rates depend on the length of the run; under the others epochs may be added.
-_OF_KNOWN_LENGTH = frozenset({"cosine"})
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Change:
+    """An option that differs from the checkpoint's.
+
+    Args:
+        name: Field of `TrainConfig`.
+        before: Its value up to the checkpoint.
+        after: Its value from there on.
+    """
+
+    name: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{_option(self.name)} {_shown(self.before)} -> {_shown(self.after)}"
 
 
 def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) -> dict[str, Any]:
-    """Returns what a resumed run must share with the run it goes on with."""
-    names = [field.name for field in dataclasses.fields(config) if field.name not in _FREE]
-    # Pictures that grow do so over all epochs, unless the option says over how many.
-    grows = config.progressive is not None and config.progressive.count(":") < 2
-    if config.schedule in _OF_KNOWN_LENGTH or grows:
-        names.append("epochs")
+    """Returns what a resumed run is compared with."""
+    names = [field.name for field in dataclasses.fields(config) if not is_free(field) and field.name != _AMP]
     plain = config.to_dict()
     return {
-        **{"--" + name.replace("_", "-"): plain.get(name) for name in names},
-        "--amp": precision.name,
+        **{_option(name): plain.get(name) for name in names},
+        _option(_AMP): precision.name,
         "the training pictures": splits.train.fingerprint(),
         "the validation pictures": splits.val.fingerprint(),
     }
 
 
-def refuse_other_run(
+def changed_options(
     config: TrainConfig, splits: Splits, before: dict[str, Any], now: dict[str, Any]
-) -> None:
-    """Refuses to go on with a run that was another one, naming what differs.
+) -> tuple[Change, ...]:
+    """Compares a run with the checkpoint that it goes on from.
+
+    Args:
+        config: The options.
+        splits: The pictures.
+        before: Fingerprint in the checkpoint; options that the version which wrote it did not compare are
+            missing, and hold as they are now.
+        now: Fingerprint of the options.
+
+    Returns:
+        The options that differ, all of which may.
 
     Raises:
-        UserError: It was.
+        UserError: Something differs that must not; the message names it, with the reason.
     """
-    for name, value in now.items():
-        if name in before and before[name] == value:
+    for name in ("the training pictures", "the validation pictures"):
+        if name in now and before.get(name) != now[name]:
+            raise _other_pictures(name, config, splits)
+    found = []
+    for field in dataclasses.fields(config):
+        name = _option(field.name)
+        if name not in now or (name not in before and may_change(field)) or before.get(name) == now[name]:
             continue
-        if name.startswith("--"):
+        if not may_change(field):
             raise UserError(
-                f"the run in {config.run} has {name} {before.get(name)}, not {value}",
-                "go on with the same value, or start another --run",
+                f"the run in {config.run} has {name} {_shown(before.get(name))}, not {_shown(now[name])}",
+                f"--resume cannot change it: {reason_to_stay(field)}; go on with the same value, or start"
+                " another --run",
             )
-        change = describe_change(RunFolder(config.run).pictures, splits)
-        raise UserError(
-            f"{name} in {config.data} have changed since the run in {config.run} began"
-            + (f": {change}" if change else ""),
-            "restore them, or start another --run",
-        )
+        found.append(Change(name=field.name, before=before[name], after=now[name]))
+    return tuple(found)
+
+
+def changeable_options() -> tuple[str, ...]:
+    """Returns the names of the options that `--resume` may change, on record."""
+    return tuple(field.name for field in dataclasses.fields(TrainConfig) if may_change(field))
+
+
+def _other_pictures(name: str, config: TrainConfig, splits: Splits) -> UserError:
+    """Returns the error for a list of pictures that is another one."""
+    change = describe_change(RunFolder(config.run).pictures, splits)
+    return UserError(
+        f"{name} in {config.data} have changed since the run in {config.run} began"
+        + (f": {change}" if change else ""),
+        "restore them, or start another --run",
+    )
+
+
+def _option(name: str) -> str:
+    """Returns a field as its command line option."""
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as a message has it."""
+    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

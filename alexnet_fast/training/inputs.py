@@ -133,7 +133,8 @@ def make_spec(
     _refuse_other_background(config)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
-        resize=config.resize or own.resize,
+        # Nobody who asks for a larger crop has to ask for larger images too.
+        resize=config.resize or max(own.resize, config.crop or 0),
         crop=config.crop or own.crop,
         mean=own.mean,
         std=own.std,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Collection
 from typing import Any
 
 from alexnet_fast.data import Splits
@@ -10,9 +11,11 @@ from alexnet_fast.data.split_rule import CURRENT_RULE, recorded_rule
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import disk_errors
 from alexnet_fast.pipelines.statistics import ColourStatistics
+from alexnet_fast.training.adapting import fit_batch
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.diverged import before_divergence
 from alexnet_fast.training.epochs import Epochs
 from alexnet_fast.training.history import best_row
 from alexnet_fast.training.inputs import open_splits
@@ -34,6 +37,7 @@ def run_training(
     *,
     resume: bool = False,
     redo_epoch: bool = False,
+    adaptable: Collection[str] = (),
     show: Callable[[Progress], None] = lambda _: None,
     colours: ColourStatistics | None = None,
 ) -> dict[str, Any]:
@@ -46,6 +50,7 @@ def run_training(
         config: The options.
         resume: Go on with the run in `config.run` where there is one.
         redo_epoch: Where another number of processes stopped within an epoch, go back to its start.
+        adaptable: Names of options that nobody gave: "batch_size" is made to fit the data.
         show: Receives the progress within an epoch, in the first process.
         colours: Those of the training pictures, where they have been measured and the options ask for them.
 
@@ -70,27 +75,34 @@ def run_training(
     ):
         processes.on_first(claim.check)
         folder = CheckpointFolder(run, config.keep)
-        found = processes.on_first(lambda: _choose(folder, processes.world, redo_epoch) if resume else None)
+        found = processes.on_first(
+            lambda: _choose(run, folder, processes.world, redo_epoch) if resume else None
+        )
         saved = load_checkpoint(found.path) if found else None
         precision = choose_precision(config.amp, device)
         rule = recorded_rule(saved["provenance"]) if saved else CURRENT_RULE
         splits = _agreed_splits(config, processes, rule)
+        config, line = _fitted(config, splits, processes, adaptable)
         shown = show if processes.first else _mute
         session = Session(config, splits, precision, processes, saved, shown, colours)
         # The folder is made when nothing can be wrong with the options any more.
         processes.on_first(lambda: _begin(claim, session, folder, found))
         with logging_to_file(run.log if processes.first else None):
             session.announce()
+            if line:
+                log.info("%s", line)
             return Epochs(session, run, folder, signals).train()
 
 
-def _choose(folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found | None:
+def _choose(run: RunFolder, folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found | None:
     """Returns the checkpoint to go on from; None begins anew.
 
     Raises:
         UserError: None is good, or the newest is of other processes and within an epoch.
     """
     found = folder.newest()
+    if found is not None:
+        found = before_divergence(run, folder, found)
     if found is None or found.position.at_boundary or found.processes == processes:
         return found
     if not redo_epoch:
@@ -101,6 +113,21 @@ def _choose(folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found
         )
     log.info("going back to the start of epoch %d", found.position.epoch + 1)
     return folder.boundary_before(found)
+
+
+def _fitted(
+    config: TrainConfig, splits: Splits, processes: Processes, adaptable: Collection[str]
+) -> tuple[TrainConfig, str]:
+    """Makes a batch that nobody gave fit the data; returns a line about it where it had to be changed."""
+    if "batch_size" not in adaptable:
+        return config, ""
+    images = len(splits.train)
+    size = fit_batch(config, images, processes.world)
+    if size == config.batch_size:
+        return config, ""
+    shared = f" and {processes.world} processes" if processes.world > 1 else ""
+    line = f"batches of {size} instead of {config.batch_size}: there are {images} training images{shared}"
+    return dataclasses.replace(config, batch_size=size), line
 
 
 def _agreed_splits(config: TrainConfig, processes: Processes, rule: int) -> Splits:
@@ -122,7 +149,7 @@ def _agreed_splits(config: TrainConfig, processes: Processes, rule: int) -> Spli
 def _begin(claim: RunClaim, session: Session, folder: CheckpointFolder, found: Found | None) -> None:
     """Makes the folder, and brings it into the state that the checkpoint has left it in."""
     claim.make()
-    session.config.save(claim.run.config)
+    session.config.save(claim.run.config, notes=session.changes)
     session.splits.classes.save(claim.run.classes)
     if not claim.run.pictures.exists():
         record_pictures(claim.run.pictures, session.splits)

@@ -41,11 +41,40 @@ def _sgd(config: TrainConfig, groups: list[dict[str, Any]]) -> torch.optim.Optim
     sgd = torch.optim.SGD(
         groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True
     )
-    if config.momentum:
-        for group in sgd.param_groups:
-            for parameter in group["params"]:
-                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    _begin_momentum(sgd)
     return sgd
+
+
+def _begin_momentum(sgd: torch.optim.SGD) -> None:
+    """Gives parameters that have no momentum yet one of zero, where there is to be one."""
+    for group in sgd.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            sgd.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+
+class OptimizerState:
+    """The state of an optimiser, without its options: those are the run's, which `--resume` may change.
+
+    Args:
+        optimizer: As `make_optimizer` returned it.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what torch keeps."""
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state; torch would take up the saved options too."""
+        groups = self._optimizer.param_groups
+        options = [{name: group[name] for name in group if name != "params"} for group in groups]
+        self._optimizer.load_state_dict(state)
+        for group, own in zip(self._optimizer.param_groups, options, strict=True):
+            group.update(own)
+        if isinstance(self._optimizer, torch.optim.SGD):
+            _begin_momentum(self._optimizer)
 
 
 def parameter_groups(net: nn.Module, weight_decay: float, *, decay_bias: bool) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -28,6 +29,9 @@ class Plateau:
     waited: int = 0
     finished: bool = False
 
+    def __post_init__(self) -> None:
+        self._options = {"lr": self.lr, "drops_left": self.drops_left}
+
     def rate(self, step: int) -> float:
         """Returns the learning rate, which is the same for every step of an epoch."""
         del step
@@ -48,11 +52,27 @@ class Plateau:
         self.drops_left -= 1
         self.waited = 0
 
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+        return self.lr
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Lets changed options hold, after a saved state was taken up; see `LearningRate.change`.
+
+        A new rate holds as it is, whatever falls there were before it, and gives the run new patience.
+        """
+        if "lr" in before:
+            self.lr, self.waited, self.finished = self._options["lr"], 0, False
+        if "drops" in before:
+            self.drops_left = max(0, self._options["drops_left"] - (before["drops"] - self.drops_left))
+        self.finished = self.finished and not self.drops_left and self.waited >= self.patience
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the state as plain values."""
         return dataclasses.asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a saved state."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        """Takes up a saved state; patience and factor are the options', which may have changed."""
+        for name in state.keys() - {"patience", "factor"}:
+            setattr(self, name, state[name])

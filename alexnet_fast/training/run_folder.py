@@ -71,6 +71,11 @@ class RunFolder:
         return self.root / "features"
 
     @property
+    def diverged(self) -> Path:
+        """Where the loss was no number any more; only until the run is beyond it."""
+        return self.root / "diverged.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that writes here."""
         return self.root / ".lock"

@@ -7,8 +7,10 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.progress_bar import above_bars, on_terminal
 from alexnet_fast.special_files import check_plain
 
 log = logging.getLogger("alexnet_fast")
@@ -17,10 +19,12 @@ log = logging.getLogger("alexnet_fast")
 @contextlib.contextmanager
 def logging_to_console(rank: int = 0) -> Iterator[None]:
     """Shows messages on stderr; of all processes but the first, only warnings, with their number."""
-    console = logging.StreamHandler(sys.stderr)
+    console = _Console(sys.stderr)
     if rank:
         console.setLevel(logging.WARNING)
-        console.setFormatter(logging.Formatter(f"process {rank}: %(message)s"))
+        # The progress line of the first process stands where this is going to: it is drawn again behind it.
+        clear = "\r\x1b[K" if on_terminal() else ""
+        console.setFormatter(logging.Formatter(f"{clear}process {rank}: %(message)s"))
     with _attached(console):
         yield
 
@@ -39,6 +43,15 @@ def logging_to_file(path: Path | None) -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     with _attached(file):
         yield
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Stderr, with the progress line taken away meanwhile."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a message."""
+        with above_bars():
+            super().emit(record)
 
 
 class _LogFile(logging.FileHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from alexnet_fast.training.config import TrainConfig
@@ -23,6 +24,18 @@ class LearningRate(Protocol):
 
     def end_epoch(self, error: float) -> None:
         """Takes the validation error of an epoch, 0..1."""
+
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Lets changed options hold, after a saved state was taken up.
+
+        Args:
+            before: The old values of the options that have changed, by name; the new ones are those that
+                the schedule was made with.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what it learned from validation, as plain values."""

@@ -17,7 +17,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.feature_task import FeatureTask
-from alexnet_fast.training.fingerprint import make_fingerprint, refuse_other_run
+from alexnet_fast.training.fingerprint import Change, changed_options, make_fingerprint
 from alexnet_fast.training.history import EpochRow
 from alexnet_fast.training.inputs import make_loaders, make_spec
 from alexnet_fast.training.precision import Precision
@@ -43,6 +43,9 @@ class Session:
         saved: The checkpoint to go on from.
         show: Receives the progress within an epoch.
         colours: Those of the training pictures, where they have been measured.
+
+    Attributes:
+        changes: A line for each option that was changed on the way.
     """
 
     def __init__(
@@ -59,8 +62,12 @@ class Session:
         self._colours = colours
         self.processes = processes
         self.fingerprint = make_fingerprint(config, splits, precision)
+        self._new: tuple[Change, ...] = ()
+        self.changes: list[str] = []
         if saved is not None:
-            refuse_other_run(config, splits, saved["training"]["fingerprint"], self.fingerprint)
+            before = saved["training"]["fingerprint"]
+            self._new = changed_options(config, splits, before, self.fingerprint)
+            self.changes = list(saved["training"].get("changes", ()))
         self._weights = read_pretrained(config.weights) if config.weights and saved is None else None
         self.spec = self._make_spec() if saved is None else AugmentSpec.from_dict(saved["spec"])
         self.arguments = _model_arguments(config, splits, self.spec)
@@ -140,7 +147,12 @@ class Session:
         """Puts everything back as it was when the checkpoint was made."""
         self.rows = [EpochRow(**row) for row in training["rows"]]
         self.trainer.state.load_shared(training["shared"])
-        self.resumed_from = self.trainer.position.epoch
+        position = self.trainer.position
+        self.resumed_from = position.epoch
+        if self._new:
+            self.trainer.schedule.change({change.name: change.before for change in self._new})
+            place = f"epoch {position.epoch + 1}, step {position.epoch_step + 1}"
+            self.changes += [f"changed from {place} on: {change}" for change in self._new]
         if len(training["own"]) == self.processes.world:
             self.trainer.state.load_own(training["own"][self.processes.rank])
             return
@@ -173,6 +185,8 @@ class Session:
         position = self.trainer.position
         if self.resumed_from is not None:
             log.info("from epoch %d, after %d of its steps", position.epoch + 1, position.epoch_step)
+        for change in self.changes[len(self.changes) - len(self._new) :]:
+            log.info("%s", change)
 
     def _all_weights(self) -> dict[str, Any]:
         """Returns the state dict of the whole network."""
@@ -193,6 +207,7 @@ class Session:
                 "own": self.processes.gather(state.own_state()),
                 "rows": [dataclasses.asdict(row) for row in rows],
                 "fingerprint": self.fingerprint,
+                "changes": self.changes,
             },
             "provenance": {
                 "run": self.config.run.name,

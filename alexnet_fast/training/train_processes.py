@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
 
 
-def train_in_processes(config: TrainConfig, processes: int, **how: bool) -> dict[str, Any]:
+def train_in_processes(config: TrainConfig, processes: int, **how: Any) -> dict[str, Any]:
     """Trains in several processes of this machine.
 
     Args:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import shlex
 import time
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
-from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.training.batch_norm import has_batch_norm
 from alexnet_fast.training.clock import Clock
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.diverged import DivergedError
 from alexnet_fast.training.ema import WeightAverage
-from alexnet_fast.training.evaluate import validate
+from alexnet_fast.training.evaluate import rounds, validate
 from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.meter import Meter, Score
+from alexnet_fast.training.optimizer import OptimizerState
 from alexnet_fast.training.optimizer_step import OptimizerStep
 from alexnet_fast.training.position import Position
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.processes import Processes
-from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.progress import Phase, Progress
 from alexnet_fast.training.random_states import RandomStates
 from alexnet_fast.training.schedule import make_schedule
 from alexnet_fast.training.settling import settle_batch_norm
@@ -44,7 +48,8 @@ class Trainer:
         config: Hyper-parameters.
         precision: How to compute.
         processes: Those that train together.
-        show: Called every `config.log_every` steps and at the end of each epoch.
+        show: Called after every step, and after every batch that is not trained on; loss and accuracy are
+            read every `config.log_every` steps and at the end of each epoch.
         factor: What the learning rate of the schedule is multiplied by.
 
     Attributes:
@@ -73,12 +78,13 @@ class Trainer:
         self.average = WeightAverage(net, config.ema) if config.ema else None
         self.state = self._parts()
         self.sample: torch.Tensor | None = None
+        self._shown: Progress | None = None
 
     def _parts(self) -> TrainState:
         """Names everything that a checkpoint holds."""
         state = TrainState()
         state.add("model", self.net)
-        state.add("optimizer", self._step.optimizer)
+        state.add("optimizer", OptimizerState(self._step.optimizer))
         state.add("scaler", ScalerState(self._step.scaler))
         state.add("schedule", self.schedule)
         state.add("position", self.position)
@@ -121,10 +127,9 @@ class Trainer:
         self.train_epoch(after_step)
         train, lr = self.check(), self._lr
         trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
-        self._settle_batch_norm(in_validation)
-        val = validate(
-            self.kept, self.val_loader, self.precision, over=self.processes.total, between=in_validation
-        )
+        self._settle_batch_norm(self._counting("measuring", in_validation))
+        between = self._counting("validating", in_validation)
+        val = validate(self.kept, self.val_loader, self.precision, over=self.processes.total, between=between)
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
         self._meter.reset()
@@ -163,15 +168,14 @@ class Trainer:
                 self.sample = batches[0].images[:SAMPLE].clone()
             self._take_step(batches)
             position.next_step()
-            due = clock.warming or position.epoch_step % self.config.log_every == 0
-            if due and position.epoch_step < self.steps:
-                self._report(clock)
+            if position.epoch_step < self.steps:
+                self._report(clock, read=clock.warming or position.epoch_step % self.config.log_every == 0)
             now = time.perf_counter()
             position.seconds, mark = position.seconds + now - mark, now
             after_step()
         # The last report always stands at the end of the epoch, also where bad pictures made it shorter.
         position.epoch_step = self.steps
-        self._report(clock)
+        self._report(clock, read=True)
 
     def _groups(self) -> Iterator[list[Batch]]:
         """Yields the batches of each optimiser step that is left in the epoch."""
@@ -196,19 +200,55 @@ class Trainer:
         if learned and self.average is not None:
             self.average.update()
 
-    def _report(self, clock: Clock) -> None:
-        """Shows how far the epoch is."""
-        train = self.check()
-        self._show(
-            Progress(
-                epoch=self.position.epoch + 1,
-                step=self.position.epoch_step,
+    def _report(self, clock: Clock, *, read: bool) -> None:
+        """Shows how far the epoch is.
+
+        Args:
+            clock: Of the epoch.
+            read: Whether to read loss and accuracy, which waits for the device, or to show the last reading.
+        """
+        epoch, step = self.position.epoch + 1, self.position.epoch_step
+        if not read and self._shown is not None:
+            self._shown = dataclasses.replace(self._shown, epoch=epoch, step=step)
+        else:
+            train = self.check()
+            self._shown = Progress(
+                epoch=epoch,
+                step=step,
+                epochs=self.config.epochs,
                 steps=self.steps,
+                after=self._batches_after(),
                 train=train,
                 lr=self._lr,
                 images_per_second=clock.rate(train.images),
                 waiting=self.position.waited,
             )
+        self._show(self._shown)
+
+    def _batches_after(self) -> dict[Phase, int]:
+        """Returns how many batches follow the training of an epoch."""
+        measured = min(self.config.bn_batches, self.steps) * self.config.accumulate
+        norms = has_batch_norm(self.net)
+        return {"measuring": measured * norms, "validating": rounds(self.val_loader)}
+
+    def _counting(self, phase: Phase, after_batch: Callable[[], None]) -> Callable[[], None]:
+        """Returns what to call after each batch of a phase, so that it is shown."""
+        done = itertools.count(1)
+
+        def count() -> None:
+            assert self._shown is not None, "an epoch has reported its end"
+            self._show(dataclasses.replace(self._shown, phase=phase, done=next(done)))
+            after_batch()
+
+        return count
+
+    @property
+    def lower_rate(self) -> str:
+        """What to do about numbers that have grown beyond all bounds."""
+        run, rate = shlex.quote(str(self.config.run)), self.schedule.highest_rate / 10
+        return (
+            "go back to the start of the epoch with a lower rate: alexnet-fast train"
+            f" --run {run} --resume --lr {rate:g}; if that fails too, start another --run with it"
         )
 
     @property
@@ -224,13 +264,10 @@ class Trainer:
         """Reads the meter over all processes.
 
         Raises:
-            UserError: The loss is no number any more.
+            DivergedError: The loss is no number any more.
         """
         score = self._meter.read(self.processes.total)
         if score.loss != score.loss or score.loss == float("inf"):
             place = f"epoch {self.position.epoch + 1}, before step {self.position.step}"
-            raise UserError(
-                f"the loss is {score.loss} in {place}",
-                f"give a lower --lr than {self._lr:g}; the last checkpoint is good",
-            )
+            raise DivergedError(f"the loss is {score.loss} in {place}", self.lower_rate)
         return score

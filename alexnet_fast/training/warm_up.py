@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ class WarmUp:
     def end_epoch(self, error: float) -> None:
         """Takes the validation error of an epoch."""
         self.schedule.end_epoch(error)
+
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+        return self.schedule.highest_rate
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Lets changed options hold in the schedule behind it; the rise itself has no state."""
+        self.schedule.change(before)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state of the schedule behind it: the rise itself has none."""

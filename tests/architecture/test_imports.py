@@ -15,11 +15,13 @@ ROOT = Path(alexnet_fast.__file__).parent
 # From below to above: each may import what stands in a row before its own, or beside it in the same row.
 LAYERS = (
     {
+        "wording",
         "errors",
         "files",
         "cache_folder",
         "near_match",
         "toml_file",
+        "fitted_bar",
         "progress_bar",
         "ranges",
         "memory",
@@ -37,11 +39,21 @@ LAYERS = (
 )
 # What the layers do not say. Rows: a part, and all that it may import of the package.
 ALONE = {
-    "errors": set(),
+    "wording": set(),
+    "errors": {"wording"},
     "models": {"errors", "near_match", "memory"},
     "weights": {"errors", "models", "special_files"},
     "data": {"errors", "files", "cache_folder", "special_files"},
-    "pipelines": {"errors", "data", "device", "ranges", "memory", "interrupts", "special_files"},
+    "pipelines": {
+        "errors",
+        "data",
+        "device",
+        "near_match",
+        "ranges",
+        "memory",
+        "interrupts",
+        "special_files",
+    },
     "serve": {"errors", "files", "pipelines", "export", "ranges", "special_files", "streams"},
     "report": {"errors", "files"},
 }

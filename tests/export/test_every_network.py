@@ -34,6 +34,8 @@ def small(name: str) -> Network:
         changes["hidden"] = tuple(16 for _ in spec.hidden) if isinstance(spec.hidden, tuple) else 16
     if spec.name.startswith("vgg"):
         changes["blocks"] = tuple(tuple(width // 16 for width in block) for block in spec.blocks)
+    if spec.name.startswith("convnet"):
+        changes["blocks"] = tuple(width // 8 for width in spec.blocks)
     return network_of(dataclasses.replace(spec, **changes), len(CLASSES)).eval()
 
 
@@ -69,6 +71,7 @@ def test_answers_as_pytorch_does(name, sharpen, make_pictures):
         ("vgg16", "the ten crops share conv1_1 to"),
         ("alexnet-same", "share conv1 to norm1: pool1 rounds up, and so pads crops and pictures differently"),
         ("alexnet-bn-caltech", "the ten crops share conv1 to"),
+        ("convnet-32", "the ten crops share conv1 to relu4: average takes whole crops"),
         ("mlp", "the ten crops share nothing: flatten takes whole crops"),
         ("linear", "the ten crops share nothing: flatten takes whole crops"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import io
 import json
@@ -175,9 +176,13 @@ def test_asking_too_early_or_for_nothing(loose: Path, tmp_path: Path) -> None:
 def test_a_notebook_sees_one_line_that_is_written_over() -> None:
     out = io.StringIO()
     line = NotebookLine(3, out)
+    score, after = Score(loss=0.5, top1=0.25, top5=1.0, images=8), {"validating": 1}
     for step in (1, 2, 3):
-        score = Score(loss=0.5, top1=0.25, top5=1.0, images=8)
-        line(Progress(epoch=1, step=step, steps=3, train=score, lr=0.01, images_per_second=9.0, waiting=0.0))
+        last = Progress(
+            epoch=1, step=step, steps=3, after=after, train=score, lr=0.01, images_per_second=9.0, waiting=0.0
+        )
+        line(last)
+    line(dataclasses.replace(last, phase="validating", done=1))
     shown = [text.rstrip() for text in out.getvalue().split("\r")]
     assert shown[1].startswith("epoch 1/3  step 1/3  loss 0.500  top-1 0.250")
     assert shown[2].startswith("epoch 1/3  step 3/3")

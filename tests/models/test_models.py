@@ -19,6 +19,7 @@ KINDS = (
     nn.ReLU,
     LocalResponseNorm,
     nn.BatchNorm1d,
+    nn.AdaptiveAvgPool2d,
     nn.BatchNorm2d,
     nn.ZeroPad2d,
     nn.MaxPool2d,
@@ -58,6 +59,12 @@ LAYERS["vgg16"] = LAYERS["vgg16-64"].replace(
 )
 LAYERS["mlp"] = "flatten fc1 relu1 fc2"
 LAYERS["linear"] = "flatten fc1"
+LAYERS["convnet-32"] = (
+    "conv1 bn1 relu1 pool1 conv2 bn2 relu2 pool2 conv3 bn3 relu3 pool3 conv4 bn4 relu4 "
+    "average flatten drop fc"
+)
+for same in ("convnet-64", "convnet-96"):
+    LAYERS[same] = LAYERS["convnet-32"].replace("average", "pool4 conv5 bn5 relu5 average")
 
 
 def on_meta(name: str, num_classes: int = 1000, **options) -> Network:
@@ -70,7 +77,8 @@ def test_the_names():
     large = ("alexnet", "alexnet-dense", "alexnet-bn", "alexnet-owt", "caffenet")
     wide = (f"{name}-227" for name in large if name != "caffenet")
     others = ("alexnet-caffe", "alexnet-same", "alexnet-bn-caltech", "vgg16", "vgg16-64", "mlp", "linear")
-    assert model_names() == (*large, *(f"{name}-64" for name in large), *wide, *others)
+    small = ("convnet-32", "convnet-64", "convnet-96")
+    assert model_names() == (*large, *(f"{name}-64" for name in large), *wide, *others, *small)
     assert [model_spec(name).name for name in model_names()] == list(model_names())
 
 

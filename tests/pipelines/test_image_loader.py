@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from image_loaders import KINDS, equal, loader_of
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines import TORCHVISION_SPEC, ImageLoader
+from alexnet_fast.pipelines.image_dataset import list_data
 
 
 @KINDS
@@ -108,3 +111,69 @@ def test_processes_without_drop_last_take_as_many_pictures_each(folder: Path) ->
     ]
     # 48 pictures for 5 processes: 10 each, so that 2 come twice.
     assert [[len(labels) for _, labels in stream] for stream in streams] == [[4, 4, 2]] * 5
+
+
+NO_NUMBERS = [
+    1.5,
+    1.0,
+    np.float32(1),
+    float("nan"),
+    torch.tensor(1.0),
+    torch.tensor([1]),
+    np.array([1]),
+    True,
+    None,
+]
+
+
+@pytest.mark.parametrize("label", [*NO_NUMBERS, np.True_, torch.tensor(True), b"cat", 1j], ids=repr)
+def test_a_label_that_is_neither_a_whole_number_nor_text_is_refused(label: Any) -> None:
+    with pytest.raises(
+        UserError, match=r"the label of b.jpg is .*; give whole numbers from 0, or class names"
+    ):
+        list_data([("a.jpg", 0), ("b.jpg", label)])
+
+
+@pytest.mark.parametrize("label", [1, np.int64(1), np.uint8(1), np.array(1), torch.tensor(1)], ids=repr)
+def test_whole_numbers_of_every_library_are_labels(label: Any) -> None:
+    assert list_data([("a.jpg", 0), (b"b.jpg", label)]).labels.tolist() == [0, 1]
+
+
+def test_labels_may_be_class_names() -> None:
+    pairs = [("a.jpg", "dog"), ("b.jpg", "cat"), ("c.jpg", np.str_("dog"))]
+    by_name, chosen = list_data(pairs), list_data(pairs, ["dog", "ant", "cat"])
+    assert (by_name.classes.names, by_name.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+    assert (chosen.classes.names, chosen.labels.tolist()) == (("dog", "ant", "cat"), [0, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("data", "classes", "message"),
+    [
+        ([("a.jpg", "dgo")], ["dog"], "the label of a.jpg is 'dgo'; did you mean dog"),
+        (
+            [("a.jpg", "dog")],
+            None,
+            "the only label is 'dog', which does not say the classes; give all of them",
+        ),
+        ([("a.jpg", "dog"), ("b.jpg", 1)], None, "the label of b.jpg is 1, and others are class names"),
+        ([("a.jpg", 2**70)], None, "the largest label is 1180591620717411303424"),
+        ([("a.jpg", 0)], "ab", "classes='ab' are no class names"),
+        ([("a.jpg", 0)], [1, 2], r"classes=.1, 2. are no class names"),
+        (["a.jpg"], None, r"no .path, label. pairs .'a.jpg' has no label."),
+        (["ab"], None, r"no .path, label. pairs .'ab' has no label."),
+        ([("a.jpg",)], None, r"no .path, label. pairs"),
+        ([(1, 0)], None, r"no .path, label. pairs"),
+        (5, None, r"no .path, label. pairs"),
+    ],
+    ids=str,
+)
+def test_what_is_no_list_of_pairs_is_an_error(data: Any, classes: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        list_data(data, classes)
+
+
+def test_the_default_batch_fits_a_small_data_set(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loader = ImageLoader(folder, threads=1, device="cpu")
+    assert (loader.batch_size, len(loader)) == (len(loader.dataset), 1)
+    assert f"batches of {loader.batch_size} instead of 256" in caplog.text
+    assert ImageLoader(folder, threads=1, device="cpu", train=False).batch_size == 256

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from alexnet_fast.data import open_data
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.history import read_metrics
 from alexnet_fast.training.job import run_training
@@ -83,19 +82,3 @@ def test_the_average_is_what_is_validated_and_kept(config: Make, tmp_path: Path)
     rows = {name: read_metrics(tmp_path / name / "metrics.csv")[0] for name in found}
     assert rows["plain"].train_loss == rows["long"].train_loss
     assert rows["plain"].val_loss != rows["long"].val_loss
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"mixup": 0.3}, {"ema": 0.5}, {"optimizer": "adam"}, {"label_smoothing": 0.2}, {"nesterov": True}],
-    ids=str,
-)
-def test_a_run_with_other_parts_is_not_resumed(config: Make, change: dict[str, Any]) -> None:
-    from alexnet_fast.errors import UserError
-    from alexnet_fast.training.fingerprint import refuse_other_run
-
-    ((name, value),) = change.items()
-    option = "--" + name.replace("_", "-")
-    splits = open_data(config().data)
-    with pytest.raises(UserError, match=f"has {option} .*, not {value}"):
-        refuse_other_run(config(), splits, {option: getattr(config(), name)}, {option: value})

@@ -36,7 +36,7 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 def test_each_epoch_is_reported_once_at_its_end(config: Make, log_every: int) -> None:
     seen: list[Progress] = []
     run_training(config(epochs=1, log_every=log_every), show=seen.append)
-    steps = [progress.step for progress in seen]
+    steps = [progress.step for progress in seen if progress.phase == "training"]
     assert steps == sorted(set(steps))
     assert steps[-1] == 3
 
@@ -57,7 +57,11 @@ def test_a_run_leaves_what_the_contract_names(config: Make) -> None:
     assert [row.epoch for row in read_metrics(run / "metrics.csv")] == [1, 2]
     assert "epoch   2  train loss" in (run / "log.txt").read_text(encoding="utf-8")
     assert {progress.epoch for progress in seen} == {1, 2}
-    assert [progress.epoch for progress in seen if progress.step == progress.steps] == [1, 2]
+    ends = [progress for progress in seen if progress.step == progress.steps]
+    assert [progress.epoch for progress in ends if progress.phase == "training"] == [1, 2]
+    validated = [progress for progress in ends if progress.phase == "validating"]
+    assert [(progress.epoch, progress.done) for progress in validated] == [(1, 1), (2, 1)]
+    assert {progress.after["validating"] for progress in seen} == {1}
     assert not list(run.rglob("*.partial"))
 
 

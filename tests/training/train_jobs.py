@@ -44,7 +44,7 @@ def signal_at(epoch: int, step: int, number: int = signal.SIGTERM) -> Callable[[
     """Returns a progress display that sends this process a signal once."""
 
     def show(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (epoch, step):
+        if progress.phase == "training" and (progress.epoch, progress.step) == (epoch, step):
             os.kill(os.getpid(), number)
 
     return show
