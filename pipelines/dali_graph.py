@@ -118,21 +118,6 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     return built
 
 
-def build_size_graph(*, batch_size: int, threads: int) -> Pipeline:
-    """Defines the graph that reads the sizes of pictures from their headers, without decoding them.
-
-    Returns:
-        A pipeline with the open input "encoded" and one output, int64 (N, 3): height, width and
-        channels of each picture, turned upright by EXIF.
-    """
-    graph = Pipeline(
-        batch_size=batch_size, num_threads=threads, device_id=None, prefetch_queue_depth=1, exec_dynamic=True
-    )
-    with graph:
-        graph.set_outputs(fn.peek_image_shape(_inputs(None, _SOURCES["bytes"])["encoded"]))
-    return graph
-
-
 def _input_kinds(
     spec: AugmentSpec, view: View, reading: Reading, *, normalise: bool, stop_after: Part | None
 ) -> Kinds:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.utils.dlpack
 from nvidia.dali import Pipeline
@@ -15,16 +14,13 @@ from nvidia.dali import Pipeline
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
 from alexnet_fast.pipelines.finishing import Finisher
-from alexnet_fast.pipelines.geometry import Integers
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
 from alexnet_fast.pipelines.normalisation import changes_of
-from alexnet_fast.pipelines.picture_sizes import PictureSizes
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels
-from alexnet_fast.pipelines.place_bytes import picture_at
+from alexnet_fast.pipelines.pillow_image import Pixels
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.reading import Read, Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View, Windows, view_windows
+from alexnet_fast.pipelines.windows import View, Windows
 
 
 class _Flight(NamedTuple):
@@ -76,7 +72,6 @@ class DaliLoader(Loader):
         # On a GPU the graph does all the work.
         self._finisher = None if self._on_gpu else Finisher(view, config)
         self._reader = Reader(pictures, view, threads=config.threads, grid=not self._on_gpu)
-        self._sizes = self._picture_sizes()
         self._graph = self._build(schedule.batch_size, config.prefetch, self._next_inputs)
         self._graph_of_one: Pipeline | None = None
 
@@ -142,48 +137,41 @@ class DaliLoader(Loader):
         return Batch(images, labels, plan.indices)
 
     def _rescue(self, flight: _Flight, error: RuntimeError) -> Batch:
-        """Runs a failed batch picture by picture and reports those that cannot be decoded.
+        """Runs a failed batch picture by picture; Pillow decodes those that DALI cannot, or says why not.
 
         Raises:
             UserError: The policy says so.
             RuntimeError: No picture is bad by itself, so the graph is at fault.
         """
         plan = flight.plan
-        good: list[int] = []
         images: list[torch.Tensor] = []
-        # A file that was replaced by one of another size is good in its new size.
-        before = None if self._sizes is None else self._sizes.forget(plan.indices)
-        for position in range(len(plan)):
+        lost: dict[int, str] = {}
+        failed = 0
+        for position, index in enumerate(plan.indices.tolist()):
             try:
-                images.append(self._run_one(plan.one(position), flight.spec))
-                good.append(position)
-            except RuntimeError:  # noqa: PERF203 - each picture is tried by itself
-                index = int(plan.indices[position])
-                self.bad.report(self.pictures.path(index), _why(self.pictures, index))
-        if len(good) == len(plan) and not self._changed(plan.indices, before):
+                image, reason = self._run_one(plan.one(position), flight.spec)
+            except RuntimeError:
+                failed += 1
+                self._reader.distrusted.add(index)
+                image, reason = self._run_one(plan.one(position), flight.spec)
+            images.append(image)
+            if reason is not None:
+                lost[position] = reason
+        if not failed and lost.keys() == flight.lost.keys():
             raise error
-        return self._batch(torch.cat(images), plan.some(good)) if good else self.empty_batch()
+        return self._without_lost(self._batch(torch.cat(images), plan), lost)
 
-    def _changed(self, indices: Integers, before: npt.NDArray[np.int32] | None) -> bool:
-        """Tells whether pictures have other sizes than before."""
-        if self._sizes is None or before is None:
-            return False
-        return not np.array_equal(self._sizes.known(indices), before)
+    def _run_one(self, plan: BatchPlan, spec: AugmentSpec) -> tuple[torch.Tensor, str | None]:
+        """Runs one picture through a graph of its own, so that the batches under way are left alone.
 
-    def _run_one(self, plan: BatchPlan, spec: AugmentSpec) -> torch.Tensor:
-        """Runs one picture through a graph of its own, so that the batches under way are left alone."""
+        Returns:
+            Its pixels, and why they are not its own where it is lost.
+        """
         if self._graph_of_one is None:
             self._graph_of_one = self._build(1, 1, self._single_inputs)
         self._single = self._taken(self._reader.read(plan, spec))
-        return self._images(self._run(self._graph_of_one), self._single[0])
-
-    def _picture_sizes(self) -> PictureSizes | None:
-        """Returns the sizes of encoded pictures; arrays say theirs when they are read."""
-        if self._reader.kind == "regions":
-            return None
-        none = np.zeros((len(self.pictures), 2), np.int32)
-        known = none if self.pictures.sizes is None else self.pictures.sizes
-        return PictureSizes(known, batch_size=self.schedule.batch_size, threads=self.config.threads)
+        flight = self._single[0]
+        return self._images(self._run(self._graph_of_one), flight), flight.lost.get(0)
 
     def _build(self, batch_size: int, prefetch: int, source: Source) -> Pipeline:
         """Builds a graph of this loader's view."""
@@ -219,10 +207,6 @@ class DaliLoader(Loader):
     def _taken(self, read: Read) -> tuple[_Flight, dict[str, Any]]:
         """Returns a batch that was read, and the graph's inputs for it."""
         plan, spec, windows = read.plan, read.spec, read.windows
-        if windows is None:
-            assert self._sizes is not None
-            sizes = self._sizes.of(plan.indices, read.inputs)
-            windows = view_windows(sizes, plan.draws, spec, self.view, grid=not self._on_gpu)
         inputs: dict[str, Any] = {
             name: list(map(np.ascontiguousarray, values)) for name, values in read.inputs.items()
         }
@@ -245,15 +229,6 @@ class DaliLoader(Loader):
             self._flying.popleft()
         self._flying.clear()
         self._graph.reset()
-
-
-def _why(pictures: PictureList, index: int) -> str:
-    """Returns why a picture cannot be decoded, in Pillow's words where Pillow refuses it too."""
-    try:
-        picture_at(pictures, index)
-    except BadPictureError as error:
-        return str(error)
-    return "DALI cannot decode this kind of file"
 
 
 def _parts(pixels: Any) -> list[Pixels]:

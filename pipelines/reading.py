@@ -18,11 +18,12 @@ import numpy as np
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.batch_buffers import BatchBuffers
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels
+from alexnet_fast.pipelines.geometry import Integers, resized_sizes
+from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadPictureError, Pixels, too_large
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
-from alexnet_fast.pipelines.plain_copy import UNREADABLE, is_distrusted, plain_copy
 from alexnet_fast.pipelines.plan import BatchPlan
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.transcode import PLACEHOLDER, Encoded, for_dali, transcoded
 from alexnet_fast.pipelines.windows import View, Windows, joined, view_windows
 
 Reading = Literal["bytes", "regions"]
@@ -39,14 +40,14 @@ class Read(NamedTuple):
         plan: Its pictures and random numbers.
         spec: Of its epoch.
         inputs: "encoded" pictures, or "pixels" of arrays.
-        windows: Of arrays, whose sizes are known once they are open; else None.
-        lost: Positions in the batch of arrays that cannot be read, and why; black pixels stand for them.
+        windows: Of these pictures, by the sizes that the files themselves have.
+        lost: Positions in the batch of pictures that cannot be used, and why; black pixels stand for them.
     """
 
     plan: BatchPlan
     spec: AugmentSpec
     inputs: Inputs
-    windows: Windows | None
+    windows: Windows
     lost: dict[int, str]
 
 
@@ -66,6 +67,8 @@ class Reader:
         # finish, raw arrays came at three fifths of the speed.
         self._threads = max(1, threads // 2)
         self._buffers = BatchBuffers()
+        # Positions in the list of files that DALI has failed at: Pillow decodes them from then on.
+        self.distrusted: set[int] = set()
         self.kind: Reading = "regions" if pictures.encoding == "array" else "bytes"
 
     def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
@@ -86,9 +89,7 @@ class Reader:
 
     def read(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
         """Reads one batch."""
-        if self.kind == "regions":
-            return self._regions(plan, spec)
-        return Read(plan, spec, {"encoded": list(map(self._encoded, plan.indices.tolist()))}, None, {})
+        return self._regions(plan, spec) if self.kind == "regions" else self._files(plan, spec)
 
     def _start(self, pool: ThreadPoolExecutor, plan: BatchPlan, spec: AugmentSpec) -> list[Future[Read]]:
         """Hands out a batch to all threads."""
@@ -99,14 +100,34 @@ class Reader:
             for begin, end in itertools.pairwise(ends)
         ]
 
-    def _encoded(self, index: int) -> Any:
-        """Returns an encoded picture."""
-        try:
-            content = read_bytes(self._pictures.place(index))
-            content = plain_copy(content) if is_distrusted(content) else content
-        except BadPictureError:
-            content = UNREADABLE
-        return np.frombuffer(content, np.uint8)
+    def _files(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
+        """Reads whole files."""
+        lost: dict[int, str] = {}
+        files = [PLACEHOLDER] * len(plan)
+        for position, index in enumerate(plan.indices.tolist()):
+            with _noting(lost, position):
+                files[position] = self._file(index)
+        sizes = np.array([file.size for file in files], np.int64)
+        for position, reason in self._too_large(sizes, spec).items():
+            lost[position], files[position], sizes[position] = reason, PLACEHOLDER, PLACEHOLDER.size
+        windows = view_windows(sizes, plan.draws, spec, self._view, grid=self._grid)
+        encoded = [np.frombuffer(file.content, np.uint8) for file in files]
+        return Read(plan, spec, {"encoded": encoded}, windows, lost)
+
+    def _file(self, index: int) -> Encoded:
+        """Returns a picture as DALI may have it."""
+        content = read_bytes(self._pictures.place(index))
+        return transcoded(content) if index in self.distrusted else for_dali(content)
+
+    def _too_large(self, sizes: Integers, spec: AugmentSpec) -> dict[int, str]:
+        """Returns which pictures would become too large where their shorter side is resized, and why."""
+        if self._view == "train" and spec.random_resized_crop is not None:
+            return {}
+        would_be = resized_sizes(sizes, spec.resize)
+        return {
+            place: too_large(tuple(sizes[place, ::-1].tolist()), tuple(would_be[place, ::-1].tolist()))
+            for place in np.flatnonzero(would_be.prod(axis=1) > MAX_PIXELS).tolist()
+        }
 
     def _regions(self, plan: BatchPlan, spec: AugmentSpec) -> Read:
         """Reads what the view shows of arrays, and the resizing filter's reach around it."""
@@ -151,11 +172,11 @@ def _joined(plan: BatchPlan, parts: list[Future[Read]]) -> Read:
     inputs: Inputs = {
         name: [item for read in reads for item in read.inputs[name]] for name in reads[0].inputs
     }
-    windows = [read.windows for read in reads if read.windows is not None]
     begins = itertools.accumulate((len(read.plan) for read in reads), initial=0)
     lost = {
         begin + position: reason
         for begin, read in zip(begins, reads, strict=False)
         for position, reason in read.lost.items()
     }
-    return Read(plan, reads[0].spec, inputs, joined(windows) if windows else None, lost)
+    windows = joined([read.windows for read in reads])
+    return Read(plan, reads[0].spec, inputs, windows, lost)

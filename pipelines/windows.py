@@ -26,10 +26,6 @@ _FAR = 4
 # What a graph takes.
 _GRAPH_FIELDS = ("start", "end", "roi_start", "roi_end", "size", "needed")
 
-# Where the window of a picture ends whose size is unknown, since no header could be read: no picture is as
-# large, so decoding fails and the picture is found bad.
-_NOWHERE = 1 << 30
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Windows:
@@ -84,7 +80,7 @@ def view_windows(
     """Computes the windows of a batch.
 
     Args:
-        sizes: (B, 2), height and width of each upright file, in pixels; 0 where they are unknown.
+        sizes: (B, 2), height and width of each upright file, in pixels.
         draws: As in `plan.BatchPlan`; read for the view "train" alone.
         spec: Geometry, of one epoch (`AugmentSpec.in_epoch`).
         view: Which part.
@@ -92,27 +88,25 @@ def view_windows(
             begin between pixels. Views very far from the picture's beginning are not.
     """
     side = spec.resize if view == "square" else spec.crop
-    known = sizes.min(axis=1) > 0
-    real: Integers = np.where(known[:, None], sizes, 1)
     if view == "train" and spec.random_resized_crop is not None:
-        corner, extent = random_boxes(real, draws[:, PLACE], draws[:, AREAS], spec.random_resized_crop)
+        corner, extent = random_boxes(sizes, draws[:, PLACE], draws[:, AREAS], spec.random_resized_crop)
         # The area is cut first and resized then: nothing outside it is seen.
         start, end = begin, finish = corner.astype(np.float64), (corner + extent).astype(np.float64)
         needed = (extent != side).any(axis=1)
         scale, corner = extent / side, np.zeros_like(corner)
-        on_grid = np.ones(len(real), np.bool_)
+        on_grid = np.ones(len(sizes), np.bool_)
     else:
-        tall_wide = resized_sizes(real, spec.resize)
+        tall_wide = resized_sizes(sizes, spec.resize)
         places = draws[:, PLACE] if view == "train" else None
         corner = (tall_wide - side) // 2 if places is None else crop_starts(places, tall_wide, side)
-        needed = real.min(axis=1) != spec.resize
-        scale = real / tall_wide
-        start, end, begin, finish = _source_spans(real, scale, corner, side, needed)
+        needed = sizes.min(axis=1) != spec.resize
+        scale = sizes / tall_wide
+        start, end, begin, finish = _source_spans(sizes, scale, corner, side, needed)
         on_grid = needed & grid & (corner.max(axis=1) < _FAR * side)
         start = np.where(on_grid[:, None], 0, start)
     return Windows(
         start=start.astype(np.int32),
-        end=np.where(known[:, None], end, _NOWHERE).astype(np.int32),
+        end=end.astype(np.int32),
         roi_start=(begin - start).astype(np.float32),
         roi_end=(finish - start).astype(np.float32),
         size=np.full((len(sizes), 2), side, np.float32),

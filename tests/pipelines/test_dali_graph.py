@@ -14,13 +14,14 @@ from nvidia.dali import Pipeline, fn, types
 
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.dali_graph import build_graph, build_size_graph
+from alexnet_fast.pipelines.dali_graph import build_graph
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.distortion import ColourDistortion
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.transcode import for_dali
 from alexnet_fast.pipelines.windows import View, view_windows
 
 VIEWS = pytest.mark.parametrize("view", ["train", "centre", "square"])
@@ -83,14 +84,18 @@ def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) 
 
 def run_once(graph: Pipeline, names: list[Path], **inputs: object) -> np.ndarray:
     """Feeds an open graph one batch and returns the pixels."""
-    (pixels,) = graph.run(encoded=[np.fromfile(name, np.uint8) for name in names], **inputs)
+    (pixels,) = graph.run(encoded=contents_of(names), **inputs)
     return np.array(pixels.as_tensor()).astype(np.float32)
+
+
+def contents_of(files: list[Path]) -> list[np.ndarray]:
+    """Returns files as DALI may have them."""
+    return [np.frombuffer(for_dali(file.read_bytes()).content, np.uint8) for file in files]
 
 
 def sizes_of(files: list[Path]) -> np.ndarray:
     """Returns height and width of each upright picture."""
-    graph = build_size_graph(batch_size=len(files), threads=2)
-    return run_once(graph, files)[:, :2].astype(np.int64)
+    return np.array([for_dali(file.read_bytes()).size for file in files], np.int64)
 
 
 def drawn(pictures: int, spec: AugmentSpec) -> np.ndarray:
@@ -103,13 +108,13 @@ def decode_resize_crop(files: list[Path], sizes: np.ndarray, draws: np.ndarray |
     """The plain way: decodes and resizes whole pictures to 256, then cuts 224 where the draws say."""
     graph = Pipeline(batch_size=len(files), num_threads=2, device_id=None, prefetch_queue_depth=1)
     with graph:
-        encoded = fn.io.file.read(fn.external_source(name="names", dtype=types.UINT8, ndim=1))
+        encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
         picture = fn.decoders.image(encoded, output_type=types.RGB)
         resized = fn.resize(
             picture, resize_shorter=256.0, interp_type=types.INTERP_TRIANGULAR, subpixel_scale=False
         )
         graph.set_outputs(resized)
-    (pixels,) = graph.run(names=[np.frombuffer(bytes(name), np.uint8) for name in files])
+    (pixels,) = graph.run(encoded=contents_of(files))
     found = []
     for position in range(len(files)):
         picture = np.array(pixels[position])
