@@ -22,7 +22,7 @@ def predict_file(classifier: Classifier, file: Path, crops: Crops, *, jitter: bo
     Raises:
         BadPictureError: It cannot be decoded.
     """
-    squares = np.stack([centre_square(decode(file), classifier.spec)])
+    squares = np.stack([centre_square(decode(file, classifier.spec.background), classifier.spec)])
     answer: Probabilities = classifier.probabilities(squares, crops, jitter=jitter)[0]
     return answer
 
@@ -51,7 +51,7 @@ def _predict_batch(
     reasons: dict[Path, str] = {}
     for file in files:
         try:
-            squares[file] = centre_square(decode(file), classifier.spec)
+            squares[file] = centre_square(decode(file, classifier.spec.background), classifier.spec)
         except BadPictureError as error:  # noqa: PERF203 - one bad file must not stop the others
             reasons[file] = str(error)
     answers: dict[Path, Probabilities] = {}

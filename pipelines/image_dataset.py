@@ -58,7 +58,7 @@ class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         try:
-            picture = picture_at(self.pictures, index)
+            picture = picture_at(self.pictures, index, self.spec.background)
         except BadPictureError as error:
             name = self.pictures.path(index)
             raise UserError(f"cannot decode {name}: {error}", "give another picture") from error

@@ -10,16 +10,19 @@ import os
 import struct
 import warnings
 import zlib
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.errors import system_reason
+from alexnet_fast.pipelines.colour import WHITE, Colour
 from alexnet_fast.pipelines.geometry import crop_starts, resized
 from alexnet_fast.pipelines.plan import AREAS, PLACE
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop, random_boxes
+from alexnet_fast.pipelines.rgb import to_rgb
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Pixels = npt.NDArray[np.uint8]
@@ -56,32 +59,55 @@ class BadPictureError(Exception):
     """A file that cannot be decoded; the message is the reason alone."""
 
 
-def decode(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
-    """Decodes a picture to RGB, turned upright by its EXIF orientation.
+def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHITE) -> Image.Image:
+    """Decodes a picture to RGB, upright.
+
+    Args:
+        source: A file.
+        background: Is seen where the picture is transparent.
 
     Raises:
         BadPictureError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as picture:
-                return to_rgb(picture)
+        if isinstance(source, str | os.PathLike):
+            # A TIFF that it opens by its name Pillow 13 maps, in a wrong shape where it is to be turned.
+            with Path(source).open("rb") as file:
+                return decode(file, background)
+        with _opened(source) as picture:
+            return to_rgb(picture, background)
     except DECODING_ERRORS as error:
         raise BadPictureError(reason_of(error)) from error
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Turns a picture upright by its EXIF orientation, and to 8-bit RGB."""
-    return _eight_bits(ImageOps.exif_transpose(picture)).convert("RGB")
+def as_rgb(picture: Image.Image, background: Colour) -> Image.Image:
+    """Returns a picture that Pillow has opened as RGB, upright.
+
+    Raises:
+        BadPictureError: It cannot be decoded.
+    """
+    try:
+        return to_rgb(picture, background)
+    except DECODING_ERRORS as error:
+        raise BadPictureError(reason_of(error)) from error
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Scales a 16-bit picture to 8 bits; Pillow's own conversion cuts everything above 255 off."""
-    if not picture.mode.startswith("I"):
-        return picture
-    levels = np.asarray(picture).astype(np.float64)
-    return Image.fromarray((levels * (255 / 65535) + 0.5).clip(0, 255).astype(np.uint8))
+def _opened(source: IO[bytes]) -> Image.Image:
+    """Opens a picture.
+
+    Raises:
+        BadPictureError: It is larger than `MAX_PIXELS`.
+    """
+    # Threads may come between each other's filters of warnings; what is too large is refused by its size.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = Image.open(source, formats=FORMATS)
+    if math.prod(picture.size) > MAX_PIXELS:
+        picture.close()
+        raise BadPictureError(
+            f"{picture.width} x {picture.height} are {math.prod(picture.size)} pixels, more than {MAX_PIXELS}"
+        )
+    return picture
 
 
 def reason_of(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 from alexnet_fast.data.picture_list import Encoding, PictureList
 from alexnet_fast.data.places import FilePlace, Place
 from alexnet_fast.errors import system_reason
+from alexnet_fast.pipelines.colour import WHITE, Colour
 from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, decode
 
 _File = TypeVar("_File", bound="_PlaceFile")
@@ -22,12 +23,13 @@ _File = TypeVar("_File", bound="_PlaceFile")
 _HEADER_BYTES = 128
 
 
-def open_picture(place: Place, encoding: Encoding) -> Image.Image:
+def open_picture(place: Place, encoding: Encoding, background: Colour) -> Image.Image:
     """Reads a picture whole, RGB and upright.
 
     Args:
         place: Where it is.
         encoding: As in `PictureList`.
+        background: Is seen where the picture is transparent.
 
     Raises:
         BadPictureError: It cannot be read or decoded.
@@ -36,12 +38,12 @@ def open_picture(place: Place, encoding: Encoding) -> Image.Image:
         with ArrayFile(place) as array:
             return Image.fromarray(array.region((0, 0), array.shape()))
     with _PlaceFile(place) as file:
-        return decode(file.stream())
+        return decode(file.stream(), background)
 
 
-def picture_at(pictures: PictureList, index: int) -> Image.Image:
+def picture_at(pictures: PictureList, index: int, background: Colour = WHITE) -> Image.Image:
     """Reads one picture of a list; see `open_picture`."""
-    return open_picture(pictures.place(index), pictures.encoding)
+    return open_picture(pictures.place(index), pictures.encoding, background)
 
 
 def read_bytes(place: Place) -> bytes:

@@ -14,13 +14,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.colour import Colour
 from alexnet_fast.pipelines.pillow_image import (
     BadPictureError,
     Pixels,
+    as_rgb,
     centre_crop,
     centre_square,
     decode,
-    to_rgb,
 )
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -46,7 +47,7 @@ def preprocess(
     """
     name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else "the picture"
     try:
-        rgb = _rgb(picture)
+        rgb = _rgb(picture, spec.background)
         if view == "square":
             return centre_square(rgb, spec)
         return normalise(centre_crop(rgb, spec), spec).transpose(2, 0, 1)
@@ -69,13 +70,13 @@ def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
     return centred
 
 
-def _rgb(picture: Picture) -> Image.Image:
+def _rgb(picture: Picture, background: Colour) -> Image.Image:
     """Returns an upright RGB picture."""
     if isinstance(picture, np.ndarray):
         picture = _from_array(picture)
     if isinstance(picture, Image.Image):
-        return to_rgb(picture)
-    return decode(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+        return as_rgb(picture, background)
+    return decode(io.BytesIO(picture) if isinstance(picture, bytes) else picture, background)
 
 
 def _from_array(pixels: Pixels) -> Image.Image:

@@ -18,6 +18,7 @@ import numpy as np
 
 from alexnet_fast.data import PictureList
 from alexnet_fast.pipelines.batch_buffers import BatchBuffers
+from alexnet_fast.pipelines.colour import Colour
 from alexnet_fast.pipelines.geometry import Integers, resized_sizes
 from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadPictureError, Pixels, too_large
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
@@ -106,7 +107,7 @@ class Reader:
         files = [PLACEHOLDER] * len(plan)
         for position, index in enumerate(plan.indices.tolist()):
             with _noting(lost, position):
-                files[position] = self._file(index)
+                files[position] = self._file(index, spec.background)
         sizes = np.array([file.size for file in files], np.int64)
         for position, reason in self._too_large(sizes, spec).items():
             lost[position], files[position], sizes[position] = reason, PLACEHOLDER, PLACEHOLDER.size
@@ -114,10 +115,10 @@ class Reader:
         encoded = [np.frombuffer(file.content, np.uint8) for file in files]
         return Read(plan, spec, {"encoded": encoded}, windows, lost)
 
-    def _file(self, index: int) -> Encoded:
+    def _file(self, index: int, background: Colour) -> Encoded:
         """Returns a picture as DALI may have it."""
         content = read_bytes(self._pictures.place(index))
-        return transcoded(content) if index in self.distrusted else for_dali(content)
+        return (transcoded if index in self.distrusted else for_dali)(content, background)
 
     def _too_large(self, sizes: Integers, spec: AugmentSpec) -> dict[int, str]:
         """Returns which pictures would become too large where their shorter side is resized, and why."""

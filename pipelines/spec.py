@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.colour import WHITE, Colour
 from alexnet_fast.pipelines.distortion import ColourDistortion
 from alexnet_fast.pipelines.progressive import Progressive
 from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
@@ -70,6 +71,7 @@ class AugmentSpec:
         random_resized_crop: Training takes a random area of a random shape; None for the paper's crop.
         distortion: Random brightness, contrast, saturation and hue of training pictures; None for none.
         progressive: Side of the training pictures by epoch; None for `crop` in every epoch.
+        background: Red, green and blue, 0 to 255, that are seen where a picture is transparent.
 
     Raises:
         UserError: The crop does not fit into the resized picture, or a size is not positive.
@@ -84,6 +86,7 @@ class AugmentSpec:
     random_resized_crop: RandomResizedCrop | None = None
     distortion: ColourDistortion | None = None
     progressive: Progressive | None = None
+    background: Colour = WHITE
 
     def __post_init__(self) -> None:
         if self.crop < 1:
@@ -99,6 +102,10 @@ class AugmentSpec:
                 f"--progressive ends at {self.progressive.end} pixels, the network's input has {self.crop}",
                 f"let it end at {self.crop}, or give --crop {self.progressive.end}",
                 exit_code=2,
+            )
+        if not all(0 <= part <= 255 for part in self.background):
+            raise UserError(
+                f"background {self.background} is not a colour", "give red, green and blue, 0 to 255"
             )
         if min(self.std) <= 0:
             raise UserError(f"std {self.std} must be positive", "check the spec of this run")
@@ -140,6 +147,8 @@ class AugmentSpec:
                     eigenvectors=_rows(jitter["eigenvectors"]),
                     sigma=jitter["sigma"],
                 )
+            if "background" in fields:
+                fields["background"] = _colour(fields["background"])
             fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
             for name, addition in _ADDITIONS.items():
                 if fields.get(name) is not None:
@@ -158,6 +167,12 @@ _ADDITIONS: dict[str, Any] = {
     "distortion": ColourDistortion,
     "progressive": Progressive,
 }
+
+
+def _colour(parts: list[int]) -> Colour:
+    """Returns a colour as a tuple."""
+    red, green, blue = map(int, parts)
+    return red, green, blue
 
 
 def _rows(rows: list[list[float]]) -> tuple[Triple, Triple, Triple]:

@@ -39,7 +39,7 @@ def spread(length: int, count: int) -> list[int]:
 
 def square_at(pictures: PictureList, index: int, spec: AugmentSpec) -> Pixels:
     """Returns the centre square of a picture of a list; see `square_of`."""
-    return _square(pictures.path(index), spec, lambda _: picture_at(pictures, index))
+    return _square(pictures.path(index), spec, lambda _: picture_at(pictures, index, spec.background))
 
 
 def square_of(path: str, spec: AugmentSpec) -> Pixels:
@@ -48,7 +48,7 @@ def square_of(path: str, spec: AugmentSpec) -> Pixels:
     Raises:
         UserError: It cannot be decoded.
     """
-    return _square(path, spec, decode)
+    return _square(path, spec, lambda file: decode(file, spec.background))
 
 
 def _square(path: str, spec: AugmentSpec, opened: Callable[[str], Image.Image]) -> Pixels:

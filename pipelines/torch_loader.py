@@ -148,7 +148,7 @@ class _Decoder(Dataset[_Row]):
         """Returns one picture; a bad one carries the reason instead of pixels."""
         index, place, draws = key
         try:
-            picture = open_picture(place, self._encoding)
+            picture = open_picture(place, self._encoding, self._spec.background)
             return _Row(index, draws, view_of(picture, self._spec, self._view, draws), None)
         except pillow_image.BadPictureError as error:
             return _Row(index, draws, None, str(error))

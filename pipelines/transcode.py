@@ -12,13 +12,18 @@ import io
 from collections.abc import Callable
 from typing import NamedTuple
 
-from alexnet_fast.pipelines import plain_jpeg
+from PIL import Image
+
+from alexnet_fast.pipelines import plain_jpeg, plain_png, plain_webp
+from alexnet_fast.pipelines.colour import Colour
 from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, decode
 
 Size = tuple[int, int]
 
 # What tells a file's format, and what returns the upright size of those that DALI may have.
-_TRUSTED: dict[bytes, Callable[[bytes], Size | None]] = {plain_jpeg.BEGINNING: plain_jpeg.upright_size}
+_TRUSTED: dict[bytes, Callable[[bytes], Size | None]] = {
+    form.BEGINNING: form.upright_size for form in (plain_jpeg, plain_png, plain_webp)
+}
 
 
 class Encoded(NamedTuple):
@@ -37,14 +42,18 @@ class Encoded(NamedTuple):
 PLACEHOLDER = Encoded(b"P6 1 1 255\n\0\0\0", (1, 1))
 
 
-def for_dali(content: bytes) -> Encoded:
+def for_dali(content: bytes, background: Colour) -> Encoded:
     """Returns a picture as DALI may have it.
+
+    Args:
+        content: A file.
+        background: Is seen where the picture is transparent.
 
     Raises:
         BadPictureError: It cannot be decoded.
     """
     size = trusted_size(content)
-    return transcoded(content) if size is None else Encoded(content, size)
+    return transcoded(content, background) if size is None else Encoded(content, size)
 
 
 def trusted_size(content: bytes) -> Size | None:
@@ -54,12 +63,16 @@ def trusted_size(content: bytes) -> Size | None:
     return None if size is None or size[0] * size[1] > MAX_PIXELS else size
 
 
-def transcoded(content: bytes) -> Encoded:
+def transcoded(content: bytes, background: Colour) -> Encoded:
     """Decodes a picture with Pillow and stores it uncompressed.
 
     Raises:
         BadPictureError: It cannot be decoded.
     """
-    picture = decode(io.BytesIO(content))
-    head = b"P6 %d %d 255\n" % picture.size
-    return Encoded(head + picture.tobytes(), (picture.height, picture.width))
+    picture = decode(io.BytesIO(content), background)
+    return Encoded(uncompressed(picture), (picture.height, picture.width))
+
+
+def uncompressed(picture: Image.Image) -> bytes:
+    """Returns an RGB picture as a PPM file."""
+    return b"P6 %d %d 255\n" % picture.size + picture.tobytes()

@@ -23,15 +23,16 @@ from alexnet_fast.pipelines.pillow_image import (
     MAX_PIXELS,
     BadPictureError,
     Pixels,
+    as_rgb,
     centre_square,
     decode,
     reason_of,
-    to_rgb,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from alexnet_fast.pipelines.colour import Colour
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
@@ -90,8 +91,8 @@ def square_of(picture: Picture, spec: AugmentSpec, limits: PictureLimits = TRUST
         picture = _read(Path(picture), limits)
     if isinstance(picture, bytes):
         check_encoded(picture, spec, limits)
-        return centre_square(decode(io.BytesIO(picture)), spec)
-    upright = _pillow_picture(picture)
+        return centre_square(decode(io.BytesIO(picture), spec.background), spec)
+    upright = _pillow_picture(picture, spec.background)
     _check_size(upright.width, upright.height, spec, limits)
     return centre_square(upright, spec)
 
@@ -193,13 +194,10 @@ def _check_still(frames: int) -> None:
         raise BadPictureError(f"an animation of {frames} frames")
 
 
-def _pillow_picture(picture: object) -> Image.Image:
+def _pillow_picture(picture: object, background: Colour) -> Image.Image:
     """Returns an array or a Pillow picture as RGB, upright."""
     if isinstance(picture, Image.Image):
-        try:
-            return to_rgb(picture)
-        except DECODING_ERRORS as error:
-            raise BadPictureError(reason_of(error)) from error
+        return as_rgb(picture, background)
     if not isinstance(picture, np.ndarray):
         raise BadPictureError(
             f"a picture is a path, bytes, a Pillow picture or an array, not {_kind(picture)}"

@@ -45,6 +45,13 @@ on_bad_image = click.option(
     show_default=True,
     help="What to do about a picture that cannot be decoded.",
 )
+background = click.option(
+    "--background",
+    default="#ffffff",
+    show_default="white",
+    metavar="COLOUR",
+    help="Seen where a picture is transparent: a name, or #rrggbb.",
+)
 leave_out = click.option(
     "--leave-out",
     type=click.Path(path_type=Path, dir_okay=False),

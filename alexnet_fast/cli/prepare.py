@@ -61,6 +61,7 @@ def _table(result: Result) -> str:
     show_default=True,
     help="JPEG, or uint8 arrays (H, W, 3) in .npy files.",
 )
+@options.background
 @click.option("--shards", is_flag=True, help="WebDataset tars with DALI's index files, not class folders.")
 @click.option(
     "--shard-size", type=int, default=256, show_default=True, metavar="MIB", help="Most of one shard."
@@ -91,8 +92,8 @@ def prepare(joined: Path | None, **given: Any) -> Result:
     ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Or it is
     the https address of an archive of any of these, which is fetched once, into the user's cache folder.
 
-    Every picture gets the shorter side --short, larger or smaller before; it is turned upright, made RGB and
-    stored as JPEG. A JPEG that is so already is copied as it is.
+    Every picture gets the shorter side --short, larger or smaller before; it is turned upright, made RGB,
+    what is transparent laid over --background, and stored as JPEG. A JPEG that is so already is copied.
 
     A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
     holds options, classes, counts, mean and PCA terms of the training pictures, and a fingerprint.
@@ -123,7 +124,7 @@ def _run(given: dict[str, Any]) -> Result:
         # Its published preprocessor keeps centre squares, and a fifth for validation.
         fraction = 0.2 if given["val_fraction"] is None else given["val_fraction"]
         given |= {"square": True, "val_fraction": fraction}
-    recipe = Recipe(**{key: given[key] for key in ("short", "square", "quality", "encoding")})
+    recipe = Recipe(**{key: given[key] for key in ("short", "square", "quality", "encoding", "background")})
     share = Share.parse(given["part"]) if given["part"] else Share()
     given["source"] = options.local_source(given)
     rest = {

@@ -120,6 +120,7 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Colour that is subtracted.",
 )
+@options.background
 @options.augmentation
 @click.option(
     "--val-fraction",

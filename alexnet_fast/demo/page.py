@@ -18,8 +18,7 @@ from alexnet_fast.pictures.kernels import kernels
 from alexnet_fast.pictures.png import png_bytes
 from alexnet_fast.pictures.predictions import Sample, predictions
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.pillow_image import centre_square, decode
-from alexnet_fast.pipelines.squares import sample_squares
+from alexnet_fast.pipelines.squares import sample_squares, square_of
 from alexnet_fast.report import Fact, Picture, Report, Section, class_results, class_table, write_report
 from alexnet_fast.training.config import TrainConfig
 
@@ -176,7 +175,7 @@ def _predictions(result: DemoResult) -> Section:
     """Shows what the exported file says of some test pictures."""
     samples = [
         Sample(
-            pixels=centre_square(decode(prediction.file), result.trained.spec),
+            pixels=square_of(prediction.file, result.trained.spec),
             truth=Path(prediction.file).parent.name,
             guesses=prediction.classes,
         )

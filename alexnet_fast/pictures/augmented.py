@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pictures.style import FAINT, SMALL, WIDTH, Pixels, label_text, show_pixels, styled
+from alexnet_fast.pipelines.colour import Colour
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.place_bytes import picture_at
 from alexnet_fast.pipelines.plan import Schedule
@@ -53,7 +54,7 @@ def augmented(
     figure = Figure(figsize=(WIDTH, 0.7 + (side + 0.35) * len(tiles)), layout="compressed")
     grid = figure.subplots(len(tiles), 1 + samples, squeeze=False)
     for row, (index, views) in zip(grid, tiles.items(), strict=True):
-        _show_original(row[0], pictures, index, letters=int(side / 0.09))
+        _show_original(row[0], pictures, index, spec.background, letters=int(side / 0.09))
         for axes, view in zip(row[1:], views, strict=True):
             show_pixels(axes, view)
     grid[0][0].set_title("the file")
@@ -92,9 +93,11 @@ def displayed(image_chw: torch.Tensor, spec: AugmentSpec) -> Pixels:
     return shown
 
 
-def _show_original(axes: Axes, pictures: PictureList, index: int, *, letters: int) -> None:
+def _show_original(
+    axes: Axes, pictures: PictureList, index: int, background: Colour, *, letters: int
+) -> None:
     """Shows the file as it is, its class (so many letters of it) and its size in pixels below."""
-    picture = picture_at(pictures, index)
+    picture = picture_at(pictures, index, background)
     show_pixels(axes, np.asarray(picture))
     name = label_text(pictures.classes.names[pictures.labels[index]], letters)
     axes.set_xlabel(f"{name}\n{picture.width}x{picture.height}", fontsize=SMALL)

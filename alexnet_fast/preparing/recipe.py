@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.colour import WHITE, colour_text, parse_colour
 from alexnet_fast.pipelines.geometry import resized
 from alexnet_fast.pipelines.pillow_image import (
     MAX_PIXELS,
@@ -40,6 +41,7 @@ class Recipe:
         quality: Of the JPEG, 1 to 100. Chroma is halved in both directions up to 100, Pillow's default, as in
             nearly every photograph: storing more of it than the source had adds bytes and no detail.
         encoding: "jpeg", or "raw" for uint8 arrays (H, W, 3) in .npy files.
+        background: Colour that is seen where a picture is transparent, as `parse_colour` takes it.
 
     Raises:
         UserError: A value is out of range.
@@ -49,12 +51,14 @@ class Recipe:
     square: bool = False
     quality: int = 90
     encoding: Encoding = "jpeg"
+    background: str = "#ffffff"
 
     def __post_init__(self) -> None:
         if not 1 <= self.short <= 8192:
             raise UserError(f"--short {self.short} is not a size", "give 1 to 8192 pixels", exit_code=2)
         if not 1 <= self.quality <= 100:
             raise UserError(f"--quality {self.quality} is not a quality", "give 1 to 100", exit_code=2)
+        object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
 
     @property
     def ending(self) -> str:
@@ -77,7 +81,7 @@ class Recipe:
         self._refuse_giants(header)
         if self._is_prepared(header):
             return content
-        picture = decode(io.BytesIO(content))
+        picture = decode(io.BytesIO(content), parse_colour(self.background))
         spec = AugmentSpec(resize=self.short, crop=self.short)
         small = Image.fromarray(centre_square(picture, spec)) if self.square else shrink(picture, spec)
         return self._encode(small)
@@ -91,7 +95,7 @@ class Recipe:
         if self.encoding == "raw":
             array = np.load(io.BytesIO(content), allow_pickle=False)
         else:
-            array = np.asarray(decode(io.BytesIO(content)))
+            array = np.asarray(decode(io.BytesIO(content), WHITE))
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise BadPictureError("not a prepared picture")
         if min(array.shape[:2]) != self.short or (self.square and array.shape[0] != array.shape[1]):

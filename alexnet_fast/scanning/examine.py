@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS
 from alexnet_fast.data.places import FilePlace
+from alexnet_fast.pipelines.colour import WHITE
 from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
 from alexnet_fast.pipelines.place_bytes import read_bytes as place_content
 from alexnet_fast.scanning.header import ENDINGS, Header, read_bytes, read_header
@@ -74,7 +75,7 @@ def _examine_content(content: bytes, ending: str) -> Verdict:
     odd = oddities(header, ending)
     if header.kind == "GIF":
         return Verdict(True, "GIF, which DALI does not read; `prepare` converts it", odd)
-    decode(io.BytesIO(content))
+    decode(io.BytesIO(content), WHITE)
     return Verdict(True, odd=odd)
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.data.tar_samples import FILE_BYTES_LIMIT
 from alexnet_fast.errors import system_reason
-from alexnet_fast.pipelines.pillow_image import FORMATS, MAX_PIXELS, BadPictureError
+from alexnet_fast.pipelines.orientation import orientation_of
+from alexnet_fast.pipelines.pillow_image import (
+    DECODING_ERRORS,
+    FORMATS,
+    MAX_PIXELS,
+    BadPictureError,
+    reason_of,
+)
 
 # Formats by Pillow's name, and the endings that go with each. An MPO (a telephone's picture with a second one
 # for depth) is opened as the JPEG that it begins with.
@@ -29,7 +38,6 @@ ENDINGS = {
     "GIF": (".gif",),
 }
 
-_ORIENTATION_TAG = 0x0112
 _BITS_PER_SAMPLE_TAG = 258
 
 
@@ -96,7 +104,9 @@ def read_header(content: bytes) -> Header:
             raise BadPictureError("not a picture") from error
         except Image.DecompressionBombError as error:
             raise BadPictureError(f"more than {MAX_PIXELS} pixels") from error
-        with picture:
+        except DECODING_ERRORS as error:
+            raise BadPictureError(reason_of(error)) from error
+        with picture, _named_errors():
             if picture.width * picture.height > MAX_PIXELS:
                 pixels = picture.width * picture.height
                 raise BadPictureError(
@@ -107,12 +117,21 @@ def read_header(content: bytes) -> Header:
                 width=picture.width,
                 height=picture.height,
                 mode=picture.mode,
-                orientation=int(picture.getexif().get(_ORIENTATION_TAG, 1)),
+                orientation=orientation_of(picture),
                 sixteen_bit=_sixteen_bit(picture, content),
                 frames=int(getattr(picture, "n_frames", 1)),
                 transparent=picture.mode in ("RGBA", "LA", "PA", "La", "RGBa")
                 or "transparency" in picture.info,
             )
+
+
+@contextlib.contextmanager
+def _named_errors() -> Iterator[None]:
+    """Turns what a damaged file makes Pillow raise into a bad picture."""
+    try:
+        yield
+    except DECODING_ERRORS as error:
+        raise BadPictureError(reason_of(error)) from error
 
 
 def _sixteen_bit(picture: Image.Image, content: bytes) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import write_atomically
 from alexnet_fast.models.spec import Initial
+from alexnet_fast.pipelines.colour import colour_text, parse_colour
 
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
@@ -86,6 +87,7 @@ class TrainConfig:
         crop: Input side of the network; None takes the model's.
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
         mean: Subtracted colour: ImageNet's or that of the data.
+        background: Colour that is seen where a picture is transparent, as `parse_colour` takes it.
         flip: Whether half of the training pictures are mirrored.
         random_resized_crop: A random area of a random shape instead of the paper's crop.
         min_scale: Smallest share of the picture in such an area; 0.08 in Szegedy et al. 2014.
@@ -152,6 +154,7 @@ class TrainConfig:
     crop: int | None = None
     pca: Colours = "original"
     mean: Literal["imagenet", "data"] = "imagenet"
+    background: str = "#ffffff"
     flip: bool = True
     random_resized_crop: bool = False
     min_scale: float = 0.08
@@ -182,6 +185,7 @@ class TrainConfig:
     log_every: int = 20
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
         for name in _POSITIVE:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{_option(name)} must be 1 or more", exit_code=2)

@@ -11,6 +11,7 @@ from alexnet_fast.data import LeaveOut, Splits, open_data
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import InputSpec
+from alexnet_fast.pipelines.colour import parse_colour
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -127,6 +128,7 @@ def make_spec(
         mean=own.mean,
         std=own.std,
         flip=config.flip,
+        background=parse_colour(config.background),
         jitter=jitters[config.pca],
         **random_parts(**{name: getattr(config, name) for name in RANDOM_PARTS}, epochs=config.epochs),
     )

@@ -7,15 +7,18 @@ server. A repository holds a copy of this file as `1/model.py`; it needs alexnet
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 # Exists inside Triton alone.
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
+from PIL import Image
 
 from alexnet_fast.export.metadata import INPUT
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.transcode import trusted_size, uncompressed
 from alexnet_fast.serve.picture import SERVED, check_encoded
 from alexnet_fast.serve.triton.model_config import ENCODED
 from alexnet_fast.serve.triton.rows import padded_rows
@@ -38,12 +41,21 @@ class TritonPythonModel:
 
     def _unpack(self, pictures: list[bytes]) -> Any:
         """Returns the response for the pictures of one request."""
+        files = []
         for place, picture in enumerate(pictures):
             try:
-                check_encoded(picture, self._spec, SERVED)
+                files.append(self._for_dali(picture))
             except BadPictureError as error:  # noqa: PERF203 - the picture is named by its place
                 text = f"picture {place} cannot be classified: {error}"
                 return triton.InferenceResponse(
                     error=triton.TritonError(text, triton.TritonError.INVALID_ARG)
                 )
-        return triton.InferenceResponse([triton.Tensor(ENCODED, padded_rows(pictures))])
+        return triton.InferenceResponse([triton.Tensor(ENCODED, padded_rows(files))])
+
+    def _for_dali(self, picture: bytes) -> bytes:
+        """Returns a file that DALI decodes; where it is not trusted with this one, Pillow's square."""
+        check_encoded(picture, self._spec, SERVED)
+        if trusted_size(picture) is not None:
+            return picture
+        rgb = decode(io.BytesIO(picture), self._spec.background)
+        return uncompressed(Image.fromarray(centre_square(rgb, self._spec)))

@@ -14,6 +14,7 @@ from nvidia.dali import Pipeline, fn, types
 
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.colour import WHITE
 from alexnet_fast.pipelines.dali_graph import build_graph
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.distortion import ColourDistortion
@@ -90,12 +91,12 @@ def run_once(graph: Pipeline, names: list[Path], **inputs: object) -> np.ndarray
 
 def contents_of(files: list[Path]) -> list[np.ndarray]:
     """Returns files as DALI may have them."""
-    return [np.frombuffer(for_dali(file.read_bytes()).content, np.uint8) for file in files]
+    return [np.frombuffer(for_dali(file.read_bytes(), WHITE).content, np.uint8) for file in files]
 
 
 def sizes_of(files: list[Path]) -> np.ndarray:
     """Returns height and width of each upright picture."""
-    return np.array([for_dali(file.read_bytes()).size for file in files], np.int64)
+    return np.array([for_dali(file.read_bytes(), WHITE).size for file in files], np.int64)
 
 
 def drawn(pictures: int, spec: AugmentSpec) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.pipelines.colour import WHITE
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.pillow_image import BadPictureError
 from alexnet_fast.pipelines.plan import Schedule
@@ -39,13 +40,13 @@ def test_both_kinds_are_told_by_their_first_bytes(pictures: PictureList) -> None
 
 def test_a_copy_has_the_pixels(pictures: PictureList) -> None:
     path = Path(pictures.path(1))
-    copy = np.asarray(Image.open(io.BytesIO(for_dali(path.read_bytes()).content)))
+    copy = np.asarray(Image.open(io.BytesIO(for_dali(path.read_bytes(), WHITE).content)))
     assert np.array_equal(copy, np.asarray(Image.open(path)))
 
 
 def test_a_bad_picture_has_no_copy(pictures: PictureList) -> None:
     with pytest.raises(BadPictureError):
-        for_dali(b"\xff\x4f\xff\x51")
+        for_dali(b"\xff\x4f\xff\x51", WHITE)
 
 
 def test_an_epoch_uses_the_good_and_names_the_cut_off(pictures: PictureList) -> None:

@@ -1,0 +1,36 @@
+"""Colours as people write them."""
+
+from __future__ import annotations
+
+from alexnet_fast.errors import UserError
+
+# Red, green and blue, 0 to 255.
+Colour = tuple[int, int, int]
+
+WHITE: Colour = (255, 255, 255)
+
+
+def parse_colour(text: str) -> Colour:
+    """Returns a colour that is written as in CSS: a name, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
+
+    Raises:
+        UserError: It is no colour, or a transparent one.
+    """
+    from PIL import ImageColor
+
+    try:
+        red, green, blue, *alpha = ImageColor.getrgb(text)
+    except ValueError:
+        red, green, blue, alpha = -1, -1, -1, []
+    if alpha or not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+        raise UserError(
+            f"--background {text} is not an opaque colour",
+            "give a name such as white, or #rrggbb",
+            exit_code=2,
+        )
+    return red, green, blue
+
+
+def colour_text(colour: Colour) -> str:
+    """Returns a colour as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -1,0 +1,97 @@
+"""Which way up an image is, from all places where files say so, and turning it.
+
+EXIF counts before XMP, and what is out of range as not said; `serve/cpp/src/orientation.cpp` does the same.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any
+
+from PIL import Image
+
+_TAG = 0x0112
+# As an attribute or an element of XMP.
+_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([0-9])""")
+_XMP_KEYS = ("XML:com.adobe.xmp", "xmp")
+# Where ImageMagick puts the segments of a JPEG in a PNG: three lines of head, then hexadecimal digits.
+_RAW_EXIF = ("Raw profile type exif", "Raw profile type APP1")
+_RAW_XMP = ("Raw profile type xmp", "Raw profile type APP1")
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow raises for metadata that are damaged: they do not make an image a bad one.
+_DAMAGED = (SyntaxError, ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, struct.error)
+
+
+def orientation_of(picture: Image.Image) -> int:
+    """Returns the EXIF orientation, 1 to 8; 1 where the file says none."""
+    return _exif_orientation(picture) or _xmp_orientation(picture.info) or 1
+
+
+def turned(picture: Image.Image, orientation: int) -> Image.Image:
+    """Returns an image turned and mirrored so that one of this orientation is upright."""
+    turn = _TURNS.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def turns_by_itself(picture: Image.Image) -> bool:
+    """Tells whether Pillow finds an orientation that turns or mirrors."""
+    try:
+        return picture.getexif().get(_TAG) in _TURNS
+    except _DAMAGED:
+        return False
+
+
+def _exif_orientation(picture: Image.Image) -> int:
+    """Returns what EXIF says, 0 where it says nothing."""
+    try:
+        found = _within(picture.getexif().get(_TAG))
+    except _DAMAGED:
+        found = 0
+    if found:
+        return found
+    for key in _RAW_EXIF:
+        exif = Image.Exif()
+        try:
+            exif.load(_raw_profile(picture.info.get(key)))
+            found = found or _within(exif.get(_TAG))
+        except _DAMAGED:
+            continue
+    return found
+
+
+def _within(value: Any) -> int:
+    """Returns an orientation as it may be written, 0 for anything else."""
+    if isinstance(value, bytes) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, int) and 1 <= value <= 8 else 0
+
+
+def _xmp_orientation(info: dict[Any, Any]) -> int:
+    """Returns what XMP says, 0 where it says nothing."""
+    texts = [info.get(key) or b"" for key in _XMP_KEYS] + [_raw_profile(info.get(key)) for key in _RAW_XMP]
+    for text in texts:
+        content = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
+        # Without the zeros, UTF-16 reads like ASCII.
+        match = _XMP.search(content.replace(b"\0", b""))
+        if match and (found := _within(int(match[1]))):
+            return found
+    return 0
+
+
+def _raw_profile(text: str | None) -> bytes:
+    """Returns the bytes of one of ImageMagick's profiles; none where it is damaged."""
+    try:
+        return bytes.fromhex("".join((text or "").split("\n")[3:]))
+    except ValueError:
+        return b""

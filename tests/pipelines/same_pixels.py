@@ -1,0 +1,83 @@
+"""What every reader of images makes of a file: the pixels, or that it refuses."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data.places import FilePlace
+from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square
+from alexnet_fast.pipelines.place_bytes import open_picture
+from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.preprocessing import preprocess
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.preparing.recipe import Recipe
+from alexnet_fast.serve.picture import square_of
+
+Squares = dict[str, Pixels]
+
+
+def loaded_by_dali(folder: Path, names: list[str], spec: AugmentSpec, batch: int = 64) -> Squares:
+    """Squares of the training loader; those that it leaves out are missing."""
+    images = PictureList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
+    schedule = Schedule(pictures=len(names), batch_size=batch, shuffle=False)
+    loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
+    found = {}
+    for step in loader.epoch(0):
+        found |= {names[index]: image.numpy() for index, image in zip(step.indices, step.images, strict=True)}
+    return found
+
+
+def loaded_by_pillow(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+    """Squares as the workers of the plain loader make them."""
+
+    def read(name: str) -> Pixels:
+        image = open_picture(FilePlace(str(folder / name)), "picture", spec.background)
+        return centre_square(image, spec)
+
+    return _all(names, read)
+
+
+def served(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+    """Squares of the server and of `predict` with an exported model."""
+    return _all(names, lambda name: square_of((folder / name).read_bytes(), spec))
+
+
+def preprocessed(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+    """Squares of the Python interface."""
+    return _all(names, lambda name: preprocess(folder / name, spec, "square"))
+
+
+def prepared(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+    """Squares that `prepare --encoding raw --square` stores."""
+    colour = "#{:02x}{:02x}{:02x}".format(*spec.background)
+    recipe = Recipe(short=spec.resize, square=True, encoding="raw", background=colour)
+    return _all(names, lambda name: np.load(io.BytesIO(recipe.prepare((folder / name).read_bytes()))))
+
+
+def _all(names: list[str], read) -> Squares:
+    """Reads all; those that are refused are missing."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = read(name)
+        except BadPictureError:  # noqa: PERF203 - each is tried by itself
+            continue
+        except Exception as error:
+            if type(error).__name__ != "UserError":
+                raise
+    return found
+
+
+def differences(one: Squares, other: Squares, tolerance: int = 1) -> dict[str, str]:
+    """Says how two readers differ, in any pixel by more than some levels, or in taking an image at all."""
+    found = dict.fromkeys(one.keys() ^ other.keys(), "taken by one alone")
+    for name in one.keys() & other.keys():
+        levels = np.abs(one[name].astype(int) - other[name]).max()
+        if levels > tolerance:
+            found[name] = f"differs by {levels} levels"
+    return found
