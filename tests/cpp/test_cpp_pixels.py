@@ -10,6 +10,7 @@ import pytest
 from installed import Built, command, must
 from PIL import Image, features
 
+import image_matrix
 from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -76,6 +77,20 @@ def test_every_way_to_say_which_side_is_up(built, photographs, tmp_path, segment
     marker = b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment
     (tmp_path / "turned.jpg").write_bytes(plain.getvalue()[:2] + marker + plain.getvalue()[2:])
     assert difference(built, [tmp_path / "turned.jpg"], 43) == 0
+
+
+def test_every_jpeg_of_the_matrix(built, tmp_path):
+    """Some 860: orientation in every form, colours, subsampling, markers; taken alike and refused alike."""
+    taken, refused = [], []
+    for name, contents in image_matrix.files():
+        if name.endswith(".jpg"):
+            (tmp_path / name).write_bytes(contents)
+            (taken if is_picture(contents) else refused).append(tmp_path / name)
+    assert len(taken) > 800
+    assert difference(built, taken, image_matrix.SIDE) <= LARGEST_DIFFERENCE
+    for file in refused:
+        answer = command(built.probe, "squares", image_matrix.SIDE, file)
+        assert answer.returncode, file
 
 
 def is_picture(contents: bytes) -> bool:

@@ -112,13 +112,17 @@ DecoderPointer make_decoder(const std::uint8_t* bytes, std::size_t size) {
   return decoder;
 }
 
-// Returns the EXIF orientation, else that of the XMP block, else 1.
+// Returns the orientation of the first EXIF block, else that of the last XMP block, else 1: so does Pillow.
 int orientation_of(const jpeg_decompress_struct& info) {
   int exif = 0;
   int xmp = 0;
+  bool seen = false;
   for (auto* marker = info.marker_list; marker != nullptr; marker = marker->next) {
-    if (exif == 0) exif = exif_orientation(marker->data, marker->data_length);
-    if (const int found = xmp_orientation(marker->data, marker->data_length)) xmp = found;
+    if (!seen && is_exif(marker->data, marker->data_length)) {
+      seen = true;
+      exif = exif_orientation(marker->data, marker->data_length);
+    }
+    if (is_xmp(marker->data, marker->data_length)) xmp = xmp_orientation(marker->data, marker->data_length);
   }
   return exif != 0 ? exif : xmp != 0 ? xmp : 1;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -12,10 +13,19 @@ namespace {
 
 // CIPA DC-008 (EXIF 2.32): the tag, and the types that people write it in.
 constexpr unsigned kOrientationTag = 0x0112;
-enum TiffType : unsigned { kByte = 1, kShort = 3, kLong = 4 };
+enum TiffType : unsigned {
+  kByte = 1,
+  kShort = 3,
+  kLong = 4,
+  kSignedByte = 6,
+  kSignedShort = 8,
+  kSignedLong = 9,
+  kDirectory = 13
+};
 constexpr std::size_t kEntrySize = 12;
 constexpr std::string_view kExifHeader("Exif\0\0", 6);
 constexpr std::string_view kXmpHeader("http://ns.adobe.com/xap/1.0/\0", 29);
+constexpr std::string_view kXmpName("tiff:Orientation");
 
 // Numbers in a TIFF block of either byte order; reading past its end gives 0.
 class Tiff {
@@ -44,10 +54,14 @@ std::uint32_t single_value(const Tiff& tiff, std::size_t entry) {
   if (tiff.read(entry + 4, 4) != 1) return 0;
   switch (tiff.read(entry + 2, 2)) {
     case kByte:
+    case kSignedByte:
       return tiff.read(entry + 8, 1);
     case kShort:
+    case kSignedShort:
       return tiff.read(entry + 8, 2);
     case kLong:
+    case kSignedLong:
+    case kDirectory:
       return tiff.read(entry + 8, 4);
     default:
       return 0;
@@ -56,6 +70,11 @@ std::uint32_t single_value(const Tiff& tiff, std::size_t entry) {
 
 bool starts_with(const std::uint8_t* payload, std::size_t size, std::string_view header) {
   return size >= header.size() && std::memcmp(payload, header.data(), header.size()) == 0;
+}
+
+std::size_t behind_spaces(const std::string& text, std::size_t at) {
+  const auto found = text.find_first_not_of(" \t\n\r\f\v", at);
+  return found == std::string::npos ? text.size() : found;
 }
 
 // Where the pixel at (x, y) of the upright picture lies in one of `width` x `height`.
@@ -80,6 +99,10 @@ std::pair<int, int> source_of(int x, int y, int width, int height, int orientati
 
 }  // namespace
 
+bool is_exif(const std::uint8_t* payload, std::size_t size) { return starts_with(payload, size, kExifHeader); }
+
+bool is_xmp(const std::uint8_t* payload, std::size_t size) { return starts_with(payload, size, kXmpHeader); }
+
 int exif_orientation(const std::uint8_t* payload, std::size_t size) {
   if (!starts_with(payload, size, kExifHeader)) return 0;
   const Tiff tiff(payload + kExifHeader.size(), size - kExifHeader.size());
@@ -99,12 +122,22 @@ int exif_orientation(const std::uint8_t* payload, std::size_t size) {
 
 int xmp_orientation(const std::uint8_t* payload, std::size_t size) {
   if (!starts_with(payload, size, kXmpHeader)) return 0;
-  const std::string_view text(reinterpret_cast<const char*>(payload), size);
-  for (const std::string_view name : {"tiff:Orientation=\"", "tiff:Orientation>"}) {
-    const auto at = text.find(name);
-    if (at == std::string_view::npos || at + name.size() >= text.size()) continue;
-    const char digit = text[at + name.size()];
-    if (digit >= '1' && digit <= '8') return digit - '0';
+  // Without the zeros, UTF-16 reads like ASCII.
+  std::string text(reinterpret_cast<const char*>(payload) + kXmpHeader.size(), size - kXmpHeader.size());
+  text.erase(std::remove(text.begin(), text.end(), '\0'), text.end());
+  // The first attribute or element counts. The pattern is that of pipelines/orientation.py.
+  for (auto at = text.find(kXmpName); at != std::string::npos; at = text.find(kXmpName, at + 1)) {
+    auto value = behind_spaces(text, at + kXmpName.size());
+    if (value < text.size() && text[value] == '=') {
+      value = behind_spaces(text, value + 1);
+      if (value >= text.size() || (text[value] != '"' && text[value] != '\'')) continue;
+    } else if (value >= text.size() || text[value] != '>') {
+      continue;
+    }
+    value = behind_spaces(text, value + 1);
+    if (value >= text.size() || text[value] < '0' || text[value] > '9') continue;
+    const int found = text[value] - '0';
+    return found <= 8 ? found : 0;
   }
   return 0;
 }

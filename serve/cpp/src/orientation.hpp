@@ -8,6 +8,10 @@ namespace alexnet_fast {
 
 struct Picture;
 
+// Tell whether the payload of an APP1 segment is EXIF's or XMP's.
+bool is_exif(const std::uint8_t* payload, std::size_t size);
+bool is_xmp(const std::uint8_t* payload, std::size_t size);
+
 // Reads the orientation, 1 to 8, from the payload of an APP1 segment: EXIF (tag 0x0112) or XMP
 // (tiff:Orientation). Returns 0 when it holds none, or is damaged.
 int exif_orientation(const std::uint8_t* payload, std::size_t size);
