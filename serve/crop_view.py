@@ -6,9 +6,12 @@ for the first time, hands out what goes into that node.
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import TYPE_CHECKING
 
 import onnxruntime
+from PIL import Image
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import INPUT, OUTPUT
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.pillow_image import Pixels
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.onnx_model import Pictures, Probabilities
 
@@ -67,6 +71,13 @@ def crop_boxes(spec: AugmentSpec, crops: Crops) -> list[dict[str, Any]]:
         for mirrored in ((False, True) if crops == "ten" else (False,))
         for top, left in crop_offsets(spec, crops)
     ]
+
+
+def square_text(square: Pixels) -> str:
+    """Returns a square as a `data:` URL of a PNG, so that a page shows what the model gets."""
+    file = io.BytesIO()
+    Image.fromarray(square).save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _with_crops(path: Path) -> tuple[str, bool, bytes]:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import OUTPUT
 from alexnet_fast.pipelines.pillow_image import BadPictureError
-from alexnet_fast.serve.crop_view import CropView, crop_boxes
+from alexnet_fast.serve.crop_view import CropView, crop_boxes, square_text
 from alexnet_fast.serve.picture import square_of
 from alexnet_fast.serve.prediction import Probabilities, likeliest
 from alexnet_fast.serve.request_error import RequestError, malformed
@@ -61,7 +61,7 @@ class PredictRoute:
         """Classifies the body, or each file of a form.
 
         Query parameters: `model` (the first one by default), `top` (classes to name), `crops=1` (what each
-        of the ten crops says; for one picture).
+        of the ten crops says, and the square that they are cut from, as a PNG; for one picture).
         """
         query = _parse_query(request)
         model = self._hub.model(query.model)
@@ -85,7 +85,7 @@ class PredictRoute:
                     for name, row in zip(names, found[OUTPUT], strict=True)
                 ]
                 if query.crops:
-                    predictions[0]["crops"] = await self._crops(version, pictures[0], query.top)
+                    predictions[0] |= await self._looked(version, pictures[0], query.top)
         return JSONResponse(
             {
                 "model": version.model,
@@ -95,10 +95,8 @@ class PredictRoute:
             }
         )
 
-    async def _crops(self, version: ModelVersion, picture: bytes, top: int) -> list[dict[str, Any]]:
-        """Returns what each crop says; an empty list where the model looks at one alone."""
-        if version.backend.crops == "single":
-            return []
+    async def _looked(self, version: ModelVersion, picture: bytes, top: int) -> dict[str, Any]:
+        """Returns "crops", what each crop says (none where the model looks at one alone), and "square"."""
         if self._lookers >= _MAX_LOOKERS:
             raise RequestError(503, "too many people look at crops", retry_after=2)
         self._lookers += 1
@@ -108,20 +106,23 @@ class PredictRoute:
         finally:
             self._lookers -= 1
 
-    def _look(self, version: ModelVersion, picture: bytes, top: int) -> list[dict[str, Any]]:
+    def _look(self, version: ModelVersion, picture: bytes, top: int) -> dict[str, Any]:
         """Runs the crops of one picture; in a thread."""
         spec = version.backend.spec
         try:
-            view = self._view(version)
             square = square_of(picture, spec, self._hub.config.limits.pictures)
-            rows: Iterator[Probabilities] = iter(view.run(square))
+            shown = {"square": square_text(square), "crops": []}
+            if version.backend.crops == "single":
+                return shown
+            rows: Iterator[Probabilities] = iter(self._view(version).run(square))
         except (UserError, BadPictureError) as error:
             raise malformed(str(error)) from error
         classes = version.backend.classes
-        return [
+        crops = [
             {**box, "classes": _plain(likeliest(row, classes, top))}
             for box, row in zip(crop_boxes(spec, version.backend.crops), rows, strict=True)
         ]
+        return {**shown, "crops": crops}
 
     def _view(self, version: ModelVersion) -> CropView:
         """Returns the session that hands out crops, loaded when it is asked for first."""

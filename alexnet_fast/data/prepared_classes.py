@@ -1,9 +1,10 @@
-"""The classes of a folder that `prepare` filled, in the order of their indices."""
+"""What a folder that `prepare` filled says: its classes in the order of their indices, and its background."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from alexnet_fast.errors import UserError
 
@@ -16,12 +17,42 @@ def prepared_classes(root: Path) -> tuple[str, ...] | None:
     Raises:
         UserError: The summary is damaged.
     """
+    summary = _summary(root)
     try:
-        return tuple(json.loads((root / SUMMARY).read_bytes())["classes"])
-    except FileNotFoundError:
+        return None if summary is None else tuple(summary["classes"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(root, error) from error
+
+
+def prepared_background(root: Path) -> str | None:
+    """Returns what was laid under transparent pictures in a folder that `prepare` filled, as `#rrggbb`.
+
+    Returns:
+        None for another folder, and for one that a version before this option filled.
+
+    Raises:
+        UserError: The summary is damaged.
+    """
+    summary = _summary(root)
+    try:
+        return None if summary is None else summary.get("options", {}).get("background")
+    except AttributeError as error:
+        raise _damaged(root, error) from error
+
+
+def _summary(root: Path) -> Any:
+    """Reads the summary, if there is one."""
+    try:
+        return json.loads((root / SUMMARY).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{root / SUMMARY} is damaged ({error})", "copy it again") from error
+    except (OSError, ValueError) as error:
+        raise _damaged(root, error) from error
+
+
+def _damaged(root: Path, error: Exception) -> UserError:
+    """Returns the error for a summary that is not one."""
+    return UserError(f"{root / SUMMARY} is damaged ({error})", "copy it again")
 
 
 def in_prepared_order(root: Path, folders: list[str]) -> list[str]:

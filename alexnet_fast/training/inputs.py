@@ -9,6 +9,7 @@ import torch
 
 from alexnet_fast.data import LeaveOut, Splits, open_data
 from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data.prepared_classes import prepared_background
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import InputSpec
 from alexnet_fast.pipelines.colour import parse_colour
@@ -121,6 +122,7 @@ def make_spec(
         own: The pictures that the network expects.
         colours: Those of the training pictures; None to measure them where the options ask for them.
     """
+    _refuse_other_background(config)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
         resize=config.resize or own.resize,
@@ -140,6 +142,22 @@ def make_spec(
         mean=colours.mean if config.mean == "data" else spec.mean,
         jitter=colours.jitter if config.pca == "data" else spec.jitter,
     )
+
+
+def _refuse_other_background(config: TrainConfig) -> None:
+    """Refuses pictures that `prepare` laid over another background than the one that will be served.
+
+    Raises:
+        UserError: It did.
+    """
+    prepared = prepared_background(config.data)
+    if prepared not in (None, config.background):
+        raise UserError(
+            f"the pictures in {config.data} were prepared with --background {prepared},"
+            f" and training is to have {config.background}",
+            f"give --background {prepared}, or prepare them again",
+            exit_code=2,
+        )
 
 
 def measured_colours(

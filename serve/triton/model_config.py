@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import INPUT, LOGITS, OUTPUT
+from alexnet_fast.pipelines.colour import Colour, colour_text
 from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.tensor_types import TENSOR_TYPES
 from alexnet_fast.serve.triton.text_proto import Enum, text_proto
@@ -65,8 +66,15 @@ def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig
     )
 
 
-def unpack_config(name: str, side: int, config: TritonConfig) -> str:
-    """Describes the model that checks encoded pictures and makes bytes of them, which DALI takes."""
+def unpack_config(name: str, side: int, background: Colour, config: TritonConfig) -> str:
+    """Describes the model that checks encoded pictures and makes bytes of them, which DALI takes.
+
+    Args:
+        name: Of the model.
+        side: Of the squares.
+        background: Is seen where a picture is transparent.
+        config: Batching.
+    """
     return text_proto(
         {
             **_head(name, config, backend="python"),
@@ -74,7 +82,7 @@ def unpack_config(name: str, side: int, config: TritonConfig) -> str:
             "output": _tensor(ENCODED, "TYPE_UINT8", -1),
             **_copies("KIND_CPU", config),
             **_scheduling(config),
-            "parameters": _parameter("side", side),
+            "parameters": [_parameter("side", side), _parameter("background", colour_text(background))],
         }
     )
 
@@ -182,7 +190,7 @@ def _scheduling(config: TritonConfig) -> Message:
     return {"dynamic_batching": {"max_queue_delay_microseconds": delay, "default_queue_policy": policy}}
 
 
-def _parameter(key: str, value: int) -> Message:
+def _parameter(key: str, value: object) -> Message:
     return {"key": key, "value": {"string_value": str(value)}}
 
 

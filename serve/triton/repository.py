@@ -142,7 +142,7 @@ def _models(
         return {name: lambda folder: _fill_python(folder, described, source)}
     parts = (f"{name}-unpack", f"{name}-decode", f"{name}-network")
     whole = configs.ensemble_config(name, outputs, parts, config)
-    unpack = configs.unpack_config(parts[0], side, config)
+    unpack = configs.unpack_config(parts[0], side, source.metadata.spec.background, config)
     decode = configs.dali_config(parts[1], side, config)
     network = configs.network_config(parts[2], source.platform, side, outputs, config)
     return {

@@ -16,6 +16,7 @@ import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 from PIL import Image
 
 from alexnet_fast.export.metadata import INPUT
+from alexnet_fast.pipelines.colour import parse_colour
 from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import trusted_size, uncompressed
@@ -28,9 +29,11 @@ class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Reads the size of the squares, which limits how much a very long picture may grow."""
-        side = int(json.loads(args["model_config"])["parameters"]["side"]["string_value"])
-        self._spec = AugmentSpec(resize=side, crop=side)
+        """Reads the size of the squares, which limits how far a long picture may grow, and the background."""
+        parameters = json.loads(args["model_config"])["parameters"]
+        side = int(parameters["side"]["string_value"])
+        background = parse_colour(parameters["background"]["string_value"])
+        self._spec = AugmentSpec(resize=side, crop=side, background=background)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers each request by itself; a bad picture fails the request that it came with."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import shutil
 import subprocess
@@ -15,8 +17,11 @@ import tritonclient.grpc
 import tritonclient.grpc.aio
 import tritonclient.http
 import tritonclient.http.aio
+from PIL import Image
 
 from alexnet_fast import Predictor
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.serve.picture import square_of
 from running_server import RunningServer
 from small_model import CLASSES
 
@@ -273,3 +278,21 @@ def test_figures_for_prometheus(server: RunningServer, jpegs: list[bytes]) -> No
     before = count()
     server.call("POST", "/predict", jpegs[0])
     assert count() == before + 1
+
+
+def test_the_square_beside_the_crops_is_what_the_model_gets(
+    server: RunningServer, reference: Predictor
+) -> None:
+    """A browser would draw the transparent half over its own page, and the model would have seen white."""
+    image = Image.effect_noise((90, 70), 80).convert("RGBA")
+    image.paste((255, 0, 0, 0), (0, 0, 45, 70))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    status, answer = server.json("POST", "/predict?crops=1", file.getvalue())
+    assert status == 200
+    head, _, data = answer["predictions"][0]["square"].partition(",")
+    assert head == "data:image/png;base64"
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    spec = AugmentSpec(resize=reference.side, crop=reference.side)
+    assert np.array_equal(shown, square_of(file.getvalue(), spec))
+    assert (shown[:, :20] == 255).all()
