@@ -8,10 +8,12 @@ from typing import Any
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import disk_errors
+from alexnet_fast.pipelines.decoding_record import recording
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.death_examination import blocked_images, without_blocked
 from alexnet_fast.training.epochs import Epochs
 from alexnet_fast.training.history import best_row
 from alexnet_fast.training.inputs import open_splits
@@ -73,13 +75,17 @@ def run_training(
         saved = load_checkpoint(found.path) if found else None
         precision = choose_precision(config.amp, device)
         splits = _agreed_splits(config, processes)
-        shown = show if processes.first else _mute
-        session = Session(config, splits, precision, processes, saved, shown, colours)
-        # The folder is made when nothing can be wrong with the options any more.
-        processes.on_first(lambda: _begin(claim, session, folder, found))
-        with logging_to_file(run.log if processes.first else None):
-            session.announce()
-            return Epochs(session, run, folder, signals).train()
+        # Before any process decodes: the records of those that died are still there.
+        blocked = processes.on_first(lambda: blocked_images(run, splits, config.on_bad_image))
+        with recording(run.decoding(processes.rank)):
+            shown = show if processes.first else _mute
+            splits = without_blocked(splits, blocked)
+            session = Session(config, splits, precision, processes, saved, shown, colours)
+            # The folder is made when nothing can be wrong with the options any more.
+            processes.on_first(lambda: _begin(claim, session, folder, found))
+            with logging_to_file(run.log if processes.first else None):
+                session.announce()
+                return Epochs(session, run, folder, signals).train()
 
 
 def _choose(folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found | None:
