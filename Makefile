@@ -110,6 +110,7 @@ docs: install
 # Each test prints its figures in a line, and keeps them in runs/soak/results.jsonl; see docs/reliability.md.
 SOAK_kills := -m soak tests/training/test_kills.py tests/soak/test_killed_inputs.py
 SOAK_pictures := -m soak tests/soak/test_odd_pictures.py tests/serve/test_bad_pictures.py
+SOAK_bad-images := -m soak tests/soak/test_bad_runs.py tests/pipelines/test_fuzzed_batches.py
 SOAK_files := tests/export/test_damage.py tests/fetching/test_hostile.py
 SOAK_fuzz := -m soak tests/serve/test_fuzz.py
 SOAK_memory := -m soak -k memory tests/soak/test_training_memory.py tests/bench/test_memory.py tests/serve/test_endurance.py
@@ -121,7 +122,7 @@ SOAK_accidents := tests/training/test_accidents.py tests/preparing/test_prepare_
 SOAK_clients := -m soak tests/serve/test_slow_clients.py
 SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \
     tests/serve/test_other_clients.py tests/training/test_real_accuracy.py tests/training/test_transfer_accuracy.py
-SOAK_PARTS := $(addprefix soak-,kills pictures files fuzz memory accidents clients others)
+SOAK_PARTS := $(addprefix soak-,kills pictures bad-images files fuzz memory accidents clients others)
 .PHONY: $(SOAK_PARTS)
 
 $(SOAK_PARTS): soak-%: install

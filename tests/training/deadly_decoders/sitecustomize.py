@@ -1,10 +1,7 @@
-"""Makes decoders deadly in every process that has this folder in PYTHONPATH, children and theirs included.
+"""Makes some files deadly in every Python that has this folder in PYTHONPATH, and in all that it starts.
 
-DEADLY says which; each gets the signal that DEADLY_SIGNAL names, where a file ends with MARK:
-
-    pillow    Pillow
-    reading   whoever reads the file, DALI's loader among them
-    together  DALI's loader, where the batch holds at least 8 others that are not left out
+Whoever opens a file that ends with one of these marks to decode it gets a signal, as from a decoder that
+crashes. `together` is deadly only in a batch of DALI's loader where at least 8 others are not left out.
 """
 
 from __future__ import annotations
@@ -15,52 +12,41 @@ import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 
-MARK = b"DEADLY"
-_LEAST_OTHERS = 8
+CRASH, KILL, TOGETHER = b"DEADLY CRASH", b"DEADLY  KILL", b"DEADLY BATCH"
+_LENGTH = len(CRASH)
+_OTHERS = 8
 
 
-def _die() -> None:
-    os.kill(os.getpid(), getattr(signal, os.environ.get("DEADLY_SIGNAL", "SIGSEGV")))
-
-
-def arm_reading(module) -> None:
+def _arm_reading(module) -> None:
     """Changes `pipelines.place_bytes`."""
-    how = os.environ["DEADLY"]
-    read_bytes, open_picture = module.read_bytes, module.open_picture
+    enter = module._PlaceFile.__enter__
 
-    def deadly_read(place):
-        content = read_bytes(place)
-        if how == "reading" and content.endswith(MARK):
-            _die()
-        return content
+    def deadly(self):
+        file = enter(self)
+        end = os.pread(file._file, _LENGTH, max(0, file._start + file.size - _LENGTH))
+        if end in (CRASH, KILL):
+            os.kill(os.getpid(), signal.SIGSEGV if end == CRASH else signal.SIGKILL)
+        return file
 
-    def deadly_open(place, encoding):
-        if how in ("pillow", "reading") and read_bytes(place).endswith(MARK):
-            _die()
-        return open_picture(place, encoding)
-
-    module.read_bytes, module.open_picture = deadly_read, deadly_open
+    module._PlaceFile.__enter__ = deadly
 
 
-def arm_batches(module) -> None:
+def _arm_batches(module) -> None:
     """Changes `pipelines.dali_loader`."""
-    if os.environ["DEADLY"] != "together":
-        return
     taken = module.DaliLoader._taken
 
-    def deadly_taken(self, read):
-        files = [bytes(encoded) for encoded in read.inputs["encoded"]]
-        real = [file for position, file in enumerate(files) if position not in read.lost]
-        if len(real) > _LEAST_OTHERS and any(file.endswith(MARK) for file in real):
-            _die()
+    def deadly(self, read):
+        found = [bytes(file) for at, file in enumerate(read.inputs["encoded"]) if at not in read.lost]
+        if len(found) > _OTHERS and any(file.endswith(TOGETHER) for file in found):
+            os.kill(os.getpid(), signal.SIGABRT)
         return taken(self, read)
 
-    module.DaliLoader._taken = deadly_taken
+    module.DaliLoader._taken = deadly
 
 
 _ARMED = {
-    "alexnet_fast.pipelines.place_bytes": arm_reading,
-    "alexnet_fast.pipelines.dali_loader": arm_batches,
+    "alexnet_fast.pipelines.place_bytes": _arm_reading,
+    "alexnet_fast.pipelines.dali_loader": _arm_batches,
 }
 
 
@@ -82,11 +68,17 @@ class _Finder(MetaPathFinder):
     """Finds the modules that are changed."""
 
     def find_spec(self, name, path, target=None):
-        if name not in _ARMED or "DEADLY" not in os.environ:
+        if name not in _ARMED:
             return None
         spec = PathFinder.find_spec(name, path, target)
         spec.loader = _Changed(spec.loader, _ARMED[name])
         return spec
 
 
-sys.meta_path.insert(0, _Finder())
+def arm() -> None:
+    """Changes what is imported from now on."""
+    sys.meta_path.insert(0, _Finder())
+
+
+if __name__ == "sitecustomize":
+    arm()
