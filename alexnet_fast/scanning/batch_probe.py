@@ -78,9 +78,9 @@ def decode(probe: BatchProbe) -> None:
 
 def _decode_by_loader(probe: BatchProbe) -> None:
     """Does what training does."""
-    loader = _loader(probe)
     for _ in range(probe.repeats):
-        for _ in loader.epoch(probe.epoch):
+        # Made anew: a loader that has met an error once goes another way around that image.
+        for _ in _loader(probe).epoch(probe.epoch):
             pass
 
 

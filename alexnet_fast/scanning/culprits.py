@@ -79,7 +79,7 @@ class Finding:
     Args:
         suspect: The batch.
         culprits: Index in the picture list and reason of each image that a decoder dies of.
-        unexplained: How a process died of the batch although its images are innocent one by one; else None.
+        unexplained: How a process died of the batch, where that is the fault of none of its images alone.
     """
 
     suspect: Suspect
@@ -104,11 +104,11 @@ def find_culprits(
     found = []
     for batch, how in deadly.items():
         say(batch, how)
-        found.append(_examine(batch, max(repeats, _REPEATS_OF_DEADLY)))
+        found.append(_examine(batch, how, max(repeats, _REPEATS_OF_DEADLY)))
     return found
 
 
-def _examine(batch: Suspect, repeats: int) -> Finding:
+def _examine(batch: Suspect, how: str, repeats: int) -> Finding:
     """Finds the culprits of one batch: those that kill alone, then those that kill in a batch."""
     everything = range(len(batch.plan))
     culprits = _deadly({row: batch.probe(None, 1, row) for row in everything}, alone=True)
@@ -120,6 +120,8 @@ def _examine(batch: Suspect, repeats: int) -> Finding:
             break
         culprits |= dict.fromkeys(rows, f"{left} in a batch with others")
     indices = batch.plan.indices.tolist()
+    if not culprits and not left:
+        left = f"{how}, and not again"
     return Finding(
         suspect=batch, culprits={indices[row]: why for row, why in culprits.items()}, unexplained=left
     )

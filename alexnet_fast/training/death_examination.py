@@ -170,7 +170,7 @@ def _culprits(batches: _Batches, splits: Splits, repeats: int) -> Blocked:
         blocked |= {f"{part}/{parts[part].names[i]}": reason for i, reason in finding.culprits.items()}
         if finding.unexplained:
             log.warning(
-                "batch %d of %s: %s; no image of it is to blame alone: going on",
+                "batch %d of %s: %s; no image of it could be found guilty: going on",
                 finding.suspect.step + 1,
                 part,
                 finding.unexplained,

@@ -16,6 +16,7 @@ from deadly_decoders.sitecustomize import CRASH, KILL, TOGETHER
 from train_jobs import OPTIONS, cleaned_up, finish_many, same_run, start, start_many
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines import ImageLoader
 from alexnet_fast.pipelines.decoding_record import DecoderDeathError
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.job import run_training
@@ -113,6 +114,16 @@ def test_a_worker_of_the_pillow_loader_that_dies(data: Path, tmp_path: Path) -> 
         trained(data, run, **options)
     assert trained(data, run, **options)["bad_images"] == 1
     assert f"ended ({sentence}) while " in (run / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_worker_that_dies_outside_a_run_is_told_in_one_sentence(data: Path) -> None:
+    marked(data, BAD, KILL)
+    loader = ImageLoader(data / "train", batch_size=8, loader="torch", threads=1, device="cpu")
+    with pytest.raises(
+        DecoderDeathError,
+        match="was killed by SIGKILL while .* of epoch 1; alexnet-fast scan names .*--threads$",
+    ):
+        list(loader)
 
 
 @pytest.mark.slow
