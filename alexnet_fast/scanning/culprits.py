@@ -133,14 +133,40 @@ def _dies_of(batch: Suspect, rows: list[int], repeats: int) -> str | None:
 
 
 def _narrowed(batch: Suspect, rows: list[int], repeats: int) -> list[int]:
-    """Returns fewer images of which a process still dies, one at best."""
+    """Returns the images to leave out of a deadly batch: one at best, all where none can be told apart."""
+    some = _deadly_part(batch, rows, repeats) or rows
+    return _saving_part(batch, some, repeats) or some
+
+
+def _deadly_part(batch: Suspect, rows: list[int], repeats: int) -> list[int]:
+    """Returns the fewest images of which a process still dies where the rest of the batch is left out."""
+    part: list[int] = []
     while len(rows) > 1:
-        parts = [part.tolist() for part in np.array_split(rows, min(_PARTS, len(rows)))]
-        deadly = _deadly({at: batch.probe(part, repeats) for at, part in enumerate(parts)})
+        parts = _divided(rows)
+        deadly = _deadly({at: batch.probe(some, repeats) for at, some in enumerate(parts)})
         if not deadly:
-            return rows
-        rows = parts[min(deadly)]
-    return rows
+            break
+        part = rows = parts[min(deadly)]
+    return part
+
+
+def _saving_part(batch: Suspect, rows: list[int], repeats: int) -> list[int]:
+    """Returns the fewest images without which no process dies of the others given; the rest is left out."""
+    part = rows
+    while len(part) > 1:
+        parts = _divided(part)
+        rest = ([row for row in rows if row not in some] for some in parts)
+        deadly = _deadly({at: batch.probe(kept, repeats) for at, kept in enumerate(rest)})
+        saving = [some for at, some in enumerate(parts) if at not in deadly]
+        if not saving:
+            break
+        part = saving[0]
+    return [] if len(part) == len(rows) else part
+
+
+def _divided(rows: list[int]) -> list[list[int]]:
+    """Divides images into a few parts."""
+    return [part.tolist() for part in np.array_split(rows, min(_PARTS, len(rows)))]
 
 
 def _deadly(probes: dict[Key, BatchProbe], *, alone: bool = False) -> dict[Key, str]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from deadly_decoders.sitecustomize import CRASH, KILL, TOGETHER
+from deadly_decoders.sitecustomize import CRASH, KILL, LARGE, TOGETHER
+from PIL import Image
 from train_jobs import OPTIONS, cleaned_up, finish_many, same_run, start, start_many
 
 from alexnet_fast.errors import UserError
@@ -127,9 +128,12 @@ def test_a_worker_that_dies_outside_a_run_is_told_in_one_sentence(data: Path) ->
 
 
 @pytest.mark.slow
-def test_an_image_that_is_deadly_only_among_others(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", [TOGETHER, LARGE], ids=["of images", "of a size"])
+def test_an_image_that_is_deadly_only_in_a_batch(mark: bytes, data: Path, tmp_path: Path) -> None:
     run, options = tmp_path / "run", {"batch_size": 24, "epochs": 2}
-    marked(data, BAD, TOGETHER)
+    # A JPEG, which DALI gets as it is.
+    Image.open(data / BAD).save(data / BAD, "JPEG")
+    marked(data, BAD, mark)
     assert died(data, run, **options) == -signal.SIGABRT
     result = trained(data, run, **options)
     assert result["bad_images"] == 1
@@ -161,12 +165,13 @@ def test_two_processes_of_which_one_dies(data: Path, tmp_path: Path) -> None:
         code, _, err = finish_many(process)
     assert code == 1
     assert "of 2 was killed by SIGSEGV; go on with --resume" in err
-    with cleaned_up(start_many(data, run, "--resume")) as process:
+    with cleaned_up(start_many(data, run, "--resume", "--on-bad-image", "fail")) as process:
         code, _, err = finish_many(process)
     assert code == 1
     assert err.count(f"died of {BAD} (the decoder crashed (SIGSEGV))") == 1
     assert "Traceback" not in err
-    with cleaned_up(start_many(data, run, "--resume", "--on-bad-image", "skip")) as process:
+    # As the run began.
+    with cleaned_up(start_many(data, run, "--resume")) as process:
         code, out, err = finish_many(process)
     assert code == 0, err
     assert json.loads(out.splitlines()[-1])["bad_images"] == 1

@@ -1,7 +1,8 @@
 """Makes some files deadly in every Python that has this folder in PYTHONPATH, and in all that it starts.
 
 Whoever opens a file that ends with one of these marks to decode it gets a signal, as from a decoder that
-crashes. `together` is deadly only in a batch of DALI's loader where at least 8 others are not left out.
+crashes. Two marks are deadly only in a batch of DALI's loader: `TOGETHER` where 8 others are not left out,
+`LARGE` where the batch has 16 images, left out or not.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 
-CRASH, KILL, TOGETHER = b"DEADLY CRASH", b"DEADLY  KILL", b"DEADLY BATCH"
+CRASH, KILL, TOGETHER, LARGE = b"DEADLY CRASH", b"DEADLY  KILL", b"DEADLY BATCH", b"DEADLY LARGE"
 _LENGTH = len(CRASH)
-_OTHERS = 8
+_OTHERS, _MANY = 8, 16
 
 
 def _arm_reading(module) -> None:
@@ -37,7 +38,8 @@ def _arm_batches(module) -> None:
 
     def deadly(self, read):
         found = [bytes(file) for at, file in enumerate(read.inputs["encoded"]) if at not in read.lost]
-        if len(found) > _OTHERS and any(file.endswith(TOGETHER) for file in found):
+        marks = {TOGETHER: len(found) > _OTHERS, LARGE: len(read.plan) >= _MANY}
+        if any(deadly and file.endswith(mark) for mark, deadly in marks.items() for file in found):
             os.kill(os.getpid(), signal.SIGABRT)
         return taken(self, read)
 
