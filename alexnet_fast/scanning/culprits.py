@@ -135,7 +135,14 @@ def _dies_of(batch: Suspect, rows: list[int], repeats: int) -> str | None:
 def _narrowed(batch: Suspect, rows: list[int], repeats: int) -> list[int]:
     """Returns the images to leave out of a deadly batch: one at best, all where none can be told apart."""
     some = _deadly_part(batch, rows, repeats) or rows
-    return _saving_part(batch, some, repeats) or some
+    if len(some) == 1:
+        return some
+    return (
+        _saving_part(batch, some, some, repeats, alone=True)
+        or _saving_part(batch, some, rows, repeats, alone=True)
+        or _saving_part(batch, some, rows, repeats, alone=False)
+        or some
+    )
 
 
 def _deadly_part(batch: Suspect, rows: list[int], repeats: int) -> list[int]:
@@ -150,18 +157,27 @@ def _deadly_part(batch: Suspect, rows: list[int], repeats: int) -> list[int]:
     return part
 
 
-def _saving_part(batch: Suspect, rows: list[int], repeats: int) -> list[int]:
-    """Returns the fewest images without which no process dies of the others given; the rest is left out."""
-    part = rows
+def _saving_part(batch: Suspect, some: list[int], rows: list[int], repeats: int, *, alone: bool) -> list[int]:
+    """Returns the fewest images without which no process dies of the others.
+
+    Args:
+        batch: The batch.
+        some: Where they are looked for.
+        rows: All that are decoded, but for those left out.
+        repeats: How often.
+        alone: Whether it has to be one part that saves; else the first is taken of several, each of which is
+            deadly only together with another one.
+    """
+    part = some
     while len(part) > 1:
         parts = _divided(part)
-        rest = ([row for row in rows if row not in some] for some in parts)
+        rest = ([row for row in rows if row not in left_out] for left_out in parts)
         deadly = _deadly({at: batch.probe(kept, repeats) for at, kept in enumerate(rest)})
-        saving = [some for at, some in enumerate(parts) if at not in deadly]
-        if not saving:
+        saving = [left_out for at, left_out in enumerate(parts) if at not in deadly]
+        if not saving or (alone and len(saving) > 1):
             break
         part = saving[0]
-    return [] if len(part) == len(rows) else part
+    return [] if len(part) == len(some) else part
 
 
 def _divided(rows: list[int]) -> list[list[int]]:

@@ -140,9 +140,10 @@ def _known_batches(records: list[LeftRecord], splits: Splits) -> _Batches:
 
 def _describe(batches: _Batches) -> str:
     """Names batches for a person, counted from 1."""
-    names = {"train": "training", "val": "validation"}
+    # Every validation is epoch 0 of its loader.
+    names = {"train": "training in epoch {}", "val": "validation"}
     each = [
-        f"batches {found.first + 1} to {found.end} of {names[part]} in epoch {found.epoch + 1}"
+        f"batches {found.first + 1} to {found.end} of {names[part].format(found.epoch + 1)}"
         for part, found in batches
     ]
     return " and ".join(dict.fromkeys(each)) + (" were" if each else "")
