@@ -91,7 +91,7 @@ def _decode_by_pillow(probe: BatchProbe) -> None:
     rows = range(len(probe.plan)) if probe.alone is None else (probe.alone,)
     for row in rows:
         try:
-            picture = open_picture(probe.pictures.place(row), probe.pictures.encoding)
+            picture = open_picture(probe.pictures.place(row), probe.pictures.encoding, spec.background)
             view_of(picture, spec, view, probe.plan.draws[row])
         except BadPictureError:  # noqa: PERF203 - each image by itself
             continue

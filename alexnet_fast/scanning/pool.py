@@ -119,7 +119,9 @@ def run_tasks(
     """
     if workers < 1:
         raise UserError(f"--workers {workers} is not a number of processes", "give 1 or more", exit_code=2)
-    pool = _Pool(functools.partial(_Worker, function, memory, _context(preload)), seconds, deaths)
+    pool: _Pool[Task, Result] = _Pool(
+        functools.partial(_Worker, function, memory, _context(preload)), seconds, deaths
+    )
     try:
         yield from pool.run(tasks, min(workers, len(tasks)))
     finally:

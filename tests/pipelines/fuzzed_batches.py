@@ -73,7 +73,7 @@ def one_round(images: PictureList, seed: int) -> collections.Counter[str]:
 def decodes(images: PictureList, index: int) -> bool:
     """Tells whether Pillow decodes an image."""
     try:
-        picture_at(images, index)
+        picture_at(images, index, SPEC.background)
     except BadPictureError:
         return False
     return True
