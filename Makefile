@@ -111,6 +111,7 @@ docs: install
 SOAK_kills := -m soak tests/training/test_kills.py tests/soak/test_killed_inputs.py
 SOAK_pictures := -m soak tests/soak/test_odd_pictures.py tests/serve/test_bad_pictures.py
 SOAK_signals := -m soak tests/soak/test_signals.py
+SOAK_bad-images := -m soak tests/soak/test_bad_runs.py tests/pipelines/test_fuzzed_batches.py
 SOAK_files := tests/export/test_damage.py tests/fetching/test_hostile.py
 SOAK_fuzz := -m soak tests/serve/test_fuzz.py
 SOAK_memory := -m soak -k memory tests/soak/test_training_memory.py tests/bench/test_memory.py tests/serve/test_endurance.py
@@ -122,7 +123,7 @@ SOAK_accidents := tests/training/test_accidents.py tests/preparing/test_prepare_
 SOAK_clients := -m soak tests/serve/test_slow_clients.py
 SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \
     tests/serve/test_other_clients.py tests/training/test_real_accuracy.py tests/training/test_transfer_accuracy.py
-SOAK_PARTS := $(addprefix soak-,kills signals pictures files fuzz memory accidents clients others)
+SOAK_PARTS := $(addprefix soak-,kills signals pictures bad-images files fuzz memory accidents clients others)
 .PHONY: $(SOAK_PARTS)
 
 $(SOAK_PARTS): soak-%: install

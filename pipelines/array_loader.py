@@ -27,6 +27,10 @@ class ArrayLoader(Loader):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on."""
+        return self._noted(epoch, start, self._pass(epoch, start))
+
+    def _pass(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Reads and finishes an epoch."""
         plans = self.schedule.epoch(epoch, self.spec, start)
         for read in self._reader.batches(plans, self.spec_in(epoch)):
             yield self._without_lost(self._finished(read), read.lost)

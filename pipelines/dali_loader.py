@@ -77,6 +77,10 @@ class DaliLoader(Loader):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on."""
+        return self._noted(epoch, start, self._pass(epoch, start))
+
+    def _pass(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Runs the graph over an epoch."""
         self._begin(epoch, start)
         try:
             while True:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
+from alexnet_fast import __version__
 from alexnet_fast.data import PictureList
 from alexnet_fast.errors import UserError
 from alexnet_fast.memory import refuse_beyond_memory
 from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
 from alexnet_fast.pipelines.decoder import DecoderSettings
+from alexnet_fast.pipelines.decoding_record import current_record
 from alexnet_fast.pipelines.plan import Integers, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
@@ -86,7 +89,11 @@ class Loader(abc.ABC):
         self.pictures, self.spec, self.view = pictures, spec, view
         self.schedule, self.config = schedule, config
         self.bad = BadPictures(config.on_bad_image)
+        if config.on_bad_image == "skip":
+            self.bad.reasons.update({pictures.path(index): why for index, why in pictures.blocked.items()})
         self.labels = torch.tensor(pictures.labels, dtype=torch.int64)
+        # In the process's record of what it decodes; see `decoding_record`.
+        self._block: int | None = None
 
     def __len__(self) -> int:
         return self.schedule.steps
@@ -103,6 +110,48 @@ class Loader(abc.ABC):
         A step of bad pictures alone is an empty batch: the processes of a job stay in step, and the number of
         batches taken is a position in the data.
         """
+
+    @property
+    def ahead(self) -> int:
+        """Most batches that are begun before the one at hand is handed out."""
+        return self.config.prefetch + 4
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what decides what is decoded in which batch, as plain values."""
+        config = self.config
+        return {
+            "version": __version__,
+            "pictures": self.pictures.fingerprint(),
+            "view": self.view,
+            "spec": self.spec.to_dict(),
+            "schedule": self.schedule.describe(),
+            "config": {
+                "kind": config.kind,
+                "device": str(config.device),
+                "threads": config.threads,
+                "half": config.half,
+                "prefetch": config.prefetch,
+                "decoder": dataclasses.asdict(config.decoder),
+            },
+        }
+
+    def _noted(self, epoch: int, start: int, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Passes the batches of an epoch on, and notes which are being decoded, where a run asks for that."""
+        record = current_record()
+        block = (
+            None if record is None else record.add(self.describe()) if self._block is None else self._block
+        )
+        if record is None or block is None:
+            yield from batches
+            return
+        self._block, steps = block, len(self)
+        for step in itertools.count(start):
+            record.note(block, epoch, step, min(steps, step + 1 + self.ahead))
+            batch = next(batches, None)
+            if batch is None:
+                break
+            yield batch
+        record.note(block, epoch, 0, 0)
 
     def spec_in(self, epoch: int) -> AugmentSpec:
         """Returns the spec of an epoch: only training pictures change their size with it."""

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet_fast.data.picture_list import Encoding, PictureList
-from alexnet_fast.data.places import FilePlace, Place
+from alexnet_fast.data.places import BlockedPlace, Place, TarPlace
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.colour import WHITE, Colour
 from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, decode
@@ -61,13 +61,15 @@ class _PlaceFile:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._start = 0 if isinstance(place, FilePlace) else place.offset
+        self._start = place.offset if isinstance(place, TarPlace) else 0
         self._file = -1
         self._header: tuple[tuple[int, int], int] | None = None
         self.size = 0
 
     def __enter__(self: _File) -> _File:
         place = self._place
+        if isinstance(place, BlockedPlace):
+            raise BadPictureError(place.reason)
         try:
             # A pipe would be waited for until somebody writes to it; a file is read without waiting anyway.
             self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -78,7 +80,7 @@ class _PlaceFile:
         if not stat.S_ISREG(status.st_mode):
             self.__exit__()
             raise BadPictureError("not a regular file")
-        self.size = status.st_size if isinstance(place, FilePlace) else place.size
+        self.size = place.size if isinstance(place, TarPlace) else status.st_size
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,9 +89,9 @@ class _PlaceFile:
 
     def stream(self) -> IO[bytes]:
         """Returns what reads it; of a file of its own no more than is asked for."""
-        if isinstance(self._place, FilePlace):
-            return os.fdopen(self._file, "rb", closefd=False)
-        return io.BytesIO(self.read(0, self.size))
+        if isinstance(self._place, TarPlace):
+            return io.BytesIO(self.read(0, self.size))
+        return os.fdopen(self._file, "rb", closefd=False)
 
     def read(self, begin: int, size: int) -> bytes:
         """Returns a stretch, `begin` counted from where the picture begins."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import multiprocessing
 import multiprocessing.context
 import os
@@ -23,6 +24,7 @@ from alexnet_fast.data.picture_list import Encoding
 from alexnet_fast.data.places import Place
 from alexnet_fast.interrupts import starting_processes
 from alexnet_fast.pipelines import pillow_image
+from alexnet_fast.pipelines.decoding_record import DecoderDeathError, current_record
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.pipelines.normalisation import changes_of, normalised
 from alexnet_fast.pipelines.place_bytes import open_picture
@@ -44,7 +46,12 @@ class TorchLoader(Loader):
         # Before the garbage collector takes a pass that was left, and at Python's end: torch's queues are
         # closed by then, so that its workers do not hear of it, and they do not listen to its SIGTERM.
         weakref.finalize(batches, held.close)
-        return batches
+        return self._noted(epoch, start, batches)
+
+    @property
+    def ahead(self) -> int:
+        """Most batches that are begun before the one at hand is handed out."""
+        return self.config.prefetch * self.config.threads
 
     def _batches(self, epoch: int, start: int, leash: Connection) -> Iterator[Batch]:
         """Runs workers as long as batches are taken, and the other end of the leash is held."""
@@ -61,8 +68,17 @@ class TorchLoader(Loader):
             worker_init_fn=functools.partial(_begin_worker, leash),
         )
         with starting_processes(*_LEFT_TO_US):
-            running = iter(loader)
-        for rows in running:
+            decoded = iter(loader)
+        for step in itertools.count(start):
+            try:
+                rows = next(decoded, None)
+            except (RuntimeError, OSError, EOFError) as error:
+                # What torch says of a worker that died names no more than process numbers.
+                if (how := _death(decoded)) is None:
+                    raise
+                raise _died(how, epoch, step, min(len(self), step + 1 + self.ahead)) from error
+            if rows is None:
+                return
             yield self._batch(rows, spec)
 
     def _batch(self, rows: list[_Row], spec: AugmentSpec) -> Batch:
@@ -106,7 +122,38 @@ def _begin_worker(leash: Connection, worker: int) -> None:
     for number in (signal.SIGINT, *_LEFT_TO_US):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # Torch's own handler prints a line before the one sentence that a death is told in.
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(leash,), name="end with the pass", daemon=True).start()
+
+
+def _death(workers: Any) -> str | None:
+    """Returns how a worker of a torch DataLoader's iterator died; None where none did."""
+    codes = (worker.exitcode for worker in getattr(workers, "_workers", ()))
+    code: int | None = next((code for code in codes if code), None)
+    if code is None or code > 0:
+        return None if code is None else f"ended with exit code {code}"
+    known = {int(number): number.name for number in signal.Signals}
+    return f"was killed by {known.get(-code, f'signal {-code}')}"
+
+
+def _died(how: str, epoch: int, first: int, end: int) -> DecoderDeathError:
+    """Returns the error for a worker that died.
+
+    Args:
+        how: It did.
+        epoch: Counted from 0.
+        first: The batch that was waited for, counted from 0.
+        end: The one behind the last that a worker may have begun.
+    """
+    which = f"batch {end}" if end == first + 1 else f"one of the batches {first + 1} to {end}"
+    return DecoderDeathError(
+        f"a worker process of the Pillow loader {how}",
+        f"{which} of epoch {epoch + 1}",
+        "go on with --resume, which examines their images"
+        if current_record() is not None
+        else "alexnet-fast scan names files that a decoder dies of; for want of memory give fewer --threads",
+    )
 
 
 def _end_with(leash: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import os
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.names import Integers, Names
-from alexnet_fast.data.places import FilePlace, Place, TarPlace
+from alexnet_fast.data.places import BlockedPlace, FilePlace, Place, TarPlace
 
 Encoding = Literal["picture", "array"]
 
@@ -65,6 +66,7 @@ class PictureList:
 
     Attributes:
         ignored: Entries of the folders that are not listed, counted by reason; a selection has none.
+        blocked: Index and reason of the images that no decoder may see again; they count as bad.
     """
 
     def __init__(
@@ -85,6 +87,8 @@ class PictureList:
         self.stretches, self.encoding, self.sizes = stretches, encoding, sizes
         self._points = points
         self.ignored: Mapping[str, int] = {}
+        self.blocked: Mapping[int, str] = {}
+        self._fingerprint: str | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,6 +101,8 @@ class PictureList:
 
     def place(self, index: int) -> Place:
         """Returns where the bytes of one picture are."""
+        if index in self.blocked:
+            return BlockedPlace(self.blocked[index])
         found = self.stretches
         if found is None:
             return FilePlace(self.path(index))
@@ -109,7 +115,8 @@ class PictureList:
     def select(self, keep: Sequence[int] | npt.NDArray[np.integer]) -> PictureList:
         """Returns the pictures at the given positions, in that order."""
         at = np.asarray(keep, np.int64)
-        return PictureList(
+        places = enumerate(at.tolist()) if self.blocked else ()
+        chosen = PictureList(
             root=self.root,
             names=self.names.select(at),
             labels=self.labels[at],
@@ -119,6 +126,19 @@ class PictureList:
             sizes=None if self.sizes is None else self.sizes[at],
             points=None if self._points is None else self._points[at],
         )
+        return chosen.blocking({new: self.blocked[old] for new, old in places if old in self.blocked})
+
+    def blocking(self, reasons: Mapping[int, str]) -> PictureList:
+        """Returns the same list with more images that no decoder may see; order and batches stay as they are.
+
+        Args:
+            reasons: Why, by index.
+        """
+        if not reasons:
+            return self
+        blocked = copy.copy(self)
+        blocked.blocked = {**self.blocked, **reasons}
+        return blocked
 
     def without(self, names: Collection[str]) -> PictureList:
         """Returns the list less the pictures of these names."""
@@ -139,10 +159,12 @@ class PictureList:
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over names and classes: two lists with one fingerprint give one data order."""
-        digest = hashlib.sha256("\n".join(self.classes.names).encode("utf-8", "surrogateescape"))
-        for name, label in zip(self.names.encoded(), self.labels.tolist(), strict=True):
-            digest.update(b"\n%d %s" % (label, name))
-        return digest.hexdigest()
+        if self._fingerprint is None:
+            digest = hashlib.sha256("\n".join(self.classes.names).encode("utf-8", "surrogateescape"))
+            for name, label in zip(self.names.encoded(), self.labels.tolist(), strict=True):
+                digest.update(b"\n%d %s" % (label, name))
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
 
 
 def split_points(names: Names) -> npt.NDArray[np.float64]:

@@ -29,4 +29,14 @@ class TarPlace(NamedTuple):
     size: int
 
 
-Place = FilePlace | TarPlace
+class BlockedPlace(NamedTuple):
+    """In the place of an image that must not be decoded: a decoder has died of it.
+
+    Args:
+        reason: What it is called bad for, one line.
+    """
+
+    reason: str
+
+
+Place = FilePlace | TarPlace | BlockedPlace

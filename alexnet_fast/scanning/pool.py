@@ -10,6 +10,7 @@ import collections
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import multiprocessing
 import os
 import resource
@@ -17,6 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -25,6 +27,8 @@ from alexnet_fast.interrupts import starting_processes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+_Context = SpawnContext | ForkServerContext
 
 # Beyond what a worker holds when it starts: the largest picture that is read takes 0.27 GB, and its padded
 # copy as much again.
@@ -60,10 +64,9 @@ class _Job(Generic[Task]):
 class _Worker(Generic[Task]):
     """One process, the pipe to it and the jobs that it was given; it does them in order."""
 
-    def __init__(self, function: Callable[[Task], Any]) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, function: Callable[[Task], Any], memory: int | None, context: _Context) -> None:
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, function, memory), daemon=True)
         with starting_processes():
             self.process.start()
         theirs.close()
@@ -89,7 +92,14 @@ class _Worker(Generic[Task]):
 
 
 def run_tasks(
-    function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, seconds: float
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int,
+    seconds: float,
+    deaths: int = 2,
+    memory: int | None = MEMORY_BYTES,
+    preload: Sequence[str] = (),
 ) -> Iterator[tuple[Task, Result | Lost]]:
     """Does tasks in worker processes and yields each with its result, in no particular order.
 
@@ -101,25 +111,39 @@ def run_tasks(
         tasks: Small and picklable.
         workers: Number of processes.
         seconds: Most seconds that one task may take.
+        deaths: How many workers may die of a task before it is `Lost`.
+        memory: Most bytes that a worker may take beyond what it holds when it starts; None for any number.
+        preload: Modules that take long to import: workers are forked from a clean process that has them, so
+            that a dead one is replaced at once.
 
     Raises:
         UserError: `function` raised it, `workers` is not a number of processes, or none can be started.
     """
     if workers < 1:
         raise UserError(f"--workers {workers} is not a number of processes", "give 1 or more", exit_code=2)
-    pool = _Pool(function, seconds)
+    pool: _Pool[Task, Result] = _Pool(
+        functools.partial(_Worker, function, memory, _context(preload)), seconds, deaths
+    )
     try:
         yield from pool.run(tasks, min(workers, len(tasks)))
     finally:
         pool.close()
 
 
+def _context(preload: Sequence[str]) -> _Context:
+    """Returns how workers are started."""
+    if not preload:
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    return context
+
+
 class _Pool(Generic[Task, Result]):
     """The workers of one `run_tasks`."""
 
-    def __init__(self, function: Callable[[Task], Result], seconds: float) -> None:
-        self.function = function
-        self.seconds = seconds
+    def __init__(self, hire: Callable[[], _Worker[Task]], seconds: float, deaths: int) -> None:
+        self.hire, self.seconds, self.deaths = hire, seconds, deaths
         self.crew: list[_Worker[Task]] = []
         self.again: collections.deque[_Job[Task]] = collections.deque()
         self.failed_starts = 0
@@ -127,7 +151,7 @@ class _Pool(Generic[Task, Result]):
     def run(self, tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, Result | Lost]]:
         """Yields each task with its result."""
         for _ in range(workers):
-            self.crew.append(_Worker(self.function))
+            self.crew.append(self.hire())
         new = iter(tasks)
         while True:
             self._feed(new)
@@ -189,7 +213,7 @@ class _Pool(Generic[Task, Result]):
             return
         job = self._replace(worker)
         job.deaths += 1
-        if job.deaths < 2:
+        if job.deaths < self.deaths:
             self.again.append(job)
         else:
             yield job.task, Lost(_cause_of_death(code))
@@ -217,7 +241,7 @@ class _Pool(Generic[Task, Result]):
         worker.kill()
         job, *others = worker.jobs
         self.again.extend(others)
-        self.crew[self.crew.index(worker)] = _Worker(self.function)
+        self.crew[self.crew.index(worker)] = self.hire()
         return job
 
 
@@ -230,13 +254,15 @@ def _cause_of_death(code: int | None) -> str:
     return f"the decoder ended its process (exit code {code})"
 
 
-def _serve(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
+def _serve(pipe: connection.Connection, function: Callable[[Any], Any], memory: int | None) -> None:
     """Does what comes through the pipe until the other end closes, even if by the death of the parent."""
     # Ctrl-C reaches the whole group; the parent ends its workers. Until here SIGINT was blocked.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _limit_memory()
+    _go_first()
+    if memory is not None:
+        _limit_memory(memory)
     _keep_freed_memory()
     # libtiff and others print what they dislike about a file; it reaches the user as the reason.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -260,12 +286,18 @@ def _attempt(function: Callable[[Any], Any], task: Any) -> tuple[str, Any]:
         return "done", Lost(" ".join(str(error).split()) or type(error).__name__)
 
 
-def _limit_memory() -> None:
+def _go_first() -> None:
+    """Lets the kernel end a worker rather than another process where the machine has no memory left."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _limit_memory(memory: int) -> None:
     """Makes a worker's allocations fail where they would take the machine's memory."""
     pages = Path("/proc/self/statm")
     if not pages.exists():
         return
-    limit = int(pages.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + MEMORY_BYTES
+    limit = int(pages.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + memory
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard == resource.RLIM_INFINITY or limit < hard:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

@@ -10,11 +10,13 @@ from alexnet_fast.data import Splits
 from alexnet_fast.data.split_rule import CURRENT_RULE, recorded_rule
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import disk_errors
+from alexnet_fast.pipelines.decoding_record import recording
 from alexnet_fast.pipelines.statistics import ColourStatistics
 from alexnet_fast.training.adapting import fit_batch
 from alexnet_fast.training.checkpoint import load_checkpoint
 from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.death_examination import blocked_images, without_blocked
 from alexnet_fast.training.diverged import before_divergence
 from alexnet_fast.training.epochs import Epochs
 from alexnet_fast.training.history import best_row
@@ -83,15 +85,19 @@ def run_training(
         rule = recorded_rule(saved["provenance"]) if saved else CURRENT_RULE
         splits = _agreed_splits(config, processes, rule)
         config, line = _fitted(config, splits, processes, adaptable)
-        shown = show if processes.first else _mute
-        session = Session(config, splits, precision, processes, saved, shown, colours)
-        # The folder is made when nothing can be wrong with the options any more.
-        processes.on_first(lambda: _begin(claim, session, folder, found))
-        with logging_to_file(run.log if processes.first else None):
-            session.announce()
-            if line:
-                log.info("%s", line)
-            return Epochs(session, run, folder, signals).train()
+        # Before any process decodes: the records of those that died are still there.
+        blocked = processes.on_first(lambda: blocked_images(run, splits, config.on_bad_image))
+        with recording(run.decoding(processes.rank)):
+            shown = show if processes.first else _mute
+            splits = without_blocked(splits, blocked)
+            session = Session(config, splits, precision, processes, saved, shown, colours)
+            # The folder is made when nothing can be wrong with the options any more.
+            processes.on_first(lambda: _begin(claim, session, folder, found))
+            with logging_to_file(run.log if processes.first else None):
+                session.announce()
+                if line:
+                    log.info("%s", line)
+                return Epochs(session, run, folder, signals).train()
 
 
 def _choose(run: RunFolder, folder: CheckpointFolder, processes: int, redo_epoch: bool) -> Found | None:

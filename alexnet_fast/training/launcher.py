@@ -63,7 +63,7 @@ def launch(command: Sequence[str], processes: int) -> str | None:
         with _signals_kept_from_children():
             elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as error:
-        raise UserError(_describe(error, processes), "go on with --resume once it is mended") from error
+        raise _failure(error, processes) from error
     except SignalException as error:
         if error.sigval == signal.SIGINT:
             raise KeyboardInterrupt from error
@@ -105,9 +105,13 @@ def _share_threads(processes: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
-def _describe(error: ChildFailedError, processes: int) -> str:
+def _failure(error: ChildFailedError, processes: int) -> UserError:
     """Says which process failed, and how; one that was killed before others, which then lost it."""
     rank, failure = min(error.failures.items(), key=lambda each: (each[1].exitcode >= 0, each[1].timestamp))
+    who = f"process {rank} of {processes}"
     if failure.exitcode < 0:
-        return f"process {rank} of {processes} was killed by {signal.Signals(-failure.exitcode).name}"
-    return f"process {rank} of {processes} ended with exit code {failure.exitcode}"
+        how = f"was killed by {signal.Signals(-failure.exitcode).name}"
+        return UserError(f"{who} {how}", "go on with --resume, which examines what it was decoding")
+    return UserError(
+        f"{who} ended with exit code {failure.exitcode}", "go on with --resume once it is mended"
+    )

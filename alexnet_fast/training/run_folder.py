@@ -81,6 +81,20 @@ class RunFolder:
         return self.root / ".lock"
 
     @property
+    def blocked(self) -> Path:
+        """Images that a decoder died of, which the run decodes no more."""
+        return self.root / "blocked_images.json"
+
+    def decoding(self, rank: int) -> Path:
+        """What one process is decoding just now; see `pipelines.decoding_record`."""
+        return self.root / f".decoding-{rank}"
+
+    @property
+    def decoding_pattern(self) -> str:
+        """Matches the names of those files."""
+        return ".decoding-*"
+
+    @property
     def weights(self) -> Path:
         """Weights of the best checkpoint alone."""
         return self.root / "model.safetensors"

@@ -126,10 +126,12 @@ class Trainer:
         """
         self.train_epoch(after_step)
         train, lr = self.check(), self._lr
+        self._refuse_nothing(train, "training", self.train_loader)
         trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
         self._settle_batch_norm(self._counting("measuring", in_validation))
         between = self._counting("validating", in_validation)
         val = validate(self.kept, self.val_loader, self.precision, over=self.processes.total, between=between)
+        self._refuse_nothing(val, "validation", self.val_loader)
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
         self._meter.reset()
@@ -143,6 +145,19 @@ class Trainer:
             timing=Timing(training=seconds, waiting=waiting, whole=seconds + time.perf_counter() - trained),
             bad=len(set(itertools.chain.from_iterable(bad))),
         )
+
+    def _refuse_nothing(self, score: Score, part: str, loader: Loader) -> None:
+        """Refuses a score over no image at all, which would count as a loss of 0.
+
+        Raises:
+            UserError: Every image of an epoch was bad, in all processes.
+        """
+        if not score.images:
+            raise UserError(
+                f"no {part} image of epoch {self.position.epoch + 1} could be decoded, of"
+                f" {len(loader.pictures)} in {loader.pictures.root}",
+                "each is named above: give other files",
+            )
 
     def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
         """Measures batch norm anew."""

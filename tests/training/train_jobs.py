@@ -50,7 +50,9 @@ def signal_at(epoch: int, step: int, number: int = signal.SIGTERM) -> Callable[[
     return show
 
 
-def start(data: Path, run: Path, *, resume: bool = False, slow_disk: bool = False) -> ForkServerProcess:
+def start(
+    data: Path, run: Path, *, resume: bool = False, slow_disk: bool = False, **options: Any
+) -> ForkServerProcess:
     """Starts a run of one process.
 
     Args:
@@ -58,13 +60,14 @@ def start(data: Path, run: Path, *, resume: bool = False, slow_disk: bool = Fals
         run: The run's folder.
         resume: Whether it goes on.
         slow_disk: Makes flushing a file take a moment, so that a kill can hit the middle of a write.
+        options: Besides `OPTIONS`.
     """
-    process = _CONTEXT.Process(target=_train, args=(data, run, resume, slow_disk))
+    process = _CONTEXT.Process(target=_train, args=(data, run, resume, slow_disk, options))
     process.start()
     return process
 
 
-def _train(data: Path, run: Path, resume: bool, slow_disk: bool) -> None:
+def _train(data: Path, run: Path, resume: bool, slow_disk: bool, options: dict[str, Any]) -> None:
     """What such a process does."""
     import torch
 
@@ -75,7 +78,7 @@ def _train(data: Path, run: Path, resume: bool, slow_disk: bool) -> None:
     if slow_disk:
         fsync = os.fsync
         os.fsync = lambda file: (time.sleep(0.05), fsync(file), time.sleep(0.05))
-    run_training(TrainConfig(data=data, run=run, **OPTIONS), resume=resume)
+    run_training(TrainConfig(data=data, run=run, **{**OPTIONS, **options}), resume=resume)
 
 
 def completed(data: Path, run: Path, *, resume: bool = False) -> Path:
@@ -94,7 +97,7 @@ def start_many(data: Path, run: Path, *more: str) -> subprocess.Popen[str]:
     command = ["train", str(data), "--run", str(run), *options, "--processes", "2", "--json", *more]
     return subprocess.Popen(
         [sys.executable, "-m", "alexnet_fast", *command],
-        env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": f"{HERE / 'deadly_decoders'}:{HERE}", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
