@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
+from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.batch_norm import has_batch_norm
 from alexnet_fast.training.clock import Clock
