@@ -12,7 +12,7 @@ from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.places import TarPlace
 from alexnet_fast.data.shard_fields import ShardFields
-from alexnet_fast.data.shard_files import by_part, part_of, shards_in
+from alexnet_fast.data.shard_files import beside_tars, by_part, part_of, shards_in
 from alexnet_fast.data.tar_members import refused_kind, tar_members
 from alexnet_fast.preparing.archives import list_archive
 from alexnet_fast.preparing.places import NoPlace, Place
@@ -49,9 +49,12 @@ def list_shards(root: Path, ignored: Ignored, fields: ShardFields, most: int) ->
     """
     tars = shards_in(root, compressed=True)
     parts = by_part(root, tars) if tars else {}
-    if not tars:
+    if tars:
+        beside_tars(root, ignored, compressed=True)
+    else:
         for part, folder in find_splits(root, class_folders(root, ignored)).items():
             parts[part] = tuple(shards_in(root / folder, compressed=True))
+            beside_tars(root / folder, ignored, compressed=True)
     plain = {
         "" if part == "all" else part: [plain_tar(tar, most) for tar in mine] for part, mine in parts.items()
     }

@@ -6,25 +6,28 @@ import contextlib
 import datetime
 import os
 import socket
-import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import distributed
-from torch.distributed.rendezvous import rendezvous
 
+from alexnet_fast.data.list_cache import Patience
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.processes import LOCAL_RANK, number_of_environment, processes_of_environment
 from alexnet_fast.training.processes import ALONE, Processes
-from alexnet_fast.training.run_log import log
 
 # How long a process waits for the others to come. torchrun lets none begin before all are there; processes
 # that something else starts (srun, a script) may be minutes apart, while they import torch from a slow disk.
 SECONDS_TO_JOIN = 300
 _ADDRESS, _PORT = "MASTER_ADDR", "MASTER_PORT"
 _LOOK_SECONDS = 0.2
+_SECONDS_TO_GREET = 30
+# Set where the store belongs to torchrun's agent, which has gathered the processes before.
+_AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE"
+_COUNTER = "alexnet-fast/joined"
 
 
 class LostPeerError(UserError):
@@ -100,46 +103,76 @@ def joined(device: torch.device) -> Iterator[Processes]:
 def _meet() -> tuple[Any, int, int]:
     """Waits for the other processes; returns the store that they share, the rank and their number.
 
-    The waiting is done by a thread, for nothing interrupts it: so Ctrl-C ends the process at once.
+    The waiting is ours: within torch's own, Ctrl-C would be heard when it is over.
 
     Raises:
         UserError: An address is missing or wrong, or they do not come.
     """
     rank, world = processes_of_environment()
-    place = _meeting_place()
-    log.info("process %d of %d waits for the others at %s, %d s at most", rank, world, place, SECONDS_TO_JOIN)
-    found: list[Any] = []
-
-    def wait() -> None:
-        try:
-            timeout = datetime.timedelta(seconds=SECONDS_TO_JOIN)
-            found.append(next(iter(rendezvous("env://", timeout=timeout))))
-        except (RuntimeError, ValueError, OSError) as error:
-            found.append(error)
-
-    thread = threading.Thread(target=wait, name="meeting", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_LOOK_SECONDS)
-    if isinstance(found[0], Exception):
-        raise _nobody(found[0], place, rank, world) from found[0]
-    store, rank, world = found[0]
+    address, port = _meeting_place()
+    place, until = f"{address}:{port}", time.monotonic() + SECONDS_TO_JOIN
+    patience = Patience(
+        f"process {rank} of {world} waits for the others at {place}, {SECONDS_TO_JOIN} s at most"
+    )
+    agent = os.environ.get(_AGENT_STORE) == "True"
+    first = rank == 0 and not agent
+    try:
+        while not (first or _answers(address, port)):
+            _wait(until, patience)
+        store = distributed.TCPStore(  # type: ignore[attr-defined, unused-ignore]
+            address,
+            port,
+            world,
+            is_master=first,
+            timeout=datetime.timedelta(seconds=_SECONDS_TO_GREET),
+            wait_for_workers=False,
+            multi_tenant=True,
+        )
+        # torchrun's agent lets none begin before all are there.
+        here = world if agent else store.add(_COUNTER, 1)
+        while here < world:
+            _wait(until, patience)
+            here = store.add(_COUNTER, 0)
+    except (TimeoutError, distributed.DistError) as error:
+        raise _nobody(error, place, rank, world) from error
     # From here on a slow step of another process is no reason to give up.
     store.set_timeout(distributed.default_pg_timeout)
     return store, rank, world
+
+
+def _answers(address: str, port: int) -> bool:
+    """Tells whether somebody listens there."""
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait(until: float, patience: Patience) -> None:
+    """Waits a moment.
+
+    Raises:
+        TimeoutError: The time is over.
+    """
+    patience.tick()
+    if time.monotonic() > until:
+        raise TimeoutError
+    time.sleep(_LOOK_SECONDS)
 
 
 def _nobody(error: Exception, place: str, rank: int, world: int) -> UserError:
     """Returns why the processes did not meet."""
     if "in use" in str(error).lower() or "EADDRINUSE" in str(error):
         return UserError(f"{_PORT} of {place} is in use", "choose another port, the same for all processes")
+    said = f" ({str(error).splitlines()[0]})" if str(error) else ""
     return NobodyCameError(
-        f"process {rank} of {world} waited {SECONDS_TO_JOIN} s at {place}, and not all the others came",
+        f"process {rank} of {world} waited {SECONDS_TO_JOIN} s at most at {place}, and not all came{said}",
         f"start all {world} with one {_ADDRESS} and {_PORT}, or unset RANK and WORLD_SIZE for a single one",
     )
 
 
-def _meeting_place() -> str:
+def _meeting_place() -> tuple[str, int]:
     """Returns address and port at which the processes meet.
 
     Raises:
@@ -162,7 +195,7 @@ def _meeting_place() -> str:
             "give the name or address of the machine of rank 0",
             exit_code=2,
         ) from error
-    return f"{address}:{port}"
+    return address, port
 
 
 def _missing(name: str, what: str) -> UserError:

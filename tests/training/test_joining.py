@@ -126,7 +126,7 @@ def test_others_that_never_come_are_not_waited_for_without_end(
     start = time.monotonic()
     with (
         pytest.raises(
-            UserError, match=f"process {rank} of 2 waited 1 s at 127.0.0.1:{port}, .*; start all 2"
+            UserError, match=f"process {rank} of 2 waited 1 s at most at 127.0.0.1:{port}, .*; start all 2"
         ),
         joined(CPU),
     ):
@@ -146,17 +146,23 @@ def test_a_port_that_is_taken_is_named(environment, monkeypatch: pytest.MonkeyPa
             raise AssertionError("it has joined nobody")
 
 
-def test_ctrl_c_ends_the_waiting(environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_waiting_which_is_said(
+    environment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing interrupts torch's own waiting."""
     import _thread
 
     monkeypatch.setattr(joining, "SECONDS_TO_JOIN", 20)
+    monkeypatch.setattr("alexnet_fast.data.list_cache._SECONDS_OF_SILENCE", 0.0)
     environment(f"WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT={free_port()}")
     threading.Timer(1, _thread.interrupt_main).start()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt), joined(CPU):
         raise AssertionError("it has joined nobody")
     assert time.monotonic() - start < 15
+    assert any(
+        text.startswith("process 0 of 2 waits for the others at 127.0.0.1:") for text in caplog.messages
+    )
 
 
 @pytest.mark.slow
