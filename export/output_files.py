@@ -21,6 +21,7 @@ from alexnet_fast.export.manifest import (
 from alexnet_fast.export.metadata import PRODUCER
 from alexnet_fast.files import check_writable, disk_errors
 from alexnet_fast.interrupts import gone_at_the_end
+from alexnet_fast.special_files import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,8 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
     for path in files.in_order() if trt else (files.manifest, files.onnx):
         if path.is_dir():
             raise UserError(f"{path} is a folder", "choose another --output")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is {kind_of(path.stat().st_mode)}", "choose another --output")
         check_writable(path)
         if path.exists() and not force and not _is_ours(path, files):
             raise UserError(
