@@ -123,13 +123,14 @@ def test_links_in_a_tar_are_bad_pictures(json_of_prepare, tmp_path: Path) -> Non
         {
             "a/good.jpg": CONTENT,
             "b/fine.jpg": CONTENT,
+            "b/more.jpg": CONTENT,
             "b/soft.jpg": special("b/soft.jpg", tarfile.SYMTYPE, str(secret)),
             "b/hard.jpg": special("b/hard.jpg", tarfile.LNKTYPE, "../secret.jpg"),
             "b/empty.jpg": b"",
         },
     )
     result = json_of_prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
-    assert result["images"] == 2
+    assert result["images"] == 3
     assert {row["file"]: row["reason"] for row in result["skipped"]} == {
         "b/soft.jpg": "a link inside an archive",
         "b/hard.jpg": "a link inside an archive",
