@@ -111,7 +111,7 @@ def read_pretrained(path: Path) -> Pretrained:
         tensors=stored.tensors,
         input=own,
         classes=stored.classes,
-        model=str(made_by["name"]) if made_by else known and known.ours,
+        model=str(made_by["name"]) if made_by else known.ours if known else None,
     )
 
 

@@ -39,10 +39,12 @@ def recognise(tensors: Tensors) -> Recognised | None:
     return None
 
 
+Shape = tuple[int, ...]
+
 # torchvision.models.alexnet: where its convolutions and matrices stand.
 _ALEXNET = {f"features.{n}.weight" for n in (0, 3, 6, 8, 10)} | {f"classifier.{n}.weight" for n in (1, 4, 6)}
 # Kernels of the first convolution: torchvision's, and that of our form for 64 pixels.
-_ALEXNETS = {(64, 3, 11, 11): "alexnet-owt", (64, 3, 5, 5): "alexnet-owt-64"}
+_ALEXNETS: dict[Shape, str] = {(64, 3, 11, 11): "alexnet-owt", (64, 3, 5, 5): "alexnet-owt-64"}
 
 
 def _alexnet(tensors: Tensors) -> Recognised | None:
@@ -71,7 +73,7 @@ def _vgg(tensors: Tensors) -> Recognised | None:
 
 
 # Blocks of each stage, and whether they are bottlenecks (He et al. 2015, table 1).
-_RESNETS = {
+_RESNETS: dict[tuple[Shape, bool], str] = {
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
     ((3, 4, 6, 3), True): "resnet50",
@@ -79,7 +81,7 @@ _RESNETS = {
     ((3, 8, 36, 3), True): "resnet152",
 }
 # What the middle convolution of the first bottleneck, by its outputs and inputs, makes of a ResNet.
-_WIDER = {
+_WIDER: dict[Shape, str] = {
     (64, 64): "{}",
     (128, 128): "wide_{}_2",
     (128, 4): "{}_32x4d",
@@ -103,7 +105,12 @@ def _resnet(tensors: Tensors) -> Recognised | None:
     return Recognised(name=name.replace("resnet", "resnext") if name.endswith("d") else name)
 
 
-_DENSENETS = {(6, 12, 24, 16): "121", (6, 12, 32, 32): "169", (6, 12, 48, 32): "201", (6, 12, 36, 24): "161"}
+_DENSENETS: dict[Shape, str] = {
+    (6, 12, 24, 16): "121",
+    (6, 12, 32, 32): "169",
+    (6, 12, 48, 32): "201",
+    (6, 12, 36, 24): "161",
+}
 
 
 def _densenet(tensors: Tensors) -> Recognised | None:
