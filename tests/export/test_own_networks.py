@@ -1,4 +1,4 @@
-"""Networks that only torch's exporter can write go through the same job: outputs, engine, manifest, comparison."""
+"""Networks that only torch's exporter can write go through the same job: outputs, engine, manifest, check."""
 
 from __future__ import annotations
 
