@@ -159,7 +159,7 @@ def test_a_layer_that_stands_twice_is_read_twice():
     assert kinds[1:5] == [Conv, Relu, Conv, Relu]
 
 
-@pytest.mark.parametrize("name", ["linear"])
+@pytest.mark.parametrize("name", ["linear", "convnet-64"])
 def test_our_networks_are_known(name):
     assert unknown_layer(create_model(name, 2)) is None
     assert unknown_layer(OnlyMade()) is None
