@@ -26,7 +26,7 @@ def image_files(arguments: Iterable[Path]) -> tuple[list[Path], dict[str, int]]:
     one line per folder, with its reasons.
 
     Raises:
-        UserError: A folder holds no image or cannot be read, or an argument is a pipe, a socket or a device.
+        UserError: A folder holds no image or cannot be read.
     """
     files: list[Path] = []
     counts = Ignored()
@@ -35,9 +35,8 @@ def image_files(arguments: Iterable[Path]) -> tuple[list[Path], dict[str, int]]:
             ignored = Ignored()
             files += _below(argument, ignored)
             counts.add_counts(ignored.counts)
-        elif (kind := special_kind(argument)) is not None:
-            raise UserError(f"{argument} is {kind}", "give an image file, or a folder of images", exit_code=2)
         else:
+            # Even a pipe, as `<(command)` is: what is read of it has an end in time and size.
             files.append(argument)
     return files, dict(counts.counts)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.special_files import open_number
 
 force_option = click.option("--force", is_flag=True, help="Overwrite existing files without asking.")
 
@@ -15,7 +16,8 @@ force_option = click.option("--force", is_flag=True, help="Overwrite existing fi
 def ask_to_overwrite(path: Path, *, force: bool, instead: str) -> None:
     """Returns if a file may be written; to be called before the work is done, not after.
 
-    Devices and pipes hold nothing that could be lost, and are no matter of this function.
+    Devices, pipes and open streams such as /dev/stdout hold nothing that could be lost, and are no matter of
+    this function.
 
     Args:
         path: The file.
@@ -27,7 +29,8 @@ def ask_to_overwrite(path: Path, *, force: bool, instead: str) -> None:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder", f"give {instead}", exit_code=2)
-    if force or not (path.is_symlink() or path.is_file()):
+    leads_nowhere = path.is_symlink() and not path.exists()
+    if force or not (path.is_file() or leads_nowhere) or open_number(path) is not None:
         return
     if sys.stdin.isatty() and sys.stderr.isatty():
         if click.confirm(f"{path} is there already. Overwrite it?", err=True):

@@ -14,6 +14,7 @@ from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.special_files import check_plain
 
 EXAMPLE = """\b
 Examples:
@@ -122,6 +123,7 @@ def _lists_files_of(path: Path, data: Path) -> bool:
     from alexnet_fast.data.name_lists import unquoted
 
     try:
+        check_plain(path)
         with path.open(encoding="utf-8", errors="surrogateescape") as file:
             lines = [line.rstrip("\n") for line in itertools.islice(file, _LINES_LOOKED_AT)]
     except OSError:

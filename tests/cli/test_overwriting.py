@@ -40,6 +40,16 @@ def test_without_a_terminal_a_file_is_left_as_it_was(file: Path) -> None:
     ask_to_overwrite(file.with_name("b"), force=False, instead="another name")
 
 
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_devices_and_open_streams_hold_nothing_that_could_be_lost(path: str) -> None:
+    ask_to_overwrite(Path(path), force=False, instead="another name")
+
+
+def test_a_link_to_a_device_is_no_file_either(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/null")
+    ask_to_overwrite(tmp_path / "link", force=False, instead="another name")
+
+
 def test_a_link_that_leads_nowhere_is_a_file_and_a_folder_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("gone")
     with pytest.raises(UserError, match="is there already"):

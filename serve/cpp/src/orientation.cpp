@@ -99,9 +99,13 @@ std::pair<int, int> source_of(int x, int y, int width, int height, int orientati
 
 }  // namespace
 
-bool is_exif(const std::uint8_t* payload, std::size_t size) { return starts_with(payload, size, kExifHeader); }
+bool is_exif(const std::uint8_t* payload, std::size_t size) {
+  return starts_with(payload, size, kExifHeader);
+}
 
-bool is_xmp(const std::uint8_t* payload, std::size_t size) { return starts_with(payload, size, kXmpHeader); }
+bool is_xmp(const std::uint8_t* payload, std::size_t size) {
+  return starts_with(payload, size, kXmpHeader);
+}
 
 int exif_orientation(const std::uint8_t* payload, std::size_t size) {
   if (!starts_with(payload, size, kExifHeader)) return 0;
