@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from alexnet_fast import special_files
 from alexnet_fast.cli.command import answers
 from alexnet_fast.cli.image_files import image_files
 from alexnet_fast.cli.main import commands
@@ -75,7 +76,10 @@ def test_one_that_is_broken_is_named_and_the_others_are_answered(model: Path, fo
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "empty", "junk", "missing"])
-def test_what_holds_no_image_is_refused_or_named(model: Path, tmp_path: Path, kind: str) -> None:
+def test_what_holds_no_image_is_refused_or_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(special_files, "_SECONDS_FOR_THE_OTHER_END", 0.1)
     path = tmp_path / "x.jpg"
     if kind == "pipe":
         os.mkfifo(path)
@@ -88,7 +92,7 @@ def test_what_holds_no_image_is_refused_or_named(model: Path, tmp_path: Path, ki
     done = predict(model, path)
     said = {
         "pipe": "nobody writes",
-        "device": "no end",
+        "device": "does not end within",
         "empty": f"no images in {path}; give",
         "junk": "(ignored: 1 HEIC (.heic), not read); give",
         "missing": "no such file",
