@@ -57,7 +57,7 @@ class Range:
         number = _number(value, whole=self.whole)
         low = number > self.least if self.above else number >= self.least
         high = number < self.most if self.below else number <= self.most
-        if not (math.isfinite(number) and low and high):
+        if not ((self.whole or math.isfinite(number)) and low and high):
             raise ValueError(f"give {self}, not {shown(value)}")
         return number
 
@@ -113,7 +113,8 @@ SEED = whole(0, 2**63 - 1)
 PORT = whole(0, 65_535)
 # One TiB.
 MIB = whole(1, 1 << 20)
-RATE = real(0.0, 1e6)
+# Up to what float32 holds: a run that diverges says so itself.
+RATE = real(0.0, 1e38)
 FACTOR = real(0.0, 1.0, above=True, below=True)
 FACTOR_OR_ONE = real(0.0, 1.0, above=True)
 SHARE = real(0.0, 1.0)

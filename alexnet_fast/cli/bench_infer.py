@@ -116,8 +116,8 @@ def _sizes(texts: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(int(BATCH.read(size)) for text in texts for size in text.split(","))
     except ValueError as error:
         raise UserError(
-            f"--batch-size {' '.join(texts)} is no list of batch sizes ({error})",
-            "give one, or several such as 1,4,16,64",
+            f"--batch-size {' '.join(texts)} is no list of batch sizes",
+            f"give one, or several such as 1,4,16,64, each at least 1 and at most {BATCH.most:,}",
             exit_code=2,
         ) from error
 

@@ -6,10 +6,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alexnet_fast.cli.command import say
-from alexnet_fast.data.entries import Ignored, Walk
 from alexnet_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet_fast.data.entries import Ignored
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -28,6 +31,8 @@ def image_files(arguments: Iterable[Path]) -> tuple[list[Path], dict[str, int]]:
     Raises:
         UserError: A folder holds no image or cannot be read.
     """
+    from alexnet_fast.data.entries import Ignored
+
     files: list[Path] = []
     counts = Ignored()
     for argument in arguments:
@@ -69,6 +74,8 @@ def _below(folder: Path, ignored: Ignored) -> list[Path]:
 
 def _regular(folder: Path, ignored: Ignored) -> Iterator[str]:
     """Yields the names below a folder that can be read without waiting for somebody to write."""
+    from alexnet_fast.data.entries import Walk
+
     for name in Walk(folder, ignored=ignored).files():
         kind = special_kind(f"{folder}/{name}")
         if kind is None:

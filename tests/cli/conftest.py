@@ -48,7 +48,7 @@ def refusal(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
         from alexnet_fast.cli.main import commands
 
         with pytest.raises(SystemExit) as ended:
-            commands.main([str(argument) for argument in arguments], standalone_mode=False)
+            commands.main([str(argument) for argument in arguments])
         said = capfd.readouterr().err
         assert ended.value.code == 2, said
         assert "Traceback" not in said

@@ -56,18 +56,18 @@ def test_times_add_up_on_shared_cores_and_the_slower_part_decides_on_others() ->
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["compute", "--runs", "0"], "--runs 0 measures nothing"),
-        (["compute", "--steps", "-1"], "--steps -1 measures nothing"),
+        (["compute", "--runs", "0"], "'--runs': give a whole number of at least 1"),
+        (["compute", "--steps", "-1"], "'--steps': give a whole number of at least 1"),
         (["compute", "--model", "alexnett"], "--model alexnett: no such model; did you mean alexnet?"),
         (["compute", "--cuda-graphs", "--device", "cpu"], "--cuda-graphs on cpu"),
         (["compute", "--amp", "fp16", "--device", "cpu"], "--amp fp16 needs a GPU"),
-        (["compute", "--batch-size", "0"], "--batch-size 0 is not a size"),
+        (["compute", "--batch-size", "0"], "'--batch-size': give a whole number of at least 1"),
         (
             ["train", "{data}", "--batch-size", "100"],
             "--batch-size 100 is more than the 48 training pictures",
         ),
         (["train", "/nowhere/at/all"], "/nowhere/at/all"),
-        (["train", "{data}", "--runs", "0"], "--runs 0 measures nothing"),
+        (["train", "{data}", "--runs", "0"], "'--runs': give a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(refusal, two_classes: Path, words, complaint: str) -> None:

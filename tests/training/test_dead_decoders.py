@@ -177,6 +177,7 @@ def test_two_processes_of_which_one_dies(data: Path, tmp_path: Path) -> None:
     assert json.loads(out.splitlines()[-1])["bad_images"] == 1
 
 
+@pytest.mark.slow
 def test_two_images_in_one_batch_and_the_images_of_another_folder(data: Path, tmp_path: Path) -> None:
     run, options = tmp_path / "run", {"batch_size": 24, "epochs": 1}
     marked(data, BAD, CRASH)
