@@ -55,6 +55,15 @@ class FittedBar(_Tqdm):
         )
 
     @property
+    def nrows(self) -> int | None:
+        """Lines of the terminal; None of one that does not tell, where tqdm would show nothing."""
+        return self._rows
+
+    @nrows.setter
+    def nrows(self, rows: int | None) -> None:
+        self._rows = rows if rows is not None and rows > 0 else None
+
+    @property
     def format_dict(self) -> MutableMapping[str, Any]:
         """What tqdm renders the line from."""
         values = dict(super().format_dict)

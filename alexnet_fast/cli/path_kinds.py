@@ -69,6 +69,9 @@ def _by_content(path: Path) -> Kind:
 def _folder(path: Path) -> Kind:
     if (path / "config.toml").is_file() and (path / "checkpoints").is_dir():
         return Kind.EXPORTED_RUN if (path / "model.onnx").is_file() else Kind.RUN
+    if (path / "metrics.csv").is_file():
+        # Of a run of which only that was kept: its curves can be drawn, and its images are plots.
+        return Kind.UNKNOWN
     entries = list(_entries(path))
     if not entries:
         return Kind.EMPTY

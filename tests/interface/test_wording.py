@@ -112,8 +112,8 @@ def test_a_command_speaks_of_options_and_leaves_python_as_it_was(in_python: None
 
     from alexnet_fast.cli.main import commands
 
-    done = CliRunner().invoke(commands, ["train", "nowhere", "--lr", "-1"])
-    assert "--lr must not be negative" in done.stderr
+    done = CliRunner().invoke(commands, ["train", "nowhere", "--nesterov", "--optimizer", "adam"])
+    assert "--nesterov needs --optimizer sgd" in done.stderr
     assert str(UserError("--lr is high")) == "lr is high"
 
 
@@ -127,15 +127,15 @@ Act = Callable[[Path], object]
         (lambda data: create_model("alexnet", image_size=8), 'image_size=8 leaves name="alexnet" no pixel'),
         (lambda data: create_model("alexnet", init="none"), 'init="none": no such initial values'),
         (lambda data: AugmentSpec(crop=300), "crop=300 does not fit .* give resize=300 or more"),
-        (lambda data: ImageLoader(data, threads=0), "^threads=0 is not a number of threads"),
+        (lambda data: ImageLoader(data, threads=0), "^threads=0 does not fit; give a whole number"),
         (lambda data: ImageLoader(data, batch_size=0), "^batch_size=0 is not a size"),
         (
             lambda data: ImageLoader(data, batch_size=500),
             "^batch_size=500 is more than .* give batch_size=48 or less",
         ),
-        (lambda data: ImageLoader(data, device="gpu"), '^device="gpu": PyTorch finds no'),
+        (lambda data: ImageLoader(data / "train", device="gpu"), '^device="gpu": PyTorch finds no'),
         (lambda data: AlexNet(data, optimizer="adam", nesterov=True), '^nesterov needs optimizer="sgd"'),
-        (lambda data: AlexNet(data, lr=-1.0), "^lr must not be negative"),
+        (lambda data: AlexNet(data, lr=-1.0), "^lr=-1.0 does not fit; give a number of at least 0"),
         (lambda data: AlexNet(data, label_encoding="x"), "label_path and label_encoding belong together"),
     ],
 )

@@ -237,8 +237,14 @@ def test_an_inner_tar_that_leads_out_of_its_folder(ilsvrc: Path, tmp_path: Path,
     ("options", "said"),
     [
         (["--layout", "caltech256", "--shards"], "--layout caltech256 writes CSVs of JPEG files; leave out"),
-        (["--layout", "caltech256", "--val-fraction", "2"], "--val-fraction 2 must lie between 0 and 1"),
-        (["--layout", "caltech256", "--val-fraction", "0"], "--val-fraction 0 must lie between 0 and 1"),
+        (
+            ["--layout", "caltech256", "--val-fraction", "2"],
+            "'--val-fraction': give a number above 0 and below 1",
+        ),
+        (
+            ["--layout", "caltech256", "--val-fraction", "0"],
+            "'--val-fraction': give a number above 0 and below 1",
+        ),
         (["--layout", "imagenet"], "'imagenet' is not one of"),
         (["--layout", "tiny-imagenet"], "no such file: .*val_annotations.txt; it is the list"),
         (["--labels", "labels.json"], "--labels and --label-encoding belong together"),

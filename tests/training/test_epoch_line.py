@@ -123,6 +123,15 @@ def test_it_follows_a_window_that_is_resized_and_one_without_a_width(terminal: T
     assert widths == [119, 49, 89, 80]
 
 
+def test_it_is_shown_in_a_terminal_that_tells_no_size(terminal: Terminal) -> None:
+    """As the terminals of containers and of scripts that record a session may."""
+    terminal.resize(0)
+    fcntl.ioctl(terminal.stderr, termios.TIOCSWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
+    with progress_bar(3, "working") as bar:
+        bar.update(1)
+    assert "working" in terminal.text()
+
+
 def test_messages_stand_on_lines_of_their_own(terminal: Terminal) -> None:
     terminal.resize(80)
     line = EpochLine()
