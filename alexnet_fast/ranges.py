@@ -209,14 +209,14 @@ OPTION_CHOICES: Mapping[str, tuple[str, ...]] = {
 def check_fields(options: Any) -> None:
     """Checks the fields of a dataclass by their names; numpy's numbers become plain ones, texts paths.
 
-    None is taken where it is the default. To be called from `__post_init__`, of a frozen dataclass too.
+    None is taken by fields that may hold it. To be called from `__post_init__`, of a frozen dataclass too.
 
     Raises:
         UserError: A value is none that the field takes; it is named as an argument.
     """
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        if value is None and field.default is None:
+        if value is None and (field.default is None or "None" in str(field.type)):
             continue
         try:
             taken = _taken(field, value)

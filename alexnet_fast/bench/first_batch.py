@@ -17,9 +17,9 @@ PARTS = ("importing", "listing", "fingerprint", "loader", "first batch")
 
 
 def main() -> None:
-    """Loads the first batch of what the arguments name: DATA, threads, batch size, image key, label key."""
+    """Loads the first batch of what the arguments name: DATA, threads, batch size[, image key, label key]."""
     data, threads, batch_size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    keys = [key or None for key in sys.argv[4:6]]
+    image_key, label_key = ([*sys.argv[4:6], "", ""])[:2]
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -35,7 +35,9 @@ def main() -> None:
         from alexnet_fast.pipelines.plan import Schedule
         from alexnet_fast.pipelines.spec import AugmentSpec
     with timed("listing"):
-        train = open_data(data, reading=Reading(fields=ShardFields.from_options(*keys))).train
+        train = open_data(
+            data, reading=Reading(fields=ShardFields.from_options(image_key or None, label_key or None))
+        ).train
     with timed("fingerprint"):
         train.fingerprint()
     with timed("loader"):

@@ -18,12 +18,13 @@ def test_a_list_for_which_there_is_no_room(tmp_path: Path, json_of_scan, evidenc
     for number in range(30):
         (data / f"{number:0196}.jpg").write_bytes(b"bad")
     with small_disk(tmp_path / "disk", 8) as disk:
-        (disk / "bad.txt").write_text("an earlier list\n")
+        earlier = f"{0:0196}.jpg\n".encode()
+        (disk / "bad.txt").write_bytes(earlier)
         words = ["scan", data, "--write-list", disk / "bad.txt", "--workers", "1"]
         refused(
             words, f"cannot write {disk / 'bad.txt'}: no space left on device; check the folder and the disk"
         )
-        assert below(disk) == {"bad.txt": b"an earlier list\n"}
+        assert below(disk) == {"bad.txt": earlier}
         make_larger(disk, 100)
         assert len(json_of_scan(data, "--write-list", disk / "bad.txt")["bad"]) == 30
         written = below(disk)

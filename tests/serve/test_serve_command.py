@@ -35,11 +35,11 @@ def test_a_taken_port(server: RunningServer, model_file: Path, which: str) -> No
     [
         (("--name", "a", "--name", "b"), "there are 1 models and 2 --name", 2),
         (("--name", "a/b"), "cannot be the name of a model", 2),
-        (("--max-batch", 0), "--max-batch 0 is too small", 2),
+        (("--max-batch", 0), "'--max-batch': give a whole number of at least 1", 2),
         (("--max-queue", 3), "--max-queue 3 is too small", 2),
-        (("--max-delay", -1), "--max-delay -0.001 is too small", 2),
-        (("--timeout", 0), "--timeout 0 is too small", 2),
-        (("--http-port", 70000), "--http-port 70000 is not a port", 2),
+        (("--max-delay", -1), "'--max-delay': give a number of at least 0", 2),
+        (("--timeout", 0), "'--timeout': give a number of at least 0.001", 2),
+        (("--http-port", 70000), "'--http-port': give a whole number of at least 0 and at most 65,535", 2),
         (("--no-http", "--no-grpc"), "there is nothing to listen on", 2),
         (("--device", "tpu"), "--device tpu is not a device", 2),
         (("--host", "300.1.2.3", "--http-port", 0), "cannot listen on 300.1.2.3", 1),
@@ -120,9 +120,9 @@ def test_bench_serve_in_an_open_loop_with_a_picture(
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (("--runs", 0), "--runs 0 is too small"),
-        (("--rate", -1), "--rate -1 is too small"),
-        (("--rate", "nan"), "--rate nan is too small"),
+        (("--runs", 0), "'--runs': give a whole number of at least 1"),
+        (("--rate", -1), "'--rate': give a number above 0"),
+        (("--rate", "nan"), "'--rate': give a number above 0"),
         (("--rate", 0.1, "--seconds", 2), "--rate 0.1 asks nothing in 2 s"),
         (("--image", "nothing.jpg"), "--image nothing.jpg cannot be read"),
         (("--against", "triton"), "--against triton is not NAME=URL"),

@@ -140,7 +140,7 @@ def test_features_of_a_few_pictures(model: Path, two_classes: Path, tmp_path: Pa
         file = min((two_classes / "val" / kind).iterdir())
         (tmp_path / "data" / kind / file.name).symlink_to(file)
     assert features(model, tmp_path / "data", tmp_path / "out", split="all")["images"] == 2
-    with pytest.raises(UserError, match="has classes that the 2 known ones do not include: train, val"):
+    with pytest.raises(UserError, match="is divided into train/, val/; give one of these folders"):
         features(model, two_classes, tmp_path / "none", split="all")
 
 
