@@ -117,7 +117,7 @@ def test_a_frozen_network_needs_a_disk_that_all_processes_share(
     done = started_by_torchrun(tmp_path / "job.json", data, tmp_path / "of-{rank}" / "run", **options)
     assert done.returncode != 0
     assert "not all processes of the job see" in done.stderr
-    assert "put --run on a disk that all machines share, or give --freeze-epochs 0" in done.stderr
+    assert "on a disk that all machines share, or give freeze_epochs=0" in done.stderr
 
 
 def figures(run: Path) -> list[tuple[float, ...]]:
