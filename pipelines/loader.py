@@ -99,6 +99,12 @@ class Loader(abc.ABC):
         return self.schedule.steps
 
     @property
+    def rounds(self) -> int:
+        """Batches an epoch of the process that has the most; the first one has."""
+        schedule = self.schedule
+        return -(-len(range(0, schedule.pictures, schedule.world)) // schedule.batch_size)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one picture in a batch of the network's own size, (3, crop, crop)."""
         return 3, self.spec.crop, self.spec.crop

@@ -29,6 +29,11 @@ class Repeated(Loader):
         return self._steps
 
     @property
+    def rounds(self) -> int:
+        """As many as in this process."""
+        return self._steps
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one picture."""
         return tuple(self._batch.images.shape[1:])
@@ -52,6 +57,11 @@ class First(Loader):
         self.bad = loader.bad
 
     def __len__(self) -> int:
+        return self._steps
+
+    @property
+    def rounds(self) -> int:
+        """As many as in this process."""
         return self._steps
 
     @property

@@ -36,7 +36,7 @@ def validate(
     net.eval()
     meter = Meter(precision.device)
     batches = loader.epoch(0)
-    for _ in range(rounds(loader)):
+    for _ in range(loader.rounds):
         batch = next(batches, None)
         if batch is not None and len(batch.labels):
             with torch.inference_mode(), precision.autocast():
@@ -45,9 +45,3 @@ def validate(
         between()
     next(batches, None)
     return meter.read(over)
-
-
-def rounds(loader: Loader) -> int:
-    """Returns the batches of the process that has the most; the first one has."""
-    schedule = loader.schedule
-    return -(-len(range(0, schedule.pictures, schedule.world)) // schedule.batch_size)

@@ -18,7 +18,7 @@ from alexnet_fast.training.clock import Clock
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.diverged import DivergedError
 from alexnet_fast.training.ema import WeightAverage
-from alexnet_fast.training.evaluate import rounds, validate
+from alexnet_fast.training.evaluate import validate
 from alexnet_fast.training.history import EpochRow, Timing, as_row
 from alexnet_fast.training.meter import Meter, Score
 from alexnet_fast.training.optimizer import OptimizerState
@@ -245,7 +245,7 @@ class Trainer:
         """Returns how many batches follow the training of an epoch."""
         measured = min(self.config.bn_batches, self.steps) * self.config.accumulate
         norms = has_batch_norm(self.net)
-        return {"measuring": measured * norms, "validating": rounds(self.val_loader)}
+        return {"measuring": measured * norms, "validating": self.val_loader.rounds}
 
     def _counting(self, phase: Phase, after_batch: Callable[[], None]) -> Callable[[], None]:
         """Returns what to call after each batch of a phase, so that it is shown."""
