@@ -59,7 +59,7 @@ def bad_files(random: np.random.Generator) -> dict[str, bytes]:
         "start.jpg": jpeg[: int(random.integers(3, 150))],
         "frameless.jpg": jpeg[:frame] + jpeg[-2:],
         "no-size.jpg": jpeg[: frame + 5] + bytes(4) + jpeg[frame + 9 :],
-        "cut.jpg": jpeg[: frame + 20 + int(random.integers(len(jpeg) - frame - 40))],
+        "cut.jpg": jpeg[: frame + 20 + int(random.integers((len(jpeg) - frame) // 2))],
         "cut.png": png[: int(len(png) * random.uniform(0.02, 0.9))],
         "cut.webp": webp[: int(len(webp) * random.uniform(0.02, 0.9))],
         # In its header: of one that is cut later Pillow shows what there is.
