@@ -128,7 +128,7 @@ def test_huge_values_are_refused(option: str, value: str) -> None:
         taken.read(value)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1, -0.5, 10**30, True, "32", b"1", [1], {}, 2 + 1j])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1, -0.5, 10**40, True, "32", b"1", [1], {}, 2 + 1j])
 @pytest.mark.parametrize("name", ["batch_size", "lr", "seed", "epochs", "threads", "val_fraction"])
 def test_the_same_ranges_hold_in_python(name: str, value: Any) -> None:
     with pytest.raises(UserError, match=f"^{name}=") as raised:
