@@ -27,6 +27,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Programs such as `timeout` and npm pass on a signal that the whole group has had already.
 _SECONDS_OF_AN_ECHO = 0.3
+# A signal that comes just before the main thread begins to wait, or to another thread, does not end what it
+# waits for. One to the thread itself does: this one, which nobody else sends and which is ignored by default.
+_WAKE = signal.SIGURG
+_SECONDS_UNTIL_AWAKE = 0.2
 # What is under way has so long to end; what a file needs that is being written, such as a checkpoint, more.
 _SECONDS_TO_END = 10.0
 _SECONDS_TO_WRITE = 120.0
@@ -52,7 +56,6 @@ class _State:
         self.since = 0.0
         # An `Interrupted` that was lost in a destructor or a callback is raised once more.
         self.lost = self.again = False
-        self.own = 0
         self.over = False
         self.unfinished: set[Path] = set()
 
@@ -85,6 +88,7 @@ def interruptible() -> Iterator[None]:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
+    signal.signal(_WAKE, _wake)
     try:
         yield
     except BaseException as error:
@@ -96,6 +100,7 @@ def interruptible() -> Iterator[None]:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
+        signal.signal(_WAKE, signal.SIG_IGN)
         atexit.register(_end_by_signal)
     if _STATE.number is not None:
         raise Interrupted(_STATE.number)
@@ -169,17 +174,8 @@ _NOTING: list[Any] = []
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    """Raises at the first signal, and ends the process at another."""
-    if _STATE.again:
-        _STATE.again = False
-        if frame is not None and frame.f_code.co_name == "silent":
-            # There it would be lost once more.
-            _STATE.lost = True
-            return
-        raise Interrupted(_STATE.number or number)
+    """Raises at the first signal; the watching thread follows another."""
     if _STATE.number is not None:
-        if time.monotonic() - _STATE.since > _SECONDS_OF_AN_ECHO:
-            _end_now(number)
         return
     _note(number)
     # Modules written in C turn whatever is raised while they are imported into an ImportError, which others
@@ -187,6 +183,13 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if _importing(frame):
         _end_now(number)
     raise Interrupted(number)
+
+
+def _wake(_: int, frame: FrameType | None) -> None:
+    """Raises once more what was lost; in the hook that noted the loss it would be lost again."""
+    if _STATE.again and not (frame is not None and frame.f_code.co_name == "silent"):
+        _STATE.again = False
+        raise Interrupted(_STATE.number or signal.SIGINT)
 
 
 def _note(number: int) -> None:
@@ -207,23 +210,24 @@ def _importing(frame: FrameType | None) -> bool:
 def _watch(heard: int) -> None:
     """Sees to it that signals are followed, while the main thread may be anywhere; runs in a thread."""
     first: float | None = None
+    wake = 0.0
     while True:
         ready, _, _ = select.select([heard], [], [], None if first is None else 0.05)
         now = time.monotonic()
         for number in os.read(heard, 64) if ready else b"":
-            if _STATE.own or not _ours(number):
-                _STATE.own = max(0, _STATE.own - 1)
+            if not _ours(number):
                 continue
             if first is None:
-                first = now
+                first, wake = now, now + _SECONDS_UNTIL_AWAKE
             elif now - first > _SECONDS_OF_AN_ECHO and not _STATE.over:
                 _end_now(number)
         if first is None:
             continue
         if _STATE.lost:
-            _STATE.lost, _STATE.again, _STATE.own = False, True, 1
-            # A signal to the thread itself: nothing else ends what it waits for.
-            signal.pthread_kill(_MAIN, _STATE.number or signal.SIGINT)
+            _STATE.lost, _STATE.again, wake = False, True, now
+        if (_STATE.again or _STATE.number is None) and now >= wake:
+            wake = now + 1.0
+            signal.pthread_kill(_MAIN, _WAKE)
         if now - first > (_SECONDS_TO_WRITE if _STATE.unfinished else _SECONDS_TO_END):
             _end_now(_STATE.number or signal.SIGINT)
 

@@ -95,6 +95,22 @@ def test_one_that_is_swallowed_is_followed_after_a_term(tmp_path: Path) -> None:
     assert process.returncode == 130
 
 
+def test_one_that_does_not_wake_the_main_thread_is_followed_soon(tmp_path: Path) -> None:
+    """As one that comes just before it begins to wait."""
+    work = """
+import _thread
+interrupts._SECONDS_TO_END = 60.0
+
+def work():
+    threading.Timer(0.2, _thread.interrupt_main).start()
+    begun()
+    time.sleep(60)
+"""
+    process = begin(work, tmp_path)
+    assert process.communicate(timeout=30) == ("ended 2\n", "")
+    assert process.returncode == 130
+
+
 def test_a_second_one_ends_at_once_and_takes_unfinished_files_along(tmp_path: Path) -> None:
     work = """
 interrupts._SECONDS_TO_END = interrupts._SECONDS_TO_WRITE = 60.0
@@ -232,9 +248,10 @@ def test_processes_are_started_whole_and_hear_nothing(tmp_path: Path) -> None:
     work = """
 import multiprocessing
 import child
+# Whoever reads from one that is closed would say so.
+pipes = []
 def work():
     context = multiprocessing.get_context("spawn")
-    pipes = []
     begun()
     for number in range(10):
         ours, theirs = context.Pipe()
