@@ -68,7 +68,7 @@ def _conflicts(
     if "label_smoothing" in recipe and values["loss"] == "svm":
         yield "label_smoothing", 0.0, "it belongs to cross-entropy"
     if "warmup_epochs" in recipe and values["warmup_epochs"] >= values["epochs"]:
-        yield "warmup_epochs", values["epochs"] * _WARM_UP, f"there are {values['epochs']} epochs"
+        yield "warmup_epochs", values["epochs"] * _WARM_UP, f"--epochs is {values['epochs']}"
 
 
 def _course(values: dict[str, Any], side: int) -> Iterator[tuple[str, Any, str]]:

@@ -57,7 +57,7 @@ def test_every_recipe_fits_every_network(recipe: str) -> None:
         ),
         ("modern", {"model": "alexnet-227"}, {"progressive": "130:227"}, "alexnet-227 reads 227 pixels"),
         ("modern", {"crop": 192}, {"progressive": "110:192"}, "alexnet-bn reads 192 pixels"),
-        ("modern", {"epochs": 2}, {"warmup_epochs": 0.2}, "warmup-epochs = 3 is 0.2: there are 2 epochs"),
+        ("modern", {"epochs": 2}, {"warmup_epochs": 0.2}, "warmup-epochs = 3 is 0.2: --epochs is 2"),
         ("modern", {"optimizer": "adamw"}, {"nesterov": False}, "nesterov = True is left out"),
         ("modern", {"momentum": 0.0}, {"nesterov": False}, "nesterov = True is left out"),
         ("modern", {"loss": "svm"}, {"label_smoothing": 0.0}, "label-smoothing = 0.1 is left out"),

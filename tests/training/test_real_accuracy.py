@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,11 +40,34 @@ def alexnet_fast(*words: object) -> dict[str, Any]:
     return answer
 
 
-# Ten minutes of both cores beside another test, and a margin of a few pictures in a thousand: `make soak`.
-@pytest.mark.soak
-@pytest.mark.skipif(
+needs_fashion = pytest.mark.skipif(
     not fashion.FOLDER.is_dir(), reason=f"needs {fashion.FOLDER}: apt-get install {fashion.PACKAGE}"
 )
+
+
+@pytest.mark.soak
+@needs_fashion
+def test_a_thousand_small_images_are_learned_in_a_minute_of_one_core(
+    tmp_path: Path, evidence: Callable[..., None]
+) -> None:
+    """Nothing was chosen by the test images. The processor's seconds are told, not tested."""
+    fashion.write_fashion(tmp_path / "data", train=1_000, val=500, test=1_500)
+    accuracies, seconds = [], []
+    for seed in (1, 2, 3):
+        run, before = tmp_path / str(seed), os.times()
+        recipe = ("--recipe", "small-images", "--model", "convnet-32", "--seed", seed)
+        alexnet_fast("train", tmp_path / "data", *recipe, "--run", run)
+        after = os.times()
+        seconds.append(round(after.children_user + after.children_system - before[2] - before[3]))
+        found = alexnet_fast("evaluate", run, tmp_path / "data", "--split", "test", "--single-crop")
+        accuracies.append(found["single_crop"]["top1"])
+    evidence("top-1 of small-images", n=1_500, top1=accuracies, processor_seconds=seconds)
+    assert min(accuracies) >= 0.82
+
+
+# Ten minutes of both cores beside another test, and a margin of a few pictures in a thousand: `make soak`.
+@pytest.mark.soak
+@needs_fashion
 def test_fashion_mnist_is_learned_from_files(tmp_path: Path) -> None:
     """10,000 training pictures as PNG files; accuracy on 10,000 others, which nothing was chosen by."""
     fashion.write_fashion(tmp_path / "data", train=10_000, val=1_000, test=10_000)
