@@ -1,5 +1,6 @@
 # make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
-# make test   sets everything up in .venv, then checks style, types and behaviour
+# make test   sets everything up in .venv, then checks style, types and behaviour; TESTS=tests/export, a part of it;
+#              make test-changed, what the change since the last commit can touch
 # make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 18 minutes on two cores;
 #              QUICK=--quick shows in a few that it runs; make bench-page takes the page over into docs/
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
@@ -11,7 +12,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench bench-page release api api-released install peers bench-input demo test test-slow soak lint clean docs triton tensorrt-headers
+.PHONY: bench bench-page release api api-released install peers bench-input demo test test-changed test-slow soak lint clean docs triton tensorrt-headers
 
 install: .venv/installed
 
@@ -65,12 +66,18 @@ lint: install
 	$(BIN)/mypy -p alexnet_fast
 	find serve/cpp tests -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
 
-# The longest first, so that the two that run at a time end together.
-LONGEST := tests/training/ tests/demo/ tests/docs/ tests/cli/ tests/export/
-FOLDERS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/*/)))
+# A part of the tests: make test TESTS=tests/export
+TESTS ?= tests
 
 test: lint
-	.ci/folders 'not slow and not soak' $(FOLDERS)
+	@echo "$(TESTS): about 6 minutes for all on two quiet cores"
+	.ci/tests 'not slow and not soak' $(TESTS)
+
+# What the change since a commit can touch, by imports: make test-changed SINCE=main
+SINCE ?= HEAD
+
+test-changed: lint
+	.ci/tests 'not slow and not soak' $$($(BIN)/python tests/changed.py $(SINCE))
 
 # A Triton of its own Python environment: its Python backend returns empty arrays with numpy 2.
 triton: .venv/triton/installed
@@ -92,7 +99,7 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 	touch $@
 
 test-slow: install peers triton tensorrt-headers
-	.ci/folders 'slow and not soak' $(FOLDERS)
+	.ci/tests 'slow and not soak' $(TESTS)
 
 release: install
 	.ci/release dist
@@ -120,10 +127,11 @@ SOAK_accidents := tests/training/test_accidents.py tests/preparing/test_prepare_
     tests/scanning/test_scan_accidents.py tests/pictures/test_picture_accidents.py \
     tests/fetching/test_fetching_accidents.py tests/serve/test_clock_jumps.py tests/data/test_list_cache.py \
     tests/export/test_engine_cache.py::test_what_was_used_longest_ago_is_no_matter_of_the_clock
+SOAK_demo := -m soak tests/demo
 SOAK_clients := -m soak tests/serve/test_slow_clients.py
 SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \
     tests/serve/test_other_clients.py tests/training/test_real_accuracy.py tests/training/test_transfer_accuracy.py
-SOAK_PARTS := $(addprefix soak-,kills signals pictures bad-images files fuzz memory accidents clients others)
+SOAK_PARTS := $(addprefix soak-,kills signals pictures bad-images files fuzz memory accidents demo clients others)
 .PHONY: $(SOAK_PARTS)
 
 $(SOAK_PARTS): soak-%: install

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import multiprocessing
 import os
 import shutil
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +19,30 @@ from PIL import Image
 
 import evidence as findings
 from alexnet_fast.wording import on_command_line
+from cpu_limit import CpuLimit
 from odd_picture_files import write_odd_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 torch.set_num_threads(2)
+
+
+# Files with a mark are deadly to what that server forks, as to a decoder that crashes; to no other process.
+DEADLY = Path(__file__).parent / "training" / "deadly_decoders"
+FORKED_WITH = [
+    "alexnet_fast.training.job",
+    "alexnet_fast.pipelines.torch_loader",
+    "alexnet_fast.scanning.examine",
+    "nvidia.dali",
+    "torch.utils.tensorboard",
+    "safetensors.torch",
+    "small_net",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CpuLimit())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,12 +57,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {problem}"))
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.CallOutcome[pytest.TestReport], None]:
+    """What a test printed may name files that are not UTF-8, which pytest-xdist cannot pass on."""
+    report = (yield).get_result()
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections
+    ]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that a test builds or lists is kept in the user's own cache folder, or found there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forking_server() -> None:
+    """Processes of tests and of what they test are forked from one that has everything imported.
+
+    Whoever needs the first one starts it, with its own imports alone; so this comes before.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(FORKED_WITH)
+    paths = [str(DEADLY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        forkserver.ensure_running()
+
+
+@pytest.fixture(autouse=True)
+def handlers_as_before() -> Iterator[None]:
+    """What a command adds to the log in this process is gone with its test."""
+    logger = logging.getLogger("alexnet_fast")
+    before, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = before
+    logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ def test_a_peer_beside_a_gpu_is_called_what_it_is() -> None:
     assert name_beside("DALI, NVIDIA's example", "cuda") == "DALI, NVIDIA's example, on the CPU"
 
 
-@pytest.mark.parametrize("kind", ["dali", "torch"])
+@pytest.mark.parametrize("kind", ["dali", pytest.param("torch", marks=pytest.mark.slow)])
 def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
     two_classes: Path, kind: str
 ) -> None:

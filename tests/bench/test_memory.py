@@ -24,6 +24,7 @@ def measured(data: Path, *options: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_every_part_takes_processor_time(two_classes: Path) -> None:
     command = [sys.executable, "-m", "alexnet_fast.bench.processor", str(two_classes), "--runs", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)

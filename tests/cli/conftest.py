@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from warm_commands import run_command
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs `alexnet-fast` in a process of its own."""
-    command = [sys.executable, "-m", "alexnet_fast", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=cwd)
 
 
 @pytest.fixture(scope="session")
 def alexnet_fast() -> Run:
     """Runs the command line."""
-    return call
+    return run_command
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +26,7 @@ def json_of() -> Callable[..., dict[str, Any]]:
     """Runs a command with `--json` and returns the object on the only line of stdout."""
 
     def run(*arguments: object, code: int = 0) -> dict[str, Any]:
-        done = call(*arguments, "--json")
+        done = run_command(*arguments, "--json")
         assert done.returncode == code, done.stderr
         assert len(done.stdout.splitlines()) == 1, done.stdout
         answer: dict[str, Any] = json.loads(done.stdout)
@@ -61,8 +56,8 @@ def refusal(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def trained_run(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs of a net that takes 56 of 64 pixels."""
     run = tmp_path_factory.mktemp("runs") / "small"
-    options = ("--model", "alexnet-bn-64", "--resize", 64, "--crop", 56, "--epochs", 2, "--batch-size", 16)
-    done = call("train", two_classes, "--dali", "--run", run, "--lr", 0.001, *options, "--json")
+    options = ("--model", "convnet-64", "--resize", 64, "--crop", 56, "--epochs", 2, "--batch-size", 16)
+    done = run_command("train", two_classes, "--dali", "--run", run, "--lr", 0.001, *options, "--json")
     assert done.returncode == 0, done.stderr
     (run.parent / "train.json").write_text(done.stdout, encoding="utf-8")
     (run.parent / "train.err").write_text(done.stderr, encoding="utf-8")

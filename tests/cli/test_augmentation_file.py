@@ -18,7 +18,7 @@ def test_a_file_declares_the_augmentation_of_a_run(
 
     declared, config = tmp_path / "augmentation.toml", tmp_path / "config.toml"
     declared.write_text(text)
-    config.write_text('model = "alexnet-64"\nhue = 0.4\nbatch-size = 16\n[augmentation]\nmin-scale = 0.9\n')
+    config.write_text('model = "convnet-64"\nhue = 0.4\nbatch-size = 16\n[augmentation]\nmin-scale = 0.9\n')
     done = alexnet_fast(
         "train", two_classes, "--augmentation", declared, "--config", config, "--hue", 0.1, "--epochs", 1,
         "--lr", 0.001, "--run", tmp_path / "run",

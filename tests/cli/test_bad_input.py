@@ -97,7 +97,7 @@ def test_a_mistake_ends_in_one_line(
 def test_ten_crops_of_a_net_that_takes_the_whole_picture(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:
-    options = ("--model", "alexnet-owt-64", "--epochs", 1, "--batch-size", 16)
+    options = ("--model", "convnet-64", "--epochs", 1, "--batch-size", 16)
     assert alexnet_fast("train", two_classes, "--run", tmp_path / "whole", *options).returncode == 0
     for command in (
         ["evaluate", tmp_path / "whole", two_classes, "--ten-crop"],

@@ -115,7 +115,7 @@ def test_the_rounding_of_float32_is_measured(trained_run: Path, two_classes: Pat
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()
-    assert head.startswith("alexnet-bn-64, 4 pictures")
+    assert head.startswith("convnet-64, 4 pictures")
     found = {line.rsplit(maxsplit=1)[0].strip(): float(line.rsplit(maxsplit=1)[1]) for line in lines}
     assert {"PyTorch to float64", "onnxruntime, LRN as band to PyTorch"} <= found.keys()
     assert all(0 < difference < 1e-5 for difference in found.values())

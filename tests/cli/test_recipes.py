@@ -35,7 +35,7 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:
     recipe, config = tmp_path / "mine.toml", tmp_path / "config.toml"
-    recipe.write_text('model = "alexnet-64"\nresize = 64\ncrop = 56\nepochs = 9\nbatch-size = 16\nlr = 0.9\n')
+    recipe.write_text('model = "convnet-64"\nresize = 64\ncrop = 56\nepochs = 9\nbatch-size = 16\nlr = 0.9\n')
     config.write_text("epochs = 8\nlr = 0.002\n")
     done = alexnet_fast(
         "train", two_classes, "--recipe", recipe, "--config", config, "--epochs", 1,
@@ -45,7 +45,7 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
     assert json.loads(done.stdout.splitlines()[-1])["epochs"] == 1
     saved = (tmp_path / "run" / "config.toml").read_text(encoding="utf-8")
     for line in (
-        'model = "alexnet-64"',
+        'model = "convnet-64"',
         "epochs = 1",
         "batch_size = 16",
         "lr = 0.002",

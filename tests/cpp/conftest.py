@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,19 +32,19 @@ def openvino_cmake() -> Path:
     """The folder of OpenVINO's CMake files."""
     if importlib.util.find_spec("openvino") is None:
         pytest.skip("needs pip install openvino")
-    import openvino.utils
-
-    return Path(openvino.utils.get_cmake_path())
-
-
-@pytest.fixture(scope="session")
-def built(openvino_cmake: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return Built(tmp_path_factory.mktemp("cpp"), openvino_cmake)
+    # In a process of its own: OpenVINO in one that has run DALI pipelines crashed it.
+    words = [sys.executable, "-c", "import openvino.utils; print(openvino.utils.get_cmake_path())"]
+    return Path(subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip())
 
 
 @pytest.fixture(scope="session")
-def sanitized(openvino_cmake: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return Built(tmp_path_factory.mktemp("cpp-sanitized"), openvino_cmake, "address,undefined")
+def built(openvino_cmake: Path) -> Built:
+    return Built("cpp", openvino_cmake)
+
+
+@pytest.fixture(scope="session")
+def sanitized(openvino_cmake: Path) -> Built:
+    return Built("sanitized", openvino_cmake, "address,undefined")
 
 
 def small_net(squares_nhwc: np.ndarray) -> nn.Sequential:

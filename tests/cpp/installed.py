@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build" / "tests"
 HEADERS = {
     "libjpeg62-turbo-dev": "jpeglib.h",
     "nlohmann-json3-dev": "nlohmann/json.hpp",
@@ -47,24 +51,47 @@ def skip_where_tools_are_missing() -> None:
 
 
 class Built:
-    """An installed library, its program, and the tests' program built against it."""
+    """An installed library, its program, and the tests' program built against it.
 
-    def __init__(self, folder: Path, openvino_cmake: Path, sanitize: str = "") -> None:
+    Kept in `build/tests` under a name of all that makes them: other processes and later runs take it over.
+    """
+
+    def __init__(self, name: str, openvino_cmake: Path, sanitize: str = "") -> None:
         skip_where_tools_are_missing()
-        self.prefix = folder / "installed"
-        # A copy: the folder must need nothing of the repository around it.
-        source, build, probe = folder / "copied", folder / "build", folder / "probe"
-        shutil.copytree(ROOT / "serve/cpp", source)
         flags = (
             f"-DOpenVINO_DIR={openvino_cmake}",
             f"-DALEXNET_FAST_SANITIZE={sanitize}",
             "-DALEXNET_FAST_WERROR=ON",
         )
+        KEPT.mkdir(parents=True, exist_ok=True)
+        folder = KEPT / f"{name}-{digest(flags)}"
+        self.prefix = folder / "installed"
+        self.classify = self.prefix / "bin/classify"
+        self.probe = folder / "probe" / "probe"
+        with (KEPT / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "complete").exists():
+                for earlier in KEPT.glob(f"{name}-*"):
+                    shutil.rmtree(earlier)
+                self._build(folder, flags, sanitize)
+                (folder / "complete").touch()
+
+    def _build(self, folder: Path, flags: Sequence[str], sanitize: str) -> None:
+        # A copy: the folder must need nothing of the repository around it.
+        source, build = folder / "copied", folder / "build"
+        shutil.copytree(ROOT / "serve/cpp", source)
         must("cmake", "-S", source, "-B", build, *flags)
         must("cmake", "--build", build, "--parallel", 2)
         must("cmake", "--install", build, "--prefix", self.prefix)
         found = (f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DSANITIZE={sanitize}")
-        must("cmake", "-S", ROOT / "tests/cpp/probe", "-B", probe, *found)
-        must("cmake", "--build", probe)
-        self.classify = self.prefix / "bin/classify"
-        self.probe = probe / "probe"
+        must("cmake", "-S", ROOT / "tests/cpp/probe", "-B", self.probe.parent, *found)
+        must("cmake", "--build", self.probe.parent)
+
+
+def digest(flags: Sequence[str]) -> str:
+    """Returns a name for the sources, the compiler and what it is told."""
+    state = hashlib.sha256(must("c++", "--version") + repr((str(ROOT), *flags)).encode())
+    for folder in (ROOT / "serve/cpp", ROOT / "tests/cpp/probe"):
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            state.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return state.hexdigest()[:16]

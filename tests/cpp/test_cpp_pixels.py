@@ -28,7 +28,9 @@ def difference(built: Built, files: list[Path], side: int) -> int:
     return int(np.abs(got.astype(int) - wanted).max())
 
 
-@pytest.mark.parametrize("side", [1, 43, 64, 227, 256])
+@pytest.mark.parametrize(
+    "side", [pytest.param(1, marks=pytest.mark.slow), 43, 64, pytest.param(227, marks=pytest.mark.slow), 256]
+)
 def test_a_hundred_pictures(built, hundred, side):
     assert features.check_feature("libjpeg_turbo"), "Pillow decodes with another library"
     assert difference(built, hundred, side) <= LARGEST_DIFFERENCE

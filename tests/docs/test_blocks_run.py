@@ -20,6 +20,8 @@ from other_projects import PEERS, PYTHON, is_of_others
 from page_session import page_session
 from PIL import Image
 
+import warm_commands
+
 pytestmark = pytest.mark.slow
 
 # The same on less, where a block of Python says how much: (page, what it says, what is run).
@@ -65,8 +67,9 @@ def pictures(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFa
         (folder / config).write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "bin").mkdir()
     command = folder / "bin" / "alexnet-fast"
+    script = Path(__file__).with_name("small_command.py")
     command.write_text(
-        f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("small_command.py")} "$@"\n'
+        f'#!/bin/sh\nWARM_COMMANDS={warm_commands.address()} exec {sys.executable} -S {script} "$@"\n'
     )
     command.chmod(0o755)
     with page_session(folder) as session:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 from alexnet_fast.models import create_model
 from needs import needs_rtx
 
-pytestmark = needs_rtx
+pytestmark = [needs_rtx, pytest.mark.slow]
 PATIENCE_S = 120
 
 

@@ -40,6 +40,10 @@ def operators(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
+# Each network and each form of local response normalisation once.
+FAST = {("alexnet-64", "node"), ("alexnet-bn-64", "band"), ("caffenet-64", "sums")}
+
+
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
 @pytest.mark.parametrize("lrn", ["band", "sums", "node"])
 def test_probabilities_are_those_of_pytorch(small_net, metadata, pictures, crops, lrn):
@@ -49,8 +53,14 @@ def test_probabilities_are_those_of_pytorch(small_net, metadata, pictures, crops
     np.testing.assert_allclose(got, want, rtol=0, atol=5e-6)
 
 
-@pytest.mark.parametrize("name", ["alexnet-64", "alexnet-bn-64", "alexnet-owt-64", "caffenet-64"])
-@pytest.mark.parametrize("lrn", ["band", "sums", "node"])
+@pytest.mark.parametrize(
+    ("name", "lrn"),
+    [
+        pytest.param(name, lrn, marks=[] if (name, lrn) in FAST else pytest.mark.slow)
+        for name in ("alexnet-64", "alexnet-bn-64", "alexnet-owt-64", "caffenet-64")
+        for lrn in ("band", "sums", "node")
+    ],
+)
 def test_every_family_of_the_small_networks(name, lrn, sharpen, make_pictures):
     torch.manual_seed(0)
     net = create_model(name, 5)
@@ -65,6 +75,7 @@ def test_every_family_of_the_small_networks(name, lrn, sharpen, make_pictures):
     )
 
 
+@pytest.mark.slow
 def test_alexnet_itself_to_five_digits(sharpen, make_pictures, tmp_path):
     torch.manual_seed(0)
     net, spec = create_model("alexnet", 1000), AugmentSpec()

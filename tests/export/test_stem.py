@@ -54,8 +54,8 @@ def assert_same(net, spec, pictures):
 @pytest.mark.parametrize(
     "name",
     [
-        "alexnet",
-        *(pytest.param(f"alexnet-{form}", marks=pytest.mark.slow) for form in ("dense", "bn", "owt")),
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("alexnet", "alexnet-dense", "alexnet-bn", "alexnet-owt")
     ],
 )
 def test_every_large_network_shares_to_its_second_convolution(name, sharpen, make_pictures):
@@ -84,8 +84,17 @@ def test_caffenet_shares_where_the_crops_lie_on_its_grid(sharpen, make_pictures)
     assert_same(net, spec, pictures)
 
 
-@pytest.mark.parametrize(("resize", "last"), [(72, "relu2"), (80, "relu3"), (66, None)])
-@pytest.mark.parametrize("name", ["alexnet-64", "alexnet-bn-64"])
+@pytest.mark.parametrize(
+    ("name", "resize", "last"),
+    [
+        ("alexnet-64", 72, "relu2"),
+        pytest.param("alexnet-bn-64", 66, None, marks=pytest.mark.slow),
+        pytest.param("alexnet-64", 80, "relu3", marks=pytest.mark.slow),
+        pytest.param("alexnet-64", 66, None, marks=pytest.mark.slow),
+        pytest.param("alexnet-bn-64", 72, "relu2", marks=pytest.mark.slow),
+        pytest.param("alexnet-bn-64", 80, "relu3", marks=pytest.mark.slow),
+    ],
+)
 def test_small_networks_share_as_deep_as_the_margin_divides(name, resize, last, sharpen, make_pictures):
     torch.manual_seed(0)
     net = create_model(name, 5)
@@ -136,6 +145,7 @@ def test_sharing_counts_the_operations_that_it_saves():
     assert conv2.macs_saved > 0, "or it would not be shared"
 
 
+@pytest.mark.slow
 def test_the_graph_of_two_stems_is_named_by_place():
     net, spec = create_model("alexnet", 5), AugmentSpec()
     metadata = GraphMetadata(

@@ -6,8 +6,6 @@ import gzip
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 from alexnet_fast.errors import UserError
 from alexnet_fast.fetching.fetched import FetchConfig, fetch
 from archives import odd_zip, packed_zip, special
+from warm_commands import run_command
 
 ALLOWED = FetchConfig(allow_private=True)
 SMALL = FetchConfig(allow_private=True, gibibytes=2**-14)
@@ -200,12 +199,11 @@ def test_numbers_that_are_none() -> None:
 
 def test_prepare_takes_an_address(site, members, zipped, tmp_path: Path) -> None:
     url = site.put("/solar.zip", zipped(members))
-    words = [sys.executable, "-m", "alexnet_fast", "prepare", url, str(tmp_path / "out"), "--short", "32"]
-    done = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False, timeout=120)
+    words = ["prepare", url, tmp_path / "out", "--short", 32, "--json"]
+    done = run_command(*words)
     assert done.returncode == 2
     assert "is not on the public internet; give --allow-private if you mean it" in done.stderr
-    words += ["--allow-private", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    done = run_command(*words, "--allow-private")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["classes"], result["images"]) == (["mono", "poly"], 12)

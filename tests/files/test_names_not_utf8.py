@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.serve.triton.text_proto import text_proto
 from alexnet_fast.training.run_log import log, logging_to_file
 from alexnet_fast.training.tensorboard import TensorBoard
+from warm_commands import run_command
 
 BYTES = b"k\xe9l"
 NAME = os.fsdecode(BYTES)
@@ -92,11 +91,10 @@ def data(tmp_path: Path) -> Path:
 
 def run(*words: object, cwd: Path) -> str:
     """Runs a command that must end well; returns what it printed."""
-    command = [sys.executable, "-m", "alexnet_fast", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, timeout=300, check=False)
-    assert b"Traceback" not in done.stderr
+    done = run_command(*words, cwd=cwd)
+    assert "Traceback" not in done.stderr
     assert done.returncode == 0, done.stderr
-    return done.stdout.decode()
+    return done.stdout
 
 
 @pytest.mark.slow

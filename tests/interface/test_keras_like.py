@@ -7,8 +7,6 @@ import importlib.util
 import io
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,11 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.notebook import NotebookLine
 from alexnet_fast.training.meter import Score
 from alexnet_fast.training.progress import Progress
+from warm_commands import run_command
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "keras_like.py"
 SMALL: dict[str, Any] = {
-    "model": "alexnet-bn-64",
+    "model": "convnet-64",
     "resize": 64,
     "crop": 56,
     "batch_size": 8,
@@ -82,13 +81,13 @@ def test_fit_goes_on_and_predicts_what_the_command_predicts(loose: Path, tmp_pat
     answer = model.predict(picture)
     assert answer.shape == (2,)
     assert answer.sum() == pytest.approx(1, abs=1e-6)
-    command = [sys.executable, "-m", "alexnet_fast", "predict", str(tmp_path / "run"), str(picture), "--json"]
     for more, own in (
         ([], answer),
         (["--jitter"], model.predict(picture, jitter=True)),
         (["--single-crop"], model.predict(picture, crops="single")),
     ):
-        done = subprocess.run([*command, *more], capture_output=True, text=True, check=True, timeout=120)
+        done = run_command("predict", tmp_path / "run", picture, "--json", *more)
+        assert done.returncode == 0, done.stderr
         guesses = json.loads(done.stdout)["predictions"][0]["classes"]
         assert {guess["index"]: guess["probability"] for guess in guesses} == pytest.approx(
             dict(enumerate(own.tolist())), abs=1e-6

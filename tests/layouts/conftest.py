@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from warm_commands import run_command
 
 KINDS = ("mono", "poly")
 WNIDS = {"mono": "n02123045", "poly": "n01443537"}
@@ -24,8 +24,7 @@ def json_of() -> Callable[..., dict[str, Any]]:
     """Runs a command with `--json` in a process of its own."""
 
     def run(*arguments: object) -> dict[str, Any]:
-        words = [sys.executable, "-m", "alexnet_fast", *map(str, arguments), "--json"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+        done = run_command(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer

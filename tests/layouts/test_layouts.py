@@ -158,7 +158,7 @@ def test_caltech256_prepares_again_to_the_same_and_its_lists_are_its_folders(
 def test_caltech256_trains_from_its_lists(caltech: Path, json_of, tmp_path: Path) -> None:
     out = tmp_path / "out"
     json_of("prepare", caltech, out, "--layout", "caltech256", "--short", 64)
-    small = ("--model", "alexnet-bn-64", "--resize", 64, "--crop", 56, "--batch-size", 16, "--bn-batches", 1)
+    small = ("--model", "convnet-64", "--resize", 64, "--crop", 56, "--batch-size", 16, "--bn-batches", 1)
     trained = json_of("train", out, *small, "--epochs", 1, "--run", tmp_path / "run")
     assert trained["steps"] == 3
     found = json_of("evaluate", tmp_path / "run", out)

@@ -64,6 +64,7 @@ def test_truncated_weights_are_within_two_deviations():
     assert model_spec("alexnet-same").initial == "truncated"
 
 
+@pytest.mark.slow
 def test_alexnet_bn_learns_eight_pictures_in_ten_steps():
     torch.manual_seed(0)
     net = create_model("alexnet-bn-64", 2, dropout=0.0)

@@ -80,7 +80,7 @@ def relative_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-@pytest.mark.parametrize("side", [224, 227])
+@pytest.mark.parametrize("side", [pytest.param(224, marks=pytest.mark.slow), 227])
 def test_the_same_logits_with_random_weights(side):
     net = bvlc_alexnet()
     theirs = onnx_logits(published_graph(side, randomise(net)), picture(side))
@@ -89,6 +89,7 @@ def test_the_same_logits_with_random_weights(side):
         assert relative_difference(net(picture(side)), theirs) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_comparison_sees_the_numbers_of_the_lrn():
     net = bvlc_alexnet(lrn_k=2.0)
     theirs = onnx_logits(published_graph(227, randomise(net)), picture(227))

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 def trained(**spec: int) -> Trained:
     torch.manual_seed(0)
-    arguments = {"name": "alexnet-64", "num_classes": 2}
+    arguments = {"name": "convnet-64", "num_classes": 2}
     return Trained(
-        net=create_model("alexnet-64", 2).eval(),
+        net=create_model("convnet-64", 2).eval(),
         arguments=arguments,
         classes=("ant", "bee"),
         spec=AugmentSpec(**spec),
@@ -101,7 +101,7 @@ class TestPictures:
     def test_augment(self, call: Any, folder: Path, option: str, loader: str) -> None:
         found = answer(
             call(
-                "augment", folder, option, "--model", "alexnet-64", "--pictures", 2, "--samples", 2, "--json"
+                "augment", folder, option, "--model", "convnet-64", "--pictures", 2, "--samples", 2, "--json"
             )
         )
         assert found["picture"] == "augment.png"
@@ -215,11 +215,11 @@ class TestMistakes:
         assert "'--val-fraction': give a number above 0 and below 1, not '0'" in done.stderr
 
     def test_labelled_pictures_of_classes_that_the_model_does_not_know(
-        self, call: Any, models: Path, folder: Path
+        self, call: Any, models: Path, folder: Path, tmp_path: Path
     ) -> None:
-        (folder / "wasp").mkdir()
-        (folder / "wasp" / "1.png").write_bytes((folder / "ant" / "1.png").read_bytes())
-        line = complaint(call("mistakes", models / "roomy.safetensors", folder, "--split", "all"), 1)
+        more = shutil.copytree(folder, tmp_path / "more")
+        shutil.copytree(more / "ant", more / "wasp")
+        line = complaint(call("mistakes", models / "roomy.safetensors", more, "--split", "all"), 1)
         assert "classes that the 2 known ones do not include: wasp" in line
 
     def test_a_folder_without_class_folders(self, call: Any, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-# Becomes [sys.executable, "-m", "alexnet_fast", "prepare"] once the command is registered.
+from warm_commands import run_command
+
 COMMAND = [sys.executable, "-m", "alexnet_fast", "prepare"]
 
 
@@ -28,8 +29,7 @@ def prepare() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `alexnet-fast prepare` in a process of its own."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        words = [*COMMAND, "--workers", "2", *map(str, arguments)]
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        return run_command("prepare", "--workers", 2, *arguments, timeout=120)
 
     return run
 

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import pytest
 from installed_copy import InstalledCopy
 
 import alexnet_fast
+
+# Each builds or installs a package.
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 VERSION = alexnet_fast.__version__

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from installed_copy import InstalledCopy
 
+# Each builds or installs a package.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,7 +33,6 @@ def test_every_file_that_git_knows_is_in_it_once(sdist: Path) -> None:
     assert {name for name in names - known if not name.startswith("alexnet_fast.egg-info/")} == made
 
 
-@pytest.mark.slow
 def test_it_installs_and_answers(sdist: Path, exported: Path, cells, tmp_path: Path) -> None:
     installed = InstalledCopy(tmp_path, sdist)
     assert "Usage: alexnet-fast" in installed.command("--help")

@@ -5,6 +5,11 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pytest
+
+# Each builds or installs a package.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

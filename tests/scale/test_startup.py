@@ -39,6 +39,7 @@ def test_every_link_is_a_picture(laid_out: Path, form: str) -> None:
     assert data.train.counts()[0] + data.val.counts()[0] == PICTURES // CLASSES
 
 
+@pytest.mark.slow
 def test_the_first_batch_is_measured_with_and_without_a_kept_list(laid_out: Path) -> None:
     words = [
         sys.executable,
@@ -62,6 +63,7 @@ def test_the_first_batch_is_measured_with_and_without_a_kept_list(laid_out: Path
     assert {"hardware", "versions", "runs"} <= set(result)
 
 
+@pytest.mark.slow
 def test_a_folder_without_pictures_is_one_line(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "alexnet_fast", "bench", "startup", str(tmp_path), "--runs", "1"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
@@ -70,6 +72,7 @@ def test_a_folder_without_pictures_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_peak_is_that_of_the_process_alone(laid_out: Path) -> None:
     """Linux counts into ru_maxrss what the process took that started it."""
     large = b"x" * (1 << 30)
@@ -78,6 +81,7 @@ def test_the_peak_is_that_of_the_process_alone(laid_out: Path) -> None:
     assert json.loads(done.stdout.splitlines()[-1])["peak_mib"] < len(large) >> 20
 
 
+@pytest.mark.slow
 def test_data_that_gives_no_batch_ends_in_its_own_words(tmp_path: Path) -> None:
     for name in ("train/a", "train/b", "val/a", "val/b"):
         (tmp_path / name).mkdir(parents=True)

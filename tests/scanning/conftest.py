@@ -6,7 +6,6 @@ import json
 import os
 import struct
 import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COMMAND = [sys.executable, "-m", "alexnet_fast", "scan"]
+from warm_commands import run_command
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +23,7 @@ def scan() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `alexnet-fast scan` in a process of its own."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        words = [*COMMAND, *map(str, arguments), "--workers", "2"]
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        return run_command("scan", *arguments, "--workers", 2, timeout=120)
 
     return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,6 @@ from typing import Any
 import pytest
 
 from alexnet_fast.training.config import TrainConfig
-
-# For all processes that tests start, whose server forks them with the environment that it was started with:
-# there files with a mark are deadly. This process is not one of them.
-DEADLY = Path(__file__).parent / "deadly_decoders"
-os.environ["PYTHONPATH"] = os.pathsep.join([str(DEADLY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 # 48 pictures in batches of 8: 6 steps an epoch.
 SMALL: dict[str, Any] = {
@@ -37,7 +31,7 @@ def config(two_classes: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
         defaults: dict[str, Any] = {
             "data": two_classes,
             "run": tmp_path / "run",
-            "model": "alexnet-64",
+            "model": "convnet-64",
             "resize": 64,
             "crop": 56,
             "epochs": 2,

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from alexnet_fast.training.job import run_training
 from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run_lock import RunLock
 from small_disk import make_larger, make_read_only, small_disk
+from warm_commands import run_command
 
 Make = Callable[..., TrainConfig]
 Evidence = Callable[..., None]
@@ -42,9 +42,8 @@ def train(data: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]
     options = [
         part for name, value in OPTIONS.items() for part in (f"--{name.replace('_', '-')}", str(value))
     ]
-    words = [sys.executable, "-m", "alexnet_fast", "train", str(data), "--run", str(run), *options, *more]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=300)
+    return run_command("train", data, "--run", run, *options, *more, env=env)
 
 
 def check_clear(done: subprocess.CompletedProcess[str], reason: str) -> None:
@@ -88,20 +87,16 @@ def test_a_folder_that_cannot_be_written(
     with small_disk(tmp_path / "disk", 100_000) as disk:
         shutil.copytree(whole, disk / "run")
         make_read_only(disk)
-        out = [sys.executable, "-m", "alexnet_fast"]
         commands = [
-            [*out, "prepare", str(two_classes / "train"), str(disk / "prepared")],
-            [*out, "export", str(whole), "--output", str(disk / "exported")],
+            ("prepare", two_classes / "train", disk / "prepared"),
+            ("export", whole, "--output", disk / "exported"),
         ]
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
         found = [
             train(two_classes, disk / "new"),
             train(two_classes, disk / "run", "--resume", "--epochs", "5"),
         ]
-        found += [
-            subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=200)
-            for words in commands
-        ]
+        found += [run_command(*words, env=env) for words in commands]
     for done in found:
         check_clear(done, "read-only file system")
     evidence(

@@ -172,6 +172,7 @@ def test_sigterm_to_the_launcher_saves_and_ends_all_processes(
     assert same_run(whole_of_two, run)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_job_with_its_error(two_classes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with cleaned_up(start_many(two_classes, run)) as process:

@@ -156,7 +156,7 @@ def test_a_cosine_run_is_resumed_at_its_place(config: Make, tmp_path: Path) -> N
     ("change", "complaint"),
     [
         ({"batch_size": 8}, "--batch-size 16, not 8"),
-        ({"model": "alexnet-owt-64"}, "--model alexnet-64, not alexnet-owt-64"),
+        ({"model": "convnet-96"}, "--model convnet-64, not convnet-96"),
         ({"seed": 8}, "--seed 7, not 8"),
         ({"optimizer": "adam"}, "--optimizer sgd, not adam"),
     ],

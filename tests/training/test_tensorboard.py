@@ -42,8 +42,8 @@ def read(folder: Path) -> EventAccumulator:
 
 @pytest.mark.slow
 def test_a_run_that_was_stopped_and_resumed_draws_every_curve_once(config: Make, tmp_path: Path) -> None:
-    run_training(config(epochs=2))
-    run_training(config(epochs=3), resume=True)
+    run_training(config(epochs=2, model="alexnet-64"))
+    run_training(config(epochs=3, model="alexnet-64"), resume=True)
     events, rows = read(tmp_path / "run" / "tensorboard"), read_metrics(tmp_path / "run" / "metrics.csv")
     assert set(events.Tags()["scalars"]) == set(SCALARS)
     for tag, field in SCALARS.items():

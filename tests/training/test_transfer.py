@@ -64,9 +64,9 @@ def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: 
 
 @pytest.mark.slow
 def test_pictures_that_grow_do_so_once_the_whole_network_learns(config: Make, tmp_path: Path) -> None:
-    first = config(run=tmp_path / "first", model="alexnet-bn-64", epochs=1)
+    first = config(run=tmp_path / "first", epochs=1)
     run_training(first)
-    options = {"model": "alexnet-bn-64", "weights": first.run, "transfer": True, "progressive": "48:56"}
+    options = {"weights": first.run, "transfer": True, "progressive": "48:56"}
     run_training(config(epochs=3, **options))
     (vectors,) = (config().run / "features").glob("val-*[0-9a-f].npy")
     assert np.isfinite(np.load(vectors)).all()

@@ -33,11 +33,7 @@ OPTIONS: dict[str, Any] = {
     "seed": 7,
 }
 
-# A process forked from one that has everything imported starts at once.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["alexnet_fast.training.job", "nvidia.dali", "torch.utils.tensorboard", "safetensors.torch", "small_net"]
-)
 
 
 def signal_at(epoch: int, step: int, number: int = signal.SIGTERM) -> Callable[[Progress], None]:

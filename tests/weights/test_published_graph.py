@@ -78,7 +78,14 @@ def logits(trained: Trained, picture: np.ndarray) -> np.ndarray:
         return trained.net(crops).numpy()
 
 
-@pytest.mark.parametrize("kind", ["old.caffemodel", "new.caffemodel", "bvlc_alexnet.npy"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("old.caffemodel", marks=pytest.mark.slow),
+        pytest.param("new.caffemodel", marks=pytest.mark.slow),
+        pytest.param("bvlc_alexnet.npy", marks=pytest.mark.slow),
+    ],
+)
 def test_the_same_logits(kind, arrays, picture, theirs, tmp_path):
     path = tmp_path / kind
     if path.suffix == ".npy":
