@@ -24,7 +24,7 @@ def upright_size(content: bytes) -> tuple[int, int] | None:
     Args:
         content: A file that starts with `BEGINNING`.
     """
-    if len(content) < 30 or content[8:12] != b"WEBP":
+    if len(content) < 30 or content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         return None
     whole, kind, size = struct.unpack_from("<I4x4sI", content, 4)
     # One chunk, padded to an even length, is all that there is.
