@@ -9,6 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from alexnet_fast.data import ShardFields
+from alexnet_fast.data.shard_contents import read_contents
+
 Member = tuple[str, bytes | tarfile.TarInfo]
 
 
@@ -45,3 +48,10 @@ def samples(labels: str = "0101", *, first: int = 0, image: str = "jpg", label: 
     for number, letter in enumerate(labels, first):
         found += [(f"{number:04d}.{image}", JPEG), (f"{number:04d}.{label}", letter.encode())]
     return found
+
+
+def listed(folder: Path, members: list[Member], fields: ShardFields | None = None) -> dict[str, str]:
+    """Returns the label of each image of one shard."""
+    tar = write_shard(folder / "a.tar", members)
+    found = read_contents(folder, [tar], fields or ShardFields())
+    return {name: found.classes[label] for name, label in zip(found.names, found.labels, strict=True)}
