@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,7 +198,8 @@ class ServedModel:
 
 def default_name(path: Path) -> str:
     """Returns what a model is called where nobody says so: its file, or the folder of a `model.onnx`."""
-    whole = path.resolve()
+    # Path.resolve raises RuntimeError at a link to itself before Python 3.13.
+    whole = Path(os.path.realpath(path))
     stem = whole.parent.name if whole.name == "model.onnx" else whole.stem if whole.is_file() else whole.name
     return re.sub(r"[^A-Za-z0-9_.-]", "_", stem)[:100].lstrip(".-") or "model"
 

@@ -55,7 +55,10 @@ def test_wrong_options_end_in_one_line(
 
 
 def test_wrong_models_end_in_one_line(model_file: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop.onnx"
+    loop.symlink_to(loop)
     for words, wanted, code in (
+        ((loop,), "loop.onnx (too many levels of symbolic links)", 1),
         (("nothing.onnx",), "there is no file nothing.onnx", 1),
         ((__file__,), "does not end as an ONNX file of ours", 1),
         ((tmp_path,), "there is no model.onnx in", 1),
