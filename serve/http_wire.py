@@ -145,6 +145,8 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Lets a connection on which nothing comes go as one on which nothing comes any more."""
         super().connection_made(transport)
+        # Whatever waits for the client gets a term: a closed connection stays until all of it is taken.
+        transport.set_write_buffer_limits(high=0)
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )

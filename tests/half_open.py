@@ -8,22 +8,23 @@ import threading
 from collections.abc import Iterator
 
 _POST = b"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\n"
+PAGE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 # What each kind sends at once; then the first two send a byte a second, and the third reads nothing.
 KINDS = {
     "header": _POST + b"X-Slow: ",
     "body": _POST + b"Content-Length: 1000000\r\n\r\n{",
-    "reading": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 400,
+    "reading": PAGE * 400,
 }
 
 
-def begun(address: str, kind: str) -> socket.socket:
-    """Opens one connection and begins."""
+def begun(address: str, kind: str, content: bytes = b"") -> socket.socket:
+    """Opens one connection and begins, with what its kind sends or with other bytes."""
     host, _, port = address.partition(":")
     client = socket.socket()
     # Small, so that answers pile up in the server and not in the kernel.
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect((host, int(port)))
-    client.sendall(KINDS[kind])
+    client.sendall(content or KINDS[kind])
     client.setblocking(False)
     return client
 
