@@ -91,11 +91,15 @@ def forking_server() -> None:
 @pytest.fixture(autouse=True)
 def handlers_as_before() -> Iterator[None]:
     """What a command adds to the log in this process is gone with its test."""
-    logger = logging.getLogger("alexnet_fast")
-    before, level = list(logger.handlers), logger.level
+    loggers = (logging.getLogger(), logging.getLogger("alexnet_fast"))
+    before = [(list(logger.handlers), logger.level) for logger in loggers]
     yield
-    logger.handlers[:] = before
-    logger.setLevel(level)
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        for handler in [handler for handler in logger.handlers if handler not in handlers]:
+            # pytest has others in each part of a test.
+            if not type(handler).__module__.startswith("_pytest."):
+                logger.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)
