@@ -49,11 +49,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _State:
-    """What this process was told, and when."""
+    """What this process was told."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.since = 0.0
         # An `Interrupted` that was lost in a destructor or a callback is raised once more.
         self.lost = self.again = False
         self.over = False
@@ -177,7 +176,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     """Raises at the first signal; the watching thread follows another."""
     if _STATE.number is not None:
         return
-    _note(number)
+    _STATE.number = number
     # Modules written in C turn whatever is raised while they are imported into an ImportError, which others
     # then take for a library that is not there.
     if _importing(frame):
@@ -190,12 +189,6 @@ def _wake(_: int, frame: FrameType | None) -> None:
     if _STATE.again and not (frame is not None and frame.f_code.co_name == "silent"):
         _STATE.again = False
         raise Interrupted(_STATE.number or signal.SIGINT)
-
-
-def _note(number: int) -> None:
-    """Notes the first signal; the watching thread may be the first to know."""
-    if _STATE.number is None:
-        _STATE.number, _STATE.since = number, time.monotonic()
 
 
 def _importing(frame: FrameType | None) -> bool:
