@@ -209,3 +209,14 @@ def test_batches_that_no_memory_holds_are_refused(two_classes: Path, monkeypatch
     monkeypatch.setattr(memory, "memory_bytes", lambda: 8 << 30)
     with pytest.raises(UserError, match=r"batches of 48 images .* 8.0 GiB; give a smaller --batch"):
         make_loader(pictures, spec, "train", schedule, LoaderConfig())
+
+
+@pytest.mark.parametrize("name", sorted(OPTION_RANGES))
+def test_the_ends_of_a_range_are_in_it_unless_it_says_otherwise(name: str) -> None:
+    bounds = OPTION_RANGES[name]
+    for end, left_out in ((bounds.least, bounds.above), (bounds.most, bounds.below)):
+        if left_out:
+            with pytest.raises(ValueError, match="give a"):
+                bounds.take(end)
+        else:
+            assert bounds.take(end) == end

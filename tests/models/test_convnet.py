@@ -31,3 +31,8 @@ def test_one_network_takes_images_of_every_size() -> None:
 
 def test_the_recipe_for_small_images_is_its_own() -> None:
     assert recipe_options("small-images")["model"] == "convnet-64"
+
+
+def test_dropout_is_that_of_the_spec_unless_another_is_given() -> None:
+    assert create_model("convnet-64", 3).drop.p == 0.2
+    assert create_model("convnet-64", 3, dropout=0.0).drop.p == 0.0
