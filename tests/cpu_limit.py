@@ -16,8 +16,8 @@ import pytest
 import warm_commands
 
 LIMIT = 5.0
-# Two runs of one test differ by as much.
-SLACK = 1.2
+# Two runs of one test differ by as much on a machine that others use.
+SLACK = 1.6
 # What the work of `_slowness` takes on a quiet core of an AMD EPYC with AVX2 alone, in seconds.
 QUIET = 0.2
 
