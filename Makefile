@@ -1,4 +1,4 @@
-# make demo   sets everything up in .venv, trains on real pictures, exports, ends with a table and a report page
+# make demo   sets everything up in .venv, trains on real images, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour; TESTS=tests/export, a part of it;
 #              make test-changed, what the change since the last commit can touch
 # make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 18 minutes on two cores;
@@ -8,7 +8,7 @@
 # make release   wheel, source distribution, sbom.json and SHA256SUMS of what is committed, into dist/
 # make api    writes the list of the public interface; make api-released when a version is released
 # make docs   builds the documentation site into build/site
-# make soak   the long evidence: many kills, many requests, many pictures; make soak-kills and so on, a part of it
+# make soak   the long evidence: many kills, many requests, many images; make soak-kills and so on, a part of it
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -37,7 +37,7 @@ $(PEERS)/.venv/installed: .venv/installed $(PEERS)/requirements.txt
 	    || echo "FFCV does not compile here; see $(PEERS)/requirements-ffcv.txt"
 	touch $@
 
-# Made once: a newer environment does not make other pictures.
+# Made once: a newer environment does not make other images.
 runs/bench/files: | .venv/installed
 	$(BIN)/python -m alexnet_fast.bench.photographs $@
 
@@ -116,7 +116,7 @@ docs: install
 
 # Each test prints its figures in a line, and keeps them in runs/soak/results.jsonl; see docs/reliability.md.
 SOAK_kills := -m soak tests/training/test_kills.py tests/soak/test_killed_inputs.py
-SOAK_pictures := -m soak tests/soak/test_odd_pictures.py tests/serve/test_bad_pictures.py
+SOAK_images := -m soak tests/soak/test_odd_images.py tests/serve/test_bad_images.py
 SOAK_signals := -m soak tests/soak/test_signals.py
 SOAK_bad-images := -m soak tests/soak/test_bad_runs.py tests/pipelines/test_fuzzed_batches.py
 SOAK_files := tests/export/test_damage.py tests/fetching/test_hostile.py
@@ -124,14 +124,14 @@ SOAK_fuzz := -m soak tests/serve/test_fuzz.py
 SOAK_memory := -m soak -k memory tests/soak/test_training_memory.py tests/bench/test_memory.py tests/serve/test_endurance.py
 SOAK_accidents := tests/training/test_accidents.py tests/preparing/test_prepare_accidents.py \
     tests/export/test_export_accidents.py tests/weights/test_features_accidents.py \
-    tests/scanning/test_scan_accidents.py tests/pictures/test_picture_accidents.py \
+    tests/scanning/test_scan_accidents.py tests/plots/test_image_accidents.py \
     tests/fetching/test_fetching_accidents.py tests/serve/test_clock_jumps.py tests/data/test_list_cache.py \
     tests/export/test_engine_cache.py::test_what_was_used_longest_ago_is_no_matter_of_the_clock
 SOAK_demo := -m soak tests/demo
 SOAK_clients := -m soak tests/serve/test_slow_clients.py
 SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \
     tests/serve/test_other_clients.py tests/training/test_real_accuracy.py tests/training/test_transfer_accuracy.py
-SOAK_PARTS := $(addprefix soak-,kills signals pictures bad-images files fuzz memory accidents demo clients others)
+SOAK_PARTS := $(addprefix soak-,kills signals images bad-images files fuzz memory accidents demo clients others)
 .PHONY: $(SOAK_PARTS)
 
 $(SOAK_PARTS): soak-%: install

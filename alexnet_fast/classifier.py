@@ -1,4 +1,4 @@
-"""Anything that says what a picture shows: a PyTorch network or an exported file, behind one face."""
+"""Anything that says what an image shows: a PyTorch network or an exported file, behind one face."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Classifier(Protocol):
-    """Pictures in, class probabilities out.
+    """Images in, class probabilities out.
 
     Attributes:
         name: Name of the model.
@@ -39,11 +39,11 @@ class Classifier(Protocol):
     crops: tuple[Crops, ...]
     provenance: dict[str, Any]
 
-    def probabilities(self, pictures_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
-        """Classifies uint8 (N, resize, resize, 3) pictures.
+    def probabilities(self, images_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
+        """Classifies uint8 (N, resize, resize, 3) images.
 
         Args:
-            pictures_nhwc: RGB.
+            images_nhwc: RGB.
             crops: What to average over.
             jitter: Whether each crop gets a colour shift of its own; see `pipelines.crops.crop_shifts`.
 
@@ -109,7 +109,7 @@ class OnnxClassifier:
         self.crops: tuple[Crops, ...] = (model.crops,)
         self.provenance = dict(model.metadata.provenance)
 
-    def probabilities(self, pictures_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
+    def probabilities(self, images_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
         """See `Classifier`.
 
         Raises:
@@ -127,7 +127,7 @@ class OnnxClassifier:
                 f"give --crops {self.crops[0]}, or export it with --crops {crops}",
                 exit_code=2,
             )
-        return self._model.run(pictures_nhwc)
+        return self._model.run(images_nhwc)
 
 
 class NetClassifier:
@@ -150,15 +150,15 @@ class NetClassifier:
         self.crops: tuple[Crops, ...] = ("ten", "single") if trained.spec.margin else ("single",)
         self.provenance = trained.provenance
 
-    def probabilities(self, pictures_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
+    def probabilities(self, images_nhwc: Pixels, crops: Crops, *, jitter: bool = False) -> Probabilities:
         """See `Classifier`."""
         import torch
 
         from alexnet_fast.pipelines.crops import crop_probabilities, crop_shifts
 
         shifts = crop_shifts(self.spec, crops) if jitter else None
-        pictures = torch.from_numpy(pictures_nhwc).to(self._device)
+        images = torch.from_numpy(images_nhwc).to(self._device)
         with torch.inference_mode(), self._precision.autocast():
-            found = crop_probabilities(self._net, pictures, self.spec, crops, shifts)
+            found = crop_probabilities(self._net, images, self.spec, crops, shifts)
         answer: Probabilities = found.cpu().numpy()
         return answer

@@ -131,38 +131,38 @@ def _cuda(no_gpu: str | None) -> Finding:
 
 
 def _dali(no_gpu: str | None) -> Finding:
-    """Decodes a picture on the CPU."""
+    """Decodes an image on the CPU."""
     del no_gpu
     return Finding(works=_decodes("cpu"))
 
 
 def _dali_gpu(no_gpu: str | None) -> Finding:
-    """Decodes a picture on the GPU."""
+    """Decodes an image on the GPU."""
     if no_gpu:
         return Finding(works=False, what=no_gpu, mend="DALI decodes on the CPU meanwhile")
     return Finding(works=_decodes("cuda"))
 
 
 def _decodes(device: str) -> bool:
-    """Runs one picture through the loader that training uses."""
+    """Runs one image through the loader that training uses."""
     import torch
     from PIL import Image
 
-    from alexnet_fast.data import ClassMap, PictureList
+    from alexnet_fast.data import ClassMap, ImageList
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
     from alexnet_fast.pipelines.plan import Schedule
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     with tempfile.TemporaryDirectory() as folder:
         Image.new("RGB", (40, 30), (255, 0, 0)).save(Path(folder) / "red.png")
-        pictures = PictureList(
+        images = ImageList(
             root=Path(folder), names=("red.png",), labels=(0,), classes=ClassMap(("red", "blue"))
         )
         loader = make_loader(
-            pictures,
+            images,
             AugmentSpec(resize=16, crop=8),
             "square",
-            Schedule(pictures=1, batch_size=1, shuffle=False),
+            Schedule(images=1, batch_size=1, shuffle=False),
             LoaderConfig(device=torch.device(device), threads=1),
         )
         (batch,) = list(loader.epoch(0))

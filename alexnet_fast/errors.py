@@ -9,7 +9,7 @@ from alexnet_fast.wording import worded
 
 
 class UserError(Exception):
-    """A mistake in what the user gave: a path, an option, a picture, a file.
+    """A mistake in what the user gave: a path, an option, an image, a file.
 
     The command line prints it as one line and exits with `exit_code`; `--debug` adds the traceback. `str` of
     it names options as the reader knows them: see `wording`.

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.classifier import Classifier, Probabilities
-from alexnet_fast.pipelines.bad_pictures import nothing_decoded
+from alexnet_fast.pipelines.bad_images import nothing_decoded
 from alexnet_fast.pipelines.crops import Crops, crop_offsets
 from alexnet_fast.pipelines.loader import Loader
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Share of pictures that are right.
+    """Share of images that are right.
 
     Args:
         top1: The likeliest class is right, 0..1.
@@ -35,9 +35,9 @@ class Evaluation:
     """What an evaluation found.
 
     Args:
-        images: Pictures that were classified; bad ones are not among them.
+        images: Images that were classified; bad ones are not among them.
         by_crops: Accuracy of each kind of crops that was asked for.
-        bad_images: Pictures left out.
+        bad_images: Images left out.
         images_per_second: Loading and all crops together.
     """
 
@@ -55,17 +55,17 @@ def evaluate(
     *,
     jitter: bool = False,
 ) -> Evaluation:
-    """Classifies every picture once for each kind of crops.
+    """Classifies every image once for each kind of crops.
 
     Args:
         classifier: The model.
-        loader: Of the view "square", over pictures with the classifier's classes.
+        loader: Of the view "square", over images with the classifier's classes.
         crops: "single", "ten" or both.
-        show: Receives the number of pictures done.
+        show: Receives the number of images done.
         jitter: As for `Classifier.probabilities`.
 
     Raises:
-        UserError: The classifier cannot take such crops, or no picture could be read.
+        UserError: The classifier cannot take such crops, or no image could be read.
     """
     for kind in crops:
         crop_offsets(classifier.spec, kind)
@@ -76,13 +76,13 @@ def evaluate(
         if len(batch.labels) == 0:
             continue
         labels = batch.labels.cpu().numpy()
-        pictures = batch.images.cpu().numpy()
+        images = batch.images.cpu().numpy()
         for kind, tally in tallies.items():
-            tally.add(classifier.probabilities(pictures, kind, jitter=jitter), labels)
+            tally.add(classifier.probabilities(images, kind, jitter=jitter), labels)
         done += len(labels)
         show(done)
     if not done:
-        raise nothing_decoded(loader.pictures.root)
+        raise nothing_decoded(loader.images.root)
     return Evaluation(
         images=done,
         by_crops={kind: tally.accuracy() for kind, tally in tallies.items()},

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alexnet_fast.data import LeaveOut, PictureList, open_part
+from alexnet_fast.data import ImageList, LeaveOut, open_part
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.split_rule import recorded_rule
 from alexnet_fast.data.splits import own_classes
@@ -23,7 +23,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.feature_names import FEATURE_FILES
 from alexnet_fast.feature_vectors import Vectors, feature_vectors
 from alexnet_fast.files import atomic_file, make_folder, write_atomically
-from alexnet_fast.pipelines.bad_pictures import Policy
+from alexnet_fast.pipelines.bad_images import Policy
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -35,11 +35,11 @@ from alexnet_fast.vector_file import VectorWriter
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """Which vectors of which pictures are written where.
+    """Which vectors of which images are written where.
 
     Args:
         model: Run folder, checkpoint or weights.
-        data: The pictures, with classes of their own.
+        data: The images, with classes of their own.
         out: Folder to write to.
         net: Name of the network for bare weights.
         layer: See `feature_vectors`.
@@ -47,12 +47,12 @@ class FeatureConfig:
         overwrite: Whether files that are there are replaced, once all of the new ones are computed.
         split: "train", "val", "test" or "all".
         val_fraction: Share of an undivided folder that is "val"; None for that of the training.
-        leave_out: Pictures that are left out.
+        leave_out: Images that are left out.
         reading: What is said of the layout of `data`.
-        batch_size: Pictures at a time.
+        batch_size: Images at a time.
         dali: Whether DALI loads them, or Pillow.
         threads: DALI's threads, or worker processes.
-        on_bad_image: What to do about a picture that cannot be decoded.
+        on_bad_image: What to do about an image that cannot be decoded.
         device: As for `device.choose_device`.
         allow_fallback: Where the device is not to be had, warn and take the CPU.
         amp: As for `training.precision.choose_precision`.
@@ -83,7 +83,7 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
 
     Args:
         config: Which, and where.
-        show: Told how many pictures are done, and of how many.
+        show: Told how many images are done, and of how many.
 
     Returns:
         What `alexnet-fast features --json` prints.
@@ -98,13 +98,13 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
     device = device_or_cpu(config.device, allow_fallback=config.allow_fallback)
     precision = choose_precision(config.amp, device)
     net = trained.net.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pictures = _pictures(config, trained.provenance)
-    loader = _loader(pictures, trained.spec, config, precision)
+    images = _images(config, trained.provenance)
+    loader = _loader(images, trained.spec, config, precision)
     make_folder(config.out)
     paths = [config.out / name for name in FEATURE_FILES]
-    counted = _counted(feature_vectors(net, loader, precision, config.layer), len(pictures), show)
+    counted = _counted(feature_vectors(net, loader, precision, config.layer), len(images), show)
     with _all_or_none(paths):
-        shape = _write(counted, pictures, paths[0], paths[1])
+        shape = _write(counted, images, paths[0], paths[1])
         if config.parquet:
             _write_parquet(paths[0], paths[1], paths[2])
         else:
@@ -117,7 +117,7 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
         "dimensions": shape[1],
         "bad_images": len(loader.bad),
         "features": str(paths[0]),
-        "pictures": str(paths[1]),
+        "files": str(paths[1]),
         "parquet": str(paths[2]) if config.parquet else None,
     }
 
@@ -137,8 +137,8 @@ def _refuse_old(out: Path, *, overwrite: bool) -> None:
             )
 
 
-def _pictures(config: FeatureConfig, provenance: dict[str, Any]) -> PictureList:
-    """Lists the pictures under the classes of the data."""
+def _images(config: FeatureConfig, provenance: dict[str, Any]) -> ImageList:
+    """Lists the images under the classes of the data."""
     fraction = config.val_fraction
     if fraction is None:
         fraction = provenance.get("val_fraction", 0.1)
@@ -153,7 +153,7 @@ def _pictures(config: FeatureConfig, provenance: dict[str, Any]) -> PictureList:
     )
 
 
-def _loader(pictures: PictureList, spec: AugmentSpec, config: FeatureConfig, precision: Precision) -> Loader:
+def _loader(images: ImageList, spec: AugmentSpec, config: FeatureConfig, precision: Precision) -> Loader:
     how = LoaderConfig(
         kind="dali" if config.dali else "torch",
         device=precision.device,
@@ -161,12 +161,12 @@ def _loader(pictures: PictureList, spec: AugmentSpec, config: FeatureConfig, pre
         half=precision.dtype is torch.float16,
         on_bad_image=config.on_bad_image,
     )
-    schedule = Schedule(pictures=len(pictures), batch_size=config.batch_size, shuffle=False)
-    return make_loader(pictures, spec, "centre", schedule, how)
+    schedule = Schedule(images=len(images), batch_size=config.batch_size, shuffle=False)
+    return make_loader(images, spec, "centre", schedule, how)
 
 
 def _counted(found: Iterator[Vectors], total: int, show: Callable[[int, int], None]) -> Iterator[Vectors]:
-    """Passes batches on and tells how many pictures they were."""
+    """Passes batches on and tells how many images they were."""
     done = 0
     for vectors in found:
         yield vectors
@@ -174,7 +174,7 @@ def _counted(found: Iterator[Vectors], total: int, show: Callable[[int, int], No
         show(done, total)
 
 
-def _write(found: Iterator[Vectors], pictures: PictureList, vectors: Path, table: Path) -> tuple[int, int]:
+def _write(found: Iterator[Vectors], images: ImageList, vectors: Path, table: Path) -> tuple[int, int]:
     """Writes numpy, then CSV; returns (rows, columns)."""
     lines = io.StringIO(newline="")
     rows = csv.writer(lines)
@@ -184,8 +184,8 @@ def _write(found: Iterator[Vectors], pictures: PictureList, vectors: Path, table
         for batch in found:
             writer.add(batch.values)
             for position, label in zip(batch.indices.tolist(), batch.labels.tolist(), strict=True):
-                rows.writerow((pictures.names[position], pictures.classes.names[label], label))
-        shape = writer.finish(pictures.root)
+                rows.writerow((images.names[position], images.classes.names[label], label))
+        shape = writer.finish(images.root)
     write_atomically(table, lines.getvalue().encode("utf-8", "surrogateescape"))
     return shape
 

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-FEATURE_FILES = ("features.npy", "pictures.csv", "features.parquet")
+FEATURE_FILES = ("features.npy", "files.csv", "features.parquet")

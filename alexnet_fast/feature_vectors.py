@@ -1,4 +1,4 @@
-"""What a layer of a network says about pictures, as vectors."""
+"""What a layer of a network says about images, as vectors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from alexnet_fast.weights import last_layer
 
 
 class Vectors(NamedTuple):
-    """Vectors of one batch of pictures.
+    """Vectors of one batch of images.
 
     Args:
         values: float32 (B, D).
         labels: int64 (B,).
-        indices: int64 (B,), positions in the picture list.
+        indices: int64 (B,), positions in the image list.
     """
 
     values: npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class Vectors(NamedTuple):
 def feature_vectors(
     net: nn.Module, loader: Loader, precision: Precision, layer: str | None = None
 ) -> Iterator[Vectors]:
-    """Yields the vectors of a loader's pictures, batch by batch; bad pictures have none.
+    """Yields the vectors of a loader's images, batch by batch; bad images have none.
 
     Args:
         net: On the device; it comes back in evaluation mode.

@@ -24,7 +24,7 @@ _NAMES = {
 
 
 class Plot:
-    """A figure that a notebook shows as a picture, whatever backend matplotlib has there.
+    """A figure that a notebook shows as an image, whatever backend matplotlib has there.
 
     Args:
         figure: What is shown.
@@ -34,8 +34,8 @@ class Plot:
         self.figure = figure
 
     def _repr_png_(self) -> bytes:
-        """Returns the picture; IPython asks for it by this name."""
-        from alexnet_fast.pictures.png import png_bytes
+        """Returns the image; IPython asks for it by this name."""
+        from alexnet_fast.plots.png import png_bytes
 
         return png_bytes(self.figure)
 
@@ -66,13 +66,13 @@ class FitHistory:
             file: A PNG to write; it is written over. None to write nothing.
 
         Returns:
-            The picture, which a notebook shows; `figure` is matplotlib's.
+            The image, which a notebook shows; `figure` is matplotlib's.
 
         Raises:
             UserError: There is no epoch, matplotlib is missing or the file cannot be written.
         """
-        from alexnet_fast.pictures.curves import curves
-        from alexnet_fast.pictures.png import save_png
+        from alexnet_fast.plots.curves import curves
+        from alexnet_fast.plots.png import save_png
 
         figure = curves(self._rows)
         if file is not None:

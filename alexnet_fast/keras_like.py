@@ -1,6 +1,6 @@
 """A network as an object with `fit` and `predict`, for notebooks and scripts.
 
-    model = AlexNet("pictures", "labels.json", "indices.json")
+    model = AlexNet("images", "labels.json", "indices.json")
     history = model.fit(epochs=5)
     model.predict_n("photo.jpg", n=5)
 
@@ -21,7 +21,7 @@ from alexnet_fast.fetching.address import is_address
 from alexnet_fast.fetching.fetched import FetchConfig, fetch
 from alexnet_fast.fit_history import FitHistory
 from alexnet_fast.pipelines.crops import Crops
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadImageError
 from alexnet_fast.prediction import predict_file
 from alexnet_fast.ranges import OPTION_RANGES, shown
 from alexnet_fast.serve.prediction import likeliest
@@ -39,14 +39,14 @@ _NOT_OPTIONS = frozenset({"data", "run", "labels", "label_encoding", "dali", "de
 
 
 class AlexNet:
-    """A network and the pictures that it learns from; nothing is trained before `fit`.
+    """A network and the images that it learns from; nothing is trained before `fit`.
 
-    Labels are checked and mean and principal components of the training pictures are measured at once.
+    Labels are checked and mean and principal components of the training images are measured at once.
 
     Args:
-        data_path: Folder of pictures in any form that `alexnet-fast train` reads, or the https address of an
+        data_path: Folder of images in any form that `alexnet-fast train` reads, or the https address of an
             archive of one.
-        label_path: JSON of image id -> label, where the pictures stand in no class folders.
+        label_path: JSON of image id -> label, where the images stand in no class folders.
         label_encoding: JSON of label -> index, with `label_path`: the order of the outputs.
         run: Folder of the run; by default runs/MODEL-DATE-TIME, made by `fit`.
         resume: Whether `run` may hold a run, which `fit` goes on with and `predict` uses.
@@ -56,7 +56,7 @@ class AlexNet:
         options: Any other option of `alexnet-fast train`, such as `model`, `batch_size` or `seed`.
 
     Raises:
-        UserError: Pictures, labels or options do not allow it.
+        UserError: Images, labels or options do not allow it.
     """
 
     @arguments_called(data="data_path", labels="label_path")
@@ -89,7 +89,7 @@ class AlexNet:
             dali=loader == "dali",
             **{"pca": "data", "mean": "data", **options},
         )
-        # A batch that nobody gave is made to fit the pictures.
+        # A batch that nobody gave is made to fit the images.
         self._adaptable = () if "batch_size" in options else ("batch_size",)
         self._folder = RunFolder(self._config.run)
         self._folder.check(resume=resume)
@@ -108,12 +108,12 @@ class AlexNet:
 
     @property
     def mean(self) -> Triple:
-        """Mean R, G, B of the training pictures, on the 0..255 scale."""
+        """Mean R, G, B of the training images, on the 0..255 scale."""
         return self._colours.mean
 
     @property
     def pca(self) -> PcaJitter:
-        """Principal components of the training pictures' colours."""
+        """Principal components of the training images' colours."""
         return self._colours.jitter
 
     def fit(self, epochs: int = 90) -> FitHistory:
@@ -147,18 +147,18 @@ class AlexNet:
         """Returns the probability of every class, float32 (classes,), with the best weights so far.
 
         Args:
-            image: A picture file.
-            crops: "ten" or "single"; by default ten, where the network's input is smaller than the picture.
+            image: An image file.
+            crops: "ten" or "single"; by default ten, where the network's input is smaller than the image.
             jitter: Whether each crop gets a colour shift of its own, as in training.
 
         Raises:
-            UserError: Nothing is trained yet, or the file is no picture.
+            UserError: Nothing is trained yet, or the file is no image.
         """
         classifier = self._trained()
         try:
             return predict_file(classifier, Path(image), crops or classifier.crops[0], jitter=jitter)
-        except BadPictureError as error:
-            raise UserError(f"{image} cannot be classified: {error}", "give a picture file") from error
+        except BadImageError as error:
+            raise UserError(f"{image} cannot be classified: {error}", "give an image file") from error
 
     def predict_n(
         self, image: str | Path, n: int = 5, *, crops: Crops | None = None, jitter: bool = False
@@ -169,7 +169,7 @@ class AlexNet:
         return [guess.label for guess in likeliest(answer, self._trained().classes, n)]
 
     def _measure(self) -> ColourStatistics:
-        """Lists the pictures and measures the colours of those that are trained on."""
+        """Lists the images and measures the colours of those that are trained on."""
         from alexnet_fast.device import choose_device
         from alexnet_fast.training.starting_weights import starting_input
         from alexnet_fast.training.trained import read_pretrained

@@ -1,4 +1,4 @@
-"""The pictures that a classifier gets wrong."""
+"""The images that a classifier gets wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable
 
 from alexnet_fast.classifier import Classifier
-from alexnet_fast.pipelines.bad_pictures import nothing_decoded
+from alexnet_fast.pipelines.bad_images import nothing_decoded
 from alexnet_fast.pipelines.crops import Crops
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.pipelines.pillow_image import Pixels
@@ -19,7 +19,7 @@ _GUESSES = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A picture that is taken for something else.
+    """An image that is taken for something else.
 
     Args:
         file: Its path.
@@ -45,35 +45,35 @@ def worst_mistakes(
 
     Args:
         classifier: The model.
-        loader: Of the view "square", over pictures with the classifier's classes.
+        loader: Of the view "square", over images with the classifier's classes.
         crops: What to average over.
         count: Mistakes to keep.
-        show: Receives the number of pictures done.
+        show: Receives the number of images done.
 
     Returns:
-        The mistakes, surest first; how many there were in all; how many pictures were classified.
+        The mistakes, surest first; how many there were in all; how many images were classified.
 
     Raises:
-        UserError: No picture could be read.
+        UserError: No image could be read.
     """
     kept = _Surest(count)
     wrong = done = 0
     for batch in loader.epoch(0):
         if not len(batch.labels):
             continue
-        pictures = batch.images.cpu().numpy()
-        answers = classifier.probabilities(pictures, crops)
-        rows = zip(batch.indices.tolist(), batch.labels.tolist(), pictures, answers, strict=True)
+        images = batch.images.cpu().numpy()
+        answers = classifier.probabilities(images, crops)
+        rows = zip(batch.indices.tolist(), batch.labels.tolist(), images, answers, strict=True)
         for index, label, pixels, answer in rows:
             guesses = likeliest(answer, classifier.classes, _GUESSES)
             if guesses[0].index != label:
                 wrong += 1
                 truth = classifier.classes[label]
-                kept.add(index, loader.pictures.path(index), pixels, truth, guesses)
-        done += len(pictures)
+                kept.add(index, loader.images.path(index), pixels, truth, guesses)
+        done += len(images)
         show(done)
     if not done:
-        raise nothing_decoded(loader.pictures.root)
+        raise nothing_decoded(loader.images.root)
     return kept.mistakes(), wrong, done
 
 

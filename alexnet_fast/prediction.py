@@ -9,10 +9,10 @@ import numpy as np
 
 from alexnet_fast.classifier import Classifier, Probabilities
 from alexnet_fast.pipelines.crops import Crops
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode
+from alexnet_fast.pipelines.pillow_image import BadImageError, Pixels, centre_square, decode
 from alexnet_fast.serve.prediction import Prediction, likeliest
 
-# Pictures classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
+# Images classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
 _BATCH = 16
 
 
@@ -20,7 +20,7 @@ def predict_file(classifier: Classifier, file: Path, crops: Crops, *, jitter: bo
     """Returns the probabilities of all classes, float32 (classes,), of one file.
 
     Raises:
-        BadPictureError: It cannot be decoded.
+        BadImageError: It cannot be decoded.
     """
     squares = np.stack([centre_square(decode(file, classifier.spec.background), classifier.spec)])
     answer: Probabilities = classifier.probabilities(squares, crops, jitter=jitter)[0]
@@ -34,7 +34,7 @@ def predict_files(
 
     Args:
         classifier: The model.
-        files: Pictures.
+        files: Images.
         crops: What to average over.
         top: Classes to name, likeliest first.
         jitter: As for `Classifier.probabilities`.
@@ -52,7 +52,7 @@ def _predict_batch(
     for file in files:
         try:
             squares[file] = centre_square(decode(file, classifier.spec.background), classifier.spec)
-        except BadPictureError as error:  # noqa: PERF203 - one bad file must not stop the others
+        except BadImageError as error:  # noqa: PERF203 - one bad file must not stop the others
             reasons[file] = str(error)
     answers: dict[Path, Probabilities] = {}
     if squares:

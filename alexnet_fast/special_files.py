@@ -21,7 +21,7 @@ from typing import IO
 
 # Somebody else may be about to open the other end.
 _SECONDS_FOR_THE_OTHER_END = 5.0
-# What comes out of a pipe or a device is a list, a label file or a picture; /dev/zero has no end.
+# What comes out of a pipe or a device is a list, a label file or an image; /dev/zero has no end.
 _MOST_FROM_A_STREAM = 256 << 20
 _PIECE = 1 << 20
 _MOST_LINKS = 40

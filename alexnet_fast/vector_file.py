@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.pipelines.bad_pictures import nothing_decoded
+from alexnet_fast.pipelines.bad_images import nothing_decoded
 
 
 class VectorWriter:
@@ -40,7 +40,7 @@ class VectorWriter:
         """Writes the number of rows, and returns rows and columns.
 
         Args:
-            root: Where the pictures were to be, for the message.
+            root: Where the images were to be, for the message.
 
         Raises:
             UserError: There are none.

@@ -1,4 +1,4 @@
-"""How right an export is: PyTorch, the ONNX files and the engine side by side, on the same pictures."""
+"""How right an export is: PyTorch, the ONNX files and the engine side by side, on the same images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from alexnet_fast.export.export_pictures import TrialPictures
+    from alexnet_fast.export.export_images import TrialImages
     from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.pipelines.crops import Crops
@@ -37,7 +37,7 @@ class AccuracyRow:
         name: "PyTorch", or the name of a file.
         precision: What it computes in.
         backend: What ran it; None where nothing did.
-        images: Pictures that it answered.
+        images: Images that it answered.
         top1: Share whose likeliest class is right, where that is known.
         top5: Share whose right class is among the five likeliest, where that is known.
         top1_agreement: Share with the same likeliest class as PyTorch.
@@ -59,12 +59,12 @@ class AccuracyRow:
 
 
 class Trial:
-    """Compares files with one network on the same pictures, and refuses those that answer otherwise.
+    """Compares files with one network on the same images, and refuses those that answer otherwise.
 
     Args:
         net: The network, in any mode and on any device; it is copied, not changed.
         spec: What the files were exported with.
-        pictures: At least one.
+        images: At least one.
         crops: What the files were exported with.
         progress: Told about each batch.
         tolerance: Largest difference of a probability in float32.
@@ -77,15 +77,15 @@ class Trial:
         self,
         net: torch.nn.Module,
         spec: AugmentSpec,
-        pictures: TrialPictures,
+        images: TrialImages,
         crops: Crops,
         progress: Progress | None = None,
         *,
         tolerance: float = TOLERANCE,
     ) -> None:
-        self._pictures, self._progress, self._tolerance = pictures, progress, tolerance
+        self._images, self._progress, self._tolerance = images, progress, tolerance
         self._net, self._spec, self._crops = net, spec, crops
-        self._want = net_answers(net, spec, pictures.nhwc_u8, crops, progress)
+        self._want = net_answers(net, spec, images.nhwc_u8, crops, progress)
         self.rows: list[AccuracyRow] = [self._row("PyTorch", "fp32", self._want)]
 
     def add_onnx(
@@ -105,7 +105,7 @@ class Trial:
         if precision == "bf16":
             return self._leave_out(path.name, precision, "onnxruntime has no bfloat16 convolution on the CPU")
         model = open_onnx(path, device=device, allow_fallback=allow_fallback)
-        answers = model_answers(model, self._pictures.nhwc_u8, self._progress)
+        answers = model_answers(model, self._images.nhwc_u8, self._progress)
         return self._judged(path.name, "fp32" if precision == "tf32" else precision, answers)
 
     def add_engine(self, path: Path, precision: Precision) -> AccuracyRow:
@@ -127,7 +127,7 @@ class Trial:
             model = EngineModel(path)
         except UserError as error:
             return self._leave_out(path.name, precision, error.problem)
-        answers = model_answers(model, self._pictures.nhwc_u8, self._progress)
+        answers = model_answers(model, self._images.nhwc_u8, self._progress)
         return self._judged(path.name, precision, answers, engine=True)
 
     def _judged(self, name: str, precision: Precision, got: Answers, *, engine: bool = False) -> AccuracyRow:
@@ -139,13 +139,13 @@ class Trial:
 
     def _refusal(self, name: str, complaint: str) -> UserError:
         """Says why a file is not published, and looks for the reason in the network itself."""
-        pictures = self._pictures.nhwc_u8
-        shown = f"{len(pictures)} {self._pictures.source} images" if len(pictures) > 1 else "one image"
+        images = self._images.nhwc_u8
+        shown = f"{len(images)} {self._images.source} images" if len(images) > 1 else "one image"
         problem = f"{name} does not answer as PyTorch does: {complaint}, on {shown}"
-        again = net_answers(self._net, self._spec, pictures, self._crops)
+        again = net_answers(self._net, self._spec, images, self._crops)
         if judge(again, self._want, limits_of("fp32", TOLERANCE)) is not None:
             return UserError(problem, "nothing was written; the network itself answers differently each time")
-        alone = net_answers(self._net, self._spec, pictures[:1], self._crops)
+        alone = net_answers(self._net, self._spec, images[:1], self._crops)
         first = self._want._replace(
             probabilities=self._want.probabilities[:1],
             outputs={key: values[:1] for key, values in self._want.outputs.items()},
@@ -166,7 +166,7 @@ class Trial:
 
     def _right(self, got: Answers) -> tuple[float | None, float | None]:
         """Returns top-1 and top-5 accuracy."""
-        labels = self._pictures.labels
+        labels = self._images.labels
         if labels is None:
             return None, None
         order = np.argsort(-got.probabilities, axis=1, kind="stable")[:, :_TOP] == labels[:, None]

@@ -1,4 +1,4 @@
-"""Finds the steps of int8 by running a network on pictures that it was trained on."""
+"""Finds the steps of int8 by running a network on images that it was trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from alexnet_fast.export.net_layers import Layer
     from alexnet_fast.export.progress import Progress
-    from alexnet_fast.export.verify import Pictures
+    from alexnet_fast.export.verify import Images
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def calibrate(
     net: torch.nn.Module,
     spec: AugmentSpec,
-    pictures_nhwc_u8: Pictures,
+    images_nhwc_u8: Images,
     crops: Crops,
     *,
     progress: Progress | None = None,
@@ -37,22 +37,22 @@ def calibrate(
     Args:
         net: A sequential network; it is copied, not changed.
         spec: Sizes and normalisation that it was trained with.
-        pictures_nhwc_u8: uint8 (N, resize, resize, 3), RGB, of the training pictures; at least one.
-        crops: The crops that the exported graph takes; each picture shows one of them, in turns.
+        images_nhwc_u8: uint8 (N, resize, resize, 3), RGB, of the training images; at least one.
+        crops: The crops that the exported graph takes; each image shows one of them, in turns.
         progress: Told about each batch.
 
     Raises:
-        UserError: There are no pictures, or the network cannot be described.
+        UserError: There are no images, or the network cannot be described.
     """
     import torch
 
-    if len(pictures_nhwc_u8) == 0:
-        raise UserError("there are no pictures to calibrate int8 on", "give a data set with --calibrate")
+    if len(images_nhwc_u8) == 0:
+        raise UserError("there are no images to calibrate int8 on", "give a data set with --calibrate")
     points = _points(net)
     found = {name: Magnitudes() for name in points}
     reference = evaluation_copy(net)
     with torch.inference_mode():
-        for batch in batches(pictures_nhwc_u8, "calibrating int8", progress):
+        for batch in batches(images_nhwc_u8, "calibrating int8", progress):
             x = _one_crop_each(batch, spec, crops)
             for name, module in sequence(reference):
                 if f"{name}/input" in points:
@@ -67,12 +67,12 @@ def calibrate(
     )
 
 
-def _one_crop_each(pictures: Pictures, spec: AugmentSpec, crops: Crops) -> torch.Tensor:
-    """Returns the first crop of the first picture, the second of the second …: (N, 3, crop, crop)."""
+def _one_crop_each(images: Images, spec: AugmentSpec, crops: Crops) -> torch.Tensor:
+    """Returns the first crop of the first image, the second of the second …: (N, 3, crop, crop)."""
     import torch
 
-    count = len(pictures)
-    every = take_crops(torch.tensor(pictures), spec, crops)
+    count = len(images)
+    every = take_crops(torch.tensor(images), spec, crops)
     return every[[place % (len(every) // count) * count + place for place in range(count)]]
 
 

@@ -1,6 +1,6 @@
-"""The ends of the graph: from uint8 pictures to normalised crops, and from logits to averaged probabilities.
+"""The ends of the graph: from uint8 images to normalised crops, and from logits to averaged probabilities.
 
-The nodes do what `alexnet_fast.pipelines.crops` does in torch, in an order that is cheaper here: pictures are
+The nodes do what `alexnet_fast.pipelines.crops` does in torch, in an order that is cheaper here: images are
 normalised once, before the ten crops copy each pixel up to ten times, and mirrored once as a whole, since the
 mirror image of a crop is a crop of the mirror image. (Folding mean and std into the first convolution would
 be cheaper still, but is wrong where it pads with zeros.)
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 _BEFORE_FIRST = int(np.iinfo(np.int64).min)
 
 
-def write_pictures(graph: GraphWriter, spec: AugmentSpec, pictures: str) -> Value:
-    """Appends the way from pictures to normalised pixels.
+def write_images(graph: GraphWriter, spec: AugmentSpec, images: str) -> Value:
+    """Appends the way from images to normalised pixels.
 
     The Cast stands first: TensorRT's parser takes no other operator on uint8.
 
     Args:
         graph: Receives the nodes.
         spec: Sizes and normalisation.
-        pictures: Name of the input, uint8 (batch, resize, resize, 3), RGB.
+        images: Name of the input, uint8 (batch, resize, resize, 3), RGB.
 
     Returns:
         (batch, 3, resize, resize) in the graph's own type.
     """
-    x = graph.node("Cast", [pictures], "pictures/float", to=TensorProto.FLOAT)
-    x = graph.node("Transpose", [x], "pictures/nchw", perm=[0, 3, 1, 2])
-    x = graph.node("Sub", [x, graph.constant("pictures.mean", _per_channel(spec.mean))], "pictures/centred")
+    x = graph.node("Cast", [images], "images/float", to=TensorProto.FLOAT)
+    x = graph.node("Transpose", [x], "images/nchw", perm=[0, 3, 1, 2])
+    x = graph.node("Sub", [x, graph.constant("images.mean", _per_channel(spec.mean))], "images/centred")
     if any(value != 1 for value in spec.std):
-        x = graph.node("Div", [x, graph.constant("pictures.std", _per_channel(spec.std))], "pictures/scaled")
+        x = graph.node("Div", [x, graph.constant("images.std", _per_channel(spec.std))], "images/scaled")
     if graph.narrow is not None:
-        x = graph.node("Cast", [x], "pictures/half", to=graph.narrow)
+        x = graph.node("Cast", [x], "images/half", to=graph.narrow)
     return Value(x, (3, spec.resize, spec.resize))
 
 

@@ -19,7 +19,7 @@ class EngineConfig:
     """How an engine is built.
 
     Args:
-        profiles: Smallest, most likely and largest number of pictures in one call, for each set of kernels;
+        profiles: Smallest, most likely and largest number of images in one call, for each set of kernels;
             the first is what a reader takes that knows of one only.
         workspace_mib: Most memory that one layer may use besides its tensors, in MiB; None for all of the
             GPU's.
@@ -53,7 +53,7 @@ def parse_profile(text: str, max_batch: int) -> BatchProfile:
     """Reads a profile: `min,opt,max`, or a name.
 
     Args:
-        text: Such as "1,8,64"; "latency" is tuned for one picture and "throughput" for full batches, and both
+        text: Such as "1,8,64"; "latency" is tuned for one image and "throughput" for full batches, and both
             take every batch up to the largest.
         max_batch: That largest batch.
 

@@ -34,7 +34,7 @@ class ExportConfig:
         engine: Batch sizes, memory and effort of the engine.
         engine_cache: Whether to take an engine that was built before from the same graph and options, and to
             keep this one.
-        verify: Whether to measure the accuracy on real pictures. Compared with PyTorch are the files in any
+        verify: Whether to measure the accuracy on real images. Compared with PyTorch are the files in any
             case.
         device: What runs the ONNX files in the comparison; as for `backend.open_onnx`.
         allow_fallback: Where `device` is not to be had, warn and take the CPU.

@@ -22,7 +22,7 @@ class GraphForm:
     """How a graph is written; what it computes is the same.
 
     Args:
-        precision: Type of the weights and activations between the normalised pictures and the logits. "tf32"
+        precision: Type of the weights and activations between the normalised images and the logits. "tf32"
             is float32 in the file; the engine's builder rounds. "int8" is float32 too, but for the
             convolutions and matrix products, whose factors are rounded to int8.
         lrn: How local response normalisation is written; see `lrn_nodes`.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from alexnet_fast.export.export_config import ExportConfig
-    from alexnet_fast.export.export_pictures import ExportPictures
+    from alexnet_fast.export.export_images import ExportImages
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.scales import Scales
     from alexnet_fast.pipelines.spec import AugmentSpec
@@ -47,7 +47,7 @@ def run_export(
     classes: Sequence[str],
     model_name: str,
     provenance: Mapping[str, Any],
-    pictures: ExportPictures,
+    images: ExportImages,
     config: ExportConfig,
     *,
     progress: Progress | None = None,
@@ -60,7 +60,7 @@ def run_export(
         classes: Names of its outputs, in order.
         model_name: Name of the architecture.
         provenance: JSON values that say where the weights come from, without a time of day.
-        pictures: To compare the files with PyTorch on, and to calibrate int8. Where there are none, they are
+        images: To compare the files with PyTorch on, and to calibrate int8. Where there are none, they are
             compared on generated ones.
         config: What to write.
         progress: Told about each step of the calibration, the comparison and the engine's build.
@@ -80,16 +80,16 @@ def run_export(
             nothing has changed.
     """
     start = time.perf_counter()
-    _check_pictures(config, pictures)
+    _check_images(config, images)
     library = choose_library(config.gpu_archs) if config.trt else None
     final = OutputFiles(config.output, config.name)
     prepare_folder(final, trt=config.trt, force=config.force)
     metadata = _metadata(spec, classes, model_name, provenance, config)
     net = evaluation_copy(net)
-    scales = _scales(net, spec, pictures, config, progress)
+    scales = _scales(net, spec, images, config, progress)
     with staging(final) as staged:
         source = _write_onnx(net, metadata, config, staged, scales)
-        proof = Proof(net, spec, pictures, config, progress)
+        proof = Proof(net, spec, images, config, progress)
         proof.add_onnx(staged.onnx, "int8" if config.precision == "int8" else "fp32")
         if source != staged.onnx:
             proof.add_onnx(source, config.precision)
@@ -99,7 +99,7 @@ def run_export(
             cache = EngineCache() if config.engine_cache else None
             built = build_engine(source, staged.engine, library, engine, cache=cache, progress=progress)
             proof.add_engine(staged.engine)
-        rows = plain_rows(proof.main.rows) if _measured(config, pictures) else None
+        rows = plain_rows(proof.main.rows) if _measured(config, images) else None
         vouched = _vouch(built, metadata, staged, final, config, rows)
         notes = _publish(staged, final, vouched=vouched)
     return {
@@ -107,38 +107,38 @@ def run_export(
         "accuracy": rows,
         "stem": describe_writer(net, metadata),
         **_describe_engine(built, final, proof),
-        "calibration_images": None if pictures.calibration is None else len(pictures.calibration),
+        "calibration_images": None if images.calibration is None else len(images.calibration),
         "notes": notes,
         "seconds": time.perf_counter() - start,
     }
 
 
-def _check_pictures(config: ExportConfig, pictures: ExportPictures) -> None:
-    if config.verify and pictures.trial is None:
-        raise UserError("--verify needs pictures", "give a folder of them", exit_code=2)
-    if config.precision == "int8" and pictures.calibration is None:
+def _check_images(config: ExportConfig, images: ExportImages) -> None:
+    if config.verify and images.trial is None:
+        raise UserError("--verify needs images", "give a folder of them", exit_code=2)
+    if config.precision == "int8" and images.calibration is None:
         raise UserError(
-            "--precision int8 needs pictures to calibrate on",
+            "--precision int8 needs images to calibrate on",
             "give the training data with --calibrate DATA",
             exit_code=2,
         )
 
 
-def _measured(config: ExportConfig, pictures: ExportPictures) -> bool:
+def _measured(config: ExportConfig, images: ExportImages) -> bool:
     """Whether the comparison is a measurement of the accuracy that was asked for."""
-    return pictures.trial is not None and (config.verify or config.precision != "fp32")
+    return images.trial is not None and (config.verify or config.precision != "fp32")
 
 
 def _scales(
     net: torch.nn.Module,
     spec: AugmentSpec,
-    pictures: ExportPictures,
+    images: ExportImages,
     config: ExportConfig,
     progress: Progress | None,
 ) -> Scales | None:
-    if config.precision != "int8" or pictures.calibration is None:
+    if config.precision != "int8" or images.calibration is None:
         return None
-    return calibrate(net, spec, pictures.calibration, config.crops, progress=progress)
+    return calibrate(net, spec, images.calibration, config.crops, progress=progress)
 
 
 def _metadata(
@@ -235,7 +235,7 @@ def _outputs(files: OutputFiles) -> tuple[TensorInfo, ...]:
 
 
 def _checked(proof: Proof, file: Path) -> dict[str, Any] | None:
-    """Says how far a file is from PyTorch, and on which pictures; None of one that was not run."""
+    """Says how far a file is from PyTorch, and on which images; None of one that was not run."""
     names = ("backend", "images", "max_abs_error", "p99_abs_error", "top1_agreement")
     for row in plain_rows(proof.main.rows):
         if row["name"] == file.name and row["not_measured"] is None:

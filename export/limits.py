@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet_fast.export.export_pictures import LEAST
+from alexnet_fast.export.export_images import LEAST
 from alexnet_fast.export.metadata import TOP_CLASSES, TOP_PROBABILITIES
 
 if TYPE_CHECKING:

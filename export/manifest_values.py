@@ -43,7 +43,7 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchProfile:
-    """Smallest, most likely and largest number of pictures in one call."""
+    """Smallest, most likely and largest number of images in one call."""
 
     min: int
     opt: int

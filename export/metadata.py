@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from alexnet_fast.pipelines.crops import Crops
 
-INPUT, OUTPUT = "pictures", "probabilities"
+INPUT, OUTPUT = "images", "probabilities"
 # Outputs that a file may have besides.
 LOGITS, FEATURES = "logits", "features"
 TOP_CLASSES, TOP_PROBABILITIES = "top_classes", "top_probabilities"

@@ -1,12 +1,12 @@
-"""One ONNX file from uint8 pictures to class probabilities, with the crops and their average inside.
+"""One ONNX file from uint8 images to class probabilities, with the crops and their average inside.
 
     export_onnx(net, spec, classes, Path("model.onnx"), model_name="alexnet", provenance={"epoch": 90})
 
-Input `pictures`: uint8 (batch, resize, resize, 3), RGB. Output `probabilities`: float32 (batch, classes).
-Whoever serves the file resizes pictures and does nothing else. The same net gives the same bytes each time.
+Input `images`: uint8 (batch, resize, resize, 3), RGB. Output `probabilities`: float32 (batch, classes).
+Whoever serves the file resizes images and does nothing else. The same net gives the same bytes each time.
 
 `build_model` decides who writes the network: what `net_layers` knows exactly is written node by node,
-everything else by torch's exporter (`torch_graph`), between the same nodes for pictures, crops and averages.
+everything else by torch's exporter (`torch_graph`), between the same nodes for images, crops and averages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.crop_nodes import write_average, write_crops, write_extra, write_pictures, write_top
+from alexnet_fast.export.crop_nodes import write_average, write_crops, write_extra, write_images, write_top
 from alexnet_fast.export.graph_form import PORTABLE, GraphForm
 from alexnet_fast.export.graph_writer import GraphWriter, Value
 from alexnet_fast.export.layer_nodes import write_net
@@ -103,7 +103,7 @@ def export_proven(
     form: GraphForm = PORTABLE,
     tolerance: float = TOLERANCE,
 ) -> None:
-    """Builds a graph and writes it, once it has answered generated pictures as PyTorch does.
+    """Builds a graph and writes it, once it has answered generated images as PyTorch does.
 
     Args:
         net: As in `build_model`.
@@ -132,7 +132,7 @@ def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm =
         net: Maps float32 (N, 3, crop, crop), normalised as the spec says, to logits (N, classes). It is
             exported as it computes in evaluation mode, and not changed.
         metadata: Class names, preprocessing, crops and the rest that the file says about itself.
-        form: How it is written. In half precision the normalisation of the pictures, softmax and averaging
+        form: How it is written. In half precision the normalisation of the images, softmax and averaging
             stay in float32.
 
     Raises:
@@ -148,7 +148,7 @@ def build_model(net: torch.nn.Module, metadata: GraphMetadata, form: GraphForm =
         )
     crops = metadata.crops
     graph = GraphWriter(form)
-    pixels = write_pictures(graph, metadata.spec, INPUT)
+    pixels = write_images(graph, metadata.spec, INPUT)
     logits, features = _write_net(graph, net, metadata, pixels)
     if features is None and FEATURES in form.extras:
         raise UserError(

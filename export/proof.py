@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alexnet_fast.export.accuracy import Trial
-from alexnet_fast.export.export_pictures import LEAST, ExportPictures, TrialPictures, generated_pictures
+from alexnet_fast.export.export_images import LEAST, ExportImages, TrialImages, generated_images
 from alexnet_fast.export.limits import TOLERANCE
 
 if TYPE_CHECKING:
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 
 class Proof:
-    """What every file of an export is compared with: PyTorch's answers to at least eight pictures.
+    """What every file of an export is compared with: PyTorch's answers to at least eight images.
 
     Args:
         net: The network; it is copied, not changed.
         spec: What the files are exported with.
-        pictures: Those of the export. Where they are fewer than eight, generated ones are taken too.
+        images: Those of the export. Where they are fewer than eight, generated ones are taken too.
         config: Of the export.
         progress: Told about each batch.
 
     Attributes:
-        main: The comparison on the pictures that the export has, with its rows.
-        source: Where its pictures come from.
+        main: The comparison on the images that the export has, with its rows.
+        source: Where its images come from.
 
     Raises:
-        UserError: The network fails on the pictures, or answers with numbers that are not finite.
+        UserError: The network fails on the images, or answers with numbers that are not finite.
     """
 
     def __init__(
         self,
         net: torch.nn.Module,
         spec: AugmentSpec,
-        pictures: ExportPictures,
+        images: ExportImages,
         config: ExportConfig,
         progress: Progress | None = None,
     ) -> None:
         self._config = config
-        chosen = _chosen(pictures, spec)
+        chosen = _chosen(images, spec)
         found = [chosen]
         if len(chosen.nhwc_u8) < LEAST:
-            found.append(_chosen(ExportPictures(calibration=pictures.calibration), spec))
+            found.append(_chosen(ExportImages(calibration=images.calibration), spec))
         self._trials = [
             Trial(net, spec, one, config.crops, progress, tolerance=config.tolerance) for one in found
         ]
@@ -86,7 +86,7 @@ def prove_onnx(
     *,
     tolerance: float = TOLERANCE,
 ) -> AccuracyRow:
-    """Compares one ONNX file with PyTorch on generated pictures.
+    """Compares one ONNX file with PyTorch on generated images.
 
     Args:
         path: The file.
@@ -99,17 +99,17 @@ def prove_onnx(
     Raises:
         UserError: It cannot be run, or does not answer as the network does.
     """
-    trial = Trial(net, spec, generated_pictures(spec), crops, tolerance=tolerance)
+    trial = Trial(net, spec, generated_images(spec), crops, tolerance=tolerance)
     return trial.add_onnx(path, precision)
 
 
-def _chosen(pictures: ExportPictures, spec: AugmentSpec) -> TrialPictures:
-    """Returns the pictures to compare on: those that the accuracy is measured on, else what else there is."""
-    if pictures.trial is not None:
-        return pictures.trial
-    if pictures.few is not None and len(pictures.few):
-        return TrialPictures(nhwc_u8=pictures.few)
+def _chosen(images: ExportImages, spec: AugmentSpec) -> TrialImages:
+    """Returns the images to compare on: those that the accuracy is measured on, else what else there is."""
+    if images.trial is not None:
+        return images.trial
+    if images.few is not None and len(images.few):
+        return TrialImages(nhwc_u8=images.few)
     # Generated ones may be outside of what the steps of int8 were found on.
-    if pictures.calibration is not None and len(pictures.calibration):
-        return TrialPictures(nhwc_u8=pictures.calibration[: 4 * LEAST], source="calibration")
-    return generated_pictures(spec)
+    if images.calibration is not None and len(images.calibration):
+        return TrialImages(nhwc_u8=images.calibration[: 4 * LEAST], source="calibration")
+    return generated_images(spec)

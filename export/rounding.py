@@ -1,6 +1,6 @@
 """How far float32 itself is from the exact answer: PyTorch and the exported file, each beside float64.
 
-    python -m alexnet_fast.export.rounding runs/first pictures --images 200
+    python -m alexnet_fast.export.rounding runs/first images --images 200
 
 Both add up the same products in another order, so each is off by a few roundings. This says by how many, and
 so what a difference between the two is worth.
@@ -30,7 +30,7 @@ from alexnet_fast.training.trained import load_trained
 if TYPE_CHECKING:
     import torch
 
-    from alexnet_fast.export.verify import Pictures
+    from alexnet_fast.export.verify import Images
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.training.trained import Trained
@@ -39,27 +39,25 @@ if TYPE_CHECKING:
 _FORMS: tuple[LrnForm, ...] = ("band", "node")
 
 
-def exact_answers(
-    net: torch.nn.Module, spec: AugmentSpec, pictures_nhwc_u8: Pictures, crops: Crops
-) -> Answers:
-    """Runs pictures through PyTorch on the CPU in float64, the normalisation of the pictures in float32."""
+def exact_answers(net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Images, crops: Crops) -> Answers:
+    """Runs images through PyTorch on the CPU in float64, the normalisation of the images in float32."""
     import torch
 
     reference = copy.deepcopy(net).to("cpu").double().eval()
     found = []
     with torch.inference_mode():
-        for batch in batches(pictures_nhwc_u8, "float64", None):
+        for batch in batches(images_nhwc_u8, "float64", None):
             x = take_crops(torch.tensor(batch), spec, crops).double()
             probabilities = reference(x).softmax(1)
             found.append(probabilities.reshape(-1, len(batch), probabilities.shape[1]).mean(0).numpy())
     return Answers("PyTorch float64", np.concatenate(found))
 
 
-def distances(trained: Trained, pictures_nhwc_u8: Pictures, crops: Crops) -> dict[str, float]:
+def distances(trained: Trained, images_nhwc_u8: Images, crops: Crops) -> dict[str, float]:
     """Returns the largest difference of a probability between two of the answers, by their names."""
     answers = {
-        "float64": exact_answers(trained.net, trained.spec, pictures_nhwc_u8, crops),
-        "PyTorch": net_answers(trained.net, trained.spec, pictures_nhwc_u8, crops),
+        "float64": exact_answers(trained.net, trained.spec, images_nhwc_u8, crops),
+        "PyTorch": net_answers(trained.net, trained.spec, images_nhwc_u8, crops),
     }
     with tempfile.TemporaryDirectory() as folder:
         for form in _FORMS:
@@ -74,7 +72,7 @@ def distances(trained: Trained, pictures_nhwc_u8: Pictures, crops: Crops) -> dic
                 model_name=trained.model,
                 provenance={},
             )
-            answers[f"onnxruntime, LRN as {form}"] = model_answers(OnnxModel(path), pictures_nhwc_u8)
+            answers[f"onnxruntime, LRN as {form}"] = model_answers(OnnxModel(path), images_nhwc_u8)
     return {
         f"{name} to {other}": float(np.abs(got.probabilities - answers[other].probabilities).max())
         for other in ("float64", "PyTorch")
@@ -87,17 +85,17 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description="Measures the rounding of float32 beside float64.")
     parser.add_argument("weights", type=Path, help="run folder, checkpoint or file of weights")
-    parser.add_argument("data", type=Path, help="pictures with the same classes")
-    parser.add_argument("--images", type=int, default=200, help="pictures")
+    parser.add_argument("data", type=Path, help="images with the same classes")
+    parser.add_argument("--images", type=int, default=200, help="images")
     options = parser.parse_args()
     try:
         trained = load_trained(options.weights, None)
         part = open_part(options.data, "val", ClassMap(trained.classes))
-        pictures = sample_squares(part, trained.spec, options.images)
-        found = distances(trained, pictures, "ten" if trained.spec.margin else "single")
+        images = sample_squares(part, trained.spec, options.images)
+        found = distances(trained, images, "ten" if trained.spec.margin else "single")
     except UserError as error:
         sys.exit(f"rounding: {error}")
-    sys.stdout.write(f"{trained.model}, {len(pictures)} pictures: largest difference of a probability\n")
+    sys.stdout.write(f"{trained.model}, {len(images)} images: largest difference of a probability\n")
     for name, difference in found.items():
         sys.stdout.write(f"  {name:<44}{difference:9.2e}\n")
 

@@ -1,6 +1,6 @@
-"""Writes the shared stem: layers that run once on the picture, and for ten crops once on its mirror image.
+"""Writes the shared stem: layers that run once on the image, and for ten crops once on its mirror image.
 
-`stem_plan` decides what is shared. For ten crops a batch of N pictures becomes one of 2 N, the mirror images
+`stem_plan` decides what is shared. For ten crops a batch of N images becomes one of 2 N, the mirror images
 last; each of the five crops then is a batch of 2 N as well.
 """
 
@@ -24,7 +24,7 @@ Span = tuple[int, int]
 
 
 class Corner(NamedTuple):
-    """Where a crop lies: 0 at the picture's beginning, 1 in the middle, 2 at its end."""
+    """Where a crop lies: 0 at the image's beginning, 1 in the middle, 2 at its end."""
 
     row: int
     column: int
@@ -42,7 +42,7 @@ class Side(NamedTuple):
     end: int
 
     def ends_inside(self, corner: Corner) -> bool:
-        """Whether a crop ends inside the picture here, not at the picture's own border."""
+        """Whether a crop ends inside the image here, not at the image's own border."""
         return corner[self.axis - _ROWS] != 2 * self.end
 
 
@@ -60,7 +60,7 @@ class Maps:
     """The maps of one level.
 
     Args:
-        shared: Of the pictures and their mirror images.
+        shared: Of the images and their mirror images.
         level: Where the crops lie in them.
         crops: Of each crop by itself; empty where they are nothing but cuts of the shared map.
     """
@@ -82,7 +82,7 @@ def write_stem(graph: GraphWriter, plan: StemPlan, pixels: Value) -> Value:
     Args:
         graph: Receives the nodes.
         plan: From `plan_stem`, with at least one stage.
-        pixels: Normalised pictures, (batch, 3, resize, resize).
+        pixels: Normalised images, (batch, 3, resize, resize).
 
     Returns:
         The input of `plan.rest`: (crops * batch, channels, side, side), crop by crop.
@@ -136,7 +136,7 @@ def _write_strips(graph: GraphWriter, stage: Stage, maps: Maps) -> Strips:
 
 
 def _write_side(graph: GraphWriter, stage: Stage, layers: tuple[Layer, ...], maps: Maps, side: Side) -> Value:
-    """Appends the strips along one side of all crops that end inside the picture there."""
+    """Appends the strips along one side of all crops that end inside the image there."""
     conv, whole = stage.layers[0], (0, stage.before.crop)
     assert isinstance(conv, Conv)
     span, across = stage.strip(side.end)

@@ -1,8 +1,8 @@
-"""Which layers the crops of a picture share, and what each crop has to compute by itself.
+"""Which layers the crops of an image share, and what each crop has to compute by itself.
 
-The crops overlap, so a layer may run once on the whole picture and, for ten crops, once on its mirror image,
+The crops overlap, so a layer may run once on the whole image and, for ten crops, once on its mirror image,
 and the crops' maps are cut from the results: from "shared maps". Only the rows and columns that a crop's own
-zero padding reaches differ, on the sides where the crop ends inside the picture. They are computed again from
+zero padding reaches differ, on the sides where the crop ends inside the image. They are computed again from
 strips of the crop. Everything here counts pixels along one axis; both axes are alike.
 """
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from alexnet_fast.pipelines.spec import AugmentSpec
 
-# Five crops of the picture; the other five of ten are the same crops of its mirror image.
+# Five crops of the image; the other five of ten are the same crops of its mirror image.
 _CROPS = 5
-# Three of the five crops end inside the picture on each of the four sides.
+# Three of the five crops end inside the image on each of the four sides.
 _STRIPS = 12
 # What putting the crops' maps together costs, in multiply-accumulates, of which two AVX-512 cores do some 200
 # in a nanosecond: a number copied (three passes over memory), and the sixty small nodes of a stage. From
@@ -40,7 +40,7 @@ class Level:
 
     Args:
         crop: Side of a crop's map.
-        picture: Side of the shared map.
+        image: Side of the shared map.
         centre: Where the centre crop begins in the shared map.
         far: Where the last crop begins in the shared map.
         low: First rows of a crop's map that are not those of the shared map.
@@ -48,7 +48,7 @@ class Level:
     """
 
     crop: int
-    picture: int
+    image: int
     centre: int
     far: int
     low: int = 0
@@ -79,7 +79,7 @@ class Level:
         first_spoiled = max(0, -((window.reach - 1 - window.low - self.crop + self.high) // window.stride))
         level = Level(
             crop=window.places(self.crop),
-            picture=window.places(self.picture),
+            image=window.places(self.image),
             centre=self.centre // window.stride,
             far=self.far // window.stride,
             low=-(-(self.low + window.low) // window.stride),
@@ -111,7 +111,7 @@ def window_of(layer: Conv | MaxPool) -> Window:
         CannotShareError: It does not.
     """
     if isinstance(layer, MaxPool) and layer.ceil:
-        raise CannotShareError(f"{layer.name} rounds up, and so pads crops and pictures differently")
+        raise CannotShareError(f"{layer.name} rounds up, and so pads crops and images differently")
     if isinstance(layer, Conv):
         kernel, pads = layer.weight.shape[2:], layer.pads
         reach = [d * (k - 1) + 1 for d, k in zip(layer.dilations, kernel, strict=True)]
@@ -132,7 +132,7 @@ class Stage:
         before: Its input.
         after: Its output.
         strips: Whether each crop's spoiled rows come from strips; else the layers run on whole crops too.
-        images: Maps that are shared: of the picture, and for ten crops of its mirror image.
+        images: Maps that are shared: of the image, and for ten crops of its mirror image.
     """
 
     layers: tuple[Layer, ...]
@@ -159,7 +159,7 @@ class Stage:
 
     @property
     def macs_saved(self) -> int:
-        """Multiplications less for one picture, the copying counted as some more; negative where none are."""
+        """Multiplications less for one image, the copying counted as some more; negative where none are."""
         conv = self.layers[0]
         if not isinstance(conv, Conv):
             return 0
@@ -168,7 +168,7 @@ class Stage:
             if isinstance(layer, MaxPool):
                 window = window_of(layer)
                 rows = (rows - 1) * window.stride + window.reach
-        places = self.images * (_CROPS * maps.crop**2 - maps.picture**2)
+        places = self.images * (_CROPS * maps.crop**2 - maps.image**2)
         if not self.after.width:
             return places * conv.weight.size
         places -= self.images * _STRIPS * rows * maps.crop
@@ -183,7 +183,7 @@ class StemPlan:
     Args:
         stages: What is shared; empty for the plain graph.
         rest: What runs on whole crops.
-        start: The picture and its crops.
+        start: The image and its crops.
         why: Why no more layers are shared.
         mirrored: Whether there are ten crops, five of them mirror images; else there are five.
     """
@@ -218,7 +218,7 @@ def plan_stem(
         The plan; without stages where the geometry allows none.
     """
     (_, _, _, (far, _), (centre, _)) = crop_offsets(spec, "ten")
-    start = level = Level(crop=spec.crop, picture=spec.resize, centre=centre, far=far)
+    start = level = Level(crop=spec.crop, image=spec.resize, centre=centre, far=far)
     stages: list[Stage] = []
     units, done, why = _units(layers), 0, "there are no more layers"
     while units:

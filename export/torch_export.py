@@ -50,7 +50,7 @@ def export_ten_crop(
             the centre.
         name: Name of the model; that of its class if None.
         provenance: JSON values that say where the weights come from.
-        tolerance: Largest difference of a probability from PyTorch's, on generated pictures.
+        tolerance: Largest difference of a probability from PyTorch's, on generated images.
 
     Returns:
         The path.

@@ -1,6 +1,6 @@
 """The nodes of any network, through torch's own exporter, put into a graph of ours.
 
-Pictures, crops, averages and further outputs are our own nodes; the network's stand between them under
+Images, crops, averages and further outputs are our own nodes; the network's stand between them under
 "net/".
 """
 
@@ -105,7 +105,7 @@ def _check_possible(graph: GraphWriter, unknown: UnknownLayerError) -> None:
 
 
 def _refuse_batch_statistics(net: torch.nn.Module) -> None:
-    """Refuses what makes an answer depend on the other pictures of its batch.
+    """Refuses what makes an answer depend on the other images of its batch.
 
     Raises:
         UserError: Batch normalisation keeps no running statistics.

@@ -58,7 +58,7 @@ def build_plan(
         library: What to build with and for.
         config: Batch sizes, memory and effort.
         progress: Told about each step.
-        rows: What a picture becomes in the batch at most: the number of its crops.
+        rows: What an image becomes in the batch at most: the number of its crops.
 
     Raises:
         UserError: The parser refuses a node (named), a batch is too large, the build fails or is
@@ -115,7 +115,7 @@ def _check_volumes(trt: ModuleType, network: Any, config: EngineConfig, rows: in
     most = max(profile.max for profile in config.profiles)
     if most * largest > _MOST_NUMBERS:
         raise UserError(
-            f"a batch of {most} pictures has {most * largest:,} numbers in one tensor, and TensorRT counts to"
+            f"a batch of {most} images has {most * largest:,} numbers in one tensor, and TensorRT counts to"
             f" {_MOST_NUMBERS:,}",
             f"give at most {_MOST_NUMBERS // largest} with --max-batch or --profile",
             exit_code=2,
@@ -133,8 +133,8 @@ def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineCon
         profile = builder.create_optimization_profile()
         for i in range(network.num_inputs):
             tensor = network.get_input(i)
-            picture = tuple(tensor.shape)[1:]
-            profile.set_shape(tensor.name, *((n, *picture) for n in dataclasses.astuple(sizes)))
+            image = tuple(tensor.shape)[1:]
+            profile.set_shape(tensor.name, *((n, *image) for n in dataclasses.astuple(sizes)))
         settings.add_optimization_profile(profile)
     if config.level is not None:
         settings.builder_optimization_level = config.level

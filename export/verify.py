@@ -1,4 +1,4 @@
-"""Compares an exported file with the network that it came from, on pictures."""
+"""Compares an exported file with the network that it came from, on images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alexnet_fast.export.layer_place import run_network
 from alexnet_fast.export.metadata import FEATURES, LOGITS, OUTPUT
 from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.pipelines.crops import crop_probabilities
-from alexnet_fast.serve.onnx_model import OnnxModel, check_pictures
+from alexnet_fast.serve.onnx_model import OnnxModel, check_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 # Eighty crops at a time keep the cores busy without much memory.
 _BATCH = 8
-# The first eight pictures come to a file in batches of other sizes than to PyTorch: an answer that depends
+# The first eight images come to a file in batches of other sizes than to PyTorch: an answer that depends
 # on the batch, or a graph that was traced for one size of it, is then noticed.
 _FIRST_SIZES = (1, 2, 5)
 
-Pictures = np.ndarray[Any, np.dtype[np.uint8]]
+Images = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -42,10 +42,10 @@ class Verification:
 
     Args:
         backend: What ran the file.
-        images: Number of pictures that both answered.
+        images: Number of images that both answered.
         max_abs_error: Largest difference of a probability.
         p99_abs_error: 99th percentile of the differences.
-        top1_agreement: Fraction of the pictures with the same most likely class.
+        top1_agreement: Fraction of the images with the same most likely class.
     """
 
     backend: str
@@ -64,7 +64,7 @@ class Answers(NamedTuple):
 
 
 def verify_onnx(
-    onnx_path: Path, net: torch.nn.Module, spec: AugmentSpec, pictures_nhwc_u8: Pictures, crops: Crops
+    onnx_path: Path, net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Images, crops: Crops
 ) -> Verification:
     """Compares one file with PyTorch, both on the CPU.
 
@@ -72,24 +72,24 @@ def verify_onnx(
         onnx_path: A file that was exported from `net`.
         net: The network, in any mode and on any device; it is copied, not changed.
         spec: What it was exported with.
-        pictures_nhwc_u8: uint8 (N, resize, resize, 3), RGB; at least one.
+        images_nhwc_u8: uint8 (N, resize, resize, 3), RGB; at least one.
         crops: What it was exported with.
 
     Raises:
         UserError: As `model_answers`.
     """
-    got = model_answers(OnnxModel(onnx_path), pictures_nhwc_u8)
-    return compare(got, net_answers(net, spec, pictures_nhwc_u8, crops))
+    got = model_answers(OnnxModel(onnx_path), images_nhwc_u8)
+    return compare(got, net_answers(net, spec, images_nhwc_u8, crops))
 
 
 def net_answers(
     net: torch.nn.Module,
     spec: AugmentSpec,
-    pictures_nhwc_u8: Pictures,
+    images_nhwc_u8: Images,
     crops: Crops,
     progress: Progress | None = None,
 ) -> Answers:
-    """Runs pictures through PyTorch on the CPU in float32; the network is copied, not changed.
+    """Runs images through PyTorch on the CPU in float32; the network is copied, not changed.
 
     On the CPU even where the net is on a GPU: TF32 there would be measured as the file's error.
 
@@ -98,12 +98,12 @@ def net_answers(
         the last linear layer, where there is one.
 
     Raises:
-        UserError: There are no pictures, they are no uint8 (N, resize, resize, 3), or the network fails on
+        UserError: There are no images, they are no uint8 (N, resize, resize, 3), or the network fails on
             them or answers with numbers that are not finite.
     """
     import torch
 
-    check_pictures(pictures_nhwc_u8, spec.resize)
+    check_images(images_nhwc_u8, spec.resize)
     reference = evaluation_copy(net)
     entering: list[torch.Tensor] = []
     linear = [module for module in reference.modules() if isinstance(module, torch.nn.Linear)]
@@ -122,7 +122,7 @@ def net_answers(
 
     with torch.inference_mode():
         # A copy of each batch, because torch warns of arrays that it may not write to, such as mapped files.
-        for batch in batches(pictures_nhwc_u8, "comparing: PyTorch", progress):
+        for batch in batches(images_nhwc_u8, "comparing: PyTorch", progress):
             count = len(batch)
             probabilities = crop_probabilities(answer, torch.tensor(batch), spec, crops).numpy()
             found.setdefault(OUTPUT, []).append(probabilities)
@@ -135,14 +135,14 @@ def net_answers(
     return Answers(f"PyTorch {torch.__version__} CPU", joined.pop(OUTPUT), joined)
 
 
-def model_answers(model: Backend, pictures_nhwc_u8: Pictures, progress: Progress | None = None) -> Answers:
-    """Runs pictures through a loaded file.
+def model_answers(model: Backend, images_nhwc_u8: Images, progress: Progress | None = None) -> Answers:
+    """Runs images through a loaded file.
 
     Raises:
-        UserError: There are no pictures, or it cannot be run or answers with numbers that are not finite.
+        UserError: There are no images, or it cannot be run or answers with numbers that are not finite.
     """
     phase = f"comparing: {model.path.name} in {model.backend.split()[0]}"
-    parts = [model.outputs(batch) for batch in batches(pictures_nhwc_u8, phase, progress, _FIRST_SIZES)]
+    parts = [model.outputs(batch) for batch in batches(images_nhwc_u8, phase, progress, _FIRST_SIZES)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     for name, values in joined.items():
         if not np.isfinite(values).all():
@@ -153,12 +153,12 @@ def model_answers(model: Backend, pictures_nhwc_u8: Pictures, progress: Progress
 
 
 def batches(
-    pictures: Pictures, phase: str, progress: Progress | None, first_sizes: Sequence[int] = ()
-) -> Iterator[Pictures]:
-    """Yields a few pictures at a time, and tells how many are done.
+    images: Images, phase: str, progress: Progress | None, first_sizes: Sequence[int] = ()
+) -> Iterator[Images]:
+    """Yields a few images at a time, and tells how many are done.
 
     Args:
-        pictures: All of them.
+        images: All of them.
         phase: What is done with them.
         progress: Told about each batch.
         first_sizes: Of the first batches.
@@ -166,15 +166,15 @@ def batches(
     Raises:
         UserError: There are none.
     """
-    if len(pictures) == 0:
-        raise UserError("there are no pictures to verify the export on", "give a folder of them with --data")
+    if len(images) == 0:
+        raise UserError("there are no images to verify the export on", "give a folder of them with --data")
     sizes, done = iter(first_sizes), 0
-    while done < len(pictures):
-        batch = pictures[done : done + next(sizes, _BATCH)]
+    while done < len(images):
+        batch = images[done : done + next(sizes, _BATCH)]
         yield batch
         done += len(batch)
         if progress is not None:
-            progress(phase, done, len(pictures))
+            progress(phase, done, len(images))
 
 
 def compare(got: Answers, want: Answers) -> Verification:

@@ -18,7 +18,7 @@ class ArrayLoader(Loader):
     @functools.cached_property
     def _reader(self) -> Reader:
         """Reads what the view shows of each array."""
-        return Reader(self.pictures, self.view, threads=self.config.threads, grid=True)
+        return Reader(self.images, self.view, threads=self.config.threads, grid=True)
 
     @functools.cached_property
     def _finisher(self) -> Finisher:
@@ -36,7 +36,7 @@ class ArrayLoader(Loader):
             yield self._without_lost(self._finished(read), read.lost)
 
     def _finished(self, read: Read) -> Batch:
-        """Returns a batch that was read as the network takes it, bad pictures included."""
+        """Returns a batch that was read as the network takes it, bad images included."""
         assert read.windows is not None
         images = self._finisher.batch(read.inputs["pixels"], read.windows, read.plan, read.spec)
         return Batch(images, self.labels[torch.from_numpy(read.plan.indices)], read.plan.indices)

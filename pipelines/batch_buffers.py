@@ -41,7 +41,7 @@ class BatchBuffers:
         for buffer in self._buffers:
             if sys.getrefcount(buffer) == _UNUSED and size <= len(buffer) <= 2 * size:
                 return buffer
-        # Batches of pictures of many sizes differ a little.
+        # Batches of images of many sizes differ a little.
         new = np.empty(size + size // 8, np.uint8)
         self._buffers = [*self._buffers[1 - _KEPT :], new]
         return new

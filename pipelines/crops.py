@@ -1,4 +1,4 @@
-"""The crops of a picture, and the average of a network's answers over them.
+"""The crops of an image, and the average of a network's answers over them.
 
 Five are the four corners and the centre; ten are those and their mirror images. The probabilities, not the
 logits, are averaged (Krizhevsky et al. 2012, section 4.1).
@@ -29,14 +29,14 @@ def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]
     The centre is at `margin // 2`. For five and ten crops: four corners in reading order, then the centre.
 
     Raises:
-        UserError: Several crops are asked for where the net takes the whole picture.
+        UserError: Several crops are asked for where the net takes the whole image.
     """
     far, centre = spec.margin, spec.margin // 2
     if crops == "single":
         return ((centre, centre),)
     if far == 0:
         raise UserError(
-            f"{crops} crops need a picture larger than the net's input: both are {spec.crop} pixels",
+            f"{crops} crops need an image larger than the net's input: both are {spec.crop} pixels",
             "use --single-crop, or train with a --crop smaller than --resize",
             exit_code=2,
         )
@@ -44,10 +44,10 @@ def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]
 
 
 def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
-    """Draws a colour shift for each crop, as training draws one for each picture.
+    """Draws a colour shift for each crop, as training draws one for each image.
 
     The paper jitters in training alone; averaging over jittered crops is what some of its copies do. Every
-    picture gets the same shifts, so that an answer hangs on the picture and the seed alone.
+    image gets the same shifts, so that an answer hangs on the image and the seed alone.
 
     Args:
         spec: Its jitter.
@@ -72,23 +72,23 @@ def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
 
 
 def take_crops(
-    pictures_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops, shifts: Floats | None = None
+    images_nhwc: torch.Tensor, spec: AugmentSpec, crops: Crops, shifts: Floats | None = None
 ) -> torch.Tensor:
-    """Cuts and normalises the crops of a batch of square pictures.
+    """Cuts and normalises the crops of a batch of square images.
 
     Args:
-        pictures_nhwc: uint8 (N, resize, resize, 3), RGB.
+        images_nhwc: uint8 (N, resize, resize, 3), RGB.
         spec: Sizes and normalisation.
         crops: "single" for the centre, "five" for the corners too, "ten" for these and their mirror images.
         shifts: (K, 3), added to the colours of each crop; None for none.
 
     Returns:
         float32 (K * N, 3, crop, crop) in channels_last order, crop by crop: the first N rows are the first
-        crop of each picture. With ten crops, rows 5 N and on are mirror images of the first five.
+        crop of each image. With ten crops, rows 5 N and on are mirror images of the first five.
     """
     import torch
 
-    pixels_nhwc = pictures_nhwc.to(torch.float32)
+    pixels_nhwc = images_nhwc.to(torch.float32)
     pixels_nhwc = pixels_nhwc.sub(pixels_nhwc.new_tensor(spec.mean)).div(pixels_nhwc.new_tensor(spec.std))
     side = spec.crop
     cuts = [pixels_nhwc[:, top : top + side, left : left + side] for top, left in crop_offsets(spec, crops)]
@@ -102,16 +102,16 @@ def take_crops(
 
 def crop_probabilities(
     net: Callable[[torch.Tensor], torch.Tensor],
-    pictures_nhwc: torch.Tensor,
+    images_nhwc: torch.Tensor,
     spec: AugmentSpec,
     crops: Crops,
     shifts: Floats | None = None,
 ) -> torch.Tensor:
-    """Averages a network's class probabilities over the crops of each picture.
+    """Averages a network's class probabilities over the crops of each image.
 
     Args:
         net: Maps float (M, 3, crop, crop) to logits (M, classes).
-        pictures_nhwc: uint8 (N, resize, resize, 3), RGB.
+        images_nhwc: uint8 (N, resize, resize, 3), RGB.
         spec: Sizes and normalisation.
         crops: Which crops.
         shifts: As for `take_crops`.
@@ -119,6 +119,6 @@ def crop_probabilities(
     Returns:
         float32 (N, classes), rows summing to 1.
     """
-    logits = net(take_crops(pictures_nhwc, spec, crops, shifts))
+    logits = net(take_crops(images_nhwc, spec, crops, shifts))
     probabilities = logits.float().softmax(dim=1)
-    return probabilities.reshape(-1, pictures_nhwc.shape[0], logits.shape[1]).mean(dim=0)
+    return probabilities.reshape(-1, images_nhwc.shape[0], logits.shape[1]).mean(dim=0)

@@ -1,9 +1,9 @@
 """The DALI graphs: one definition for the CPU and the GPU.
 
-What a graph does to each picture is computed outside for a whole batch at once
+What a graph does to each image is computed outside for a whole batch at once
 (`windows.view_windows`, `normalisation.changes_of`). So it holds no state that a checkpoint would have to
 keep, and no operators that work on single numbers: a dozen of those took as long as decoding. The functions
-that build it are rewritten by DALI, so that an `if` on an input sends each picture its own way.
+that build it are rewritten by DALI, so that an `if` on an input sends each image its own way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Part = Literal["reading", "decoding", "resizing"]
 Source = Callable[[], Mapping[str, Any]]
 Kinds = dict[str, tuple[Any, int]]
 
-# Inputs by name: type and dimensions of a picture's value.
+# Inputs by name: type and dimensions of an image's value.
 _SOURCES: dict[Reading, Kinds] = {
     "bytes": {"encoded": (types.UINT8, 1)},
     "regions": {"pixels": (types.UINT8, 3)},
@@ -62,12 +62,12 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         spec: Normalisation and colours; the geometry comes with each batch.
         view: "train" (random crop, flip, jitter), "centre" (the single crop) or "square" (uint8, uncropped,
             for the ten crops).
-        device: Where pictures are decoded and everything after.
+        device: Where images are decoded and everything after.
         batch_size: Largest batch.
         threads: DALI's worker threads.
         half: Normalised pixels in float16 instead of float32.
-        region: Decode only what the view shows, instead of the whole picture; by default on the CPU alone,
-            since a GPU's hardware decoder takes whole pictures.
+        region: Decode only what the view shows, instead of the whole image; by default on the CPU alone,
+            since a GPU's hardware decoder takes whole images.
         normalise: Mirror, jitter and normalise in the graph; by default on the GPU alone, since
             `normalisation.normalised` is faster on a CPU. A "square" is never normalised.
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
@@ -75,7 +75,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         decoder: How a GPU decodes.
         source: Returns the inputs of the next batch by name: what `reading` says, the fields of `Windows`,
             and where the graph normalises those of `Changes`; None leaves these inputs open.
-        reading: "bytes" ("encoded" pictures, uint8), or "regions" ("pixels" of the parts that the windows
+        reading: "bytes" ("encoded" images, uint8), or "regions" ("pixels" of the parts that the windows
             name, uint8 HWC: nothing is decoded).
         stop_after: Leave out everything after a part of the work, to measure what the parts cost.
 
@@ -104,12 +104,12 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         if stop_after == "reading":
             return read
         if reading == "regions":
-            picture = read.gpu() if device == "gpu" else read
+            image = read.gpu() if device == "gpu" else read
         else:
-            picture = _decode(read, given, by_region, settings.arguments() if device == "gpu" else {})
+            image = _decode(read, given, by_region, settings.arguments() if device == "gpu" else {})
         if stop_after == "decoding":
-            return picture
-        cut = _resize(picture, given)
+            return image
+        cut = _resize(image, given)
         if stop_after == "resizing" or not finish:
             return cut
         return _normalised(cut, given, spec, types.FLOAT16 if half else types.FLOAT)
@@ -175,7 +175,7 @@ def _decode(encoded: Any, given: dict[str, Any], by_region: bool, device: dict[s
     Args:
         encoded: The files.
         given: The windows.
-        by_region: Decode that part alone; else the whole picture, and cut it afterwards.
+        by_region: Decode that part alone; else the whole image, and cut it afterwards.
         device: Arguments of a decoder that is not on the CPU.
     """
     kind: dict[str, Any] = {"output_type": types.RGB, "adjust_orientation": True, **device}
@@ -185,15 +185,15 @@ def _decode(encoded: Any, given: dict[str, Any], by_region: bool, device: dict[s
     return fn.slice(fn.decoders.image(encoded, **kind), **part)
 
 
-def _resize(picture: Any, given: dict[str, Any]) -> Any:
-    """Resizes the decoded part to the view, at the scale of the whole picture.
+def _resize(image: Any, given: dict[str, Any]) -> Any:
+    """Resizes the decoded part to the view, at the scale of the whole image.
 
     So the pixels are those of decoding, resizing and cutting, but for rounding: one level on about one value
-    in 10,000. A picture of the right size is not resized at all.
+    in 10,000. An image of the right size is not resized at all.
     """
     if given["needed"]:
         cut = fn.resize(
-            picture,
+            image,
             size=given["size"],
             roi_start=given["roi_start"],
             roi_end=given["roi_end"],
@@ -201,7 +201,7 @@ def _resize(picture: Any, given: dict[str, Any]) -> Any:
             subpixel_scale=False,
         )
     else:
-        cut = picture
+        cut = image
     return cut
 
 

@@ -1,4 +1,4 @@
-"""A loader over a DALI graph: our order, our random numbers, bad pictures found and named."""
+"""A loader over a DALI graph: our order, our random numbers, bad images found and named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.utils.dlpack
 from nvidia.dali import Pipeline
 
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.dali_graph import Part, Source, build_graph
 from alexnet_fast.pipelines.finishing import Finisher
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
@@ -27,9 +27,9 @@ class _Flight(NamedTuple):
     """A batch that a graph is working on.
 
     Args:
-        plan: Its pictures and random numbers.
+        plan: Its images and random numbers.
         spec: Of its epoch.
-        windows: Of these pictures.
+        windows: Of these images.
         lost: As in `reading.Read`.
     """
 
@@ -43,18 +43,18 @@ class DaliLoader(Loader):
     """Batches from a DALI graph.
 
     Args:
-        pictures: What to load.
+        images: What to load.
         spec: Geometry, normalisation and random parts.
-        view: Which part of the picture.
+        view: Which part of the image.
         schedule: Batches and order.
-        config: Device, threads, bad-picture policy.
+        config: Device, threads, bad-image policy.
         stop_after: Leave out everything after a part of the work; to measure with `drive` what parts cost.
         region: As in `build_graph`.
     """
 
     def __init__(
         self,
-        pictures: PictureList,
+        images: ImageList,
         spec: AugmentSpec,
         view: View,
         schedule: Schedule,
@@ -63,7 +63,7 @@ class DaliLoader(Loader):
         stop_after: Part | None = None,
         region: bool | None = None,
     ) -> None:
-        super().__init__(pictures, spec, view, schedule, config)
+        super().__init__(images, spec, view, schedule, config)
         self._on_gpu = config.device.type == "cuda"
         self._stop_after, self._region = stop_after, region
         self._coming: Iterator[Read] = iter(())
@@ -71,7 +71,7 @@ class DaliLoader(Loader):
         self._single: tuple[_Flight, dict[str, Any]] | None = None
         # On a GPU the graph does all the work.
         self._finisher = None if self._on_gpu else Finisher(view, config)
-        self._reader = Reader(pictures, view, threads=config.threads, grid=not self._on_gpu)
+        self._reader = Reader(images, view, threads=config.threads, grid=not self._on_gpu)
         self._graph = self._build(schedule.batch_size, config.prefetch, self._next_inputs)
         self._graph_of_one: Pipeline | None = None
 
@@ -108,7 +108,7 @@ class DaliLoader(Loader):
         self._coming = self._reader.batches(plans, self.spec_in(epoch))
 
     def _next_batch(self) -> Batch:
-        """Returns the next batch, less its bad pictures."""
+        """Returns the next batch, less its bad images."""
         try:
             pixels = self._run(self._graph)
         except RuntimeError as error:
@@ -141,11 +141,11 @@ class DaliLoader(Loader):
         return Batch(images, labels, plan.indices)
 
     def _rescue(self, flight: _Flight, error: RuntimeError) -> Batch:
-        """Runs a failed batch picture by picture; Pillow decodes those that DALI cannot, or says why not.
+        """Runs a failed batch image by image; Pillow decodes those that DALI cannot, or says why not.
 
         Raises:
             UserError: The policy says so.
-            RuntimeError: No picture is bad by itself, so the graph is at fault.
+            RuntimeError: No image is bad by itself, so the graph is at fault.
         """
         plan = flight.plan
         images: list[torch.Tensor] = []
@@ -166,7 +166,7 @@ class DaliLoader(Loader):
         return self._without_lost(self._batch(torch.cat(images), plan), lost)
 
     def _run_one(self, plan: BatchPlan, spec: AugmentSpec) -> tuple[torch.Tensor, str | None]:
-        """Runs one picture through a graph of its own, so that the batches under way are left alone.
+        """Runs one image through a graph of its own, so that the batches under way are left alone.
 
         Returns:
             Its pixels, and why they are not its own where it is lost.
@@ -229,12 +229,12 @@ class DaliLoader(Loader):
             except StopIteration:
                 break
             except RuntimeError:
-                pass  # a bad picture of the abandoned epoch: its batch is dropped with the rest
+                pass  # a bad image of the abandoned epoch: its batch is dropped with the rest
             self._flying.popleft()
         self._flying.clear()
         self._graph.reset()
 
 
 def _parts(pixels: Any) -> list[Pixels]:
-    """Returns the pictures of a graph's output on the CPU, without a copy."""
+    """Returns the images of a graph's output on the CPU, without a copy."""
     return [np.asarray(pixels[position]) for position in range(len(pixels))]

@@ -12,16 +12,16 @@ from alexnet_fast.errors import UserError
 class DecoderSettings:
     """How a GPU decodes; of it all only the upsampling changes a pixel. The CPU's decoder has nothing to set.
 
-    DALI's cache of decoded pictures is not among them: it is meant for readers that stay with their shard.
-    Our pictures come in an order of our own, and nobody has tried the cache with that on a GPU.
+    DALI's cache of decoded images is not among them: it is meant for readers that stay with their shard.
+    Our images come in an order of our own, and nobody has tried the cache with that on a GPU.
 
     Args:
         hardware_load: Share of the JPEGs that the hardware decoder takes where there is one (A100 and later);
             the other GPU kernels and the CPU threads decode the rest. 0.65 is DALI's default, MLPerf's
             entries take 0.99 on an H100; the best share depends on the threads.
-        width_hint: Pixels across of the largest picture: memory is taken once, not picture by picture. 5980
+        width_hint: Pixels across of the largest image: memory is taken once, not image by image. 5980
             is the widest of ImageNet (MLPerf).
-        height_hint: Pixels down of the largest picture; 6430 in ImageNet.
+        height_hint: Pixels down of the largest image; 6430 in ImageNet.
         device_padding: Bytes of GPU memory taken for each thread at the start.
         host_padding: Bytes of pinned memory taken twice for each thread at the start.
         fancy_upsampling: Chroma as libjpeg interpolates it. Without it a GPU's pixels are not the CPU's.

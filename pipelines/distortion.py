@@ -1,4 +1,4 @@
-"""Random brightness, contrast, saturation and hue, as one matrix a picture."""
+"""Random brightness, contrast, saturation and hue, as one matrix an image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GREY = 128.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColourDistortion:
-    """How far the colours of a training picture are moved; each amount is drawn evenly.
+    """How far the colours of a training image are moved; each amount is drawn evenly.
 
     Args:
         brightness: b scales every level by 1 - b to 1 + b.
@@ -46,7 +46,7 @@ class ColourDistortion:
 
 
 def colour_transforms(draws: Floats, limits: ColourDistortion) -> tuple[Floats, Floats]:
-    """Returns what happens to the colours of each picture: `matrix @ rgb + offset`.
+    """Returns what happens to the colours of each image: `matrix @ rgb + offset`.
 
     The steps are hue and saturation in YIQ, then contrast, then brightness; nothing is rounded or clipped in
     between, so they are one matrix and one offset.

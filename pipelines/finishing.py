@@ -1,4 +1,4 @@
-"""What the CPU does to decoded parts of pictures: resize, mirror, change colours, normalise.
+"""What the CPU does to decoded parts of images: resize, mirror, change colours, normalise.
 
 On a GPU all of this is in the graph.
 """
@@ -32,7 +32,7 @@ class Finisher:
     """Finishes batches in threads, the caller's among them.
 
     Args:
-        view: Which part of the pictures; a "square" is not normalised.
+        view: Which part of the images; a "square" is not normalised.
         config: Threads and precision.
     """
 
@@ -44,11 +44,11 @@ class Finisher:
     def batch(
         self, parts: Sequence[Pixels], windows: Windows, plan: BatchPlan, spec: AugmentSpec
     ) -> torch.Tensor:
-        """Returns the pictures of a batch as `Batch` has them.
+        """Returns the images of a batch as `Batch` has them.
 
         Args:
             parts: uint8 (h, w, 3) each: the parts that the windows name.
-            windows: Of these pictures.
+            windows: Of these images.
             plan: Its random numbers.
             spec: Of its epoch.
         """
@@ -63,7 +63,7 @@ class Finisher:
 
         Args:
             parts: As for `batch`.
-            windows: Of these pictures.
+            windows: Of these images.
         """
         found = self._buffers.take((len(parts), *windows.view_size(), 3), np.uint8)
 
@@ -90,9 +90,9 @@ class Finisher:
         self._share(finish, len(parts))
         return torch.from_numpy(found.reshape(len(parts), height, width, 3)).permute(0, 3, 1, 2)
 
-    def _share(self, finish: Callable[[int, int], None], pictures: int) -> None:
+    def _share(self, finish: Callable[[int, int], None], images: int) -> None:
         """Gives each thread an equal share of a batch, and waits."""
-        ends = np.linspace(0, pictures, min(self._threads, pictures) + 1).astype(int).tolist()
+        ends = np.linspace(0, images, min(self._threads, images) + 1).astype(int).tolist()
         mine, *others = itertools.pairwise(ends)
         shares = [self._pool.submit(finish, *span) for span in others]
         finish(*mine)

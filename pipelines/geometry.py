@@ -36,7 +36,7 @@ def crop_starts(places: npt.NDArray[np.float32], lengths: Integers, crops: Integ
 
     Args:
         places: Uniform in [0, 1).
-        lengths: Sides of the pictures in pixels.
+        lengths: Sides of the images in pixels.
         crops: Sides of the crops in pixels.
     """
     room = lengths - crops

@@ -1,4 +1,4 @@
-"""The pictures behind a loader, as torchvision's `ImageFolder` shows them."""
+"""The images behind a loader, as torchvision's `ImageFolder` shows them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.parts import find_parts
@@ -18,67 +18,67 @@ from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError
 from alexnet_fast.near_match import choose_from
-from alexnet_fast.pipelines.pillow_image import BadPictureError
-from alexnet_fast.pipelines.place_bytes import picture_at
+from alexnet_fast.pipelines.pillow_image import BadImageError
+from alexnet_fast.pipelines.place_bytes import image_at
 from alexnet_fast.pipelines.preprocessing import preprocess
 from alexnet_fast.pipelines.spec import AugmentSpec
 
-Data = str | Path | PictureList | Iterable[tuple[str | Path, int | str]]
+Data = str | Path | ImageList | Iterable[tuple[str | Path, int | str]]
 
 # Without names there are as many classes as the largest label says; more than that is a mistake in it.
 _MOST_UNNAMED = 1_000_000
 
 
 class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """Labelled pictures; item i is (float32 (3, crop, crop) of the evaluation view, label).
+    """Labelled images; item i is (float32 (3, crop, crop) of the evaluation view, label).
 
     The names are those of torchvision's `ImageFolder`, for code that looks at `loader.dataset`.
 
     Args:
-        pictures: The list.
+        images: The list.
         spec: Sizes and normalisation.
     """
 
-    def __init__(self, pictures: PictureList, spec: AugmentSpec) -> None:
-        self.pictures, self.spec = pictures, spec
+    def __init__(self, images: ImageList, spec: AugmentSpec) -> None:
+        self.images, self.spec = images, spec
 
     @property
     def classes(self) -> list[str]:
         """Class names in the order of their labels."""
-        return list(self.pictures.classes.names)
+        return list(self.images.classes.names)
 
     @property
     def class_to_idx(self) -> dict[str, int]:
         """Labels by class name."""
-        return {name: label for label, name in enumerate(self.pictures.classes.names)}
+        return {name: label for label, name in enumerate(self.images.classes.names)}
 
     @property
     def targets(self) -> list[int]:
-        """The label of each picture."""
-        return [int(label) for label in self.pictures.labels]
+        """The label of each image."""
+        return [int(label) for label in self.images.labels]
 
     @property
     def samples(self) -> list[tuple[str, int]]:
-        """Path and label of each picture."""
-        paths = map(self.pictures.path, range(len(self)))
+        """Path and label of each image."""
+        paths = map(self.images.path, range(len(self)))
         return list(zip(paths, self.targets, strict=True))
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         try:
-            picture = picture_at(self.pictures, index, self.spec.background)
-        except BadPictureError as error:
-            name = self.pictures.path(index)
-            raise UserError(f"cannot decode {name}: {error}", "give another picture") from error
-        pixels = preprocess(picture, self.spec)
-        return torch.from_numpy(pixels), int(self.pictures.labels[index])
+            image = image_at(self.images, index, self.spec.background)
+        except BadImageError as error:
+            name = self.images.path(index)
+            raise UserError(f"cannot decode {name}: {error}", "give another image") from error
+        pixels = preprocess(image, self.spec)
+        return torch.from_numpy(pixels), int(self.images.labels[index])
 
 
 def list_data(
     data: Data, classes: Iterable[str] | None = None, fields: ShardFields = DEFAULT_FIELDS
-) -> PictureList:
+) -> ImageList:
     """Lists what someone else's script gives.
 
     Args:
@@ -92,12 +92,12 @@ def list_data(
     Raises:
         UserError: There is nothing there, or a label is neither a whole number nor text, or has no class.
     """
-    if isinstance(data, PictureList):
+    if isinstance(data, ImageList):
         return data
     if isinstance(data, str | Path):
         contents = find_parts(Path(data), "all", Reading(fields=fields))["all"]
         given = ClassMap(_class_names(classes)) if classes is not None else None
-        listed = contents.pictures(given or ClassMap.from_names(contents.class_names()))
+        listed = contents.images(given or ClassMap.from_names(contents.class_names()))
         say_ignored(Path(data), [listed], Ignored())
         return listed
     return _list_pairs(_pairs(data), None if classes is None else _class_names(classes))
@@ -124,7 +124,7 @@ def _pairs(data: Any) -> list[tuple[str, Any]]:
             f"the images are no (path, label) pairs ({error})", "give a folder, or pairs such as ('a.jpg', 0)"
         ) from error
     if not pairs:
-        raise UserError("the list of pictures is empty", "give (path, label) pairs")
+        raise UserError("the list of images is empty", "give (path, label) pairs")
     return pairs
 
 
@@ -136,7 +136,7 @@ def _pair(pair: Any) -> tuple[Any, Any]:
     return path, label
 
 
-def _list_pairs(pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None) -> PictureList:
+def _list_pairs(pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None) -> ImageList:
     """Lists (path, label) pairs; without names a class is called by its number."""
     paths = [path for path, _ in pairs]
     if any(isinstance(label, str) for _, label in pairs):
@@ -151,7 +151,7 @@ def _list_pairs(pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None) -
         )
     # Absolute names stay as they are when they are joined to a root.
     absolute = tuple(str(Path(path).absolute()) for path in paths)
-    return PictureList(root=Path("/"), names=absolute, labels=labels, classes=ClassMap(names))
+    return ImageList(root=Path("/"), names=absolute, labels=labels, classes=ClassMap(names))
 
 
 def _numbered(

@@ -12,7 +12,7 @@ import torch
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.pipelines.bad_images import BadImages, Policy
 from alexnet_fast.pipelines.image_dataset import Data, ImageDataset, list_data
 from alexnet_fast.pipelines.loader import Batch, Kind, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -38,14 +38,14 @@ class ImageLoader:
 
     Images are (B, 3, crop, crop) in channels_last order, normalised; labels int64 (B,); both on `device`.
     Every loop is one epoch, and the next loop the next one, also where a loop was left early; `set_epoch`
-    chooses it as with a `DistributedSampler`. Pictures that cannot be decoded make a batch
-    shorter. With several processes a batch without any good picture comes empty (B = 0), so that all
+    chooses it as with a `DistributedSampler`. Images that cannot be decoded make a batch
+    shorter. With several processes a batch without any good image comes empty (B = 0), so that all
     processes take the same number of steps; a single process never sees one.
 
     Args:
-        data: A folder of class folders, (path, label) pairs, or a `PictureList`.
+        data: A folder of class folders, (path, label) pairs, or an `ImageList`.
         train: The random training view, shuffled, in full batches; else the centre crop of each, in order.
-        batch_size: Pictures a batch, of this process alone; by default 256, or fewer in training on data that
+        batch_size: Images a batch, of this process alone; by default 256, or fewer in training on data that
             do not fill one.
         spec: Sizes, normalisation and augmentation; by default torchvision's for ImageNet.
         classes: Class names in the order of their labels, where the data do not say them.
@@ -89,7 +89,7 @@ class ImageLoader:
         label_key: str | None = None,
     ) -> None:
         fields = ShardFields.from_options(image_key, label_key, before="", between="_")
-        pictures = list_data(data, classes, fields)
+        images = list_data(data, classes, fields)
         rank, world = find_processes(rank, world)
         config = LoaderConfig(
             kind=loader,
@@ -100,8 +100,8 @@ class ImageLoader:
             on_bad_image=on_bad_image,
         )
         schedule = Schedule(
-            pictures=len(pictures),
-            batch_size=_fitting(len(pictures), world, train and drop_last is not False)
+            images=len(images),
+            batch_size=_fitting(len(images), world, train and drop_last is not False)
             if batch_size is None
             else batch_size,
             shuffle=train,
@@ -110,9 +110,9 @@ class ImageLoader:
             world=world,
             drop_last=drop_last,
         )
-        self.dataset = ImageDataset(pictures, spec)
+        self.dataset = ImageDataset(images, spec)
         self.epoch, self.step = 0, 0
-        self._loader = make_loader(pictures, spec, "train" if train else "centre", schedule, config)
+        self._loader = make_loader(images, spec, "train" if train else "centre", schedule, config)
         self._stream: dict[str, Any] | None = None
         self._running: Iterator[Batch] | None = None
         # Whether the next pass stays where it is: at the start, or at a place that the caller has chosen.
@@ -123,12 +123,12 @@ class ImageLoader:
 
     @property
     def batch_size(self) -> int:
-        """Pictures a batch, of this process alone."""
+        """Images a batch, of this process alone."""
         return self._loader.schedule.batch_size
 
     @property
     def drop_last(self) -> bool:
-        """Whether pictures that do not fill a batch are left out."""
+        """Whether images that do not fill a batch are left out."""
         return self._loader.schedule.full_only
 
     @property
@@ -137,8 +137,8 @@ class ImageLoader:
         return self._loader.config.threads
 
     @property
-    def bad_pictures(self) -> BadPictures:
-        """The pictures left out so far, with their reasons."""
+    def bad_images(self) -> BadImages:
+        """The images left out so far, with their reasons."""
         return self._loader.bad
 
     @property
@@ -163,7 +163,7 @@ class ImageLoader:
         Batches already prepared for that very position are handed out, not decoded again.
 
         Raises:
-            UserError: The position is one in another stream of pictures.
+            UserError: The position is one in another stream of images.
         """
         if not {"epoch", "step", "stream"} <= state.keys():
             raise UserError("this is not the state of an ImageLoader", "give what its state_dict returned")
@@ -227,13 +227,13 @@ class EpochSetter:
         self._loader.set_epoch(epoch)
 
 
-def _fitting(pictures: int, world: int, full_only: bool) -> int:
+def _fitting(images: int, world: int, full_only: bool) -> int:
     """Returns the default batch, or the largest that a data set fills; where that is none, one is refused."""
-    mine = pictures // world
+    mine = images // world
     if not full_only or mine >= _BATCH:
         return _BATCH
     size = max(1, mine)
-    _log.warning("batches of %d instead of %d: there are %d images", size, _BATCH, pictures)
+    _log.warning("batches of %d instead of %d: there are %d images", size, _BATCH, images)
     return size
 
 

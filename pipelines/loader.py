@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from alexnet_fast import __version__
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.memory import refuse_beyond_memory
-from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.pipelines.bad_images import BadImages, Policy
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.decoding_record import current_record
 from alexnet_fast.pipelines.plan import Integers, Schedule
@@ -27,13 +27,13 @@ Kind = Literal["dali", "torch"]
 
 
 class Batch(NamedTuple):
-    """Pictures on the device, ready for the network; bad ones are missing, so that B may be 0.
+    """Images on the device, ready for the network; bad ones are missing, so that B may be 0.
 
     Args:
         images: (B, 3, crop, crop) in channels_last order, normalised; for the view "square" uint8
             (B, resize, resize, 3).
         labels: int64 (B,).
-        indices: int64 (B,), positions in the picture list.
+        indices: int64 (B,), positions in the image list.
     """
 
     images: torch.Tensor
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoaderConfig:
-    """How pictures are loaded.
+    """How images are loaded.
 
     Args:
         kind: "dali", or "torch" for Pillow in worker processes.
@@ -51,7 +51,7 @@ class LoaderConfig:
         threads: DALI's threads, or worker processes.
         half: float16 instead of float32 pixels.
         prefetch: Batches prepared ahead.
-        on_bad_image: What to do about a picture that cannot be decoded.
+        on_bad_image: What to do about an image that cannot be decoded.
         decoder: How DALI decodes on a GPU.
     """
 
@@ -68,30 +68,30 @@ class LoaderConfig:
 
 
 class Loader(abc.ABC):
-    """An input pipeline over one picture list; its length is the batches an epoch.
+    """An input pipeline over one image list; its length is the batches an epoch.
 
     Args:
-        pictures: What to load.
+        images: What to load.
         spec: Geometry, normalisation and jitter.
-        view: Which part of the picture.
+        view: Which part of the image.
         schedule: Batches and order.
-        config: Device, threads, bad-picture policy.
+        config: Device, threads, bad-image policy.
     """
 
     def __init__(
         self,
-        pictures: PictureList,
+        images: ImageList,
         spec: AugmentSpec,
         view: View,
         schedule: Schedule,
         config: LoaderConfig,
     ) -> None:
-        self.pictures, self.spec, self.view = pictures, spec, view
+        self.images, self.spec, self.view = images, spec, view
         self.schedule, self.config = schedule, config
-        self.bad = BadPictures(config.on_bad_image)
+        self.bad = BadImages(config.on_bad_image)
         if config.on_bad_image == "skip":
-            self.bad.reasons.update({pictures.path(index): why for index, why in pictures.blocked.items()})
-        self.labels = torch.tensor(pictures.labels, dtype=torch.int64)
+            self.bad.reasons.update({images.path(index): why for index, why in images.blocked.items()})
+        self.labels = torch.tensor(images.labels, dtype=torch.int64)
         # In the process's record of what it decodes; see `decoding_record`.
         self._block: int | None = None
 
@@ -102,18 +102,18 @@ class Loader(abc.ABC):
     def rounds(self) -> int:
         """Batches an epoch of the process that has the most; the first one has."""
         schedule = self.schedule
-        return -(-len(range(0, schedule.pictures, schedule.world)) // schedule.batch_size)
+        return -(-len(range(0, schedule.images, schedule.world)) // schedule.batch_size)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one picture in a batch of the network's own size, (3, crop, crop)."""
+        """Shape of one image in a batch of the network's own size, (3, crop, crop)."""
         return 3, self.spec.crop, self.spec.crop
 
     @abc.abstractmethod
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on; an epoch left early may be followed by another.
 
-        A step of bad pictures alone is an empty batch: the processes of a job stay in step, and the number of
+        A step of bad images alone is an empty batch: the processes of a job stay in step, and the number of
         batches taken is a position in the data.
         """
 
@@ -127,7 +127,7 @@ class Loader(abc.ABC):
         config = self.config
         return {
             "version": __version__,
-            "pictures": self.pictures.fingerprint(),
+            "images": self.images.fingerprint(),
             "view": self.view,
             "spec": self.spec.to_dict(),
             "schedule": self.schedule.describe(),
@@ -160,11 +160,11 @@ class Loader(abc.ABC):
         record.note(block, epoch, 0, 0)
 
     def spec_in(self, epoch: int) -> AugmentSpec:
-        """Returns the spec of an epoch: only training pictures change their size with it."""
+        """Returns the spec of an epoch: only training images change their size with it."""
         return self.spec.in_epoch(epoch) if self.view == "train" else self.spec
 
     def _without_lost(self, batch: Batch, lost: Mapping[int, str]) -> Batch:
-        """Reports bad pictures of a batch and returns the others, in the layout of a whole one.
+        """Reports bad images of a batch and returns the others, in the layout of a whole one.
 
         Args:
             batch: With any pixels for the bad ones.
@@ -176,7 +176,7 @@ class Loader(abc.ABC):
         if not lost:
             return batch
         for position, reason in lost.items():
-            self.bad.report(self.pictures.path(int(batch.indices[position])), reason)
+            self.bad.report(self.images.path(int(batch.indices[position])), reason)
         good = [position for position in range(len(batch.labels)) if position not in lost]
         if not good:
             return self.empty_batch()
@@ -185,7 +185,7 @@ class Loader(abc.ABC):
         return Batch(images, batch.labels[good], batch.indices[good])
 
     def empty_batch(self) -> Batch:
-        """Returns the batch of a step in which every picture is bad."""
+        """Returns the batch of a step in which every image is bad."""
         side, device = self.spec.crop, self.config.device
         if self.view == "square":
             images = torch.empty(0, self.spec.resize, self.spec.resize, 3, dtype=torch.uint8, device=device)
@@ -196,40 +196,40 @@ class Loader(abc.ABC):
 
 
 def make_loader(
-    pictures: PictureList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
+    images: ImageList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
 ) -> Loader:
     """Makes the loader that the configuration names.
 
     Raises:
         UserError: It cannot be had on this machine, or its batches are larger than the memory.
     """
-    _refuse_huge_batches(pictures, spec, view, schedule, config)
+    _refuse_huge_batches(images, spec, view, schedule, config)
     if config.kind == "torch":
         from alexnet_fast.pipelines.torch_loader import TorchLoader
 
-        return TorchLoader(pictures, spec, view, schedule, config)
-    if config.device.type == "cpu" and pictures.encoding == "array":
+        return TorchLoader(images, spec, view, schedule, config)
+    if config.device.type == "cpu" and images.encoding == "array":
         from alexnet_fast.pipelines.array_loader import ArrayLoader
 
-        return ArrayLoader(pictures, spec, view, schedule, config)
+        return ArrayLoader(images, spec, view, schedule, config)
     try:
         from alexnet_fast.pipelines.dali_loader import DaliLoader
     except ImportError as error:
         raise UserError(
             f"NVIDIA DALI cannot be imported ({error})", "pip install nvidia-dali-cuda120, or give --no-dali"
         ) from error
-    return DaliLoader(pictures, spec, view, schedule, config)
+    return DaliLoader(images, spec, view, schedule, config)
 
 
 def _refuse_huge_batches(
-    pictures: PictureList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
+    images: ImageList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
 ) -> None:
     """Refuses batches that cannot be held, with those that are prepared ahead.
 
     Raises:
         UserError: They are larger than the memory.
     """
-    batch = min(schedule.batch_size, len(pictures))
+    batch = min(schedule.batch_size, len(images))
     side, value = (spec.resize, 1) if view == "square" else (spec.crop, 2 if config.half else 4)
     refuse_beyond_memory(
         batch * side * side * 3 * value * (config.prefetch + 1),

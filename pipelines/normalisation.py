@@ -17,7 +17,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 
 # Values worked on at a time. As float32 they stay in a core's second cache from one pass to the next; and
 # torch gives fewer than these (at::internal::GRAIN_SIZE) to no second thread. Its threads wait for each other
-# actively: on cores that decode the next pictures that took ten times as long as the work.
+# actively: on cores that decode the next images that took ten times as long as the work.
 _VALUES = 32768
 
 
@@ -62,7 +62,7 @@ def normalised(pixels_nhwc: torch.Tensor, changes: Changes, spec: AugmentSpec) -
 
     Args:
         pixels_nhwc: uint8 (B, S, S, 3), RGB, on the CPU.
-        changes: Of these pictures.
+        changes: Of these images.
         spec: Standard deviation.
 
     Returns:
@@ -77,7 +77,7 @@ def normalised(pixels_nhwc: torch.Tensor, changes: Changes, spec: AugmentSpec) -
 
 
 def row_means(changes: Changes, width: int) -> Floats:
-    """Returns what is subtracted from a row of each picture, float32 (B, width * 3)."""
+    """Returns what is subtracted from a row of each image, float32 (B, width * 3)."""
     return np.tile(changes.mean, (1, width))
 
 
@@ -94,12 +94,12 @@ def normalise_into(
     changes: Changes,
     position: int,
 ) -> None:
-    """Turns the pixels of one picture into what the network sees.
+    """Turns the pixels of one image into what the network sees.
 
     Args:
         found: float32 (S, S * 3), is filled.
         pixels: uint8 (S, S, 3).
-        means: Of this picture, of `row_means`.
+        means: Of this image, of `row_means`.
         deviations: Of `row_deviations`.
         changes: Of the batch.
         position: In the batch.

@@ -33,29 +33,29 @@ _TURNS = {
 _DAMAGED = (SyntaxError, ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, struct.error)
 
 
-def orientation_of(picture: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """Returns the EXIF orientation, 1 to 8; 1 where the file says none."""
-    return _exif_orientation(picture) or _xmp_orientation(picture.info) or 1
+    return _exif_orientation(image) or _xmp_orientation(image.info) or 1
 
 
-def turned(picture: Image.Image, orientation: int) -> Image.Image:
+def turned(image: Image.Image, orientation: int) -> Image.Image:
     """Returns an image turned and mirrored so that one of this orientation is upright."""
     turn = _TURNS.get(orientation)
-    return picture if turn is None else picture.transpose(turn)
+    return image if turn is None else image.transpose(turn)
 
 
-def turns_by_itself(picture: Image.Image) -> bool:
+def turns_by_itself(image: Image.Image) -> bool:
     """Tells whether Pillow finds an orientation that turns or mirrors."""
     try:
-        return picture.getexif().get(_TAG) in _TURNS
+        return image.getexif().get(_TAG) in _TURNS
     except _DAMAGED:
         return False
 
 
-def _exif_orientation(picture: Image.Image) -> int:
+def _exif_orientation(image: Image.Image) -> int:
     """Returns what EXIF says, 0 where it says nothing."""
     try:
-        found = _within(picture.getexif().get(_TAG))
+        found = _within(image.getexif().get(_TAG))
     except _DAMAGED:
         found = 0
     if found:
@@ -63,7 +63,7 @@ def _exif_orientation(picture: Image.Image) -> int:
     for key in _RAW_EXIF:
         exif = Image.Exif()
         try:
-            exif.load(_raw_profile(picture.info.get(key)))
+            exif.load(_raw_profile(image.info.get(key)))
             found = found or _within(exif.get(_TAG))
         except _DAMAGED:
             continue

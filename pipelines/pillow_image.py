@@ -56,19 +56,19 @@ DECODING_ERRORS = (
 )
 
 
-class BadPictureError(Exception):
+class BadImageError(Exception):
     """A file that cannot be decoded; the message is the reason alone."""
 
 
 def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHITE) -> Image.Image:
-    """Decodes a picture to RGB, upright.
+    """Decodes an image to RGB, upright.
 
     Args:
         source: A file.
-        background: Is seen where the picture is transparent.
+        background: Is seen where the image is transparent.
 
     Raises:
-        BadPictureError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
+        BadImageError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
     """
     try:
         if isinstance(source, str | os.PathLike):
@@ -76,40 +76,40 @@ def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHIT
             # its name is mapped, in a wrong shape if it is to be turned.
             with open_given(Path(source)) as file:
                 return decode(file, background)
-        with _opened(source) as picture:
-            return to_rgb(picture, background)
+        with _opened(source) as image:
+            return to_rgb(image, background)
     except DECODING_ERRORS as error:
-        raise BadPictureError(reason_of(error)) from error
+        raise BadImageError(reason_of(error)) from error
 
 
-def as_rgb(picture: Image.Image, background: Colour) -> Image.Image:
-    """Returns a picture that Pillow has opened as RGB, upright.
+def as_rgb(image: Image.Image, background: Colour) -> Image.Image:
+    """Returns an image that Pillow has opened as RGB, upright.
 
     Raises:
-        BadPictureError: It cannot be decoded.
+        BadImageError: It cannot be decoded.
     """
     try:
-        return to_rgb(picture, background)
+        return to_rgb(image, background)
     except DECODING_ERRORS as error:
-        raise BadPictureError(reason_of(error)) from error
+        raise BadImageError(reason_of(error)) from error
 
 
 def _opened(source: IO[bytes]) -> Image.Image:
-    """Opens a picture.
+    """Opens an image.
 
     Raises:
-        BadPictureError: It is larger than `MAX_PIXELS`.
+        BadImageError: It is larger than `MAX_PIXELS`.
     """
     # Threads may come between each other's filters of warnings; what is too large is refused by its size.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        picture = Image.open(source, formats=FORMATS)
-    if math.prod(picture.size) > MAX_PIXELS:
-        picture.close()
-        raise BadPictureError(
-            f"{picture.width} x {picture.height} are {math.prod(picture.size)} pixels, more than {MAX_PIXELS}"
+        image = Image.open(source, formats=FORMATS)
+    if math.prod(image.size) > MAX_PIXELS:
+        image.close()
+        raise BadImageError(
+            f"{image.width} x {image.height} are {math.prod(image.size)} pixels, more than {MAX_PIXELS}"
         )
-    return picture
+    return image
 
 
 def reason_of(error: BaseException) -> str:
@@ -117,76 +117,76 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return system_reason(error)
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture"
+        return "not an image"
     return str(error).strip() or type(error).__name__
 
 
-def shrink(picture: Image.Image, spec: AugmentSpec) -> Image.Image:
+def shrink(image: Image.Image, spec: AugmentSpec) -> Image.Image:
     """Resizes the shorter side to `spec.resize` with an antialiased triangle filter.
 
-    Beyond its border a picture goes on with the colour of the border, as in DALI; Pillow by itself gives the
+    Beyond its border an image goes on with the colour of the border, as in DALI; Pillow by itself gives the
     pixels inside more weight there, which differs by up to 15 levels.
 
     Raises:
-        BadPictureError: It is so narrow that it would have more than `MAX_PIXELS`.
+        BadImageError: It is so narrow that it would have more than `MAX_PIXELS`.
     """
-    size = resized(*picture.size, spec.resize)
+    size = resized(*image.size, spec.resize)
     if math.prod(size) > MAX_PIXELS:
-        raise BadPictureError(too_large(picture.size, size))
-    return _scaled(picture, size)
+        raise BadImageError(too_large(image.size, size))
+    return _scaled(image, size)
 
 
 def too_large(size: tuple[int, int], resized: tuple[int, int]) -> str:
-    """Says of a picture, by its width and height, that it would grow too large."""
+    """Says of an image, by its width and height, that it would grow too large."""
     return f"{size[0]} x {size[1]} would become {resized[0]} x {resized[1]}, which is too large"
 
 
-def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resizes a picture to (width, height) with an antialiased triangle filter, as `shrink` says."""
-    width, height = picture.size
-    if size == picture.size:
-        return picture
+def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resizes an image to (width, height) with an antialiased triangle filter, as `shrink` says."""
+    width, height = image.size
+    if size == image.size:
+        return image
     reach = math.ceil(max(width / size[0], height / size[1], 1.0))
-    padded = np.pad(np.asarray(picture), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    padded = np.pad(np.asarray(image), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     box = (reach, reach, reach + width, reach + height)
     return Image.fromarray(padded).resize(size, Image.Resampling.BILINEAR, box=box)
 
 
-def centre_square(picture: Image.Image, spec: AugmentSpec) -> Pixels:
-    """Returns the centre square of a picture, uint8 (resize, resize, 3), RGB: what ten crops are cut from."""
-    small = shrink(picture, spec)
+def centre_square(image: Image.Image, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of an image, uint8 (resize, resize, 3), RGB: what ten crops are cut from."""
+    small = shrink(image, spec)
     return _cut(small, (small.width - spec.resize) // 2, (small.height - spec.resize) // 2, spec.resize)
 
 
-def centre_crop(picture: Image.Image, spec: AugmentSpec) -> Pixels:
-    """Returns the centre crop of a picture, uint8 (crop, crop, 3), RGB: the single crop of evaluation."""
-    small = shrink(picture, spec)
+def centre_crop(image: Image.Image, spec: AugmentSpec) -> Pixels:
+    """Returns the centre crop of an image, uint8 (crop, crop, 3), RGB: the single crop of evaluation."""
+    small = shrink(image, spec)
     return _cut(small, (small.width - spec.crop) // 2, (small.height - spec.crop) // 2, spec.crop)
 
 
-def training_crop(picture: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
+def training_crop(image: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
     """Returns the training crop that a draw chooses (see `plan.BatchPlan`), not mirrored yet.
 
     The result is uint8 (crop, crop, 3).
     """
     if spec.random_resized_crop is not None:
-        return _resized_area(picture, spec, spec.random_resized_crop, draw[None])
-    small = shrink(picture, spec)
+        return _resized_area(image, spec, spec.random_resized_crop, draw[None])
+    small = shrink(image, spec)
     top, left = crop_starts(draw[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
     return _cut(small, left, top, spec.crop)
 
 
 def _resized_area(
-    picture: Image.Image, spec: AugmentSpec, bounds: RandomResizedCrop, draws: npt.NDArray[np.float32]
+    image: Image.Image, spec: AugmentSpec, bounds: RandomResizedCrop, draws: npt.NDArray[np.float32]
 ) -> Pixels:
-    """Returns the random area of a picture that its draws, float32 (1, ...), choose, resized."""
-    size = np.array([[picture.height, picture.width]])
+    """Returns the random area of an image that its draws, float32 (1, ...), choose, resized."""
+    size = np.array([[image.height, image.width]])
     corner, extent = random_boxes(size, draws[:, PLACE], draws[:, AREAS], bounds)
     (top, left), (height, width) = corner[0].tolist(), extent[0].tolist()
-    area = picture.crop((left, top, left + width, top + height))
+    area = image.crop((left, top, left + width, top + height))
     return np.asarray(_scaled(area, (spec.crop, spec.crop)))
 
 
-def _cut(picture: Image.Image, left: int, top: int, side: int) -> Pixels:
-    """Returns a square of a picture as an array."""
-    return np.asarray(picture.crop((left, top, left + side, top + side)))
+def _cut(image: Image.Image, left: int, top: int, side: int) -> Pixels:
+    """Returns a square of an image as an array."""
+    return np.asarray(image.crop((left, top, left + side, top + side)))

@@ -1,4 +1,4 @@
-"""The bytes of a picture, or of a part of it, from a file or from the middle of a tar."""
+"""The bytes of an image, or of a part of it, from a file or from the middle of a tar."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image
 
-from alexnet_fast.data.picture_list import Encoding, PictureList
+from alexnet_fast.data.image_list import Encoding, ImageList
 from alexnet_fast.data.places import BlockedPlace, Place, TarPlace
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.colour import WHITE, Colour
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, decode
+from alexnet_fast.pipelines.pillow_image import BadImageError, Pixels, decode
 
 _File = TypeVar("_File", bound="_PlaceFile")
 
@@ -23,16 +23,16 @@ _File = TypeVar("_File", bound="_PlaceFile")
 _HEADER_BYTES = 128
 
 
-def open_picture(place: Place, encoding: Encoding, background: Colour) -> Image.Image:
-    """Reads a picture whole, RGB and upright.
+def open_image(place: Place, encoding: Encoding, background: Colour) -> Image.Image:
+    """Reads an image whole, RGB and upright.
 
     Args:
         place: Where it is.
-        encoding: As in `PictureList`.
-        background: Is seen where the picture is transparent.
+        encoding: As in `ImageList`.
+        background: Is seen where the image is transparent.
 
     Raises:
-        BadPictureError: It cannot be read or decoded.
+        BadImageError: It cannot be read or decoded.
     """
     if encoding == "array":
         with ArrayFile(place) as array:
@@ -41,16 +41,16 @@ def open_picture(place: Place, encoding: Encoding, background: Colour) -> Image.
         return decode(file.stream(), background)
 
 
-def picture_at(pictures: PictureList, index: int, background: Colour = WHITE) -> Image.Image:
-    """Reads one picture of a list; see `open_picture`."""
-    return open_picture(pictures.place(index), pictures.encoding, background)
+def image_at(images: ImageList, index: int, background: Colour = WHITE) -> Image.Image:
+    """Reads one image of a list; see `open_image`."""
+    return open_image(images.place(index), images.encoding, background)
 
 
 def read_bytes(place: Place) -> bytes:
-    """Reads a picture as it is stored.
+    """Reads an image as it is stored.
 
     Raises:
-        BadPictureError: It cannot be read.
+        BadImageError: It cannot be read.
     """
     with _PlaceFile(place) as file:
         return file.read(0, file.size)
@@ -69,17 +69,17 @@ class _PlaceFile:
     def __enter__(self: _File) -> _File:
         place = self._place
         if isinstance(place, BlockedPlace):
-            raise BadPictureError(place.reason)
+            raise BadImageError(place.reason)
         try:
             # A pipe would be waited for until somebody writes to it; a file is read without waiting anyway.
             self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             status = os.fstat(self._file)
         except OSError as error:
             self.__exit__()
-            raise BadPictureError(system_reason(error)) from error
+            raise BadImageError(system_reason(error)) from error
         if not stat.S_ISREG(status.st_mode):
             self.__exit__()
-            raise BadPictureError("not a regular file")
+            raise BadImageError("not a regular file")
         self.size = place.size if isinstance(place, TarPlace) else status.st_size
         return self
 
@@ -94,13 +94,13 @@ class _PlaceFile:
         return os.fdopen(self._file, "rb", closefd=False)
 
     def read(self, begin: int, size: int) -> bytes:
-        """Returns a stretch, `begin` counted from where the picture begins."""
+        """Returns a stretch, `begin` counted from where the image begins."""
         try:
             content = os.pread(self._file, size, self._start + begin)
         except OSError as error:
-            raise BadPictureError(system_reason(error)) from error
+            raise BadImageError(system_reason(error)) from error
         if not size or len(content) < size:
-            raise BadPictureError("the file ends within it" if size else "empty file")
+            raise BadImageError("the file ends within it" if size else "empty file")
         return content
 
     def _fill(self, found: Pixels, begin: int) -> None:
@@ -108,9 +108,9 @@ class _PlaceFile:
         try:
             size = os.preadv(self._file, [found.data], self._start + begin)
         except OSError as error:
-            raise BadPictureError(system_reason(error)) from error
+            raise BadImageError(system_reason(error)) from error
         if size < found.nbytes:
-            raise BadPictureError("the file ends within it")
+            raise BadImageError("the file ends within it")
 
 
 class ArrayFile(_PlaceFile):
@@ -120,14 +120,14 @@ class ArrayFile(_PlaceFile):
         place: Where it is.
 
     Raises:
-        BadPictureError: On entry or later: it cannot be read, or is no such array.
+        BadImageError: On entry or later: it cannot be read, or is no such array.
     """
 
     def shape(self) -> tuple[int, int]:
         """Returns height and width."""
         (height, width), begin = self._parsed()
         if self.size != begin + height * width * 3:
-            raise BadPictureError(f"{self.size} bytes are not the {begin + height * width * 3} of its array")
+            raise BadImageError(f"{self.size} bytes are not the {begin + height * width * 3} of its array")
         return height, width
 
     def region(self, start: tuple[int, int], end: tuple[int, int], rows: Pixels | None = None) -> Pixels:
@@ -153,10 +153,10 @@ class ArrayFile(_PlaceFile):
 
 @functools.lru_cache(maxsize=4096)
 def _parsed(header: bytes) -> tuple[tuple[int, int], int]:
-    """Reads a header of `np.save`; parsed once for each size that pictures have.
+    """Reads a header of `np.save`; parsed once for each size that images have.
 
     Raises:
-        BadPictureError: It is something else, or not of uint8 (H, W, 3).
+        BadImageError: It is something else, or not of uint8 (H, W, 3).
     """
     file = io.BytesIO(header)
     try:
@@ -166,7 +166,7 @@ def _parsed(header: bytes) -> tuple[tuple[int, int], int]:
         )
         shape, by_columns, dtype = read(file)  # type: ignore[no-untyped-call, unused-ignore]
     except ValueError as error:
-        raise BadPictureError("not an array file") from error
+        raise BadImageError("not an array file") from error
     if by_columns or dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise BadPictureError(f"an array of {dtype} {shape}, not of uint8 (height, width, 3)")
+        raise BadImageError(f"an array of {dtype} {shape}, not of uint8 (height, width, 3)")
     return (int(shape[0]), int(shape[1])), file.tell()

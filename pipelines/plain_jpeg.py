@@ -55,12 +55,12 @@ class _UnusualError(Exception):
 
 
 def upright_size(content: bytes) -> tuple[int, int] | None:
-    """Returns height and width of the upright picture; None where Pillow has to decode it.
+    """Returns height and width of the upright image; None where Pillow has to decode it.
 
     Args:
         content: A file that starts with `BEGINNING`.
     """
-    # The pictures of a set often have a few headers between them. This one may end too early, in a thumbnail.
+    # The images of a set often have a few headers between them. This one may end too early, in a thumbnail.
     return _size_of(content[: content.find(_SCAN_MARKER) + 2]) or _size_of.__wrapped__(content)
 
 

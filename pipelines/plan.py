@@ -1,7 +1,7 @@
-"""What a loader does in an epoch: which pictures in which batch, and each picture's random numbers.
+"""What a loader does in an epoch: which images in which batch, and each image's random numbers.
 
 Order and random numbers come from here, not from a loader's own generator. So DALI and the plain loader see
-the same epoch, a picture's augmentation does not depend on batch size or number of processes, and a position
+the same epoch, an image's augmentation does not depend on batch size or number of processes, and a position
 in the data is just (epoch, step).
 """
 
@@ -33,7 +33,7 @@ class BatchPlan:
     """One batch before it is read.
 
     Args:
-        indices: int64 (B,), positions in the picture list.
+        indices: int64 (B,), positions in the image list.
         draws: float32 (B, 6 or more): vertical and horizontal crop position in [0, 1), mirrored (0 or 1), and
             the shift of R, G and B on the 0..255 scale; then, where the spec distorts colours or resizes
             random areas, the columns `COLOURS` and `AREAS`, in [0, 1).
@@ -46,24 +46,24 @@ class BatchPlan:
         return len(self.indices)
 
     def one(self, position: int) -> BatchPlan:
-        """Returns the plan of a single picture of this batch."""
+        """Returns the plan of a single image of this batch."""
         return self.some(slice(position, position + 1))
 
     def some(self, rows: slice | list[int]) -> BatchPlan:
-        """Returns the plan of some pictures of this batch."""
+        """Returns the plan of some images of this batch."""
         return BatchPlan(indices=self.indices[rows], draws=self.draws[rows])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How a list of pictures becomes batches, epoch by epoch.
+    """How a list of images becomes batches, epoch by epoch.
 
     Args:
-        pictures: Number of pictures in the list.
-        batch_size: Pictures a batch, of this process alone.
+        images: Number of images in the list.
+        batch_size: Images a batch, of this process alone.
         shuffle: A new permutation every epoch (training), or the list's own order (evaluation).
         drop_last: Full batches only; by default when shuffling. Otherwise the last batch is smaller, and when
-            shuffling a few pictures come twice where that gives every process as many.
+            shuffling a few images come twice where that gives every process as many.
         seed: Chooses the permutations and the random numbers.
         rank: This process among `world`.
         world: Number of processes that share the list.
@@ -72,7 +72,7 @@ class Schedule:
         UserError: The batches are larger than the list.
     """
 
-    pictures: int
+    images: int
     batch_size: int
     shuffle: bool
     seed: int = 0
@@ -83,11 +83,11 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"--batch-size {self.batch_size} is not a size", "give 1 or more", exit_code=2)
-        if self.shuffle and self.full_only and self.batch_size * self.world > self.pictures:
+        if self.shuffle and self.full_only and self.batch_size * self.world > self.images:
             raise UserError(
-                f"--batch-size {self.batch_size} is more than the {self.pictures} training pictures there are"
+                f"--batch-size {self.batch_size} is more than the {self.images} training images there are"
                 + (f" for {self.world} processes" if self.world > 1 else ""),
-                f"give --batch-size {max(1, self.pictures // self.world)} or less",
+                f"give --batch-size {max(1, self.images // self.world)} or less",
                 exit_code=2,
             )
 
@@ -95,27 +95,27 @@ class Schedule:
     def steps(self) -> int:
         """Batches an epoch; the same for every process when training."""
         if self.full_only:
-            return self.pictures // (self.batch_size * self.world)
+            return self.images // (self.batch_size * self.world)
         first = 0 if self.shuffle else self.rank
-        mine = len(range(first, self.pictures, self.world))
+        mine = len(range(first, self.images, self.world))
         return -(-mine // self.batch_size)
 
     @property
     def full_only(self) -> bool:
-        """Whether the last pictures are left out where they do not fill a batch."""
+        """Whether the last images are left out where they do not fill a batch."""
         return self.shuffle if self.drop_last is None else self.drop_last
 
     def epoch(self, epoch: int, spec: AugmentSpec, start: int = 0) -> Iterator[BatchPlan]:
         """Yields the batches of an epoch, from step `start` on.
 
-        The random numbers belong to the pair (epoch, picture), the order to the epoch.
+        The random numbers belong to the pair (epoch, image), the order to the epoch.
         """
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
-        order = generator.permutation(self.pictures) if self.shuffle else np.arange(self.pictures)
-        draws = _draw(generator, self.pictures, spec) if self.shuffle else None
+        order = generator.permutation(self.images) if self.shuffle else np.arange(self.images)
+        draws = _draw(generator, self.images, spec) if self.shuffle else None
         if self.shuffle and not self.full_only:
             # As many for every process: the first ones of the order come again.
-            order = np.resize(order, -(-self.pictures // self.world) * self.world)
+            order = np.resize(order, -(-self.images // self.world) * self.world)
         mine = order[self.rank :: self.world]
         for step in range(start, self.steps):
             indices = mine[step * self.batch_size : (step + 1) * self.batch_size]
@@ -127,12 +127,12 @@ class Schedule:
         return dataclasses.asdict(self)
 
 
-def _draw(generator: np.random.Generator, pictures: int, spec: AugmentSpec) -> Floats:
-    """Draws the random numbers of every picture of an epoch; see `BatchPlan.draws`."""
-    draws = np.zeros((pictures, _columns(spec)), np.float32)
-    draws[:, :3] = generator.random((pictures, 3), dtype=np.float32)
+def _draw(generator: np.random.Generator, images: int, spec: AugmentSpec) -> Floats:
+    """Draws the random numbers of every image of an epoch; see `BatchPlan.draws`."""
+    draws = np.zeros((images, _columns(spec)), np.float32)
+    draws[:, :3] = generator.random((images, 3), dtype=np.float32)
     draws[:, MIRROR] = (draws[:, MIRROR] < 0.5) & spec.flip
-    components = generator.standard_normal((pictures, 3), dtype=np.float32)
+    components = generator.standard_normal((images, 3), dtype=np.float32)
     if spec.jitter is not None:
         draws[:, SHIFT] = colour_shifts(spec.jitter, components)
     # The additions come last: what was drawn before stays the same without them.
@@ -143,7 +143,7 @@ def _draw(generator: np.random.Generator, pictures: int, spec: AugmentSpec) -> F
 
 
 def _columns(spec: AugmentSpec) -> int:
-    """Returns how many random numbers a picture takes."""
+    """Returns how many random numbers an image takes."""
     if spec.random_resized_crop is not None:
         return AREAS.stop
     return COLOURS.stop if spec.distortion is not None else SHIFT.stop

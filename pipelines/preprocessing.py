@@ -1,4 +1,4 @@
-"""The served preprocessing as a function: a picture of any kind in, the pixels of the evaluation view out.
+"""The served preprocessing as a function: an image of any kind in, the pixels of the evaluation view out.
 
 Imports neither torch nor DALI.
 """
@@ -16,7 +16,7 @@ from PIL import Image
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.colour import Colour
 from alexnet_fast.pipelines.pillow_image import (
-    BadPictureError,
+    BadImageError,
     Pixels,
     as_rgb,
     centre_crop,
@@ -25,16 +25,16 @@ from alexnet_fast.pipelines.pillow_image import (
 )
 from alexnet_fast.pipelines.spec import AugmentSpec
 
-Picture = str | os.PathLike[str] | bytes | Image.Image | Pixels
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | Pixels
 
 
 def preprocess(
-    picture: Picture, spec: AugmentSpec, view: Literal["centre", "square"] = "centre"
+    image: ImageSource, spec: AugmentSpec, view: Literal["centre", "square"] = "centre"
 ) -> npt.NDArray[Any]:
-    """Turns one picture into what a network takes, as the loaders do for evaluation.
+    """Turns one image into what a network takes, as the loaders do for evaluation.
 
     Args:
-        picture: A path, an encoded file as bytes, a Pillow picture, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+        image: A path, an encoded file as bytes, a Pillow image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
         spec: Sizes and normalisation of the model.
         view: "centre" for the network itself, "square" for an exported graph, which crops and normalises.
 
@@ -43,16 +43,16 @@ def preprocess(
         `torch.from_numpy` a tensor.
 
     Raises:
-        UserError: It cannot be decoded, is no picture, or is too narrow.
+        UserError: It cannot be decoded, is no image, or is too narrow.
     """
-    name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else "the picture"
+    name = os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"
     try:
-        rgb = _rgb(picture, spec.background)
+        rgb = _rgb(image, spec.background)
         if view == "square":
             return centre_square(rgb, spec)
         return normalise(centre_crop(rgb, spec), spec).transpose(2, 0, 1)
-    except BadPictureError as error:
-        raise UserError(f"cannot decode {name}: {error}", "give another picture") from error
+    except BadImageError as error:
+        raise UserError(f"cannot decode {name}: {error}", "give another image") from error
 
 
 def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
@@ -70,25 +70,25 @@ def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
     return centred
 
 
-def _rgb(picture: Picture, background: Colour) -> Image.Image:
-    """Returns an upright RGB picture."""
-    if isinstance(picture, np.ndarray):
-        picture = _from_array(picture)
-    if isinstance(picture, Image.Image):
-        return as_rgb(picture, background)
-    return decode(io.BytesIO(picture) if isinstance(picture, bytes) else picture, background)
+def _rgb(image: ImageSource, background: Colour) -> Image.Image:
+    """Returns an upright RGB image."""
+    if isinstance(image, np.ndarray):
+        image = _from_array(image)
+    if isinstance(image, Image.Image):
+        return as_rgb(image, background)
+    return decode(io.BytesIO(image) if isinstance(image, bytes) else image, background)
 
 
 def _from_array(pixels: Pixels) -> Image.Image:
-    """Makes a Pillow picture of an array.
+    """Makes a Pillow image of an array.
 
     Raises:
-        UserError: It has not the shape or type of a picture.
+        UserError: It has not the shape or type of an image.
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or not pixels.size:
         raise UserError(
-            f"an array of {pixels.dtype} {pixels.shape} is no picture",
+            f"an array of {pixels.dtype} {pixels.shape} is no image",
             "give uint8 (height, width, 3) in RGB order",
         )
     return Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and channels == 1 else pixels)

@@ -1,4 +1,4 @@
-"""Which process this is among those that share the pictures."""
+"""Which process this is among those that share the images."""
 
 from __future__ import annotations
 

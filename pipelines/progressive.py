@@ -1,4 +1,4 @@
-"""Progressive resizing: small pictures in the first epochs, the network's own size at the end."""
+"""Progressive resizing: small images in the first epochs, the network's own size at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Progressive:
         epochs: Epochs until the end is reached.
 
     Raises:
-        UserError: A number is not positive, or is larger than any picture or training.
+        UserError: A number is not positive, or is larger than any image or training.
     """
 
     start: int

@@ -1,7 +1,7 @@
-"""What a DALI graph is fed: encoded pictures out of files or tars, or regions of arrays.
+"""What a DALI graph is fed: encoded images out of files or tars, or regions of arrays.
 
 DALI's own readers follow an order that is fixed when they are built. Ours follow the plan of the epoch: any
-permutation, from any step on, without a rebuild; a picture that cannot be read is named. DALI's operator that
+permutation, from any step on, without a rebuild; an image that cannot be read is named. DALI's operator that
 reads a file by its name does so in the threads that decode; ours read a batch or two ahead of them.
 """
 
@@ -16,11 +16,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.batch_buffers import BatchBuffers
 from alexnet_fast.pipelines.colour import Colour
 from alexnet_fast.pipelines.geometry import Integers, resized_sizes
-from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadPictureError, Pixels, too_large
+from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, BadImageError, Pixels, too_large
 from alexnet_fast.pipelines.place_bytes import ArrayFile, read_bytes
 from alexnet_fast.pipelines.plan import BatchPlan
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -38,11 +38,11 @@ class Read(NamedTuple):
     """A batch that was read.
 
     Args:
-        plan: Its pictures and random numbers.
+        plan: Its images and random numbers.
         spec: Of its epoch.
-        inputs: "encoded" pictures, or "pixels" of arrays.
-        windows: Of these pictures, by the sizes that the files themselves have.
-        lost: Positions in the batch of pictures that cannot be used, and why; black pixels stand for them.
+        inputs: "encoded" images, or "pixels" of arrays.
+        windows: Of these images, by the sizes that the files themselves have.
+        lost: Positions in the batch of images that cannot be used, and why; black pixels stand for them.
     """
 
     plan: BatchPlan
@@ -56,21 +56,21 @@ class Reader:
     """Reads batches for a graph.
 
     Args:
-        pictures: The list.
+        images: The list.
         view: Which part of an array is read.
         threads: Of the loader; half of them read.
         grid: As in `view_windows`.
     """
 
-    def __init__(self, pictures: PictureList, view: View, *, threads: int, grid: bool) -> None:
-        self._pictures, self._view, self._grid = pictures, view, grid
+    def __init__(self, images: ImageList, view: View, *, threads: int, grid: bool) -> None:
+        self._images, self._view, self._grid = images, view, grid
         # Reading is mostly Python, which one thread at a time can run: with two of them beside two that
         # finish, raw arrays came at three fifths of the speed.
         self._threads = max(1, threads // 2)
         self._buffers = BatchBuffers()
         # Positions in the list of files that DALI has failed at: Pillow decodes them from then on.
         self.distrusted: set[int] = set()
-        self.kind: Reading = "regions" if pictures.encoding == "array" else "bytes"
+        self.kind: Reading = "regions" if images.encoding == "array" else "bytes"
 
     def batches(self, plans: Iterator[BatchPlan], spec: AugmentSpec) -> Iterator[Read]:
         """Reads the batches of plans, a little ahead of who takes them."""
@@ -116,12 +116,12 @@ class Reader:
         return Read(plan, spec, {"encoded": encoded}, windows, lost)
 
     def _file(self, index: int, background: Colour) -> Encoded:
-        """Returns a picture as DALI may have it."""
-        content = read_bytes(self._pictures.place(index))
+        """Returns an image as DALI may have it."""
+        content = read_bytes(self._images.place(index))
         return (transcoded if index in self.distrusted else for_dali)(content, background)
 
     def _too_large(self, sizes: Integers, spec: AugmentSpec) -> dict[int, str]:
-        """Returns which pictures would become too large where their shorter side is resized, and why."""
+        """Returns which images would become too large where their shorter side is resized, and why."""
         if self._view == "train" and spec.random_resized_crop is not None:
             return {}
         would_be = resized_sizes(sizes, spec.resize)
@@ -140,7 +140,7 @@ class Reader:
             files = []
             for position, index in enumerate(plan.indices.tolist()):
                 with _noting(lost, position):
-                    file = opened.enter_context(ArrayFile(self._pictures.place(index)))
+                    file = opened.enter_context(ArrayFile(self._images.place(index)))
                     sizes[position] = file.shape()
                     files.append((position, file))
             windows = view_windows(sizes, plan.draws, spec, self._view, grid=self._grid)
@@ -160,10 +160,10 @@ class Reader:
 
 @contextlib.contextmanager
 def _noting(lost: dict[int, str], position: int) -> Iterator[None]:
-    """Notes why a picture cannot be read."""
+    """Notes why an image cannot be read."""
     try:
         yield
-    except BadPictureError as error:
+    except BadImageError as error:
         lost[position] = str(error)
 
 

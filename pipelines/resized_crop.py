@@ -22,7 +22,7 @@ class RandomResizedCrop:
     """Bounds of the area and of its shape; the defaults are torchvision's, after Szegedy et al. 2014.
 
     Args:
-        min_scale: Smallest share of the picture's pixels.
+        min_scale: Smallest share of the image's pixels.
         max_scale: Largest share.
         min_ratio: Smallest width over height.
         max_ratio: Largest width over height.
@@ -39,7 +39,7 @@ class RandomResizedCrop:
     def __post_init__(self) -> None:
         if not 0 < self.min_scale <= self.max_scale <= 1:
             raise UserError(
-                f"--min-scale {self.min_scale:g} is no share of a picture",
+                f"--min-scale {self.min_scale:g} is no share of an image",
                 f"give a number above 0 and up to {self.max_scale:g}",
                 exit_code=2,
             )
@@ -50,14 +50,14 @@ class RandomResizedCrop:
 def random_boxes(
     sizes: Integers, places: Floats, tries: Floats, bounds: RandomResizedCrop
 ) -> tuple[Integers, Integers]:
-    """Chooses the area of each picture, as torchvision defines it.
+    """Chooses the area of each image, as torchvision defines it.
 
     A share of the pixels is drawn evenly and a width over height evenly on a logarithmic scale, ten times;
     the first area that fits is taken, at an evenly drawn place. Where none fits it is the largest area in
     the middle whose shape is within the bounds.
 
     Args:
-        sizes: (B, 2), height and width of the upright pictures.
+        sizes: (B, 2), height and width of the upright images.
         places: (B, 2), vertical and horizontal place in [0, 1).
         tries: (B, 2 * TRIES) in [0, 1): the shares, then the shapes.
         bounds: Of share and shape.

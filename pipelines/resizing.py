@@ -24,10 +24,10 @@ _Geometry = tuple[npt.NDArray[np.float64], Integers, tuple[int, int]]
 def resized_view(
     part: Pixels, scale: npt.NDArray[np.float64], corner: Integers, size: tuple[int, int]
 ) -> Pixels:
-    """Resizes a part of a picture and cuts a view out of it.
+    """Resizes a part of an image and cuts a view out of it.
 
-    The pixels are exactly those that the view has in the whole picture resized, if the part begins where the
-    picture does and reaches as far behind the view as the filter does. Beyond its border a picture goes on
+    The pixels are exactly those that the view has in the whole image resized, if the part begins where the
+    image does and reaches as far behind the view as the filter does. Beyond its border an image goes on
     with the colour of the border, as in DALI.
 
     Args:
@@ -89,7 +89,7 @@ def _resized(part: Pixels, scale: npt.NDArray[np.float64], corner: Integers, siz
 
 
 def _go_on(pixels: Pixels, part: Pixels, geometry: _Geometry, axis: int, end: int) -> None:
-    """Lets the picture go on beyond a border with the border's colours; changes the view's last line there.
+    """Lets the image go on beyond a border with the border's colours; changes the view's last line there.
 
     Args:
         pixels: The view.
@@ -110,7 +110,7 @@ def _go_on(pixels: Pixels, part: Pixels, geometry: _Geometry, axis: int, end: in
 
 
 def _weight_inside(scale: float) -> float:
-    """Returns the share of the filter that lies within the picture, for the pixel next to its border."""
+    """Returns the share of the filter that lies within the image, for the pixel next to its border."""
     taps = np.arange(-math.ceil(scale), 2 * math.ceil(scale))
     weights = np.maximum(0, 1 - np.abs(taps + 0.5 - scale / 2) / scale)
     return float(weights[taps >= 0].sum() / weights.sum())

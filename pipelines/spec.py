@@ -1,4 +1,4 @@
-"""The augmentation spec: what happens to a picture between the file and the network.
+"""The augmentation spec: what happens to an image between the file and the network.
 
 One frozen value builds the DALI graphs, the plain PyTorch loader, the ten crops and the served preprocessing,
 so that all of them give the same pixels.
@@ -23,7 +23,7 @@ Triple = tuple[float, float, float]
 class PcaJitter:
     """Colour jitter along the principal components of RGB (Krizhevsky et al. 2012, section 4.1).
 
-    Each picture gets one shift `eigenvectors @ (stdev * sigma * z)`, z ~ N(0, 1) per component.
+    Each image gets one shift `eigenvectors @ (stdev * sigma * z)`, z ~ N(0, 1) per component.
 
     Args:
         stdev: Standard deviation along each component, largest first, on the 0..255 scale.
@@ -53,7 +53,7 @@ LIGHTING_JITTER = PcaJitter(
     stdev=(0.2175 * 255, 0.0188 * 255, 0.0045 * 255), eigenvectors=_IMAGENET_EIGENVECTORS
 )
 
-# Mean RGB of ImageNet's training pictures on the 0..255 scale, from the same code.
+# Mean RGB of ImageNet's training images on the 0..255 scale, from the same code.
 IMAGENET_MEAN: Triple = (127.30, 119.72, 104.91)
 
 # The paper's scale stands where nobody gave another. Objects of their own, made at run time (equal constants
@@ -71,15 +71,15 @@ class AugmentSpec:
         crop: Side in pixels of the square that the network sees.
         mean: Subtracted per RGB channel, on the 0..255 scale; the paper's if it is not given.
         std: Divides per RGB channel, on the 0..255 scale; (1, 1, 1), the paper's, if it is not given.
-        flip: Whether training pictures are mirrored with probability 0.5.
-        jitter: PCA colour jitter of training pictures; None for none.
+        flip: Whether training images are mirrored with probability 0.5.
+        jitter: PCA colour jitter of training images; None for none.
         random_resized_crop: Training takes a random area of a random shape; None for the paper's crop.
-        distortion: Random brightness, contrast, saturation and hue of training pictures; None for none.
-        progressive: Side of the training pictures by epoch; None for `crop` in every epoch.
-        background: Red, green and blue, 0 to 255, that are seen where a picture is transparent.
+        distortion: Random brightness, contrast, saturation and hue of training images; None for none.
+        progressive: Side of the training images by epoch; None for `crop` in every epoch.
+        background: Red, green and blue, 0 to 255, that are seen where an image is transparent.
 
     Raises:
-        UserError: The crop does not fit into the resized picture, or a size is not positive.
+        UserError: The crop does not fit into the resized image, or a size is not positive.
     """
 
     resize: int = 256
@@ -98,7 +98,7 @@ class AugmentSpec:
             raise UserError(f"--crop {self.crop} is not a size", "give a number of pixels", exit_code=2)
         if self.crop > self.resize:
             raise UserError(
-                f"--crop {self.crop} does not fit into pictures whose shorter side is {self.resize}",
+                f"--crop {self.crop} does not fit into images whose shorter side is {self.resize}",
                 f"give --resize {self.crop} or more",
                 exit_code=2,
             )
@@ -128,7 +128,7 @@ class AugmentSpec:
     def in_epoch(self, epoch: int) -> AugmentSpec:
         """Returns the spec of one training epoch, counted from 0: the sizes that `progressive` gives it.
 
-        The shorter side shrinks with the crop, so that the crop shows as much of the picture as ever.
+        The shorter side shrinks with the crop, so that the crop shows as much of the image as ever.
         """
         if self.progressive is None:
             return self

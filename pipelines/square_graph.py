@@ -1,6 +1,6 @@
-"""The DALI graph of a server: encoded pictures in, the squares that a network takes out.
+"""The DALI graph of a server: encoded images in, the squares that a network takes out.
 
-Training computes the geometry of each picture outside of its graph (`windows`); here it is inside, since a
+Training computes the geometry of each image outside of its graph (`windows`); here it is inside, since a
 server that is not ours runs the graph alone.
 """
 
@@ -23,7 +23,7 @@ def build_square_graph(
 
     Args:
         side: Length in pixels of the shorter side after resizing, and of the square.
-        device: Where pictures are decoded and resized.
+        device: Where images are decoded and resized.
         batch_size: Largest batch.
         threads: DALI's worker threads.
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
@@ -43,9 +43,9 @@ def build_square_graph(
     decoder: dict[str, Any] = DecoderSettings().arguments() if device == "gpu" else {}
     with graph:
         encoded = fn.external_source(name=ENCODED, dtype=types.UINT8, ndim=1)
-        picture = fn.decoders.image(encoded, output_type=types.RGB, adjust_orientation=True, **decoder)
+        image = fn.decoders.image(encoded, output_type=types.RGB, adjust_orientation=True, **decoder)
         small = fn.resize(
-            picture, resize_shorter=side, interp_type=types.INTERP_TRIANGULAR, subpixel_scale=False
+            image, resize_shorter=side, interp_type=types.INTERP_TRIANGULAR, subpixel_scale=False
         )
         # Truncated, the middle is where `pillow_image.centre_square` has it.
         graph.set_outputs(fn.crop(small, crop=(side, side), rounding="truncate"))

@@ -1,4 +1,4 @@
-"""A few pictures of a list as arrays, for checks and pictures."""
+"""A few images of a list as arrays, for checks and images."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square, decode
-from alexnet_fast.pipelines.place_bytes import picture_at
+from alexnet_fast.pipelines.pillow_image import BadImageError, Pixels, centre_square, decode
+from alexnet_fast.pipelines.place_bytes import image_at
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
-def sample_squares(pictures: PictureList, spec: AugmentSpec, count: int) -> Pixels:
-    """Returns the centre squares of pictures spread evenly over a list.
+def sample_squares(images: ImageList, spec: AugmentSpec, count: int) -> Pixels:
+    """Returns the centre squares of images spread evenly over a list.
 
     Args:
-        pictures: The list.
+        images: The list.
         spec: Sizes.
         count: How many; all where the list has fewer.
 
@@ -28,7 +28,7 @@ def sample_squares(pictures: PictureList, spec: AugmentSpec, count: int) -> Pixe
     Raises:
         UserError: One of them cannot be decoded.
     """
-    return np.stack([square_at(pictures, index, spec) for index in spread(len(pictures), count)])
+    return np.stack([square_at(images, index, spec) for index in spread(len(images), count)])
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -37,9 +37,9 @@ def spread(length: int, count: int) -> list[int]:
     return chosen
 
 
-def square_at(pictures: PictureList, index: int, spec: AugmentSpec) -> Pixels:
-    """Returns the centre square of a picture of a list; see `square_of`."""
-    return _square(pictures.path(index), spec, lambda _: picture_at(pictures, index, spec.background))
+def square_at(images: ImageList, index: int, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of an image of a list; see `square_of`."""
+    return _square(images.path(index), spec, lambda _: image_at(images, index, spec.background))
 
 
 def square_of(path: str, spec: AugmentSpec) -> Pixels:
@@ -55,5 +55,5 @@ def _square(path: str, spec: AugmentSpec, opened: Callable[[str], Image.Image]) 
     """Returns the centre square of what is opened under a name."""
     try:
         return centre_square(opened(path), spec)
-    except BadPictureError as error:
-        raise UserError(f"cannot decode {path}: {error}", "give another picture, or remove it") from error
+    except BadImageError as error:
+        raise UserError(f"cannot decode {path}: {error}", "give another image, or remove it") from error

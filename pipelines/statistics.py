@@ -16,7 +16,7 @@ from alexnet_fast.pipelines.spec import PcaJitter, Triple
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColourStatistics:
-    """What the training pictures look like on average, on the 0..255 scale.
+    """What the training images look like on average, on the 0..255 scale.
 
     Args:
         mean: Mean of R, G, B.
@@ -42,7 +42,7 @@ def measure_colours(batches: Iterable[Batch]) -> ColourStatistics:
         total += rgb.sum(0).cpu()
         squares += (rgb.T @ rgb).cpu()
     if not pixels:
-        raise UserError("no picture to take colour statistics of", "check the training folder")
+        raise UserError("no image to take colour statistics of", "check the training folder")
     mean = (total / pixels).numpy()
     covariance = squares.numpy() / pixels - np.outer(mean, mean)
     stdev, vectors = principal_components(covariance)

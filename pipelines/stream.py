@@ -9,7 +9,7 @@ from typing import Any
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Loader
 
-# Raised whenever the same pictures, spec and seed would give another order, other draws or other pixels.
+# Raised whenever the same images, spec and seed would give another order, other draws or other pixels.
 PIPELINES_VERSION = 1
 
 _DECODERS = {"dali": "nvidia-dali-cuda120", "torch": "pillow"}
@@ -19,7 +19,7 @@ def describe_stream(loader: Loader) -> dict[str, Any]:
     """Returns everything that a loader's batches depend on, besides epoch and step.
 
     Plain values by the name that a message gives them. The versions are there because another decoder may
-    give other pixels; the picture list is a hash over names, labels and classes.
+    give other pixels; the image list is a hash over names, labels and classes.
     """
     config, schedule = loader.config, loader.schedule
     decoder = _DECODERS[config.kind]
@@ -30,8 +30,8 @@ def describe_stream(loader: Loader) -> dict[str, Any]:
         "device": config.device.type,
         "half precision": config.half,
         "view": loader.view,
-        "picture list": loader.pictures.fingerprint(),
-        "pictures": schedule.pictures,
+        "image list": loader.images.fingerprint(),
+        "images": schedule.images,
         "batch size": schedule.batch_size,
         "shuffle": schedule.shuffle,
         "full batches only": schedule.full_only,
@@ -53,6 +53,6 @@ def refuse_other_stream(saved: Mapping[str, Any], here: Mapping[str, Any]) -> No
         return
     each = "; ".join(f"{name} was {saved.get(name)}, is {here.get(name)}" for name in differing)
     raise UserError(
-        f"the saved position belongs to another stream of pictures: {each}",
+        f"the saved position belongs to another stream of images: {each}",
         "make the loader as it was, or start an epoch anew with set_epoch",
     )

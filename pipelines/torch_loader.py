@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from alexnet_fast.data import PictureList
-from alexnet_fast.data.picture_list import Encoding
+from alexnet_fast.data import ImageList
+from alexnet_fast.data.image_list import Encoding
 from alexnet_fast.data.places import Place
 from alexnet_fast.interrupts import starting_processes
 from alexnet_fast.pipelines import pillow_image
 from alexnet_fast.pipelines.decoding_record import DecoderDeathError, current_record
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.pipelines.normalisation import changes_of, normalised
-from alexnet_fast.pipelines.place_bytes import open_picture
+from alexnet_fast.pipelines.place_bytes import open_image
 from alexnet_fast.pipelines.plan import BatchPlan, Floats, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
@@ -57,8 +57,8 @@ class TorchLoader(Loader):
         """Runs workers as long as batches are taken, and the other end of the leash is held."""
         spec = self.spec_in(epoch)
         loader = DataLoader(
-            _Decoder(self.pictures.encoding, spec, self.view),
-            batch_sampler=_Rows(self.pictures, self.schedule, self.spec, epoch, start),
+            _Decoder(self.images.encoding, spec, self.view),
+            batch_sampler=_Rows(self.images, self.schedule, self.spec, epoch, start),
             collate_fn=list,
             # Its own generator: the default one would take a number from those that dropout draws.
             generator=torch.Generator(),
@@ -82,10 +82,10 @@ class TorchLoader(Loader):
             yield self._batch(rows, spec)
 
     def _batch(self, rows: list[_Row], spec: AugmentSpec) -> Batch:
-        """Stacks and normalises the decoded pictures of a batch and reports the others."""
+        """Stacks and normalises the decoded images of a batch and reports the others."""
         for row in rows:
             if row.reason is not None:
-                self.bad.report(self.pictures.path(row.index), row.reason)
+                self.bad.report(self.images.path(row.index), row.reason)
         good = [row for row in rows if row.pixels is not None]
         if not good:
             return self.empty_batch()
@@ -164,7 +164,7 @@ def _end_with(leash: Connection) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """One picture, decoded or not."""
+    """One image, decoded or not."""
 
     index: int
     draws: Floats
@@ -173,15 +173,15 @@ class _Row:
 
 
 class _Rows:
-    """A batch sampler that gives each picture its index, its place and its draws.
+    """A batch sampler that gives each image its index, its place and its draws.
 
-    So a worker needs no list: that of a million pictures would be sent to each at every epoch.
+    So a worker needs no list: that of a million images would be sent to each at every epoch.
     """
 
     def __init__(
-        self, pictures: PictureList, schedule: Schedule, spec: AugmentSpec, epoch: int, start: int
+        self, images: ImageList, schedule: Schedule, spec: AugmentSpec, epoch: int, start: int
     ) -> None:
-        self._pictures, self._schedule, self._spec = pictures, schedule, spec
+        self._images, self._schedule, self._spec = images, schedule, spec
         self._epoch, self._start = epoch, start
 
     def __iter__(self) -> Iterator[list[tuple[int, Place, Floats]]]:
@@ -189,30 +189,30 @@ class _Rows:
         plan: BatchPlan
         for plan in self._schedule.epoch(self._epoch, self._spec, self._start):
             indices = plan.indices.tolist()
-            yield list(zip(indices, map(self._pictures.place, indices), plan.draws, strict=True))
+            yield list(zip(indices, map(self._images.place, indices), plan.draws, strict=True))
 
 
 class _Decoder(Dataset[_Row]):
-    """Decodes and cuts one picture in a worker process."""
+    """Decodes and cuts one image in a worker process."""
 
     def __init__(self, encoding: Encoding, spec: AugmentSpec, view: View) -> None:
         self._encoding, self._spec, self._view = encoding, spec, view
 
     def __getitem__(self, key: tuple[int, Place, Floats]) -> _Row:
-        """Returns one picture; a bad one carries the reason instead of pixels."""
+        """Returns one image; a bad one carries the reason instead of pixels."""
         index, place, draws = key
         try:
-            picture = open_picture(place, self._encoding, self._spec.background)
-            return _Row(index, draws, view_of(picture, self._spec, self._view, draws), None)
-        except pillow_image.BadPictureError as error:
+            image = open_image(place, self._encoding, self._spec.background)
+            return _Row(index, draws, view_of(image, self._spec, self._view, draws), None)
+        except pillow_image.BadImageError as error:
             return _Row(index, draws, None, str(error))
 
 
-def view_of(picture: Any, spec: AugmentSpec, view: View, draws: Floats) -> pillow_image.Pixels:
-    """Returns the pixels that a view shows of a decoded picture, not normalised yet.
+def view_of(image: Any, spec: AugmentSpec, view: View, draws: Floats) -> pillow_image.Pixels:
+    """Returns the pixels that a view shows of a decoded image, not normalised yet.
 
     Args:
-        picture: A Pillow picture, RGB.
+        image: A Pillow image, RGB.
         spec: Geometry, of one epoch.
         view: Which part.
         draws: float32, one row of `plan.BatchPlan.draws`.
@@ -221,7 +221,7 @@ def view_of(picture: Any, spec: AugmentSpec, view: View, draws: Floats) -> pillo
         uint8 (side, side, 3); `side` is `spec.resize` for "square", else `spec.crop`.
     """
     if view == "square":
-        return pillow_image.centre_square(picture, spec)
+        return pillow_image.centre_square(image, spec)
     if view == "centre":
-        return pillow_image.centre_crop(picture, spec)
-    return pillow_image.training_crop(picture, spec, draws)
+        return pillow_image.centre_crop(image, spec)
+    return pillow_image.training_crop(image, spec, draws)

@@ -31,48 +31,48 @@ class Encoded(NamedTuple):
 
     Args:
         content: Its bytes.
-        size: Height and width of the upright picture.
+        size: Height and width of the upright image.
     """
 
     content: bytes
     size: Size
 
 
-# Stands in a batch for a picture that is lost, so that the others are decoded together.
+# Stands in a batch for an image that is lost, so that the others are decoded together.
 PLACEHOLDER = Encoded(b"P6 1 1 255\n\0\0\0", (1, 1))
 
 
 def for_dali(content: bytes, background: Colour) -> Encoded:
-    """Returns a picture as DALI may have it.
+    """Returns an image as DALI may have it.
 
     Args:
         content: A file.
-        background: Is seen where the picture is transparent.
+        background: Is seen where the image is transparent.
 
     Raises:
-        BadPictureError: It cannot be decoded.
+        BadImageError: It cannot be decoded.
     """
     size = trusted_size(content)
     return transcoded(content, background) if size is None else Encoded(content, size)
 
 
 def trusted_size(content: bytes) -> Size | None:
-    """Returns height and width of the upright picture where DALI may have the file, else None."""
+    """Returns height and width of the upright image where DALI may have the file, else None."""
     read = _TRUSTED.get(content[:3])
     size = None if read is None else read(content)
     return None if size is None or size[0] * size[1] > MAX_PIXELS else size
 
 
 def transcoded(content: bytes, background: Colour) -> Encoded:
-    """Decodes a picture with Pillow and stores it uncompressed.
+    """Decodes an image with Pillow and stores it uncompressed.
 
     Raises:
-        BadPictureError: It cannot be decoded.
+        BadImageError: It cannot be decoded.
     """
-    picture = decode(io.BytesIO(content), background)
-    return Encoded(uncompressed(picture), (picture.height, picture.width))
+    image = decode(io.BytesIO(content), background)
+    return Encoded(uncompressed(image), (image.height, image.width))
 
 
-def uncompressed(picture: Image.Image) -> bytes:
-    """Returns an RGB picture as a PPM file."""
-    return b"P6 %d %d 255\n" % picture.size + picture.tobytes()
+def uncompressed(image: Image.Image) -> bytes:
+    """Returns an RGB image as a PPM file."""
+    return b"P6 %d %d 255\n" % image.size + image.tobytes()

@@ -19,7 +19,7 @@ View = Literal["train", "centre", "square"]
 # Pixels decoded around a window besides the reach of the resizing filter: room for rounding.
 _SPARE = 2.0
 
-# Sides of a view that are resized before it for nothing, at most, to be on the grid. A picture of 60,000 x
+# Sides of a view that are resized before it for nothing, at most, to be on the grid. An image of 60,000 x
 # 100 would else be resized to 153,600 x 256 for a view of it.
 _FAR = 4
 
@@ -39,9 +39,9 @@ class Windows:
         size: float32 (B, 2), pixels of the view.
         needed: bool (B,), whether that part has to be resized to become the view.
         scale: float64 (B, 2), pixels of the file for each pixel of the view.
-        on_grid: bool (B,), whether the part begins where its picture (or random area) does, so that each
-            pixel of the resized part is one of the whole picture resized.
-        corner: int64 (B, 2), where the view begins, in pixels of the resized picture (or random area).
+        on_grid: bool (B,), whether the part begins where its image (or random area) does, so that each
+            pixel of the resized part is one of the whole image resized.
+        corner: int64 (B, 2), where the view begins, in pixels of the resized image (or random area).
     """
 
     start: npt.NDArray[np.int32]
@@ -60,7 +60,7 @@ class Windows:
         return int(height), int(width)
 
     def some(self, part: slice) -> Windows:
-        """Returns the windows of some of the pictures."""
+        """Returns the windows of some of the images."""
         return Windows(**{name: values[part] for name, values in vars(self).items()})
 
     def of_graph(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def view_windows(
         spec: Geometry, of one epoch (`AugmentSpec.in_epoch`).
         view: Which part.
         grid: Let the parts that have to be resized be on the grid, as torch's resizing needs it; DALI's can
-            begin between pixels. Views very far from the picture's beginning are not.
+            begin between pixels. Views very far from the image's beginning are not.
     """
     side = spec.resize if view == "square" else spec.crop
     if view == "train" and spec.random_resized_crop is not None:

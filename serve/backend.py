@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.serve.execution_provider import ProviderName
-    from alexnet_fast.serve.onnx_model import OnnxModel, Pictures, Probabilities
+    from alexnet_fast.serve.onnx_model import Images, OnnxModel, Probabilities
     from alexnet_fast.serve.tensor_types import Array
 
 ONNX_NAME, ONNX_SUFFIX, ENGINE = "model.onnx", ".onnx", ".engine"
@@ -56,10 +56,10 @@ class Backend(Protocol):
     def backend(self) -> str:
         """What really runs it."""
 
-    def run(self, pictures_nhwc: Pictures) -> Probabilities:
+    def run(self, images_nhwc: Images) -> Probabilities:
         """Classifies uint8 (N, resize, resize, 3); returns float32 (N, classes); safe in threads."""
 
-    def outputs(self, pictures_nhwc: Pictures, names: Sequence[str] | None = None) -> dict[str, Array]:
+    def outputs(self, images_nhwc: Images, names: Sequence[str] | None = None) -> dict[str, Array]:
         """Returns the outputs of these names, or all; N rows each; otherwise as `run`."""
 
 

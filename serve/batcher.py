@@ -23,7 +23,7 @@ from alexnet_fast.serve.statistics import Statistics, Times
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.serve.onnx_model import Pictures
+    from alexnet_fast.serve.onnx_model import Images
     from alexnet_fast.serve.tensor_types import Array
 
 # Share of a new batch in the running mean of the model's speed: about the last ten count.
@@ -31,23 +31,23 @@ _NEWEST = 0.1
 
 
 class Queue:
-    """Counts the pictures that wait for one model, whichever of its versions they wait for.
+    """Counts the images that wait for one model, whichever of its versions they wait for.
 
     Used from the event loop and from the batchers' threads.
 
     Args:
-        max_pictures: Pictures that may wait.
+        max_images: Images that may wait.
     """
 
-    def __init__(self, max_pictures: int) -> None:
+    def __init__(self, max_images: int) -> None:
         self._lock = threading.Lock()
-        self._max = max_pictures
+        self._max = max_images
         self._waiting = 0
-        self._seconds_a_picture = 0.0
+        self._seconds_an_image = 0.0
 
     @property
     def waiting(self) -> int:
-        """Pictures that wait."""
+        """Images that wait."""
         return self._waiting
 
     def check(self) -> None:
@@ -59,68 +59,68 @@ class Queue:
         if self._waiting >= self._max:
             raise self._full()
 
-    def enter(self, pictures: int) -> None:
-        """Lets pictures in.
+    def enter(self, images: int) -> None:
+        """Lets images in.
 
         Raises:
             RequestError: There is no room for them.
         """
         with self._lock:
-            if self._waiting + pictures > self._max:
+            if self._waiting + images > self._max:
                 raise self._full()
-            self._waiting += pictures
+            self._waiting += images
 
-    def leave(self, pictures: int) -> None:
-        """Notes that pictures are classified now, or not any more."""
+    def leave(self, images: int) -> None:
+        """Notes that images are classified now, or not any more."""
         with self._lock:
-            self._waiting -= pictures
+            self._waiting -= images
 
-    def learn(self, pictures: int, seconds: float) -> None:
+    def learn(self, images: int, seconds: float) -> None:
         """Remembers how long a batch took."""
-        newest = seconds / pictures
-        before = self._seconds_a_picture or newest
-        self._seconds_a_picture = before + _NEWEST * (newest - before)
+        newest = seconds / images
+        before = self._seconds_an_image or newest
+        self._seconds_an_image = before + _NEWEST * (newest - before)
 
     def _full(self) -> RequestError:
-        wait = max(1, math.ceil(self._waiting * self._seconds_a_picture))
+        wait = max(1, math.ceil(self._waiting * self._seconds_an_image))
         return RequestError(
             503,
-            f"the queue is full: {self._waiting} pictures wait, at most {self._max} may",
+            f"the queue is full: {self._waiting} images wait, at most {self._max} may",
             retry_after=wait,
         )
 
 
 @dataclasses.dataclass(eq=False)
 class Job:
-    """Pictures of one request on their way through the model.
+    """Images of one request on their way through the model.
 
     Args:
-        pictures: uint8 (N, side, side, 3).
+        images: uint8 (N, side, side, 3).
         outputs: Names of the outputs that are wanted.
         future: Gets the outputs by name and the times; done or cancelled where nobody waits any more.
         arrived_ns: `time.perf_counter_ns()` of the arrival.
     """
 
-    pictures: Pictures
+    images: Images
     outputs: Sequence[str]
     future: asyncio.Future[tuple[dict[str, Array], Times]]
     arrived_ns: int
 
 
 class Batcher:
-    """Calls a model from one thread of its own, with as many pictures as wait.
+    """Calls a model from one thread of its own, with as many images as wait.
 
     Args:
         run: The model: uint8 (N, side, side, 3) and names of outputs to these outputs, N rows each.
-        queue: Is told when pictures leave it.
+        queue: Is told when images leave it.
         statistics: Is told about each batch.
-        max_batch: Pictures in one call.
+        max_batch: Images in one call.
         max_delay: Seconds that the first request of a batch waits for others.
     """
 
     def __init__(
         self,
-        run: Callable[[Pictures, Sequence[str]], dict[str, Array]],
+        run: Callable[[Images, Sequence[str]], dict[str, Array]],
         queue: Queue,
         statistics: Statistics,
         *,
@@ -139,12 +139,12 @@ class Batcher:
         self._thread.start()
 
     async def classify(
-        self, pictures: Pictures, outputs: Sequence[str], deadline: float
+        self, images: Images, outputs: Sequence[str], deadline: float
     ) -> tuple[dict[str, Array], Times]:
-        """Waits for the answer to pictures that the queue has let in.
+        """Waits for the answer to images that the queue has let in.
 
         Args:
-            pictures: uint8 (N, side, side, 3), at most `max_batch` of them.
+            images: uint8 (N, side, side, 3), at most `max_batch` of them.
             outputs: Names of the outputs that are wanted.
             deadline: `time.monotonic()` after which the answer is not wanted.
 
@@ -153,7 +153,7 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         job = Job(
-            pictures=pictures,
+            images=images,
             outputs=outputs,
             future=loop.create_future(),
             arrived_ns=time.perf_counter_ns(),
@@ -177,7 +177,7 @@ class Batcher:
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
-                self._queue.leave(len(job.pictures))
+                self._queue.leave(len(job.images))
 
     def close(self) -> None:
         """Lets the thread end once everything that waits is answered; returns at once."""
@@ -188,7 +188,7 @@ class Batcher:
     def _work(self) -> None:
         """Is the thread."""
         while jobs := self._next_jobs():
-            self._queue.leave(sum(len(job.pictures) for job in jobs))
+            self._queue.leave(sum(len(job.images) for job in jobs))
             if wanted := [job for job in jobs if not job.future.done()]:
                 self._classify_batch(wanted)
 
@@ -209,14 +209,14 @@ class Batcher:
         return self._jobs[0].arrived_ns / 1e9 + self._max_delay - time.perf_counter()
 
     def _count(self) -> int:
-        return sum(len(job.pictures) for job in self._jobs)
+        return sum(len(job.images) for job in self._jobs)
 
     def _take(self) -> list[Job]:
         """Takes the oldest requests that fit into one batch."""
         jobs: list[Job] = []
-        pictures = 0
-        while self._jobs and pictures + len(self._jobs[0].pictures) <= self._max_batch:
-            pictures += len(self._jobs[0].pictures)
+        images = 0
+        while self._jobs and images + len(self._jobs[0].images) <= self._max_batch:
+            images += len(self._jobs[0].images)
             jobs.append(self._jobs.popleft())
         return jobs
 
@@ -224,14 +224,14 @@ class Batcher:
         """Calls the model once, and hands each request its rows."""
         start = time.perf_counter_ns()
         try:
-            pictures = jobs[0].pictures if len(jobs) == 1 else np.concatenate([job.pictures for job in jobs])
-            answers = self._run(pictures, list({name: None for job in jobs for name in job.outputs}))
+            images = jobs[0].images if len(jobs) == 1 else np.concatenate([job.images for job in jobs])
+            answers = self._run(images, list({name: None for job in jobs for name in job.outputs}))
         except Exception as error:  # noqa: BLE001 - the thread outlives a batch that the model cannot take
             _in_loop(jobs, _reject_all, jobs, RequestError(500, f"the model failed: {error}"))
             return
         took = time.perf_counter_ns() - start
-        self._statistics.add_batch(len(pictures), took)
-        self._queue.learn(len(pictures), took / 1e9)
+        self._statistics.add_batch(len(images), took)
+        self._queue.learn(len(images), took / 1e9)
         _in_loop(jobs, _resolve_all, jobs, answers, start, took)
 
 
@@ -244,7 +244,7 @@ def _resolve_all(jobs: list[Job], answers: dict[str, Array], start_ns: int, took
     """Hands each request of a batch its rows."""
     row = 0
     for job in jobs:
-        end = row + len(job.pictures)
+        end = row + len(job.images)
         rows = {name: answers[name][row:end] for name in job.outputs}
         row = end
         if not job.future.done():

@@ -1,4 +1,4 @@
-"""What each crop of a picture says by itself, for people who look: the average is inside the model's graph.
+"""What each crop of an image says by itself, for people who look: the average is inside the model's graph.
 
 The graph's last node averages over the crops; a second session of the same file, loaded when somebody asks
 for the first time, hands out what goes into that node.
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.pillow_image import Pixels
     from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+    from alexnet_fast.serve.onnx_model import Images, Probabilities
 
-# Where ten crops come in a graph that runs its first layers on the picture and on its mirror image: a place
+# Where ten crops come in a graph that runs its first layers on the image and on its mirror image: a place
 # in the one is followed by the same place in the other, where the crop on the other side lies
 # (`export.stem_nodes`).
 _SHARED_ORDER = [0, 2, 4, 6, 8, 3, 1, 7, 5, 9]
@@ -51,16 +51,16 @@ class CropView:
         self._output, self._shared, graph = _with_crops(path)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
-    def run(self, picture: Pictures) -> Probabilities:
-        """Returns what each crop of one picture says.
+    def run(self, image: Images) -> Probabilities:
+        """Returns what each crop of one image says.
 
         Args:
-            picture: uint8 (side, side, 3).
+            image: uint8 (side, side, 3).
 
         Returns:
             float32 (crops, classes), in the order of `crop_boxes`.
         """
-        answer: Probabilities = self._session.run([self._output], {INPUT: picture[None]})[0][:, 0]
+        answer: Probabilities = self._session.run([self._output], {INPUT: image[None]})[0][:, 0]
         return answer[_SHARED_ORDER] if self._shared and len(answer) == len(_SHARED_ORDER) else answer
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from alexnet_fast.export.cuda_memory import Cuda
     from alexnet_fast.export.manifest import BatchProfile, TensorInfo
-    from alexnet_fast.serve.onnx_model import Pictures
+    from alexnet_fast.serve.onnx_model import Images
     from alexnet_fast.serve.tensor_types import Array
 
 
 class EngineTimes(NamedTuple):
-    """Milliseconds on the GPU: pictures to it, the network, outputs back."""
+    """Milliseconds on the GPU: images to it, the network, outputs back."""
 
     upload: float
     compute: float
@@ -35,7 +35,7 @@ class EngineContext:
         engine: A deserialized ICudaEngine.
         cuda: The GPU that it is on.
         profiles: Its optimisation profiles, in order.
-        side: Of the pictures.
+        side: Of the images.
         outputs: The engine's. TensorRT writes every one, read or not.
         cuda_graphs: Record the network's kernels once for a batch size, and launch them in one go.
     """
@@ -53,7 +53,7 @@ class EngineContext:
         self.most = max(profile.max for profile in profiles)
         self._cuda, self._profiles = cuda, profiles
         self._context = engine.create_execution_context()
-        self._picture = (side, side, 3)
+        self._image = (side, side, 3)
         self._input = cuda.allocate(self.most * side * side * 3)
         self._outputs = {tensor.name: cuda.allocate(self.most * _row_bytes(tensor)) for tensor in outputs}
         self._marks = [cuda.event() for _ in range(4)]
@@ -63,21 +63,21 @@ class EngineContext:
         # A server drops the context when a newer file takes its place, and goes on for months.
         weakref.finalize(self, _free, cuda, (self._input, *self._outputs.values())).atexit = False
 
-    def run(self, pictures: Pictures, answers: Mapping[str, Array]) -> bool:
-        """Answers a batch of at most `most` pictures; returns whether TensorRT could.
+    def run(self, images: Images, answers: Mapping[str, Array]) -> bool:
+        """Answers a batch of at most `most` images; returns whether TensorRT could.
 
         Args:
-            pictures: Contiguous.
+            images: Contiguous.
             answers: The outputs that are wanted, by name, contiguous; are filled.
         """
         cuda, marks = self._cuda, self._marks
-        profile = nearest_profile(self._profiles, len(pictures))
+        profile = nearest_profile(self._profiles, len(images))
         # The rows that fill up a batch hold whatever was there: a row's answer depends on its own pixels.
-        self._take_shape(profile, max(len(pictures), self._profiles[profile].min))
+        self._take_shape(profile, max(len(images), self._profiles[profile].min))
         if self._graphs and self._graph is None and not self._capture():
             return False
         cuda.record(marks[0])
-        cuda.upload(self._input, pictures)
+        cuda.upload(self._input, images)
         cuda.record(marks[1])
         if self._graph is not None:
             cuda.launch(self._graph)
@@ -106,7 +106,7 @@ class EngineContext:
         if self._shape is None or self._shape[0] != profile:
             context.set_optimization_profile_async(profile, cuda.stream.value)
             cuda.wait()
-        context.set_input_shape(INPUT, (rows, *self._picture))
+        context.set_input_shape(INPUT, (rows, *self._image))
         for name, address in {INPUT: self._input, **self._outputs}.items():
             context.set_tensor_address(name, address)
         self._shape = (profile, rows)
@@ -130,7 +130,7 @@ class EngineContext:
 
 
 def _row_bytes(tensor: TensorInfo) -> int:
-    """Returns what one picture's part of an output takes."""
+    """Returns what one image's part of an output takes."""
     return math.prod(tensor.shape[1:]) * TENSOR_TYPES[tensor.dtype].numpy.itemsize
 
 
@@ -148,7 +148,7 @@ def nearest_profile(profiles: Sequence[BatchProfile], count: int) -> int:
 
     Args:
         profiles: At least one.
-        count: Pictures; not more than the largest batch.
+        count: Images; not more than the largest batch.
     """
     holding = [i for i, one in enumerate(profiles) if one.min <= count <= one.max]
     if not holding:

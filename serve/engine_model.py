@@ -1,7 +1,7 @@
-"""A TensorRT engine: pictures in, class probabilities out, behind the face of `OnnxModel`.
+"""A TensorRT engine: images in, class probabilities out, behind the face of `OnnxModel`.
 
     model = EngineModel(Path("model.engine"))
-    probabilities_nk = model.run(pictures_nhwc)
+    probabilities_nk = model.run(images_nhwc)
 
 The manifest is checked before a byte of the engine is handed to TensorRT. Imports neither torch nor DALI.
 """
@@ -22,7 +22,7 @@ from alexnet_fast.export.manifest import verify_manifest
 from alexnet_fast.export.metadata import OUTPUT, GraphMetadata
 from alexnet_fast.serve.described import Described
 from alexnet_fast.serve.engine_context import EngineContext
-from alexnet_fast.serve.onnx_model import check_pictures
+from alexnet_fast.serve.onnx_model import check_images
 from alexnet_fast.serve.tensor_types import TENSOR_TYPES, Array
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from alexnet_fast.export.manifest import Manifest
     from alexnet_fast.serve.engine_context import EngineTimes
-    from alexnet_fast.serve.onnx_model import Pictures, Probabilities
+    from alexnet_fast.serve.onnx_model import Images, Probabilities
 
 _BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
 
@@ -77,11 +77,11 @@ class EngineModel(Described):
         manifest, gpu = self.manifest, cuda_driver.gpus()[0]
         return f"{manifest.library} {manifest.library_version} on {gpu.name}, {manifest.precision}"
 
-    def run(self, pictures_nhwc: Pictures) -> Probabilities:
-        """Classifies pictures; may be called from several threads, which wait for each other.
+    def run(self, images_nhwc: Images) -> Probabilities:
+        """Classifies images; may be called from several threads, which wait for each other.
 
         Args:
-            pictures_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0, and more than the engine's largest
+            images_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0, and more than the engine's largest
                 batch.
 
         Returns:
@@ -90,20 +90,20 @@ class EngineModel(Described):
         Raises:
             UserError: The array has another type or shape, or the GPU fails.
         """
-        return self.outputs(pictures_nhwc, [OUTPUT])[OUTPUT]
+        return self.outputs(images_nhwc, [OUTPUT])[OUTPUT]
 
-    def outputs(self, pictures_nhwc: Pictures, names: Sequence[str] | None = None) -> dict[str, Array]:
+    def outputs(self, images_nhwc: Images, names: Sequence[str] | None = None) -> dict[str, Array]:
         """Returns what the engine gives, by name, in its own order.
 
         Args:
-            pictures_nhwc: As for `run`.
+            images_nhwc: As for `run`.
             names: Of the outputs that are copied from the GPU; None for all.
 
         Raises:
             UserError: As `run`.
         """
-        check_pictures(pictures_nhwc, self.spec.resize)
-        count, most = len(pictures_nhwc), self._context.most
+        check_images(images_nhwc, self.spec.resize)
+        count, most = len(images_nhwc), self._context.most
         answers: dict[str, Array] = {
             one.name: np.empty((count, *one.shape[1:]), TENSOR_TYPES[one.dtype].numpy)
             for one in self.output_tensors
@@ -112,12 +112,10 @@ class EngineModel(Described):
         with self._lock:
             self._cuda.enter()
             for first in range(0, count, most):
-                part = np.ascontiguousarray(pictures_nhwc[first : first + most])
+                part = np.ascontiguousarray(images_nhwc[first : first + most])
                 rows = {name: answer[first : first + len(part)] for name, answer in answers.items()}
                 if not self._context.run(part, rows):
-                    raise UserError(
-                        f"TensorRT cannot run {self.path} on {len(part)} picture(s)", _BUILD_AGAIN
-                    )
+                    raise UserError(f"TensorRT cannot run {self.path} on {len(part)} image(s)", _BUILD_AGAIN)
         return answers
 
     def times(self) -> EngineTimes:

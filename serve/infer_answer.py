@@ -20,7 +20,7 @@ _PROTOCOL_NAMES = {kind.numpy: kind.protocol for kind in TENSOR_TYPES.values()}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnswerTensor:
-    """One output for the pictures of one request.
+    """One output for the images of one request.
 
     Args:
         wanted: Which output, and how.
@@ -59,7 +59,7 @@ class AnswerTensor:
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
     def labels(self) -> list[str]:
-        """Returns "value:index:name" of the likeliest classes of each picture, best first.
+        """Returns "value:index:name" of the likeliest classes of each image, best first.
 
         The form is that of the classification extension of the protocol.
         """
@@ -72,7 +72,7 @@ class AnswerTensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InferAnswer:
-    """What a model says about the pictures of one request.
+    """What a model says about the images of one request.
 
     Args:
         model: Name of the model.

@@ -1,7 +1,7 @@
 """What an inference request of the V2 protocol asks for, whichever wire it came over.
 
-The protocol: https://github.com/kserve/open-inference-protocol. A model takes one input, `pictures`: UINT8
-[N, side, side, 3], or BYTES [N], each element an encoded picture (JPEG, PNG, WebP).
+The protocol: https://github.com/kserve/open-inference-protocol. A model takes one input, `images`: UINT8
+[N, side, side, 3], or BYTES [N], each element an encoded image (JPEG, PNG, WebP).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alexnet_fast.export.manifest import TensorInfo
-    from alexnet_fast.serve.onnx_model import Pictures
+    from alexnet_fast.serve.onnx_model import Images
 
 # An element of a BYTES tensor is preceded by its length, little-endian (binary tensor extension).
 _LENGTH = struct.Struct("<I")
@@ -126,13 +126,13 @@ def outputs_of(request: InferRequest, tensors: Sequence[TensorInfo]) -> tuple[Re
     return request.outputs or tuple(RequestedOutput(name=name, binary=request.binary) for name in there)
 
 
-def pictures_of(request: InferRequest, side: int, max_batch: int) -> Pictures | list[bytes]:
-    """Returns the pictures of a request: uint8 (N, side, side, 3), or N encoded ones.
+def images_of(request: InferRequest, side: int, max_batch: int) -> Images | list[bytes]:
+    """Returns the images of a request: uint8 (N, side, side, 3), or N encoded ones.
 
     Args:
         request: The request.
         side: Length in pixels that the model takes.
-        max_batch: Most pictures in one request.
+        max_batch: Most images in one request.
 
     Raises:
         RequestError: Name, type, shape or data are not those of the input.
@@ -146,19 +146,19 @@ def pictures_of(request: InferRequest, side: int, max_batch: int) -> Pictures | 
     encoded = tensor.datatype == "BYTES"
     _check_shape(tensor.shape, (1,) if encoded else (side, side, 3), encoded=encoded)
     if not 1 <= tensor.shape[0] <= max_batch:
-        raise malformed(f"a request holds 1 to {max_batch} pictures, not {tensor.shape[0]}")
+        raise malformed(f"a request holds 1 to {max_batch} images, not {tensor.shape[0]}")
     return _elements(tensor) if encoded else _pixels(tensor)
 
 
 def _check_shape(shape: tuple[int, ...], one: tuple[int, ...], *, encoded: bool) -> None:
-    """Compares a shape with that of one picture; encoded ones may stand in a row or in a column."""
+    """Compares a shape with that of one image; encoded ones may stand in a row or in a column."""
     if shape[1:] == one or (encoded and len(shape) == 1):
         return
     wanted = "[N]" if encoded else f"[N, {', '.join(map(str, one))}]"
     raise malformed(f"{INPUT!r} must have the shape {wanted}, not {list(shape)}")
 
 
-def _pixels(tensor: InputTensor) -> Pictures:
+def _pixels(tensor: InputTensor) -> Images:
     """Returns a UINT8 tensor as an array; binary data are not copied."""
     size = math.prod(tensor.shape)
     if isinstance(tensor.data, bytes | memoryview):

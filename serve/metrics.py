@@ -24,8 +24,8 @@ _TYPES = {
     "resident_memory_bytes": "gauge",
     "start_time_seconds": "gauge",
     "ready": "gauge",
-    "queue_pictures": "gauge",
-    "pictures_total": "counter",
+    "queue_images": "gauge",
+    "images_total": "counter",
     "batches_total": "counter",
     "part_seconds_total": "counter",
     "batches_by_size_total": "counter",
@@ -96,8 +96,8 @@ def _model(model: ServedModel) -> Iterator[str]:
     version = model.current
     label = f'model="{model.name}",version="{version.version}"'
     statistics = version.statistics.plain()
-    yield f'queue_pictures{{model="{model.name}"}} {model.queue.waiting}'
-    yield f"pictures_total{{{label}}} {statistics['inference_count']}"
+    yield f'queue_images{{model="{model.name}"}} {model.queue.waiting}'
+    yield f"images_total{{{label}}} {statistics['inference_count']}"
     yield f"batches_total{{{label}}} {statistics['execution_count']}"
     for part, duration in statistics["inference_stats"].items():
         yield f'part_seconds_total{{{label},part="{part}"}} {duration["ns"] / 1e9:.6f}'

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alexnet_fast.export.metadata import OUTPUT
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadImageError
 from alexnet_fast.serve.event_log import log_event
+from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.infer_answer import AnswerTensor, InferAnswer
-from alexnet_fast.serve.infer_request import outputs_of, pictures_of
-from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.infer_request import images_of, outputs_of
 from alexnet_fast.serve.request_error import RequestError, malformed, unknown
 from alexnet_fast.serve.served_model import ServedModel
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alexnet_fast.serve.infer_request import InferRequest
-    from alexnet_fast.serve.onnx_model import Pictures
+    from alexnet_fast.serve.onnx_model import Images
     from alexnet_fast.serve.served_model import ModelVersion
     from alexnet_fast.serve.server_config import ServerConfig
     from alexnet_fast.serve.tensor_types import Array
@@ -88,10 +88,10 @@ class ModelHub:
         """
         with model.version(wanted).in_use() as version:
             spec, batching = version.backend.spec, self.config.batching
-            pictures = pictures_of(request, spec.resize, batching.max_batch)
+            images = images_of(request, spec.resize, batching.max_batch)
             wanted_outputs = outputs_of(request, version.backend.output_tensors)
             names = [output.name for output in wanted_outputs]
-            found = await self.classify(version, model, pictures, timeout, outputs=names)
+            found = await self.classify(version, model, images, timeout, outputs=names)
             return InferAnswer(
                 model=model.name,
                 version=version.version,
@@ -106,19 +106,19 @@ class ModelHub:
         self,
         version: ModelVersion,
         model: ServedModel,
-        pictures: Pictures | Sequence[bytes],
+        images: Images | Sequence[bytes],
         timeout: float | None = None,
         names: Sequence[str | None] | None = None,
         outputs: Sequence[str] = (OUTPUT,),
     ) -> dict[str, Array]:
-        """Classifies pixels or encoded pictures: through the queue, the decoders and the batcher.
+        """Classifies pixels or encoded images: through the queue, the decoders and the batcher.
 
         Args:
             version: The version that answers, in use.
             model: Its model.
-            pictures: uint8 (N, side, side, 3), or encoded pictures.
+            images: uint8 (N, side, side, 3), or encoded images.
             timeout: Seconds; None for the server's own.
-            names: Names of the pictures, for messages.
+            names: Names of the images, for messages.
             outputs: Names of the outputs that are wanted.
 
         Returns:
@@ -129,12 +129,12 @@ class ModelHub:
         """
         start = time.perf_counter_ns()
         deadline = time.monotonic() + (timeout or self.config.batching.timeout)
-        waiting = _Place(model, len(pictures))
+        waiting = _Place(model, len(images))
         try:
             squares = (
-                pictures
-                if isinstance(pictures, np.ndarray)
-                else await self._decode(version, pictures, names, deadline)
+                images
+                if isinstance(images, np.ndarray)
+                else await self._decode(version, images, names, deadline)
             )
             decoded = time.perf_counter_ns()
             waiting.hand_over()
@@ -150,16 +150,14 @@ class ModelHub:
     async def _decode(
         self,
         version: ModelVersion,
-        pictures: Sequence[bytes],
+        images: Sequence[bytes],
         names: Sequence[str | None] | None,
         deadline: float,
-    ) -> Pictures:
-        """Decodes pictures in threads, several at once."""
-        loop, limits = asyncio.get_running_loop(), self.config.limits.pictures
+    ) -> Images:
+        """Decodes images in threads, several at once."""
+        loop, limits = asyncio.get_running_loop(), self.config.limits.images
         spec = version.backend.spec
-        tasks = [
-            loop.run_in_executor(self._decoders, square_of, picture, spec, limits) for picture in pictures
-        ]
+        tasks = [loop.run_in_executor(self._decoders, square_of, image, spec, limits) for image in images]
         try:
             done, pending = await asyncio.wait(tasks, timeout=deadline - time.monotonic())
         finally:
@@ -169,8 +167,8 @@ class ModelHub:
         # Every error is looked at, or asyncio complains of it in the log.
         errors = [task.exception() if task in done else None for task in tasks]
         for place, error in enumerate(errors):
-            if isinstance(error, BadPictureError):
-                name = (names and names[place]) or f"picture {place}"
+            if isinstance(error, BadImageError):
+                name = (names and names[place]) or f"image {place}"
                 raise malformed(f"{name} cannot be classified: {error}")
         if pending:
             raise RequestError(504, "the deadline passed")
@@ -207,16 +205,16 @@ class ModelHub:
 class _Place:
     """The place of a request in a queue, until the batcher has it; given back exactly once."""
 
-    def __init__(self, model: ServedModel, pictures: int) -> None:
-        self._queue, self._pictures = model.queue, pictures
-        self._queue.enter(pictures)
+    def __init__(self, model: ServedModel, images: int) -> None:
+        self._queue, self._images = model.queue, images
+        self._queue.enter(images)
         self._mine = True
 
     def hand_over(self) -> None:
-        """Lets the batcher give the place back, when it takes the pictures."""
+        """Lets the batcher give the place back, when it takes the images."""
         self._mine = False
 
     def give_back(self) -> None:
         """Gives the place back, unless it was handed over."""
         if self._mine:
-            self._queue.leave(self._pictures)
+            self._queue.leave(self._images)

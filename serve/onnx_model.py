@@ -1,7 +1,7 @@
-"""An exported ONNX file in onnxruntime: pictures in, class probabilities out.
+"""An exported ONNX file in onnxruntime: images in, class probabilities out.
 
     model = OnnxModel(Path("model.onnx"))
-    probabilities_nk = model.run(pictures_nhwc)
+    probabilities_nk = model.run(images_nhwc)
 
 Imports neither torch nor DALI.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-Pictures = np.ndarray[Any, np.dtype[np.uint8]]
+Images = np.ndarray[Any, np.dtype[np.uint8]]
 Probabilities = np.ndarray[Any, np.dtype[np.float32]]
 
 _NOT_OURS = "give a file that `alexnet-fast export` wrote"
@@ -91,11 +91,11 @@ class OnnxModel(Described):
         """What really runs the file, such as "onnxruntime CPUExecutionProvider 1.31.1"."""
         return f"onnxruntime {self._runs_on} {onnxruntime.__version__}"
 
-    def run(self, pictures_nhwc: Pictures) -> Probabilities:
-        """Classifies pictures; may be called from several threads at once.
+    def run(self, images_nhwc: Images) -> Probabilities:
+        """Classifies images; may be called from several threads at once.
 
         Args:
-            pictures_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0.
+            images_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0.
 
         Returns:
             float32 (N, classes), rows summing to 1.
@@ -103,26 +103,26 @@ class OnnxModel(Described):
         Raises:
             UserError: The array has another type or shape, or the file turns out to be damaged.
         """
-        return self.outputs(pictures_nhwc, [OUTPUT])[OUTPUT]
+        return self.outputs(images_nhwc, [OUTPUT])[OUTPUT]
 
-    def outputs(self, pictures_nhwc: Pictures, names: Sequence[str] | None = None) -> dict[str, Array]:
+    def outputs(self, images_nhwc: Images, names: Sequence[str] | None = None) -> dict[str, Array]:
         """Returns what the file gives, by name, in its own order: the probabilities first.
 
         Args:
-            pictures_nhwc: As for `run`.
+            images_nhwc: As for `run`.
             names: Of the outputs; None for all.
 
         Raises:
             UserError: As `run`.
         """
-        check_pictures(pictures_nhwc, self.spec.resize)
+        check_images(images_nhwc, self.spec.resize)
         wanted = [one for one in self.output_tensors if names is None or one.name in names]
-        if len(pictures_nhwc) == 0:
+        if len(images_nhwc) == 0:
             return {one.name: np.empty((0, *one.shape[1:]), TENSOR_TYPES[one.dtype].numpy) for one in wanted}
         errors = onnxruntime.capi.onnxruntime_pybind11_state
         order = [one.name for one in wanted]
         try:
-            found = self._session.run(order, {INPUT: np.ascontiguousarray(pictures_nhwc)})
+            found = self._session.run(order, {INPUT: np.ascontiguousarray(images_nhwc)})
         except (errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
             raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
         return dict(zip(order, found, strict=True))
@@ -138,24 +138,24 @@ class OnnxModel(Described):
         self._session.run([OUTPUT], {INPUT: np.zeros((1, side, side, 3), np.uint8)}, options)
 
 
-def check_pictures(pictures_nhwc: Pictures, side: int) -> None:
-    """Checks an array of pictures before it is run.
+def check_images(images_nhwc: Images, side: int) -> None:
+    """Checks an array of images before it is run.
 
     Raises:
         UserError: It is no uint8 (N, side, side, 3).
     """
     # The type is checked although it is annotated: the arrays come from other people's requests.
-    if not isinstance(pictures_nhwc, np.ndarray):
+    if not isinstance(images_nhwc, np.ndarray):
         raise UserError(
-            f"pictures must be a numpy array, not {type(pictures_nhwc).__name__}",
+            f"images must be a numpy array, not {type(images_nhwc).__name__}",
             "convert with numpy.asarray",
         )
-    if pictures_nhwc.dtype != np.uint8:
-        raise UserError(f"pictures must be uint8, not {pictures_nhwc.dtype}", "give pixels from 0 to 255")
-    if pictures_nhwc.ndim != 4 or pictures_nhwc.shape[1:] != (side, side, 3):
-        shape = ", ".join(map(str, pictures_nhwc.shape))
+    if images_nhwc.dtype != np.uint8:
+        raise UserError(f"images must be uint8, not {images_nhwc.dtype}", "give pixels from 0 to 255")
+    if images_nhwc.ndim != 4 or images_nhwc.shape[1:] != (side, side, 3):
+        shape = ", ".join(map(str, images_nhwc.shape))
         raise UserError(
-            f"pictures must have the shape (N, {side}, {side}, 3), not ({shape})",
+            f"images must have the shape (N, {side}, {side}, 3), not ({shape})",
             f"resize the shorter side to {side}, cut the centre and keep RGB",
         )
 

@@ -1,4 +1,4 @@
-"""The page at /: drop a picture, see what it shows. One file, nothing from elsewhere."""
+"""The page at /: drop an image, see what it shows. One file, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.routing import Route
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-# The page's own script and style are inside it; it may talk to this server and show the visitor's picture.
+# The page's own script and style are inside it; it may talk to this server and show the visitor's image.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""`POST /predict`: a picture file in, names of classes out."""
+"""`POST /predict`: an image file in, names of classes out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.metadata import OUTPUT
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadImageError
 from alexnet_fast.serve.crop_view import CropView, crop_boxes, square_text
-from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.prediction import Probabilities, likeliest
 from alexnet_fast.serve.request_error import RequestError, malformed
 from alexnet_fast.serve.upload import uploaded_files
@@ -61,7 +61,7 @@ class PredictRoute:
         """Classifies the body, or each file of a form.
 
         Query parameters: `model` (the first one by default), `top` (classes to name), `crops=1` (what each
-        of the ten crops says, and the square that they are cut from, as a PNG; for one picture).
+        of the ten crops says, and the square that they are cut from, as a PNG; for one image).
         """
         query = _parse_query(request)
         model = self._hub.model(query.model)
@@ -71,11 +71,11 @@ class PredictRoute:
             del body
             most = 1 if query.crops else self._hub.config.batching.max_batch
             if len(files) > most:
-                raise malformed(f"the request holds {len(files)} pictures, at most {most} are taken")
+                raise malformed(f"the request holds {len(files)} images, at most {most} are taken")
             with model.version(None).in_use() as version:
-                pictures = [file.content for file in files]
+                images = [file.content for file in files]
                 names = [file.name for file in files]
-                found = await self._hub.classify(version, model, pictures, names=names)
+                found = await self._hub.classify(version, model, images, names=names)
                 predictions: list[dict[str, Any]] = [
                     {
                         "file": name,
@@ -85,7 +85,7 @@ class PredictRoute:
                     for name, row in zip(names, found[OUTPUT], strict=True)
                 ]
                 if query.crops:
-                    predictions[0] |= await self._looked(version, pictures[0], query.top)
+                    predictions[0] |= await self._looked(version, images[0], query.top)
         return JSONResponse(
             {
                 "model": version.model,
@@ -95,27 +95,27 @@ class PredictRoute:
             }
         )
 
-    async def _looked(self, version: ModelVersion, picture: bytes, top: int) -> dict[str, Any]:
+    async def _looked(self, version: ModelVersion, image: bytes, top: int) -> dict[str, Any]:
         """Returns "crops", what each crop says (none where the model looks at one alone), and "square"."""
         if self._lookers >= _MAX_LOOKERS:
             raise RequestError(503, "too many people look at crops", retry_after=2)
         self._lookers += 1
         try:
             async with self._looking:
-                return await asyncio.to_thread(self._look, version, picture, top)
+                return await asyncio.to_thread(self._look, version, image, top)
         finally:
             self._lookers -= 1
 
-    def _look(self, version: ModelVersion, picture: bytes, top: int) -> dict[str, Any]:
-        """Runs the crops of one picture; in a thread."""
+    def _look(self, version: ModelVersion, image: bytes, top: int) -> dict[str, Any]:
+        """Runs the crops of one image; in a thread."""
         spec = version.backend.spec
         try:
-            square = square_of(picture, spec, self._hub.config.limits.pictures)
+            square = square_of(image, spec, self._hub.config.limits.images)
             shown = {"square": square_text(square), "crops": []}
             if version.backend.crops == "single":
                 return shown
             rows: Iterator[Probabilities] = iter(self._view(version).run(square))
-        except (UserError, BadPictureError) as error:
+        except (UserError, BadImageError) as error:
             raise malformed(str(error)) from error
         classes = version.backend.classes
         crops = [

@@ -1,4 +1,4 @@
-"""What a picture shows: the likeliest classes, with their names."""
+"""What an image shows: the likeliest classes, with their names."""
 
 from __future__ import annotations
 

@@ -21,18 +21,18 @@ from PIL import Image
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.serve.backend import open_backend
-from alexnet_fast.serve.picture import TRUSTED, Picture, PictureLimits, squares_of
+from alexnet_fast.serve.image import TRUSTED, ImageLimits, ImageSource, squares_of
 from alexnet_fast.serve.prediction import Prediction, Probabilities, likeliest
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.pillow_image import Pixels
 
-# Pictures classified at once: enough to keep the processor busy, ten crops of them fit any machine's memory.
+# Images classified at once: enough to keep the processor busy, ten crops of them fit any machine's memory.
 _BATCH = 16
 
 
 class Predictor:
-    """Says what pictures show; may be used from several threads at once.
+    """Says what images show; may be used from several threads at once.
 
     Args:
         model: An exported ONNX file, or a folder with a `model.onnx`.
@@ -40,12 +40,12 @@ class Predictor:
             "tensorrt" must be there.
         threads: CPU threads for one call; None for one a core.
         allow_fallback: Where the device is not to be had, warn and take the CPU.
-        limits: Pictures that are refused; all that training takes is taken by default.
+        limits: Images that are refused; all that training takes is taken by default.
 
     Attributes:
         backend: What really computes, such as "onnxruntime CPUExecutionProvider 1.31.1".
         classes: Names of the classes, in the order of the probabilities.
-        side: Length in pixels of the square that a picture is reduced to.
+        side: Length in pixels of the square that an image is reduced to.
 
     Raises:
         UserError: There is no such model, it is not one of ours, or the device is not to be had.
@@ -58,7 +58,7 @@ class Predictor:
         device: str = "auto",
         threads: int | None = None,
         allow_fallback: bool = False,
-        limits: PictureLimits = TRUSTED,
+        limits: ImageLimits = TRUSTED,
     ) -> None:
         self._backend = open_backend(
             Path(model), device=device, threads=threads, allow_fallback=allow_fallback
@@ -70,33 +70,33 @@ class Predictor:
 
     def predict(
         self,
-        images: Picture | Sequence[Picture],
+        images: ImageSource | Sequence[ImageSource],
         *,
         top: int = 5,
         on_bad_image: Literal["fail", "skip"] = "fail",
     ) -> list[Prediction]:
-        """Names the likeliest classes of each picture.
+        """Names the likeliest classes of each image.
 
         Args:
-            images: One picture or several: paths, encoded pictures (bytes), Pillow pictures, uint8 arrays
-                (height, width, 3) in RGB or (height, width) in grey, or one such array of several pictures,
+            images: One image or several: paths, encoded images (bytes), Pillow images, uint8 arrays
+                (height, width, 3) in RGB or (height, width) in grey, or one such array of several images,
                 (N, height, width, 3).
             top: Classes to name.
-            on_bad_image: "fail" raises at the first picture that cannot be decoded; "skip" gives it an
+            on_bad_image: "fail" raises at the first image that cannot be decoded; "skip" gives it an
                 `error` instead of classes.
 
         Returns:
-            One answer a picture, in their order, likeliest class first.
+            One answer an image, in their order, likeliest class first.
 
         Raises:
-            UserError: A picture cannot be decoded (which one and why).
+            UserError: An image cannot be decoded (which one and why).
         """
-        pictures = _as_list(images)
+        images = _as_list(images)
         answers: list[Prediction] = []
-        for start in range(0, len(pictures), _BATCH):
-            some = pictures[start : start + _BATCH]
+        for start in range(0, len(images), _BATCH):
+            some = images[start : start + _BATCH]
             squares, reasons = squares_of(some, self._backend.spec, self._limits)
-            names = [_name(picture, start + place) for place, picture in enumerate(some)]
+            names = [_name(image, start + place) for place, image in enumerate(some)]
             if reasons and on_bad_image == "fail":
                 place, reason = next(iter(reasons.items()))
                 raise UserError(f"{names[place]} cannot be classified: {reason}")
@@ -106,19 +106,19 @@ class Predictor:
                 answers.append(Prediction(file=name, classes=classes, error=reasons.get(place)))
         return answers
 
-    def probabilities(self, images: Picture | Sequence[Picture]) -> Probabilities:
-        """Returns the probability of every class for each picture: float32 (N, classes), rows summing to 1.
+    def probabilities(self, images: ImageSource | Sequence[ImageSource]) -> Probabilities:
+        """Returns the probability of every class for each image: float32 (N, classes), rows summing to 1.
 
         Args:
             images: As for `predict`.
 
         Raises:
-            UserError: A picture cannot be decoded (which one and why).
+            UserError: An image cannot be decoded (which one and why).
         """
         answers = [np.empty((0, len(self.classes)), np.float32)]
-        pictures = _as_list(images)
-        for start in range(0, len(pictures), _BATCH):
-            some = pictures[start : start + _BATCH]
+        images = _as_list(images)
+        for start in range(0, len(images), _BATCH):
+            some = images[start : start + _BATCH]
             squares, reasons = squares_of(some, self._backend.spec, self._limits)
             for place, reason in reasons.items():
                 raise UserError(f"{_name(some[place], start + place)} cannot be classified: {reason}")
@@ -126,13 +126,13 @@ class Predictor:
         return np.concatenate(answers)
 
     def _run(self, squares: list[Pixels]) -> Probabilities:
-        """Classifies squares; none at all where every picture was bad."""
+        """Classifies squares; none at all where every image was bad."""
         side = self.side
         return self._backend.run(np.stack(squares) if squares else np.empty((0, side, side, 3), np.uint8))
 
 
-def _as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
-    """Returns one picture or several as a list."""
+def _as_list(images: ImageSource | Sequence[ImageSource]) -> Sequence[ImageSource]:
+    """Returns one image or several as a list."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, str | bytes | os.PathLike | Image.Image):
@@ -140,6 +140,6 @@ def _as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
     return list(images)
 
 
-def _name(picture: Picture, place: int) -> str:
+def _name(image: ImageSource, place: int) -> str:
     """Returns a path as it was given, and the place of everything else."""
-    return os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"picture {place}"
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {place}"

@@ -215,7 +215,7 @@ def _newest_file(path: Path) -> Path:
 
 
 def _warm_up(backend: Backend, max_batch: int) -> None:
-    """Answers once for one picture and once for a full batch, so that the first request waits for neither.
+    """Answers once for one image and once for a full batch, so that the first request waits for neither.
 
     Raises:
         UserError: The answers are not probabilities.
@@ -225,6 +225,6 @@ def _warm_up(backend: Backend, max_batch: int) -> None:
         sums = backend.run(np.zeros((count, side, side, 3), np.uint8)).sum(axis=1)
         if not np.allclose(sums, 1, atol=1e-2):
             raise UserError(
-                f"{backend.path} answers a black picture with probabilities whose sum is {sums[0]}",
+                f"{backend.path} answers a black image with probabilities whose sum is {sums[0]}",
                 "export the model again",
             )

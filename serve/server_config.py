@@ -6,7 +6,7 @@ import dataclasses
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.ranges import check_fields
-from alexnet_fast.serve.picture import SERVED, PictureLimits
+from alexnet_fast.serve.image import SERVED, ImageLimits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Limits:
         chunks: Parts of a body in chunked transfer.
         json_bytes: The JSON part of a body; parsed, "[]," takes 20 times its length in memory.
         in_flight_bytes: Bodies of all requests together.
-        pictures: What is decoded.
+        images: What is decoded.
     """
 
     body_bytes: int = 64 << 20
@@ -27,7 +27,7 @@ class Limits:
     chunks: int = 65_536
     json_bytes: int = 16 << 20
     in_flight_bytes: int = 512 << 20
-    pictures: PictureLimits = SERVED
+    images: ImageLimits = SERVED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class Batching:
     """How requests are put together.
 
     Args:
-        max_batch: Pictures in one call of the model, and the most that one request may hold.
+        max_batch: Images in one call of the model, and the most that one request may hold.
         max_delay: Seconds that a request may wait for others while the model is idle. With 0, requests are
             joined that arrive while the model is busy.
-        max_queue: Pictures that may wait; more are refused.
+        max_queue: Images that may wait; more are refused.
         timeout: Seconds that a request may take where it does not say so itself.
     """
 

@@ -48,14 +48,14 @@ class Statistics:
             for name in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
         }
         self._batches: dict[int, Duration] = {}
-        self._pictures = 0
+        self._images = 0
         self._last_ms = 0
 
-    def add_batch(self, pictures: int, infer_ns: int) -> None:
+    def add_batch(self, images: int, infer_ns: int) -> None:
         """Counts one call of the model."""
         with self._lock:
-            self._batches.setdefault(pictures, Duration()).add(infer_ns)
-            self._pictures += pictures
+            self._batches.setdefault(images, Duration()).add(infer_ns)
+            self._images += images
             self._last_ms = time.time_ns() // 1_000_000
 
     def add_success(self, total_ns: int, input_ns: int, times: Times) -> None:
@@ -83,7 +83,7 @@ class Statistics:
             none = {"count": 0, "ns": 0}
             return {
                 "last_inference": self._last_ms,
-                "inference_count": self._pictures,
+                "inference_count": self._images,
                 "execution_count": sum(duration.count for duration in self._batches.values()),
                 "inference_stats": {
                     **{name: duration.plain() for name, duration in self._parts.items()},

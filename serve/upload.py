@@ -1,4 +1,4 @@
-"""The pictures of `POST /predict`: the body itself, or the files of a form (RFC 7578)."""
+"""The images of `POST /predict`: the body itself, or the files of a form (RFC 7578)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_HEADER_BYTES = 8192
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UploadedFile:
-    """A picture as it came.
+    """An image as it came.
 
     Args:
         name: Name of the file; None where the sender does not say.
@@ -29,11 +29,11 @@ class UploadedFile:
 
 
 def uploaded_files(body: bytes, content_type: str) -> list[UploadedFile]:
-    """Returns the pictures in a body.
+    """Returns the images in a body.
 
     Args:
         body: The body.
-        content_type: Its type; all but multipart/form-data is taken for a picture, whatever it says.
+        content_type: Its type; all but multipart/form-data is taken for an image, whatever it says.
 
     Raises:
         RequestError: There is none, or the form is damaged.
@@ -42,7 +42,7 @@ def uploaded_files(body: bytes, content_type: str) -> list[UploadedFile]:
     header["content-type"] = content_type.replace("\n", " ").replace("\r", " ")
     if header.get_content_type() != "multipart/form-data":
         if not body:
-            raise malformed("the body is empty, send a picture")
+            raise malformed("the body is empty, send an image")
         return [UploadedFile(name=None, content=body)]
     boundary = header.get_param("boundary")
     if not isinstance(boundary, str) or not 1 <= len(boundary) <= _MAX_BOUNDARY or not boundary.isascii():

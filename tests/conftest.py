@@ -1,4 +1,4 @@
-"""Real photographs, odd pictures and small data sets for every test."""
+"""Real photographs, odd images and small data sets for every test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import Image
 import evidence as findings
 from alexnet_fast.wording import on_command_line
 from cpu_limit import CpuLimit
-from odd_picture_files import write_odd_pictures
+from odd_image_files import write_odd_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -148,7 +148,7 @@ def cells() -> dict[str, list[Path]]:
 
 @pytest.fixture(scope="session")
 def two_classes(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of train/ and val/ with 24 and 8 pictures of each class."""
+    """A data set of train/ and val/ with 24 and 8 images of each class."""
     root = tmp_path_factory.mktemp("two-classes")
     for kind, files in cells.items():
         for part, some in (("train", files[:24]), ("val", files[24:32])):
@@ -176,9 +176,9 @@ def loose(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def odd_pictures(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one picture of each kind, named after the kind."""
+def odd_images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one image of each kind, named after the kind."""
     folder = tmp_path_factory.mktemp("odd") / "odd"
     folder.mkdir()
-    write_odd_pictures(folder, photographs)
+    write_odd_images(folder, photographs)
     return folder

@@ -1,4 +1,4 @@
-"""Weights with which networks give different pictures different answers."""
+"""Weights with which networks give different images different answers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from alexnet_fast.pipelines.crops import take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
-def sharpen(net: nn.Sequential, pictures: np.ndarray, spec: AugmentSpec) -> nn.Sequential:
-    """Gives weights with which the logits of a class vary by 2 from picture to picture.
+def sharpen(net: nn.Sequential, images: np.ndarray, spec: AugmentSpec) -> nn.Sequential:
+    """Gives weights with which the logits of a class vary by 2 from image to image.
 
-    The paper's initial weights give every picture the same answer, and then every mistake agrees with it.
+    The paper's initial weights give every image the same answer, and then every mistake agrees with it.
     """
     training = net.training
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)
             nn.init.normal_(module.bias, 0, 0.1)
-    crops = take_crops(torch.from_numpy(pictures), spec, "single")
+    crops = take_crops(torch.from_numpy(images), spec, "single")
     with torch.no_grad():
         net[-1].weight.mul_(2 / net.eval()(crops).std(dim=0).mean())
         net[-1].bias.sub_(net(crops).mean(dim=0))

@@ -1,4 +1,4 @@
-"""A small model that was never trained, and pictures for it."""
+"""A small model that was never trained, and images for it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def small_net() -> nn.Sequential:
 def make_model(
     path: Path, *, seed: int = 1, name: str = "", spec: AugmentSpec = SMALL, form: GraphForm = PORTABLE
 ) -> Path:
-    """Exports a net of random weights whose answers vary from picture to picture.
+    """Exports a net of random weights whose answers vary from image to image.
 
     Args:
         path: File to write.
@@ -54,17 +54,17 @@ def make_model(
             nn.init.kaiming_normal_(module.weight)
     noise = np.random.default_rng(seed).integers(0, 256, (8, 4, 4, 3), dtype=np.uint8)
     side = -(-spec.resize // 4)
-    pictures = torch.from_numpy(noise.repeat(side, 1).repeat(side, 2)[:, : spec.resize, : spec.resize].copy())
+    images = torch.from_numpy(noise.repeat(side, 1).repeat(side, 2)[:, : spec.resize, : spec.resize].copy())
     last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
-        last.weight.mul_(2 / net(take_crops(pictures, spec, "single")).std(dim=0).mean())
-        last.bias.sub_(net(take_crops(pictures, spec, "single")).mean(dim=0))
+        last.weight.mul_(2 / net(take_crops(images, spec, "single")).std(dim=0).mean())
+        last.bias.sub_(net(take_crops(images, spec, "single")).mean(dim=0))
     export_onnx(net, spec, CLASSES, path, model_name=name or "small", provenance={"seed": seed}, form=form)
     return path
 
 
-def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    """Encodes a picture."""
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Encodes an image."""
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()

@@ -42,7 +42,7 @@ class ComputeBench:
         runs: Counted runs of each.
 
     Raises:
-        UserError: There is no run, no step or no picture.
+        UserError: There is no run, no step or no image.
     """
 
     config: TrainConfig

@@ -1,4 +1,4 @@
-"""Somebody who answers pictures in `bench infer`."""
+"""Somebody who answers images in `bench infer`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 if TYPE_CHECKING:
     from alexnet_fast.serve.engine_context import EngineTimes
 
-Pictures = np.ndarray[Any, np.dtype[np.uint8]]
+Images = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """Somebody who answers pictures.
+    """Somebody who answers images.
 
     Args:
         call: Takes uint8 (N, resize, resize, 3) and has the probabilities on the CPU when it returns.
@@ -25,7 +25,7 @@ class Contestant:
         gpu_times: Returns what the last call took on a GPU, the ways there and back apart; None on a CPU.
     """
 
-    call: Callable[[Pictures], object]
+    call: Callable[[Images], object]
     backend: str
     release: Callable[[], object] = lambda: None
     gpu_times: Callable[[], EngineTimes] | None = None

@@ -14,7 +14,7 @@ from alexnet_fast.errors import UnavailableError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.bench.contestant import Pictures
+    from alexnet_fast.bench.contestant import Images
     from alexnet_fast.bench.infer import InferBench
     from alexnet_fast.bench.infer_files import InferFiles
 
@@ -108,9 +108,9 @@ def _eager(bench: InferBench) -> Contestant:
     net = bench.network.net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.set_num_threads(bench.threads)
 
-    def call(pictures: Pictures) -> object:
+    def call(images: Images) -> object:
         with torch.inference_mode():
-            return crop_probabilities(net, torch.from_numpy(pictures), bench.network.spec, "ten").numpy()
+            return crop_probabilities(net, torch.from_numpy(images), bench.network.spec, "ten").numpy()
 
     return Contestant(call=call, backend=f"PyTorch {torch.__version__} on cpu")
 
@@ -130,7 +130,7 @@ def _openvino(file: Path, threads: int) -> Contestant:
     request = compiled.create_infer_request()
     devices = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
     return Contestant(
-        call=lambda pictures: request.infer([pictures]),
+        call=lambda images: request.infer([images]),
         backend=f"OpenVINO {openvino.__version__} on {devices}",
         release=compiled.release_memory,
     )

@@ -41,7 +41,7 @@ def main() -> None:
     with timed("fingerprint"):
         train.fingerprint()
     with timed("loader"):
-        schedule = Schedule(pictures=len(train), batch_size=min(batch_size, len(train)), shuffle=True)
+        schedule = Schedule(images=len(train), batch_size=min(batch_size, len(train)), shuffle=True)
         loader = make_loader(train, AugmentSpec(), "train", schedule, LoaderConfig(threads=threads))
     with timed("first batch"):
         next(loader.epoch(0))

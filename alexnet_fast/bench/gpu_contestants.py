@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from alexnet_fast.bench.contestant import Pictures
+    from alexnet_fast.bench.contestant import Images
     from alexnet_fast.bench.infer import InferBench
     from alexnet_fast.bench.infer_files import InferFiles
     from alexnet_fast.serve.execution_provider import ProviderName
@@ -103,10 +103,10 @@ def _eager(bench: InferBench, gpu: int) -> Contestant:
         for _ in range(4)
     ]
 
-    def call(pictures: Pictures) -> object:
+    def call(images: Images) -> object:
         with torch.inference_mode(), torch.cuda.device(device):
             marks[0].record()
-            there = torch.from_numpy(pictures).to(device)
+            there = torch.from_numpy(images).to(device)
             marks[1].record()
             answer = crop_probabilities(net, there, bench.network.spec, "ten")
             marks[2].record()

@@ -1,4 +1,4 @@
-"""How fast pictures are answered: our ten-crop file against torch's own export, one crop, and PyTorch."""
+"""How fast images are answered: our ten-crop file against torch's own export, one crop, and PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from alexnet_fast.export.onnx_graph import describe_writer
 from alexnet_fast.serve.asked_device import parse_device
 
 if TYPE_CHECKING:
-    from alexnet_fast.bench.contestant import Contestant, Pictures
+    from alexnet_fast.bench.contestant import Contestant, Images
     from alexnet_fast.bench.contestants import Field
     from alexnet_fast.bench.network import Network
     from alexnet_fast.bench.turns import Rates
@@ -43,7 +43,7 @@ class InferBench:
 
     Args:
         network: The network.
-        batch_sizes: Pictures a call; everybody answers all of the first size, then of the next.
+        batch_sizes: Images a call; everybody answers all of the first size, then of the next.
         threads: CPU threads of every contestant.
         runs: Counted calls of each.
         device: Who stands for us: "auto" and "cpu" are onnxruntime on the CPU, "cuda" is its CUDA provider,
@@ -73,7 +73,7 @@ class InferBench:
         if parse_device(self.device).kind == "cpu" and self.cuda_graphs:
             raise UserError("--cuda-graphs needs a GPU", "leave --device cpu out", exit_code=2)
 
-    def pictures(self, count: int) -> Pictures:
+    def images(self, count: int) -> Images:
         """Returns noise: how long a network takes does not depend on what it sees."""
         side = self.network.spec.resize
         return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
@@ -84,7 +84,7 @@ def measure_infer(
     begin: Callable[[int], object] = lambda _: None,
     show: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Lets everyone answer the same pictures in turns.
+    """Lets everyone answer the same images in turns.
 
     Args:
         bench: What is measured.
@@ -151,9 +151,9 @@ def _measure_batch(
     show: Callable[[], object],
 ) -> dict[str, Any]:
     """Returns the figures of one batch size."""
-    pictures = bench.pictures(size)
+    images = bench.images(size)
     on_gpu: dict[str, list[EngineTimes]] = {name: [] for name, one in running.items() if one.gpu_times}
-    turns = {name: _timed(one, pictures, on_gpu.get(name, [])) for name, one in running.items()}
+    turns = {name: _timed(one, images, on_gpu.get(name, [])) for name, one in running.items()}
     times = take_turns(turns, bench.runs, show)
     peers = report.compared(times, ours, [name for name in times if name != ours], _UNIT)
     return {
@@ -177,18 +177,16 @@ def _latencies(
     return row
 
 
-def _timed(
-    contestant: Contestant, pictures: Pictures, gpu_times: list[EngineTimes]
-) -> Callable[[int], float]:
+def _timed(contestant: Contestant, images: Images, gpu_times: list[EngineTimes]) -> Callable[[int], float]:
     """Returns a contestant that reports the milliseconds of a call; between large ones it holds no memory."""
-    large = len(pictures) >= _LARGE
+    large = len(images) >= _LARGE
 
     def run(number: int) -> float:
         time.sleep(_PAUSE_S)
         # Not counted: the memory and the caches that the others' turns took are taken back.
-        contestant.call(pictures)
+        contestant.call(images)
         started = time.perf_counter()
-        contestant.call(pictures)
+        contestant.call(images)
         passed = (time.perf_counter() - started) * 1e3
         if large:
             contestant.release()

@@ -1,4 +1,4 @@
-"""How fast pictures reach the network: our loaders, decoding alone, peers, and what each part costs."""
+"""How fast images reach the network: our loaders, decoding alone, peers, and what each part costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from alexnet_fast.bench import report
 from alexnet_fast.bench.peer import Peer, running_peers
 from alexnet_fast.bench.turns import Rates, figure, rate_of, take_turns
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.dali_graph import Part
 from alexnet_fast.pipelines.loader import Kind, LoaderConfig, make_loader
@@ -30,7 +30,7 @@ _PARTS: tuple[Part, ...] = ("reading", "decoding", "resizing")
 # What tells a contestant that decodes and does nothing else.
 _ALONE = "decoding alone"
 
-# Pictures an epoch at least, by going through the folder again and again: a full data set's epochs are long,
+# Images an epoch at least, by going through the folder again and again: a full data set's epochs are long,
 # and their ends cost nothing.
 _EPOCH = 4000
 
@@ -40,27 +40,27 @@ class InputBench:
     """What `bench input` measures.
 
     Args:
-        pictures: Real pictures.
+        images: Real images.
         spec: The training preprocessing.
         config: Kind, device and threads of the loader that is measured.
-        batch_size: Pictures a batch.
+        batch_size: Images a batch.
         runs: Counted turns of each contestant.
         seconds: Length of a turn.
         peers: Folder of the peers' scripts, or None.
-        beside: The same pictures in other forms, by name: the measured loader loads them too.
+        beside: The same images in other forms, by name: the measured loader loads them too.
 
     Raises:
         UserError: There is no run, or no time for one.
     """
 
-    pictures: PictureList
+    images: ImageList
     spec: AugmentSpec
     config: LoaderConfig
     batch_size: int
     runs: int
     seconds: float = 1.0
     peers: Path | None = None
-    beside: Mapping[str, PictureList] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, ImageList] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.runs < 1:
@@ -70,18 +70,18 @@ class InputBench:
 
     @property
     def repeat(self) -> int:
-        """How often an epoch goes through the pictures."""
-        return -(-_EPOCH // len(self.pictures))
+        """How often an epoch goes through the images."""
+        return -(-_EPOCH // len(self.images))
 
     @functools.cached_property
-    def epoch(self) -> PictureList:
-        """The pictures of an epoch."""
-        return self.pictures.select(list(range(len(self.pictures))) * self.repeat)
+    def epoch(self) -> ImageList:
+        """The images of an epoch."""
+        return self.images.select(list(range(len(self.images))) * self.repeat)
 
     @functools.cached_property
     def schedule(self) -> Schedule:
         """The epochs that everyone loads."""
-        return Schedule(pictures=len(self.epoch), batch_size=self.batch_size, shuffle=True)
+        return Schedule(images=len(self.epoch), batch_size=self.batch_size, shuffle=True)
 
 
 def measure_input(
@@ -120,7 +120,7 @@ def measure_input(
         "device": bench.config.device.type,
         "threads": bench.config.threads,
         "batch_size": bench.batch_size,
-        "images": len(bench.pictures),
+        "images": len(bench.images),
         **report.main_figure(rates[ours], UNIT),
         "compared": compared,
         "decoding_alone": max(
@@ -143,7 +143,7 @@ def name_beside(name: str, device: str) -> str:
 
 
 def _costs(rates: Rates) -> dict[str, float]:
-    """Returns what each part adds to the time of a picture in DALI, in microseconds of the whole machine.
+    """Returns what each part adds to the time of an image in DALI, in microseconds of the whole machine.
 
     Arrays have no such parts: nothing is decoded.
     """
@@ -169,7 +169,7 @@ def _peers(bench: InputBench) -> Iterator[tuple[list[Peer], dict[str, str]]]:
         "repeat": bench.repeat,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    with running_peers(bench.peers, [str(bench.pictures.root), *arguments]) as found:
+    with running_peers(bench.peers, [str(bench.images.root), *arguments]) as found:
         yield found
 
 
@@ -181,19 +181,19 @@ def _turns_of(peer: Peer, seconds: float) -> Callable[[int], float]:
 def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
     """Returns our contestants: both loaders, decoding alone, and the graph cut off after each part."""
     streams = {name: _loaded(bench, kind) for kind, name in NAMES.items()}
-    if bench.pictures.encoding == "picture":
+    if bench.images.encoding == "image":
         streams |= {
             LIMIT: _cut_off(bench, "decoding", "square", region=False),
             **{f"up to {part}": _cut_off(bench, part, "train") for part in _PARTS},
         }
-    for name, pictures in bench.beside.items():
-        form = dataclasses.replace(bench, pictures=pictures)
+    for name, images in bench.beside.items():
+        form = dataclasses.replace(bench, images=images)
         streams[_beside(NAMES[bench.config.kind], name)] = _loaded(form, bench.config.kind)
     return {name: functools.partial(_turn, stream, bench) for name, stream in streams.items()}
 
 
 def _beside(ours: str, name: str) -> str:
-    """Returns what the measured loader is called over another form of the pictures."""
+    """Returns what the measured loader is called over another form of the images."""
     return f"{ours}, {name}"
 
 

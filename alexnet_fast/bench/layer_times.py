@@ -87,13 +87,13 @@ class Profiled:
         options = _options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / stem)
-        self._session, self._pictures = _session(network, stem, options)
+        self._session, self._images = _session(network, stem, options)
         self._runs = 0
 
     def run(self, number: int) -> float:
-        """Answers a picture."""
+        """Answers an image."""
         self._runs += 1
-        return _milliseconds(self._session, self._pictures, number)
+        return _milliseconds(self._session, self._images, number)
 
     def layers(self) -> dict[str, float]:
         """Returns the milliseconds of each row, medians over all runs but the first; ends the session."""
@@ -126,7 +126,7 @@ def row_of(name: str, operator: str) -> str:
     place = name.removeprefix("fused ").split("/")[0]
     found = _LAYER.match(place)
     if found is None:
-        return "pictures and crops" if place.startswith(("pictures", "crops")) else "average"
+        return "images and crops" if place.startswith(("images", "crops")) else "average"
     kind, number = found.groups()
     if operator in _COPIES:
         return f"copies of layer {number}"
@@ -168,8 +168,8 @@ def cut_networks(network: Network) -> dict[str, Network]:
 
 
 def _contestant(network: Network, stem: StemForm, threads: int) -> Contestant:
-    session, pictures = _session(network, stem, _options(threads))
-    return lambda number: _milliseconds(session, pictures, number)
+    session, images = _session(network, stem, _options(threads))
+    return lambda number: _milliseconds(session, images, number)
 
 
 def _options(threads: int) -> Any:
@@ -179,18 +179,18 @@ def _options(threads: int) -> Any:
 
 
 def _session(network: Network, stem: StemForm, options: Any) -> tuple[Any, Any]:
-    """Opens one form of a network, and makes a picture for it."""
+    """Opens one form of a network, and makes an image for it."""
     model = build_model(network.net, network.metadata("ten"), GraphForm(stem=stem))
     session = onnxruntime.InferenceSession(serialize(model), options, providers=["CPUExecutionProvider"])
     side = network.spec.resize
     return session, np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
 
 
-def _milliseconds(session: Any, pictures: Any, number: int) -> float:
+def _milliseconds(session: Any, images: Any, number: int) -> float:
     del number
     time.sleep(_PAUSE_S)
     started = time.perf_counter()
-    session.run(None, {INPUT: pictures})
+    session.run(None, {INPUT: images})
     return (time.perf_counter() - started) * 1e3
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from alexnet_fast.pipelines.bad_pictures import BadPictures
+from alexnet_fast.pipelines.bad_images import BadImages
 from alexnet_fast.pipelines.loader import Batch, Loader
 
 
@@ -21,9 +21,9 @@ class Repeated(Loader):
     """
 
     def __init__(self, batch: Batch, steps: int) -> None:
-        # None of what `Loader` keeps about pictures: there are none.
+        # None of what `Loader` keeps about images: there are none.
         self._batch, self._steps = batch, steps
-        self.bad = BadPictures("fail")
+        self.bad = BadImages("fail")
 
     def __len__(self) -> int:
         return self._steps
@@ -35,7 +35,7 @@ class Repeated(Loader):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one picture."""
+        """Shape of one image."""
         return tuple(self._batch.images.shape[1:])
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -66,7 +66,7 @@ class First(Loader):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As that of the other loader's pictures."""
+        """As that of the other loader's images."""
         return self._loader.shape
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -75,17 +75,17 @@ class First(Loader):
 
 
 def synthetic_batch(batch_size: int, side: int, classes: int, device: torch.device, half: bool) -> Batch:
-    """Returns pictures of noise as the loaders deliver them, and labels.
+    """Returns images of noise as the loaders deliver them, and labels.
 
     Args:
-        batch_size: Pictures.
-        side: Of a picture, in pixels.
+        batch_size: Images.
+        side: Of an image, in pixels.
         classes: Number of labels.
         device: Where.
         half: float16 instead of float32 pixels.
     """
     generator = torch.Generator().manual_seed(0)
-    # Normalised pictures have about this spread on the paper's scale of 0 to 255.
+    # Normalised images have about this spread on the paper's scale of 0 to 255.
     images = torch.randn(batch_size, 3, side, side, generator=generator) * 60.0
     labels = torch.randint(0, classes, (batch_size,), generator=generator)
     images = images.to(device, torch.float16 if half else torch.float32, memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
-"""Lays out data sets of a million pictures that are links to a few.
+"""Lays out data sets of a million images that are links to a few.
 
-    python -m alexnet_fast.bench.many_links PICTURES OUT [NUMBER [CLASSES]]
+    python -m alexnet_fast.bench.many_links IMAGES OUT [NUMBER [CLASSES]]
 
 makes OUT/folders (hard links in class folders) and OUT/shards (hard links to one tar, each with a table).
 """
@@ -21,25 +21,25 @@ from alexnet_fast.preparing.shards import make_sample, write_shards
 from alexnet_fast.preparing.share import Share
 
 # ILSVRC 2012.
-IMAGENET_PICTURES, IMAGENET_CLASSES = 1_281_167, 1000
-_SHARD_PICTURES = 5000
+IMAGENET_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
+_SHARD_IMAGES = 5000
 
 
-def lay_out_folders(files: list[Path], out: Path, pictures: int, classes: int) -> None:
-    """Links `pictures` names in `classes` class folders to a few files, as evenly as possible."""
+def lay_out_folders(files: list[Path], out: Path, images: int, classes: int) -> None:
+    """Links `images` names in `classes` class folders to a few files, as evenly as possible."""
     for label in range(classes):
         folder = out / f"n{label:08d}"
         folder.mkdir(parents=True)
-        for number in range(label, pictures, classes):
+        for number in range(label, images, classes):
             os.link(files[number % len(files)], folder / f"n{label:08d}_{number}.JPEG")
 
 
-def lay_out_shards(files: list[Path], out: Path, pictures: int, classes: int) -> None:
+def lay_out_shards(files: list[Path], out: Path, images: int, classes: int) -> None:
     """Links tars to one, each with a table whose names and classes are those of `lay_out_folders`."""
     out.mkdir(parents=True)
     work = out / "work"
     work.mkdir()
-    count = min(_SHARD_PICTURES, pictures)
+    count = min(_SHARD_IMAGES, images)
     samples = [
         make_sample(number, str(number), "", 0, f"{number}.jpg", file)
         for number, file in enumerate(itertools.islice(itertools.cycle(files), count))
@@ -49,8 +49,8 @@ def lay_out_shards(files: list[Path], out: Path, pictures: int, classes: int) ->
     first = out / "all-000000.tar"
     table = ShardTable.load(first)
     assert table is not None
-    for shard, begin in enumerate(range(0, pictures, count)):
-        numbers = range(begin, min(begin + count, pictures))
+    for shard, begin in enumerate(range(0, images, count)):
+        numbers = range(begin, min(begin + count, images))
         target = out / f"all-{shard:06d}.tar"
         if shard:
             os.link(first, target)
@@ -71,7 +71,7 @@ def lay_out_shards(files: list[Path], out: Path, pictures: int, classes: int) ->
 if __name__ == "__main__":
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
     numbers = [int(word) for word in sys.argv[3:]]
-    size = (numbers or [IMAGENET_PICTURES])[0], (numbers[1:] or [IMAGENET_CLASSES])[0]
+    size = (numbers or [IMAGENET_IMAGES])[0], (numbers[1:] or [IMAGENET_CLASSES])[0]
     found = sorted(source.rglob("*.jpg"))
     lay_out_folders(found, out / "folders", *size)
     lay_out_shards(found, out / "shards", *size)

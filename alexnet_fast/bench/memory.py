@@ -18,7 +18,7 @@ WARM_UP = 10
 
 
 def main() -> None:
-    """Loads the training pictures of DATA epoch by epoch."""
+    """Loads the training images of DATA epoch by epoch."""
     parser = argparse.ArgumentParser(description="Memory of a loader over many epochs.")
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=int, default=WARM_UP + 20)
@@ -26,9 +26,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=int, default=0, help="batches of each epoch that are never let go")
     given = parser.parse_args()
-    pictures = open_data(given.data).train
-    schedule = Schedule(pictures=len(pictures), batch_size=given.batch_size, shuffle=True)
-    loader = make_loader(pictures, AugmentSpec(), "train", schedule, LoaderConfig(threads=given.threads))
+    images = open_data(given.data).train
+    schedule = Schedule(images=len(images), batch_size=given.batch_size, shuffle=True)
+    loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(threads=given.threads))
     kept: list[Batch] = []
     resident = []
     for epoch in range(given.epochs):
@@ -36,7 +36,7 @@ def main() -> None:
             if step < given.keep:
                 kept.append(batch)
         resident.append(resident_mib())
-    found = {"images": len(pictures), "epochs": given.epochs, "resident_mib": resident}
+    found = {"images": len(images), "epochs": given.epochs, "resident_mib": resident}
     print(json.dumps({**found, "mib_per_epoch": slope(resident[WARM_UP:])}))  # noqa: T201 - what it is for
 
 

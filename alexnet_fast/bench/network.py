@@ -54,7 +54,7 @@ def fresh_network(model: str) -> Network:
         UserError: There is none of that name.
     """
     net, given = build_model({"name": model, "num_classes": _CLASSES}).eval(), input_of(model)
-    # The small networks take whole pictures; eight pixels more are a margin for their crops.
+    # The small networks take whole images; eight pixels more are a margin for their crops.
     resize = given.resize if given.resize > given.crop else given.crop + 8
     spec = AugmentSpec(resize=resize, crop=given.crop, mean=given.mean, std=given.std)
     return Network(net=net, spec=spec, model=model, classes=_CLASSES)

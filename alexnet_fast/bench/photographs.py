@@ -3,7 +3,7 @@
     python -m alexnet_fast.bench.photographs OUT [COUNT]
 
 Each is a cut of a photograph at a place and of a size of its own, 500 x 375 or 375 x 500, some mirrored; JPEG
-quality 90, 4:2:0. The same command makes the same pictures.
+quality 90, 4:2:0. The same command makes the same images.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from PIL import Image, ImageOps
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import make_folder
 
-# What ImageNet's pictures have on average (Russakovsky et al. 2015, section 3: 400 x 350 to 500 x 375).
+# What ImageNet's images have on average (Russakovsky et al. 2015, section 3: 400 x 350 to 500 x 375).
 _WIDE, _TALL = (500, 375), (375, 500)
 
 
 def make_photographs(out: Path, count: int = 600) -> None:
-    """Writes `count` pictures into class folders of `out`, one class a photograph.
+    """Writes `count` images into class folders of `out`, one class a photograph.
 
     Raises:
         UserError: The folder is there already, or scikit-learn is not.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnx import helper
 
-from alexnet_fast.export.export_pictures import generated_pictures
+from alexnet_fast.export.export_images import generated_images
 from alexnet_fast.export.metadata import INPUT, OUTPUT, PRODUCER
 from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.export.onnx_graph import OPSET, write_model
@@ -45,11 +45,11 @@ def write_plain(net: torch.nn.Module, metadata: GraphMetadata, file: Path) -> Pa
             super().__init__()
             self.net = evaluation_copy(net)
 
-        def forward(self, pictures_nhwc: torch.Tensor) -> torch.Tensor:
-            return crop_probabilities(self.net, pictures_nhwc, spec, crops)
+        def forward(self, images_nhwc: torch.Tensor) -> torch.Tensor:
+            return crop_probabilities(self.net, images_nhwc, spec, crops)
 
-    pictures = torch.from_numpy(generated_pictures(spec, 2).nhwc_u8)
-    model = torch_model(Averaged().eval(), pictures, INPUT, OUTPUT, OPSET)
+    images = torch.from_numpy(generated_images(spec, 2).nhwc_u8)
+    model = torch_model(Averaged().eval(), images, INPUT, OUTPUT, OPSET)
     model.producer_name, model.producer_version = PRODUCER, metadata.version
     model.graph.name = f"{metadata.model} {crops}-crop"
     for value in (model.graph.input[0], model.graph.output[0]):

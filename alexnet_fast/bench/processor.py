@@ -1,6 +1,6 @@
 """Processor time of our graph, part by part: `python -m alexnet_fast.bench.processor DATA` prints JSON.
 
-Unlike pictures a second it is nearly the same on a machine that has other work.
+Unlike images a second it is nearly the same on a machine that has other work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from alexnet_fast.data import PictureList, open_data
+from alexnet_fast.data import ImageList, open_data
 from alexnet_fast.pipelines.dali_loader import DaliLoader
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.plan import Schedule
@@ -29,30 +29,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
-    pictures = open_data(given.data).train
-    parts = _parts(pictures, given.batch_size, LoaderConfig(threads=given.threads))
+    images = open_data(given.data).train
+    parts = _parts(images, given.batch_size, LoaderConfig(threads=given.threads))
     found: dict[str, list[float]] = {name: [] for name in parts}
     for epoch in range(given.runs + 1):
         for name, run in parts.items():
             started = time.process_time()
-            images = run(epoch)
+            done = run(epoch)
             if epoch:
-                found[name].append((time.process_time() - started) / images * 1e6)
+                found[name].append((time.process_time() - started) / done * 1e6)
     medians = {name: statistics.median(times) for name, times in found.items()}
-    print(json.dumps({"images": len(pictures), "processor_microseconds": medians}))  # noqa: T201
+    print(json.dumps({"images": len(images), "processor_microseconds": medians}))  # noqa: T201
 
 
-def _parts(pictures: PictureList, batch_size: int, config: LoaderConfig) -> dict[str, Epoch]:
-    """Returns what runs an epoch up to each part; each returns the number of pictures."""
-    schedule = Schedule(pictures=len(pictures), batch_size=batch_size, shuffle=True)
+def _parts(images: ImageList, batch_size: int, config: LoaderConfig) -> dict[str, Epoch]:
+    """Returns what runs an epoch up to each part; each returns the number of images."""
+    schedule = Schedule(images=len(images), batch_size=batch_size, shuffle=True)
     spec = AugmentSpec()
-    whole = DaliLoader(pictures, spec, "square", schedule, config, stop_after="decoding", region=False)
-    reading = DaliLoader(pictures, spec, "train", schedule, config, stop_after="reading")
-    decoding = DaliLoader(pictures, spec, "train", schedule, config, stop_after="decoding")
-    resizing = DaliLoader(pictures, spec, "train", schedule, config, stop_after="resizing")
-    loader = DaliLoader(pictures, spec, "train", schedule, config)
+    whole = DaliLoader(images, spec, "square", schedule, config, stop_after="decoding", region=False)
+    reading = DaliLoader(images, spec, "train", schedule, config, stop_after="reading")
+    decoding = DaliLoader(images, spec, "train", schedule, config, stop_after="decoding")
+    resizing = DaliLoader(images, spec, "train", schedule, config, stop_after="resizing")
+    loader = DaliLoader(images, spec, "train", schedule, config)
     return {
-        "decoding whole pictures": lambda epoch: sum(whole.drive(epoch)),
+        "decoding whole images": lambda epoch: sum(whole.drive(epoch)),
         "up to reading": lambda epoch: sum(reading.drive(epoch)),
         "up to decoding": lambda epoch: sum(decoding.drive(epoch)),
         "up to resizing": lambda epoch: sum(resizing.drive(epoch)),

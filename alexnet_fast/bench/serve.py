@@ -42,9 +42,9 @@ class ServeBench:
         rate: Requests a second (open loop); None for a closed loop.
         seconds: Length of a run.
         runs: Counted runs of each contestant.
-        encoded: An encoded picture to send; None for random pixels as a uint8 tensor.
+        encoded: An encoded image to send; None for random pixels as a uint8 tensor.
         threads: CPU threads of the model; None for one a core.
-        max_batch: Pictures that the server classifies at once.
+        max_batch: Images that the server classifies at once.
         device: Of the server and of the bare model, as `open_backend` takes it.
         against: Addresses of the V2 inference path of other servers of the same model, by name.
 
@@ -102,7 +102,7 @@ def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) 
         "loop": "closed" if bench.rate is None else "open",
         "concurrency": bench.concurrency,
         "rate": bench.rate,
-        "input": "uint8 tensor" if bench.encoded is None else "encoded picture",
+        "input": "uint8 tensor" if bench.encoded is None else "encoded image",
         **main_figure(rates[OURS], UNIT),
         "p50_ms": percentile_ms(answered, 50),
         "p90_ms": percentile_ms(answered, 90),
@@ -172,7 +172,7 @@ class _Bare:
 
     def __init__(self, bench: ServeBench, run: Callable[[Any], Any], side: int, url: str) -> None:
         self._bench, self._run, self._url = bench, run, url
-        self._pictures = _random_pixels(bench.max_batch, side)
+        self._images = _random_pixels(bench.max_batch, side)
         self.sizes: dict[int, int] = {}
         self._milliseconds: list[float] = []
 
@@ -184,7 +184,7 @@ class _Bare:
         start, done = time.perf_counter(), 0
         for size in formed:
             began = time.perf_counter()
-            self._run(self._pictures[:size])
+            self._run(self._images[:size])
             done += size
             if run:
                 self._milliseconds += [1000 * (time.perf_counter() - began)] * size
@@ -194,7 +194,7 @@ class _Bare:
 
     @property
     def p50_ms(self) -> float:
-        """Median time of the call that a picture was part of."""
+        """Median time of the call that an image was part of."""
         return float(np.median(self._milliseconds))
 
 
@@ -203,7 +203,7 @@ def _random_pixels(count: int, side: int) -> Any:
 
 
 def _target(url: str, encoded: bytes | None, side: int) -> Target:
-    """Returns the request: one picture in the binary form of the protocol, all probabilities back."""
+    """Returns the request: one image in the binary form of the protocol, all probabilities back."""
     if encoded is None:
         data, shape, datatype = _random_pixels(1, side).tobytes(), [1, side, side, 3], "UINT8"
     else:

@@ -28,7 +28,7 @@ class StartupBench:
     Args:
         data: The data set's folder.
         threads: Of DALI.
-        batch_size: Pictures of the first batch.
+        batch_size: Images of the first batch.
         runs: Of each kind.
         image_key: Field of WebDataset samples that is the image; None for the default.
         label_key: Field of WebDataset samples that holds the label.

@@ -73,7 +73,7 @@ def rate_of(stream: Iterator[int], seconds: float, threads: int = 1) -> float:
         threads: Threads or worker processes behind the stream, which may have prepared some of it.
 
     Returns:
-        Pictures a second.
+        Images a second.
     """
     for _ in range(max(_SKIPPED, _BY_A_WORKER * threads)):
         next(stream)

@@ -11,8 +11,8 @@ def accuracy_lines(rows: list[dict[str, Any]] | None) -> list[str]:
     """Renders the rows of `export.accuracy.Trial`; nothing where nothing was compared."""
     if not rows:
         return []
-    pictures = rows[0]["images"]
-    head = ["", f"compared on {pictures} pictures; differences of a probability from PyTorch's", _HEAD]
+    images = rows[0]["images"]
+    head = ["", f"compared on {images} images; differences of a probability from PyTorch's", _HEAD]
     backends = [f"{row['name']}: {row['backend']}" for row in rows if row["backend"]]
     return [*head, *map(_line, rows), *backends]
 

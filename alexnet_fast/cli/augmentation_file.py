@@ -1,4 +1,4 @@
-"""`--augmentation FILE`: what happens to the pictures, declared in a TOML file outside the code.
+"""`--augmentation FILE`: what happens to the images, declared in a TOML file outside the code.
 
     random-resized-crop = true
     min-scale = 0.25

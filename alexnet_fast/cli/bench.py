@@ -19,14 +19,14 @@ from alexnet_fast.cli.types import number
 from alexnet_fast.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from alexnet_fast.data import PictureList, ShardFields
+    from alexnet_fast.data import ImageList, ShardFields
 
 EXAMPLE = """\b
 Examples:
-  alexnet-fast bench input pictures
-  alexnet-fast bench input pictures --threads 4 --batch-size 128 --runs 9 --json
+  alexnet-fast bench input images
+  alexnet-fast bench input images --threads 4 --batch-size 128 --runs 9 --json
   alexnet-fast bench input prepared --beside raw --beside shards
-  alexnet-fast bench input pictures --peers alexnet_fast/bench/peers    (after: make peers)
+  alexnet-fast bench input images --peers alexnet_fast/bench/peers    (after: make peers)
 """
 
 
@@ -50,13 +50,13 @@ def _table(result: Result) -> str:
     ours = NAMES[result["loader"]]
     lines = [
         f"{machine_line(result)}; {result['threads']} threads, batches of {result['batch_size']},"
-        f" {result['images']} pictures, median of {result['runs']} turns",
+        f" {result['images']} images, median of {result['runs']} turns",
         figure_line(result, ours, UNIT, ours),
     ]
     lines += [figure_line(other, other["name"], UNIT, ours) for other in result["compared"]]
     lines += [f"not run: {name}: {reason}" for name, reason in result["not_run"].items()]
     if costs := result["microseconds_per_image"]:
-        lines.append("a picture costs DALI, in microseconds of the machine:")
+        lines.append("an image costs DALI, in microseconds of the machine:")
         lines += [f"  {part:20s} {cost:8.0f}" for part, cost in costs.items()]
     return "\n".join(lines)
 
@@ -72,8 +72,8 @@ def _table(result: Result) -> str:
     help="Which of our loaders the others are compared with.",
 )
 @options.threads
-@number("--batch-size", default=128, show_default=True, help="Pictures a batch.")
-@number("--resize", default=256, show_default=True, help="Shorter side of the pictures.")
+@number("--batch-size", default=128, show_default=True, help="Images a batch.")
+@number("--resize", default=256, show_default=True, help="Shorter side of the images.")
 @number("--crop", default=224, show_default=True, help="Input side of the network.")
 @options.device
 @number("--runs", default=5, show_default=True, help="Turns of each contestant.")
@@ -85,16 +85,16 @@ def _table(result: Result) -> str:
     "--beside",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="The same pictures in another form (raw arrays, shards), loaded in turns too.",
+    help="The same images in another form (raw arrays, shards), loaded in turns too.",
 )
 @options.leave_out
 @options.shard_fields
 @answers(_table)
 def bench_input(data: Path, **given: Any) -> Result:
-    """How fast the training pictures of DATA are loaded, and which part costs what.
+    """How fast the training images of DATA are loaded, and which part costs what.
 
     DALI with the training augmentation; Pillow in a torch DataLoader with the same augmentation and as many
-    workers; DALI decoding the whole pictures and nothing else; and the peers, in an environment of their own.
+    workers; DALI decoding the whole images and nothing else; and the peers, in an environment of their own.
     All take turns, each measured once it flows. A part's cost is what it adds to the time of those before it.
     """
     from alexnet_fast.bench import report
@@ -107,7 +107,7 @@ def bench_input(data: Path, **given: Any) -> Result:
 
     fields = options.fields(given)
     contest = InputBench(
-        pictures=_pictures(data, given["leave_out"], fields),
+        images=_images(data, given["leave_out"], fields),
         spec=AugmentSpec(resize=given["resize"], crop=given["crop"]),
         config=LoaderConfig(
             kind=given["kind"], device=choose_device(given["device"]), threads=given["threads"]
@@ -116,7 +116,7 @@ def bench_input(data: Path, **given: Any) -> Result:
         runs=given["runs"],
         seconds=given["seconds"],
         peers=given["peers"],
-        beside={str(form): _pictures(form, None, fields) for form in given["beside"]},
+        beside={str(form): _images(form, None, fields) for form in given["beside"]},
     )
     with progress_bar(0, "loading") as bar:
 
@@ -130,13 +130,13 @@ def bench_input(data: Path, **given: Any) -> Result:
     return {**result, **report.machine()}
 
 
-def _pictures(data: Path, left_out: Path | None, fields: ShardFields) -> PictureList:
-    """Lists the training pictures of a folder, or all where it has no train/."""
+def _images(data: Path, left_out: Path | None, fields: ShardFields) -> ImageList:
+    """Lists the training images of a folder, or all where it has no train/."""
     from alexnet_fast.data.class_folders import class_folders
     from alexnet_fast.data.split_names import named_splits
     from alexnet_fast.pipelines.image_dataset import list_data
 
     folder = next(iter(named_splits(class_folders(data)).get("train", [])), "")
-    pictures = list_data(data / folder, fields=fields)
+    images = list_data(data / folder, fields=fields)
     some, prefix = options.left_out(left_out), f"{folder}/" if folder else ""
-    return pictures if some is None else some.apply(data, {prefix: pictures})[prefix]
+    return images if some is None else some.apply(data, {prefix: images})[prefix]

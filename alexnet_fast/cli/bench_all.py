@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\b
 Examples:
-  make bench                                                 (makes the pictures, sets up the peers)
-  alexnet-fast bench all pictures prepared
-  alexnet-fast bench all pictures prepared --quick --output /tmp/try --json
+  make bench                                                 (makes the images, sets up the peers)
+  alexnet-fast bench all images prepared
+  alexnet-fast bench all images prepared --quick --output /tmp/try --json
 """
 
 

@@ -71,7 +71,7 @@ def _row(size: int, row: Result) -> str:
     default=("1",),
     show_default="1",
     metavar="N[,N...]",
-    help="Pictures a call; several sizes, or the option repeated, give one table.",
+    help="Images a call; several sizes, or the option repeated, give one table.",
 )
 @number("--runs", default=15, show_default=True, help="Counted calls of each contestant.")
 @click.option(

@@ -46,7 +46,7 @@ def _table(result: Result) -> str:
 @number("--runs", default=5, show_default=True, help="Turns of each contestant.")
 @click.option("--image", type=click.Path(path_type=Path), help="Send this file.  [default: a uint8 tensor]")
 @number("--threads", help="CPU threads of the model.  [default: one a core]")
-@number("--max-batch", default=16, show_default=True, help="Pictures classified at once.")
+@number("--max-batch", default=16, show_default=True, help="Images classified at once.")
 @click.option(
     "--device", default="auto", show_default=True, help="Of the server and the bare model, as for serve."
 )
@@ -81,7 +81,7 @@ def _named_url(pair: str) -> tuple[str, str]:
 
 
 def _read(image: Path) -> bytes:
-    """Reads the picture that is sent."""
+    """Reads the image that is sent."""
     try:
         return image.read_bytes()
     except OSError as error:

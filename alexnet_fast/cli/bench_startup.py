@@ -15,14 +15,14 @@ from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
 Example:
-  alexnet-fast bench startup pictures --runs 5
+  alexnet-fast bench startup images --runs 5
 """
 
 
 def _table(result: Result) -> str:
     cpu = result["hardware"]["cpu"]
     lines = [
-        f"{cpu['name']}, {cpu['cores']} cores; {result['images']} training pictures, first batch of"
+        f"{cpu['name']}, {cpu['cores']} cores; {result['images']} training images, first batch of"
         f" {result['batch_size']}, median of {result['runs']} processes in turns"
     ]
     for other in result["compared"]:
@@ -36,14 +36,14 @@ def _table(result: Result) -> str:
 @click.command("startup", epilog=EXAMPLE)
 @click.argument("data", type=PathOf(DATA))
 @options.threads
-@number("--batch-size", default=128, show_default=True, help="Pictures of the batch.")
+@number("--batch-size", default=128, show_default=True, help="Images of the batch.")
 @number("--runs", default=3, show_default=True, help="Processes of each kind.")
 @options.shard_fields
 @answers(_table)
 def bench_startup(data: Path, **given: Any) -> Result:
     """Seconds and memory from the start of a process to the first training batch of DATA.
 
-    Without a kept list of the pictures, and with one, in turns. Lists of 10,000 pictures or more are kept in
+    Without a kept list of the images, and with one, in turns. Lists of 10,000 images or more are kept in
     the user's cache folder; this command uses a folder of its own.
     """
     from alexnet_fast.bench import report

@@ -30,7 +30,7 @@ Examples:
 _steps = number("--steps", default=10, show_default=True, help="Steps a run.")
 _runs = number("--runs", default=5, show_default=True, help="Counted runs of each.")
 _model = click.option("--model", default="alexnet", show_default=True, help="Network, by name.")
-_batch_size = number("--batch-size", default=32, show_default=True, help="Pictures a step.")
+_batch_size = number("--batch-size", default=32, show_default=True, help="Images a step.")
 
 
 def _where(result: Result) -> str:

@@ -21,7 +21,7 @@ Examples:
 def _table(result: Result) -> str:
     rows = [
         ("ten-crop top-1", f"{result['ten_crop']['top1']:.3f}", f"majority class {result['majority']:.3f}"),
-        ("single-crop top-1", f"{result['single_crop']['top1']:.3f}", f"{result['images']} test pictures"),
+        ("single-crop top-1", f"{result['single_crop']['top1']:.3f}", f"{result['images']} test images"),
         (
             "training",
             f"{result['images_per_second']:.0f} images/s",
@@ -44,7 +44,7 @@ def _table(result: Result) -> str:
 @options.threads
 @answers(_table)
 def demo(output: Path, device: str, dali: bool, threads: int) -> Result:
-    """The main job on real pictures, from files to a page.
+    """The main job on real images, from files to a page.
 
     From photographs to a network, an ONNX file, a TensorRT engine and a report.
     2,624 photographs of solar cells, which the extra `demo` installs, are told apart by kind of crystal.

@@ -14,8 +14,8 @@ Examples:
 
 _MEANING = {
     "torch": "train and evaluate on the CPU",
-    "dali": "load pictures with DALI on the CPU",
-    "dali_gpu": "load pictures with DALI on the GPU",
+    "dali": "load images with DALI on the CPU",
+    "dali_gpu": "load images with DALI on the GPU",
     "cuda": "train on the GPU",
     "onnxruntime": "run exported ONNX files on the CPU",
     "onnxruntime_cuda": "run exported ONNX files on the GPU",
@@ -58,7 +58,7 @@ def _failed(result: Result) -> bool:
 def doctor() -> Result:
     """What this machine can run, what is missing, and what mends it.
 
-    Everything is tried for real: a picture decoded, a graph run, an engine built. The exit code is 1 if the
+    Everything is tried for real: an image decoded, a graph run, an engine built. The exit code is 1 if the
     main job (train, evaluate, predict, export to ONNX) cannot be done.
     """
     from alexnet_fast.doctor import examine

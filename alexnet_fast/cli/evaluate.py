@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\b
 Examples:
-  alexnet-fast evaluate runs/first pictures
-  alexnet-fast evaluate runs/first pictures --checkpoint last
-  alexnet-fast evaluate runs/first/model.onnx pictures --split test --json
+  alexnet-fast evaluate runs/first images
+  alexnet-fast evaluate runs/first images --checkpoint last
+  alexnet-fast evaluate runs/first/model.onnx images --split test --json
 """
 
 
 def _table(result: Result) -> str:
-    lines = [f"model         {result['model']} ({result['backend']})", f"pictures      {result['images']}"]
+    lines = [f"model         {result['model']} ({result['backend']})", f"images      {result['images']}"]
     for kind in ("single_crop", "five_crop", "ten_crop"):
         if result.get(kind):
             accuracy = result[kind]
@@ -62,7 +62,7 @@ def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
     classifier = opened(RunFolder(path).last if checkpoint == "last" and path.is_dir() else path, given)
     loader = part_loader(classifier, given)
     kinds: tuple[Crops, ...] = (crops,) if crops else classifier.crops
-    with progress_bar(len(loader.pictures), "evaluating") as bar:
+    with progress_bar(len(loader.images), "evaluating") as bar:
         found = measure(
             classifier, loader, kinds, lambda done: bar.update(done - bar.pos), jitter=given["jitter"]
         )

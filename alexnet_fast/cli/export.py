@@ -47,7 +47,7 @@ def _table(result: Result) -> str:
         ]
     lines.append(f"manifest   {result['manifest']}")
     if result["calibration_images"]:
-        lines.append(f"int8       steps from {result['calibration_images']} training pictures")
+        lines.append(f"int8       steps from {result['calibration_images']} training images")
     lines.append(f"verified   {_verified(result['verified'])}")
     return "\n".join(lines + accuracy_lines(result["accuracy"]))
 
@@ -95,7 +95,7 @@ def _scratch(result: Result) -> str:
     "--calibrate",
     type=click.Path(path_type=Path),
     metavar="DATA",
-    help="Training pictures for int8.  [default: those of the run]",
+    help="Training images for int8.  [default: those of the run]",
 )
 @number(
     "--calibration-images",
@@ -132,15 +132,15 @@ def _scratch(result: Result) -> str:
     show_default=True,
     help="Take an engine that was built before from the same graph and options, and keep this one.",
 )
-@click.option("--verify", is_flag=True, help="Measure the accuracy beside PyTorch's on real pictures.")
+@click.option("--verify", is_flag=True, help="Measure the accuracy beside PyTorch's on real images.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Pictures to compare on.  [default: the validation pictures of the run]",
+    help="Images to compare on.  [default: the validation images of the run]",
 )
 @number(
     "--images",
-    help="Pictures to compare on.  [default: 64 for --verify in fp32, 200 in another precision, else 8]",
+    help="Images to compare on.  [default: 64 for --verify in fp32, 200 in another precision, else 8]",
 )
 @click.option(
     "--device",
@@ -158,9 +158,9 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
     weights. The files are model.onnx, manifest.json and, with --trt, model.engine; if --output ends in .onnx
     or .engine, the files have that name. Every file is compared with PyTorch on at least 8 images, generated
     ones where there are none, and not written where it answers differently. In every precision but fp32 the
-    accuracy on validation pictures is reported beside PyTorch's.
+    accuracy on validation images is reported beside PyTorch's.
     """
-    from alexnet_fast.cli.export_pictures import export_pictures
+    from alexnet_fast.cli.export_images import export_images
     from alexnet_fast.export.job import run_export
     from alexnet_fast.training.trained import load_trained
 
@@ -174,7 +174,7 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
             trained.classes,
             trained.model,
             trained.provenance,
-            export_pictures(weights, trained, config, given),
+            export_images(weights, trained, config, given),
             config,
             progress=line,
         )

@@ -17,15 +17,15 @@ from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
 Examples:
-  alexnet-fast features runs/first pictures out
-  alexnet-fast features bvlc_alexnet.npy pictures out --split all --layer relu6 --parquet
+  alexnet-fast features runs/first images out
+  alexnet-fast features bvlc_alexnet.npy images out --split all --layer relu6 --parquet
 """
 
 
 def _table(result: Result) -> str:
     lines = [
         f"features      {result['features']} ({result['images']} x {result['dimensions']}, float32)",
-        f"pictures      {result['pictures']}",
+        f"files         {result['files']}",
     ]
     if result["parquet"]:
         lines.append(f"Parquet       {result['parquet']}")
@@ -43,11 +43,11 @@ def _table(result: Result) -> str:
 @part_options
 @answers(_table)
 def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -> Result:
-    """Writes what a layer of MODEL says about each picture of DATA into the folder OUT.
+    """Writes what a layer of MODEL says about each image of DATA into the folder OUT.
 
-    OUT gets features.npy, float32 (pictures, values), and pictures.csv with a line a row: file, label, index.
+    OUT gets features.npy, float32 (images, values), and files.csv with a line a row: file, label, index.
     MODEL is a run folder, a checkpoint or a file of weights; DATA may have classes that it does not know.
-    The picture's centre crop is used.
+    The image's centre crop is used.
     """
     if out.is_dir():
         for name in FEATURE_FILES:

@@ -43,19 +43,19 @@ on_bad_image = choice(
     "--on-bad-image",
     default="fail",
     show_default=True,
-    help="What to do about a picture that cannot be decoded.",
+    help="What to do about an image that cannot be decoded.",
 )
 background = click.option(
     "--background",
     default="#ffffff",
     show_default="white",
     metavar="COLOUR",
-    help="Seen where a picture is transparent: a name, or #rrggbb.",
+    help="Seen where an image is transparent: a name, or #rrggbb.",
 )
 leave_out = click.option(
     "--leave-out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of pictures to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
+    help="File of images to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
 )
 # Which fields of a WebDataset sample are read; `fields` takes them.
 shard_fields = all_of(
@@ -238,7 +238,7 @@ augmentation = all_of(
         help="TOML file of augmentation options; the command line wins over it, it over other files.",
     ),
     click.option(
-        "--flip/--no-flip", default=True, show_default=True, help="Mirror half of the training pictures."
+        "--flip/--no-flip", default=True, show_default=True, help="Mirror half of the training images."
     ),
     click.option(
         "--random-resized-crop/--no-random-resized-crop",
@@ -249,7 +249,7 @@ augmentation = all_of(
         "--min-scale",
         default=0.08,
         show_default=True,
-        help="Smallest share of a picture in --random-resized-crop.",
+        help="Smallest share of an image in --random-resized-crop.",
     ),
     number("--brightness", default=0.0, help="Random change of levels, 0 to 1."),
     number("--contrast", default=0.0, help="Random change of contrast, 0 to 1."),
@@ -264,7 +264,7 @@ augmentation = all_of(
 
 
 def left_out(path: Path | None) -> LeaveOut | None:
-    """Returns the pictures that `--leave-out` names, None where it was not given."""
+    """Returns the images that `--leave-out` names, None where it was not given."""
     from alexnet_fast.data import LeaveOut
 
     return None if path is None else LeaveOut.load(path)

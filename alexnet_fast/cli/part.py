@@ -1,4 +1,4 @@
-"""Labelled pictures that a model is tried on: the options that choose them, and their loader."""
+"""Labelled images that a model is tried on: the options that choose them, and their loader."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from alexnet_fast.cli.types import number
 
 if TYPE_CHECKING:
     from alexnet_fast.classifier import Classifier
-    from alexnet_fast.data import PictureList
+    from alexnet_fast.data import ImageList
     from alexnet_fast.pipelines.loader import Loader
     from alexnet_fast.training.trained import Trained
 
-# What `part_pictures` reads.
-picture_options = all_of(
+# What `part_images` reads.
+image_options = all_of(
     click.option(
         "--split",
         type=click.Choice(["train", "val", "test", "all"]),
         default="val",
         show_default=True,
-        help="Which pictures; 'all' takes every class folder in DATA.",
+        help="Which images; 'all' takes every class folder in DATA.",
     ),
     number(
         "--val-fraction",
@@ -34,9 +34,9 @@ picture_options = all_of(
 )
 # What `opened` and `part_loader` read beside it.
 part_options = all_of(
-    picture_options,
+    image_options,
     options.weights_of,
-    number("--batch-size", default=32, show_default=True, help="Pictures at a time."),
+    number("--batch-size", default=32, show_default=True, help="Images at a time."),
     options.dali,
     options.model_device,
     options.allow_fallback,
@@ -63,11 +63,11 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
     )
 
 
-def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> PictureList:
-    """Lists the pictures to try a model on: what no option says of split and fields is as in the training.
+def part_images(model: Classifier | Trained, given: dict[str, Any]) -> ImageList:
+    """Lists the images to try a model on: what no option says of split and fields is as in the training.
 
     Raises:
-        UserError: The pictures are not there, or are of other classes.
+        UserError: The images are not there, or are of other classes.
     """
     from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.data.prepared_classes import prepared_classes
@@ -89,22 +89,22 @@ def part_pictures(model: Classifier | Trained, given: dict[str, Any]) -> Picture
 
 
 def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
-    """Makes the loader of the pictures to try it on.
+    """Makes the loader of the images to try it on.
 
     Raises:
-        UserError: The pictures are not there, or are of other classes.
+        UserError: The images are not there, or are of other classes.
     """
     import torch
 
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
     from alexnet_fast.pipelines.plan import Schedule
 
-    pictures = part_pictures(classifier, given)
-    schedule = Schedule(pictures=len(pictures), batch_size=given["batch_size"], shuffle=False)
+    images = part_images(classifier, given)
+    schedule = Schedule(images=len(images), batch_size=given["batch_size"], shuffle=False)
     config = LoaderConfig(
         kind="dali" if given["dali"] else "torch",
         device=torch.device("cpu"),
         threads=given["threads"],
         on_bad_image=given["on_bad_image"],
     )
-    return make_loader(pictures, classifier.spec, "square", schedule, config)
+    return make_loader(images, classifier.spec, "square", schedule, config)

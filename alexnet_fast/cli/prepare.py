@@ -16,17 +16,17 @@ from alexnet_fast.progress_bar import progress_bar
 
 EXAMPLE = """\b
 Examples:
-  alexnet-fast prepare pictures prepared
+  alexnet-fast prepare images prepared
   alexnet-fast prepare photos.zip prepared --short 256 --square --on-bad-image skip
   alexnet-fast prepare https://example.org/cats.zip prepared --sha256 0123…cdef
   alexnet-fast prepare 256_ObjectCategories prepared --layout caltech256
-  alexnet-fast prepare pictures prepared --part 3/8      (on each of 8 machines, 1/8 to 8/8, then)
+  alexnet-fast prepare images prepared --part 3/8      (on each of 8 machines, 1/8 to 8/8, then)
   alexnet-fast prepare --join prepared
 """
 
 
 def _table(result: Result) -> str:
-    lines = [f"pictures      {result['images']} in {len(result['classes'])} classes"]
+    lines = [f"images      {result['images']} in {len(result['classes'])} classes"]
     if result["shards"]:
         lines.append(f"shards        {len(result['shards'])}")
     lines.append(f"skipped       {len(result['skipped'])}")
@@ -70,10 +70,10 @@ def _table(result: Result) -> str:
     "--on-bad-image",
     default="fail",
     show_default=True,
-    help="What to do about a picture that cannot be used.",
+    help="What to do about an image that cannot be used.",
 )
 @options.workers("Processes that decode and encode.")
-@options.seconds_per_file("A picture that takes longer is bad.")
+@options.seconds_per_file("An image that takes longer is bad.")
 @click.option("--part", metavar="I/N", help="Prepare one part of N; all may run at the same time.")
 @click.option(
     "--join",
@@ -84,7 +84,7 @@ def _table(result: Result) -> str:
 )
 @answers(_table)
 def prepare(joined: Path | None, **given: Any) -> Result:
-    """Make the pictures of SRC small once, into the folder OUT.
+    """Make the images of SRC small once, into the folder OUT.
 
     SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
     file and class, a .tar or .zip of class folders, WebDataset tars (both also .tar.gz, .tar.bz2 or .tar.xz,
@@ -92,11 +92,11 @@ def prepare(joined: Path | None, **given: Any) -> Result:
     ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Or it is the https
     address of an archive of any of these, which is fetched once, into the user's cache folder.
 
-    Every picture gets the shorter side --short, larger or smaller before; it is turned upright, made RGB,
+    Every image gets the shorter side --short, larger or smaller before; it is turned upright, made RGB,
     what is transparent laid over --background, and stored as JPEG. A JPEG that is so already is copied.
 
     A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
-    holds options, classes, counts, mean and PCA terms of the training pictures, and a fingerprint.
+    holds options, classes, counts, mean and PCA terms of the training images, and a fingerprint.
     """
     from alexnet_fast.preparing.job import join
 

@@ -18,8 +18,8 @@ from alexnet_fast.special_files import check_plain
 
 EXAMPLE = """\b
 Examples:
-  alexnet-fast scan pictures
-  alexnet-fast scan pictures --write-list bad.txt --strict --json
+  alexnet-fast scan images
+  alexnet-fast scan images --write-list bad.txt --strict --json
 """
 
 _MOST_ROWS = 40
@@ -27,7 +27,7 @@ _LINES_LOOKED_AT = 1000
 
 
 def _table(result: Result) -> str:
-    lines = [f"pictures      {result['images']}, decoded in {result['seconds']:.1f} s"]
+    lines = [f"images      {result['images']}, decoded in {result['seconds']:.1f} s"]
     for kind, column in (("bad", "reason"), ("odd", "what"), ("ignored", "reason")):
         rows = result[kind]
         lines.append(f"{kind:13s} {sum(row.get('members', 1) for row in rows)}")
@@ -72,7 +72,7 @@ def scan(
     force: bool,
     **given: str | None,
 ) -> Result:
-    """Decode every picture in DATA once, and name the bad and the odd ones.
+    """Decode every image in DATA once, and name the bad and the odd ones.
 
     DATA is any folder: train/ and val/, class folders, plain files, or what `prepare` wrote; WebDataset tars
     and raw arrays are looked into. Bad files cannot be used. Odd ones

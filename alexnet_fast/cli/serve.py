@@ -45,9 +45,9 @@ def _table(result: Result) -> str:
 @options.model_device
 @options.allow_fallback
 @number("--threads", help="CPU threads of a model.  [default: one a core]")
-@number("--max-batch", default=16, show_default=True, help="Pictures classified at once.")
+@number("--max-batch", default=16, show_default=True, help="Images classified at once.")
 @number("--max-delay", default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch.")
-@number("--max-queue", default=128, show_default=True, help="Pictures that may wait.")
+@number("--max-queue", default=128, show_default=True, help="Images that may wait.")
 @number("--timeout", default=30.0, show_default=True, help="Seconds for a request.")
 @number(
     "--reload-interval",

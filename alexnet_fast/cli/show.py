@@ -1,4 +1,4 @@
-"""`alexnet-fast show`: pictures of a run, a network or a data set."""
+"""`alexnet-fast show`: images of a run, a network or a data set."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.image_command import example, image_command, new_image, save_image
 from alexnet_fast.cli.path_roles import DATA, IMAGE, NETWORK, RUN, PathOf
-from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
 from alexnet_fast.cli.show_answers import activations, confusion, mistakes, saliency
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.ranges import whole
 
 if TYPE_CHECKING:
-    from alexnet_fast.data import PictureList, ShardFields
+    from alexnet_fast.data import ImageList, ShardFields
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 _PATH = click.Path(path_type=Path)
@@ -26,7 +26,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.group()
 def show() -> None:
-    """Draw a picture: curves, crops, kernels, activations, saliency, mistakes and more."""
+    """Draw an image: curves, crops, kernels, activations, saliency, mistakes and more."""
 
 
 for _command in (activations, confusion, mistakes, saliency):
@@ -35,42 +35,42 @@ for _command in (activations, confusion, mistakes, saliency):
 
 @show.command(epilog=example("curves runs/first --output curves.png"))
 @click.argument("run", type=PathOf(RUN))
-@picture_command("curves.png")
+@image_command("curves.png")
 def curves(run: Path, output: Path | None, *, force: bool) -> Result:
     """Loss, accuracy and learning rate of each epoch of RUN."""
-    target = new_picture(output, "curves", force=force, shown=run)
+    target = new_image(output, "curves", force=force, shown=run)
     if not run.is_dir():
         raise UserError(f"no such run: {run}", "give the folder of a run", exit_code=2)
-    from alexnet_fast.pictures.curves import curves as draw
+    from alexnet_fast.plots.curves import curves as draw
     from alexnet_fast.training.history import best_row, read_metrics
     from alexnet_fast.training.run_folder import RunFolder
 
     rows = read_metrics(RunFolder(run).metrics)
     if not rows:
         raise UserError(f"{run} has no finished epoch yet", "draw it when one is done")
-    return {**save_picture(draw(rows), target), "epochs": len(rows), "best_epoch": best_row(rows).epoch}
+    return {**save_image(draw(rows), target), "epochs": len(rows), "best_epoch": best_row(rows).epoch}
 
 
 @show.command(epilog=example("crops runs/first photo.jpg"))
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("image", type=PathOf(IMAGE))
 @options.weights_of
-@picture_command("crops-IMAGE.png")
+@image_command("crops-IMAGE.png")
 def crops(model: Path, image: Path, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The ten crops of IMAGE, what MODEL says to each, and the average.
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_picture(output, f"crops-{image.stem}", force=force, shown=model)
-    from alexnet_fast.pictures.crops import crop_by_crop
-    from alexnet_fast.pictures.crops import crops as draw
+    target = new_image(output, f"crops-{image.stem}", force=force, shown=model)
     from alexnet_fast.pipelines.squares import square_of
+    from alexnet_fast.plots.crops import crop_by_crop
+    from alexnet_fast.plots.crops import crops as draw
     from alexnet_fast.training.trained import load_trained
 
     trained = load_trained(model, net)
     if not trained.spec.margin:
         raise UserError(
-            f"{model} has no ten crops: it takes the whole picture of {trained.spec.crop} pixels",
+            f"{model} has no ten crops: it takes the whole image of {trained.spec.crop} pixels",
             "give a model that was trained with a --crop smaller than --resize",
         )
     square = square_of(str(image), trained.spec)
@@ -79,13 +79,13 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     figure = draw(square, trained.spec, probabilities, trained.classes)
     likeliest = int(average.argmax())
     return {
-        **save_picture(figure, target),
+        **save_image(figure, target),
         "label": trained.classes[likeliest],
         "probability": float(average[likeliest]),
     }
 
 
-@show.command(epilog=example("augment pictures --model runs/first --samples 6"))
+@show.command(epilog=example("augment images --model runs/first --samples 6"))
 @click.argument("data", type=PathOf(DATA))
 @click.option(
     "--model",
@@ -93,35 +93,35 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     show_default=True,
     help="Network, by name, or a run: takes its preprocessing.",
 )
-@number("--pictures", "count", of=whole(1, 20), default=4, show_default=True, help="Rows.")
-@number("--samples", of=whole(1, 12), default=4, show_default=True, help="Samples a picture.")
+@number("--images", "count", of=whole(1, 20), default=4, show_default=True, help="Rows.")
+@number("--samples", of=whole(1, 12), default=4, show_default=True, help="Samples an image.")
 @number("--seed", default=0, show_default=True, help="Of the random parts.")
 @options.dali
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @options.augmentation
 @options.shard_fields
-@picture_command("augment.png")
+@image_command("augment.png")
 def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Result:
-    """Pictures of DATA beside what training makes of them.
+    """Images of DATA beside what training makes of them.
 
-    DATA holds train/ with one folder of pictures a class, or the class folders themselves.
+    DATA holds train/ with one folder of images a class, or the class folders themselves.
     """
-    target = new_picture(output, "augment", force=force, shown=Path(given["model"]))
+    target = new_image(output, "augment", force=force, shown=Path(given["model"]))
     from alexnet_fast.device import choose_device
-    from alexnet_fast.pictures.augmented import augmented, loader_name
     from alexnet_fast.pipelines.loader import LoaderConfig
+    from alexnet_fast.plots.augmented import augmented, loader_name
     from alexnet_fast.training.augmentation import random_parts
     from alexnet_fast.training.augmentation_names import RANDOM_PARTS
 
     config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
-    pictures = _some_pictures(data, given["count"], options.fields(given))
+    images = _some_images(data, given["count"], options.fields(given))
     parts = {name: given[name] for name in RANDOM_PARTS}
     parts = {"flip": given["flip"], **random_parts(**parts, epochs=given["samples"])}
     spec = _with_parts(_spec(given["model"]), parts)
-    figure = augmented(pictures, spec, samples=given["samples"], seed=given["seed"], config=config)
+    figure = augmented(images, spec, samples=given["samples"], seed=given["seed"], config=config)
     return {
-        **save_picture(figure, target),
-        "files": [pictures.path(index) for index in range(len(pictures))],
+        **save_image(figure, target),
+        "files": [images.path(index) for index in range(len(images))],
         "loader": loader_name(config),
     }
 
@@ -130,17 +130,17 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
 @click.argument("model", type=PathOf(NETWORK))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a convolution.")
 @options.weights_of
-@picture_command("kernels-LAYER.png")
+@image_command("kernels-LAYER.png")
 def kernels(model: Path, layer: str, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The kernels of a convolution of MODEL.
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_picture(output, f"kernels-{layer}", force=force, shown=model)
-    from alexnet_fast.pictures.kernels import kernels as draw
+    target = new_image(output, f"kernels-{layer}", force=force, shown=model)
+    from alexnet_fast.plots.kernels import kernels as draw
     from alexnet_fast.training.trained import load_trained
 
-    return {**save_picture(draw(load_trained(model, net).net, layer), target), "layer": layer}
+    return {**save_image(draw(load_trained(model, net).net, layer), target), "layer": layer}
 
 
 def _spec(model: str) -> AugmentSpec:
@@ -160,13 +160,13 @@ def _with_parts(spec: AugmentSpec, parts: dict[str, Any]) -> AugmentSpec:
     return dataclasses.replace(spec, **{name: part for name, part in parts.items() if part is not None})
 
 
-def _some_pictures(data: Path, count: int, fields: ShardFields) -> PictureList:
-    """Returns pictures from all over the training part of a folder: its list goes class by class."""
+def _some_images(data: Path, count: int, fields: ShardFields) -> ImageList:
+    """Returns images from all over the training part of a folder: its list goes class by class."""
     from alexnet_fast.data import ClassMap, Reading
     from alexnet_fast.data.parts import find_parts
 
     parts = find_parts(data, reading=Reading(fields=fields))
     contents = parts["train"] if "train" in parts else parts["all"]
-    listed = contents.pictures(ClassMap.from_names(contents.class_names()))
+    listed = contents.images(ClassMap.from_names(contents.class_names()))
     count = min(count, len(listed))
     return listed.select([(2 * row + 1) * len(listed) // (2 * count) for row in range(count)])

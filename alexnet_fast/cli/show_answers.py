@@ -9,28 +9,28 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
-from alexnet_fast.cli.part import opened, part_loader, part_options, part_pictures, picture_options
+from alexnet_fast.cli.image_command import example, image_command, new_image, save_image
+from alexnet_fast.cli.part import image_options, opened, part_images, part_loader, part_options
 from alexnet_fast.cli.path_roles import DATA, IMAGE, MODEL, NETWORK, PathOf
-from alexnet_fast.cli.picture_command import example, new_picture, picture_command, save_picture
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.progress_bar import progress_bar
 from alexnet_fast.ranges import whole
 
 if TYPE_CHECKING:
-    from alexnet_fast.data import PictureList
-    from alexnet_fast.pictures.saliency import Explained
+    from alexnet_fast.data import ImageList
     from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.plots.saliency import Explained
     from alexnet_fast.training.trained import Trained
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(epilog=example("saliency runs/first pictures --pictures 6"))
+@click.command(epilog=example("saliency runs/first images --images 6"))
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("data", type=PathOf(DATA))
-@number("--pictures", "count", of=whole(1, 12), default=4, show_default=True, help="Rows.")
-@number("--seed", default=0, show_default=True, help="Chooses the pictures.")
+@number("--images", "count", of=whole(1, 12), default=4, show_default=True, help="Rows.")
+@number("--seed", default=0, show_default=True, help="Chooses the images.")
 @number(
     "--samples",
     of=whole(1, 500),
@@ -38,47 +38,47 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Noisy copies that the smoothed map averages over.",
 )
-@picture_options
+@image_options
 @options.weights_of
-@picture_command("saliency.png")
+@image_command("saliency.png")
 def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
-    """Pixels that MODEL's answers hang on, beside its top five, for random pictures of DATA.
+    """Pixels that MODEL's answers hang on, beside its top five, for random images of DATA.
 
-    MODEL is a run folder, a checkpoint or a file of weights: gradients need the network itself. Two maps a
-    picture: the gradient of the likeliest class, and its average over noisy copies (SmoothGrad).
+    MODEL is a run folder, a checkpoint or a file of weights: gradients need the network itself. Two maps an
+    image: the gradient of the likeliest class, and its average over noisy copies (SmoothGrad).
     """
-    target = new_picture(output, "saliency", force=force, shown=given["model"])
-    from alexnet_fast.pictures.saliency import saliency as draw
+    target = new_image(output, "saliency", force=force, shown=given["model"])
+    from alexnet_fast.plots.saliency import saliency as draw
     from alexnet_fast.training.trained import load_trained
 
     trained = load_trained(given["model"], given["net"])
-    pictures = part_pictures(trained, given)
-    chosen = _random_rows(pictures, given["count"], given["seed"])
+    images = part_images(trained, given)
+    chosen = _random_rows(images, given["count"], given["seed"])
     with progress_bar(len(chosen), "explaining") as bar:
         explained = []
         for row in chosen:
-            explained.append(_explain(trained, pictures, row, given))
+            explained.append(_explain(trained, images, row, given))
             bar.update(1)
-    return {**save_picture(draw(explained), target), "files": [pictures.path(row) for row in chosen]}
+    return {**save_image(draw(explained), target), "files": [images.path(row) for row in chosen]}
 
 
-@click.command(epilog=example("confusion runs/first/model.onnx pictures --split test"))
+@click.command(epilog=example("confusion runs/first/model.onnx images --split test"))
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("data", type=PathOf(DATA))
 @options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
-@picture_command("confusion.png")
+@image_command("confusion.png")
 def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | None, **given: Any) -> Result:
     """Which classes of DATA MODEL takes for which, and the pairs that it confuses most."""
-    target = new_picture(output, "confusion", force=force, shown=model)
+    target = new_image(output, "confusion", force=force, shown=model)
     from alexnet_fast.evaluation import evaluate
-    from alexnet_fast.pictures.confusion import confusion as draw
-    from alexnet_fast.pictures.confusion import most_confused
+    from alexnet_fast.plots.confusion import confusion as draw
+    from alexnet_fast.plots.confusion import most_confused
 
     classifier = opened(model, given)
     loader = part_loader(classifier, given)
     crops = crops or classifier.crops[0]
-    with progress_bar(len(loader.pictures), "classifying") as bar:
+    with progress_bar(len(loader.images), "classifying") as bar:
         found = evaluate(classifier, loader, [crops], show=lambda done: bar.update(done - bar.pos))
     matrix = found.by_crops[crops].confusion
     pairs = [
@@ -86,36 +86,36 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
         for pair in most_confused(matrix, classifier.classes)
     ]
     figure = draw(matrix, classifier.classes)
-    return {**save_picture(figure, target), "images": found.images, "most_confused": pairs}
+    return {**save_image(figure, target), "images": found.images, "most_confused": pairs}
 
 
-@click.command(epilog=example("mistakes runs/first pictures --split test --pictures 12"))
+@click.command(epilog=example("mistakes runs/first images --split test --images 12"))
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("data", type=PathOf(DATA))
-@number("--pictures", "count", of=whole(1, 60), default=12, show_default=True, help="Mistakes to show.")
+@number("--images", "count", of=whole(1, 60), default=12, show_default=True, help="Mistakes to show.")
 @options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
-@picture_command("mistakes.png")
+@image_command("mistakes.png")
 def mistakes(
     model: Path, count: int, output: Path | None, *, force: bool, crops: Crops | None, **given: Any
 ) -> Result:
-    """The pictures of DATA that MODEL gets wrong, those first that it is surest of."""
-    target = new_picture(output, "mistakes", force=force, shown=model)
+    """The images of DATA that MODEL gets wrong, those first that it is surest of."""
+    target = new_image(output, "mistakes", force=force, shown=model)
     from alexnet_fast.mistakes import worst_mistakes
-    from alexnet_fast.pictures.predictions import Sample, predictions
+    from alexnet_fast.plots.predictions import Sample, predictions
 
     classifier = opened(model, given)
     loader = part_loader(classifier, given)
     crops = crops or classifier.crops[0]
-    with progress_bar(len(loader.pictures), "classifying") as bar:
+    with progress_bar(len(loader.images), "classifying") as bar:
         worst, wrong, images = worst_mistakes(
             classifier, loader, crops, count, show=lambda done: bar.update(done - bar.pos)
         )
     if not worst:
-        raise UserError(f"{model} makes no mistake on these {images} pictures", "there is nothing to draw")
+        raise UserError(f"{model} makes no mistake on these {images} images", "there is nothing to draw")
     samples = [Sample(pixels=one.pixels, truth=one.truth, guesses=one.guesses) for one in worst]
     files = [one.file for one in worst]
-    return {**save_picture(predictions(samples), target), "images": images, "wrong": wrong, "files": files}
+    return {**save_image(predictions(samples), target), "images": images, "wrong": wrong, "files": files}
 
 
 @click.command(epilog=example("activations runs/first photo.jpg --layer conv2"))
@@ -123,7 +123,7 @@ def mistakes(
 @click.argument("image", type=PathOf(IMAGE))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a layer that gives maps.")
 @options.weights_of
-@picture_command("activations-LAYER.png")
+@image_command("activations-LAYER.png")
 def activations(
     model: Path, image: Path, layer: str, net: str | None, output: Path | None, *, force: bool
 ) -> Result:
@@ -131,39 +131,39 @@ def activations(
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_picture(output, f"activations-{layer}", force=force, shown=model)
-    from alexnet_fast.pictures.activations import activations as draw
-    from alexnet_fast.pictures.saliency import view_of
+    target = new_image(output, f"activations-{layer}", force=force, shown=model)
     from alexnet_fast.pipelines.squares import square_of
+    from alexnet_fast.plots.activations import activations as draw
+    from alexnet_fast.plots.saliency import view_of
     from alexnet_fast.training.trained import load_trained
 
     trained = load_trained(model, net)
     _, view = view_of(square_of(str(image), trained.spec), trained.spec)
-    return {**save_picture(draw(trained.net, view, layer), target), "layer": layer}
+    return {**save_image(draw(trained.net, view, layer), target), "layer": layer}
 
 
-def _random_rows(pictures: PictureList, count: int, seed: int) -> list[int]:
-    """Chooses pictures at random, in the order of the list."""
+def _random_rows(images: ImageList, count: int, seed: int) -> list[int]:
+    """Chooses images at random, in the order of the list."""
     import numpy as np
 
-    chosen = np.random.default_rng(seed).choice(len(pictures), min(count, len(pictures)), replace=False)
+    chosen = np.random.default_rng(seed).choice(len(images), min(count, len(images)), replace=False)
     return sorted(chosen.tolist())
 
 
-def _explain(trained: Trained, pictures: PictureList, row: int, given: dict[str, Any]) -> Explained:
-    """Classifies one picture and makes both maps of its likeliest class."""
+def _explain(trained: Trained, images: ImageList, row: int, given: dict[str, Any]) -> Explained:
+    """Classifies one image and makes both maps of its likeliest class."""
     import torch
 
-    from alexnet_fast.pictures.predictions import Sample
-    from alexnet_fast.pictures.saliency import Explained, gradient_map, smooth_map, view_of
     from alexnet_fast.pipelines.squares import square_at
+    from alexnet_fast.plots.predictions import Sample
+    from alexnet_fast.plots.saliency import Explained, gradient_map, smooth_map, view_of
     from alexnet_fast.serve.prediction import likeliest
 
-    pixels, view = view_of(square_at(pictures, row, trained.spec), trained.spec)
+    pixels, view = view_of(square_at(images, row, trained.spec), trained.spec)
     with torch.inference_mode():
         answer = trained.net(view[None])[0].float().softmax(dim=0).numpy()
     guesses = likeliest(answer, trained.classes, 5)
-    truth = trained.classes[int(pictures.labels[row])]
+    truth = trained.classes[int(images.labels[row])]
     first = guesses[0].index
     return Explained(
         sample=Sample(pixels=pixels, truth=truth, guesses=guesses),

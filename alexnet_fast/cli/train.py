@@ -34,11 +34,11 @@ change nothing in the weights, such as --threads. Others are refused.
 
 \b
 Examples:
-  alexnet-fast train pictures --dali --epochs 20 --run runs/first
-  alexnet-fast train pictures --run runs/first --resume
-  alexnet-fast train pictures --recipe modern --epochs 30
-  alexnet-fast train pictures --model my_nets:Small --crop 128 --resize 144
-  alexnet-fast train pictures --model alexnet-owt --weights alexnet.pth --transfer --epochs 10
+  alexnet-fast train images --dali --epochs 20 --run runs/first
+  alexnet-fast train images --run runs/first --resume
+  alexnet-fast train images --recipe modern --epochs 30
+  alexnet-fast train images --model my_nets:Small --crop 128 --resize 144
+  alexnet-fast train images --model alexnet-owt --weights alexnet.pth --transfer --epochs 10
   alexnet-fast train --config runs/first/config.toml --run runs/second --lr 0.005
 """
 
@@ -61,7 +61,7 @@ def _table(result: Result) -> str:
             if best
             else ""
         )
-        + f"bad pictures  {result['bad_images']}"
+        + f"bad images  {result['bad_images']}"
     )
 
 
@@ -102,7 +102,7 @@ def _table(result: Result) -> str:
     "--batch-size",
     default=128,
     show_default=True,
-    help="Pictures a step, over all processes and passes; the default shrinks to fit a small data set.",
+    help="Images a step, over all processes and passes; the default shrinks to fit a small data set.",
 )
 @number(
     "--accumulate",
@@ -119,13 +119,13 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Batches that batch norm is measured on after each epoch; 0 keeps the running averages.",
 )
-@number("--resize", help="Shorter side of the pictures in pixels.  [default: the model's]")
+@number("--resize", help="Shorter side of the images in pixels.  [default: the model's]")
 @number("--crop", help="Input side of the network in pixels.  [default: the model's]")
 @choice(
     "--pca",
     default="original",
     show_default=True,
-    help="Constants of the colour jitter; 'data' measures the training pictures.",
+    help="Constants of the colour jitter; 'data' measures the training images.",
 )
 @choice(
     "--mean",
@@ -177,7 +177,7 @@ def _table(result: Result) -> str:
 def train(ctx: click.Context, **given: Any) -> Result:
     """Train a network on DATA.
 
-    DATA holds train/ and val/ (and test/), each with one folder of pictures a class; or the class folders
+    DATA holds train/ and val/ (and test/), each with one folder of images a class; or the class folders
     themselves, of which --val-fraction is kept for validation. Instead of class folders there may be what
     `prepare` writes in any of its forms, and WebDataset tars of KEY.jpg and KEY.cls (or KEY.json).
     """
@@ -200,7 +200,7 @@ def train(ctx: click.Context, **given: Any) -> Result:
         settled = merge(ctx, given, *files)
     said = given_options(ctx, *(file for file in files if file is not proposed))
     if settled["data"] is None:
-        raise click.UsageError("Missing argument 'DATA': the folder of pictures.")
+        raise click.UsageError("Missing argument 'DATA': the folder of images.")
     if settled.pop("from_scratch"):
         if any(ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in _ON_WEIGHTS):
             raise click.UsageError(

@@ -75,7 +75,7 @@ regularisation = all_of(
         default=0.0,
         help="Share of a label spread over all classes; 0.1 with --loss smoothed.",
     ),
-    number("--mixup", default=0.0, help="Parameter of the mixing of pictures; 0: none."),
+    number("--mixup", default=0.0, help="Parameter of the mixing of images; 0: none."),
 )
 
 beginning = all_of(

@@ -1,23 +1,23 @@
-"""Lists of labelled pictures: class folders or tars, class map and splits."""
+"""Lists of labelled images: class folders or tars, class map and splits."""
 
 from __future__ import annotations
 
-from alexnet_fast.data.class_folders import list_pictures
+from alexnet_fast.data.class_folders import list_images
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.leave_out import LeaveOut
-from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.splits import Splits, open_data, open_part
 
 __all__ = [
     "ClassMap",
+    "ImageList",
     "LeaveOut",
-    "PictureList",
     "Reading",
     "ShardFields",
     "Splits",
-    "list_pictures",
+    "list_images",
     "open_data",
     "open_part",
 ]

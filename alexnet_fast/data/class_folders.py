@@ -1,4 +1,4 @@
-"""Class folders: a folder of pictures a class."""
+"""Class folders: a folder of images a class."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from alexnet_fast.data.entries import (
     leads_upwards,
     read_directory,
 )
+from alexnet_fast.data.image_list import ARRAY_ENDING, IMAGE_ENDINGS, Encoding, ImageList
 from alexnet_fast.data.image_names import why_not_entered, why_not_listed
 from alexnet_fast.data.list_cache import ListCache, Patience, Stamps
 from alexnet_fast.data.names import Names, NamesBuilder
-from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS, Encoding, PictureList
 from alexnet_fast.data.prepared_classes import SUMMARY, in_prepared_order
 from alexnet_fast.errors import UserError
 
@@ -67,7 +67,7 @@ def _why_beside(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ClassFolders:
-    """The pictures below the class folders of one folder.
+    """The images below the class folders of one folder.
 
     Args:
         root: The folder.
@@ -83,36 +83,36 @@ class ClassFolders:
         """Returns the class folders that a class map does not have."""
         return sorted(set(self.class_names()) - set(classes.names))
 
-    def pictures(self, classes: ClassMap) -> PictureList:
-        """Lists the pictures, class by class, sorted by name.
+    def images(self, classes: ClassMap) -> ImageList:
+        """Lists the images, class by class, sorted by name.
 
-        Where there are pictures, arrays beside them are left out, as every other file is.
+        Where there are images, arrays beside them are left out, as every other file is.
 
         Args:
             classes: The class map that numbers the folders.
 
         Raises:
-            UserError: There is no picture, or one cannot be read.
+            UserError: There is no image, or one cannot be read.
         """
-        return list_pictures(self.root, classes)
+        return list_images(self.root, classes)
 
 
-def list_pictures(root: Path, classes: ClassMap) -> PictureList:
-    """Lists the pictures of class folders; see `ClassFolders.pictures`.
+def list_images(root: Path, classes: ClassMap) -> ImageList:
+    """Lists the images of class folders; see `ClassFolders.images`.
 
     Raises:
-        UserError: There is no picture, or one cannot be read.
+        UserError: There is no image, or one cannot be read.
     """
     cache = ListCache(root, "folders " + "\n".join(classes.names))
     kept = cache.load()
     if kept is None:
-        pictures, stamps = _list(root, classes)
-        cache.save(len(pictures), lambda: _packed(pictures), stamps)
-        return pictures
+        images, stamps = _list(root, classes)
+        cache.save(len(images), lambda: _packed(images), stamps)
+        return images
     names = Names.unpack(kept["names"].tobytes(), kept["stops"])
     reasons = Names.unpack(kept["reasons"].tobytes(), kept["reason_stops"])
-    encoding: Encoding = "array" if kept["array"] else "picture"
-    listed = PictureList(
+    encoding: Encoding = "array" if kept["array"] else "image"
+    listed = ImageList(
         root=root,
         names=names,
         labels=kept["labels"],
@@ -124,50 +124,50 @@ def list_pictures(root: Path, classes: ClassMap) -> PictureList:
     return listed
 
 
-def _packed(pictures: PictureList) -> dict[str, npt.NDArray[Any]]:
+def _packed(images: ImageList) -> dict[str, npt.NDArray[Any]]:
     """Returns what is kept of a list."""
-    buffer, stops = pictures.names.pack()
-    reasons, reason_stops = Names.of(pictures.ignored).pack()
+    buffer, stops = images.names.pack()
+    reasons, reason_stops = Names.of(images.ignored).pack()
     return {
         "reasons": np.frombuffer(reasons, np.uint8),
         "reason_stops": reason_stops,
-        "reason_counts": np.array(list(pictures.ignored.values()), np.int64),
+        "reason_counts": np.array(list(images.ignored.values()), np.int64),
         "names": np.frombuffer(buffer, np.uint8),
         "stops": stops,
-        "labels": pictures.labels,
-        "points": pictures.split_points(),
-        "array": np.array(pictures.encoding == "array"),
+        "labels": images.labels,
+        "points": images.split_points(),
+        "array": np.array(images.encoding == "array"),
     }
 
 
-def _list(root: Path, classes: ClassMap) -> tuple[PictureList, Stamps]:
+def _list(root: Path, classes: ClassMap) -> tuple[ImageList, Stamps]:
     """Walks through the folders."""
     stamps, patience = (
         Stamps(),
-        Patience(f"listing the pictures in {root}: a long list is kept for the next time"),
+        Patience(f"listing the images in {root}: a long list is kept for the next time"),
     )
     stamps.add(os.fspath(root))
     ignored = Ignored()
     class_folders(root, ignored)
-    pictures, arrays = _Gathered(), _Gathered()
+    images, arrays = _Gathered(), _Gathered()
     for label, folder in enumerate(classes.names):
         walk = Walk(f"{root}/{folder}", why_not_listed, ignored, stamps.add)
         # By bytes, as names in tars are sorted.
         found = sorted(walk.files(f"{folder}/"), key=os.fsencode)
-        pictures.add(label, [name for name in found if not name.endswith(ARRAY_ENDING)])
+        images.add(label, [name for name in found if not name.endswith(ARRAY_ENDING)])
         arrays.add(label, [name for name in found if name.endswith(ARRAY_ENDING)])
         patience.tick()
-    gathered, rest = (pictures, arrays) if pictures.labels else (arrays, pictures)
+    gathered, rest = (images, arrays) if images.labels else (arrays, images)
     if not gathered.labels:
         raise nothing_listed(root, ignored)
     if rest.labels:
         ignored.add_counts({"raw arrays beside images": len(rest.labels)})
-    listed = PictureList(
+    listed = ImageList(
         root=root,
         names=gathered.names.done(),
         labels=np.frombuffer(gathered.labels, np.int64),
         classes=classes,
-        encoding="picture" if gathered is pictures else "array",
+        encoding="image" if gathered is images else "array",
     )
     listed.ignored = dict(ignored.counts)
     return listed, stamps
@@ -176,12 +176,12 @@ def _list(root: Path, classes: ClassMap) -> tuple[PictureList, Stamps]:
 def nothing_listed(root: Path, ignored: Ignored) -> UserError:
     """Returns the error for a folder without a single image, which says what stands there instead."""
     there = f" ({ignored.summary()})" if ignored.summary() else ""
-    endings = " ".join(sorted(PICTURE_ENDINGS))
-    return UserError(f"no pictures in {root}{there}", f"put one folder of pictures a class there ({endings})")
+    endings = " ".join(sorted(IMAGE_ENDINGS))
+    return UserError(f"no images in {root}{there}", f"put one folder of images a class there ({endings})")
 
 
 class _Gathered:
-    """Pictures of one kind."""
+    """Images of one kind."""
 
     def __init__(self) -> None:
         self.names = NamesBuilder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS
+from alexnet_fast.data.image_list import ARRAY_ENDING, IMAGE_ENDINGS
 
 NO_EXTENSION = "without an extension"
 HIDDEN = "hidden"
@@ -79,7 +79,7 @@ def why_ignored(name: str) -> str | None:
     if reason is not None:
         return reason
     ending = extension(name)
-    return None if ending in PICTURE_ENDINGS else _why_unread(ending)
+    return None if ending in IMAGE_ENDINGS else _why_unread(ending)
 
 
 def why_not_listed(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Pictures that are left out because a list says so, such as the one that `scan --write-list` writes."""
+"""Images that are left out because a list says so, such as the one that `scan --write-list` writes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.name_lists import read_lines, readings, written_name
-from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.special_files import read_given
 
@@ -48,13 +48,13 @@ class LeaveOut:
         return cls(path, frozenset(read_lines(content)))
 
     def apply(
-        self, root: Path, lists: Mapping[str, PictureList], elsewhere: Collection[str] = ()
-    ) -> dict[str, PictureList]:
-        """Returns lists without those pictures, and says how many there were.
+        self, root: Path, lists: Mapping[str, ImageList], elsewhere: Collection[str] = ()
+    ) -> dict[str, ImageList]:
+        """Returns lists without those images, and says how many there were.
 
         Args:
             root: The data set's folder.
-            lists: The parts that are listed, by how the names of their pictures begin in this list:
+            lists: The parts that are listed, by how the names of their images begin in this list:
                 "train/", "val/" or whatever the folder is called; "" for everything.
             elsewhere: Beginnings of other parts: names there are neither looked for nor missed.
 
@@ -66,11 +66,11 @@ class LeaveOut:
         # The most literal reading of a line that is there is what it means.
         found = {name for names in meant.values() if (name := next(filter(there.__contains__, names), b""))}
         kept = {}
-        for prefix, pictures in lists.items():
+        for prefix, images in lists.items():
             start = os.fsencode(prefix)
             mine = [os.fsdecode(name[len(start) :]) for name in found if name.startswith(start)]
-            kept[prefix] = pictures.without(mine)
-            self._say(root / prefix, len(pictures) - len(kept[prefix]), len(pictures))
+            kept[prefix] = images.without(mine)
+            self._say(root / prefix, len(images) - len(kept[prefix]), len(images))
         others = tuple(map(os.fsencode, elsewhere))
         missed = sorted(
             line
@@ -82,10 +82,10 @@ class LeaveOut:
 
     def _say(self, where: Path, gone: int, of: int) -> None:
         if gone:
-            _log.warning("left out %d of %d pictures of %s: %s names them", gone, of, where, self.source)
+            _log.warning("left out %d of %d images of %s: %s names them", gone, of, where, self.source)
 
     def _say_missed(self, root: Path, missed: list[str], *, all_of_them: bool) -> None:
-        """Says which lines name no picture.
+        """Says which lines name no image.
 
         Raises:
             UserError: None of them does.
@@ -95,18 +95,18 @@ class LeaveOut:
         first = ", ".join(map(written_name, missed[:_MOST_NAMED])) + ", ..." * (len(missed) > _MOST_NAMED)
         if all_of_them:
             raise UserError(
-                f"--leave-out {self.source}: none of its {len(missed)} names is a picture of {root}: {first}",
+                f"--leave-out {self.source}: none of its {len(missed)} names is an image of {root}: {first}",
                 "give the list that scan --write-list wrote for this folder",
             )
-        _log.warning("%s names %d pictures that %s does not have: %s", self.source, len(missed), root, first)
+        _log.warning("%s names %d images that %s does not have: %s", self.source, len(missed), root, first)
 
 
-def _existing(wanted: set[bytes], lists: Mapping[str, PictureList]) -> set[bytes]:
+def _existing(wanted: set[bytes], lists: Mapping[str, ImageList]) -> set[bytes]:
     """Returns the names that some list has, each with the beginning of its part."""
     found: set[bytes] = set()
-    for prefix, pictures in lists.items():
+    for prefix, images in lists.items():
         start = os.fsencode(prefix)
         mine = {name[len(start) :] for name in wanted if name.startswith(start)}
-        here = mine.intersection(pictures.names.encoded()) if mine else ()
+        here = mine.intersection(images.names.encoded()) if mine else ()
         found |= {start + name for name in here}
     return found

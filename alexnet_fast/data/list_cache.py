@@ -1,4 +1,4 @@
-"""Long lists of pictures, kept in the user's cache folder and checked against the folders they are of.
+"""Long lists of images, kept in the user's cache folder and checked against the folders they are of.
 
 Walking through a million files takes many seconds. A kept list is used when every folder that was walked (and
 every tar that was read) still has its time of change, its size and its inode. So files that were added,
@@ -103,15 +103,15 @@ class ListCache:
             pass  # not there, or damaged, or of a folder that has gone: the list is made again
         return None
 
-    def save(self, pictures: int, pack: Callable[[], Arrays], stamps: Stamps) -> None:
+    def save(self, images: int, pack: Callable[[], Arrays], stamps: Stamps) -> None:
         """Keeps a list, if it is worth it; that it cannot be kept is said, and is no error.
 
         Args:
-            pictures: How many there are.
+            images: How many there are.
             pack: Returns what is to be kept.
             stamps: Of what it was made from.
         """
-        if pictures < WORTH_KEEPING or not stamps.settled:
+        if images < WORTH_KEEPING or not stamps.settled:
             return
         arrays = pack()
         paths, stops = Names.of(stamps.paths).pack()
@@ -125,9 +125,9 @@ class ListCache:
             with atomic_file(self.path) as file:
                 np.savez(file, **arrays, **marks)  # type: ignore[arg-type, unused-ignore]
         except UserError as error:
-            _log.warning("the list of pictures is not kept: %s", error)
+            _log.warning("the list of images is not kept: %s", error)
             return
-        _log.warning("kept the list of %d pictures in %s", pictures, self.path)
+        _log.warning("kept the list of %d images in %s", images, self.path)
 
 
 def _status(path: str | Path) -> os.stat_result:

@@ -9,9 +9,9 @@ from typing import Protocol
 from alexnet_fast.data.class_folders import ClassFolders, class_folders
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored, Walk
+from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.image_names import why_not_listed
 from alexnet_fast.data.layouts.find import Reading, find_layout
-from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import (
     beside_tars,
@@ -31,7 +31,7 @@ UNFINISHED = ".preparing"
 
 
 class Contents(Protocol):
-    """Labelled pictures of one folder, in whatever form."""
+    """Labelled images of one folder, in whatever form."""
 
     @property
     def root(self) -> Path:
@@ -43,8 +43,8 @@ class Contents(Protocol):
     def strangers(self, classes: ClassMap) -> list[str]:
         """Returns the classes that a class map does not have."""
 
-    def pictures(self, classes: ClassMap) -> PictureList:
-        """Lists the pictures, numbered by a class map."""
+    def images(self, classes: ClassMap) -> ImageList:
+        """Lists the images, numbered by a class map."""
 
 
 def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None) -> dict[str, Contents]:
@@ -187,7 +187,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def refuse_strangers(contents: Contents, classes: ClassMap) -> None:
-    """Refuses classes that the class map does not have: their pictures would be left out in silence.
+    """Refuses classes that the class map does not have: their images would be left out in silence.
 
     Raises:
         UserError: There is one.

@@ -1,4 +1,4 @@
-"""Where the bytes of a picture are."""
+"""Where the bytes of an image are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TarPlace(NamedTuple):
 
     Args:
         path: Of the tar.
-        offset: Where the picture begins, in bytes.
+        offset: Where the image begins, in bytes.
         size: Its bytes.
     """
 

@@ -25,7 +25,7 @@ def prepared_classes(root: Path) -> tuple[str, ...] | None:
 
 
 def prepared_background(root: Path) -> str | None:
-    """Returns what was laid under transparent pictures in a folder that `prepare` filled, as `#rrggbb`.
+    """Returns what was laid under transparent images in a folder that `prepare` filled, as `#rrggbb`.
 
     Returns:
         None for another folder, and for one that a version before this option filled.

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from alexnet_fast.data.image_list import ARRAY_ENDING, split_points
 from alexnet_fast.data.list_cache import Arrays, Patience
 from alexnet_fast.data.names import Integers, Names, NamesBuilder
-from alexnet_fast.data.picture_list import ARRAY_ENDING, split_points
 from alexnet_fast.data.prepared_classes import SUMMARY, prepared_classes
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields, number_names
 from alexnet_fast.data.shard_files import in_shard
@@ -26,17 +26,17 @@ _COLUMNS = ("labels", "tar", "offset", "length", "sizes", "points")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShardContents:
-    """All pictures of some tars, class by class and sorted by name.
+    """All images of some tars, class by class and sorted by name.
 
     Args:
-        names: Of the pictures.
+        names: Of the images.
         labels: int64 (N,), places in `classes`.
         classes: Names of the classes.
         tar: int64 (N,), which of the tars.
-        offset: int64 (N,), where each picture begins.
+        offset: int64 (N,), where each image begins.
         length: int64 (N,), its bytes.
         sizes: int32 (N, 2), height and width; (0, 2) where they are not known.
-        points: float64 (N,), as in `PictureList`.
+        points: float64 (N,), as in `ImageList`.
         ignored: How many members are not used, by reason.
         odd: What is odd about the tars.
     """
@@ -84,7 +84,7 @@ class ShardContents:
         )
 
     def select(self, keep: Integers) -> ShardContents:
-        """Returns the pictures at the given positions, in that order."""
+        """Returns the images at the given positions, in that order."""
         columns = {
             name: getattr(self, name)[keep] for name in ("labels", "tar", "offset", "length", "points")
         }
@@ -159,7 +159,7 @@ def _from_headers(
     classes, places = _numbered(list(texts), prepared)
     packed = names.done()
     _refuse_mixture(packed, tars, tar_of)
-    # Of the plain names, so that a picture keeps its side when a shard is added that has its name too.
+    # Of the plain names, so that an image keeps its side when a shard is added that has its name too.
     points = split_points(packed)
     return ShardContents(
         names=_distinct(packed, points, tars, tar_of),
@@ -237,7 +237,7 @@ def _numbered(texts: list[str], prepared: tuple[str, ...] | None) -> tuple[tuple
 
 
 def _sorted(found: ShardContents) -> ShardContents:
-    """Returns the pictures class by class, by name."""
+    """Returns the images class by class, by name."""
     if not len(found.names):
         return found
     return found.select(np.lexsort((np.array(list(found.names.encoded())), found.labels)))

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from alexnet_fast.data.class_map import check_class
-from alexnet_fast.data.picture_list import ARRAY_ENDING, PICTURE_ENDINGS
+from alexnet_fast.data.image_list import ARRAY_ENDING, IMAGE_ENDINGS
 from alexnet_fast.errors import UserError
 
 # In their order: of a sample that has several, the first is its image or its label. Behind the four come the
@@ -105,7 +105,7 @@ class ShardFields:
 
 DEFAULT_FIELDS = ShardFields()
 # What training lists.
-LISTED = PICTURE_ENDINGS | {ARRAY_ENDING}
+LISTED = IMAGE_ENDINGS | {ARRAY_ENDING}
 
 
 def read_label(content: bytes, field: str, where: str) -> str | None:

@@ -23,13 +23,13 @@ TABLE_ENDING = ".npz"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShardTable:
-    """The pictures of one shard.
+    """The images of one shard.
 
     Args:
         tar_bytes: Size of the tar.
         names: Of the prepared files, below train/, val/ or test/.
         labels: int64 (N,), class index.
-        offsets: int64 (N,), where each picture begins.
+        offsets: int64 (N,), where each image begins.
         lengths: int64 (N,), its bytes.
         sizes: int32 (N, 2), height and width.
     """

@@ -11,8 +11,8 @@ import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_list import ARRAY_ENDING, ImageList, Stretches
 from alexnet_fast.data.list_cache import ListCache, Stamps
-from alexnet_fast.data.picture_list import ARRAY_ENDING, PictureList, Stretches
 from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.shard_contents import ShardContents, read_contents
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
@@ -24,7 +24,7 @@ _log = logging.getLogger("alexnet_fast")
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """The pictures in some tars of a folder.
+    """The images in some tars of a folder.
 
     Args:
         root: The folder.
@@ -47,8 +47,8 @@ class Shards:
         known = set(map(_plain, classes.names))
         return [name for name in self.class_names() if _plain(name) not in known]
 
-    def pictures(self, classes: ClassMap) -> PictureList:
-        """Lists the pictures, class by class, sorted by name: as they would stand in class folders.
+    def images(self, classes: ClassMap) -> ImageList:
+        """Lists the images, class by class, sorted by name: as they would stand in class folders.
 
         Args:
             classes: The class map; it has every class of these tars.
@@ -57,7 +57,7 @@ class Shards:
         numbers = {_plain(name): number for number, name in enumerate(classes.names)}
         labels = np.array([numbers[_plain(name)] for name in found.classes], np.int64)[found.labels]
         arrays = len(found.names) > 0 and found.names[0].lower().endswith(ARRAY_ENDING)
-        listed = PictureList(
+        listed = ImageList(
             root=self.root,
             names=found.names,
             labels=labels,
@@ -65,7 +65,7 @@ class Shards:
             stretches=Stretches(tuple(map(str, self.tars)), found.tar, found.offset, found.length),
             sizes=found.sizes if len(found.sizes) else None,
             points=found.points,
-            encoding="array" if arrays else "picture",
+            encoding="array" if arrays else "image",
         )
         if (np.diff(labels) < 0).any():
             listed = listed.select(np.argsort(labels, kind="stable"))

@@ -1,6 +1,6 @@
 """Which images of an undivided data set are held back for validation.
 
-Every image has a fixed point in [0, 1), a hash of its name (`PictureList.split_points`), and those below the
+Every image has a fixed point in [0, 1), a hash of its name (`ImageList.split_points`), and those below the
 fraction are held back. So an image never changes sides because others come or go. By itself that would take
 none of some small classes, and half of others; rule 2 bounds it, class by class: of a class of n images it
 holds back the k with the lowest points, k as many as lie below the fraction, but

@@ -1,4 +1,4 @@
-"""Training, validation and test pictures of a folder.
+"""Training, validation and test images of a folder.
 
 Two layouts: `train/` and `val/` (and `test/`), each with one folder a class; or one folder of class folders,
 of which a stable part becomes the validation set. WebDataset tars may stand wherever class folders may.
@@ -16,6 +16,7 @@ import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.layouts.layout import LayoutPart
 from alexnet_fast.data.leave_out import LeaveOut
@@ -27,7 +28,6 @@ from alexnet_fast.data.parts import (
     refuse_unknown,
     some,
 )
-from alexnet_fast.data.picture_list import PictureList
 from alexnet_fast.data.split_rule import CURRENT_RULE, validation_mask
 from alexnet_fast.errors import UserError
 
@@ -39,15 +39,15 @@ class Splits:
     """The parts of a data set; all share one class map.
 
     Args:
-        train: Pictures to learn from.
-        val: Pictures that choose the checkpoint and the learning rate.
-        test: Pictures for the last figure, or None.
+        train: Images to learn from.
+        val: Images that choose the checkpoint and the learning rate.
+        test: Images for the last figure, or None.
         rule: The number of the rule that divided them; see `split_rule`.
     """
 
-    train: PictureList
-    val: PictureList
-    test: PictureList | None = None
+    train: ImageList
+    val: ImageList
+    test: ImageList | None = None
     rule: int = CURRENT_RULE
 
     @property
@@ -71,12 +71,12 @@ def open_data(
         root: The data set's folder.
         val_fraction: Share of each class that becomes the validation set where there is no `val/`.
         classes: The class map of an earlier run; by default the sorted folder names.
-        leave_out: Pictures that are left out.
+        leave_out: Images that are left out.
         reading: What is said of its layout.
         rule: Which rule divides an undivided folder; see `split_rule`.
 
     Raises:
-        UserError: The folder is missing, empty or of no known layout, or a class has no training picture.
+        UserError: The folder is missing, empty or of no known layout, or a class has no training image.
     """
     parts = find_parts(root, reading=reading)
     if "all" in parts:
@@ -94,8 +94,8 @@ def open_part(
     leave_out: LeaveOut | None = None,
     reading: Reading | None = None,
     rule: int = CURRENT_RULE,
-) -> PictureList:
-    """Lists the pictures to evaluate on.
+) -> ImageList:
+    """Lists the images to evaluate on.
 
     Args:
         root: The data set's folder.
@@ -118,10 +118,10 @@ def open_part(
     if "all" not in parts:
         raise UserError(f"{root} has no {part}/ folder", "choose another --split", exit_code=2)
     splits = _split(root, parts["all"], SplitHow(val_fraction, rule), classes, leave_out)
-    pictures = {"train": splits.train, "val": splits.val, "test": splits.test}[part]
-    if pictures is None:
+    images = {"train": splits.train, "val": splits.val, "test": splits.test}[part]
+    if images is None:
         raise UserError(f"{root} has no test/ folder", "choose another --split", exit_code=2)
-    return pictures
+    return images
 
 
 def own_classes(root: Path, part: str, reading: Reading | None = None) -> ClassMap:
@@ -182,7 +182,7 @@ class SplitHow:
 def _split(
     root: Path, contents: Contents, how: SplitHow, classes: ClassMap | None, leave_out: LeaveOut | None
 ) -> Splits:
-    """Splits one folder of class folders into training and validation pictures."""
+    """Splits one folder of class folders into training and validation images."""
     if not 0 < how.fraction < 1:
         raise UserError(f"--val-fraction {how.fraction} must lie between 0 and 1", exit_code=2)
     classes = classes or _class_map(root, contents.class_names())
@@ -203,19 +203,19 @@ def _split(
     return Splits(train=train, val=val, rule=how.rule)
 
 
-def _list(contents: Contents, classes: ClassMap) -> PictureList:
+def _list(contents: Contents, classes: ClassMap) -> ImageList:
     """Lists a part."""
     refuse_strangers(contents, classes)
-    return contents.pictures(classes)
+    return contents.images(classes)
 
 
 def _left_out(
     root: Path,
     parts: Mapping[str, Contents],
-    listed: Mapping[str, PictureList],
+    listed: Mapping[str, ImageList],
     leave_out: LeaveOut | None,
     others: Collection[str] = (),
-) -> dict[str, PictureList]:
+) -> dict[str, ImageList]:
     """Returns the lists of parts less what is left out."""
     if leave_out is None:
         return dict(listed)
@@ -225,16 +225,16 @@ def _left_out(
 
 
 def _prefix(root: Path, part: str, contents: Contents) -> str:
-    """Returns how the names of a part's pictures begin below the data set's folder, as `scan` names them."""
+    """Returns how the names of a part's images begin below the data set's folder, as `scan` names them."""
     if contents.root == root:
         return "" if part == "all" else f"{part}/"
     return contents.root.relative_to(root).as_posix() + "/"
 
 
-def say_ignored(root: Path, listed: Iterable[PictureList], beside: Ignored) -> None:
+def say_ignored(root: Path, listed: Iterable[ImageList], beside: Ignored) -> None:
     """Says in one line what is not listed, and for which reasons."""
-    for pictures in listed:
-        beside.add_counts(pictures.ignored)
+    for images in listed:
+        beside.add_counts(images.ignored)
     if beside.summary():
         _log.warning("ignored in %s: %s; alexnet-fast scan names each", root, beside.summary())
 
@@ -246,14 +246,14 @@ def _class_map(root: Path, folders: list[str]) -> ClassMap:
         UserError: There are fewer than two.
     """
     if not folders:
-        raise UserError(f"no class folders in {root}", f"put pictures into {root}/CLASS/, one folder a class")
+        raise UserError(f"no class folders in {root}", f"put images into {root}/CLASS/, one folder a class")
     if len(folders) == 1:
         raise UserError(f"{root} has one class folder only ({folders[0]})", "a classifier needs at least two")
     return ClassMap(tuple(folders))
 
 
 def no_validation(root: Path) -> UserError:
-    """Returns the error for a data set that is divided and has no validation pictures."""
+    """Returns the error for a data set that is divided and has no validation images."""
     return UserError(
         f"{root} has train/ but no val/",
         "add val/, or give the train folder itself and let --val-fraction split it",
@@ -265,10 +265,10 @@ def refuse_untrainable(where: Path, counts: Mapping[str, Mapping[str, int]]) -> 
 
     Args:
         where: For messages.
-        counts: Pictures by part and class; the part "" where it is not divided.
+        counts: Images by part and class; the part "" where it is not divided.
 
     Raises:
-        UserError: It lacks training or validation pictures, or has classes in one part alone.
+        UserError: It lacks training or validation images, or has classes in one part alone.
     """
     if "" in counts:
         _class_map(where, list(counts[""]))
@@ -276,7 +276,7 @@ def refuse_untrainable(where: Path, counts: Mapping[str, Mapping[str, int]]) -> 
             raise _no_pair(where)
         return
     if "train" not in counts:
-        raise UserError(f"{where} has no train/", "training pictures are needed")
+        raise UserError(f"{where} has no train/", "training images are needed")
     if "val" not in counts:
         raise no_validation(where)
     classes = _class_map(where, list(counts["train"]))
@@ -286,32 +286,30 @@ def refuse_untrainable(where: Path, counts: Mapping[str, Mapping[str, int]]) -> 
 
 def _no_pair(where: Path) -> UserError:
     """Returns the error for an undivided data set that cannot be divided."""
-    return UserError(
-        f"no class in {where} has two pictures", "add pictures, or lay out train/ and val/ yourself"
-    )
+    return UserError(f"no class in {where} has two images", "add images, or lay out train/ and val/ yourself")
 
 
-def need_all_classes(root: Path, pictures: PictureList, *, part: str = "") -> None:
-    """Refuses training pictures among which a class has none.
+def need_all_classes(root: Path, images: ImageList, *, part: str = "") -> None:
+    """Refuses training images among which a class has none.
 
     Raises:
         UserError: It is so.
     """
-    empty = _empty_classes(pictures)
+    empty = _empty_classes(images)
     if empty:
         where = f"the {part} of {root}" if part else str(root)
         raise UserError(
-            f"{where} has no pictures of class {some(empty)}", "put pictures there or remove the folder"
+            f"{where} has no images of class {some(empty)}", "put images there or remove the folder"
         )
 
 
-def _say_missing_classes(where: Path | str, pictures: PictureList) -> None:
+def _say_missing_classes(where: Path | str, images: ImageList) -> None:
     """Warns of classes that validation says nothing about."""
-    empty = _empty_classes(pictures)
+    empty = _empty_classes(images)
     if empty:
-        _log.warning("%s has no pictures of class %s: it is evaluated on the others", where, some(empty))
+        _log.warning("%s has no images of class %s: it is evaluated on the others", where, some(empty))
 
 
-def _empty_classes(pictures: PictureList) -> list[str]:
-    """Returns the classes without pictures."""
-    return [name for name, count in zip(pictures.classes.names, pictures.counts(), strict=True) if not count]
+def _empty_classes(images: ImageList) -> list[str]:
+    """Returns the classes without images."""
+    return [name for name, count in zip(images.classes.names, images.counts(), strict=True) if not count]

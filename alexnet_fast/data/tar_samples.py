@@ -29,12 +29,12 @@ _UNIQUE = "a key may stand once in a shard: rename one"
 
 
 class TarSample(NamedTuple):
-    """A picture in a tar, and its class.
+    """An image in a tar, and its class.
 
     Args:
         label: As it stands there: a name or a number.
-        name: Of the picture's member.
-        offset: Where the picture begins, in bytes.
+        name: Of the image's member.
+        offset: Where the image begins, in bytes.
         size: Its bytes.
     """
 

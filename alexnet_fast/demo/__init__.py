@@ -1,1 +1,1 @@
-"""The main job on real pictures: solar cells, mono- or polycrystalline."""
+"""The main job on real images: solar cells, mono- or polycrystalline."""

@@ -1,6 +1,6 @@
 """The demo's data set: 2,624 photographs of solar cells, laid out as train/, val/ and test/.
 
-The pictures are those of `elpv-dataset` (Buerhop-Lutz et al. 2018; Deitsch et al. 2019), 300 x 300 pixels,
+The images are those of `elpv-dataset` (Buerhop-Lutz et al. 2018; Deitsch et al. 2019), 300 x 300 pixels,
 grey, CC-BY-NC-SA 4.0: they are installed as an extra and linked to, never copied or shipped.
 """
 
@@ -23,7 +23,7 @@ CAVEAT = (
 
 
 def lay_out_cells(folder: Path) -> Path:
-    """Links the pictures into `folder`/train, val and test, each with mono/ and poly/.
+    """Links the images into `folder`/train, val and test, each with mono/ and poly/.
 
     The split depends on the file names alone, and each part has each class in the same proportion.
 
@@ -33,8 +33,8 @@ def lay_out_cells(folder: Path) -> Path:
     Raises:
         UserError: The package is not installed, or the folder cannot be written.
     """
-    for kind, pictures in _by_class(_package_folder()).items():
-        shuffled = sorted(pictures, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    for kind, images in _by_class(_package_folder()).items():
+        shuffled = sorted(images, key=lambda path: hashlib.sha256(path.name.encode()).digest())
         test, val = (round(share * len(shuffled)) for share in (TEST_SHARE, VAL_SHARE))
         parts = {"test": shuffled[:test], "val": shuffled[test : test + val], "train": shuffled[test + val :]}
         for part, files in parts.items():
@@ -43,12 +43,12 @@ def lay_out_cells(folder: Path) -> Path:
 
 
 def _package_folder() -> Path:
-    """Finds the installed pictures."""
+    """Finds the installed images."""
     try:
         import elpv_dataset
     except ImportError as error:
         raise UserError(
-            "the demo's pictures are not installed (elpv-dataset)", "pip install 'alexnet-fast[demo]'"
+            "the demo's images are not installed (elpv-dataset)", "pip install 'alexnet-fast[demo]'"
         ) from error
     return Path(elpv_dataset.__file__).parent / "data"
 
@@ -77,5 +77,5 @@ def _link(files: list[Path], folder: Path) -> None:
                 link.symlink_to(file)
     except OSError as error:
         raise UserError(
-            f"cannot link the pictures into {folder}: {system_reason(error)}", "give another --output"
+            f"cannot link the images into {folder}: {system_reason(error)}", "give another --output"
         ) from error

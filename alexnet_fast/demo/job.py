@@ -1,4 +1,4 @@
-"""The demo from pictures to page: train, evaluate, export, predict, report."""
+"""The demo from images to page: train, evaluate, export, predict, report."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from alexnet_fast.classifier import NetClassifier, open_classifier
-from alexnet_fast.data import PictureList, Splits, open_data
+from alexnet_fast.data import ImageList, Splits, open_data
 from alexnet_fast.demo.cells import lay_out_cells
 from alexnet_fast.evaluation import Accuracy, Evaluation, evaluate
 from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_pictures import ExportPictures, TrialPictures
+from alexnet_fast.export.export_images import ExportImages, TrialImages
 from alexnet_fast.export.job import run_export
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -30,7 +30,7 @@ from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.trained import Trained, load_trained
 
-# Pictures that the exported file is compared with PyTorch on, and that the page shows predictions of.
+# Images that the exported file is compared with PyTorch on, and that the page shows predictions of.
 _VERIFIED = 64
 _SHOWN = 8
 
@@ -44,12 +44,12 @@ class DemoResult:
         splits: The data.
         trained: The network of the best epoch.
         rows: Its epochs.
-        evaluation: On the test pictures, with one crop and ten.
+        evaluation: On the test images, with one crop and ten.
         exported: What `export.job.run_export` returned.
-        predictions: Of a few test pictures, by the exported file.
+        predictions: Of a few test images, by the exported file.
         backend: What computed the predictions.
         training: What `training.job.run_training` returned.
-        seconds: From the first picture to here; of a run that went on, without what came before.
+        seconds: From the first image to here; of a run that went on, without what came before.
     """
 
     config: TrainConfig
@@ -64,8 +64,8 @@ class DemoResult:
     seconds: float
 
     @property
-    def test(self) -> PictureList:
-        """The test pictures."""
+    def test(self) -> ImageList:
+        """The test images."""
         assert self.splits.test is not None
         return self.splits.test
 
@@ -112,16 +112,16 @@ def run_demo(
         show: Shown the progress of training.
 
     Raises:
-        UserError: The pictures are not installed, or a part of the work fails.
+        UserError: The images are not installed, or a part of the work fails.
     """
     started = time.perf_counter()
-    say("1/5 laying out the pictures (elpv-dataset: 2,624 photographs of solar cells)")
+    say("1/5 laying out the images (elpv-dataset: 2,624 photographs of solar cells)")
     lay_out_cells(config.data)
     say("2/5 training")
     training = run_training(config, resume=True, show=show)
     trained, splits = load_trained(config.run), open_data(config.data)
     assert splits.test is not None
-    say(f"3/5 evaluating on {len(splits.test)} test pictures, with one crop and with ten")
+    say(f"3/5 evaluating on {len(splits.test)} test images, with one crop and with ten")
     evaluation = _evaluate(config, trained, splits.test)
     say("4/5 exporting: ONNX" + (" and TensorRT" if trt else ""))
     exported = _export(config.run, load_trained(config.run), splits.test, trt=trt)
@@ -141,14 +141,14 @@ def run_demo(
     )
 
 
-def _evaluate(config: TrainConfig, trained: Trained, test: PictureList) -> Evaluation:
+def _evaluate(config: TrainConfig, trained: Trained, test: ImageList) -> Evaluation:
     """Measures the accuracy with one crop and with ten."""
     classifier = NetClassifier(trained, device=config.device, amp="off")
     loader = make_loader(
         test,
         trained.spec,
         "square",
-        Schedule(pictures=len(test), batch_size=16, shuffle=False),
+        Schedule(images=len(test), batch_size=16, shuffle=False),
         LoaderConfig(
             kind="dali" if config.dali else "torch", device=torch.device("cpu"), threads=config.threads
         ),
@@ -156,21 +156,21 @@ def _evaluate(config: TrainConfig, trained: Trained, test: PictureList) -> Evalu
     return evaluate(classifier, loader, ("single", "ten"))
 
 
-def _export(run: Path, trained: Trained, test: PictureList, *, trt: bool) -> dict[str, Any]:
-    """Writes ONNX file, engine and manifest into the run, checked on test pictures."""
+def _export(run: Path, trained: Trained, test: ImageList, *, trt: bool) -> dict[str, Any]:
+    """Writes ONNX file, engine and manifest into the run, checked on test images."""
     return run_export(
         trained.net,
         trained.spec,
         trained.classes,
         trained.model,
         trained.provenance,
-        ExportPictures(trial=TrialPictures(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
+        ExportImages(trial=TrialImages(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
         ExportConfig(output=run, crops="ten", trt=trt, verify=True),
     )
 
 
-def _predict(onnx: str, test: PictureList) -> tuple[str, list[Prediction]]:
-    """Classifies a few test pictures, spread over the classes, from their files."""
+def _predict(onnx: str, test: ImageList) -> tuple[str, list[Prediction]]:
+    """Classifies a few test images, spread over the classes, from their files."""
     classifier = open_classifier(Path(onnx), device="cpu")
     step = max(1, len(test) // _SHOWN)
     files = [Path(test.path(index)) for index in range(0, len(test), step)][:_SHOWN]

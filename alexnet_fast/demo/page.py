@@ -10,26 +10,26 @@ from typing import Any
 from alexnet_fast.demo.cells import CAVEAT
 from alexnet_fast.demo.job import DemoResult
 from alexnet_fast.doctor import examine_machine
-from alexnet_fast.pictures.augmented import augmented
-from alexnet_fast.pictures.confusion import confusion
-from alexnet_fast.pictures.crops import crop_by_crop, crops
-from alexnet_fast.pictures.curves import curves
-from alexnet_fast.pictures.kernels import kernels
-from alexnet_fast.pictures.png import png_bytes
-from alexnet_fast.pictures.predictions import Sample, predictions
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.squares import sample_squares, square_of
-from alexnet_fast.report import Fact, Picture, Report, Section, class_results, class_table, write_report
+from alexnet_fast.plots.augmented import augmented
+from alexnet_fast.plots.confusion import confusion
+from alexnet_fast.plots.crops import crop_by_crop, crops
+from alexnet_fast.plots.curves import curves
+from alexnet_fast.plots.kernels import kernels
+from alexnet_fast.plots.png import png_bytes
+from alexnet_fast.plots.predictions import Sample, predictions
+from alexnet_fast.report import Fact, Plot, Report, Section, class_results, class_table, write_report
 from alexnet_fast.training.config import TrainConfig
 
 WHY_THIS_MODEL = (
     "alexnet-bn is AlexNet with batch normalisation in place of local response normalisation, without "
     "groups. The paper's own net, alexnet, starts from weights drawn from N(0, 0.01) and does not leave its "
-    "first plateau within the few minutes of a demo: after three epochs of these pictures (lr 0.01, batches "
-    "of 32) it still answered the majority class alone, 0.592 of 262. It needs more pictures and time. "
+    "first plateau within the few minutes of a demo: after three epochs of these images (lr 0.01, batches "
+    "of 32) it still answered the majority class alone, 0.592 of 262. It needs more images and time. "
     "There is no dropout here: three epochs are too few to overfit."
     "\n\n"
-    "Input is 224 x 224, cut at random from pictures whose shorter side is 256, mirrored at random, colours "
+    "Input is 224 x 224, cut at random from images whose shorter side is 256, mirrored at random, colours "
     "shifted along their principal components."
 )
 
@@ -71,30 +71,30 @@ def _lead(result: DemoResult) -> str:
     return (
         f"{len(result.splits.train):,} photographs taught {result.trained.model} to tell monocrystalline "
         f"from polycrystalline solar cells; averaged over ten crops it is right about "
-        f"{result.ten.top1:.1%} of {result.evaluation.images} pictures that it has not seen. Made on {today}."
+        f"{result.ten.top1:.1%} of {result.evaluation.images} images that it has not seen. Made on {today}."
     )
 
 
 def majority(result: DemoResult) -> float:
-    """Returns the share of the most frequent class among the test pictures."""
+    """Returns the share of the most frequent class among the test images."""
     return max(result.test.counts()) / len(result.test)
 
 
 def _results(result: DemoResult) -> tuple[Fact, ...]:
     """Returns the main figures."""
     best = result.training["best"]
-    seen = f"{result.evaluation.images} test pictures; majority class {majority(result):.3f}"
+    seen = f"{result.evaluation.images} test images; majority class {majority(result):.3f}"
     return (
         Fact(label="ten-crop top-1", value=f"{result.ten.top1:.3f}", note=seen),
         Fact(
             label="single-crop top-1",
             value=f"{result.single.top1:.3f}",
-            note="the centre crop, same pictures",
+            note="the centre crop, same images",
         ),
         Fact(
             label="best epoch",
             value=f"{best['epoch']} of {result.training['epochs']}",
-            note=f"chosen by the validation pictures: top-1 {best['top1']:.3f} of {len(result.splits.val)}",
+            note=f"chosen by the validation images: top-1 {best['top1']:.3f} of {len(result.splits.val)}",
         ),
         Fact(
             label="training",
@@ -111,31 +111,29 @@ def _results(result: DemoResult) -> tuple[Fact, ...]:
 
 def _curves(result: DemoResult) -> Section:
     """Shows loss and accuracy."""
-    figure = Picture(
+    figure = Plot(
         png=png_bytes(curves(result.rows)),
         alt="Loss and accuracy of training and validation by epoch",
-        caption="Training figures are averages over each epoch, of augmented pictures.",
+        caption="Training figures are averages over each epoch, of augmented images.",
     )
-    return Section(heading="Learning", pictures=(figure,))
+    return Section(heading="Learning", plots=(figure,))
 
 
 def _ten_crops(result: DemoResult) -> Section:
-    """Shows the ten crops of a picture and what the net says of each."""
+    """Shows the ten crops of an image and what the net says of each."""
     spec, net = result.trained.spec, result.trained.net
     square = sample_squares(result.test, spec, 1)[0]
     probabilities = crop_by_crop(net, square, spec)
     figure = crops(square, spec, probabilities, result.trained.classes, truth=result.test.labels[0])
     return Section(
-        heading="The ten crops of one picture",
+        heading="The ten crops of one image",
         text="Four corners and the centre, and their mirror images. The answer is the mean of ten answers.",
-        pictures=(
-            Picture(png=png_bytes(figure), alt="A solar cell, its ten crops and the net's answer to each"),
-        ),
+        plots=(Plot(png=png_bytes(figure), alt="A solar cell, its ten crops and the net's answer to each"),),
     )
 
 
 def _samples(result: DemoResult) -> Section:
-    """Shows augmented training pictures."""
+    """Shows augmented training images."""
     train = result.splits.train
     few = train.select([0, len(train) // 3, len(train) - 1])
     config = LoaderConfig(kind="dali" if result.config.dali else "torch", threads=result.config.threads)
@@ -143,20 +141,18 @@ def _samples(result: DemoResult) -> Section:
     return Section(
         heading="What the network sees while it learns",
         text="The same three photographs in four epochs.",
-        pictures=(
-            Picture(png=png_bytes(figure), alt="Three photographs and four augmented samples of each"),
-        ),
+        plots=(Plot(png=png_bytes(figure), alt="Three photographs and four augmented samples of each"),),
     )
 
 
 def _kernels(result: DemoResult) -> Section:
     """Shows the first layer's kernels."""
-    figure = Picture(
+    figure = Plot(
         png=png_bytes(kernels(result.trained.net)),
-        alt="The kernels of the first convolution as small pictures",
+        alt="The kernels of the first convolution as small images",
     )
-    text = "After so few pictures they are still close to the random start; edges take more training."
-    return Section(heading="Kernels of the first layer", text=text, pictures=(figure,))
+    text = "After so few images they are still close to the random start; edges take more training."
+    return Section(heading="Kernels of the first layer", text=text, plots=(figure,))
 
 
 def _classes(result: DemoResult) -> Section:
@@ -165,14 +161,14 @@ def _classes(result: DemoResult) -> Section:
     figure = confusion(result.ten.confusion, classes)
     return Section(
         heading="Class by class",
-        text=f"Ten crops, {result.evaluation.images} test pictures.",
+        text=f"Ten crops, {result.evaluation.images} test images.",
         tables=(class_table(class_results(result.ten.confusion, classes)),),
-        pictures=(Picture(png=png_bytes(figure), alt="Confusion matrix: true class by predicted class"),),
+        plots=(Plot(png=png_bytes(figure), alt="Confusion matrix: true class by predicted class"),),
     )
 
 
 def _predictions(result: DemoResult) -> Section:
-    """Shows what the exported file says of some test pictures."""
+    """Shows what the exported file says of some test images."""
     samples = [
         Sample(
             pixels=square_of(prediction.file, result.trained.spec),
@@ -184,10 +180,8 @@ def _predictions(result: DemoResult) -> Section:
     return Section(
         heading="Predictions",
         text=f"By the exported model.onnx, run by {result.backend}.",
-        pictures=(
-            Picture(
-                png=png_bytes(predictions(samples)), alt="Test pictures with the likeliest classes of each"
-            ),
+        plots=(
+            Plot(png=png_bytes(predictions(samples)), alt="Test images with the likeliest classes of each"),
         ),
     )
 
@@ -200,13 +194,12 @@ def _export(result: DemoResult) -> Section:
         Fact(
             label="model.onnx",
             value=_size(exported["onnx_bytes"]),
-            note=f"opset {exported['opset']}; uint8 pictures of {side} x {side} in, averaged probabilities"
-            " out",
+            note=f"opset {exported['opset']}; uint8 images of {side} x {side} in, averaged probabilities out",
         ),
         Fact(
             label="against PyTorch",
             value=f"{check['max_abs_error']:.1e}",
-            note=f"largest difference of a probability on {check['images']} pictures, {check['backend']}; "
+            note=f"largest difference of a probability on {check['images']} images, {check['backend']}; "
             f"same class for {check['top1_agreement']:.0%}",
         ),
     ]

@@ -61,7 +61,7 @@ class AlexNet(Network[ModelSpec]):
 
 
 def stem_padding(image_size: int, kernel: int, stride: int) -> int:
-    """Padding of conv1: 0 where its kernel fits the picture without a remainder, else 2.
+    """Padding of conv1: 0 where its kernel fits the image without a remainder, else 2.
 
     The paper's 55x55 maps come from 227 pixels exactly (Caffe), or from 224 with 2 pixels around them
     (torchvision). Two pixels are also half of the small networks' 5x5 kernel, which gives 32x32 maps at 64

@@ -128,7 +128,7 @@ VGG16 = VggSpec(
     initial="kaiming",
 )
 
-# Pictures of 64 pixels, as in Tiny ImageNet.
+# Images of 64 pixels, as in Tiny ImageNet.
 SMALL_INPUT = replace(TORCHVISION_INPUT, crop=64, resize=64)
 
 BASELINES = (
@@ -163,10 +163,10 @@ SMALL_CONVNETS = (
 
 
 def _for_64_pixels(spec: ModelSpec) -> ModelSpec:
-    """The form for 64-pixel pictures: a 5x5 stem of stride 2 leaves 32x32 maps, of which pool5 leaves 3x3."""
+    """The form for 64-pixel images: a 5x5 stem of stride 2 leaves 32x32 maps, of which pool5 leaves 3x3."""
     stem = replace(spec.convs[0], kernel=5, stride=2)
-    picture = replace(spec.input, crop=64, resize=64)
-    return replace(spec, name=f"{spec.name}-64", input=picture, convs=(stem, *spec.convs[1:]))
+    image = replace(spec.input, crop=64, resize=64)
+    return replace(spec, name=f"{spec.name}-64", input=image, convs=(stem, *spec.convs[1:]))
 
 
 def _for_227_pixels(spec: ModelSpec) -> ModelSpec:
@@ -219,8 +219,8 @@ def resolve_spec(
     """
     spec = model_spec(name)
     if image_size is not None:
-        picture = replace(spec.input, crop=image_size, resize=max(spec.input.resize, image_size))
-        spec = replace(spec, input=picture)
+        image = replace(spec.input, crop=image_size, resize=max(spec.input.resize, image_size))
+        spec = replace(spec, input=image)
     if dropout is not None:
         spec = _with_dropout(spec, dropout)
     if init is not None:

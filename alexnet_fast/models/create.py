@@ -52,7 +52,7 @@ def create_model(
         init: How the weights are drawn, instead of the network's own way; see `models.initial`.
 
     Raises:
-        UserError: No such network, fewer than two classes, a picture too small for the layers, or an option
+        UserError: No such network, fewer than two classes, an image too small for the layers, or an option
             that the network lacks.
     """
     spec = resolve_spec(
@@ -65,7 +65,7 @@ def network_of(spec: NetSpec, num_classes: int) -> Network[Any]:
     """Makes the network that a spec describes; see `create_model`.
 
     Raises:
-        UserError: Fewer than two classes, a picture too small for the layers, or more weights than memory.
+        UserError: Fewer than two classes, an image too small for the layers, or more weights than memory.
     """
     if num_classes < 2:
         raise UserError(

@@ -4,7 +4,7 @@ paper       N(0, 0.01), and the biases that the network's spec names (Krizhevsky
 kaiming     Normal, scaled for ReLU (He et al., arXiv 1502.01852), the last layer N(0, 0.01); biases 0.
 xavier      Normal, scaled by inputs and outputs (Glorot and Bengio 2010); biases 0.
 truncated   Normal with deviation 1 / sqrt(n), drawn again beyond two deviations; biases 0. n is what the
-            TensorFlow AlexNet of `alexnet-same` has for it: the pixels of a picture for the first
+            TensorFlow AlexNet of `alexnet-same` has for it: the pixels of an image for the first
             convolution, the input channels for the others, the inputs for a fully-connected layer.
 torch       What PyTorch's layers do by themselves, which is how torchvision trained its AlexNet.
 """

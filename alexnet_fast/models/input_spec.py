@@ -1,4 +1,4 @@
-"""The pictures that a network expects, and the three ways of preparing them that its weights may need."""
+"""The images that a network expects, and the three ways of preparing them that its weights may need."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """The pictures that a network expects: RGB, `(x - mean) / std` with x from 0 to 255.
+    """The images that a network expects: RGB, `(x - mean) / std` with x from 0 to 255.
 
     Args:
         crop: Side of the square that enters the network, in pixels.
-        resize: Shorter side of the stored picture from which that square is cut, in pixels.
+        resize: Shorter side of the stored image from which that square is cut, in pixels.
         mean: Subtracted, per channel R, G, B.
         std: Divides, per channel R, G, B.
     """
@@ -33,7 +33,7 @@ TORCHVISION_INPUT = InputSpec(
     crop=224, resize=256, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
 )
 
-# Caffe's mean picture of ILSVRC-2012 (data/ilsvrc12/imagenet_mean.binaryproto, which get_ilsvrc_aux.sh
+# Caffe's mean image of ILSVRC-2012 (data/ilsvrc12/imagenet_mean.binaryproto, which get_ilsvrc_aux.sh
 # fetches), averaged over its pixels and turned from BGR to RGB.
 CAFFE_INPUT = InputSpec(
     crop=227, resize=256, mean=(122.67891434, 116.66876762, 104.00698793), std=(1.0, 1.0, 1.0)

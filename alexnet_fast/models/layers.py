@@ -1,4 +1,4 @@
-"""What each layer of a network makes of a picture: shapes, parameters and multiply-accumulate operations."""
+"""What each layer of a network makes of an image: shapes, parameters and multiply-accumulate operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One layer for one picture.
+    """One layer for one image.
 
     Args:
         name: Its name in the network, `conv1` for example.
@@ -38,7 +38,7 @@ def layer_table(net: Network[Any], image_size: int | None = None) -> tuple[Layer
 
     Args:
         net: The network.
-        image_size: Side of the picture, in pixels; the network's own if None. Of another size only the rows
+        image_size: Side of the image, in pixels; the network's own if None. Of another size only the rows
             up to `flatten` have a meaning, for the layer behind it is built for one size.
     """
     side = net.input.crop if image_size is None else image_size

@@ -1,6 +1,6 @@
 """Local response normalisation block by block: the dozen passes over a block find it in the caches.
 
-A block is a run of `(C, L)` matrices: the rows of a channels_last tensor (L = 1), or the pictures of a
+A block is a run of `(C, L)` matrices: the rows of a channels_last tensor (L = 1), or the images of a
 contiguous one (L = H * W). See `alexnet_fast.models.lrn` for the formulas.
 """
 

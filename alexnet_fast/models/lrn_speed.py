@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Measures local response normalisation, forward and backward."
     )
-    parser.add_argument("--batch", type=int, default=32, help="pictures in a batch")
+    parser.add_argument("--batch", type=int, default=32, help="images in a batch")
     parser.add_argument("--turns", type=int, default=15, help="times that each form is measured")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to run")
     options = parser.parse_args()

@@ -48,7 +48,7 @@ class Network(nn.Sequential, abc.ABC, Generic[Spec]):
     @staticmethod
     @abc.abstractmethod
     def features(spec: Any, side: int) -> Iterator[tuple[str, nn.Module]]:
-        """Yields the layers before `flatten` with their names, for pictures of `side` pixels."""
+        """Yields the layers before `flatten` with their names, for images of `side` pixels."""
 
     @staticmethod
     @abc.abstractmethod
@@ -84,7 +84,7 @@ class Network(nn.Sequential, abc.ABC, Generic[Spec]):
 
     @property
     def input(self) -> InputSpec:
-        """The pictures that the network expects."""
+        """The images that the network expects."""
         return self.spec.input
 
     @property

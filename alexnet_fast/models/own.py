@@ -1,8 +1,8 @@
 """The user's own network, named as `package.module:Net` wherever a model has a name.
 
 `Net` is called with the number of classes, `Net(num_classes)`, and returns an `nn.Module` that turns
-pictures `(N, 3, S, S)` into logits `(N, num_classes)`. Where it has an attribute `input`, an `InputSpec`, the
-pictures are prepared as that says, otherwise as torchvision's networks have them.
+images `(N, 3, S, S)` into logits `(N, num_classes)`. Where it has an attribute `input`, an `InputSpec`, the
+images are prepared as that says, otherwise as torchvision's networks have them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def build_model(arguments: dict[str, Any]) -> nn.Module:
 
 
 def input_of(name: str) -> InputSpec:
-    """Returns the pictures that a network of ours or the user's expects.
+    """Returns the images that a network of ours or the user's expects.
 
     Raises:
         UserError: There is no such network.
@@ -118,7 +118,7 @@ def _called(name: str, num_classes: int) -> nn.Module:
 
 
 def _try_out(name: str, net: nn.Module, num_classes: int, side: int) -> None:
-    """Runs two black pictures through the network and checks what comes out."""
+    """Runs two black images through the network and checks what comes out."""
     training = net.training
     net.eval()
     try:
@@ -126,7 +126,7 @@ def _try_out(name: str, net: nn.Module, num_classes: int, side: int) -> None:
             logits = net(torch.zeros(2, 3, side, side))
     except Exception as error:
         raise UserError(
-            f"--model {name} fails on pictures of {side} x {side} pixels ({type(error).__name__}: {error})",
+            f"--model {name} fails on images of {side} x {side} pixels ({type(error).__name__}: {error})",
             "give --crop with a size that it can read",
             exit_code=2,
         ) from error
@@ -134,7 +134,7 @@ def _try_out(name: str, net: nn.Module, num_classes: int, side: int) -> None:
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, num_classes):
         raise UserError(
-            f"--model {name} turns 2 pictures into {shape}, not (2, {num_classes})",
+            f"--model {name} turns 2 images into {shape}, not (2, {num_classes})",
             "it must return one logit a class",
             exit_code=2,
         )

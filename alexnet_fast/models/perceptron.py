@@ -1,4 +1,4 @@
-"""Fully-connected layers on the pixels of a picture: baselines that a network must beat."""
+"""Fully-connected layers on the pixels of an image: baselines that a network must beat."""
 
 from __future__ import annotations
 

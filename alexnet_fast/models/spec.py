@@ -137,7 +137,7 @@ class ConvNetSpec(NetSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class PerceptronSpec(NetSpec):
-    """A network of fully-connected layers alone, on the pixels of a picture.
+    """A network of fully-connected layers alone, on the pixels of an image.
 
     Args:
         hidden: Units of each hidden layer; none make it a logistic regression.

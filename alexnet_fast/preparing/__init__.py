@@ -1,1 +1,1 @@
-"""Pictures made small once, so that every epoch decodes a third of the pixels."""
+"""Images made small once, so that every epoch decodes a third of the pixels."""

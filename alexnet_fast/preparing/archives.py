@@ -20,7 +20,7 @@ from alexnet_fast.data.tar_members import (
 )
 from alexnet_fast.errors import UserError, packing_reason
 from alexnet_fast.preparing.places import NoPlace, Place, ZipPlace
-from alexnet_fast.preparing.sources import SourcePicture, arrange
+from alexnet_fast.preparing.sources import SourceImage, arrange
 
 _REPLACED = "replaced by a later member of the same name"
 _NO_CLASS = "in no class folder"
@@ -28,7 +28,7 @@ _NO_CLASS = "in no class folder"
 _UTF8_FLAG = 1 << 11
 
 
-def list_zip(path: Path, ignored: Ignored) -> list[SourcePicture]:
+def list_zip(path: Path, ignored: Ignored) -> list[SourceImage]:
     """Lists a zip of class folders.
 
     Args:
@@ -50,8 +50,8 @@ def list_zip(path: Path, ignored: Ignored) -> list[SourcePicture]:
     return list_archive(path, ((_zip_name(member), _in_zip(path, member)) for member in members), ignored)
 
 
-def list_archive(path: Path, members: Iterator[tuple[str, Place]], ignored: Ignored) -> list[SourcePicture]:
-    """Arranges the pictures of an archive; of two members with one name the later counts, as in unpacking."""
+def list_archive(path: Path, members: Iterator[tuple[str, Place]], ignored: Ignored) -> list[SourceImage]:
+    """Arranges the images of an archive; of two members with one name the later counts, as in unpacking."""
     places: dict[str, Place] = {}
     for name, place in members:
         safe = safe_name(path, name)
@@ -63,7 +63,7 @@ def list_archive(path: Path, members: Iterator[tuple[str, Place]], ignored: Igno
             ignored.add(safe, _REPLACED)
         places[safe] = place
     arranged = arrange(_without_top(places).items(), path)
-    used = {id(picture.place) for picture in arranged}
+    used = {id(image.place) for image in arranged}
     for name, place in places.items():
         if id(place) not in used:
             ignored.add(name, _NO_CLASS)

@@ -29,7 +29,7 @@ class ColourSums:
 
     @classmethod
     def of(cls, pixels: Pixels) -> ColourSums:
-        """Adds up one picture, uint8 (H, W, 3)."""
+        """Adds up one image, uint8 (H, W, 3)."""
         channels = [pixels[..., channel].astype(np.int32) for channel in range(3)]
         totals = tuple(int(channel.sum(dtype=np.int64)) for channel in channels)
         products = tuple(int((channels[a] * channels[b]).sum(dtype=np.int64)) for a, b in _PAIRS)

@@ -10,20 +10,20 @@ from alexnet_fast.data.csv_rows import csv_rows
 from alexnet_fast.data.places import FilePlace
 from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
-from alexnet_fast.preparing.sources import SourcePicture
+from alexnet_fast.preparing.sources import SourceImage
 
 
-def list_csv(path: Path) -> list[SourcePicture]:
+def list_csv(path: Path) -> list[SourceImage]:
     """Reads the columns `file` (relative to the CSV), `class` and, where there is one, `part`.
 
     Raises:
         UserError: A column or value is missing or cannot be used; the line is named.
     """
-    return list(_pictures(path))
+    return list(_images(path))
 
 
-def _pictures(path: Path) -> Iterator[SourcePicture]:
-    """Yields the picture of each line."""
+def _images(path: Path) -> Iterator[SourceImage]:
+    """Yields the image of each line."""
     for where, row in csv_rows(path, ("file", "class")):
         file, part = row["file"], row.get("part", "")
         if not file or "\0" in file:
@@ -31,7 +31,7 @@ def _pictures(path: Path) -> Iterator[SourcePicture]:
         if part and part not in PARTS:
             raise UserError(f"{where}: {part!r} is no part", f"use {', '.join(PARTS)} or leave it empty")
         label = check_class(row["class"].strip(), where)
-        yield SourcePicture(part, label, _below(label, file), FilePlace(str(path.parent / file)))
+        yield SourceImage(part, label, _below(label, file), FilePlace(str(path.parent / file)))
 
 
 def _below(label: str, file: str) -> str:

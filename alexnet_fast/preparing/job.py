@@ -13,7 +13,7 @@ from alexnet_fast.data.layouts.find import Reading
 from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.splits import refuse_untrainable
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.bad_pictures import BadPictures, Policy
+from alexnet_fast.pipelines.bad_images import BadImages, Policy
 from alexnet_fast.preparing.colours import ColourSums
 from alexnet_fast.preparing.maker import Maker, Order
 from alexnet_fast.preparing.naming import output_names
@@ -37,13 +37,13 @@ class PrepareConfig:
         source: Folder, CSV, tar or zip.
         reading: What is said of its layout.
         output: The folder that is filled.
-        recipe: What is done to each picture.
+        recipe: What is done to each image.
         share: The share of the work that this run does.
         val_fraction: Share of an undivided source that goes to val/; None leaves it undivided.
         shard_mib: Most MiB of a WebDataset shard; None for files in class folders.
         workers: Number of processes.
-        seconds: Most seconds for one picture.
-        on_bad_image: What to do about a picture that cannot be used.
+        seconds: Most seconds for one image.
+        on_bad_image: What to do about an image that cannot be used.
         most_unpacked: Most bytes that a compressed tar may hold.
 
     Raises:
@@ -110,26 +110,26 @@ class Preparation:
         if self.ignored.summary():
             summary = self.ignored.summary()
             _log.warning("ignored in %s: %s; alexnet-fast scan names each", config.source, summary)
-        names = [picture.name for picture in self.source.pictures]
+        names = [image.name for image in self.source.images]
         self.targets = output_names(names, config.recipe.ending)
         self.mine = [number for number, name in enumerate(names) if config.share.has(name)]
         self.divided = self.source.divided
-        self.root = config.output if config.shard_mib is None else self.folder.pictures(config.share)
+        self.root = config.output if config.shard_mib is None else self.folder.images(config.share)
 
     def __len__(self) -> int:
         return len(self.mine)
 
     def run(self, show: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        """Prepares every picture of this share; what an earlier run has finished is kept.
+        """Prepares every image of this share; what an earlier run has finished is kept.
 
         Args:
-            show: Called after each picture.
+            show: Called after each image.
 
         Returns:
             What stands in `prepared.json`, for this share, and that file's path (None before parts join).
 
         Raises:
-            UserError: A picture cannot be used (policy "fail"), or the folder cannot be filled.
+            UserError: An image cannot be used (policy "fail"), or the folder cannot be filled.
         """
         config = self.config
         with self.folder.begun(config.options(), config.share) as work:
@@ -147,21 +147,21 @@ class Preparation:
         return {**record.summary(), **ignored, "prepared": done}
 
     def _make_all(self, maker: Maker, show: Callable[[], None]) -> Record:
-        """Makes the pictures and records them."""
-        bad = BadPictures(self.config.on_bad_image)
+        """Makes the images and records them."""
+        bad = BadImages(self.config.on_bad_image)
         colours, files, skipped = ColourSums(), [], []
         for order, made in run_tasks(
             maker, self._orders(), workers=self.config.workers, seconds=self.config.seconds
         ):
-            picture, target = self.source.pictures[order.number], self.targets[order.number]
+            image, target = self.source.images[order.number], self.targets[order.number]
             if isinstance(made, Lost):
-                bad.report(picture.name, made.reason)
-                skipped.append((picture.name, made.reason))
+                bad.report(image.name, made.reason)
+                skipped.append((image.name, made.reason))
                 # An earlier run may have made it, when the source was still good.
                 (self.root / target).unlink(missing_ok=True)
             else:
                 files.append((target, made.sha256))
-                if picture.part == "train" or not self.divided:
+                if image.part == "train" or not self.divided:
                     colours += made.colours
             show()
         return Record(
@@ -179,8 +179,8 @@ class Preparation:
         made = {name for name, _ in record.files}
         labels = {label: index for index, label in enumerate(record.classes)}
         samples = [
-            make_sample(number, picture.name, picture.part, labels[picture.label], target, self.root / target)
-            for number, (picture, target) in enumerate(zip(self.source.pictures, self.targets, strict=True))
+            make_sample(number, image.name, image.part, labels[image.label], target, self.root / target)
+            for number, (image, target) in enumerate(zip(self.source.images, self.targets, strict=True))
             if target in made
         ]
         shards = write_shards(samples, self.config.output, work, mebibytes=mebibytes, share=self.config.share)
@@ -189,7 +189,7 @@ class Preparation:
     def _orders(self) -> list[Order]:
         """Returns what the workers are told."""
         return [
-            Order(self.source.pictures[number].place, f"{self.root}/{self.targets[number]}", number)
+            Order(self.source.images[number].place, f"{self.root}/{self.targets[number]}", number)
             for number in self.mine
         ]
 

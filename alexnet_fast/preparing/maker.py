@@ -1,4 +1,4 @@
-"""The work on one picture, done in a worker process."""
+"""The work on one image, done in a worker process."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadImageError
 from alexnet_fast.preparing.colours import ColourSums
 from alexnet_fast.preparing.places import Place, read_place, stamp
 from alexnet_fast.preparing.recipe import Recipe
 
 
 class Order(NamedTuple):
-    """One picture to be made.
+    """One image to be made.
 
     Args:
         place: Where it comes from.
         target: Full path of the prepared file.
-        number: Its position in the list of all pictures.
+        number: Its position in the list of all images.
     """
 
     place: Place
@@ -59,7 +59,7 @@ class Maker:
         A prepared file carries its source's time of change, so that a source that has changed is noticed.
 
         Raises:
-            BadPictureError: The source cannot be used.
+            BadImageError: The source cannot be used.
             UserError: The file cannot be written.
         """
         changed = stamp(order.place)
@@ -72,7 +72,7 @@ class Maker:
             if target.is_symlink() or int(target.stat().st_mtime) != changed:
                 return None
             return self._known(target.read_bytes())
-        except (OSError, BadPictureError, ValueError):
+        except (OSError, BadImageError, ValueError):
             return None
 
     def _make(self, order: Order, target: Path, changed: int) -> Made:

@@ -1,4 +1,4 @@
-"""What each prepared picture is called."""
+"""What each prepared image is called."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 
 def output_names(names: Sequence[str], ending: str) -> list[str]:
-    """Returns a distinct name for each picture: its own, with `ending` in place of its ending.
+    """Returns a distinct name for each image: its own, with `ending` in place of its ending.
 
-    Where pictures differ in nothing but their endings, one that has `ending` already keeps its name and the
+    Where images differ in nothing but their endings, one that has `ending` already keeps its name and the
     others keep their endings inside: a.jpg and a.png become a.jpg and a.png.jpg. The names depend on the list
     alone.
 

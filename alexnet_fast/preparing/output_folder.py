@@ -23,7 +23,7 @@ from alexnet_fast.scanning.listing import list_files
 
 
 class OutputFolder:
-    """A folder of prepared pictures.
+    """A folder of prepared images.
 
     Args:
         path: The folder; it need not be there.
@@ -84,7 +84,7 @@ class OutputFolder:
         for name in list_files(self.path):
             if name not in expected and name != SUMMARY and not is_shard(name):
                 raise UserError(
-                    f"{self.path / name} is not made from a picture of this source",
+                    f"{self.path / name} is not made from an image of this source",
                     "remove it, or give another output folder",
                 )
 
@@ -92,20 +92,20 @@ class OutputFolder:
         """Keeps the record of a share until all are there."""
         write_atomically(self.unfinished / f"part-{share}.json", record.save())
         shutil.rmtree(self.unfinished / f"work-{share}", ignore_errors=True)
-        shutil.rmtree(self.pictures(share), ignore_errors=True)
+        shutil.rmtree(self.images(share), ignore_errors=True)
 
-    def pictures(self, share: Share) -> Path:
-        """Returns where the pictures of a share wait to be packed into shards."""
-        return self.unfinished / f"pictures-{share}"
+    def images(self, share: Share) -> Path:
+        """Returns where the images of a share wait to be packed into shards."""
+        return self.unfinished / f"images-{share}"
 
     def finish(self, record: Record) -> None:
         """Declares the folder whole.
 
-        The pictures reach the disk first, by one `sync` instead of one a picture: after a power cut a folder
-        that has a summary has its pictures.
+        The images reach the disk first, by one `sync` instead of one an image: after a power cut a folder
+        that has a summary has its images.
 
         Raises:
-            UserError: Training would refuse what is there, since pictures were left out.
+            UserError: Training would refuse what is there, since images were left out.
         """
         record.refuse_untrainable(self.path)
         if record.options.get("layout") == "caltech256":

@@ -1,4 +1,4 @@
-"""Where the bytes of a source picture are: in a file, or inside a tar or zip that is never unpacked."""
+"""Where the bytes of a source image are: in a file, or inside a tar or zip that is never unpacked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from alexnet_fast.data.places import FilePlace, TarPlace
 from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
 from alexnet_fast.errors import packing_reason
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadImageError
 from alexnet_fast.pipelines.place_bytes import read_bytes as read_stretch
 from alexnet_fast.scanning.header import read_bytes
 
@@ -43,13 +43,13 @@ Place = FilePlace | TarPlace | ZipPlace | NoPlace
 
 
 def read_place(place: Place) -> bytes:
-    """Returns a picture as it is stored.
+    """Returns an image as it is stored.
 
     Raises:
-        BadPictureError: It cannot be read, or is not to be.
+        BadImageError: It cannot be read, or is not to be.
     """
     if isinstance(place, NoPlace):
-        raise BadPictureError(place.reason)
+        raise BadImageError(place.reason)
     if isinstance(place, ZipPlace):
         return _read_member(place)
     return read_bytes(Path(place.path)) if isinstance(place, FilePlace) else read_stretch(place)
@@ -61,11 +61,11 @@ def _read_member(place: ZipPlace) -> bytes:
         with _open_zip(place.path).open(place.member) as file:
             content = file.read(FILE_BYTES_LIMIT + 1)
     except NotImplementedError as error:
-        raise BadPictureError(f"{packing_reason(error)}: pack the zip anew with deflate") from error
+        raise BadImageError(f"{packing_reason(error)}: pack the zip anew with deflate") from error
     if len(content) > FILE_BYTES_LIMIT:
-        raise BadPictureError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
+        raise BadImageError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
     if not content:
-        raise BadPictureError("empty file")
+        raise BadImageError("empty file")
     return content
 
 

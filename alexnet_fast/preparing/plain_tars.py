@@ -1,4 +1,4 @@
-"""Compressed tars, unpacked once into a plain one: pictures are read out of the middle of it."""
+"""Compressed tars, unpacked once into a plain one: images are read out of the middle of it."""
 
 from __future__ import annotations
 

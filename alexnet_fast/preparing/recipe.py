@@ -1,4 +1,4 @@
-"""What is done to each picture: bytes in, bytes out."""
+"""What is done to each image: bytes in, bytes out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alexnet_fast.pipelines.colour import WHITE, colour_text, parse_colour
 from alexnet_fast.pipelines.geometry import resized
 from alexnet_fast.pipelines.pillow_image import (
     MAX_PIXELS,
-    BadPictureError,
+    BadImageError,
     Pixels,
     centre_square,
     decode,
@@ -33,7 +33,7 @@ _LONGEST_SIDE = 65_500
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How pictures are prepared; every output has the shorter side `short`, be it smaller or larger before.
+    """How images are prepared; every output has the shorter side `short`, be it smaller or larger before.
 
     Args:
         short: Pixels of the shorter side.
@@ -41,7 +41,7 @@ class Recipe:
         quality: Of the JPEG, 1 to 100. Chroma is halved in both directions up to 100, Pillow's default, as in
             nearly every photograph: storing more of it than the source had adds bytes and no detail.
         encoding: "jpeg", or "raw" for uint8 arrays (H, W, 3) in .npy files.
-        background: Colour that is seen where a picture is transparent, as `parse_colour` takes it.
+        background: Colour that is seen where an image is transparent, as `parse_colour` takes it.
 
     Raises:
         UserError: A value is out of range.
@@ -70,36 +70,36 @@ class Recipe:
         return dataclasses.asdict(self)
 
     def prepare(self, content: bytes) -> bytes:
-        """Makes the prepared file of a picture file.
+        """Makes the prepared file of an image file.
 
         A file that is already as it should be is copied byte for byte: encoding again would lose quality.
 
         Raises:
-            BadPictureError: It cannot be decoded, or would become too large.
+            BadImageError: It cannot be decoded, or would become too large.
         """
         header = read_header(content)
         self._refuse_giants(header)
         if self._is_prepared(header):
             return content
-        picture = decode(io.BytesIO(content), parse_colour(self.background))
+        image = decode(io.BytesIO(content), parse_colour(self.background))
         spec = AugmentSpec(resize=self.short, crop=self.short)
-        small = Image.fromarray(centre_square(picture, spec)) if self.square else shrink(picture, spec)
+        small = Image.fromarray(centre_square(image, spec)) if self.square else shrink(image, spec)
         return self._encode(small)
 
     def pixels(self, content: bytes) -> Pixels:
         """Decodes a prepared file to uint8 (H, W, 3).
 
         Raises:
-            BadPictureError: It is damaged or is not of this recipe.
+            BadImageError: It is damaged or is not of this recipe.
         """
         if self.encoding == "raw":
             array = np.load(io.BytesIO(content), allow_pickle=False)
         else:
             array = np.asarray(decode(io.BytesIO(content), WHITE))
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-            raise BadPictureError("not a prepared picture")
+            raise BadImageError("not a prepared image")
         if min(array.shape[:2]) != self.short or (self.square and array.shape[0] != array.shape[1]):
-            raise BadPictureError("not of the prepared size")
+            raise BadImageError("not of the prepared size")
         pixels: Pixels = array
         return pixels
 
@@ -115,16 +115,16 @@ class Recipe:
         )
 
     def _refuse_giants(self, header: Header) -> None:
-        """Refuses a picture so narrow that its longer side would not fit into a file."""
+        """Refuses an image so narrow that its longer side would not fit into a file."""
         size = resized(header.width, header.height, self.short)
         if max(size) > _LONGEST_SIDE or math.prod(size) > MAX_PIXELS:
-            raise BadPictureError(too_large((header.width, header.height), size))
+            raise BadImageError(too_large((header.width, header.height), size))
 
-    def _encode(self, picture: Image.Image) -> bytes:
+    def _encode(self, image: Image.Image) -> bytes:
         """Returns the bytes of a file."""
         file = io.BytesIO()
         if self.encoding == "raw":
-            np.save(file, np.asarray(picture), allow_pickle=False)
+            np.save(file, np.asarray(image), allow_pickle=False)
         else:
-            picture.save(file, "JPEG", quality=self.quality)
+            image.save(file, "JPEG", quality=self.quality)
         return file.getvalue()

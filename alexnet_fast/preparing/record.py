@@ -23,13 +23,13 @@ class Record:
 
     Args:
         options: The recipe, as plain values.
-        source: Fingerprint of the list of all pictures.
+        source: Fingerprint of the list of all images.
         classes: Names of all classes, sorted.
         divided: Whether there are train/, val/ and test/.
         files: (name, SHA-256) of each prepared file, sorted.
         skipped: (source file, reason), sorted.
-        colours: Sums over the training pictures; over all where there is no train/.
-        shards: (name, number of pictures) of each shard, sorted; empty where the files stand by themselves.
+        colours: Sums over the training images; over all where there is no train/.
+        shards: (name, number of images) of each shard, sorted; empty where the files stand by themselves.
     """
 
     options: dict[str, Any]
@@ -94,8 +94,8 @@ class Record:
         empty = [label for label in self.classes if not main.get(label)]
         if empty and self.skipped:
             raise UserError(
-                f"{where} has no pictures of class {some(empty)}: all of them were left out",
-                "add pictures that can be used, or remove the class from the source",
+                f"{where} has no images of class {some(empty)}: all of them were left out",
+                "add images that can be used, or remove the class from the source",
             )
         refuse_untrainable(
             where,
@@ -107,7 +107,7 @@ class Record:
         return _json(self.summary())
 
     def _counts(self) -> dict[str, dict[str, int]]:
-        """Returns how many pictures each class has in each part."""
+        """Returns how many images each class has in each part."""
         split = [name.split("/", 2) for name, _ in self.files]
         counts = Counter((words[0], words[1]) if self.divided else ("all", words[0]) for words in split)
         return {
@@ -132,7 +132,7 @@ def join_records(records: Sequence[Record]) -> Record:
     first = records[0]
     if any((r.source, r.classes, r.options) != (first.source, first.classes, first.options) for r in records):
         raise UserError(
-            "the parts were prepared from different lists of pictures",
+            "the parts were prepared from different lists of images",
             "prepare all parts from the same source",
         )
     return dataclasses.replace(

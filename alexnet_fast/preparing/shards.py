@@ -1,6 +1,6 @@
 """WebDataset shards with the index files of DALI's reader.
 
-Their bytes depend on the pictures alone: no times, no owners, a fixed order. The index is written along with
+Their bytes depend on the images alone: no times, no owners, a fixed order. The index is written along with
 the tar; NVIDIA's `wds2idx` writes the same one afterwards, by reading the tar again. A table beside it says
 what training must know besides.
 """
@@ -17,20 +17,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alexnet_fast.data.image_list import ARRAY_ENDING
 from alexnet_fast.data.names import Names
-from alexnet_fast.data.picture_list import ARRAY_ENDING
 from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.preparing.share import Share
 from alexnet_fast.scanning.header import read_header
 
-# Unit of a tar. A sample takes two headers, a class and a picture, each rounded up to blocks.
+# Unit of a tar. A sample takes two headers, a class and an image, each rounded up to blocks.
 _BLOCK = 512
 _SHARD = re.compile(r"(train|val|test|all)-(\d+of\d+-)?\d{6}\.(tar|idx|npz)")
 
 
 class Sample(NamedTuple):
-    """A prepared picture to be packed.
+    """A prepared image to be packed.
 
     Args:
         key: Unique name without a dot.
@@ -50,13 +50,13 @@ class Sample(NamedTuple):
 
 
 def make_sample(number: int, name: str, part: str, label: int, target: str, file: Path) -> Sample:
-    """Returns the sample of a picture.
+    """Returns the sample of an image.
 
     The order is by a hash of the name: neighbours in a shard are then of different classes, which matters
     because a reader of shards shuffles within a buffer.
 
     Args:
-        number: Position in the list of all pictures, which becomes the key.
+        number: Position in the list of all images, which becomes the key.
         name: Its name in that list.
         part: "train", "val" or "test"; empty where the source is not divided.
         label: Class index.
@@ -82,11 +82,11 @@ def write_shards(
         samples: What to pack.
         folder: Where the shards go; those of an earlier run of this share are removed.
         work: Folder for unfinished files, on the same file system.
-        mebibytes: Most of one shard, but one picture always fits.
+        mebibytes: Most of one shard, but one image always fits.
         share: Its numbers are in the names where there are several.
 
     Returns:
-        (name, number of pictures) of each tar, sorted.
+        (name, number of images) of each tar, sorted.
 
     Raises:
         UserError: They cannot be written.

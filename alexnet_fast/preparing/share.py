@@ -1,4 +1,4 @@
-"""Which pictures a run prepares, where several runs share the work."""
+"""Which images a run prepares, where several runs share the work."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Share:
         return self.count == 1
 
     def has(self, name: str) -> bool:
-        """Tells whether a picture belongs to this share; it depends on its name alone."""
+        """Tells whether an image belongs to this share; it depends on its name alone."""
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 

@@ -1,4 +1,4 @@
-"""The labelled pictures of a source, whatever form it has."""
+"""The labelled images of a source, whatever form it has."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from alexnet_fast.data import ClassMap
 from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_list import IMAGE_ENDINGS, split_points
 from alexnet_fast.data.layouts.find import Reading, find_layout
 from alexnet_fast.data.layouts.layout import Layout
 from alexnet_fast.data.names import Names
 from alexnet_fast.data.parts import Contents, beside_parts, find_parts, find_splits
-from alexnet_fast.data.picture_list import PICTURE_ENDINGS, split_points
 from alexnet_fast.data.places import FilePlace
 from alexnet_fast.data.shard_files import compressed_ending, is_tar
 from alexnet_fast.data.shards import Shards
@@ -28,14 +28,14 @@ from alexnet_fast.data.splits import need_all_classes
 from alexnet_fast.errors import UserError
 from alexnet_fast.preparing.places import Place
 
-SOURCE_ENDINGS = PICTURE_ENDINGS
+SOURCE_ENDINGS = IMAGE_ENDINGS
 # Of a compressed tar, unless `--max-download` says otherwise.
 MOST_UNPACKED = 16 << 30
 
 
 @dataclasses.dataclass(frozen=True)
-class SourcePicture:
-    """One picture to be prepared.
+class SourceImage:
+    """One image to be prepared.
 
     Args:
         part: "train", "val" or "test"; empty where the source is not divided.
@@ -57,49 +57,47 @@ class SourcePicture:
 
 @dataclasses.dataclass(frozen=True)
 class SourceList:
-    """All pictures of a source, sorted by name.
+    """All images of a source, sorted by name.
 
     Args:
-        pictures: The pictures; no two have one name.
+        images: The images; no two have one name.
         classes: The class map of all parts.
         layout: What its layout is called; None for class folders, archives and lists.
     """
 
-    pictures: tuple[SourcePicture, ...]
+    images: tuple[SourceImage, ...]
     classes: ClassMap
     layout: str | None = None
 
     @property
     def divided(self) -> bool:
         """Whether there are train/, val/ and test/."""
-        return any(picture.part for picture in self.pictures)
+        return any(image.part for image in self.images)
 
     def divide(self, val_fraction: float) -> SourceList:
-        """Returns the list with a stable share of its pictures in val/ and the rest in train/.
+        """Returns the list with a stable share of its images in val/ and the rest in train/.
 
         The share is the one that training would keep for validation: it hangs on the names.
         """
-        points = split_points(Names.of(picture.name for picture in self.pictures))
+        points = split_points(Names.of(image.name for image in self.images))
         numbers = {name: number for number, name in enumerate(self.classes.names)}
-        labels = np.array([numbers[picture.label] for picture in self.pictures], np.int64)
+        labels = np.array([numbers[image.label] for image in self.images], np.int64)
         moved = (
-            dataclasses.replace(picture, part="val" if is_val else "train")
-            for picture, is_val in zip(
-                self.pictures, validation_mask(labels, points, val_fraction), strict=True
-            )
+            dataclasses.replace(image, part="val" if is_val else "train")
+            for image, is_val in zip(self.images, validation_mask(labels, points, val_fraction), strict=True)
         )
-        return dataclasses.replace(self, pictures=tuple(sorted(moved, key=lambda picture: picture.name)))
+        return dataclasses.replace(self, images=tuple(sorted(moved, key=lambda image: image.name)))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Returns how many pictures each class has in each part; the part "" is everything."""
+        """Returns how many images each class has in each part; the part "" is everything."""
         counts: dict[str, dict[str, int]] = {}
-        for (part, label), count in Counter((p.part, p.label) for p in self.pictures).items():
+        for (part, label), count in Counter((p.part, p.label) for p in self.images).items():
             counts.setdefault(part, {})[label] = count
         return counts
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over the names: runs that share the work must have one list."""
-        names = "\n".join(picture.name for picture in self.pictures)
+        names = "\n".join(image.name for image in self.images)
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -119,7 +117,7 @@ def open_source(
         most_unpacked: Most bytes that a compressed tar may hold.
 
     Raises:
-        UserError: It is missing, of no known form or holds no labelled picture.
+        UserError: It is missing, of no known form or holds no labelled image.
     """
     from alexnet_fast.preparing.archives import list_zip
     from alexnet_fast.preparing.csv_source import list_csv
@@ -153,29 +151,29 @@ def open_source(
 
 
 def gather(
-    source: Path, found: Iterable[SourcePicture], layout: Layout | None = None, ignored: Ignored | None = None
+    source: Path, found: Iterable[SourceImage], layout: Layout | None = None, ignored: Ignored | None = None
 ) -> SourceList:
-    """Sorts pictures and numbers their classes, as the layout has them or else by name.
+    """Sorts images and numbers their classes, as the layout has them or else by name.
 
     Raises:
         UserError: There is none, or two have one name.
     """
-    pictures = tuple(sorted(found, key=lambda picture: picture.name))
-    if not pictures:
+    images = tuple(sorted(found, key=lambda image: image.name))
+    if not images:
         there = f" ({ignored.summary()})" if ignored is not None and ignored.summary() else ""
         raise UserError(
-            f"no labelled pictures in {source}{there}",
-            "put one folder of pictures a class there, or give a CSV",
+            f"no labelled images in {source}{there}",
+            "put one folder of images a class there, or give a CSV",
         )
-    for one, next_one in itertools.pairwise(pictures):
+    for one, next_one in itertools.pairwise(images):
         if one.name == next_one.name:
             raise UserError(f"{source} lists {one.name} twice", "remove one of them")
     if layout is not None:
-        return SourceList(pictures, ClassMap(layout.classes), layout.kind)
-    return SourceList(pictures, ClassMap.from_names(picture.label for picture in pictures))
+        return SourceList(images, ClassMap(layout.classes), layout.kind)
+    return SourceList(images, ClassMap.from_names(image.label for image in images))
 
 
-def arrange(entries: Iterable[tuple[str, Place]], source: Path = Path("SRC")) -> list[SourcePicture]:
+def arrange(entries: Iterable[tuple[str, Place]], source: Path = Path("SRC")) -> list[SourceImage]:
     """Finds part and class of each file in the folders above it; files in no class folder are left out.
 
     Args:
@@ -195,21 +193,21 @@ def arrange(entries: Iterable[tuple[str, Place]], source: Path = Path("SRC")) ->
         below = parts[1:] if splits else parts
         if len(below) > 1:
             part = part_of[parts[0]] if splits else ""
-            found.append(SourcePicture(part, below[0], "/".join(below[1:]), place))
+            found.append(SourceImage(part, below[0], "/".join(below[1:]), place))
     return found
 
 
-def is_picture(name: str) -> bool:
-    """Tells by its ending whether a file is a picture."""
+def is_image(name: str) -> bool:
+    """Tells by its ending whether a file is an image."""
     return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
 
 
-def _of_layout(layout: Layout, ignored: Ignored) -> Iterator[SourcePicture]:
-    """Yields the pictures of a folder in a published layout."""
+def _of_layout(layout: Layout, ignored: Ignored) -> Iterator[SourceImage]:
+    """Yields the images of a folder in a published layout."""
     for part, contents in layout.parts.items():
         for row in contents.rows():
             place = row.place or FilePlace(f"{contents.root}/{row.file}")
-            yield SourcePicture("" if part == "all" else part, row.label, row.rest, place)
+            yield SourceImage("" if part == "all" else part, row.label, row.rest, place)
         ignored.add_counts(contents.ignored.counts)
 
 
@@ -220,8 +218,8 @@ def _has_class_folders(root: Path) -> bool:
     return len(folders) > len(parts) or any(class_folders(root / name) for name in parts)
 
 
-def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[SourcePicture]:
-    """Yields the pictures of class folders, alone or in parts, as training lists them.
+def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[SourceImage]:
+    """Yields the images of class folders, alone or in parts, as training lists them.
 
     Raises:
         UserError: Training would not take the folder.
@@ -240,8 +238,8 @@ def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[Source
     yield from list_webdataset(tars, ignored, reading.fields)
 
 
-def _of_class_folders(part: str, contents: Contents, ignored: Ignored) -> Iterator[SourcePicture]:
-    """Yields the pictures of one part.
+def _of_class_folders(part: str, contents: Contents, ignored: Ignored) -> Iterator[SourceImage]:
+    """Yields the images of one part.
 
     Raises:
         UserError: A class folder has none, or they are raw arrays.
@@ -250,12 +248,12 @@ def _of_class_folders(part: str, contents: Contents, ignored: Ignored) -> Iterat
     if not names:
         class_folders(contents.root, ignored)
         return
-    pictures = contents.pictures(ClassMap(tuple(names)))
-    ignored.add_counts(pictures.ignored)
-    if pictures.encoding == "array":
+    images = contents.images(ClassMap(tuple(names)))
+    ignored.add_counts(images.ignored)
+    if images.encoding == "array":
         raise UserError(f"{contents.root} has raw arrays, which are prepared already", "give the images")
     if part in ("", "train"):
-        need_all_classes(contents.root, pictures)
-    for name, label in zip(pictures.names, pictures.labels.tolist(), strict=True):
+        need_all_classes(contents.root, images)
+    for name, label in zip(images.names, images.labels.tolist(), strict=True):
         place = FilePlace(f"{contents.root}/{name}")
-        yield SourcePicture(part, names[label], name.partition("/")[2], place)
+        yield SourceImage(part, names[label], name.partition("/")[2], place)

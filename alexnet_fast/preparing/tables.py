@@ -1,10 +1,10 @@
-"""The files that a prepared Caltech-256 has beside its pictures.
+"""The files that a prepared Caltech-256 has beside its images.
 
 https://github.com/adeveloperdiary/DeepLearning_MiniProjects writes and reads such:
 
     categories.csv   id,label      the classes, in the order of the source's numbers
     train.csv        image,class   a path below train/, and an id; val.csv likewise
-    rgb_val.json     {"R": …, "G": …, "B": …}   mean of the training pictures, 0..255
+    rgb_val.json     {"R": …, "G": …, "B": …}   mean of the training images, 0..255
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def write_tables(output: Path, unfinished: Path, record: Record) -> None:
     """Writes the files.
 
     Args:
-        output: The folder of the prepared pictures.
+        output: The folder of the prepared images.
         unfinished: A folder on the same disk, so that a kill leaves no half of a file in `output`.
         record: What was prepared.
 

@@ -17,13 +17,13 @@ from alexnet_fast.data.tar_members import refused_kind, tar_members
 from alexnet_fast.preparing.archives import list_archive
 from alexnet_fast.preparing.places import NoPlace, Place
 from alexnet_fast.preparing.plain_tars import plain_tar
-from alexnet_fast.preparing.sources import SourcePicture
+from alexnet_fast.preparing.sources import SourceImage
 from alexnet_fast.preparing.webdataset_source import is_webdataset, list_webdataset
 
 _log = logging.getLogger("alexnet_fast")
 
 
-def list_tar(path: Path, ignored: Ignored, fields: ShardFields, most: int) -> list[SourcePicture]:
+def list_tar(path: Path, ignored: Ignored, fields: ShardFields, most: int) -> list[SourceImage]:
     """Lists a tar: of class folders, or a WebDataset shard.
 
     Args:
@@ -41,7 +41,7 @@ def list_tar(path: Path, ignored: Ignored, fields: ShardFields, most: int) -> li
     return list_archive(path, _members(plain), ignored)
 
 
-def list_shards(root: Path, ignored: Ignored, fields: ShardFields, most: int) -> list[SourcePicture]:
+def list_shards(root: Path, ignored: Ignored, fields: ShardFields, most: int) -> list[SourceImage]:
     """Lists the shards of a folder, or of its folders train/, val/ and test/; see `list_tar`.
 
     Raises:

@@ -24,7 +24,7 @@ from alexnet_fast.data.shard_notes import field_reason
 from alexnet_fast.data.tar_members import A_FOLDER, safe_name, tar_members
 from alexnet_fast.data.tar_samples import TarSample, read_shard
 from alexnet_fast.errors import UserError
-from alexnet_fast.preparing.sources import SOURCE_ENDINGS, SourcePicture
+from alexnet_fast.preparing.sources import SOURCE_ENDINGS, SourceImage
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -74,7 +74,7 @@ def _labels(path: Path, member: tarfile.TarInfo) -> bool:
 
 def list_webdataset(
     parts: Mapping[str, Sequence[Path]], ignored: Ignored, fields: ShardFields = DEFAULT_FIELDS
-) -> list[SourcePicture]:
+) -> list[SourceImage]:
     """Lists the samples of shards.
 
     Classes given as numbers become folders of numbers with leading zeros, whose sorted order is the numbers'
@@ -98,7 +98,7 @@ def list_webdataset(
     for part, tar, sample in samples:
         label = called[sample.label]
         rest = sample.name if counts[part, label, sample.name] == 1 else in_shard(tar, sample.name)
-        found.append(SourcePicture(part, label, rest, TarPlace(str(tar), sample.offset, sample.size)))
+        found.append(SourceImage(part, label, rest, TarPlace(str(tar), sample.offset, sample.size)))
     return found
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from alexnet_fast.report.classes import ClassResult, class_results, class_table
-from alexnet_fast.report.content import Fact, Picture, Report, Section, Table
+from alexnet_fast.report.content import Fact, Plot, Report, Section, Table
 from alexnet_fast.report.page import render_report, write_report
 
 __all__ = [
     "ClassResult",
     "Fact",
-    "Picture",
+    "Plot",
     "Report",
     "Section",
     "Table",

@@ -18,15 +18,15 @@ class ClassResult:
 
     Args:
         name: Name of the class.
-        pictures: Pictures of it.
+        images: Images of it.
         right: Those of them that were recognised.
-        predicted: Pictures that were taken for it.
-        recall: `right / pictures`; None where there is no picture of it.
+        predicted: Images that were taken for it.
+        recall: `right / images`; None where there is no image of it.
         precision: `right / predicted`; None where nothing was taken for it.
     """
 
     name: str
-    pictures: int
+    images: int
     right: int
     predicted: int
     recall: float | None
@@ -56,13 +56,13 @@ def class_results(confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> t
     return tuple(
         ClassResult(
             name=name,
-            pictures=pictures,
+            images=images,
             right=right,
             predicted=predicted,
-            recall=right / pictures if pictures else None,
+            recall=right / images if images else None,
             precision=right / predicted if predicted else None,
         )
-        for name, pictures, right, predicted in counts
+        for name, images, right, predicted in counts
     )
 
 
@@ -76,16 +76,16 @@ def class_table(results: Sequence[ClassResult], *, most: int = 40) -> Table:
     caption = "Per class"
     if len(results) > most:
         seen = sorted(
-            (result for result in results if result.pictures), key=lambda result: result.recall or 0.0
+            (result for result in results if result.images), key=lambda result: result.recall or 0.0
         )
         caption = f"The {min(most, len(seen))} classes of lowest recall, of {len(results)}"
         results = seen[:most]
     return Table(
-        head=("class", "pictures", "right", "recall", "precision"),
+        head=("class", "images", "right", "recall", "precision"),
         rows=tuple(
             (
                 result.name,
-                f"{result.pictures:,}",
+                f"{result.images:,}",
                 f"{result.right:,}",
                 _share(result.recall),
                 _share(result.precision),

@@ -12,7 +12,7 @@ class Fact:
     Args:
         label: What it is: "ten-crop top-1".
         value: How much: "0.871".
-        note: On what it rests: "525 validation pictures; majority class 0.59".
+        note: On what it rests: "525 validation images; majority class 0.59".
     """
 
     label: str
@@ -21,11 +21,11 @@ class Fact:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Picture:
+class Plot:
     """A figure of the page.
 
     Args:
-        png: The PNG file's bytes (`alexnet_fast.pictures.png.png_bytes`); they become part of the page.
+        png: The PNG file's bytes (`alexnet_fast.plots.png.png_bytes`); they become part of the page.
         alt: What it shows, for readers who cannot see it.
         caption: Stands below it.
     """
@@ -36,7 +36,7 @@ class Picture:
 
     def __post_init__(self) -> None:
         if not self.alt.strip():
-            raise ValueError("a picture needs an alternative text")
+            raise ValueError("an image needs an alternative text")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Section:
         text: Paragraphs, with a blank line between them.
         notice: A caveat that must not be missed; stands in a box.
         facts: Lines of label, value and note.
-        pictures: Figures.
+        plots: Figures.
         tables: Tables.
         commands: Shell commands, a line each.
     """
@@ -76,7 +76,7 @@ class Section:
     text: str = ""
     notice: str = ""
     facts: tuple[Fact, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
     commands: tuple[str, ...] = ()
 

@@ -59,7 +59,7 @@ def image(png: bytes, alt: str) -> str:
 def _png_size(png: bytes) -> tuple[int, int, float]:
     """Returns width and height in dots, and CSS pixels a dot (PNG specification, chunks IHDR and pHYs)."""
     if not png.startswith(_PNG_SIGNATURE) or len(png) < 33:
-        raise ValueError("the picture is not a PNG file")
+        raise ValueError("the image is not a PNG file")
     width, height = struct.unpack(">II", png[16:24])
     place = len(_PNG_SIGNATURE)
     while place + 8 <= len(png):

@@ -1,4 +1,4 @@
-"""The report page: semantic HTML, style and pictures inside, no script, nothing fetched."""
+"""The report page: semantic HTML, style and images inside, no script, nothing fetched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alexnet_fast import __version__
 from alexnet_fast.files import write_atomically
-from alexnet_fast.report.content import Fact, Picture, Report, Section, Table
+from alexnet_fast.report.content import Fact, Plot, Report, Section, Table
 from alexnet_fast.report.markup import element, escaped, image, paragraphs
 from alexnet_fast.report.page_style import CSS
 
@@ -59,7 +59,7 @@ def render_report(report: Report) -> str:
     """Returns the page as HTML; equal reports give equal pages.
 
     Raises:
-        ValueError: A picture is not PNG.
+        ValueError: An image is not PNG.
     """
     sections = _sections(report)
     names = _names([section.heading for section in sections])
@@ -119,7 +119,7 @@ def _section(section: Section, name: str) -> str:
         parts.append(_facts(section.facts, main=name == "results"))
     if section.notice:
         parts.append(element("aside", paragraphs(section.notice)))
-    parts += [_figure(picture) for picture in section.pictures]
+    parts += [_figure(plot) for plot in section.plots]
     parts += [_table(table) for table in section.tables]
     if section.commands:
         parts.append(element("pre", *(element("code", escaped(line)) for line in section.commands)))
@@ -139,10 +139,10 @@ def _value(fact: Fact) -> str:
     return element("td", element("div", element("span", escaped(fact.value), class_="value"), " ", note))
 
 
-def _figure(picture: Picture) -> str:
-    """Returns a picture with its caption."""
-    caption = element("figcaption", escaped(picture.caption)) if picture.caption else ""
-    return element("figure", image(picture.png, picture.alt), caption)
+def _figure(plot: Plot) -> str:
+    """Returns an image with its caption."""
+    caption = element("figcaption", escaped(plot.caption)) if plot.caption else ""
+    return element("figure", image(plot.png, plot.alt), caption)
 
 
 def _table(table: Table) -> str:

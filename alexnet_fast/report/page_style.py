@@ -89,7 +89,7 @@ footer { margin-top: 2.5rem; color: var(--faint); font: 0.85rem/1.5 var(--sans);
     --ink: #e4e9ee; --faint: #a3afba; --line: #37424d; --paper: #15191e; --shade: #1d2329;
     --accent: #7cc0f2; --warn: #f0883e; --warn-shade: #2b2019;
   }
-  /* The pictures are drawn on white: they keep their own sheet. */
+  /* The images are drawn on white: they keep their own sheet. */
   img { background: #ffffff; padding: 0.5rem; border-radius: 4px; }
 }
 @media print {

@@ -1,1 +1,1 @@
-"""Every picture of a folder decoded once: which are bad, which are odd, and why."""
+"""Every image of a folder decoded once: which are bad, which are odd, and why."""

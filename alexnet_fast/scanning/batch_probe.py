@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadPictureError
-from alexnet_fast.pipelines.place_bytes import open_picture
+from alexnet_fast.pipelines.pillow_image import BadImageError
+from alexnet_fast.pipelines.place_bytes import open_image
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.torch_loader import view_of
@@ -24,16 +24,16 @@ class BatchProbe:
 
     Args:
         loader: What `Loader.describe` said of the loader.
-        pictures: Those of the batch alone; blocked ones are left out as they are in training, so that the
+        images: Those of the batch alone; blocked ones are left out as they are in training, so that the
             batch keeps its size.
-        plan: Their random numbers; its indices are positions in `pictures`.
+        plan: Their random numbers; its indices are positions in `images`.
         epoch: Counted from 0.
         repeats: How often: a fault between threads does not show each time.
         alone: The position of an image to be decoded in a batch of one; None for the whole batch.
     """
 
     loader: dict[str, Any]
-    pictures: PictureList
+    images: ImageList
     plan: BatchPlan
     epoch: int
     repeats: int = 1
@@ -91,9 +91,9 @@ def _decode_by_pillow(probe: BatchProbe) -> None:
     rows = range(len(probe.plan)) if probe.alone is None else (probe.alone,)
     for row in rows:
         try:
-            picture = open_picture(probe.pictures.place(row), probe.pictures.encoding, spec.background)
-            view_of(picture, spec, view, probe.plan.draws[row])
-        except BadPictureError:  # noqa: PERF203 - each image by itself
+            image = open_image(probe.images.place(row), probe.images.encoding, spec.background)
+            view_of(image, spec, view, probe.plan.draws[row])
+        except BadImageError:  # noqa: PERF203 - each image by itself
             continue
 
 
@@ -105,7 +105,7 @@ def _loader(probe: BatchProbe) -> Loader:
     """Returns a loader of the batch, or of one image of it."""
     if probe.alone is None:
         return _made(probe, probe.loader["schedule"]["batch_size"], probe.plan)
-    plan, key = probe.plan.one(probe.alone), f"{probe.pictures.fingerprint()} {probe.epoch}"
+    plan, key = probe.plan.one(probe.alone), f"{probe.images.fingerprint()} {probe.epoch}"
     if key not in _singles:
         _singles.clear()
         _singles[key] = _made(probe, 1, plan)
@@ -120,9 +120,9 @@ def _made(probe: BatchProbe, size: int, plan: BatchPlan) -> Loader:
     given["decoder"] = DecoderSettings(**given["decoder"])
     config = LoaderConfig(**given, on_bad_image="skip")
     spec = AugmentSpec.from_dict(probe.loader["spec"])
-    return make_loader(probe.pictures, spec, probe.loader["view"], _replay(probe, size, plan), config)
+    return make_loader(probe.images, spec, probe.loader["view"], _replay(probe, size, plan), config)
 
 
 def _replay(probe: BatchProbe, size: int, plan: BatchPlan) -> _Replay:
     """Returns the schedule of one batch."""
-    return _Replay(pictures=len(probe.pictures), batch_size=size, shuffle=False, plan=plan)
+    return _Replay(images=len(probe.images), batch_size=size, shuffle=False, plan=plan)

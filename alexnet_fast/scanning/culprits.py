@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.decoding_record import OpenBatches
 from alexnet_fast.pipelines.plan import BatchPlan, Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -34,14 +34,14 @@ class Suspect:
     """A batch that was being decoded when a process died.
 
     Args:
-        pictures: The list that it is of.
+        images: The list that it is of.
         plan: Its images and their random numbers.
         loader: What `Loader.describe` said of its loader.
         epoch: Counted from 0.
         step: The batch, counted from 0.
     """
 
-    pictures: PictureList
+    images: ImageList
     plan: BatchPlan
     loader: dict[str, Any]
     epoch: int
@@ -55,21 +55,21 @@ class Suspect:
             repeats: How often.
             alone: As for `BatchProbe`.
         """
-        listed = self.pictures.select(self.plan.indices)
+        listed = self.images.select(self.plan.indices)
         if kept is not None:
             listed = listed.blocking(dict.fromkeys(set(range(len(self.plan))) - set(kept), "left out"))
         plan = BatchPlan(indices=np.arange(len(self.plan)), draws=self.plan.draws)
         return BatchProbe(
-            loader=self.loader, pictures=listed, plan=plan, epoch=self.epoch, repeats=repeats, alone=alone
+            loader=self.loader, images=listed, plan=plan, epoch=self.epoch, repeats=repeats, alone=alone
         )
 
 
-def suspects(found: OpenBatches, pictures: PictureList) -> Iterator[Suspect]:
+def suspects(found: OpenBatches, images: ImageList) -> Iterator[Suspect]:
     """Yields the batches of a record, as the plan gives them again."""
     schedule = Schedule(**found.loader["schedule"])
     plans = schedule.epoch(found.epoch, AugmentSpec.from_dict(found.loader["spec"]), found.first)
     for step, plan in zip(range(found.first, found.end), plans, strict=False):
-        yield Suspect(pictures=pictures, plan=plan, loader=found.loader, epoch=found.epoch, step=step)
+        yield Suspect(images=images, plan=plan, loader=found.loader, epoch=found.epoch, step=step)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Finding:
 
     Args:
         suspect: The batch.
-        culprits: Index in the picture list and reason of each image that a decoder dies of.
+        culprits: Index in the image list and reason of each image that a decoder dies of.
         unexplained: How a process died of the batch, where that is the fault of none of its images alone.
     """
 

@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet_fast.data.picture_list import ARRAY_ENDING
+from alexnet_fast.data.image_list import ARRAY_ENDING
 from alexnet_fast.data.places import FilePlace
 from alexnet_fast.pipelines.colour import WHITE
-from alexnet_fast.pipelines.pillow_image import BadPictureError, decode
+from alexnet_fast.pipelines.pillow_image import BadImageError, decode
 from alexnet_fast.pipelines.place_bytes import read_bytes as place_content
 from alexnet_fast.scanning.header import ENDINGS, Header, read_bytes, read_header
 from alexnet_fast.scanning.in_tars import Member, check_array
@@ -21,12 +21,12 @@ class Verdict(NamedTuple):
     """What was found out about a file.
 
     Args:
-        picture: Whether training would list it.
+        image: Whether training would list it.
         bad: Why it cannot be used; None where it can.
         odd: What is unusual about it.
     """
 
-    picture: bool
+    image: bool
     bad: str | None = None
     odd: tuple[str, ...] = ()
 
@@ -44,19 +44,19 @@ def examine(task: str | Member) -> Verdict:
     try:
         if ending == ARRAY_ENDING:
             check_array(task.place if isinstance(task, Member) else FilePlace(task))
-            return Verdict(picture=True)
+            return Verdict(image=True)
         if isinstance(task, Member):
             return _examine_content(place_content(task.place), ending)
         return _examine_content(read_bytes(Path(task)), ending)
-    except BadPictureError as error:
+    except BadImageError as error:
         return Verdict(True, str(error))
 
 
 def _examine_content(content: bytes, ending: str) -> Verdict:
-    """Decodes a picture.
+    """Decodes an image.
 
     Raises:
-        BadPictureError: Nothing can be made of it.
+        BadImageError: Nothing can be made of it.
     """
     header = read_header(content)
     odd = oddities(header, ending)
@@ -65,7 +65,7 @@ def _examine_content(content: bytes, ending: str) -> Verdict:
 
 
 def oddities(header: Header, ending: str) -> tuple[str, ...]:
-    """Returns what is unusual about a picture, in words.
+    """Returns what is unusual about an image, in words.
 
     Args:
         header: Its header.
@@ -77,7 +77,7 @@ def oddities(header: Header, ending: str) -> tuple[str, ...]:
         (header.mode == "CMYK", "CMYK"),
         (header.orientation in range(2, 9), f"EXIF orientation {header.orientation}"),
         (header.sixteen_bit, "16-bit"),
-        (header.frames > 1, f"animated: {header.frames} pictures in one file"),
+        (header.frames > 1, f"animated: {header.frames} images in one file"),
         (pixels > HUGE_PIXELS, f"huge: {header.width} x {header.height} are {pixels / 1e6:.0f} megapixels"),
         (header.transparent, "alpha"),
         (header.mode in ("P", "PA"), "palette"),

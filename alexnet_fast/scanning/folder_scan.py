@@ -92,8 +92,8 @@ def scan_folder(
     odd += [(folder, "a class folder without images") for folder in listing.empty]
     begin(len(tasks))
     for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
-        verdict = Verdict(picture=True, bad=found.reason) if isinstance(found, Lost) else found
-        images += verdict.picture
+        verdict = Verdict(image=True, bad=found.reason) if isinstance(found, Lost) else found
+        images += verdict.image
         where = f" (in {Path(task.place.path).name})" if isinstance(task, Member) else ""
         if verdict.bad:
             bad.append((tasks[task], verdict.bad + where))

@@ -1,4 +1,4 @@
-"""Pictures and arrays inside tars, and arrays in files of their own."""
+"""Images and arrays inside tars, and arrays in files of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alexnet_fast.pipelines.place_bytes import ArrayFile
 
 
 class Member(NamedTuple):
-    """A picture in a tar.
+    """An image in a tar.
 
     Args:
         place: Where.
@@ -76,7 +76,7 @@ class InTars:
     """What some tars hold.
 
     Args:
-        members: The pictures and arrays.
+        members: The images and arrays.
         bad: Samples and tars that cannot be used.
         odd: What is odd about the tars.
         ignored: Members that are in no sample, and fields that are neither image nor label.
@@ -147,7 +147,7 @@ def check_array(place: Place) -> None:
     """Reads an array whole.
 
     Raises:
-        BadPictureError: It is none, of another kind than pictures, or cut off.
+        BadImageError: It is none, of another kind than images, or cut off.
     """
     with ArrayFile(place) as array:
         array.region((0, 0), array.shape())

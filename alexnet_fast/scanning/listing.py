@@ -11,10 +11,10 @@ from pathlib import Path
 
 from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.entries import Ignored, Walk
+from alexnet_fast.data.image_list import ARRAY_ENDING
 from alexnet_fast.data.image_names import extension, why_junk, why_not_listed
 from alexnet_fast.data.layouts.ilsvrc2012 import is_ilsvrc2012
 from alexnet_fast.data.parts import find_splits
-from alexnet_fast.data.picture_list import ARRAY_ENDING
 from alexnet_fast.data.shard_files import is_tar
 from alexnet_fast.data.split_names import named_splits
 from alexnet_fast.errors import UserError
@@ -142,7 +142,7 @@ def _need_directory(root: Path) -> None:
     if not os.path.lexists(root):
         raise UserError(f"no such folder: {root}", "check the path", exit_code=2)
     if root.exists() and not root.is_dir():
-        raise UserError(f"{root} is a file", "give the folder that holds the pictures", exit_code=2)
+        raise UserError(f"{root} is a file", "give the folder that holds the images", exit_code=2)
 
 
 def _explained(root: Path, name: str, reason: str) -> Iterator[tuple[str, str]]:

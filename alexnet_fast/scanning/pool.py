@@ -1,6 +1,6 @@
-"""Worker processes that a hostile picture cannot take down.
+"""Worker processes that a hostile image cannot take down.
 
-A decoder that crashes, hangs or eats the memory costs one worker, which is replaced, and its picture is
+A decoder that crashes, hangs or eats the memory costs one worker, which is replaced, and its image is
 named. The processes are spawned, never forked: a fork copies the locks of the caller's threads.
 """
 
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 _Context = SpawnContext | ForkServerContext
 
-# Beyond what a worker holds when it starts: the largest picture that is read takes 0.27 GB, and its padded
+# Beyond what a worker holds when it starts: the largest image that is read takes 0.27 GB, and its padded
 # copy as much again.
 MEMORY_BYTES = 4 << 30
 # A second task waits in each worker's pipe, so that none idles while the parent is busy.
@@ -304,9 +304,9 @@ def _limit_memory(memory: int) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Lets a worker use the memory of one picture for the next.
+    """Lets a worker use the memory of one image for the next.
 
-    By default glibc gives a megabyte back to the kernel at once, which costs 1,280 page faults a picture of
+    By default glibc gives a megabyte back to the kernel at once, which costs 1,280 page faults an image of
     640 x 427: a third of the processor time of `prepare`. Other C libraries are left as they are.
     """
     with contextlib.suppress(AttributeError, OSError):

@@ -72,7 +72,7 @@ def _conflicts(
 
 
 def _course(values: dict[str, Any], side: int) -> Iterator[tuple[str, Any, str]]:
-    """Yields a recipe's growing pictures where they end in another size than the network's."""
+    """Yields a recipe's growing images where they end in another size than the network's."""
     start, end, *epochs = values["progressive"].split(":")
     if values["features"] or is_own(values["model"]):
         yield "progressive", None, "the network sees images of one size"

@@ -1,4 +1,4 @@
-"""A network of ours on pictures of another size than its own, as progressive resizing gives them."""
+"""A network of ours on images of another size than its own, as progressive resizing gives them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AnySize(nn.Module):
     """Resamples the maps before `flatten` to the side that the layer behind it was built for.
 
     The layers are the network's own. Averaging over windows as torchvision's AlexNet has it there
-    (`AdaptiveAvgPool2d`). On pictures of the network's own size nothing is added.
+    (`AdaptiveAvgPool2d`). On images of the network's own size nothing is added.
 
     Args:
         net: The network.
@@ -30,7 +30,7 @@ class AnySize(nn.Module):
         self._side = layer_table(net)[flatten - 1].output_shape[1] if flatten else net.input.crop
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Returns the logits, (N, classes), of pictures (N, 3, S, S)."""
+        """Returns the logits, (N, classes), of images (N, 3, S, S)."""
         maps = self.features(images)
         if maps.shape[-1] != self._side:
             maps = functional.adaptive_avg_pool2d(maps, self._side)
@@ -39,14 +39,14 @@ class AnySize(nn.Module):
 
 
 def for_sizes(net: nn.Module, progressive: str | None) -> nn.Module:
-    """Returns what takes the pictures of every epoch; a network of the user's must do so by itself.
+    """Returns what takes the images of every epoch; a network of the user's must do so by itself.
 
     Args:
         net: The network.
-        progressive: The option; None where all pictures have one size.
+        progressive: The option; None where all images have one size.
 
     Raises:
-        UserError: The first pictures are too small for the network.
+        UserError: The first images are too small for the network.
     """
     if not progressive or not isinstance(net, Network):
         return net
@@ -56,14 +56,14 @@ def for_sizes(net: nn.Module, progressive: str | None) -> nn.Module:
 
 
 def _try_side(grown: AnySize, side: int, progressive: str) -> None:
-    """Shows a network a black picture, without leaving a trace in it."""
+    """Shows a network a black image, without leaving a trace in it."""
     training, weight = grown.training, next(grown.parameters())
     try:
         with torch.no_grad():
             grown.eval()(torch.zeros(1, 3, side, side, device=weight.device))
     except RuntimeError as error:
         raise UserError(
-            f"--progressive {progressive}: pictures of {side} pixels are too small for the network",
+            f"--progressive {progressive}: images of {side} pixels are too small for the network",
             "begin with larger ones",
             exit_code=2,
         ) from error

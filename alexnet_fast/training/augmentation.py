@@ -16,7 +16,7 @@ def random_parts(
 
     Args:
         random_resized_crop: Whether areas are random.
-        min_scale: Their smallest share of a picture.
+        min_scale: Their smallest share of an image.
         progressive: Course of the input side.
         epochs: Over which it runs, where it does not say.
         amounts: Of `ColourDistortion`.

@@ -1,4 +1,4 @@
-"""The options of training that say what happens to the pictures; nothing heavy is imported to know them."""
+"""The options of training that say what happens to the images; nothing heavy is imported to know them."""
 
 from __future__ import annotations
 

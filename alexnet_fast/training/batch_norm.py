@@ -29,7 +29,7 @@ def measure_statistics(net: nn.Module, batches: Iterable[Batch], precision: Prec
 
     Args:
         net: A network with batch norm; it comes back in evaluation mode.
-        batches: Training pictures, (B, 3, crop, crop).
+        batches: Training images, (B, 3, crop, crop).
         precision: How to compute.
     """
     net.eval()

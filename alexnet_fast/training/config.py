@@ -38,7 +38,7 @@ class TrainConfig:
     Each field says what `--resume` may do to it, see `training.on_resume`.
 
     Args:
-        data: Folder of pictures.
+        data: Folder of images.
         run: Folder that the run is written to.
         model: A name of `alexnet_fast.models`.
         init: How the first weights are drawn, see `models.initial`; None takes the model's way.
@@ -47,11 +47,11 @@ class TrainConfig:
             the whole network learns.
         freeze_epochs: Epochs of a transfer in which only the last layer learns.
         unfreeze_lr: What the learning rate is multiplied by once all of it learns.
-        features: Only the last layer learns, on what the layer before it says about each picture's centre,
+        features: Only the last layer learns, on what the layer before it says about each image's centre,
             computed once.
         epochs: Most epochs; 90 in the paper.
         max_steps: Most optimiser steps, or None; the run ends with whichever comes first.
-        batch_size: Pictures an optimiser step, over all processes and all backward passes of it.
+        batch_size: Images an optimiser step, over all processes and all backward passes of it.
         accumulate: Backward passes an optimiser step; each takes its part of the batch.
         lr: Learning rate at the start.
         optimizer: "sgd", "adam", "adamw" or "lars".
@@ -63,7 +63,7 @@ class TrainConfig:
         loss: "cross-entropy"; "smoothed", the same with a tenth of each label spread over all classes; or
             "svm", the multi-class hinge loss.
         label_smoothing: Share of the label that is spread over all classes, 0..1, instead of none or a tenth.
-        mixup: Parameter of the Beta distribution that pictures are mixed by; 0 mixes none.
+        mixup: Parameter of the Beta distribution that images are mixed by; 0 mixes none.
         ema: Decay of the moving average of the weights, which is then validated and kept; 0 for none.
         schedule: "plateau" lowers the learning rate when validation stops improving, as the paper did;
             "cosine" lowers it from step to step towards 0; "step" lowers it every `step_epochs`.
@@ -74,23 +74,23 @@ class TrainConfig:
         warmup_epochs: Epochs, or a part of one, over which the learning rate rises in a line from nothing.
         bn_batches: Training batches that batch norm is measured on after each epoch; 0 keeps the running
             averages. Networks without batch norm need none.
-        resize: Shorter side of the pictures; None takes the model's.
+        resize: Shorter side of the images; None takes the model's.
         crop: Input side of the network; None takes the model's.
         pca: Colour jitter: the original constants, the weaker "lighting" ones, those of the data, or none.
         mean: Subtracted colour: ImageNet's or that of the data.
-        background: Colour that is seen where a picture is transparent, as `parse_colour` takes it.
-        flip: Whether half of the training pictures are mirrored.
+        background: Colour that is seen where an image is transparent, as `parse_colour` takes it.
+        flip: Whether half of the training images are mirrored.
         random_resized_crop: A random area of a random shape instead of the paper's crop.
-        min_scale: Smallest share of the picture in such an area; 0.08 in Szegedy et al. 2014.
+        min_scale: Smallest share of the image in such an area; 0.08 in Szegedy et al. 2014.
         brightness: Random share by which levels are scaled, 0 to 1.
         contrast: Random share by which the distance from the middle level is scaled, 0 to 1.
         saturation: Random share by which the distance from grey is scaled, 0 to 1.
         hue: Random share of a full turn of the hue, 0 to 0.5.
         progressive: Course of the input side, `START:END` or `START:END:EPOCHS`; None keeps it.
         val_fraction: Share of each class to validate on where there is no val/ folder.
-        leave_out: File of pictures to leave out, or None.
+        leave_out: File of images to leave out, or None.
         layout: Layout of the data set, one of `data.layouts.find.KINDS`; None to look.
-        labels: JSON of image id -> label, for pictures that stand in no class folders.
+        labels: JSON of image id -> label, for images that stand in no class folders.
         label_encoding: JSON of label -> index, with `labels`.
         image_key: Field of WebDataset samples that is the image; None for the first of the formats.
         label_key: Field of WebDataset samples that holds the label; None for cls, then json.
@@ -212,7 +212,7 @@ class TrainConfig:
             raise UserError(f"{way} needs weights to begin with", "give --weights FILE or RUN", exit_code=2)
         if self.features and self.progressive:
             raise UserError(
-                "--features sees every picture once, in one size", "leave out --progressive", exit_code=2
+                "--features sees every image once, in one size", "leave out --progressive", exit_code=2
             )
         if self.features and max(self.processes, self.gpus or 1) > 1:
             raise UserError(

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast import __version__
-from alexnet_fast.data import PictureList, Splits
+from alexnet_fast.data import ImageList, Splits
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.files import write_atomically
-from alexnet_fast.pipelines.bad_pictures import Policy
+from alexnet_fast.pipelines.bad_images import Policy
 from alexnet_fast.pipelines.decoding_record import LeftRecord, OpenBatches, read_record
 from alexnet_fast.training.run_folder import RunFolder
 from alexnet_fast.training.run_log import log, logging_to_file
@@ -78,15 +78,15 @@ def without_blocked(splits: Splits, blocked: Mapping[str, str]) -> Splits:
     return dataclasses.replace(splits, train=train, val=val)
 
 
-def _parts(splits: Splits) -> dict[str, PictureList]:
+def _parts(splits: Splits) -> dict[str, ImageList]:
     """Returns the parts that a run decodes."""
     return {"train": splits.train, "val": splits.val}
 
 
-def _blocking(part: str, pictures: PictureList, blocked: Mapping[str, str]) -> PictureList:
+def _blocking(part: str, images: ImageList, blocked: Mapping[str, str]) -> ImageList:
     """Returns a part whose images of these names are blocked."""
-    names = ((index, f"{part}/{name}") for index, name in enumerate(pictures.names))
-    return pictures.blocking({index: blocked[name] for index, name in names if name in blocked})
+    names = ((index, f"{part}/{name}") for index, name in enumerate(images.names))
+    return images.blocking({index: blocked[name] for index, name in names if name in blocked})
 
 
 def _read(path: Path) -> Blocked:
@@ -127,10 +127,10 @@ def _examined(records: list[LeftRecord], splits: Splits) -> Blocked:
 
 def _known_batches(records: list[LeftRecord], splits: Splits) -> _Batches:
     """Returns the batches of records by part, those of other lists than today's left aside."""
-    parts = {pictures.fingerprint(): part for part, pictures in _parts(splits).items()}
+    parts = {images.fingerprint(): part for part, images in _parts(splits).items()}
     found = [batches for record in records for batches in record.batches]
     ours = [each for each in found if each.loader.get("version") == __version__]
-    known = [(parts[each.loader["pictures"]], each) for each in ours if each.loader["pictures"] in parts]
+    known = [(parts[each.loader["images"]], each) for each in ours if each.loader["images"] in parts]
     if len(known) < len(found):
         log.warning(
             "the images or the version have changed since a process died: what it decoded is not known"

@@ -101,7 +101,7 @@ class Epochs:
             self._between_steps()
 
     def _look_inside(self, epoch: int) -> None:
-        """Draws the network, where the epoch left pictures; one taken up at its end did not."""
+        """Draws the network, where the epoch left images; one taken up at its end did not."""
         if self._history and self._trainer.sample is not None:
             self._history.tensorboard.look_inside(
                 epoch, self._trainer.net, self._trainer.sample, self._session.spec

@@ -1,4 +1,4 @@
-"""Accuracy over a loader's pictures, each counted once whatever the number of processes."""
+"""Accuracy over a loader's images, each counted once whatever the number of processes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def validate(
 ) -> Score:
     """Returns loss and accuracy of the single centre crop.
 
-    No process gets pictures of another to fill its last batch: the shares differ by a picture, and the sums
+    No process gets images of another to fill its last batch: the shares differ by an image, and the sums
     over all of them are divided by the true number.
 
     Args:
         net: The network; it comes back in evaluation mode.
-        loader: Of the view "centre", over this process's share of the pictures.
+        loader: Of the view "centre", over this process's share of the images.
         precision: How to compute.
         over: Adds the sums of all processes.
         between: Called after each batch, equally often in every process.

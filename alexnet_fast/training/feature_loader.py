@@ -1,4 +1,4 @@
-"""Vectors in the place of pictures, drawn in batches like pictures."""
+"""Vectors in the place of images, drawn in batches like images."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from alexnet_fast.training.vector_cache import Values
 
 
 class FeatureLoader(Loader):
-    """Batches of vectors, in the order and with the labels of the pictures that they were made of.
+    """Batches of vectors, in the order and with the labels of the images that they were made of.
 
     Args:
-        source: The loader of the pictures; its schedule is used for those that could be read.
-        values: float32 (N, D), one row a picture that could be read.
-        indices: int64 (N,), their positions in the picture list.
+        source: The loader of the images; its schedule is used for those that could be read.
+        values: float32 (N, D), one row an image that could be read.
+        indices: int64 (N,), their positions in the image list.
         mean: Subtracted, float32 (D,).
         std: Divides, float32 (D,).
     """
 
     def __init__(self, source: Loader, values: Values, indices: Integers, mean: Values, std: Values) -> None:
-        schedule = dataclasses.replace(source.schedule, pictures=len(indices))
-        super().__init__(source.pictures, source.spec, source.view, schedule, source.config)
+        schedule = dataclasses.replace(source.schedule, images=len(indices))
+        super().__init__(source.images, source.spec, source.view, schedule, source.config)
         self.bad = source.bad
         self._values, self._indices, self._mean, self._std = values, indices, mean, std
 

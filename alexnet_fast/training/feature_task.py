@@ -34,8 +34,8 @@ class FeatureTask:
 
     Args:
         net: The network, on the device, with a fresh last layer.
-        train: Loader of the training pictures; which pictures, batches and order are taken from it.
-        val: Loader of the validation pictures, of the view "centre".
+        train: Loader of the training images; which images, batches and order are taken from it.
+        val: Loader of the validation images, of the view "centre".
         precision: How to compute.
         cache: Folder that keeps the vectors.
         processes: Those that train together.
@@ -68,11 +68,11 @@ class FeatureTask:
         self.val = FeatureLoader(val, values, indices, self._mean, self._std)
 
     def _key(self, centre: Loader) -> str:
-        """Names vectors by what they depend on: weights, pictures, preprocessing."""
+        """Names vectors by what they depend on: weights, images, preprocessing."""
         weights = {n: t for n, t in self._net.state_dict().items() if not n.startswith(f"{self._name}.")}
         spec = centre.spec
         sizes = [spec.resize, spec.crop, list(spec.mean), list(spec.std)]
-        return content_digest([weights, centre.pictures.fingerprint(), sizes])[:16]
+        return content_digest([weights, centre.images.fingerprint(), sizes])[:16]
 
     def weights(self, head: nn.Module) -> dict[str, Any]:
         """Returns the state dict of the whole network with a trained last layer."""
@@ -86,9 +86,9 @@ class FeatureTask:
 
 
 def _centre(train: Loader) -> Loader:
-    """Returns a loader of the training pictures as they are validated: in order, without augmentation."""
+    """Returns a loader of the training images as they are validated: in order, without augmentation."""
     schedule = dataclasses.replace(train.schedule, shuffle=False)
-    return make_loader(train.pictures, train.spec, "centre", schedule, train.config)
+    return make_loader(train.images, train.spec, "centre", schedule, train.config)
 
 
 def _statistics(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -98,7 +98,7 @@ def _statistics(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32
     """
     mean = sum(part.sum(axis=0) for part in _parts(values)) / len(values)
     std = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in _parts(values)) / len(values))
-    # What is 0 in all but a few pictures would else be blown up where it is not.
+    # What is 0 in all but a few images would else be blown up where it is not.
     std = np.maximum(std, 0.1 * float(np.median(std)))
     std[std == 0] = 1
     return mean.astype(np.float32), std.astype(np.float32)

@@ -8,8 +8,8 @@ from typing import Any
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.image_record import describe_change
 from alexnet_fast.training.on_resume import is_free, may_change, reason_to_stay
-from alexnet_fast.training.picture_record import describe_change
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.run_folder import RunFolder
 
@@ -42,8 +42,8 @@ def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) 
     return {
         **{_option(name): plain.get(name) for name in names},
         _option(_AMP): precision.name,
-        "the training pictures": splits.train.fingerprint(),
-        "the validation pictures": splits.val.fingerprint(),
+        "the training images": splits.train.fingerprint(),
+        "the validation images": splits.val.fingerprint(),
     }
 
 
@@ -54,7 +54,7 @@ def changed_options(
 
     Args:
         config: The options.
-        splits: The pictures.
+        splits: The images.
         before: Fingerprint in the checkpoint; options that the version which wrote it did not compare are
             missing, and hold as they are now.
         now: Fingerprint of the options.
@@ -65,9 +65,9 @@ def changed_options(
     Raises:
         UserError: Something differs that must not; the message names it, with the reason.
     """
-    for name in ("the training pictures", "the validation pictures"):
+    for name in ("the training images", "the validation images"):
         if name in now and before.get(name) != now[name]:
-            raise _other_pictures(name, config, splits)
+            raise _other_images(name, config, splits)
     found = []
     for field in dataclasses.fields(config):
         name = _option(field.name)
@@ -88,9 +88,9 @@ def changeable_options() -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(TrainConfig) if may_change(field))
 
 
-def _other_pictures(name: str, config: TrainConfig, splits: Splits) -> UserError:
-    """Returns the error for a list of pictures that is another one."""
-    change = describe_change(RunFolder(config.run).pictures, splits)
+def _other_images(name: str, config: TrainConfig, splits: Splits) -> UserError:
+    """Returns the error for a list of images that is another one."""
+    change = describe_change(RunFolder(config.run).images, splits)
     return UserError(
         f"{name} in {config.data} have changed since the run in {config.run} began"
         + (f": {change}" if change else ""),

@@ -28,11 +28,11 @@ class EpochRow:
         train_top1: Training accuracy, 0..1.
         val_loss: Mean validation loss.
         val_top1: Validation accuracy of the single centre crop, 0..1.
-        val_top5: Share of validation pictures with the right class among five.
-        images_per_second: Training pictures a second, input and computation together, validation apart.
+        val_top5: Share of validation images with the right class among five.
+        images_per_second: Training images a second, input and computation together, validation apart.
         waiting: Share of the training time that the process spent waiting for data, 0..1.
         seconds: Training and validation.
-        bad_images: Pictures left out so far.
+        bad_images: Images left out so far.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""The pictures and the loaders of a run, and the augmentation that they share."""
+"""The images and the loaders of a run, and the augmentation that they share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
-    """Lists the pictures that the options name.
+    """Lists the images that the options name.
 
     Args:
         config: The options.
@@ -53,7 +53,7 @@ def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
 def make_loaders(
     config: TrainConfig, splits: Splits, spec: AugmentSpec, precision: Precision, processes: Processes
 ) -> tuple[Loader, Loader]:
-    """Makes the loaders of training and validation; each process has its own share of the pictures.
+    """Makes the loaders of training and validation; each process has its own share of the images.
 
     Raises:
         UserError: The batch cannot be shared out.
@@ -62,9 +62,9 @@ def make_loaders(
     rank, world, batch = processes.rank, processes.world, _own_batch(config, processes)
     _refuse_large_batch(config, len(splits.train))
     train = Schedule(
-        pictures=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
+        images=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
     )
-    val = Schedule(pictures=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
+    val = Schedule(images=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
     return (
         make_loader(splits.train, spec, "train", train, settings),
         make_loader(splits.val, spec, "centre", val, settings),
@@ -72,7 +72,7 @@ def make_loaders(
 
 
 def _own_batch(config: TrainConfig, processes: Processes) -> int:
-    """Returns the pictures of one backward pass of one process.
+    """Returns the images of one backward pass of one process.
 
     Raises:
         UserError: The batch cannot be divided so.
@@ -88,22 +88,22 @@ def _own_batch(config: TrainConfig, processes: Processes) -> int:
     return config.batch_size // parts
 
 
-def _refuse_large_batch(config: TrainConfig, pictures: int) -> None:
+def _refuse_large_batch(config: TrainConfig, images: int) -> None:
     """Refuses a batch that is never full.
 
     Raises:
         UserError: It is larger than the data set.
     """
-    if config.batch_size > pictures:
+    if config.batch_size > images:
         raise UserError(
-            f"--batch-size {config.batch_size} is more than the {pictures} training pictures there are",
-            f"give --batch-size {pictures} or less",
+            f"--batch-size {config.batch_size} is more than the {images} training images there are",
+            f"give --batch-size {images} or less",
             exit_code=2,
         )
 
 
 def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
-    """Returns how the pictures are loaded; fp16 networks get fp16 pixels."""
+    """Returns how the images are loaded; fp16 networks get fp16 pixels."""
     return LoaderConfig(
         kind="dali" if config.dali else "torch",
         device=precision.device,
@@ -125,10 +125,10 @@ def make_spec(
 
     Args:
         config: The options.
-        splits: The pictures.
+        splits: The images.
         precision: How the loader is to be set up.
-        own: The pictures that the network expects.
-        colours: Those of the training pictures; None to measure them where the options ask for them.
+        own: The images that the network expects.
+        colours: Those of the training images; None to measure them where the options ask for them.
     """
     _refuse_other_background(config)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
@@ -154,7 +154,7 @@ def make_spec(
 
 
 def _refuse_other_background(config: TrainConfig) -> None:
-    """Refuses pictures that `prepare` laid over another background than the one that will be served.
+    """Refuses images that `prepare` laid over another background than the one that will be served.
 
     Raises:
         UserError: It did.
@@ -162,7 +162,7 @@ def _refuse_other_background(config: TrainConfig) -> None:
     prepared = prepared_background(config.data)
     if prepared not in (None, config.background):
         raise UserError(
-            f"the pictures in {config.data} were prepared with --background {prepared},"
+            f"the images in {config.data} were prepared with --background {prepared},"
             f" and training is to have {config.background}",
             f"give --background {prepared}, or prepare them again",
             exit_code=2,
@@ -172,10 +172,10 @@ def _refuse_other_background(config: TrainConfig) -> None:
 def measured_colours(
     config: TrainConfig, splits: Splits, spec: AugmentSpec, precision: Precision
 ) -> ColourStatistics:
-    """Takes mean and principal components over the squares of all training pictures."""
+    """Takes mean and principal components over the squares of all training images."""
     from alexnet_fast.pipelines.statistics import measure_colours
 
-    schedule = Schedule(pictures=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
+    schedule = Schedule(images=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
     loader = make_loader(splits.train, spec, "square", schedule, _loader_config(config, precision))
-    log.info("measuring the colours of %d training pictures", len(splits.train))
+    log.info("measuring the colours of %d training images", len(splits.train))
     return measure_colours(loader.epoch(0))

@@ -20,9 +20,9 @@ from alexnet_fast.training.death_examination import blocked_images, without_bloc
 from alexnet_fast.training.diverged import before_divergence
 from alexnet_fast.training.epochs import Epochs
 from alexnet_fast.training.history import best_row
+from alexnet_fast.training.image_record import record_images
 from alexnet_fast.training.inputs import open_splits
 from alexnet_fast.training.joining import joined, launched, own_device
-from alexnet_fast.training.picture_record import record_pictures
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.processes import Processes
 from alexnet_fast.training.progress import Progress
@@ -54,7 +54,7 @@ def run_training(
         redo_epoch: Where another number of processes stopped within an epoch, go back to its start.
         adaptable: Names of options that nobody gave: "batch_size" is made to fit the data.
         show: Receives the progress within an epoch, in the first process.
-        colours: Those of the training pictures, where they have been measured and the options ask for them.
+        colours: Those of the training images, where they have been measured and the options ask for them.
 
     Returns:
         The object that `alexnet-fast train --json` prints.
@@ -137,16 +137,16 @@ def _fitted(
 
 
 def _agreed_splits(config: TrainConfig, processes: Processes, rule: int) -> Splits:
-    """Lists the pictures.
+    """Lists the images.
 
     Raises:
-        UserError: Two processes, on two machines, see other pictures.
+        UserError: Two processes, on two machines, see other images.
     """
     splits = open_splits(config, rule)
     seen = processes.gather((splits.train.fingerprint(), splits.val.fingerprint()))
     if len(set(seen)) > 1:
         raise UserError(
-            f"the processes of the job see different pictures in {config.data}",
+            f"the processes of the job see different images in {config.data}",
             "give all machines the same data at the same path",
         )
     return splits
@@ -157,8 +157,8 @@ def _begin(claim: RunClaim, session: Session, folder: CheckpointFolder, found: F
     claim.make()
     session.config.save(claim.run.config, notes=session.changes)
     session.splits.classes.save(claim.run.classes)
-    if not claim.run.pictures.exists():
-        record_pictures(claim.run.pictures, session.splits)
+    if not claim.run.images.exists():
+        record_images(claim.run.images, session.splits)
     if found is not None:
         rows = session.rows
         folder.point_at(found, best=found.position.at_boundary and best_row(rows) is rows[-1])

@@ -13,13 +13,13 @@ Sums = Callable[[list[float]], list[float]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
-    """Averages over a set of pictures.
+    """Averages over a set of images.
 
     Args:
         loss: Mean cross-entropy.
         top1: Share whose likeliest class is right, 0..1.
         top5: Share whose five likeliest classes hold the right one, 0..1; all classes where there are fewer.
-        images: Number of pictures.
+        images: Number of images.
     """
 
     loss: float
@@ -36,7 +36,7 @@ class Meter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        # Rows: sum of losses, right at first place, right within five, pictures.
+        # Rows: sum of losses, right at first place, right within five, images.
         self._sums = torch.zeros(4, dtype=torch.float64, device=device)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Mixup: every picture is a weighted mean of two, and so is the loss (Zhang et al. 2018)."""
+"""Mixup: every image is a weighted mean of two, and so is the loss (Zhang et al. 2018)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _STREAM = 1 << 63
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mixup:
-    """Mixes each picture with the one half a batch further on.
+    """Mixes each image with the one half a batch further on.
 
     The share is drawn from (seed, epoch, step) alone, so a resumed run mixes as one that was never stopped.
-    With pictures dealt to processes in turn, half of each process's even batch is half of the whole one: the
+    With images dealt to processes in turn, half of each process's even batch is half of the whole one: the
     pairs do not depend on the number of processes. The order is new in every epoch, so the pairs are too.
 
     Args:
@@ -30,9 +30,9 @@ class Mixup:
     seed: int
 
     def share(self, epoch: int, step: int) -> float:
-        """Returns what the first picture of each pair counts in a step of an epoch, 0.5..1.
+        """Returns what the first image of each pair counts in a step of an epoch, 0.5..1.
 
-        Every picture is the first of one pair, so nothing is lost if the first is never the fainter one; and
+        Every image is the first of one pair, so nothing is lost if the first is never the fainter one; and
         the label of the first is the one that training accuracy is counted by.
         """
         key = np.array([self.seed, _STREAM + epoch], np.uint64)
@@ -43,20 +43,20 @@ class Mixup:
 
 
 def mix(images: torch.Tensor, share: float) -> torch.Tensor:
-    """Returns the mixed pictures, (B, 3, crop, crop) in the layout of `images`."""
+    """Returns the mixed images, (B, 3, crop, crop) in the layout of `images`."""
     return torch.lerp(_partners(images), images, share)
 
 
 def mixed_loss(
     loss: Loss, logits: torch.Tensor, labels: torch.Tensor, share: float | torch.Tensor
 ) -> torch.Tensor:
-    """Returns the loss of mixed pictures: both labels, each by its share.
+    """Returns the loss of mixed images: both labels, each by its share.
 
     Args:
-        loss: Of plain pictures.
+        loss: Of plain images.
         logits: (B, classes).
-        labels: int64 (B,) of the first picture of each pair.
-        share: What the first picture counts.
+        labels: int64 (B,) of the first image of each pair.
+        share: What the first image counts.
     """
     return share * loss(logits, labels) + (1.0 - share) * loss(logits, _partners(labels))
 

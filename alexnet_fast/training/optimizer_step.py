@@ -26,7 +26,7 @@ class OptimizerStep:
 
     Args:
         net: On the device already, in channels_last.
-        shape: Of one picture, as the loader gives it.
+        shape: Of one image, as the loader gives it.
         config: Hyper-parameters.
         precision: How to compute.
         processes: Those that train together.
@@ -50,7 +50,7 @@ class OptimizerStep:
         self._processes, self._meter = processes, meter
         self.optimizer = make_optimizer(config, net)
         self.scaler = precision.scaler()
-        # Batch norm cannot take the variance of one picture; such a batch is left over by bad ones only.
+        # Batch norm cannot take the variance of one image; such a batch is left over by bad ones only.
         self._fewest = 2 if has_batch_norm(net) else 1
         self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
         sized = for_sizes(net, config.progressive)
@@ -59,11 +59,11 @@ class OptimizerStep:
         self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
 
     def take(self, batches: list[Batch], position: Position, lr: float) -> bool:
-        """Takes one step over the pictures of all batches; False where there was none to learn from.
+        """Takes one step over the images of all batches; False where there was none to learn from.
 
         Args:
             batches: One a backward pass; all processes have as many.
-            position: The step's, which chooses how pictures are mixed.
+            position: The step's, which chooses how images are mixed.
             lr: The learning rate.
         """
         for group in self.optimizer.param_groups:
@@ -86,11 +86,11 @@ class OptimizerStep:
         return found
 
     def _counted(self, batch: Batch) -> int:
-        """Returns how many pictures of a batch are trained on."""
+        """Returns how many images of a batch are trained on."""
         return len(batch.labels) if len(batch.labels) >= self._fewest else 0
 
     def _backward(self, batch: Batch, position: Position) -> None:
-        """Adds a batch's share to the gradients: what it is of the pictures that one step should have."""
+        """Adds a batch's share to the gradients: what it is of the images that one step should have."""
         if not self._counted(batch):
             if self._processes.world > 1:
                 self._backward_of_nothing(batch.images.new_zeros((2, *batch.images.shape[1:])))
@@ -114,7 +114,7 @@ class OptimizerStep:
             self.optimizer.zero_grad(set_to_none=True)
 
     def _backward_of_nothing(self, black: torch.Tensor) -> None:
-        """Takes part in the others' step with gradients of zero, where no picture of a batch is left.
+        """Takes part in the others' step with gradients of zero, where no image of a batch is left.
 
         The network is in evaluation mode meanwhile: no statistics and no random numbers change.
         """
@@ -124,14 +124,14 @@ class OptimizerStep:
         self.scaler.scale(loss).backward()
         self._net.train()
 
-    def _weigh(self, pictures: int) -> bool:
-        """Makes the gradients a mean over the pictures that there were; False where there was none."""
+    def _weigh(self, images: int) -> bool:
+        """Makes the gradients a mean over the images that there were; False where there was none."""
         if self._config.on_bad_image == "skip":
-            pictures = int(self._processes.total([pictures])[0])
+            images = int(self._processes.total([images])[0])
         else:
-            pictures *= self._processes.world
-        if pictures not in (0, self._config.batch_size):
+            images *= self._processes.world
+        if images not in (0, self._config.batch_size):
             for parameter in self._net.parameters():
                 if parameter.grad is not None:
-                    parameter.grad.mul_(self._config.batch_size / pictures)
-        return pictures > 0
+                    parameter.grad.mul_(self._config.batch_size / images)
+        return images > 0

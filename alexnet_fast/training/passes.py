@@ -32,7 +32,7 @@ class Pass(Protocol):
             images: (B, 3, crop, crop), mixed already where they are mixed.
             labels: int64 (B,).
             weight: What the batch's mean loss counts in the gradients.
-            share: What the first picture of each pair counts in mixed pictures; None for plain ones.
+            share: What the first image of each pair counts in mixed images; None for plain ones.
 
         Returns:
             The mean loss of the batch, (), and the logits, (B, classes), both without their history.
@@ -93,7 +93,7 @@ class GraphedPass:
         """Runs forward and backward; see `Pass`."""
         key = (images.shape, weight, share is not None)
         if key != self._key:
-            # A smaller batch, what bad pictures left of one, is not worth giving up the recording for.
+            # A smaller batch, what bad images left of one, is not worth giving up the recording for.
             if self._key is not None and len(images) < self._key[0][0]:
                 return self._eager(images, labels, weight, share)
             self._record(images, labels, weight, share)

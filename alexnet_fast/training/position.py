@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclasses.dataclass(kw_only=True)
 class Position:
-    """A place in the data; with the seed it says which pictures come next, and how they are cut.
+    """A place in the data; with the seed it says which images come next, and how they are cut.
 
     Args:
         epoch: Epochs done, validation and all.

@@ -61,9 +61,9 @@ class RunFolder:
         return self.checkpoints / "best.pt"
 
     @property
-    def pictures(self) -> Path:
-        """Names of the pictures that the run began with."""
-        return self.root / "pictures.txt.gz"
+    def images(self) -> Path:
+        """Names of the images that the run began with."""
+        return self.root / "images.txt.gz"
 
     @property
     def features(self) -> Path:

@@ -37,12 +37,12 @@ class Session:
 
     Args:
         config: The options.
-        splits: The pictures.
+        splits: The images.
         precision: How to compute.
         processes: Those that train together.
         saved: The checkpoint to go on from.
         show: Receives the progress within an epoch.
-        colours: Those of the training pictures, where they have been measured.
+        colours: Those of the training images, where they have been measured.
 
     Attributes:
         changes: A line for each option that was changed on the way.
@@ -101,8 +101,8 @@ class Session:
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = make_loaders(self.config, self.splits, self.spec, self.precision, self.processes)
         if self._weights is not None and self._head_alone(0):
-            # A frozen network would else see these pictures with the statistics of those it was made for
-            # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). Of pictures
+            # A frozen network would else see these images with the statistics of those it was made for
+            # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). Of images
             # that grow, those of the last epoch have the size that the frozen network sees.
             epoch = self.config.epochs - 1 if self.config.progressive else 0
             settle_batch_norm(
@@ -164,7 +164,7 @@ class Session:
         """Says what is about to run."""
         splits, config, world = self.splits, self.config, self.processes.world
         log.info(
-            "%s %s: %d training and %d validation pictures, %d classes",
+            "%s %s: %d training and %d validation images, %d classes",
             "training" if self.resumed_from is None else "going on with",
             config.model,
             len(splits.train),

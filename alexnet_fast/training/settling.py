@@ -29,7 +29,7 @@ def settle_batch_norm(
 
     Args:
         net: A network; one without batch norm stays as it is.
-        loader: Of this process's training pictures.
+        loader: Of this process's training images.
         epoch: Whose batches.
         config: How many batches; with 0 nothing is measured.
         precision: How to compute.

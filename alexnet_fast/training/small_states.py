@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from alexnet_fast.pipelines.bad_pictures import BadPictures
+from alexnet_fast.pipelines.bad_images import BadImages
 
 
 class ScalerState:
@@ -26,9 +26,9 @@ class ScalerState:
 
 
 class BadState:
-    """The pictures left out so far, in a run that may be cut off."""
+    """The images left out so far, in a run that may be cut off."""
 
-    def __init__(self, *lists: BadPictures) -> None:
+    def __init__(self, *lists: BadImages) -> None:
         self._lists = lists
 
     def state_dict(self) -> dict[str, Any]:

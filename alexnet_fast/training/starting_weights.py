@@ -1,4 +1,4 @@
-"""Weights that a run begins with, and the pictures that they were made for."""
+"""Weights that a run begins with, and the images that they were made for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alexnet_fast.weights import Pretrained, fit_weights
 
 
 def starting_input(config: TrainConfig, weights: Pretrained | None) -> InputSpec:
-    """Returns the pictures of a run: what its weights were trained with, or what its network is made for.
+    """Returns the images of a run: what its weights were trained with, or what its network is made for.
 
     Weights of the same network bring their sizes along; of another one only mean and standard deviation.
     """

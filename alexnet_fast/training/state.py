@@ -24,7 +24,7 @@ class TrainState:
 
     Args:
         shared: Parts that are the same in every process of the job: network, optimiser, schedule.
-        own: Parts that each process has of its own: random states, sums over its pictures.
+        own: Parts that each process has of its own: random states, sums over its images.
     """
 
     shared: dict[str, Stateful] = dataclasses.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: curves, histograms, the graph and training pictures.
+"""What TensorBoard shows of a run: curves, histograms, the graph and training images.
 
 Everything has the epoch for its place on the x axis and is written after the epoch's checkpoint. So a run
 that goes on from a checkpoint cuts off what was drawn beyond it and draws one curve.
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 # seconds to sort into bins, and look the same.
 _VALUES = 50_000
 
-# Pictures whose activations are shown.
-_PICTURES = 4
+# Images whose activations are shown.
+_IMAGES = 4
 
 _SCALARS = {
     "loss/train": "train_loss",
@@ -88,12 +88,12 @@ class TensorBoard:
         self._writer.flush()
 
     def look_inside(self, epoch: int, net: nn.Module, images: torch.Tensor, spec: AugmentSpec) -> None:
-        """Adds histograms of weights and activations, and at the first epoch the graph and training pictures.
+        """Adds histograms of weights and activations, and at the first epoch the graph and training images.
 
         Args:
             epoch: Counted from 1.
             net: It comes back in the mode it was in.
-            images: Training pictures as the network gets them, (N, 3, S, S).
+            images: Training images as the network gets them, (N, 3, S, S).
             spec: How they were made.
         """
         training = net.training
@@ -114,11 +114,11 @@ class TensorBoard:
         """See `look_inside`."""
         for name, parameter in net.named_parameters():
             self._add(f"weights/{name}", parameter, epoch)
-        some = _at_side(images[:_PICTURES], spec.crop)
+        some = _at_side(images[:_IMAGES], spec.crop)
         for name, output in _activations(net, some):
             self._add(f"activations/{name}", output, epoch)
         if epoch == 1:
-            self._writer.add_images("training pictures", _visible(images, spec), epoch)
+            self._writer.add_images("training images", _visible(images, spec), epoch)
             self._draw_graph(net, some)
 
     def _add(self, name: str, values: torch.Tensor, epoch: int) -> None:
@@ -141,7 +141,7 @@ class TensorBoard:
 
 @torch.no_grad()
 def _activations(net: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the output of every layer that holds no other, by name, for some pictures."""
+    """Yields the output of every layer that holds no other, by name, for some images."""
     found: list[tuple[str, torch.Tensor]] = []
 
     def keep(name: str) -> object:
@@ -163,7 +163,7 @@ def _activations(net: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, to
 
 
 def _at_side(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Returns pictures in float32 and at the network's own size, which progressive resizing departs from."""
+    """Returns images in float32 and at the network's own size, which progressive resizing departs from."""
     images = images.float()
     return images if images.shape[-1] == side else functional.interpolate(images, size=side, mode="bilinear")
 
@@ -175,6 +175,6 @@ def _some(values: torch.Tensor) -> torch.Tensor:
 
 
 def _visible(images: torch.Tensor, spec: AugmentSpec) -> torch.Tensor:
-    """Turns normalised pictures into uint8 (N, 3, crop, crop)."""
+    """Turns normalised images into uint8 (N, 3, crop, crop)."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
     return (images.float().cpu() * std + mean).round().clamp(0, 255).to(torch.uint8)

@@ -33,7 +33,7 @@ from alexnet_fast.training.settling import settle_batch_norm
 from alexnet_fast.training.small_states import BadState, ScalerState
 from alexnet_fast.training.state import TrainState
 
-# Training pictures kept for TensorBoard, as many as a grid of 4 x 4 shows.
+# Training images kept for TensorBoard, as many as a grid of 4 x 4 shows.
 SAMPLE = 16
 
 
@@ -54,7 +54,7 @@ class Trainer:
         factor: What the learning rate of the schedule is multiplied by.
 
     Attributes:
-        sample: The first training pictures of the epoch, (N, 3, crop, crop) with N up to `SAMPLE`.
+        sample: The first training images of the epoch, (N, 3, crop, crop) with N up to `SAMPLE`.
         average: The moving average of the weights, where the options ask for one.
     """
 
@@ -93,7 +93,7 @@ class Trainer:
             state.add("average", self.average)
         state.add_own("random", RandomStates(self.precision.device))
         state.add_own("meter", self._meter)
-        state.add_own("bad pictures", BadState(self.train_loader.bad, self.val_loader.bad))
+        state.add_own("bad images", BadState(self.train_loader.bad, self.val_loader.bad))
         return state
 
     @property
@@ -156,7 +156,7 @@ class Trainer:
         if not score.images:
             raise UserError(
                 f"no {part} image of epoch {self.position.epoch + 1} could be decoded, of"
-                f" {len(loader.pictures)} in {loader.pictures.root}",
+                f" {len(loader.images)} in {loader.images.root}",
                 "each is named above: give other files",
             )
 
@@ -189,7 +189,7 @@ class Trainer:
             now = time.perf_counter()
             position.seconds, mark = position.seconds + now - mark, now
             after_step()
-        # The last report always stands at the end of the epoch, also where bad pictures made it shorter.
+        # The last report always stands at the end of the epoch, also where bad images made it shorter.
         position.epoch_step = self.steps
         self._report(clock, read=True)
 

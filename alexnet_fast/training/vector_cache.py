@@ -1,4 +1,4 @@
-"""The vectors of a job's pictures: each process computes its share once, and all map the same file."""
+"""The vectors of a job's images: each process computes its share once, and all map the same file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.feature_vectors import feature_vectors
 from alexnet_fast.files import atomic_file
-from alexnet_fast.pipelines.bad_pictures import nothing_decoded
+from alexnet_fast.pipelines.bad_images import nothing_decoded
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.pipelines.plan import Integers
 from alexnet_fast.training.precision import Precision
@@ -32,25 +32,25 @@ Values = npt.NDArray[np.float32]
 def cached_vectors(
     net: nn.Module, loader: Loader, precision: Precision, path: Path, processes: Processes
 ) -> tuple[Values, Integers]:
-    """Returns the vectors of all pictures, mapped from a file that is written where there is none.
+    """Returns the vectors of all images, mapped from a file that is written where there is none.
 
     Args:
         net: On the device.
-        loader: Of the view "centre", over this process's share of the pictures.
+        loader: Of the view "centre", over this process's share of the images.
         precision: How to compute.
-        path: Of the files, less their endings: `PATH.npy` holds the vectors in the order of the picture list,
+        path: Of the files, less their endings: `PATH.npy` holds the vectors in the order of the image list,
             `PATH.index.npy` the positions of those that could be read.
         processes: Those that train together.
 
     Raises:
-        UserError: No picture could be read, a file could not be written, or not all processes see it.
+        UserError: No image could be read, a file could not be written, or not all processes see it.
     """
     values, index = path.with_suffix(".npy"), path.with_suffix(".index.npy")
     if not processes.on_first(index.exists):
         part = path.with_suffix(f".part{processes.rank}.npy")
         positions = processes.gather(_write_share(net, loader, precision, part))
         parts = [path.with_suffix(f".part{rank}.npy") for rank in range(processes.world)]
-        processes.on_first(lambda: _join(parts, positions, values, index, loader.pictures.root))
+        processes.on_first(lambda: _join(parts, positions, values, index, loader.images.root))
     if not all(processes.gather(index.exists())):
         raise _not_shared(index)
     mapped: Values = np.load(values, mmap_mode="r", allow_pickle=False)
@@ -59,10 +59,10 @@ def cached_vectors(
 
 
 def _write_share(net: nn.Module, loader: Loader, precision: Precision, part: Path) -> Integers:
-    """Computes the vectors of this process's pictures; returns their positions in the picture list."""
+    """Computes the vectors of this process's images; returns their positions in the image list."""
     positions, said = [np.empty(0, np.int64)], time.monotonic()
-    total = len(range(loader.schedule.rank, loader.schedule.pictures, loader.schedule.world))
-    log.info("computing the features of %d pictures once, into %s", total, part.parent)
+    total = len(range(loader.schedule.rank, loader.schedule.images, loader.schedule.world))
+    log.info("computing the features of %d images once, into %s", total, part.parent)
     with atomic_file(part) as file:
         writer = VectorWriter(file)
         for found in feature_vectors(net, loader, precision):
@@ -70,10 +70,10 @@ def _write_share(net: nn.Module, loader: Loader, precision: Precision, part: Pat
             positions.append(found.indices)
             if time.monotonic() - said > _SAY_EVERY:
                 said = time.monotonic()
-                log.info("features of %d of %d pictures", sum(map(len, positions)), total)
-        # The share of one process may have no picture that can be read; that of all must.
+                log.info("features of %d of %d images", sum(map(len, positions)), total)
+        # The share of one process may have no image that can be read; that of all must.
         if len(positions) > 1:
-            writer.finish(loader.pictures.root)
+            writer.finish(loader.images.root)
     return np.concatenate(positions)
 
 
@@ -97,7 +97,7 @@ def _join(parts: list[Path], positions: list[Integers], values: Path, index: Pat
 
 
 def _write_in_order(parts: list[Path], positions: list[Integers], values: Path, root: Path) -> None:
-    """Copies the rows of all parts in the order of the picture list, and removes the parts."""
+    """Copies the rows of all parts in the order of the image list, and removes the parts."""
     order = np.argsort(np.concatenate(positions))
     owner = np.repeat(np.arange(len(parts)), [len(share) for share in positions])[order]
     row = np.concatenate([np.arange(len(share)) for share in positions])[order]

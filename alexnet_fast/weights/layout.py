@@ -61,7 +61,7 @@ def _by_channel(matrix: npt.NDArray[np.float32], channels: int) -> npt.NDArray[n
 
 
 def _to_rgb(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Reverses the input channels of the first convolution: Caffe reads pictures as BGR."""
+    """Reverses the input channels of the first convolution: Caffe reads images as BGR."""
     first = next((name for name, tensor in tensors.items() if tensor.dim() == 4), None)
     if first is not None and tensors[first].shape[1] == 3:
         tensors[first] = tensors[first].flip(1)
@@ -69,7 +69,7 @@ def _to_rgb(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def caffe_input(tensors: dict[str, torch.Tensor]) -> InputSpec:
-    """The pictures of Caffe's published networks: 0..255 less a mean, VGG's or ILSVRC's."""
+    """The images of Caffe's published networks: 0..255 less a mean, VGG's or ILSVRC's."""
     return _VGG_INPUT if "conv1_1.weight" in tensors else CAFFE_INPUT
 
 

@@ -18,7 +18,7 @@ class Pretrained:
         path: The file or run folder.
         tensors: By name in the network; kernels are (out, in / groups, height, width) for RGB, matrices are
             (out, in), the inputs by channel, row, column.
-        input: The pictures that they were trained with, where the file or its kind says so.
+        input: The images that they were trained with, where the file or its kind says so.
         classes: Names of the outputs, where the file says so.
         model: The network that computes what they were trained as, where that is known.
     """

@@ -1,8 +1,8 @@
-"""AlexNet as an object: pictures with JSON labels in, a history to plot and labels out.
+"""AlexNet as an object: images with JSON labels in, a history to plot and labels out.
 
-    python keras_like.py pictures labels.json indices.json photo.jpg
+    python keras_like.py images labels.json indices.json photo.jpg
 
-`pictures` holds train/, val/ (and test/) of loose files, and may be an https address of an archive of them;
+`images` holds train/, val/ (and test/) of loose files, and may be an https address of an archive of them;
 labels.json is {"image_1": "cat", "image_2": "mug"}, indices.json is {"cat": 0, "mug": 1}.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 from alexnet_fast import AlexNet
 
 
-def main(pictures: str, labels: str, indices: str, photo: str, **options: Any) -> list[str]:
+def main(images: str, labels: str, indices: str, photo: str, **options: Any) -> list[str]:
     """Trains for two epochs, draws the curves, and says what a photo shows."""
     # Labels are checked, and mean and principal components of the colours measured, before any training.
-    model = AlexNet(pictures, labels, indices, **options)
+    model = AlexNet(images, labels, indices, **options)
     print("classes", *model.classes, "- mean RGB", *(round(level, 1) for level in model.mean))
 
     history = model.fit(epochs=2)

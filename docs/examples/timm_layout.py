@@ -1,6 +1,6 @@
 """timm's folders (train/ and val/) and arguments, our pixels: python timm_layout.py DATA [MODEL].
 
-`create_loader` takes the place of timm's: like its prefetcher it gives normalised pictures on the device.
+`create_loader` takes the place of timm's: like its prefetcher it gives normalised images on the device.
 """
 
 import math

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alexnet_fast.export.manifest import TensorInfo
 
 LABELS = "labels.txt"
-WARMUP = "picture"
+WARMUP = "image"
 # Between the models of an ensemble.
 ENCODED, SQUARES = "encoded", "squares"
 
@@ -65,12 +65,12 @@ def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig
 
 
 def unpack_config(name: str, side: int, background: Colour, config: TritonConfig) -> str:
-    """Describes the model that checks encoded pictures and makes bytes of them, which DALI takes.
+    """Describes the model that checks encoded images and makes bytes of them, which DALI takes.
 
     Args:
         name: Of the model.
         side: Of the squares.
-        background: Is seen where a picture is transparent.
+        background: Is seen where an image is transparent.
         config: Batching.
     """
     return text_proto(
@@ -133,7 +133,7 @@ def network_config(
 def ensemble_config(
     name: str, outputs: Sequence[TensorInfo], parts: tuple[str, str, str], config: TritonConfig
 ) -> str:
-    """Describes the model that clients call: encoded pictures in, the network's outputs out.
+    """Describes the model that clients call: encoded images in, the network's outputs out.
 
     Args:
         name: Of the ensemble.
@@ -193,12 +193,12 @@ def _parameter(key: str, value: object) -> Message:
 
 
 def _warmup_with_a_file() -> Message:
-    picture = {"data_type": Enum("TYPE_STRING"), "dims": [1], "input_data_file": WARMUP}
+    image = {"data_type": Enum("TYPE_STRING"), "dims": [1], "input_data_file": WARMUP}
     return {
         "model_warmup": {
-            "name": "one picture",
+            "name": "one image",
             "batch_size": 1,
-            "inputs": {"key": INPUT, "value": picture},
+            "inputs": {"key": INPUT, "value": image},
         }
     }
 

@@ -1,4 +1,4 @@
-"""Triton's Python backend: encoded pictures in, the model's outputs out, with onnxruntime on the CPU.
+"""Triton's Python backend: encoded images in, the model's outputs out, with onnxruntime on the CPU.
 
 A repository holds a copy of this file as `1/model.py` beside `1/model.onnx`. It needs alexnet-fast, numpy,
 onnxruntime and Pillow in the Python that Triton runs, and neither torch nor DALI.
@@ -16,8 +16,8 @@ import numpy as np
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 
 from alexnet_fast.export.metadata import INPUT
+from alexnet_fast.serve.image import SERVED, squares_of
 from alexnet_fast.serve.onnx_model import OnnxModel
-from alexnet_fast.serve.picture import SERVED, squares_of
 
 
 class TritonPythonModel:
@@ -30,15 +30,15 @@ class TritonPythonModel:
         self._model = OnnxModel(folder / "model.onnx", threads=int(threads))
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers a batch of requests; a bad picture fails the request that it came with."""
+        """Answers a batch of requests; a bad image fails the request that it came with."""
         squares: list[np.ndarray[Any, Any]] = []
         counts: list[int | str] = []
         for request in requests:
-            pictures = list(triton.get_input_tensor_by_name(request, INPUT).as_numpy().reshape(-1))
-            good, reasons = squares_of(pictures, self._model.spec, SERVED)
+            images = list(triton.get_input_tensor_by_name(request, INPUT).as_numpy().reshape(-1))
+            good, reasons = squares_of(images, self._model.spec, SERVED)
             if reasons:
                 place, reason = next(iter(reasons.items()))
-                counts.append(f"picture {place} cannot be classified: {reason}")
+                counts.append(f"image {place} cannot be classified: {reason}")
             else:
                 counts.append(len(good))
                 squares += good

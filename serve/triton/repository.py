@@ -2,7 +2,7 @@
 
     write_repository(Path("runs/first/model.onnx"), Path("models"), name="cells", variant="python")
 
-`tritonserver --model-repository models` then answers at `v2/models/cells/infer` with encoded pictures in,
+`tritonserver --model-repository models` then answers at `v2/models/cells/infer` with encoded images in,
 the network's outputs out.
 """
 
@@ -213,7 +213,7 @@ def _write_labels(folder: Path, source: Source) -> None:
 
 
 def _write_warmup(folder: Path, source: Source) -> None:
-    """Writes a grey picture as a BYTES tensor has it: behind its length in four bytes, little-endian."""
+    """Writes a grey image as a BYTES tensor has it: behind its length in four bytes, little-endian."""
     encoded = io.BytesIO()
     side = source.metadata.spec.resize
     Image.new("RGB", (side, side), (128, 128, 128)).save(encoded, "JPEG")

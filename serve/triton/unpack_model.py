@@ -1,4 +1,4 @@
-"""Triton's Python backend: encoded pictures as strings in, as rows of bytes out, for DALI's backend.
+"""Triton's Python backend: encoded images as strings in, as rows of bytes out, for DALI's backend.
 
 DALI's backend takes no strings, and of one request it takes equally long rows; so shorter files are followed
 by zeros, which decoders do not read. What a file's header says is checked here, against the limits of our own
@@ -17,10 +17,10 @@ from PIL import Image
 
 from alexnet_fast.export.metadata import INPUT
 from alexnet_fast.pipelines.colour import parse_colour
-from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
+from alexnet_fast.pipelines.pillow_image import BadImageError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import trusted_size, uncompressed
-from alexnet_fast.serve.picture import SERVED, check_encoded
+from alexnet_fast.serve.image import SERVED, check_encoded
 from alexnet_fast.serve.triton.model_config import ENCODED
 from alexnet_fast.serve.triton.rows import padded_rows
 
@@ -29,36 +29,36 @@ class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Reads the size of the squares, which limits how far a long picture may grow, and the background."""
+        """Reads the size of the squares, which limits how far a long image may grow, and the background."""
         parameters = json.loads(args["model_config"])["parameters"]
         side = int(parameters["side"]["string_value"])
         background = parse_colour(parameters["background"]["string_value"])
         self._spec = AugmentSpec(resize=side, crop=side, background=background)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers each request by itself; a bad picture fails the request that it came with."""
+        """Answers each request by itself; a bad image fails the request that it came with."""
         return [
             self._unpack(list(triton.get_input_tensor_by_name(request, INPUT).as_numpy().reshape(-1)))
             for request in requests
         ]
 
-    def _unpack(self, pictures: list[bytes]) -> Any:
-        """Returns the response for the pictures of one request."""
+    def _unpack(self, images: list[bytes]) -> Any:
+        """Returns the response for the images of one request."""
         files = []
-        for place, picture in enumerate(pictures):
+        for place, image in enumerate(images):
             try:
-                files.append(self._for_dali(picture))
-            except BadPictureError as error:  # noqa: PERF203 - the picture is named by its place
-                text = f"picture {place} cannot be classified: {error}"
+                files.append(self._for_dali(image))
+            except BadImageError as error:  # noqa: PERF203 - the image is named by its place
+                text = f"image {place} cannot be classified: {error}"
                 return triton.InferenceResponse(
                     error=triton.TritonError(text, triton.TritonError.INVALID_ARG)
                 )
         return triton.InferenceResponse([triton.Tensor(ENCODED, padded_rows(files))])
 
-    def _for_dali(self, picture: bytes) -> bytes:
+    def _for_dali(self, image: bytes) -> bytes:
         """Returns a file that DALI decodes; where it is not trusted with this one, Pillow's square."""
-        check_encoded(picture, self._spec, SERVED)
-        if trusted_size(picture) is not None:
-            return picture
-        rgb = decode(io.BytesIO(picture), self._spec.background)
+        check_encoded(image, self._spec, SERVED)
+        if trusted_size(image) is not None:
+            return image
+        rgb = decode(io.BytesIO(image), self._spec.background)
         return uncompressed(Image.fromarray(centre_square(rgb, self._spec)))

@@ -32,7 +32,7 @@ LAYERS = (
     },
     {"pipelines", "models", "data", "device", "vector_file", "weights", "fetching"},
     {"serve", "export", "training", "feature_vectors", "scanning", "preparing", "report"},
-    {"recipe", "doctor", "pictures", "classifier", "evaluation", "prediction", "mistakes"},
+    {"recipe", "doctor", "images", "classifier", "evaluation", "prediction", "mistakes"},
     {"feature_files", "fit_history", "notebook", "keras_like", "bench", "demo"},
     {"cli"},
     {"__main__"},

@@ -44,9 +44,9 @@ def test_a_ratio_is_taken_run_by_run() -> None:
 
 
 def bench_of(root: Path, **options: object) -> InputBench:
-    """Makes a bench over 48 real pictures."""
+    """Makes a bench over 48 real images."""
     settings = {
-        "pictures": open_data(root).train,
+        "images": open_data(root).train,
         "spec": AugmentSpec(resize=72, crop=64),
         "config": LoaderConfig(device=torch.device("cpu"), threads=2),
         "batch_size": 16,
@@ -105,13 +105,13 @@ def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
     costs = result["microseconds_per_image"]
     assert set(costs) == {"reading", "decoding", "resizing", "normalising"}
     assert turns == [len(shown)] == [6 * 3]
-    # The parts of a picture add up to the time of a picture.
+    # The parts of an image add up to the time of an image.
     dali = result if kind == "dali" else result["compared"][0]
     assert sum(costs.values()) == pytest.approx(1e6 / dali["images_per_second"])
 
 
-def test_other_forms_of_the_pictures_are_loaded_in_turns_too(two_classes: Path) -> None:
-    again = bench_of(two_classes).pictures
+def test_other_forms_of_the_images_are_loaded_in_turns_too(two_classes: Path) -> None:
+    again = bench_of(two_classes).images
     result = measure_input(bench_of(two_classes, beside={"raw": again}, runs=1))
     assert result["compared"][1]["name"] == "DALI, raw"
     assert result["compared"][1]["ours_over_it"] > 0

@@ -1,4 +1,4 @@
-"""`bench infer` answers the same pictures with everyone, in turns, and says who is missing and why."""
+"""`bench infer` answers the same images with everyone, in turns, and says who is missing and why."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
 def test_large_batches_give_their_memory_back_before_the_next_turn(monkeypatch) -> None:
     done = []
     contestant = Contestant(
-        call=lambda pictures: done.append(len(pictures)), backend="", release=lambda: done.append("released")
+        call=lambda images: done.append(len(images)), backend="", release=lambda: done.append("released")
     )
     monkeypatch.setattr(infer, "_PAUSE_S", 0)
     infer._timed(contestant, np.zeros((4, 1)), [])(1)

@@ -22,7 +22,7 @@ from alexnet_fast.bench.network import fresh_network
         ("conv2/wide0/left_kernel_time", "Pad", "copies of layer 2"),
         ("fused fc6_kernel_time", "FusedGemm", "fc6"),
         ("ReorderOutput_token_9_kernel_time", "ReorderOutput", "onnxruntime's layout"),
-        ("crops/mirror_kernel_time", "Slice", "pictures and crops"),
+        ("crops/mirror_kernel_time", "Slice", "images and crops"),
         ("probabilities_kernel_time", "ReduceMean", "average"),
     ],
 )
@@ -35,9 +35,7 @@ def test_a_session_tells_the_time_of_every_layer(monkeypatch, tmp_path):
     profiled = Profiled(fresh_network("alexnet-64"), "eager", 1, tmp_path)
     took = [profiled.run(number) for number in range(3)]
     found = profiled.layers()
-    assert {"conv1", "conv5", "fc6", "fc8", "copies of layer 1", "pictures and crops", "average"} <= set(
-        found
-    )
+    assert {"conv1", "conv5", "fc6", "fc8", "copies of layer 1", "images and crops", "average"} <= set(found)
     assert 0 < sum(found.values()) <= max(took[1:]), "nodes run one after another within the answer"
 
 

@@ -45,7 +45,7 @@ def test_a_slope_is_growth_per_epoch() -> None:
 def test_memory_is_flat_over_twenty_epochs_and_a_leak_is_seen(
     cells: dict[str, list[Path]], tmp_path: Path, evidence: Callable[..., None]
 ) -> None:
-    """600 real pictures, 20 epochs behind 10 in which pools fill; the control keeps a batch of each."""
+    """600 real images, 20 epochs behind 10 in which pools fill; the control keeps a batch of each."""
     for kind, files in cells.items():
         (tmp_path / "train" / kind).mkdir(parents=True)
         (tmp_path / "val" / kind).mkdir(parents=True)

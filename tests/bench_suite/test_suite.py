@@ -170,7 +170,7 @@ def test_a_speed_is_placed_by_what_the_network_computes_and_moves() -> None:
     with torch.device("meta"):
         macs = sum(row.macs for row in layer_table(create_model("alexnet")))
     assert step.gflops == pytest.approx(30 * 3 * 2 * macs / 1e9)
-    # Eight pictures share 61 million weights, read and written eight times in a step.
+    # Eight images share 61 million weights, read and written eight times in a step.
     assert step.intensity < 3 * 2 * macs * 8 / (8 * 4 * 60_965_224)
     assert step.share == pytest.approx(step.gflops / min(400.0, 20.0 * step.intensity))
     assert points(results, "cuda") == []
@@ -202,18 +202,18 @@ def test_what_cannot_be_measured_with_is_refused(tmp_path: Path, words: list[str
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Photographs, and the same prepared."""
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     make_photographs(root / "files", 100)
     words = [sys.executable, "-m", "alexnet_fast", "prepare", str(root / "files"), str(root / "prepared")]
     subprocess.run(words, check=True, capture_output=True)
     return root / "files", root / "prepared"
 
 
-def run_all(pictures: tuple[Path, Path], out: Path) -> tuple[dict[str, Any], str]:
+def run_all(images: tuple[Path, Path], out: Path) -> tuple[dict[str, Any], str]:
     """Runs `bench all --quick`; returns its answer and what it said."""
-    words = ["bench", "all", *map(str, pictures), "--quick", "--output", str(out), "--json"]
+    words = ["bench", "all", *map(str, images), "--quick", "--output", str(out), "--json"]
     command = [sys.executable, "-m", "alexnet_fast", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -226,10 +226,10 @@ def cells(page: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
 
 
-def test_every_class_of_a_data_set_of_links_has_pictures_to_validate_with(
+def test_every_class_of_a_data_set_of_links_has_images_to_validate_with(
     photographs: list[Image.Image], tmp_path: Path
 ) -> None:
-    """The split goes by names: of ten pictures in a class none may be drawn."""
+    """The split goes by names: of ten images in a class none may be drawn."""
     photographs[0].resize((32, 32)).save(tmp_path / "one.jpg")
     for size in (*QUICK.sizes, FULL.sizes[0]):
         lay_out_many(tmp_path, tmp_path / "many", size)
@@ -240,9 +240,9 @@ def test_every_class_of_a_data_set_of_links_has_pictures_to_validate_with(
 
 @pytest.mark.slow
 def test_one_command_measures_everything_and_writes_a_page_of_it(
-    pictures: tuple[Path, Path], tmp_path: Path
+    images: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    answer, said = run_all(pictures, tmp_path)
+    answer, said = run_all(images, tmp_path)
     assert answer["failed"] == {}
     results = json.loads((tmp_path / "results.json").read_text())
     page = Path(answer["page"]).read_text()
@@ -253,10 +253,10 @@ def test_one_command_measures_everything_and_writes_a_page_of_it(
     }
     assert str(sys.executable) not in page
     _page_says_what_was_measured(page, results)
-    _plots_are_pictures(page, tmp_path)
+    _plots_are_images(page, tmp_path)
     if results["devices"] == ["cpu"]:
         _gpu_columns_are_empty_and_can_be_filled(results, page, tmp_path / "filled")
-    _goes_on_where_it_was(pictures, tmp_path, said)
+    _goes_on_where_it_was(images, tmp_path, said)
 
 
 def _page_says_what_was_measured(page: str, results: dict[str, Any]) -> None:
@@ -279,16 +279,16 @@ def _page_says_what_was_measured(page: str, results: dict[str, Any]) -> None:
     ]
 
 
-def _plots_are_pictures(page: str, folder: Path) -> None:
+def _plots_are_images(page: str, folder: Path) -> None:
     """Every plot that the page names is there, and shows something."""
     named = re.findall(r"!\[[^]]+\]\((.+?)\)", page)
     assert {Path(name).stem for name in named} == {
         *("threads-cpu", "batch-cpu", "latency-cpu", "limits-cpu", "roofline-cpu", "startup")
     }
     for name in named:
-        with Image.open(folder / name) as picture:
-            assert picture.width > 1000
-            assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
+        with Image.open(folder / name) as image:
+            assert image.width > 1000
+            assert len(image.convert("RGB").getcolors(1 << 24)) > 20
 
 
 def _gpu_columns_are_empty_and_can_be_filled(results: dict[str, Any], page: str, folder: Path) -> None:
@@ -309,11 +309,11 @@ def _gpu_columns_are_empty_and_can_be_filled(results: dict[str, Any], page: str,
     }
 
 
-def _goes_on_where_it_was(pictures: tuple[Path, Path], out: Path, said: str) -> None:
+def _goes_on_where_it_was(images: tuple[Path, Path], out: Path, said: str) -> None:
     """A part whose figures are gone is measured again, and no other."""
     assert ": kept" not in said
     (out / "parts" / "roofline-cpu.json").unlink()
-    _, again = run_all(pictures, out)
+    _, again = run_all(images, out)
     begun = [line for line in again.splitlines() if "python -m" in line or "alexnet-fast bench" in line]
     assert [line.partition(":")[0] for line in begun] == ["roofline-cpu"]
     assert again.count(": kept") == said.count(": done") - 1

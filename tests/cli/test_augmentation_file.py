@@ -46,7 +46,7 @@ def test_a_file_declares_the_augmentation_of_a_run(
         ("flip = 1", "'flip' needs true or false"),
         ("hue = 0.9", "'hue': give a number of at least 0 and at most 0.5, not '0.9'"),
         ('progressive = "9"', "--progressive 9"),
-        ("crop = 300\nresize = 256", "--crop 300 does not fit into pictures"),
+        ("crop = 300\nresize = 256", "--crop 300 does not fit into images"),
         ("[augmentation]\nflip = false\n[other]\nx = 1", "'other' is no part|'augmentation' is no part"),
     ],
 )
@@ -63,13 +63,13 @@ def test_a_wrong_file_is_refused_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_same_file_shows_what_training_will_make_of_pictures(
+def test_the_same_file_shows_what_training_will_make_of_images(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.toml"
     path.write_text('flip = false\nhue = 0.3\npca = "off"\n')
-    picture = tmp_path / "augment.png"
-    done = alexnet_fast("show", "augment", two_classes, "--augmentation", path, "--output", picture)
+    image = tmp_path / "augment.png"
+    done = alexnet_fast("show", "augment", two_classes, "--augmentation", path, "--output", image)
     assert done.returncode == 0, done.stderr
     assert "show augment does not use pca" in done.stderr
-    assert picture.exists()
+    assert image.exists()

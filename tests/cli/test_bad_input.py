@@ -27,7 +27,7 @@ def complaint(done: object) -> str:
         (["train", "DATA", "--model", "alexnet-66"], "did you mean alexnet-64?", 2),
         (
             ["train", "DATA", "--batch-size", "400"],
-            "--batch-size 400 is more than the 48 training pictures",
+            "--batch-size 400 is more than the 48 training images",
             2,
         ),
         (
@@ -46,7 +46,7 @@ def complaint(done: object) -> str:
         (["train", "DATA", "--run", "RUN"], "holds a run already; give --resume", 1),
         (["evaluate", "nowhere", "DATA"], "no such run or file: nowhere", 2),
         (["evaluate", "DATA/train", "DATA"], "train is a folder of images; give a run folder", 2),
-        (["evaluate", "PICTURE", "DATA"], "is an image; give a run folder", 2),
+        (["evaluate", "IMAGE", "DATA"], "is an image; give a run folder", 2),
         (["evaluate", "RUN", "nowhere"], "no such folder: nowhere", 2),
         (["evaluate", "RUN", "DATA", "--split", "test"], "has no test/ folder", 2),
         (
@@ -55,8 +55,8 @@ def complaint(done: object) -> str:
             2,
         ),
         (["predict", "RUN", "EMPTY"], "no images in", 2),
-        (["predict", "nowhere.onnx", "PICTURE"], "there is no file nowhere.onnx", 1),
-        (["predict", "PICTURE.onnx", "PICTURE"], "does not end as an ONNX file of ours", 1),
+        (["predict", "nowhere.onnx", "IMAGE"], "there is no file nowhere.onnx", 1),
+        (["predict", "IMAGE.onnx", "IMAGE"], "does not end as an ONNX file of ours", 1),
         (["export", "nowhere"], "no such run or file: nowhere", 2),
         (["export", "RUN", "--precision", "fp16"], "--precision fp16 is for the engine", 2),
         (["export", "RUN", "--profile", "1,8,64"], "--profile is for the engine", 2),
@@ -77,15 +77,15 @@ def test_a_mistake_ends_in_one_line(
     said: str,
     code: int,
 ) -> None:
-    picture = next((two_classes / "val" / "mono").iterdir())
-    (tmp_path / "picture.onnx").write_bytes(picture.read_bytes())
+    image = next((two_classes / "val" / "mono").iterdir())
+    (tmp_path / "image.onnx").write_bytes(image.read_bytes())
     (tmp_path / "empty").mkdir()
     places = {
         "DATA/train": two_classes / "train",
         "DATA": two_classes,
         "RUN": trained_run,
-        "PICTURE.onnx": tmp_path / "picture.onnx",
-        "PICTURE": picture,
+        "IMAGE.onnx": tmp_path / "image.onnx",
+        "IMAGE": image,
         "EMPTY": tmp_path / "empty",
     }
     done = alexnet_fast(*(places.get(argument, argument) for argument in arguments), cwd=tmp_path)
@@ -94,7 +94,7 @@ def test_a_mistake_ends_in_one_line(
 
 
 @pytest.mark.slow
-def test_ten_crops_of_a_net_that_takes_the_whole_picture(
+def test_ten_crops_of_a_net_that_takes_the_whole_image(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:
     options = ("--model", "convnet-64", "--epochs", 1, "--batch-size", 16)
@@ -105,7 +105,7 @@ def test_ten_crops_of_a_net_that_takes_the_whole_picture(
         ["export", tmp_path / "whole", "--ten-crop"],
     ):
         line = complaint(alexnet_fast(*command))
-        assert "ten crops need a picture larger than the net's input: both are 64 pixels" in line
+        assert "ten crops need an image larger than the net's input: both are 64 pixels" in line
         assert "--single-crop" in line
 
 

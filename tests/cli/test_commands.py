@@ -19,7 +19,7 @@ def test_train_prints_its_result_and_says_how_it_goes(trained_run: Path) -> None
     assert result["run"] == str(trained_run)
     assert result["steps"] == 6
     said = (trained_run.parent / "train.err").read_text(encoding="utf-8")
-    assert "48 training and 16 validation pictures, 2 classes" in said
+    assert "48 training and 16 validation images, 2 classes" in said
     assert "epoch   2  train loss" in said
 
 
@@ -74,9 +74,9 @@ def test_predict_classifies_the_rest_and_fails_where_a_file_is_bad(
 ) -> None:
     good = next((two_classes / "val" / "poly").iterdir())
     text = tmp_path / "notes.jpg"
-    text.write_text("not a picture", encoding="utf-8")
+    text.write_text("not an image", encoding="utf-8")
     result = json_of("predict", trained_run, text, good, tmp_path / "gone.png", code=1)
-    assert [p["error"] for p in result["predictions"]] == ["not a picture", None, "no such file or directory"]
+    assert [p["error"] for p in result["predictions"]] == ["not an image", None, "no such file or directory"]
     assert len(result["predictions"][1]["classes"]) == 2
 
 

@@ -49,25 +49,25 @@ def in_process(capfd: pytest.CaptureFixture[str]) -> Any:
 
 
 def command(words: str, exported: Path, run: Path, data: Path) -> list[object]:
-    picture = next((data / "val" / "mono").iterdir())
+    image = next((data / "val" / "mono").iterdir())
     places = {
         "ONNX": exported / "model.onnx",
         "ENGINE": exported / "model.engine",
         "RUN": run,
         "DATA": data,
-        "PICTURE": picture,
+        "IMAGE": image,
         "OUT": exported / "other",
     }
     return [places.get(word, word) for word in words.split()]
 
 
 ASKING = [
-    "predict ONNX PICTURE --device cuda",
-    "predict ONNX PICTURE --device cuda:1",
-    "predict ONNX PICTURE --device tensorrt",
-    "predict RUN PICTURE --device cuda",
-    pytest.param("predict ENGINE PICTURE", marks=needs_rtx),
-    pytest.param("predict ENGINE PICTURE --device tensorrt", marks=needs_rtx),
+    "predict ONNX IMAGE --device cuda",
+    "predict ONNX IMAGE --device cuda:1",
+    "predict ONNX IMAGE --device tensorrt",
+    "predict RUN IMAGE --device cuda",
+    pytest.param("predict ENGINE IMAGE", marks=needs_rtx),
+    pytest.param("predict ENGINE IMAGE --device tensorrt", marks=needs_rtx),
     "evaluate ONNX DATA --device cuda",
     "evaluate RUN DATA --device cuda",
     pytest.param("evaluate ENGINE DATA", marks=needs_rtx),
@@ -102,15 +102,15 @@ def test_what_is_not_to_be_had_is_an_error_unless_that_is_allowed(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("predict ONNX PICTURE --device tpu", "--device tpu is not a device; give auto, cpu, cuda, cuda:N"),
-        ("predict ONNX PICTURE --device cudax", "--device cudax is not a device"),
-        ("predict ONNX PICTURE --device cuda:", "--device cuda: is not a device"),
-        ("predict ONNX PICTURE --device cuda:x --allow-fallback", "--device cuda:x is not a device"),
-        ("predict ONNX PICTURE --device cpu:1", "--device cpu:1 is not a device"),
-        ("predict ONNX PICTURE --device tensorrt:1", "--device tensorrt:1 is not a device"),
-        ("predict RUN PICTURE --device tensorrt", "--device tensorrt is for exported files"),
+        ("predict ONNX IMAGE --device tpu", "--device tpu is not a device; give auto, cpu, cuda, cuda:N"),
+        ("predict ONNX IMAGE --device cudax", "--device cudax is not a device"),
+        ("predict ONNX IMAGE --device cuda:", "--device cuda: is not a device"),
+        ("predict ONNX IMAGE --device cuda:x --allow-fallback", "--device cuda:x is not a device"),
+        ("predict ONNX IMAGE --device cpu:1", "--device cpu:1 is not a device"),
+        ("predict ONNX IMAGE --device tensorrt:1", "--device tensorrt:1 is not a device"),
+        ("predict RUN IMAGE --device tensorrt", "--device tensorrt is for exported files"),
         ("evaluate RUN DATA --device tensorrt --allow-fallback", "is for exported files"),
-        ("predict ENGINE PICTURE --device cpu", "does not run on --device cpu; give the model.onnx"),
+        ("predict ENGINE IMAGE --device cpu", "does not run on --device cpu; give the model.onnx"),
         ("export RUN --output OUT --device tpu", "--device tpu is not a device"),
         ("serve ONNX --device cuda:9x", "--device cuda:9x is not a device"),
     ],
@@ -127,7 +127,7 @@ def test_a_file_of_another_export_does_not_stand_in_for_an_engine(
     for file in exported.iterdir():
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    arguments = command("predict ENGINE PICTURE --allow-fallback", tmp_path, trained_run, two_classes)
+    arguments = command("predict ENGINE IMAGE --allow-fallback", tmp_path, trained_run, two_classes)
     assert in_process(*arguments)[0] == 0
     code, _, said = in_process("export", trained_run, "--single-crop", "--output", tmp_path)
     assert code == 0, said
@@ -152,7 +152,7 @@ def test_a_fallback_hides_no_damage(exported, trained_run, two_classes, in_proce
             (tmp_path / file.name).write_bytes(file.read_bytes())
     engine = tmp_path / "model.engine"
     engine.write_bytes(engine.read_bytes()[:-1] + b"?")
-    arguments = command("predict ENGINE PICTURE --allow-fallback", tmp_path, trained_run, two_classes)
+    arguments = command("predict ENGINE IMAGE --allow-fallback", tmp_path, trained_run, two_classes)
     code, _, said = in_process(*arguments)
     assert code == 1
     assert "SHA-256" in said
@@ -169,7 +169,7 @@ def test_an_engine_of_another_version_names_both(
     engine = tmp_path / "model.engine"
     manifest = read_manifest(manifest_path(engine))
     write_manifest(dataclasses.replace(manifest, library_version="1.0.0.1"), engine)
-    arguments = command("predict ENGINE PICTURE", tmp_path, trained_run, two_classes)
+    arguments = command("predict ENGINE IMAGE", tmp_path, trained_run, two_classes)
     code, _, said = in_process(*arguments)
     assert code == 1
     here = installed_version("tensorrt_rtx")
@@ -181,7 +181,7 @@ def test_an_engine_of_another_version_names_both(
 
 @needs_no_gpu
 def test_the_table_says_what_ran_and_stderr_why(alexnet_fast, exported, trained_run, two_classes) -> None:
-    words = command("predict ONNX PICTURE --device cuda --allow-fallback", exported, trained_run, two_classes)
+    words = command("predict ONNX IMAGE --device cuda --allow-fallback", exported, trained_run, two_classes)
     done = alexnet_fast(*words)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith("answered by onnxruntime CPUExecutionProvider")
@@ -192,7 +192,7 @@ def test_the_table_says_what_ran_and_stderr_why(alexnet_fast, exported, trained_
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("words", ["predict ONNX PICTURE --device cuda", "evaluate ONNX DATA --device cuda"])
+@pytest.mark.parametrize("words", ["predict ONNX IMAGE --device cuda", "evaluate ONNX DATA --device cuda"])
 def test_on_a_gpu_the_session_says_so(words, in_process, exported, trained_run, two_classes) -> None:
     code, answer, said = in_process(*command(words, exported, trained_run, two_classes))
     if code:

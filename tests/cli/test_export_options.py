@@ -40,7 +40,7 @@ def test_five_crops_with_every_output(
 
 
 @pytest.mark.slow
-def test_int8_takes_the_pictures_of_the_run_and_reports_its_accuracy(
+def test_int8_takes_the_images_of_the_run_and_reports_its_accuracy(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:
     result = json_of(
@@ -56,14 +56,14 @@ def test_int8_takes_the_pictures_of_the_run_and_reports_its_accuracy(
 
 
 @pytest.mark.slow
-def test_int8_of_weights_alone_with_pictures_that_are_named(
+def test_int8_of_weights_alone_with_images_that_are_named(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:
     weights = trained_run / "model.safetensors"
     words = ("export", weights, "--output", tmp_path, "--precision", "int8", "--calibrate", two_classes)
     result = json_of(*words)
     assert result["calibration_images"] == 48
-    assert result["accuracy"] is None, "there are no validation pictures to measure it on"
+    assert result["accuracy"] is None, "there are no validation images to measure it on"
     assert (result["verified"]["images"], result["verified"]["source"]) == (32, "calibration")
     assert len(json_of(*words, "--data", two_classes, "--images", 4)["accuracy"]) == 2
 
@@ -115,7 +115,7 @@ def test_the_rounding_of_float32_is_measured(trained_run: Path, two_classes: Pat
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()
-    assert head.startswith("convnet-64, 4 pictures")
+    assert head.startswith("convnet-64, 4 images")
     found = {line.rsplit(maxsplit=1)[0].strip(): float(line.rsplit(maxsplit=1)[1]) for line in lines}
     assert {"PyTorch to float64", "onnxruntime, LRN as band to PyTorch"} <= found.keys()
     assert all(0 < difference < 1e-5 for difference in found.values())

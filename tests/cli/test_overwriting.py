@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from alexnet_fast.cli.image_command import new_image
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.overwriting import ask_to_overwrite
-from alexnet_fast.cli.picture_command import new_picture
 from alexnet_fast.errors import UserError
 
 
@@ -82,17 +82,17 @@ def test_at_a_terminal_the_user_is_asked(file: Path, answer: str, code: int) -> 
     assert ("is left as it was; give another" in said) == bool(code)
 
 
-def test_a_picture_of_a_run_goes_into_its_folder(run: Path, tmp_path: Path) -> None:
+def test_an_image_of_a_run_goes_into_its_folder(run: Path, tmp_path: Path) -> None:
     for shown in (run, run / "checkpoints" / "best.pt", run / "model.onnx"):
-        assert new_picture(None, "curves", force=False, shown=shown) == run / "curves.png"
+        assert new_image(None, "curves", force=False, shown=shown) == run / "curves.png"
     for shown in (None, tmp_path / "elsewhere.pth", tmp_path):
-        assert new_picture(None, "curves", force=False, shown=shown) == Path("curves.png")
-    assert new_picture(tmp_path, "curves", force=False, shown=run) == tmp_path / "curves.png"
-    assert new_picture(tmp_path / "b.png", "curves", force=False, shown=run) == tmp_path / "b.png"
+        assert new_image(None, "curves", force=False, shown=shown) == Path("curves.png")
+    assert new_image(tmp_path, "curves", force=False, shown=run) == tmp_path / "curves.png"
+    assert new_image(tmp_path / "b.png", "curves", force=False, shown=run) == tmp_path / "b.png"
 
 
 @pytest.mark.parametrize("command", ["curves", "kernels", "saliency", "confusion", "mistakes", "augment"])
-def test_every_picture_is_kept_before_any_work_is_done(run: Path, command: str) -> None:
+def test_every_image_is_kept_before_any_work_is_done(run: Path, command: str) -> None:
     name = "kernels-conv1" if command == "kernels" else command
     (run / f"{name}.png").write_bytes(b"precious")
     more = [] if command in ("curves", "kernels") else ["nowhere"]
@@ -124,6 +124,6 @@ def test_a_list_of_another_thing_is_kept_and_an_earlier_one_of_the_data_replaced
 
 
 def test_features_are_kept(tmp_path: Path) -> None:
-    (tmp_path / "pictures.csv").write_text("precious")
+    (tmp_path / "files.csv").write_text("precious")
     done = CliRunner().invoke(commands, ["features", "nowhere", "nowhere", str(tmp_path)])
-    assert "pictures.csv is there already; give --force to overwrite it, or another folder OUT" in done.stderr
+    assert "files.csv is there already; give --force to overwrite it, or another folder OUT" in done.stderr

@@ -20,7 +20,7 @@ def test_a_recipe_holds_only_differences_and_its_command(name: str) -> None:
     for key, value in options.items():
         assert defaults[key] != value, key
         assert isinstance(value, type(defaults[key])) or defaults[key] is None, key
-    TrainConfig(data=Path("pictures"), run=Path("run"), **options)
+    TrainConfig(data=Path("images"), run=Path("run"), **options)
     text = recipe_path(name).read_text(encoding="utf-8")
     assert re.search(rf"^#   alexnet-fast (train .*--recipe {name}|{name}$)", text, re.MULTILINE)
     assert "Not measured" in text or "docs/" in text or re.search(r"n = \d+", text)

@@ -56,8 +56,7 @@ def test_a_batch_that_was_given_is_refused(two_classes: Path, tmp_path: Path, ho
     done = train(two_classes, *OPTIONS, 1, "--run", tmp_path / "run", *said)
     assert done.exit_code == 2
     assert (
-        "--batch-size 128 is more than the 48 training pictures there are; give --batch-size 48"
-        in done.stderr
+        "--batch-size 128 is more than the 48 training images there are; give --batch-size 48" in done.stderr
     )
     assert not (tmp_path / "run").exists()
 
@@ -75,4 +74,4 @@ def test_a_larger_crop_needs_no_larger_images_to_be_asked_for(two_classes: Path,
     done = train(two_classes, "--model", "linear", "--crop", 72, "--epochs", 1, "--threads", 1, "--run", run)
     assert done.exit_code == 0, done.output
     refused = train(two_classes, "--model", "alexnet", "--resize", 100, "--run", tmp_path / "other")
-    assert "--crop 224 does not fit into pictures whose shorter side is 100" in refused.stderr
+    assert "--crop 224 does not fit into images whose shorter side is 100" in refused.stderr

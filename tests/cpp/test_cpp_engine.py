@@ -14,7 +14,7 @@ from PIL import Image
 
 import alexnet_fast
 from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_pictures import ExportPictures
+from alexnet_fast.export.export_images import ExportImages
 from alexnet_fast.export.job import run_export
 from alexnet_fast.pipelines.pillow_image import centre_square, decode
 from alexnet_fast.serve.onnx_model import OnnxModel
@@ -38,7 +38,7 @@ def copy(model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def picture(hundred: list[Path]) -> Path:
+def image(hundred: list[Path]) -> Path:
     return hundred[0]
 
 
@@ -52,11 +52,11 @@ def infer(built: Built, model: Path, squares: np.ndarray, folder: Path, how: str
     return np.frombuffer(answer, np.float32).reshape(-1, 7)
 
 
-def test_a_hundred_pictures_from_file_to_answer(built, model, hundred, squares):
+def test_a_hundred_images_from_file_to_answer(built, model, hundred, squares):
     answer = json.loads(must(built.classify, model, *hundred, "--json", "--top", 7))
     python = OnnxModel(model)
     wanted = python.run(squares)
-    assert wanted.max(axis=1).std() > 0.05, "the network gives every picture the same answer"
+    assert wanted.max(axis=1).std() > 0.05, "the network gives every image the same answer"
     assert {"model", "backend", "crops", "predictions"} == answer.keys()
     assert answer["crops"] == "ten"
     assert answer["backend"].startswith("OpenVINO CPU")
@@ -88,7 +88,7 @@ def test_python_with_openvino_gives_the_same_bits(built, model, squares, tmp_pat
     np.testing.assert_array_equal(infer(built, model, squares, tmp_path), wanted)
 
 
-def test_batches_and_single_pictures_and_none(built, model, squares, tmp_path):
+def test_batches_and_single_images_and_none(built, model, squares, tmp_path):
     together = infer(built, model, squares[:3], tmp_path)
     for number in range(3):
         alone = infer(built, model, squares[number : number + 1], tmp_path)
@@ -103,69 +103,67 @@ def test_threads_may_share_an_engine(built, model, squares, tmp_path):
         np.testing.assert_array_equal(answer, alone)
 
 
-def test_half_a_picture_is_refused(built, model, tmp_path):
+def test_half_an_image_is_refused(built, model, tmp_path):
     (tmp_path / "half.raw").write_bytes(b"\0" * 5000)
     done = command(built.probe, "infer", model, tmp_path / "half.raw")
     assert done.returncode == 1
-    assert done.stderr.decode() == "5000 bytes are no whole number of pictures of 5547\n"
+    assert done.stderr.decode() == "5000 bytes are no whole number of images of 5547\n"
 
 
-def refused(built: Built, model: Path, picture: Path, *options: str) -> str:
+def refused(built: Built, model: Path, image: Path, *options: str) -> str:
     """Returns the one line with which a model is refused."""
-    done = command(built.classify, *options, model, picture)
+    done = command(built.classify, *options, model, image)
     assert (done.returncode, done.stdout) == (1, b"")
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("classify: ")
     return line
 
 
-def test_no_file_and_another_file(built, tmp_path, picture):
-    assert "there is no file" in refused(built, tmp_path / "none.onnx", picture)
-    assert "is neither .onnx nor .engine" in refused(built, picture, picture)
+def test_no_file_and_another_file(built, tmp_path, image):
+    assert "there is no file" in refused(built, tmp_path / "none.onnx", image)
+    assert "is neither .onnx nor .engine" in refused(built, image, image)
 
 
-def test_an_engine_needs_a_build_with_tensorrt(built, copy, picture):
-    assert "needs TensorRT, which this build lacks" in refused(built, copy.with_suffix(".engine"), picture)
+def test_an_engine_needs_a_build_with_tensorrt(built, copy, image):
+    assert "needs TensorRT, which this build lacks" in refused(built, copy.with_suffix(".engine"), image)
 
 
-def test_no_manifest(built, copy, picture):
+def test_no_manifest(built, copy, image):
     copy.with_name("manifest.json").unlink()
-    assert "has no manifest" in refused(built, copy, picture)
-    must(built.classify, "--unverified", copy, picture)
+    assert "has no manifest" in refused(built, copy, image)
+    must(built.classify, "--unverified", copy, image)
 
 
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
-def test_an_export_without_an_engine_and_with_more_outputs(
-    built, make_net, squares, picture, crops, tmp_path
-):
+def test_an_export_without_an_engine_and_with_more_outputs(built, make_net, squares, image, crops, tmp_path):
     net, spec = make_net(squares)
     config = ExportConfig(output=tmp_path, crops=crops, extras=("logits", "features"), top=3)
-    run_export(net, spec, tuple("abcdefg"), "small", {}, ExportPictures(), config)
+    run_export(net, spec, tuple("abcdefg"), "small", {}, ExportImages(), config)
     model = tmp_path / "model.onnx"
     np.testing.assert_allclose(
         infer(built, model, squares, tmp_path), OnnxModel(model).run(squares), rtol=0, atol=1e-6
     )
-    answer = json.loads(must(built.classify, model, picture, "--json"))
+    answer = json.loads(must(built.classify, model, image, "--json"))
     assert answer["crops"] == crops
     model.write_bytes(model.read_bytes() + b"\0")
-    assert "bytes, its manifest says" in refused(built, model, picture)
+    assert "bytes, its manifest says" in refused(built, model, image)
 
 
-def test_a_file_of_the_wrong_size(built, copy, picture):
+def test_a_file_of_the_wrong_size(built, copy, image):
     copy.write_bytes(copy.read_bytes() + b"\0")
-    assert "bytes, its manifest says" in refused(built, copy, picture)
+    assert "bytes, its manifest says" in refused(built, copy, image)
 
 
-def test_a_file_with_another_bit(built, copy, picture):
+def test_a_file_with_another_bit(built, copy, image):
     contents = bytearray(copy.read_bytes())
     contents[len(contents) // 2] ^= 1
     copy.write_bytes(contents)
-    assert "has the SHA-256" in refused(built, copy, picture)
+    assert "has the SHA-256" in refused(built, copy, image)
 
 
-def test_a_file_that_the_manifest_does_not_know(built, copy, picture):
+def test_a_file_that_the_manifest_does_not_know(built, copy, image):
     other = copy.rename(copy.with_name("other.onnx"))
-    assert "does not vouch for other.onnx" in refused(built, other, picture)
+    assert "does not vouch for other.onnx" in refused(built, other, image)
 
 
 @pytest.mark.parametrize(
@@ -187,9 +185,9 @@ def test_a_file_that_the_manifest_does_not_know(built, copy, picture):
         ),
     ],
 )
-def test_a_manifest_that_is_none(built, copy, picture, contents, message):
+def test_a_manifest_that_is_none(built, copy, image, contents, message):
     copy.with_name("manifest.json").write_bytes(contents)
-    assert message in refused(built, copy, picture)
+    assert message in refused(built, copy, image)
 
 
 @pytest.mark.parametrize(
@@ -200,18 +198,18 @@ def test_a_manifest_that_is_none(built, copy, picture, contents, message):
         (b"\x08\x08\x12\x0calexnet-fast", "without the metadata alexnet_fast.model"),
     ],
 )
-def test_an_unverified_file_that_is_no_model(built, copy, picture, contents, message):
+def test_an_unverified_file_that_is_no_model(built, copy, image, contents, message):
     copy.write_bytes(contents)
-    assert message in refused(built, copy, picture, "--unverified")
+    assert message in refused(built, copy, image, "--unverified")
 
 
-def test_half_a_model(built, copy, picture):
+def test_half_a_model(built, copy, image):
     copy.write_bytes(copy.read_bytes()[:5_000])
-    assert "is not an ONNX file, or is cut off" in refused(built, copy, picture, "--unverified")
+    assert "is not an ONNX file, or is cut off" in refused(built, copy, image, "--unverified")
 
 
-def test_a_bad_picture_does_not_stop_the_others(built, model, hundred, tmp_path):
-    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+def test_a_bad_image_does_not_stop_the_others(built, model, hundred, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
     done = command(built.classify, model, hundred[0], tmp_path / "bad.jpg", tmp_path / "none.jpg", hundred[1])
     assert done.returncode == 1
     assert [line.split("(")[0] for line in done.stderr.decode().splitlines()] == [

@@ -11,7 +11,7 @@ from installed import Built, command, must
 from PIL import Image, features
 
 import image_matrix
-from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
+from alexnet_fast.pipelines.pillow_image import BadImageError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 # C++ does what Pillow does since its 13th version, which changed the order of rows and columns. The last one
@@ -31,7 +31,7 @@ def difference(built: Built, files: list[Path], side: int) -> int:
 @pytest.mark.parametrize(
     "side", [pytest.param(1, marks=pytest.mark.slow), 43, 64, pytest.param(227, marks=pytest.mark.slow), 256]
 )
-def test_a_hundred_pictures(built, hundred, side):
+def test_a_hundred_images(built, hundred, side):
     assert features.check_feature("libjpeg_turbo"), "Pillow decodes with another library"
     assert difference(built, hundred, side) <= LARGEST_DIFFERENCE
 
@@ -87,7 +87,7 @@ def test_every_jpeg_of_the_matrix(built, tmp_path):
     for name, contents in image_matrix.files():
         if name.endswith(".jpg"):
             (tmp_path / name).write_bytes(contents)
-            (taken if is_picture(contents) else refused).append(tmp_path / name)
+            (taken if is_image(contents) else refused).append(tmp_path / name)
     assert len(taken) > 800
     assert difference(built, taken, image_matrix.SIDE) <= LARGEST_DIFFERENCE
     for file in refused:
@@ -95,10 +95,10 @@ def test_every_jpeg_of_the_matrix(built, tmp_path):
         assert answer.returncode, file
 
 
-def is_picture(contents: bytes) -> bool:
+def is_image(contents: bytes) -> bool:
     try:
         decode(io.BytesIO(contents))
-    except BadPictureError:
+    except BadImageError:
         return False
     return True
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_cut_off_is_refused_where_python_refuses_it(built, photog
     file = tmp_path / "small.jpg"
     photographs[1].resize((24, 16)).save(file, quality=60)
     whole = file.read_bytes()
-    wanted = [length for length in range(len(whole), -1, -1) if is_picture(whole[:length])]
+    wanted = [length for length in range(len(whole), -1, -1) if is_image(whole[:length])]
     got = [int(line) for line in must(built.probe, "prefixes", file).split()]
     assert got == wanted
     assert got == [len(whole)]
@@ -127,7 +127,7 @@ def test_what_cannot_be_decoded_is_one_clear_line(built, photographs, tmp_path):
     for contents, reason in (
         (whole.getvalue()[:-300], "the file is cut off"),
         (b"", "the file is cut off"),
-        (b"no picture", "Not a JPEG file"),
+        (b"no image", "Not a JPEG file"),
         (png.getvalue(), "Not a JPEG file"),
         (
             with_size(whole.getvalue(), 65_500, 65_500),

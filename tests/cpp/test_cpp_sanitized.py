@@ -25,7 +25,7 @@ def test_a_mistake_is_seen(sanitized, mistake, seen):
     assert seen in done.stderr
 
 
-def test_a_hundred_pictures(sanitized, model, hundred):
+def test_a_hundred_images(sanitized, model, hundred):
     assert must(sanitized.classify, model, *hundred, "--top", 1).count(b"%") == 100
 
 
@@ -36,7 +36,7 @@ def test_answers(sanitized, model, tmp_path):
     np.testing.assert_allclose(got.reshape(4, 9, 7), [OnnxModel(model).run(squares)] * 4, atol=1e-6)
 
 
-def test_ten_thousand_damaged_pictures(sanitized, hundred):
+def test_ten_thousand_damaged_images(sanitized, hundred):
     accepted = int(must(sanitized.probe, "damage", 1, 100, *hundred))
     assert 0 < accepted < 10_000
 

@@ -25,7 +25,7 @@ from sharpened import sharpen
 
 pytestmark = pytest.mark.soak
 
-CLASSES, PICTURES = 1000, 4
+CLASSES, IMAGES = 1000, 4
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -52,7 +52,7 @@ def in_openvino(path: Path, squares: np.ndarray, **settings: Any) -> Outputs:
 
 def test_both_are_as_far_from_float64_as_float32_is(photographs: list[Image.Image], tmp_path: Path) -> None:
     spec, path = AugmentSpec(), tmp_path / "model.onnx"
-    parts = [photographs[at % 2].crop((20 * at, 0, 20 * at + 300, 300)) for at in range(PICTURES)]
+    parts = [photographs[at % 2].crop((20 * at, 0, 20 * at + 300, 300)) for at in range(IMAGES)]
     squares = np.stack([centre_square(part, spec) for part in parts])
     torch.manual_seed(1)
     net = sharpen(create_model("alexnet", CLASSES), squares, spec).eval()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, list_cache, list_pictures, open_data
+from alexnet_fast.data import ClassMap, list_cache, list_images, open_data
 from alexnet_fast.data.entries import LINK_AGAIN, LINK_NOWHERE, LINK_UPWARDS, VANISHED, Ignored, Walk
 from alexnet_fast.data.image_names import why_ignored, why_not_entered
 from alexnet_fast.errors import UserError
@@ -246,9 +246,9 @@ def test_a_kept_list_knows_what_was_ignored(
     litter(data)
     for folder, _, _ in os.walk(data):
         os.utime(folder, (1_700_000_000, 1_700_000_000))
-    first = list_pictures(data / "train", ClassMap(("cat", "dog")))
+    first = list_images(data / "train", ClassMap(("cat", "dog")))
     assert list((tmp_path / "cache").rglob("*.npz"))
-    again = list_pictures(data / "train", ClassMap(("cat", "dog")))
+    again = list_images(data / "train", ClassMap(("cat", "dog")))
     assert again.ignored == first.ignored
     assert sum(first.ignored.values()) == 23
 
@@ -258,7 +258,7 @@ def test_a_class_with_nothing_but_ignored_files_is_named(
     data: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     touch(data / "train" / "eel" / name)
-    with pytest.raises(UserError, match="no pictures of class eel"):
+    with pytest.raises(UserError, match="no images of class eel"):
         open_data(data)
     assert "ignored in" in caplog.text
     assert list_for_scan(data).empty == ("train/eel/",)
@@ -266,7 +266,7 @@ def test_a_class_with_nothing_but_ignored_files_is_named(
 
 def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     touch(*(tmp_path / kind / f"{n}.avif" for kind in "ab" for n in range(3)), tmp_path / "a" / ".x")
-    with pytest.raises(UserError, match=r"no pictures in .* \(6 AVIF \(.avif\), not read, 1 hidden\)"):
+    with pytest.raises(UserError, match=r"no images in .* \(6 AVIF \(.avif\), not read, 1 hidden\)"):
         open_data(tmp_path)
 
 

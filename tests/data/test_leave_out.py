@@ -1,4 +1,4 @@
-"""Lists of names: whatever wrote one, its lines mean pictures or are counted."""
+"""Lists of names: whatever wrote one, its lines mean images or are counted."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_what_scan_writes_leaves_out_what_scan_named(data: Path) -> None:
     names = [name for name in NAMES if name.endswith(".jpg")]
     for name in names:
         (data / "train" / "cat" / name).touch()
-    bad = tuple((f"train/cat/{name}", "not a picture") for name in names)
+    bad = tuple((f"train/cat/{name}", "not an image") for name in names)
     ScanReport(images=0, bad=bad, odd=()).write_list(Path("bad.txt"))
     splits = open_data(data, leave_out=LeaveOut.load(Path("bad.txt")))
     assert list(splits.train.names) == [f"{kind}/{n}.jpg" for kind in ("cat", "dog") for n in range(5)]
@@ -123,11 +123,11 @@ def test_lines_that_name_nothing_are_counted_once(data: Path, caplog: pytest.Log
     open_data(data, leave_out=LeaveOut.load(Path("l.txt")))
     said = [record.getMessage() for record in caplog.records if "does not have" in record.getMessage()]
     assert said == [
-        "l.txt names 5 pictures that data does not have:"
+        "l.txt names 5 images that data does not have:"
         " train/gone/0.jpg, train/gone/1.jpg, train/gone/2.jpg, ..."
     ]
-    assert "left out 1 of 10 pictures of data/train: l.txt names them" in caplog.text
-    assert "left out 1 of 10 pictures of data/val: l.txt names them" in caplog.text
+    assert "left out 1 of 10 images of data/train: l.txt names them" in caplog.text
+    assert "left out 1 of 10 images of data/val: l.txt names them" in caplog.text
 
 
 def test_names_of_other_parts_are_not_missed(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -136,9 +136,9 @@ def test_names_of_other_parts_are_not_missed(data: Path, caplog: pytest.LogCaptu
     assert "does not have" not in caplog.text
 
 
-@pytest.mark.parametrize("lines", [["train/x.jpg"], ["C:\\pictures\\0.jpg", "0.jpg"], ["cat/0.jpg"]])
+@pytest.mark.parametrize("lines", [["train/x.jpg"], ["C:\\images\\0.jpg", "0.jpg"], ["cat/0.jpg"]])
 def test_a_list_of_another_folder_is_refused(data: Path, lines: list[str]) -> None:
-    with pytest.raises(UserError, match=rf"none of its {len(lines)} names is a picture of data"):
+    with pytest.raises(UserError, match=rf"none of its {len(lines)} names is an image of data"):
         open_data(data, leave_out=LeaveOut(Path("l.txt"), frozenset(lines)))
 
 

@@ -46,8 +46,8 @@ def test_training_and_prepare_know_them(tmp_path: Path, train: str, val: str, te
     assert [len(part) for part in (splits.train, splits.val, splits.test or [])] == [6, 6, 6]
     assert splits.classes.names == ("cat", "dog")
     assert len(open_part(tmp_path, "val", splits.classes)) == 6
-    prepared = open_source(tmp_path).pictures
-    assert {picture.part for picture in prepared} == {"train", "val", "test"}
+    prepared = open_source(tmp_path).images
+    assert {image.part for image in prepared} == {"train", "val", "test"}
     assert len(prepared) == 18
     assert prepared[0].name == "test/cat/0.jpg"
 
@@ -138,14 +138,14 @@ class TestClasses:
             (tmp_path / part / "dog").rmdir()
         splits = open_data(tmp_path)
         assert splits.val.counts() == ((3, 0) if part == "val" else (3, 3))
-        said = f"{tmp_path / part} has no pictures of class dog: it is evaluated on the others"
+        said = f"{tmp_path / part} has no images of class dog: it is evaluated on the others"
         assert caplog.text.count(said) == 1
         assert open_part(tmp_path, part, splits.classes).counts() == (3, 0)
 
-    def test_a_part_without_a_single_picture(self, tmp_path: Path) -> None:
+    def test_a_part_without_a_single_image(self, tmp_path: Path) -> None:
         fill(tmp_path, "train")
         (tmp_path / "val" / "cat").mkdir(parents=True)
-        with pytest.raises(UserError, match="no pictures in .*val"):
+        with pytest.raises(UserError, match="no images in .*val"):
             open_data(tmp_path)
 
     @pytest.mark.parametrize("part", ["val", "test"])

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet_fast.data import LeaveOut, open_data, open_part
+from alexnet_fast.data.image_list import split_points
 from alexnet_fast.data.names import Names
-from alexnet_fast.data.picture_list import split_points
 from alexnet_fast.data.split_rule import recorded_rule, validation_mask
 
 FRACTIONS = st.floats(0.01, 0.99)
@@ -107,7 +107,7 @@ def test_a_class_of_one_image_is_trained_on_and_said(
     (tmp_path / "single" / "only.jpg").touch()
     splits = open_data(tmp_path)
     assert "single/only.jpg" in splits.train.names
-    assert f"the validation split of {tmp_path} has no pictures of class single" in caplog.text
+    assert f"the validation split of {tmp_path} has no images of class single" in caplog.text
 
 
 def test_what_is_left_out_moves_nothing(tmp_path: Path) -> None:

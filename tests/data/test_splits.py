@@ -1,4 +1,4 @@
-"""Folders of pictures become training and validation lists, or a clear error."""
+"""Folders of images become training and validation lists, or a clear error."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_test_folder_is_a_third_part(parts: Path) -> None:
     assert splits.test.labels.tolist() == [1]
 
 
-def test_pictures_may_lie_deeper_and_other_files_are_left_out(parts: Path) -> None:
+def test_images_may_lie_deeper_and_other_files_are_left_out(parts: Path) -> None:
     touch(
         parts / "train" / "cat" / "a" / "b" / "deep.WEBP",
         parts / "train" / "cat" / "readme.txt",
@@ -75,7 +75,7 @@ def test_one_folder_is_split_and_the_split_is_stable_when_files_are_added(tmp_pa
 
 
 def test_the_split_is_the_same_in_every_version(tmp_path: Path) -> None:
-    """A run goes on after an update only with the pictures that it began with."""
+    """A run goes on after an update only with the images that it began with."""
     touch(*(tmp_path / kind / f"{n}.jpg" for kind in ("cat", "dog") for n in range(12)))
     found = open_data(tmp_path, val_fraction=0.25).val.names
     assert list(found) == [
@@ -121,18 +121,18 @@ class TestErrors:
             open_data(tmp_path / "nowhere")
 
     def test_a_file_instead_of_a_folder(self, tmp_path: Path) -> None:
-        touch(tmp_path / "picture.jpg")
+        touch(tmp_path / "image.jpg")
         with pytest.raises(UserError, match="is a file; give the folder"):
-            open_data(tmp_path / "picture.jpg")
+            open_data(tmp_path / "image.jpg")
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no class folders in .*one folder a class"):
             open_data(tmp_path)
 
-    def test_class_folders_without_pictures(self, tmp_path: Path) -> None:
+    def test_class_folders_without_images(self, tmp_path: Path) -> None:
         (tmp_path / "cat").mkdir()
         (tmp_path / "dog").mkdir()
-        with pytest.raises(UserError, match="no pictures in"):
+        with pytest.raises(UserError, match="no images in"):
             open_data(tmp_path)
 
     def test_a_single_class(self, tmp_path: Path) -> None:
@@ -148,10 +148,10 @@ class TestErrors:
         with pytest.raises(UserError, match="has train/ but no val/"):
             open_data(parts)
 
-    def test_a_class_that_train_has_and_lacks_pictures_of(self, parts: Path) -> None:
+    def test_a_class_that_train_has_and_lacks_images_of(self, parts: Path) -> None:
         (parts / "train" / "eel").mkdir()
         touch(parts / "train" / "eel" / "1.avif", parts / "val" / "eel" / "1.jpg")
-        with pytest.raises(UserError, match="train has no pictures of class eel; put pictures there"):
+        with pytest.raises(UserError, match="train has no images of class eel; put images there"):
             open_data(parts)
 
     def test_a_class_that_train_lacks(self, parts: Path) -> None:
@@ -161,7 +161,7 @@ class TestErrors:
 
     def test_no_class_that_could_be_split(self, tmp_path: Path) -> None:
         touch(tmp_path / "cat" / "only.jpg", tmp_path / "dog" / "only.jpg")
-        with pytest.raises(UserError, match=r"no class in .* has two pictures; add pictures"):
+        with pytest.raises(UserError, match=r"no class in .* has two images; add images"):
             open_data(tmp_path)
 
     def test_a_fraction_out_of_range(self, parts: Path) -> None:
@@ -180,11 +180,11 @@ class TestErrors:
             "try: open_data(Path(sys.argv[1]))\nexcept Exception as error: print(error)"
         )
         with tempfile.TemporaryDirectory() as open_to_all:
-            pictures = Path(shutil.copytree(parts, Path(open_to_all) / "pictures"))
-            for folder in (pictures, pictures.parent):
+            images = Path(shutil.copytree(parts, Path(open_to_all) / "images"))
+            for folder in (images, images.parent):
                 folder.chmod(0o755)
-            (pictures / what).chmod(0)
-            run = [sys.executable, "-c", code, str(pictures)]
-            said = subprocess.run(run, capture_output=True, text=True, check=False, cwd=pictures)
-            (pictures / what).chmod(0o755)
-        assert f"no permission to read {pictures / what}; chmod u+r" in said.stdout, said.stderr
+            (images / what).chmod(0)
+            run = [sys.executable, "-c", code, str(images)]
+            said = subprocess.run(run, capture_output=True, text=True, check=False, cwd=images)
+            (images / what).chmod(0o755)
+        assert f"no permission to read {images / what}; chmod u+r" in said.stdout, said.stderr

@@ -24,7 +24,7 @@ from alexnet_fast.demo.page import repeating_commands
 from alexnet_fast.errors import UserError
 
 
-def test_the_split_keeps_the_classes_in_proportion_and_every_picture_once(tmp_path: Path) -> None:
+def test_the_split_keeps_the_classes_in_proportion_and_every_image_once(tmp_path: Path) -> None:
     splits = open_data(lay_out_cells(tmp_path / "data"))
     assert splits.test is not None
     parts = (splits.train, splits.val, splits.test)
@@ -59,7 +59,7 @@ def test_a_folder_that_takes_no_links_is_one_line(tmp_path: Path, monkeypatch: p
         raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
 
     monkeypatch.setattr(Path, "symlink_to", refused)
-    with pytest.raises(UserError, match="cannot link the pictures into .*: operation not permitted; give"):
+    with pytest.raises(UserError, match="cannot link the images into .*: operation not permitted; give"):
         lay_out_cells(tmp_path / "data")
 
 
@@ -88,7 +88,7 @@ def test_the_time_of_a_demo_that_went_on_says_what_it_is_of(resumed: int | None,
 
 
 class Figures(HTMLParser):
-    """Collects the pictures of a page."""
+    """Collects the images of a page."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -94,10 +94,10 @@ def test_every_command_and_option_in_it_exists(
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("trane pictures", "No such command 'trane'"),
-        ("train pictures --epoch 3", "No such option"),
-        ("train pictures --epochs three", "at least 1 and at most 1,000,000, not 'three'"),
-        ("train pictures more", "Got unexpected extra argument"),
+        ("trane images", "No such command 'trane'"),
+        ("train images --epoch 3", "No such option"),
+        ("train images --epochs three", "at least 1 and at most 1,000,000, not 'three'"),
+        ("train images more", "Got unexpected extra argument"),
         ("predict runs/first", "Missing argument"),
         ("export runs/first --precision fp17", "'fp17' is not one of"),
         ("show", "a command is missing"),

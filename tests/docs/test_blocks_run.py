@@ -1,6 +1,6 @@
-"""Every page of the documentation does what it says, block by block, on small real pictures.
+"""Every page of the documentation does what it says, block by block, on small real images.
 
-Each page runs in a folder of its own. There is what its commands expect: pictures, a trained run and its
+Each page runs in a folder of its own. There is what its commands expect: images, a trained run and its
 export. `alexnet-fast` is small_command.py.
 """
 
@@ -49,11 +49,11 @@ def excused(page: str, code: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def pictures(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the pages name: pictures, photo.jpg, bin/alexnet-fast, a run and its export."""
+def images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the pages name: images, photo.jpg, bin/alexnet-fast, a run and its export."""
     folder = tmp_path_factory.mktemp("page")
-    write_pictures(folder / "pictures", photographs, ("cat", "mug"))
-    write_pictures(folder / "imagenet", photographs, ("n01440764", "n01443537"))
+    write_images(folder / "images", photographs, ("cat", "mug"))
+    write_images(folder / "imagenet", photographs, ("n01440764", "n01443537"))
     for name, number in (("photo", 3), ("one", 5), ("two", 7)):
         cut(photographs[number % 2], number).save(folder / f"{name}.jpg")
     write_titled("docs/recipes.md", folder)
@@ -73,7 +73,7 @@ def pictures(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFa
     )
     command.chmod(0o755)
     with page_session(folder) as session:
-        session.run("alexnet-fast train pictures --run runs/first && alexnet-fast export runs/first")
+        session.run("alexnet-fast train images --run runs/first && alexnet-fast export runs/first")
     shutil.copytree(folder / "runs/first", folder / "runs/other")
     for copy in ("cells", "cars", "."):
         (folder / copy).mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ def pictures(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-def write_pictures(folder: Path, photographs: list[Image.Image], classes: tuple[str, str]) -> None:
+def write_images(folder: Path, photographs: list[Image.Image], classes: tuple[str, str]) -> None:
     """Writes cuts of two photographs, a class each: 16 to train on and 4 to validate.
 
     The last is of the other photograph, so that there is a mistake to show.
@@ -100,9 +100,9 @@ def cut(photograph: Image.Image, number: int) -> Image.Image:
 
 
 @pytest.fixture
-def folder(pictures: Path, tmp_path: Path) -> Path:
+def folder(images: Path, tmp_path: Path) -> Path:
     """A copy of that folder for one page."""
-    return Path(shutil.copytree(pictures, tmp_path / "page"))
+    return Path(shutil.copytree(images, tmp_path / "page"))
 
 
 @pytest.mark.parametrize("page", [p.relative_to(ROOT).as_posix() for p in PAGES])

@@ -1,4 +1,4 @@
-"""A small network of the family, its pictures and its description, for the export tests."""
+"""A small network of the family, its images and its description, for the export tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CLASSES = ("ant", "bee", "café, noir", "dog", "eel")
 
 
-def make_pictures(count: int, side: int, seed: int = 3) -> np.ndarray:
+def make_images(count: int, side: int, seed: int = 3) -> np.ndarray:
     """Colour gradients with noise, each from other corners: uint8 (count, side, side, 3)."""
     random = np.random.default_rng(seed)
     corners = random.uniform(0, 255, (count, 2, 2, 3))
@@ -35,9 +35,9 @@ def sharpen_fixture() -> Callable[..., nn.Sequential]:
     return sharpen
 
 
-@pytest.fixture(scope="session", name="make_pictures")
-def make_pictures_fixture() -> Callable[..., np.ndarray]:
-    return make_pictures
+@pytest.fixture(scope="session", name="make_images")
+def make_images_fixture() -> Callable[..., np.ndarray]:
+    return make_images
 
 
 @pytest.fixture(scope="session")
@@ -47,12 +47,12 @@ def small_spec() -> AugmentSpec:
 
 
 @pytest.fixture(scope="session")
-def pictures(small_spec: AugmentSpec) -> np.ndarray:
-    return make_pictures(11, small_spec.resize)
+def images(small_spec: AugmentSpec) -> np.ndarray:
+    return make_images(11, small_spec.resize)
 
 
 @pytest.fixture
-def small_net(pictures: np.ndarray, small_spec: AugmentSpec) -> nn.Sequential:
+def small_net(images: np.ndarray, small_spec: AugmentSpec) -> nn.Sequential:
     """Every kind of layer, groups and an LRN with the paper's constants included."""
     torch.manual_seed(1)
     layers = OrderedDict(
@@ -72,7 +72,7 @@ def small_net(pictures: np.ndarray, small_spec: AugmentSpec) -> nn.Sequential:
     )
     net = nn.Sequential(layers)
     randomize_statistics(net)
-    return sharpen(net, pictures, small_spec)
+    return sharpen(net, images, small_spec)
 
 
 def randomize_statistics(net: nn.Module) -> None:

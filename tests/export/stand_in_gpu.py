@@ -69,10 +69,10 @@ class Context:
         calls.append(("shape", shape[0])); self.shape = shape; return True
     def set_tensor_address(self, name, address): setattr(self, name, ctypes.c_void_p(address))
     def execute_async_v3(self, stream):
-        rows, *picture = self.shape
-        size = picture[0] * picture[1] * picture[2]
-        driver.kernel(self.pictures, self.probabilities, rows, size, 5)
-        if hasattr(self, "features"): driver.kernel(self.pictures, self.features, rows, size, 32)
+        rows, *image = self.shape
+        size = image[0] * image[1] * image[2]
+        driver.kernel(self.images, self.probabilities, rows, size, 5)
+        if hasattr(self, "features"): driver.kernel(self.images, self.features, rows, size, 32)
         return rows != 13
 class Engine:
     def create_execution_context(self): return Context()

@@ -51,7 +51,7 @@ def files(small_net, metadata, tmp_path):
     # Only its bytes count: it is refused before TensorRT sees it.
     engine.write_bytes(random.bytes(100_000))
     stamps = {"engine": FileStamp.of(engine), "onnx": FileStamp.of(model)}
-    tensor = TensorInfo(name="pictures", dtype="uint8", shape=(-1, 43, 43, 3))
+    tensor = TensorInfo(name="images", dtype="uint8", shape=(-1, 43, 43, 3))
     manifest = Manifest(
         **stamps,
         library="tensorrt_rtx",

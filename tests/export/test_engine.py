@@ -48,8 +48,8 @@ def test_an_engine_with_its_manifest(small_net, metadata, tmp_path, precision):
     assert manifest.compute_capabilities == ("8.6", "8.9", "12.0")
     assert (manifest.precision, manifest.batch) == (precision, batch)
     assert manifest.onnx == FileStamp.of(source)
-    (pictures,), (probabilities,) = manifest.inputs, manifest.outputs
-    assert (pictures.name, pictures.dtype, pictures.shape) == ("pictures", "uint8", (-1, 43, 43, 3))
+    (images,), (probabilities,) = manifest.inputs, manifest.outputs
+    assert (images.name, images.dtype, images.shape) == ("images", "uint8", (-1, 43, 43, 3))
     assert (probabilities.name, probabilities.shape) == ("probabilities", (-1, 5))
     assert (manifest.classes, manifest.crops) == (5, "ten")
 

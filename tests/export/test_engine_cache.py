@@ -13,7 +13,7 @@ from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_cache import EngineCache
 from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_pictures import ExportPictures
+from alexnet_fast.export.export_images import ExportImages
 from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.job import run_export
 from alexnet_fast.export.manifest import BatchProfile, FileStamp, TensorInfo, verify_manifest
@@ -25,7 +25,7 @@ from needs import needs_rtx
 DAY = 86_400
 PLAN = BuiltPlan(
     memoryview(b"native code" * 100),
-    (TensorInfo(name="pictures", dtype="uint8", shape=(-1, 43, 43, 3)),),
+    (TensorInfo(name="images", dtype="uint8", shape=(-1, 43, 43, 3)),),
     (TensorInfo(name="probabilities", dtype="float", shape=(-1, 5)),),
     1234,
 )
@@ -168,7 +168,7 @@ def test_a_build_that_fails_keeps_nothing(small_net, metadata, tmp_path, cache):
 def test_an_export_says_that_its_engine_was_kept(small_net, metadata, tmp_path, cache):
     def export(**given):
         config = ExportConfig(output=tmp_path / "out", trt=True, gpu_archs=("86",), **given)
-        return run_export(small_net, metadata.spec, metadata.classes, "small", {}, ExportPictures(), config)
+        return run_export(small_net, metadata.spec, metadata.classes, "small", {}, ExportImages(), config)
 
     assert export(engine_cache=False)["engine_cached"] is None
     assert not cache.folder.exists()

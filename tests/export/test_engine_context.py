@@ -30,9 +30,9 @@ graphs, counts = {graphs}, {counts}
 model = EngineModel({engine!r}, cuda_graphs=graphs)
 random = np.random.default_rng(1)
 for count in counts:
-    pictures = random.integers(0, 256, (count, 43, 43, 3), np.uint8)
-    want = pictures.reshape(count, 43 * 43 * 3).sum(1, dtype=np.int64)[:, None] + np.arange(5)
-    np.testing.assert_array_equal(model.run(pictures), want)
+    images = random.integers(0, 256, (count, 43, 43, 3), np.uint8)
+    want = images.reshape(count, 43 * 43 * 3).sum(1, dtype=np.int64)[:, None] + np.arange(5)
+    np.testing.assert_array_equal(model.run(images), want)
 counted = lambda name: ctypes.c_int.in_dll(tensorrt_rtx.driver, name).value
 found = [tensorrt_rtx.calls, model.times(), model.backend, counted("graphs_launched"), counted("buffers")]
 del model
@@ -44,12 +44,12 @@ import json
 import numpy as np
 from alexnet_fast.serve.engine_model import EngineModel
 model = EngineModel({engine!r})
-pictures = np.random.default_rng(1).integers(0, 256, (11, 43, 43, 3), np.uint8)
-sums = pictures.reshape(11, -1).sum(1, dtype=np.int64)[:, None]
-found = model.outputs(pictures, ["features", "probabilities"])
+images = np.random.default_rng(1).integers(0, 256, (11, 43, 43, 3), np.uint8)
+sums = images.reshape(11, -1).sum(1, dtype=np.int64)[:, None]
+found = model.outputs(images, ["features", "probabilities"])
 np.testing.assert_array_equal(found["features"], sums + np.arange(32))
 np.testing.assert_array_equal(found["probabilities"], sums + np.arange(5))
-every = model.outputs(pictures)
+every = model.outputs(images)
 described = [[one.name, one.dtype, list(one.shape)] for one in model.output_tensors]
 print(json.dumps([list(found), described, [[str(a.dtype), list(a.shape)] for a in every.values()]]))
 """
@@ -134,15 +134,15 @@ def test_a_batch_that_tensorrt_cannot_run(small_net, metadata, tmp_path):
     engine = engine_of(small_net, metadata, tmp_path, (1, 8, 16))
     (tmp_path / "gpu").mkdir()
     said = run_on_stand_in(tmp_path / "gpu", REFUSED.format(engine=str(engine)))
-    assert f"TensorRT cannot run {engine} on 13 picture(s); build it again" in said
+    assert f"TensorRT cannot run {engine} on 13 image(s); build it again" in said
 
 
 @pytest.mark.gpu
 @needs_rtx
 @pytest.mark.parametrize("graphs", [False, True])
-def test_on_a_gpu_graphs_and_profiles_change_no_answer(small_net, metadata, tmp_path, pictures, graphs):
+def test_on_a_gpu_graphs_and_profiles_change_no_answer(small_net, metadata, tmp_path, images, graphs):
     engine = engine_of(small_net, metadata, tmp_path, (1, 1, 1), (2, 4, 4))
-    model, want = EngineModel(engine, cuda_graphs=graphs), OnnxModel(tmp_path / "model.onnx").run(pictures)
+    model, want = EngineModel(engine, cuda_graphs=graphs), OnnxModel(tmp_path / "model.onnx").run(images)
     for count in (1, 3, 4, 4, 11, 1):
-        np.testing.assert_allclose(model.run(pictures[:count]), want[:count], atol=1e-3)
+        np.testing.assert_allclose(model.run(images[:count]), want[:count], atol=1e-3)
         assert all(time >= 0 for time in model.times())

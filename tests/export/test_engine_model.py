@@ -44,14 +44,10 @@ def test_without_a_gpu_it_says_so_after_the_manifest(engine):
 
 
 @pytest.mark.gpu
-def test_it_answers_as_the_file_that_it_was_built_from(engine, pictures):
+def test_it_answers_as_the_file_that_it_was_built_from(engine, images):
     model = EngineModel(engine)
     assert model.crops == "ten"
-    want = OnnxModel(engine.with_name("model.onnx")).run(pictures)
-    np.testing.assert_allclose(
-        model.run(pictures), want, atol=1e-3, err_msg="eleven pictures in batches of 4"
-    )
-    np.testing.assert_allclose(
-        open_classifier(engine).probabilities(pictures[:1], "ten"), want[:1], atol=1e-3
-    )
-    assert model.run(pictures[:0]).shape == (0, 5)
+    want = OnnxModel(engine.with_name("model.onnx")).run(images)
+    np.testing.assert_allclose(model.run(images), want, atol=1e-3, err_msg="eleven images in batches of 4")
+    np.testing.assert_allclose(open_classifier(engine).probabilities(images[:1], "ten"), want[:1], atol=1e-3)
+    assert model.run(images[:0]).shape == (0, 5)

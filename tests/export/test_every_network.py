@@ -27,7 +27,7 @@ SIDE, MARGIN = 64, 16
 
 
 def small(name: str) -> Network:
-    """A network with few hidden units, on small pictures."""
+    """A network with few hidden units, on small images."""
     spec = model_spec(name)
     changes = {"input": dataclasses.replace(spec.input, crop=SIDE, resize=SIDE + MARGIN)}
     if hasattr(spec, "hidden"):
@@ -48,19 +48,19 @@ def written(net: Network, crops: str, form=PORTABLE):
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_answers_as_pytorch_does(name, sharpen, make_pictures):
+def test_answers_as_pytorch_does(name, sharpen, make_images):
     torch.manual_seed(0)
-    net, pictures = small(name), make_pictures(3, SIDE + MARGIN)
+    net, images = small(name), make_images(3, SIDE + MARGIN)
     for crops in ("ten", "single"):
         spec, _ = written(net, crops)
-        sharpen(net, pictures, spec)
+        sharpen(net, images, spec)
         spec, model = written(net, crops)
         session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
-        (got,) = session.run(["probabilities"], {"pictures": pictures})
+        (got,) = session.run(["probabilities"], {"images": images})
         with torch.inference_mode():
-            want = crop_probabilities(net, torch.from_numpy(pictures), spec, crops).numpy()
+            want = crop_probabilities(net, torch.from_numpy(images), spec, crops).numpy()
         assert np.abs(got - want).max() < 1e-4
-        assert want.std(axis=0).max() > 1e-3, "the test needs pictures that differ"
+        assert want.std(axis=0).max() > 1e-3, "the test needs images that differ"
         _, half = written(net, crops, for_tensorrt("fp16"))
         assert half.graph.node[0].op_type == "Cast"
 
@@ -69,7 +69,7 @@ def test_answers_as_pytorch_does(name, sharpen, make_pictures):
     ("name", "sentence"),
     [
         ("vgg16", "the ten crops share conv1_1 to"),
-        ("alexnet-same", "share conv1 to norm1: pool1 rounds up, and so pads crops and pictures differently"),
+        ("alexnet-same", "share conv1 to norm1: pool1 rounds up, and so pads crops and images differently"),
         ("alexnet-bn-caltech", "the ten crops share conv1 to"),
         ("convnet-32", "the ten crops share conv1 to relu4: average takes whole crops"),
         ("mlp", "the ten crops share nothing: flatten takes whole crops"),
@@ -82,7 +82,7 @@ def test_it_says_what_the_crops_share(name, sentence):
     assert sentence in plan_stem(read_layers(net), spec, eager=True).describe()
 
 
-def test_a_pool_that_rounds_up_in_another_network(make_pictures):
+def test_a_pool_that_rounds_up_in_another_network(make_images):
     """Even and odd sides, with and without padding, as torch has them."""
     for side, pool in (
         (8, nn.MaxPool2d(3, 2, ceil_mode=True)),
@@ -103,10 +103,10 @@ def test_a_pool_that_rounds_up_in_another_network(make_pictures):
         session = onnxruntime.InferenceSession(
             serialize(build_model(net, metadata)), providers=["CPUExecutionProvider"]
         )
-        pictures = make_pictures(2, side)
-        (got,) = session.run(None, {"pictures": pictures})
+        images = make_images(2, side)
+        (got,) = session.run(None, {"images": images})
         with torch.inference_mode():
-            want = crop_probabilities(net, torch.from_numpy(pictures), spec, "single").numpy()
+            want = crop_probabilities(net, torch.from_numpy(images), spec, "single").numpy()
         np.testing.assert_allclose(got, want, atol=1e-6)
 
 
@@ -116,5 +116,5 @@ def test_a_network_without_room_for_ten_crops_says_so():
     metadata = GraphMetadata(
         classes=CLASSES, spec=spec, model="vgg16-64", crops="ten", version="0", provenance={}
     )
-    with pytest.raises(UserError, match="ten crops need a picture larger"):
+    with pytest.raises(UserError, match="ten crops need an image larger"):
         build_model(net, metadata)

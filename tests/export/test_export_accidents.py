@@ -7,7 +7,7 @@ from test_export_job import needs_rtx
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_pictures import ExportPictures, TrialPictures
+from alexnet_fast.export.export_images import ExportImages, TrialImages
 from alexnet_fast.export.job import run_export
 from alexnet_fast.export.manifest import verify_manifest
 from small_disk import below, make_larger, make_read_only, small_disk
@@ -17,12 +17,12 @@ SIZES = [4, 24, 44, 64, 84, 120, 200]
 
 
 @pytest.fixture
-def export(small_net, metadata, pictures):
+def export(small_net, metadata, images):
     def run(folder, *, trt, progress=None):
         config = ExportConfig(
             output=folder, trt=trt, gpu_archs=("86",) if trt else None, verify=True, engine_cache=False
         )
-        given = ExportPictures(trial=TrialPictures(nhwc_u8=pictures, labels=None))
+        given = ExportImages(trial=TrialImages(nhwc_u8=images, labels=None))
         return run_export(
             small_net, metadata.spec, metadata.classes, "small", {}, given, config, progress=progress
         )
@@ -69,7 +69,7 @@ def test_full_disks(export, tmp_path, evidence):
 
 
 def test_a_disk_that_turns_read_only_meanwhile(export, tmp_path, evidence):
-    """As a kernel lets it do when it meets errors: before the first file, or while pictures are compared."""
+    """As a kernel lets it do when it meets errors: before the first file, or while images are compared."""
     with small_disk(tmp_path / "disk", 10_000) as disk:
         export(disk / "out", trt=False)
         before = below(disk)

@@ -11,7 +11,7 @@ import torch
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_pictures import ExportPictures, TrialPictures
+from alexnet_fast.export.export_images import ExportImages, TrialImages
 from alexnet_fast.export.job import run_export
 from alexnet_fast.export.manifest import (
     FileStamp,
@@ -28,10 +28,10 @@ from needs import needs_no_gpu, needs_rtx
 
 
 @pytest.fixture
-def export(small_net, metadata, pictures):
-    def run(config, pictures=pictures, net=small_net, labels=None, calibration=None):
-        trial = None if pictures is None else TrialPictures(nhwc_u8=pictures, labels=labels)
-        given = ExportPictures(trial=trial, calibration=calibration)
+def export(small_net, metadata, images):
+    def run(config, images=images, net=small_net, labels=None, calibration=None):
+        trial = None if images is None else TrialImages(nhwc_u8=images, labels=labels)
+        given = ExportImages(trial=trial, calibration=calibration)
         return run_export(net, metadata.spec, metadata.classes, "small", {"epoch": 3}, given, config)
 
     return run
@@ -116,7 +116,7 @@ def test_the_manifest_of_an_onnx_file(export, tmp_path):
     assert manifest.stamps == (FileStamp.of(tmp_path / "model.onnx"),)
     assert (manifest.precision, manifest.crops, manifest.classes) == ("fp32", "five", 5)
     assert [(t.name, t.dtype, t.shape) for t in (*manifest.inputs, *manifest.outputs)] == [
-        ("pictures", "uint8", (-1, 43, 43, 3)),
+        ("images", "uint8", (-1, 43, 43, 3)),
         ("probabilities", "float", (-1, 5)),
         ("logits", "float", (-1, 5)),
         ("top_classes", "int64", (-1, 2)),
@@ -143,17 +143,17 @@ def accuracies(result):
     return {row["name"]: dict(row) for row in result["accuracy"]}
 
 
-def test_int8_is_measured_beside_pytorch(export, pictures, tmp_path):
+def test_int8_is_measured_beside_pytorch(export, images, tmp_path):
     labels = np.arange(11) % 5
     result = export(
-        ExportConfig(output=tmp_path, precision="int8", verify=True), labels=labels, calibration=pictures
+        ExportConfig(output=tmp_path, precision="int8", verify=True), labels=labels, calibration=images
     )
     rows = accuracies(result)
     assert list(rows) == ["PyTorch", "model.onnx"]
     assert (result["precision"], result["calibration_images"]) == ("int8", 11)
     assert 0 < rows["model.onnx"]["p99_abs_error"] < 0.2
     assert rows["model.onnx"]["backend"].startswith("onnxruntime CPUExecutionProvider")
-    answers = OnnxModel(tmp_path / "model.onnx").run(pictures)
+    answers = OnnxModel(tmp_path / "model.onnx").run(images)
     assert rows["model.onnx"]["top1"] == (answers.argmax(1) == labels).mean()
     assert rows["PyTorch"]["max_abs_error"] == 0
     manifest = find_manifest(tmp_path / "manifest.json")
@@ -161,20 +161,20 @@ def test_int8_is_measured_beside_pytorch(export, pictures, tmp_path):
     assert manifest.accuracy == result["accuracy"]
 
 
-def test_int8_needs_pictures(export, pictures, tmp_path):
-    with pytest.raises(UserError, match="int8 needs pictures to calibrate on; .*--calibrate"):
+def test_int8_needs_images(export, images, tmp_path):
+    with pytest.raises(UserError, match="int8 needs images to calibrate on; .*--calibrate"):
         export(ExportConfig(output=tmp_path, precision="int8"))
-    with pytest.raises(UserError, match="no pictures to calibrate int8 on"):
-        export(ExportConfig(output=tmp_path, precision="int8"), calibration=pictures[:0])
+    with pytest.raises(UserError, match="no images to calibrate int8 on"):
+        export(ExportConfig(output=tmp_path, precision="int8"), calibration=images[:0])
     assert names(tmp_path) == []
 
 
 @needs_rtx
 @needs_no_gpu
 @pytest.mark.parametrize("precision", ["tf32", "fp16", "bf16", "int8"])
-def test_what_cannot_run_here_gets_a_reason_and_no_number(export, pictures, tmp_path, precision):
+def test_what_cannot_run_here_gets_a_reason_and_no_number(export, images, tmp_path, precision):
     config = ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",), precision=precision)
-    result = export(config, calibration=pictures if precision == "int8" else None)
+    result = export(config, calibration=images if precision == "int8" else None)
     rows = accuracies(result)
     engine = rows["model.engine"]
     assert "NVIDIA's driver" in engine.pop("not_measured")
@@ -215,7 +215,7 @@ def test_a_failure_leaves_everything_as_it_was(export, tmp_path):
     with pytest.raises(UserError, match="--gpu-arch 90"):
         export(ExportConfig(output=tmp_path, trt=True, gpu_archs=("90",)))
     with pytest.raises(UserError, match=r"must have the shape"):
-        export(ExportConfig(output=tmp_path, verify=True), pictures=np.zeros((2, 9, 9, 3), np.uint8))
+        export(ExportConfig(output=tmp_path, verify=True), images=np.zeros((2, 9, 9, 3), np.uint8))
     with pytest.raises(UserError, match="off, more than 0, on 11 real images; nothing was written"):
         export(ExportConfig(output=tmp_path, tolerance=0))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -226,10 +226,10 @@ def test_options_that_contradict_each_other(export, tmp_path):
         ExportConfig(output=tmp_path, precision="fp16")
     with pytest.raises(UserError, match="--gpu-arch is for the engine"):
         ExportConfig(output=tmp_path, gpu_archs=("86",))
-    with pytest.raises(UserError, match="--verify needs pictures"):
-        export(ExportConfig(output=tmp_path, verify=True), pictures=None)
-    with pytest.raises(UserError, match="no pictures to verify"):
-        export(ExportConfig(output=tmp_path, verify=True), pictures=np.zeros((0, 43, 43, 3), np.uint8))
+    with pytest.raises(UserError, match="--verify needs images"):
+        export(ExportConfig(output=tmp_path, verify=True), images=None)
+    with pytest.raises(UserError, match="no images to verify"):
+        export(ExportConfig(output=tmp_path, verify=True), images=np.zeros((0, 43, 43, 3), np.uint8))
 
 
 def test_an_output_that_is_a_file(export, tmp_path):
@@ -241,15 +241,15 @@ def test_an_output_that_is_a_file(export, tmp_path):
         export(ExportConfig(output=tmp_path, force=True))
 
 
-def test_verification_notices_another_network(small_net, metadata, pictures, tmp_path):
+def test_verification_notices_another_network(small_net, metadata, images, tmp_path):
     path = tmp_path / "model.onnx"
     write_model(build_model(small_net, metadata), path)
-    same = verify_onnx(path, small_net.train(), metadata.spec, pictures, "ten")
+    same = verify_onnx(path, small_net.train(), metadata.spec, images, "ten")
     assert same.max_abs_error <= 1e-5
     assert small_net.training, "verifying changes nothing"
     with torch.no_grad():
         small_net.fc8.bias[2] += 0.5
-    other = verify_onnx(path, small_net, metadata.spec, pictures, "ten")
+    other = verify_onnx(path, small_net, metadata.spec, images, "ten")
     assert other.max_abs_error > 0.01
     assert other.images == 11
 

@@ -1,4 +1,4 @@
-"""int8: rounded where it pays, by steps found on pictures, and run by integer kernels."""
+"""int8: rounded where it pays, by steps found on images, and run by integer kernels."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from needs import needs_rtx
 
 
 @pytest.fixture
-def scales(small_net, metadata, pictures):
-    return calibrate(small_net, metadata.spec, pictures, "ten")
+def scales(small_net, metadata, images):
+    return calibrate(small_net, metadata.spec, images, "ten")
 
 
 def initializers(model):
@@ -67,52 +67,50 @@ def test_zeros_alone_have_a_step():
     assert found.step() == 1
 
 
-def test_calibration_changes_nothing_and_comes_out_the_same_twice(small_net, metadata, pictures, scales):
+def test_calibration_changes_nothing_and_comes_out_the_same_twice(small_net, metadata, images, scales):
     before = {name: value.clone() for name, value in small_net.state_dict().items()}
-    assert calibrate(small_net.train(), metadata.spec, pictures, "ten") == scales
+    assert calibrate(small_net.train(), metadata.spec, images, "ten") == scales
     assert small_net.training
     assert all(torch.equal(value, before[name]) for name, value in small_net.state_dict().items())
     assert set(scales.inputs) == {"conv1", "conv2", "fc6", "fc8"}
     assert set(scales.outputs) == {"conv1", "conv2", "fc6"}
 
 
-def test_calibration_measures_behind_the_relu_and_the_folded_batch_norm(
-    small_net, metadata, pictures, scales
-):
-    other = calibrate(small_net, metadata.spec, pictures, "ten")
+def test_calibration_measures_behind_the_relu_and_the_folded_batch_norm(small_net, metadata, images, scales):
+    other = calibrate(small_net, metadata.spec, images, "ten")
     with torch.no_grad():
         small_net.bn2.weight *= 2
         small_net.bn2.bias *= 2
-    doubled = calibrate(small_net, metadata.spec, pictures, "ten")
+    doubled = calibrate(small_net, metadata.spec, images, "ten")
     assert doubled.outputs["conv2"] == pytest.approx(2 * other.outputs["conv2"], rel=0.01)
     assert doubled.outputs["conv1"] == other.outputs["conv1"]
 
 
 @pytest.mark.parametrize(("crops", "count"), [("single", 1), ("five", 5), ("ten", 10)])
-def test_calibration_looks_at_every_crop_in_turns(small_spec, make_pictures, crops, count):
-    pictures = make_pictures(12, small_spec.resize)
-    shown = calibration._one_crop_each(pictures, small_spec, crops)
+def test_calibration_looks_at_every_crop_in_turns(small_spec, make_images, crops, count):
+    images = make_images(12, small_spec.resize)
+    shown = calibration._one_crop_each(images, small_spec, crops)
     assert len(shown) == 12
-    for place, picture in enumerate(pictures):
-        every = take_crops(torch.from_numpy(picture[None]), small_spec, crops)
+    for place, image in enumerate(images):
+        every = take_crops(torch.from_numpy(image[None]), small_spec, crops)
         torch.testing.assert_close(shown[place], every[place % count], rtol=0, atol=0)
 
 
-def test_no_pictures(small_net, metadata, pictures):
-    with pytest.raises(UserError, match="no pictures to calibrate int8 on; .*--calibrate"):
-        calibrate(small_net, metadata.spec, pictures[:0], "ten")
+def test_no_images(small_net, metadata, images):
+    with pytest.raises(UserError, match="no images to calibrate int8 on; .*--calibrate"):
+        calibrate(small_net, metadata.spec, images[:0], "ten")
 
 
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
 @pytest.mark.parametrize("target", ["onnxruntime", "tensorrt"])
-def test_it_answers_nearly_as_pytorch_does(small_net, metadata, pictures, scales, crops, target, tmp_path):
+def test_it_answers_nearly_as_pytorch_does(small_net, metadata, images, scales, crops, target, tmp_path):
     form = GraphForm(precision="int8", scales=scales)
     form = form if target == "onnxruntime" else for_tensorrt("int8", scales)
     path = tmp_path / "model.onnx"
     write_model(build_model(small_net, dataclasses.replace(metadata, crops=crops), form), path)
     with torch.inference_mode():
-        want = crop_probabilities(small_net.eval(), torch.from_numpy(pictures), metadata.spec, crops).numpy()
-    error = np.abs(OnnxModel(path).run(pictures) - want)
+        want = crop_probabilities(small_net.eval(), torch.from_numpy(images), metadata.spec, crops).numpy()
+    error = np.abs(OnnxModel(path).run(images) - want)
     assert 0 < error.max() < 0.4, "rounded, and not lost"
     assert error.mean() < 0.03
 
@@ -141,28 +139,28 @@ def test_products_by_twos_fit_sixteen_bits(small_net, metadata, scales):
     assert max(2 * largest_input * np.abs(weight).max() for weight in weights) <= np.iinfo(np.int16).max
 
 
-def test_integer_kernels_answer_as_float32_does_between_the_same_steps(small_net, metadata, pictures, scales):
+def test_integer_kernels_answer_as_float32_does_between_the_same_steps(small_net, metadata, images, scales):
     model = serialize(build_model(small_net, metadata, GraphForm(precision="int8", scales=scales)))
     answers = []
     for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL"):
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        answers.append(session.run(["probabilities"], {"pictures": pictures})[0])
+        answers.append(session.run(["probabilities"], {"images": images})[0])
     # A number that lies between two steps may fall to either side.
     np.testing.assert_allclose(*answers, atol=0.02)
 
 
-def test_sharing_the_stem_rounds_alike(small_net, metadata, make_pictures):
+def test_sharing_the_stem_rounds_alike(small_net, metadata, make_images):
     spec = AugmentSpec(resize=40, crop=32, std=(50.0, 60.0, 70.0))
-    pictures = make_pictures(5, 40)
-    scales = calibrate(small_net, spec, pictures, "ten")
+    images = make_images(5, 40)
+    scales = calibrate(small_net, spec, images, "ten")
     metadata = dataclasses.replace(metadata, spec=spec)
     answers = []
     for stem in ("plain", "eager"):
         model = build_model(small_net, metadata, GraphForm(precision="int8", scales=scales, stem=stem))
         session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
-        answers.append(session.run(["probabilities"], {"pictures": pictures})[0])
+        answers.append(session.run(["probabilities"], {"images": images})[0])
         assert any(node.name == "crops/both" for node in model.graph.node) == (stem == "eager")
     # A number that lies between two steps may fall to either side.
     np.testing.assert_allclose(*answers, atol=0.02)
@@ -181,21 +179,21 @@ def test_onnxruntime_computes_in_integers(small_net, metadata, scales, tmp_path)
     assert "Gemm" not in operators
 
 
-def test_a_channel_without_weights_and_a_layer_without_answers(small_net, metadata, pictures, tmp_path):
+def test_a_channel_without_weights_and_a_layer_without_answers(small_net, metadata, images, tmp_path):
     with torch.no_grad():
         small_net.conv1.weight[3] = 0
         small_net.fc6.weight[:] = 0
         small_net.fc6.bias[:] = -1
-    scales = calibrate(small_net, metadata.spec, pictures, "ten")
+    scales = calibrate(small_net, metadata.spec, images, "ten")
     assert scales.inputs["fc8"] == 1
     path = tmp_path / "model.onnx"
     write_model(build_model(small_net, metadata, GraphForm(precision="int8", scales=scales)), path)
-    answers = OnnxModel(path).run(pictures)
+    answers = OnnxModel(path).run(images)
     want = small_net.fc8.bias.softmax(0).detach().numpy()
     np.testing.assert_allclose(answers, np.broadcast_to(want, answers.shape), atol=1e-3)
 
 
-def test_a_net_without_relu_behind_its_convolution(metadata, pictures, small_spec, tmp_path):
+def test_a_net_without_relu_behind_its_convolution(metadata, images, small_spec, tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(
         OrderedDict(
@@ -206,14 +204,14 @@ def test_a_net_without_relu_behind_its_convolution(metadata, pictures, small_spe
             fc2=nn.Linear(8 * 16, 5),
         )
     )
-    scales = calibrate(net, small_spec, pictures, "single")
+    scales = calibrate(net, small_spec, images, "single")
     assert set(scales.outputs) == {"conv1"}
     path = tmp_path / "model.onnx"
     single = dataclasses.replace(metadata, crops="single")
     write_model(build_model(net, single, GraphForm(precision="int8", scales=scales)), path)
     with torch.inference_mode():
-        want = crop_probabilities(net.eval(), torch.from_numpy(pictures), small_spec, "single").numpy()
-    np.testing.assert_allclose(OnnxModel(path).run(pictures), want, atol=0.02)
+        want = crop_probabilities(net.eval(), torch.from_numpy(images), small_spec, "single").numpy()
+    np.testing.assert_allclose(OnnxModel(path).run(images), want, atol=0.02)
 
 
 @needs_rtx

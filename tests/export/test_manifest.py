@@ -38,7 +38,7 @@ def _manifest(engine, onnx):
         library_version=VERSION,
         compute_capabilities=("8.6", "12.0"),
         precision="fp32",
-        inputs=(TensorInfo(name="pictures", dtype="uint8", shape=(-1, 256, 256, 3)),),
+        inputs=(TensorInfo(name="images", dtype="uint8", shape=(-1, 256, 256, 3)),),
         outputs=(TensorInfo(name="probabilities", dtype="float", shape=(-1, 5)),),
         batch=BatchProfile(min=1, opt=8, max=64),
         classes=5,

@@ -23,15 +23,15 @@ from alexnet_fast.pipelines.crops import crop_probabilities, take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
-def run_onnx(model: onnx.ModelProto, pictures: np.ndarray) -> np.ndarray:
+def run_onnx(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
-    return session.run(["probabilities"], {"pictures": pictures})[0]
+    return session.run(["probabilities"], {"images": images})[0]
 
 
 @torch.inference_mode()
-def run_torch(net: nn.Module, pictures: np.ndarray, spec: AugmentSpec, crops: str) -> np.ndarray:
+def run_torch(net: nn.Module, images: np.ndarray, spec: AugmentSpec, crops: str) -> np.ndarray:
     training = net.training
-    answer = crop_probabilities(net.eval(), torch.from_numpy(pictures), spec, crops).numpy()
+    answer = crop_probabilities(net.eval(), torch.from_numpy(images), spec, crops).numpy()
     net.train(training)
     return answer
 
@@ -46,10 +46,10 @@ FAST = {("alexnet-64", "node"), ("alexnet-bn-64", "band"), ("caffenet-64", "sums
 
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
 @pytest.mark.parametrize("lrn", ["band", "sums", "node"])
-def test_probabilities_are_those_of_pytorch(small_net, metadata, pictures, crops, lrn):
+def test_probabilities_are_those_of_pytorch(small_net, metadata, images, crops, lrn):
     model = build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphForm(lrn=lrn))
-    got, want = run_onnx(model, pictures), run_torch(small_net, pictures, metadata.spec, crops)
-    assert len(set(want.argmax(axis=1))) > 2, "the test needs pictures that differ"
+    got, want = run_onnx(model, images), run_torch(small_net, images, metadata.spec, crops)
+    assert len(set(want.argmax(axis=1))) > 2, "the test needs images that differ"
     np.testing.assert_allclose(got, want, rtol=0, atol=5e-6)
 
 
@@ -61,39 +61,39 @@ def test_probabilities_are_those_of_pytorch(small_net, metadata, pictures, crops
         for lrn in ("band", "sums", "node")
     ],
 )
-def test_every_family_of_the_small_networks(name, lrn, sharpen, make_pictures):
+def test_every_family_of_the_small_networks(name, lrn, sharpen, make_images):
     torch.manual_seed(0)
     net = create_model(name, 5)
     spec = AugmentSpec(resize=70, crop=64, mean=net.input.mean, std=net.input.std)
-    pictures = make_pictures(3, 70)
-    sharpen(net, pictures, spec)
+    images = make_images(3, 70)
+    sharpen(net, images, spec)
     metadata = _metadata(spec, 5)
     model = build_model(net, metadata, GraphForm(lrn=lrn))
     assert not {"If", "BatchNormalization", "Dropout"} & set(operators(model))
     np.testing.assert_allclose(
-        run_onnx(model, pictures), run_torch(net, pictures, spec, "ten"), rtol=0, atol=1e-5
+        run_onnx(model, images), run_torch(net, images, spec, "ten"), rtol=0, atol=1e-5
     )
 
 
 @pytest.mark.slow
-def test_alexnet_itself_to_five_digits(sharpen, make_pictures, tmp_path):
+def test_alexnet_itself_to_five_digits(sharpen, make_images, tmp_path):
     torch.manual_seed(0)
     net, spec = create_model("alexnet", 1000), AugmentSpec()
-    pictures = make_pictures(3, 256)
-    sharpen(net, pictures, spec)
+    images = make_images(3, 256)
+    sharpen(net, images, spec)
     path = tmp_path / "model.onnx"
     export_onnx(net, spec, [f"n{i}" for i in range(1000)], path, model_name="alexnet", provenance={})
-    got = run_onnx(onnx.load(path), pictures)
-    want = run_torch(net, pictures, spec, "ten")
+    got = run_onnx(onnx.load(path), images)
+    want = run_torch(net, images, spec, "ten")
     assert want.max() > 0.02, "the test needs probabilities that differ"
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
     assert (got.argmax(1) == want.argmax(1)).all()
 
 
-def test_the_batch_is_free(small_net, metadata, pictures):
+def test_the_batch_is_free(small_net, metadata, images):
     model = build_model(small_net, metadata)
-    together = run_onnx(model, pictures)
-    apart = np.concatenate([run_onnx(model, pictures[i : i + 1]) for i in range(3)])
+    together = run_onnx(model, images)
+    apart = np.concatenate([run_onnx(model, images[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(together[:3], apart, atol=1e-6)
 
 
@@ -125,10 +125,10 @@ def test_the_file_says_what_it_is(small_net, metadata):
         for key in ("classes", "preprocessing", "model", "crops", "version", "provenance")
     }
     assert GraphMetadata.from_props(props, "model.onnx") == metadata
-    (pictures,), (probabilities,) = model.graph.input, model.graph.output
-    assert (pictures.name, probabilities.name) == ("pictures", "probabilities")
-    assert pictures.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    assert pictures.type.tensor_type.shape.dim[0].dim_param == "batch"
+    (images,), (probabilities,) = model.graph.input, model.graph.output
+    assert (images.name, probabilities.name) == ("images", "probabilities")
+    assert images.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert images.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
 def test_the_net_stays_in_training(small_net, metadata):
@@ -138,7 +138,7 @@ def test_the_net_stays_in_training(small_net, metadata):
     assert all(torch.equal(before[name], tensor) for name, tensor in small_net.state_dict().items())
 
 
-def test_batch_norm_away_from_weights_stays_a_node(small_spec, pictures, sharpen):
+def test_batch_norm_away_from_weights_stays_a_node(small_spec, images, sharpen):
     torch.manual_seed(2)
     net = nn.Sequential(
         OrderedDict(
@@ -154,16 +154,16 @@ def test_batch_norm_away_from_weights_stays_a_node(small_spec, pictures, sharpen
     )
     nn.init.uniform_(net.bn1.running_var, 0.2, 3)
     nn.init.uniform_(net.bn6.running_mean, -1, 3)
-    sharpen(net, pictures, small_spec)
+    sharpen(net, images, small_spec)
     model = build_model(net, _metadata(small_spec, 2))
     assert operators(model).count("BatchNormalization") == 2
-    want = run_torch(net, pictures, small_spec, "ten")
-    np.testing.assert_allclose(run_onnx(model, pictures), want, atol=1e-6)
+    want = run_torch(net, images, small_spec, "ten")
+    np.testing.assert_allclose(run_onnx(model, images), want, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("kernel", [2, 3, 5])
-def test_same_padding_and_dilation(kernel, small_spec, pictures):
+def test_same_padding_and_dilation(kernel, small_spec, images):
     torch.manual_seed(2)
     net = nn.Sequential(
         nn.Conv2d(3, 4, kernel, padding="same"),
@@ -173,14 +173,12 @@ def test_same_padding_and_dilation(kernel, small_spec, pictures):
         nn.Flatten(),
         nn.LazyLinear(3),
     )
-    want = run_torch(net, pictures, small_spec, "ten")
-    np.testing.assert_allclose(
-        run_onnx(build_model(net, _metadata(small_spec, 3)), pictures), want, atol=1e-6
-    )
+    want = run_torch(net, images, small_spec, "ten")
+    np.testing.assert_allclose(run_onnx(build_model(net, _metadata(small_spec, 3)), images), want, atol=1e-6)
 
 
 @pytest.mark.parametrize(("size", "beta", "k"), [(3, 0.75, 1.0), (5, 0.5, 2.0), (7, 1.0, 1.0)])
-def test_lrn_with_other_constants(size, beta, k, small_spec, pictures, sharpen):
+def test_lrn_with_other_constants(size, beta, k, small_spec, images, sharpen):
     torch.manual_seed(2)
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2),
@@ -188,16 +186,16 @@ def test_lrn_with_other_constants(size, beta, k, small_spec, pictures, sharpen):
         nn.Flatten(),
         nn.Linear(8 * 15 * 15, 3),
     )
-    sharpen(net, pictures, small_spec)
-    want = run_torch(net, pictures, small_spec, "ten")
+    sharpen(net, images, small_spec)
+    want = run_torch(net, images, small_spec, "ten")
     for lrn in ("band", "sums", "node"):
-        got = run_onnx(build_model(net, _metadata(small_spec, 3), GraphForm(lrn=lrn)), pictures)
+        got = run_onnx(build_model(net, _metadata(small_spec, 3), GraphForm(lrn=lrn)), images)
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_half_precision_is_right_where_activations_reach_a_thousand(small_net, metadata, pictures):
-    crops = take_crops(torch.from_numpy(pictures), metadata.spec, "ten")
+def test_half_precision_is_right_where_activations_reach_a_thousand(small_net, metadata, images):
+    crops = take_crops(torch.from_numpy(images), metadata.spec, "ten")
     before_lrn = small_net.eval()[:2]
     gain = 1000 / before_lrn(crops).max()
     small_net.conv1.weight.mul_(gain)
@@ -205,17 +203,17 @@ def test_half_precision_is_right_where_activations_reach_a_thousand(small_net, m
     small_net.fc8.weight.div_(small_net(crops).std(dim=0).mean() / 2)
     small_net.fc8.bias.sub_(small_net(crops).mean(dim=0))
     assert before_lrn(crops).max() > 999, "1000 squared overflows float16"
-    model, pictures = build_model(small_net, metadata, for_tensorrt("fp16")), pictures[:4]
+    model, images = build_model(small_net, metadata, for_tensorrt("fp16")), images[:4]
     # ONNX's own evaluator keeps float16 between nodes; onnxruntime on a CPU goes on in float32 by itself.
-    (got,) = ReferenceEvaluator(model).run(["probabilities"], {"pictures": pictures})
-    want = run_torch(small_net, pictures, metadata.spec, "ten")
+    (got,) = ReferenceEvaluator(model).run(["probabilities"], {"images": images})
+    want = run_torch(small_net, images, metadata.spec, "ten")
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, want, atol=1e-2)
     assert (got.argmax(1) == want.argmax(1)).all()
-    np.testing.assert_allclose(run_onnx(model, pictures), want, atol=1e-2)
+    np.testing.assert_allclose(run_onnx(model, images), want, atol=1e-2)
     weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     assert weights["conv1.weight"] == weights["fc8.weight"] == onnx.TensorProto.FLOAT16
-    assert weights["pictures.mean"] == onnx.TensorProto.FLOAT
+    assert weights["images.mean"] == onnx.TensorProto.FLOAT
 
 
 def test_half_precision_refuses_weights_that_it_cannot_hold(small_net, metadata):
@@ -229,7 +227,7 @@ MISFITS = {
     "conv1 takes 5 channels but is given 3x43x43": ("conv1", nn.Conv2d(5, 3, 3)),
     "pool1 takes a map of at least 40x40": ("pool1", nn.MaxPool2d(40)),
     "fc1 takes 9 values but is given 3x32x32": ("fc1", nn.Linear(9, 9)),
-    "two nodes .* called pictures/float": ("pictures/float", nn.ReLU()),
+    "two nodes .* called images/float": ("images/float", nn.ReLU()),
 }
 
 
@@ -254,7 +252,7 @@ def test_class_names_must_fit(small_net, small_spec):
 
 
 def test_ten_crops_need_a_margin(small_net):
-    with pytest.raises(UserError, match="ten crops need a picture larger"):
+    with pytest.raises(UserError, match="ten crops need an image larger"):
         build_model(small_net, _metadata(AugmentSpec(resize=32, crop=32), 5))
 
 

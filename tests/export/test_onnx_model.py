@@ -32,22 +32,22 @@ def test_it_describes_itself(model_file, metadata):
     assert model.backend == f"onnxruntime CPUExecutionProvider {onnxruntime.__version__}"
 
 
-def test_probabilities_of_any_number_of_pictures(model_file, pictures):
+def test_probabilities_of_any_number_of_images(model_file, images):
     model = OnnxModel(model_file, threads=1)
-    assert model.run(pictures[:0]).shape == (0, 5)
-    got = model.run(pictures)
+    assert model.run(images[:0]).shape == (0, 5)
+    got = model.run(images)
     assert got.shape == (11, 5)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-6)
-    reversed_view = pictures[::-1]
+    reversed_view = images[::-1]
     np.testing.assert_allclose(model.run(reversed_view), got[::-1], atol=1e-6)
 
 
-def test_threads_may_share_a_model(model_file, pictures):
+def test_threads_may_share_a_model(model_file, images):
     model = OnnxModel(model_file, threads=1)
-    want = model.run(pictures)
+    want = model.run(images)
     with ThreadPoolExecutor(4) as pool:
-        for got in pool.map(model.run, [pictures] * 12):
+        for got in pool.map(model.run, [images] * 12):
             np.testing.assert_array_equal(got, want)
 
 
@@ -61,9 +61,9 @@ def test_threads_may_share_a_model(model_file, pictures):
         (lambda p: p.tolist(), "must be a numpy array, not list"),
     ],
 )
-def test_other_arrays_are_refused(model_file, pictures, make, message):
+def test_other_arrays_are_refused(model_file, images, make, message):
     with pytest.raises(UserError, match=message):
-        OnnxModel(model_file).run(make(pictures))
+        OnnxModel(model_file).run(make(images))
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -102,14 +102,14 @@ def test_one_changed_byte_is_noticed_without_a_manifest(model_file, place):
         OnnxModel(model_file)
 
 
-def test_a_graph_that_contradicts_itself(small_net, metadata, tmp_path, pictures):
+def test_a_graph_that_contradicts_itself(small_net, metadata, tmp_path, images):
     model = build_model(small_net, metadata)
     conv2 = next(node for node in model.graph.node if node.name == "conv2")
     next(attribute for attribute in conv2.attribute if attribute.name == "group").i = 3
     path = tmp_path / "odd.onnx"
     path.write_bytes(serialize(model))
     with pytest.raises(UserError, match=r"onnxruntime cannot (load|run) .*odd\.onnx"):
-        OnnxModel(path).run(pictures)
+        OnnxModel(path).run(images)
 
 
 def test_somebody_elses_onnx(small_net, metadata, tmp_path):
@@ -151,22 +151,22 @@ class TestWithoutGpu:
         with pytest.raises(UserError, match=r"asked for (CUDA|Tensorrt)Execution.*would run on CPUExecution"):
             OnnxModel(model_file, providers=(provider,))
 
-    def test_an_allowed_fallback_is_a_warning(self, model_file, provider, pictures, caplog, capsys):
+    def test_an_allowed_fallback_is_a_warning(self, model_file, provider, images, caplog, capsys):
         model = OnnxModel(model_file, providers=(provider, "cpu"), allow_fallback=True)
         assert "is not to be had; CPUExecutionProvider runs the model" in caplog.text
         assert "CPUExecutionProvider" in model.backend
-        assert len(model.run(pictures)) == len(pictures)
+        assert len(model.run(images)) == len(images)
         assert capsys.readouterr().out == "", "stdout belongs to --json"
 
 
 @pytest.mark.gpu
-def test_cuda_runs_it_where_it_is(model_file, pictures):
+def test_cuda_runs_it_where_it_is(model_file, images):
     try:
         model = OnnxModel(model_file, providers=("cuda",))
     except UserError as error:
         pytest.skip(f"onnxruntime cannot use this GPU: {error}")
     assert "CUDAExecutionProvider" in model.backend
-    np.testing.assert_allclose(model.run(pictures), OnnxModel(model_file).run(pictures), atol=1e-3)
+    np.testing.assert_allclose(model.run(images), OnnxModel(model_file).run(images), atol=1e-3)
 
 
 def test_an_unknown_provider_is_bad_usage(model_file):
@@ -189,8 +189,8 @@ assert not heavy, heavy
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_memory_can_be_given_back(model_file, pictures):
+def test_memory_can_be_given_back(model_file, images):
     model = OnnxModel(model_file, threads=1)
-    want = model.run(pictures)
+    want = model.run(images)
     model.release_memory()
-    np.testing.assert_array_equal(model.run(pictures), want)
+    np.testing.assert_array_equal(model.run(images), want)

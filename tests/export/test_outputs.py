@@ -32,8 +32,8 @@ def file(small_net, metadata, tmp_path):
     return path
 
 
-def test_the_likeliest_classes_come_with_their_probabilities(file, pictures):
-    found = OnnxModel(file).outputs(pictures)
+def test_the_likeliest_classes_come_with_their_probabilities(file, images):
+    found = OnnxModel(file).outputs(images)
     assert list(found) == ["probabilities", "logits", "features", "top_classes", "top_probabilities"]
     order = np.argsort(-found["probabilities"], axis=1, kind="stable")[:, :3]
     np.testing.assert_array_equal(found["top_classes"], order)
@@ -43,41 +43,41 @@ def test_the_likeliest_classes_come_with_their_probabilities(file, pictures):
     )
 
 
-def test_one_picture_or_none_gives_the_same_outputs(file, pictures):
+def test_one_image_or_none_gives_the_same_outputs(file, images):
     model = OnnxModel(file)
-    assert {name: value.shape for name, value in model.outputs(pictures[:0]).items()} == {
+    assert {name: value.shape for name, value in model.outputs(images[:0]).items()} == {
         "probabilities": (0, 5),
         "logits": (0, 5),
         "features": (0, 32),
         "top_classes": (0, 3),
         "top_probabilities": (0, 3),
     }
-    np.testing.assert_array_equal(model.outputs(pictures)["probabilities"], model.run(pictures))
+    np.testing.assert_array_equal(model.outputs(images)["probabilities"], model.run(images))
     with pytest.raises(UserError, match="must have the shape"):
-        model.outputs(pictures[:, :9])
+        model.outputs(images[:, :9])
 
 
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
-def test_features_and_logits_are_means_over_the_crops(small_net, metadata, pictures, crops, tmp_path):
+def test_features_and_logits_are_means_over_the_crops(small_net, metadata, images, crops, tmp_path):
     path = tmp_path / "model.onnx"
     write_model(build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphForm(**ALL)), path)
-    found = OnnxModel(path).outputs(pictures)
+    found = OnnxModel(path).outputs(images)
     with torch.inference_mode():
-        x = take_crops(torch.from_numpy(pictures), metadata.spec, crops)
+        x = take_crops(torch.from_numpy(images), metadata.spec, crops)
         features = small_net.eval()[:-1](x)
         logits = small_net.fc8(features)
     for name, want in (("features", features), ("logits", logits)):
-        mean = want.reshape(-1, len(pictures), want.shape[1]).mean(0)
+        mean = want.reshape(-1, len(images), want.shape[1]).mean(0)
         np.testing.assert_allclose(found[name], mean, atol=1e-4)
 
 
-def test_whoever_wants_probabilities_gets_them(file, small_net, metadata, pictures):
+def test_whoever_wants_probabilities_gets_them(file, small_net, metadata, images):
     session = onnxruntime.InferenceSession(
         serialize(build_model(small_net, metadata)), providers=["CPUExecutionProvider"]
     )
-    (plain,) = session.run(None, {"pictures": pictures})
+    (plain,) = session.run(None, {"images": images})
     classifier = OnnxClassifier(OnnxModel(file))
-    np.testing.assert_allclose(classifier.probabilities(pictures, "ten"), plain, atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images, "ten"), plain, atol=1e-6)
 
 
 def test_more_likeliest_classes_than_classes(small_net, metadata):
@@ -120,14 +120,14 @@ def test_an_engine_has_them_too(small_net, metadata, tmp_path, precision):
 @pytest.mark.parametrize("crops", ["five", "ten"])
 @pytest.mark.parametrize("stem", ["plain", "eager"])
 def test_what_each_crop_says_comes_in_the_order_of_the_crops(
-    small_net, metadata, make_pictures, crops, stem, tmp_path
+    small_net, metadata, make_images, crops, stem, tmp_path
 ):
     spec = AugmentSpec(resize=40, crop=32, std=(50.0, 60.0, 70.0))
-    pictures = make_pictures(1, 40)
+    images = make_images(1, 40)
     path = tmp_path / "model.onnx"
     described = dataclasses.replace(metadata, spec=spec, crops=crops)
     write_model(build_model(small_net, described, GraphForm(stem=stem)), path)
     with torch.inference_mode():
-        want = small_net.eval()(take_crops(torch.from_numpy(pictures), spec, crops)).softmax(1).numpy()
+        want = small_net.eval()(take_crops(torch.from_numpy(images), spec, crops)).softmax(1).numpy()
     assert np.abs(want[0] - want[1]).max() > 0.01, "the test needs crops that differ"
-    np.testing.assert_allclose(CropView(path).run(pictures[0]), want, atol=1e-5)
+    np.testing.assert_allclose(CropView(path).run(images[0]), want, atol=1e-5)

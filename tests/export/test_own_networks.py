@@ -9,7 +9,7 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_pictures import ExportPictures
+from alexnet_fast.export.export_images import ExportImages
 from alexnet_fast.export.job import run_export
 from alexnet_fast.export.manifest import verify_manifest
 from alexnet_fast.pipelines.crops import take_crops
@@ -42,7 +42,7 @@ def residual() -> nn.Sequential:
 @pytest.mark.slow
 @needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_a_residual_network(precision, metadata, pictures, tmp_path):
+def test_a_residual_network(precision, metadata, images, tmp_path):
     net = residual()
     config = ExportConfig(
         output=tmp_path,
@@ -53,23 +53,23 @@ def test_a_residual_network(precision, metadata, pictures, tmp_path):
         top=2,
         engine_cache=False,
     )
-    result = run_export(net, metadata.spec, metadata.classes, "own", {}, ExportPictures(), config)
+    result = run_export(net, metadata.spec, metadata.classes, "own", {}, ExportImages(), config)
     assert result["stem"].startswith("written by torch's exporter: layer 0 (Block) is of a class")
     assert result["verified"]["max_abs_error"] <= 1e-5
     assert verify_manifest(tmp_path / "model.engine").precision == precision
-    found = OnnxModel(result["onnx"]).outputs(pictures)
+    found = OnnxModel(result["onnx"]).outputs(images)
     with torch.inference_mode():
-        crops = take_crops(torch.from_numpy(pictures), metadata.spec, "ten")
-        logits = net(crops).reshape(10, len(pictures), -1).mean(0).numpy()
-        features = net[:4](crops).reshape(10, len(pictures), -1).mean(0).numpy()
+        crops = take_crops(torch.from_numpy(images), metadata.spec, "ten")
+        logits = net(crops).reshape(10, len(images), -1).mean(0).numpy()
+        features = net[:4](crops).reshape(10, len(images), -1).mean(0).numpy()
     np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
     np.testing.assert_allclose(found["features"], features, atol=1e-5)
     assert found["top_classes"].shape == (11, 2)
 
 
-def test_int8_is_refused_with_the_layer(metadata, pictures, tmp_path):
+def test_int8_is_refused_with_the_layer(metadata, images, tmp_path):
     config = ExportConfig(output=tmp_path, precision="int8")
-    given = ExportPictures(calibration=pictures)
+    given = ExportImages(calibration=images)
     with pytest.raises(
         UserError, match=r"--precision int8 cannot be had for this network: layer 0 \(Block\)"
     ):

@@ -13,7 +13,7 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import job, onnx_graph
 from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_pictures import ExportPictures, generated_pictures
+from alexnet_fast.export.export_images import ExportImages, generated_images
 from alexnet_fast.export.job import run_export
 from alexnet_fast.export.limits import TOLERANCE, judge, limits_of
 from alexnet_fast.export.onnx_graph import build_model, export_onnx
@@ -24,8 +24,8 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 @pytest.fixture
 def export(small_net, metadata):
     def run(config, net=small_net, **given):
-        pictures = ExportPictures(**given)
-        return run_export(net, metadata.spec, metadata.classes, "small", {}, pictures, config)
+        images = ExportImages(**given)
+        return run_export(net, metadata.spec, metadata.classes, "small", {}, images, config)
 
     return run
 
@@ -48,15 +48,15 @@ def shift_bias(tensors, _model):
 
 
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
-def test_without_pictures_it_is_compared_on_generated_ones(export, tmp_path, crops):
+def test_without_images_it_is_compared_on_generated_ones(export, tmp_path, crops):
     result = export(ExportConfig(output=tmp_path, crops=crops, extras=("logits", "features"), top=2))
     verified = result["verified"]
     assert (verified["images"], verified["source"], verified["top1_agreement"]) == (8, "generated", 1)
     assert verified["max_abs_error"] <= TOLERANCE
-    assert result["accuracy"] is None, "that is measured on real pictures"
+    assert result["accuracy"] is None, "that is measured on real images"
 
 
-def test_fewer_than_eight_pictures_are_not_enough(small_net, metadata, pictures, tmp_path):
+def test_fewer_than_eight_images_are_not_enough(small_net, metadata, images, tmp_path):
     """The file is compared on generated ones as well, and both are in the progress line."""
     seen = []
 
@@ -70,7 +70,7 @@ def test_fewer_than_eight_pictures_are_not_enough(small_net, metadata, pictures,
         metadata.classes,
         "small",
         {},
-        ExportPictures(few=pictures[:3]),
+        ExportImages(few=images[:3]),
         ExportConfig(output=tmp_path),
         progress=progress,
     )
@@ -197,11 +197,11 @@ def test_the_likeliest_classes_are_those_of_the_probabilities():
 
 
 @pytest.mark.parametrize("side", [1, 5, 64, 259])
-def test_generated_pictures_differ_and_come_out_the_same(side):
+def test_generated_images_differ_and_come_out_the_same(side):
     spec = AugmentSpec(resize=side, crop=side)
-    found = generated_pictures(spec).nhwc_u8
+    found = generated_images(spec).nhwc_u8
     assert found.shape == (8, side, side, 3)
-    np.testing.assert_array_equal(found, generated_pictures(spec).nhwc_u8)
+    np.testing.assert_array_equal(found, generated_images(spec).nhwc_u8)
     if side > 5:
         assert found.std(axis=(1, 2, 3)).min() > 20
         assert found.mean(axis=(1, 2)).std(axis=0).min() > 15

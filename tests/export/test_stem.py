@@ -20,7 +20,7 @@ from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
-def run(net, spec, pictures, stem, classes=5):
+def run(net, spec, images, stem, classes=5):
     metadata = GraphMetadata(
         classes=tuple(map(str, range(classes))),
         spec=spec,
@@ -32,7 +32,7 @@ def run(net, spec, pictures, stem, classes=5):
     form = GraphForm(stem=stem, extras=("logits",))
     model = build_model(net, metadata, form)
     session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
-    return session.run(["probabilities", "logits"], {"pictures": pictures})
+    return session.run(["probabilities", "logits"], {"images": images})
 
 
 def shared(net, spec, *, eager=True):
@@ -44,11 +44,11 @@ def spec_of(net, resize, crop):
     return AugmentSpec(resize=resize, crop=crop, mean=net.input.mean, std=net.input.std)
 
 
-def assert_same(net, spec, pictures):
+def assert_same(net, spec, images):
     """At most 1e-6 of the largest number: the probabilities, and the logits that softmax would hide."""
-    for got, want in zip(run(net, spec, pictures, "eager"), run(net, spec, pictures, "plain"), strict=True):
+    for got, want in zip(run(net, spec, images, "eager"), run(net, spec, images, "plain"), strict=True):
         assert np.abs(got - want).max() <= 1e-6 * np.abs(want).max()
-        assert want.std(axis=0).max() > 1e-3, "the test needs pictures that differ"
+        assert want.std(axis=0).max() > 1e-3, "the test needs images that differ"
 
 
 @pytest.mark.parametrize(
@@ -58,30 +58,30 @@ def assert_same(net, spec, pictures):
         for name in ("alexnet", "alexnet-dense", "alexnet-bn", "alexnet-owt")
     ],
 )
-def test_every_large_network_shares_to_its_second_convolution(name, sharpen, make_pictures):
+def test_every_large_network_shares_to_its_second_convolution(name, sharpen, make_images):
     torch.manual_seed(0)
     net = create_model(name, 5)
-    spec, pictures = spec_of(net, 256, 224), make_pictures(2, 256)
-    sharpen(net, pictures, spec)
+    spec, images = spec_of(net, 256, 224), make_images(2, 256)
+    sharpen(net, images, spec)
     names, plan = shared(net, spec, eager=False)
     assert names[0] == "conv1"
     assert "conv2" in names
     assert "share conv1 to" in plan.describe()
-    assert_same(net, spec, pictures)
+    assert_same(net, spec, images)
 
 
 @pytest.mark.slow
-def test_caffenet_shares_where_the_crops_lie_on_its_grid(sharpen, make_pictures):
+def test_caffenet_shares_where_the_crops_lie_on_its_grid(sharpen, make_images):
     torch.manual_seed(0)
     net = create_model("caffenet", 5)
     _, plan = shared(net, spec_of(net, 256, 227))
     assert plan.describe() == (
         "the ten crops share nothing: crops begin at 0, 14 and 29 in the input of conv1, and its stride is 4"
     )
-    spec, pictures = spec_of(net, 259, 227), make_pictures(2, 259)
-    sharpen(net, pictures, spec)
+    spec, images = spec_of(net, 259, 227), make_images(2, 259)
+    sharpen(net, images, spec)
     assert shared(net, spec)[0][:4] == ["conv1", "relu1", "pool1", "norm1"]
-    assert_same(net, spec, pictures)
+    assert_same(net, spec, images)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_caffenet_shares_where_the_crops_lie_on_its_grid(sharpen, make_pictures)
         pytest.param("alexnet-bn-64", 80, "relu3", marks=pytest.mark.slow),
     ],
 )
-def test_small_networks_share_as_deep_as_the_margin_divides(name, resize, last, sharpen, make_pictures):
+def test_small_networks_share_as_deep_as_the_margin_divides(name, resize, last, sharpen, make_images):
     torch.manual_seed(0)
     net = create_model(name, 5)
-    spec, pictures = spec_of(net, resize, 64), make_pictures(3, resize)
-    sharpen(net, pictures, spec)
+    spec, images = spec_of(net, resize, 64), make_images(3, resize)
+    sharpen(net, images, spec)
     names, _ = shared(net, spec)
     assert (names[-1] if names else None) in (last, "norm2" if last == "relu2" else last)
-    assert_same(net, spec, pictures)
+    assert_same(net, spec, images)
 
 
 ODD = {
@@ -120,22 +120,22 @@ ODD = {
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("what", ODD)
-def test_other_geometries(what, sharpen, make_pictures):
+def test_other_geometries(what, sharpen, make_images):
     torch.manual_seed(3)
     layers = OrderedDict((f"l{i}", layer) for i, layer in enumerate(ODD[what]))
     net = nn.Sequential(OrderedDict(**layers, flatten=nn.Flatten(), fc=nn.LazyLinear(5)))
-    spec, pictures = AugmentSpec(resize=64, crop=48, std=(50.0, 60.0, 70.0)), make_pictures(3, 64)
+    spec, images = AugmentSpec(resize=64, crop=48, std=(50.0, 60.0, 70.0)), make_images(3, 64)
     net(torch.zeros(1, 3, 48, 48))
-    sharpen(net, pictures, spec)
+    sharpen(net, images, spec)
     assert bool(shared(net, spec)[0]) == (what not in ("other rows",))
-    assert_same(net, spec, pictures)
+    assert_same(net, spec, images)
 
 
 def test_sharing_counts_the_operations_that_it_saves():
     net, spec = create_model("alexnet", 5), AugmentSpec()
     _, plan = shared(net, spec, eager=False)
     conv2 = next(stage for stage in plan.stages if stage.layers[0].name == "conv2")
-    assert (conv2.after.picture, conv2.after.crop) == (31, 27)
+    assert (conv2.after.image, conv2.after.crop) == (31, 27)
     assert (conv2.after.low, conv2.after.high) == (3, 3), "pooled padding and two pixels of its own"
     # 3,722 if the corners were not computed twice.
     plain, strips = 10 * 27**2, 2 * (31**2 + 12 * 3 * 27)

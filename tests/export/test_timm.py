@@ -24,10 +24,10 @@ torch.manual_seed(0)
 net = timm.create_model(sys.argv[1], num_classes=5).eval()
 spec = dataclasses.replace(TORCHVISION_SPEC, resize=72, crop=64)
 model = OnnxModel(export_ten_crop(net, spec, list("abcde"), sys.argv[2]))
-pictures = numpy.random.default_rng(1).integers(0, 256, (3, 72, 72, 3), numpy.uint8)
+images = numpy.random.default_rng(1).integers(0, 256, (3, 72, 72, 3), numpy.uint8)
 with torch.inference_mode():
-    want = crop_probabilities(net, torch.from_numpy(pictures), spec, "ten").numpy()
-got = model.run(pictures)
+    want = crop_probabilities(net, torch.from_numpy(images), spec, "ten").numpy()
+got = model.run(images)
 error, spread = float(abs(got - want).max()), float(want.std())
 print(json.dumps({"model": model.metadata.model, "error": error, "spread": spread}))
 """

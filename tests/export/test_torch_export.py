@@ -47,7 +47,7 @@ class Exotic(Residual):
         return torch.linalg.svdvals(super().forward(x)[:, :, None]).repeat(1, 5)
 
 
-def test_a_network_that_is_no_sequence(small_spec, pictures, tmp_path):
+def test_a_network_that_is_no_sequence(small_spec, images, tmp_path):
     torch.manual_seed(0)
     net = Residual().train()
     path = export_ten_crop(net, small_spec, list("abcde"), tmp_path / "any.onnx", provenance={"run": 1})
@@ -55,9 +55,9 @@ def test_a_network_that_is_no_sequence(small_spec, pictures, tmp_path):
     assert (model.metadata.model, model.crops, model.classes) == ("Residual", "ten", tuple("abcde"))
     assert net.training, "exporting changes nothing"
     with torch.no_grad():
-        want = crop_probabilities(net.eval(), torch.from_numpy(pictures), small_spec, "ten").numpy()
-    np.testing.assert_allclose(model.run(pictures), want, atol=1e-6)
-    np.testing.assert_allclose(model.run(pictures[:1]), want[:1], atol=1e-6)
+        want = crop_probabilities(net.eval(), torch.from_numpy(images), small_spec, "ten").numpy()
+    np.testing.assert_allclose(model.run(images), want, atol=1e-6)
+    np.testing.assert_allclose(model.run(images[:1]), want[:1], atol=1e-6)
 
 
 def test_the_file_names_no_path_and_comes_out_the_same_twice(small_spec, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from archives import packed_tar, packed_zip
 
-_PICTURE = {"a/x.jpg": b"x"}
+_IMAGE = {"a/x.jpg": b"x"}
 _UP = "a\\" + "..\\" * 30
 # Packed about a thousandfold; the test allows 64 KiB.
 _BOMB = {"a/x.jpg": bytes(10 << 20)}
@@ -38,17 +38,17 @@ def _zip_link(target: str) -> bytes:
 ARCHIVES: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "a name that climbs": (
         "leads out of it",
-        lambda out: packed_tar({**_PICTURE, f"a/{'../' * 30}{str(out).lstrip('/')}": b"x"}),
+        lambda out: packed_tar({**_IMAGE, f"a/{'../' * 30}{str(out).lstrip('/')}": b"x"}),
     ),
-    "a name from the root": ("leads out of it", lambda out: packed_tar({**_PICTURE, str(out): b"x"}, "w")),
-    "a zip's name from the root": ("leads out of it", lambda out: packed_zip({**_PICTURE, str(out): b"x"})),
+    "a name from the root": ("leads out of it", lambda out: packed_tar({**_IMAGE, str(out): b"x"}, "w")),
+    "a zip's name from the root": ("leads out of it", lambda out: packed_zip({**_IMAGE, str(out): b"x"})),
     "a name that climbs as in Windows": (
         "leads out of it",
-        lambda out: packed_zip({**_PICTURE, _UP + str(out).lstrip("/"): b"x"}),
+        lambda out: packed_zip({**_IMAGE, _UP + str(out).lstrip("/"): b"x"}),
     ),
     "a link out": (
         "no plain file",
-        lambda out: packed_tar({**_PICTURE, **_special(tarfile.SYMTYPE, str(out))}),
+        lambda out: packed_tar({**_IMAGE, **_special(tarfile.SYMTYPE, str(out))}),
     ),
     "a folder's link and a file through it": (
         "no plain file",
@@ -59,10 +59,10 @@ ARCHIVES: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "a zip's link": ("no plain file", lambda out: _zip_link(str(out))),
     "a hard link": (
         "no plain file",
-        lambda out: packed_tar({**_PICTURE, **_special(tarfile.LNKTYPE, str(out))}),
+        lambda out: packed_tar({**_IMAGE, **_special(tarfile.LNKTYPE, str(out))}),
     ),
-    "a pipe": ("no plain file", lambda out: packed_tar({**_PICTURE, **_special(tarfile.FIFOTYPE)})),
-    "a device": ("no plain file", lambda out: packed_tar({**_PICTURE, **_special(tarfile.CHRTYPE)})),
+    "a pipe": ("no plain file", lambda out: packed_tar({**_IMAGE, **_special(tarfile.FIFOTYPE)})),
+    "a device": ("no plain file", lambda out: packed_tar({**_IMAGE, **_special(tarfile.CHRTYPE)})),
     "a tar bomb": ("holds more than the limit", lambda out: packed_tar(_BOMB)),
     "a zip bomb": ("holds more than the limit", lambda out: packed_zip(_BOMB)),
 }

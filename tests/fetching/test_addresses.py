@@ -89,7 +89,7 @@ def test_addresses_of_the_public_internet(ip: str) -> None:
 def test_what_is_an_address_and_what_a_path() -> None:
     for text in (*FORBIDDEN, "HTTPS://example.org/", "svn+ssh://example.org/"):
         assert is_address(text), text
-    for text in ("pictures", "a/b.zip", "./https:x", "C:/pictures", "a:b", "//server/share"):
+    for text in ("images", "a/b.zip", "./https:x", "C:/images", "a:b", "//server/share"):
         assert not is_address(text), text
 
 

@@ -61,7 +61,7 @@ def test_tensorboard_writes_into_a_folder_of_that_name(tmp_path: Path) -> None:
 def test_a_figure_shows_them() -> None:
     from matplotlib.figure import Figure
 
-    from alexnet_fast.pictures.png import png_bytes
+    from alexnet_fast.plots.png import png_bytes
 
     figure = Figure((2, 1))
     figure.suptitle(NAME)
@@ -78,7 +78,7 @@ def test_triton_s_files_have_the_bytes() -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data set whose folder, a class, a good picture and a bad one have such names."""
+    """A data set whose folder, a class, a good image and a bad one have such names."""
     root = tmp_path / os.fsdecode(b"d\xe9")
     for part in ("train", "val"):
         for number, name in enumerate(NAMES):

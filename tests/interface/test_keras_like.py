@@ -62,8 +62,8 @@ def test_the_documented_example(loose: Path, tmp_path: Path, capsys) -> None:
     assert children() == before
     said = capsys.readouterr().out
     assert "classes poly mono - mean RGB" in said
-    with Image.open(run / "curves.png") as picture:
-        assert min(picture.size) > 300
+    with Image.open(run / "curves.png") as image:
+        assert min(image.size) > 300
 
 
 @pytest.mark.slow
@@ -77,16 +77,16 @@ def test_fit_goes_on_and_predicts_what_the_command_predicts(loose: Path, tmp_pat
     }  # fmt: skip
     assert all(len(values) == 2 for values in first.history.values())
     assert min(first.history["loss"] + second.history["loss"]) > 0
-    picture = loose / "test" / "mono_16.png"
-    answer = model.predict(picture)
+    image = loose / "test" / "mono_16.png"
+    answer = model.predict(image)
     assert answer.shape == (2,)
     assert answer.sum() == pytest.approx(1, abs=1e-6)
     for more, own in (
         ([], answer),
-        (["--jitter"], model.predict(picture, jitter=True)),
-        (["--single-crop"], model.predict(picture, crops="single")),
+        (["--jitter"], model.predict(image, jitter=True)),
+        (["--single-crop"], model.predict(image, crops="single")),
     ):
-        done = run_command("predict", tmp_path / "run", picture, "--json", *more)
+        done = run_command("predict", tmp_path / "run", image, "--json", *more)
         assert done.returncode == 0, done.stderr
         guesses = json.loads(done.stdout)["predictions"][0]["classes"]
         assert {guess["index"]: guess["probability"] for guess in guesses} == pytest.approx(
@@ -95,13 +95,13 @@ def test_fit_goes_on_and_predicts_what_the_command_predicts(loose: Path, tmp_pat
         assert [guess["label"] for guess in guesses] == [
             model.classes[index] for index in np.argsort(-own, kind="stable")
         ]
-    assert not np.array_equal(model.predict(picture, jitter=True), answer)
+    assert not np.array_equal(model.predict(image, jitter=True), answer)
     assert first.plot()._repr_png_().startswith(b"\x89PNG")
-    assert model.predict_n(picture, n=1) == [model.classes[int(answer.argmax())]]
+    assert model.predict_n(image, n=1) == [model.classes[int(answer.argmax())]]
     with pytest.raises(UserError, match="holds a run already; give --resume"):
         AlexNet(*labels_of(loose), run=tmp_path / "run", **SMALL)
     again = AlexNet(*labels_of(loose), run=tmp_path / "run", resume=True, **SMALL)
-    np.testing.assert_array_equal(again.predict(picture), answer)
+    np.testing.assert_array_equal(again.predict(image), answer)
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_either_loader_trains_and_leaves_no_process_behind(loose: Path, tmp_path
     assert children() == before
 
 
-def test_colours_are_those_of_the_training_pictures(loose: Path, tmp_path: Path) -> None:
+def test_colours_are_those_of_the_training_images(loose: Path, tmp_path: Path) -> None:
     from alexnet_fast.pipelines.pillow_image import centre_square, decode
     from alexnet_fast.pipelines.spec import AugmentSpec
 

@@ -34,7 +34,7 @@ def json_of() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def tiny(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
-    """Tiny ImageNet's folders: 12 training and 4 validation pictures of each of two classes, 1 unlabelled."""
+    """Tiny ImageNet's folders: 12 training and 4 validation images of each of two classes, 1 unlabelled."""
     root = tmp_path / "tiny-imagenet-200"
     lines = []
     for kind, wnid in WNIDS.items():
@@ -70,14 +70,14 @@ def caltech(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
     ):
         folder = root / f"{number:03d}.{label}"
         folder.mkdir(parents=True)
-        for picture, cell in enumerate(cells[kind][some], 1):
-            shutil.copy(cell, folder / f"{number:03d}_{picture:04d}.png")
+        for image, cell in enumerate(cells[kind][some], 1):
+            shutil.copy(cell, folder / f"{number:03d}_{image:04d}.png")
     return root
 
 
 @pytest.fixture
 def ilsvrc(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
-    """ILSVRC-2012's three tars: of tars of pictures, of pictures, and the development kit."""
+    """ILSVRC-2012's three tars: of tars of images, of images, and the development kit."""
     import scipy.io
 
     root, work = tmp_path / "ilsvrc", tmp_path / "work"

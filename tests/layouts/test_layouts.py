@@ -14,25 +14,25 @@ from PIL import Image
 
 from alexnet_fast.cli.prepare import prepare
 from alexnet_fast.data import open_data
+from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.layouts.find import KINDS, Reading
 from alexnet_fast.data.layouts.matlab_file import read_structs
-from alexnet_fast.data.picture_list import PictureList
-from alexnet_fast.pipelines.place_bytes import picture_at
+from alexnet_fast.pipelines.place_bytes import image_at
 from alexnet_fast.preparing.sources import open_source
 
 GOLDFISH, TABBY = "n01443537 goldfish, Carassius auratus", "n02123045 tabby, tabby cat"
 
 
-def labelled(pictures: PictureList) -> list[tuple[str, str]]:
-    """Returns (file name, class) of each picture, sorted."""
-    names = (name.rpartition("/")[2] for name in pictures.names)
-    return sorted(zip(names, (pictures.classes.names[label] for label in pictures.labels), strict=True))
+def labelled(images: ImageList) -> list[tuple[str, str]]:
+    """Returns (file name, class) of each image, sorted."""
+    names = (name.rpartition("/")[2] for name in images.names)
+    return sorted(zip(names, (images.classes.names[label] for label in images.labels), strict=True))
 
 
-def pixels_agree(pictures: PictureList, files: dict[str, Path]) -> None:
-    """Compares each picture with the file that it was made from."""
-    for index, name in enumerate(pictures.names):
-        own = np.asarray(picture_at(pictures, index))
+def pixels_agree(images: ImageList, files: dict[str, Path]) -> None:
+    """Compares each image with the file that it was made from."""
+    for index, name in enumerate(images.names):
+        own = np.asarray(image_at(images, index))
         with Image.open(files[name.rpartition("/")[2]]) as file:
             assert np.array_equal(own, np.asarray(file.convert("RGB"))), name
 
@@ -72,9 +72,9 @@ def test_json_labels_give_the_order_of_their_indices(loose: Path) -> None:
     splits = open_data(loose)
     assert splits.classes.names == ("poly", "mono")
     assert splits.test is not None
-    for pictures, each in ((splits.train, 12), (splits.val, 4), (splits.test, 2)):
-        assert pictures.counts() == (each, each)
-        assert all(name.startswith(label) for name, label in labelled(pictures))
+    for images, each in ((splits.train, 12), (splits.val, 4), (splits.test, 2)):
+        assert images.counts() == (each, each)
+        assert all(name.startswith(label) for name, label in labelled(images))
 
 
 def test_json_ids_may_be_names_paths_or_names_without_ending(loose: Path) -> None:
@@ -89,7 +89,7 @@ def test_json_ids_may_be_names_paths_or_names_without_ending(loose: Path) -> Non
         assert labelled(open_data(loose).train) == before
 
 
-def test_json_files_may_stand_elsewhere_and_test_pictures_may_have_no_labels(
+def test_json_files_may_stand_elsewhere_and_test_images_may_have_no_labels(
     loose: Path, tmp_path: Path
 ) -> None:
     labels = {
@@ -128,11 +128,11 @@ def test_caltech256_as_its_preprocessor_makes_it(caltech: Path, json_of, tmp_pat
     assert len(lists["train"]) + len(lists["val"]) == 60
     assert 0 < len(lists["val"]) < 30
     sums = np.zeros(3)
-    for part, pictures in lists.items():
-        for row in pictures:
-            with Image.open(out / part / row["image"]) as picture:
-                assert picture.size == (256, 256)
-                sums += np.asarray(picture).mean((0, 1)) if part == "train" else 0
+    for part, images in lists.items():
+        for row in images:
+            with Image.open(out / part / row["image"]) as image:
+                assert image.size == (256, 256)
+                sums += np.asarray(image).mean((0, 1)) if part == "train" else 0
             assert row["image"].startswith(result["classes"][int(row["class"])] + "/")
     mean = json.loads((out / "rgb_val.json").read_text())
     assert [mean[channel] for channel in "RGB"] == pytest.approx(sums / len(lists["train"]))
@@ -166,7 +166,7 @@ def test_caltech256_trains_from_its_lists(caltech: Path, json_of, tmp_path: Path
 
 
 def test_csv_lists_of_the_preprocessor_itself(cells: dict[str, list[Path]], tmp_path: Path) -> None:
-    """Its pictures lie flat under names of its own; categories.csv is in the order in which it met them."""
+    """Its images lie flat under names of its own; categories.csv is in the order in which it met them."""
     (tmp_path / "categories.csv").write_text("id,label\n0,poly\n1,mono\n")
     for part, some in (("train", slice(6)), ("val", slice(6, 8))):
         (tmp_path / part).mkdir()
@@ -205,18 +205,18 @@ def test_every_form_of_ilsvrc2012_is_the_same_data_set(
     whole = open_data(ilsvrc)
     expected = labelled(whole.train), labelled(whole.val)
     root = tmp_path / "kaggle" if form == "kaggle" else ilsvrc
-    pictures = root / "ILSVRC" / "Data" / "CLS-LOC" if form == "kaggle" else root
-    (pictures / "train").mkdir(parents=True)
+    images = root / "ILSVRC" / "Data" / "CLS-LOC" if form == "kaggle" else root
+    (images / "train").mkdir(parents=True)
     with tarfile.open(ilsvrc / "ILSVRC2012_img_train.tar") as outer:
-        outer.extractall(pictures / "train", filter="data")
+        outer.extractall(images / "train", filter="data")
     (ilsvrc / "ILSVRC2012_img_train.tar").unlink()
     if form != "class tars":
-        for inner in sorted((pictures / "train").glob("*.tar")):
+        for inner in sorted((images / "train").glob("*.tar")):
             with tarfile.open(inner) as archive:
                 archive.extractall(inner.with_suffix(""), filter="data")
             inner.unlink()
         with tarfile.open(ilsvrc / "ILSVRC2012_img_val.tar") as archive:
-            archive.extractall(pictures / "val", filter="data")
+            archive.extractall(images / "val", filter="data")
         (ilsvrc / "ILSVRC2012_img_val.tar").unlink()
     wnids = {name: label.split()[0] for name, label in expected[1]}
     if form == "kaggle":

@@ -103,7 +103,7 @@ ANNOTATIONS = "val/val_annotations.txt"
             lambda root: (root / "val/images/val_3.png").rename(root / "val/images/val_9.png"),
             "names val_3.png",
         ),
-        (write(ANNOTATIONS, "val_0.png\tn02123045\n"), "has no class for images/val_1.png .7 pictures"),
+        (write(ANNOTATIONS, "val_0.png\tn02123045\n"), "has no class for images/val_1.png .7 images"),
         (write(ANNOTATIONS, "val_0.png\tn02123045\nval_0.png\tn02123045\n"), "names it twice"),
         (write(ANNOTATIONS, "val_0.png\tn00000000\n"), "line 1: train/ has no class n00000000"),
         (write(ANNOTATIONS, "val_0.png\n"), "line 1 has no class; each line is a file, a tab"),
@@ -133,8 +133,8 @@ def csv_folder(root: Path, cells: dict[str, list[Path]]) -> Path:
     [
         ("train.csv", "image,class\nmono.png,7\n", "train.csv line 2: categories.csv has no category '7'"),
         ("train.csv", "image,class\nmono.png,mono\n", "categories.csv has no category 'mono'; add it there"),
-        ("val.csv", "image,class\nfilm.png,1\n", "val.csv line 2: .*val has no picture 'film.png'"),
-        ("val.csv", "image,class\n../train/mono.png,1\n", "has no picture '../train/mono.png'"),
+        ("val.csv", "image,class\nfilm.png,1\n", "val.csv line 2: .*val has no image 'film.png'"),
+        ("val.csv", "image,class\n../train/mono.png,1\n", "has no image '../train/mono.png'"),
         ("val.csv", "image,class\nmono.png,1\nmono.png,1\n", "line 3: mono.png stands twice"),
         (
             "val.csv",
@@ -184,14 +184,14 @@ def unpacked(root: Path) -> Path:
     [
         (
             write(TRUTH, "1\n2\n1\n"),
-            "labels 3 validation pictures, and there are 8; the list goes by the order",
+            "labels 3 validation images, and there are 8; the list goes by the order",
         ),
         (write(TRUTH, "1\n2\n1\n2\n1\n2\n1\n9\n"), "line 8 of the validation ground truth is 9, no class"),
         (write(TRUTH, "1\n2\ncat\n"), "ILSVRC2012_devkit_t12 is damaged .invalid literal"),
         (lambda root: (root / TRUTH).unlink(), "cannot read .*ground_truth.txt: no such file"),
         (
             write("synset_labels.txt", "n02123045\n"),
-            "synset_labels.txt labels 1 validation pictures, and there are 8",
+            "synset_labels.txt labels 1 validation images, and there are 8",
         ),
         (write("synset_labels.txt", "cat\n" * 8), "'cat', the class of .*, is no WordNet number"),
         (write("val.txt", "ILSVRC2012_val_00000001.png 2\n"), "val.txt line 1 is no file and class index"),
@@ -209,7 +209,7 @@ def unpacked(root: Path) -> Path:
             write("LOC_val_solution.csv", "a.jpg,n01443537 1 2 3 4\n"),
             "has no column ImageId; its first line must be ImageId,PredictionString",
         ),
-        (lambda root: (root / "ILSVRC2012_img_val.tar").unlink(), "no ILSVRC-2012 validation pictures in"),
+        (lambda root: (root / "ILSVRC2012_img_val.tar").unlink(), "no ILSVRC-2012 validation images in"),
         (
             write("ILSVRC2012_img_train.tar", "x" * 2000),
             "ILSVRC2012_img_train.tar is not an uncompressed tar",
@@ -220,7 +220,7 @@ def test_an_ilsvrc2012_that_is_wrong(ilsvrc: Path, change: Change, said: str) ->
     change(unpacked(ilsvrc))
     if said == "no such":
         (ilsvrc / "ILSVRC2012_devkit_t12.tar.gz").unlink()
-        said = "says nowhere which classes the validation pictures are of; put ILSVRC2012_devkit"
+        said = "says nowhere which classes the validation images are of; put ILSVRC2012_devkit"
     refused(ilsvrc, said)
 
 
@@ -269,7 +269,7 @@ def test_a_folder_that_is_divided_already_has_no_other_split(tiny: Path, tmp_pat
 
 
 class TestNothingVanishes:
-    """What stands in a published layout beside the pictures that its lists name is counted."""
+    """What stands in a published layout beside the images that its lists name is counted."""
 
     def test_caltech(self, caltech: Path, caplog: pytest.LogCaptureFixture) -> None:
         (caltech / "001.poly-cell" / "RENAME2").touch()

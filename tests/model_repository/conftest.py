@@ -1,4 +1,4 @@
-"""A small model, pictures for it, and repositories made of them."""
+"""A small model, images for it, and repositories made of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(photographs: list[Image.Image]) -> list[bytes]:
-    """Encoded pictures of different sizes and formats."""
+def images(photographs: list[Image.Image]) -> list[bytes]:
+    """Encoded images of different sizes and formats."""
     from small_model import encoded
 
     china, flower = photographs

@@ -16,8 +16,8 @@ import tritonclient.utils
 from running_triton import RunningTriton, running
 
 from alexnet_fast.export.graph_form import GraphForm
+from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.onnx_model import OnnxModel
-from alexnet_fast.serve.picture import square_of
 from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.triton.model_config import TritonConfig
 from alexnet_fast.serve.triton.repository import write_repository
@@ -39,61 +39,59 @@ def triton(model: Path, tmp_path_factory: pytest.TempPathFactory):
         yield server
 
 
-def infer(triton: RunningTriton, module: Any, pictures: list[bytes], classes: int = 0) -> np.ndarray:
+def infer(triton: RunningTriton, module: Any, images: list[bytes], classes: int = 0) -> np.ndarray:
     url = triton.http if module is tritonclient.http else triton.grpc
-    tensor = module.InferInput("pictures", [len(pictures), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array(pictures, object)[:, None])
+    tensor = module.InferInput("images", [len(images), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array(images, object)[:, None])
     wanted = module.InferRequestedOutput("probabilities", class_count=classes)
     with module.InferenceServerClient(url) as client:
         return client.infer("cells", [tensor], outputs=[wanted]).as_numpy("probabilities")
 
 
 @pytest.fixture(scope="module")
-def expected(model: Path, pictures: list[bytes]) -> np.ndarray:
-    """float32 (pictures, classes), each picture by itself."""
+def expected(model: Path, images: list[bytes]) -> np.ndarray:
+    """float32 (images, classes), each image by itself."""
     onnx = OnnxModel(model, threads=2)
-    return np.concatenate([onnx.run(square_of(picture, onnx.spec)[None]) for picture in pictures])
+    return np.concatenate([onnx.run(square_of(image, onnx.spec)[None]) for image in images])
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_answers_are_those_of_the_model(triton, module, pictures, expected):
+def test_answers_are_those_of_the_model(triton, module, images, expected):
     assert expected.max(axis=1).std() > 0.01
-    np.testing.assert_allclose(infer(triton, module, pictures), expected, atol=1e-6)
-    for picture, row in zip(pictures, expected, strict=True):
-        np.testing.assert_allclose(infer(triton, module, [picture])[0], row, atol=1e-6)
+    np.testing.assert_allclose(infer(triton, module, images), expected, atol=1e-6)
+    for image, row in zip(images, expected, strict=True):
+        np.testing.assert_allclose(infer(triton, module, [image])[0], row, atol=1e-6)
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_our_server_gives_the_same_answers(triton, module, model, pictures):
+def test_our_server_gives_the_same_answers(triton, module, model, images):
     """Both run the same file in onnxruntime; a batch may be added up in another order."""
     with serving(model, "--name", "cells", "--threads", 2) as server:
-        tensor = module.InferInput("pictures", [len(pictures)], "BYTES")
-        tensor.set_data_from_numpy(np.array(pictures, object))
+        tensor = module.InferInput("images", [len(images)], "BYTES")
+        tensor.set_data_from_numpy(np.array(images, object))
         url = server.http if module is tritonclient.http else server.grpc
         with module.InferenceServerClient(url) as client:
             ours = client.infer("cells", [tensor]).as_numpy("probabilities")
-    np.testing.assert_allclose(infer(triton, module, pictures), ours, atol=1e-6)
+    np.testing.assert_allclose(infer(triton, module, images), ours, atol=1e-6)
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_triton_names_the_likeliest_class(triton, module, model, pictures, expected):
+def test_triton_names_the_likeliest_class(triton, module, model, images, expected):
     best = int(expected[0].argmax())
-    (row,) = infer(triton, module, pictures[:1], classes=1)
+    (row,) = infer(triton, module, images[:1], classes=1)
     probability, index, label = np.ravel(row)[0].decode().split(":", 2)
     assert (int(index), label) == (best, OnnxModel(model).classes[best])
     assert float(probability) == pytest.approx(expected[0, best], abs=1e-5)
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_a_bad_picture_fails_its_own_request(triton, module, pictures, expected):
+def test_a_bad_image_fails_its_own_request(triton, module, images, expected):
     def bad() -> None:
-        infer(triton, module, [pictures[0], b"no picture"])
+        infer(triton, module, [images[0], b"no image"])
 
     with ThreadPoolExecutor(2) as pool:
-        good, failing = pool.submit(infer, triton, module, pictures[:1]), pool.submit(bad)
-        with pytest.raises(
-            tritonclient.utils.InferenceServerException, match="picture 1 cannot be classified"
-        ):
+        good, failing = pool.submit(infer, triton, module, images[:1]), pool.submit(bad)
+        with pytest.raises(tritonclient.utils.InferenceServerException, match="image 1 cannot be classified"):
             failing.result()
         np.testing.assert_allclose(good.result(), expected[:1], atol=1e-6)
 
@@ -104,10 +102,10 @@ def count(triton: RunningTriton, metric: str) -> int:
     return int(re.search(rf'^{metric}{{.*model="cells".*}} (\d+)$', text, re.MULTILINE)[1])
 
 
-def test_requests_share_a_batch(triton, pictures, expected):
+def test_requests_share_a_batch(triton, images, expected):
     executions, answered = count(triton, "nv_inference_exec_count"), count(triton, "nv_inference_count")
     with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: infer(triton, tritonclient.http, pictures[:1]), range(12)))
+        answers = list(pool.map(lambda _: infer(triton, tritonclient.http, images[:1]), range(12)))
     for answer in answers:
         np.testing.assert_allclose(answer, expected[:1], atol=1e-6)
     assert count(triton, "nv_inference_count") - answered == 12
@@ -124,20 +122,20 @@ def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_every_output_by_its_name(module, pictures, tmp_path):
+def test_every_output_by_its_name(module, images, tmp_path):
     """Two that are wanted together, and one alone; a repository offers what the file holds."""
     from small_model import make_model
 
     rich = make_model(tmp_path / "model.onnx", form=GraphForm(extras=("logits", "features"), top=3))
     onnx = OnnxModel(rich, threads=2)
-    expected = onnx.outputs(np.stack([square_of(picture, onnx.spec) for picture in pictures]))
+    expected = onnx.outputs(np.stack([square_of(image, onnx.spec) for image in images]))
     write_repository(rich, tmp_path / "models", name="rich")
     with running(tmp_path / "models", tmp_path) as server:
         server.wait_until_ready()
         url = server.http if module is tritonclient.http else server.grpc
         with module.InferenceServerClient(url) as client:
-            tensor = module.InferInput("pictures", [len(pictures), 1], "BYTES")
-            tensor.set_data_from_numpy(np.array(pictures, object)[:, None])
+            tensor = module.InferInput("images", [len(images), 1], "BYTES")
+            tensor.set_data_from_numpy(np.array(images, object)[:, None])
             for names in (["features", "top_classes"], ["logits"]):
                 wanted = [module.InferRequestedOutput(name) for name in names]
                 answer = client.infer("rich", [tensor], outputs=wanted)

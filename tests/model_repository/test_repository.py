@@ -21,7 +21,7 @@ from alexnet_fast.export.manifest import FileStamp, manifest_path, read_manifest
 from alexnet_fast.export.onnx_graph import serialize
 from alexnet_fast.export.trt_library import choose_library, installed_version
 from alexnet_fast.pipelines.square_graph import build_square_graph
-from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.triton.model_config import TritonConfig
 from alexnet_fast.serve.triton.repository import write_repository
@@ -42,12 +42,12 @@ def tree(root: Path) -> dict[str, str]:
 def test_the_python_variant_is_one_model(model, tmp_path):
     (folder,) = write_repository(model, tmp_path / "models", name="cells")
     assert tree(folder).keys() == {
-        "1/model.onnx", "1/model.py", "config.pbtxt", "labels.txt", "warmup/picture"
+        "1/model.onnx", "1/model.py", "config.pbtxt", "labels.txt", "warmup/image"
     }  # fmt: skip
     config = config_of(folder)
     assert (config.name, config.backend, config.max_batch_size) == ("cells", "python", 16)
     assert [(t.name, t.data_type, list(t.dims)) for t in (*config.input, *config.output)] == [
-        ("pictures", 13, [1]),
+        ("images", 13, [1]),
         ("probabilities", 11, [7]),
     ]
     assert config.dynamic_batching.max_queue_delay_microseconds == 2000
@@ -78,7 +78,7 @@ def test_the_gpu_variant_is_an_ensemble_whose_tensors_fit(model, tmp_path):
     }
 
 
-def test_the_decoding_graph_takes_padded_files(model, pictures, tmp_path):
+def test_the_decoding_graph_takes_padded_files(model, images, tmp_path):
     from small_model import SMALL
 
     folders = write_repository(model, tmp_path / "models", name="cells", variant="gpu")
@@ -89,10 +89,10 @@ def test_the_decoding_graph_takes_padded_files(model, pictures, tmp_path):
     # The same graph for the CPU, which can be run here.
     graph = build_square_graph(64, device="cpu", batch_size=8, threads=2)
     graph.build()
-    graph.feed_input("encoded", list(padded_rows(pictures)))
+    graph.feed_input("encoded", list(padded_rows(images)))
     (squares,) = graph.run()
-    for place, picture in enumerate(pictures):
-        difference = np.asarray(squares[place]).astype(int) - square_of(picture, SMALL)
+    for place, image in enumerate(images):
+        difference = np.asarray(squares[place]).astype(int) - square_of(image, SMALL)
         assert np.abs(difference).max() <= 1
 
 

@@ -1,4 +1,4 @@
-"""The graph that Triton runs makes the pixels of training, from any picture."""
+"""The graph that Triton runs makes the pixels of training, from any image."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def files(photograph: Image.Image) -> list[bytes]:
         made.append((photograph.resize((321, 214)), exif))
     made += [(photograph.convert(mode), Image.Exif()) for mode in ("L", "CMYK")]
     encoded = []
-    for picture, exif in made:
+    for image, exif in made:
         file = io.BytesIO()
-        picture.save(file, "JPEG", quality=90, exif=exif)
+        image.save(file, "JPEG", quality=90, exif=exif)
         encoded.append(file.getvalue())
     return encoded
 

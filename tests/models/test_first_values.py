@@ -65,7 +65,7 @@ def test_truncated_weights_are_within_two_deviations():
 
 
 @pytest.mark.slow
-def test_alexnet_bn_learns_eight_pictures_in_ten_steps():
+def test_alexnet_bn_learns_eight_images_in_ten_steps():
     torch.manual_seed(0)
     net = create_model("alexnet-bn-64", 2, dropout=0.0)
     x, labels = torch.randn(8, 3, 64, 64), torch.arange(8) % 2

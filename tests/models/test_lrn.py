@@ -11,7 +11,7 @@ from alexnet_fast.models import LocalResponseNorm, lrn_blocks
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
-def picture(
+def image(
     *shape: int, scale: float = 50.0, dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> torch.Tensor:
     return (
@@ -54,13 +54,13 @@ def _small_blocks(monkeypatch):
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("shape", [(2, 96, 55, 55), (2, 256, 27, 27)])
 def test_the_sizes_of_alexnet(shape, memory_format):
-    assert_like_pytorch(LocalResponseNorm(), picture(*shape).contiguous(memory_format=memory_format))
+    assert_like_pytorch(LocalResponseNorm(), image(*shape).contiguous(memory_format=memory_format))
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("scale", [10.0, 100.0, 1000.0])
 def test_any_magnitude_in_float32(scale, memory_format):
-    x = picture(2, 32, 9, 9, scale=scale)
+    x = image(2, 32, 9, 9, scale=scale)
     assert_like_pytorch(LocalResponseNorm(), x.contiguous(memory_format=memory_format))
 
 
@@ -94,9 +94,7 @@ def test_under_autocast(dtype):
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 33])
 def test_odd_channels_and_fewer_than_the_window(channels, memory_format):
-    assert_like_pytorch(
-        LocalResponseNorm(), picture(3, channels, 5, 3).contiguous(memory_format=memory_format)
-    )
+    assert_like_pytorch(LocalResponseNorm(), image(3, channels, 5, 3).contiguous(memory_format=memory_format))
 
 
 @pytest.mark.usefixtures("_small_blocks")
@@ -104,35 +102,35 @@ def test_odd_channels_and_fewer_than_the_window(channels, memory_format):
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 11])
 def test_any_window_the_even_ones_as_pytorch_places_them(size, memory_format):
     norm = LocalResponseNorm(size, alpha=0.01)
-    assert_like_pytorch(norm, picture(2, 9, 4, 3).contiguous(memory_format=memory_format))
+    assert_like_pytorch(norm, image(2, 9, 4, 3).contiguous(memory_format=memory_format))
 
 
 @pytest.mark.parametrize(
     ("alpha", "beta", "k"), [(1e-4, 0.75, 1.0), (2e-3, 0.5, 0.1), (0.3, 1.0, 4.0), (0.1, 0.6, 2.0)]
 )
 def test_any_numbers(alpha, beta, k):
-    assert_like_pytorch(LocalResponseNorm(5, alpha, beta, k), picture(2, 12, 3, 3, scale=5.0))
+    assert_like_pytorch(LocalResponseNorm(5, alpha, beta, k), image(2, 12, 3, 3, scale=5.0))
 
 
 @pytest.mark.parametrize("batch", [0, 1])
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_a_batch_of_none_or_one(batch, memory_format):
-    assert_like_pytorch(LocalResponseNorm(), picture(batch, 6, 4, 4).contiguous(memory_format=memory_format))
+    assert_like_pytorch(LocalResponseNorm(), image(batch, 6, 4, 4).contiguous(memory_format=memory_format))
 
 
 @pytest.mark.parametrize("shape", [(4, 7, 11), (2, 6, 3, 4, 5), (3, 8, 1, 1)])
 def test_one_two_or_three_dimensions_beside_the_channels(shape):
-    assert_like_pytorch(LocalResponseNorm(), picture(*shape))
+    assert_like_pytorch(LocalResponseNorm(), image(*shape))
 
 
 def test_an_input_that_is_a_strided_part_of_another():
-    assert_like_pytorch(LocalResponseNorm(), picture(2, 8, 6, 6)[:, :, ::2, 1:5])
+    assert_like_pytorch(LocalResponseNorm(), image(2, 8, 6, 6)[:, :, ::2, 1:5])
 
 
 def test_a_gradient_in_another_memory_format_or_expanded():
-    x = picture(2, 8, 5, 5).requires_grad_()
+    x = image(2, 8, 5, 5).requires_grad_()
     for grad in (
-        picture(2, 8, 5, 5).contiguous(memory_format=torch.channels_last),
+        image(2, 8, 5, 5).contiguous(memory_format=torch.channels_last),
         torch.ones(()).expand(2, 8, 5, 5),
     ):
         x.grad = None
@@ -145,14 +143,14 @@ def test_a_gradient_in_another_memory_format_or_expanded():
 @pytest.mark.usefixtures("_small_blocks")
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_gradcheck(memory_format):
-    x = picture(2, 7, 3, 2, scale=2.0, dtype=torch.float64).contiguous(memory_format=memory_format)
+    x = image(2, 7, 3, 2, scale=2.0, dtype=torch.float64).contiguous(memory_format=memory_format)
     for norm in (LocalResponseNorm(alpha=0.5), LocalResponseNorm(4, alpha=0.5, beta=0.6, k=1.0)):
         assert torch.autograd.gradcheck(norm, x.requires_grad_())
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_the_memory_format_stays(memory_format):
-    x = picture(2, 8, 5, 5).contiguous(memory_format=memory_format).requires_grad_()
+    x = image(2, 8, 5, 5).contiguous(memory_format=memory_format).requires_grad_()
     y = LocalResponseNorm()(x)
     y.sum().backward()
     assert y.is_contiguous(memory_format=memory_format)
@@ -160,7 +158,7 @@ def test_the_memory_format_stays(memory_format):
 
 
 def test_repetition_is_bit_equal_and_the_input_is_left_alone():
-    x = picture(2, 96, 13, 13).requires_grad_()
+    x = image(2, 96, 13, 13).requires_grad_()
     before = x.detach().clone()
     results = []
     for _ in range(3):
@@ -174,7 +172,7 @@ def test_repetition_is_bit_equal_and_the_input_is_left_alone():
 
 def test_a_pixel_depends_on_its_own_channels_alone():
     """Blocks meet in memory; nothing of one row may reach the next."""
-    x = picture(2, 6, 3, 3).contiguous(memory_format=torch.channels_last)
+    x = image(2, 6, 3, 3).contiguous(memory_format=torch.channels_last)
     louder = x.clone()
     louder[0, :, 1, 1] = 1e6
     changed = (LocalResponseNorm()(x) != LocalResponseNorm()(louder)).any(dim=1)
@@ -187,10 +185,10 @@ def test_the_compiled_module_is_one_graph_with_the_same_numbers(memory_format):
     # aot_eager traces forward and backward as inductor does, and needs no C++ compiler.
     compiled = torch.compile(LocalResponseNorm(), fullgraph=True, backend="aot_eager")
     ours, theirs = (
-        picture(2, 8, 5, 5).contiguous(memory_format=memory_format).requires_grad_() for _ in range(2)
+        image(2, 8, 5, 5).contiguous(memory_format=memory_format).requires_grad_() for _ in range(2)
     )
     y, y_compiled = norm(ours), compiled(theirs)
-    grad = picture(2, 8, 5, 5, seed=1)
+    grad = image(2, 8, 5, 5, seed=1)
     y.backward(grad)
     y_compiled.backward(grad)
     torch.testing.assert_close(y_compiled, y, rtol=1e-6, atol=1e-6)
@@ -208,7 +206,7 @@ def test_the_compiled_module_computes_half_precision_in_float32(dtype):
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 def test_tracing_sees_plain_operations():
-    x = picture(1, 8, 3, 3)
+    x = image(1, 8, 3, 3)
     traced = torch.jit.trace(LocalResponseNorm(), x)
     torch.testing.assert_close(traced(x), LocalResponseNorm()(x))
     assert "PythonOp" not in str(traced.graph)
@@ -219,7 +217,7 @@ def test_tracing_sees_plain_operations():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_the_same_code_on_a_gpu(dtype, memory_format):
-    x = picture(2, 96, 13, 13, scale=300.0, dtype=dtype).cuda().contiguous(memory_format=memory_format)
+    x = image(2, 96, 13, 13, scale=300.0, dtype=dtype).cuda().contiguous(memory_format=memory_format)
     assert_like_pytorch(LocalResponseNorm(), x, rtol=max(2e-6, torch.finfo(dtype).eps))
 
 

@@ -114,7 +114,7 @@ def test_the_table_says_what_the_layers_do(name):
         assert sum(p.numel() for p in layer.parameters()) == row.parameters
 
 
-def test_the_table_for_another_picture():
+def test_the_table_for_another_image():
     with torch.device("meta"):
         net = create_model("alexnet")
     assert {r.name: r.output_shape for r in layer_table(net, 288)}["pool5"] == (256, 8, 8)

@@ -256,6 +256,6 @@ def test_mistakes_end_in_one_line_that_names_the_option(arguments, options, mess
     assert caught.value.exit_code == 2
 
 
-def test_the_smallest_picture_is_read():
+def test_the_smallest_image_is_read():
     net = on_meta("alexnet-64", 2, image_size=30).eval()
     assert net(torch.empty(1, 3, 30, 30, device="meta")).shape == (1, 2)

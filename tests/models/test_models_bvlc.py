@@ -61,8 +61,8 @@ def onnx_logits(model: onnx.ModelProto, x: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(session.run([LOGITS], {"data_0": x.numpy()})[0])
 
 
-def picture(side: int) -> torch.Tensor:
-    """A random picture of the size of values that Caffe feeds: 0..255 less a mean."""
+def image(side: int) -> torch.Tensor:
+    """A random image of the size of values that Caffe feeds: 0..255 less a mean."""
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 255 - 120
 
 
@@ -83,18 +83,18 @@ def relative_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 @pytest.mark.parametrize("side", [pytest.param(224, marks=pytest.mark.slow), 227])
 def test_the_same_logits_with_random_weights(side):
     net = bvlc_alexnet()
-    theirs = onnx_logits(published_graph(side, randomise(net)), picture(side))
+    theirs = onnx_logits(published_graph(side, randomise(net)), image(side))
     net.pool5.ceil_mode = side == 224
     with torch.no_grad():
-        assert relative_difference(net(picture(side)), theirs) < 1e-5
+        assert relative_difference(net(image(side)), theirs) < 1e-5
 
 
 @pytest.mark.slow
 def test_the_comparison_sees_the_numbers_of_the_lrn():
     net = bvlc_alexnet(lrn_k=2.0)
-    theirs = onnx_logits(published_graph(227, randomise(net)), picture(227))
+    theirs = onnx_logits(published_graph(227, randomise(net)), image(227))
     with torch.no_grad():
-        assert relative_difference(net(picture(227)), theirs) > 1e-2
+        assert relative_difference(net(image(227)), theirs) > 1e-2
 
 
 def test_the_same_logits_with_the_constant_weights_of_the_file():
@@ -102,6 +102,6 @@ def test_the_same_logits_with_the_constant_weights_of_the_file():
     for parameter in net.parameters():
         nn.init.constant_(parameter, 0.02)
     net.pool5.ceil_mode = True
-    theirs = onnx_logits(published_graph(224), picture(224).abs())
+    theirs = onnx_logits(published_graph(224), image(224).abs())
     with torch.no_grad():
-        assert relative_difference(net(picture(224).abs()), theirs) < 1e-5
+        assert relative_difference(net(image(224).abs()), theirs) < 1e-5

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines import AugmentSpec, ImageLoader
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
@@ -25,7 +25,7 @@ SPEC = AugmentSpec(resize=32, crop=24)
 def main(folder: Path, sizes: list[int]) -> None:
     """Runs the batch sizes, both policies, first and later epochs, both ways in."""
     names = sorted(file.name for file in folder.iterdir())
-    images = PictureList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
+    images = ImageList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
     bad = {images.path(i) for i, name in enumerate(names) if name.startswith("bad")}
     for size in sizes:
         skipped(images, bad, size)
@@ -36,17 +36,17 @@ def main(folder: Path, sizes: list[int]) -> None:
     )
     for _ in range(2):
         assert sum(len(labels) for _, labels in loader) == len(images) - len(bad)
-    assert set(loader.bad_pictures.reasons) == bad
+    assert set(loader.bad_images.reasons) == bad
 
 
-def loader_of(images: PictureList, size: int, policy: str):
+def loader_of(images: ImageList, size: int, policy: str):
     """Makes a loader of shuffled batches."""
-    schedule = Schedule(pictures=len(images), batch_size=size, shuffle=True, drop_last=False)
+    schedule = Schedule(images=len(images), batch_size=size, shuffle=True, drop_last=False)
     config = LoaderConfig(threads=2 + size // 64, on_bad_image=policy)
     return make_loader(images, SPEC, "train", schedule, config)
 
 
-def skipped(images: PictureList, bad: set[str], size: int) -> None:
+def skipped(images: ImageList, bad: set[str], size: int) -> None:
     """Every good file comes in each epoch, every bad one is named with a reason."""
     loader = loader_of(images, size, "skip")
     for epoch in range(2):
@@ -56,13 +56,13 @@ def skipped(images: PictureList, bad: set[str], size: int) -> None:
     assert all(loader.bad.reasons.values())
 
 
-def failed(images: PictureList, size: int) -> None:
+def failed(images: ImageList, size: int) -> None:
     """The first bad file ends the work with its name."""
     with pytest.raises(UserError, match="cannot decode .*bad-.*: ."):
         list(loader_of(images, size, "fail").epoch(0))
 
 
-def replaced(images: PictureList, folder: Path, size: int) -> None:
+def replaced(images: ImageList, folder: Path, size: int) -> None:
     """Files that were good in the first epoch, and are garbage or of another size in the second."""
     loader = loader_of(images, size, "skip")
     list(loader.epoch(0))

@@ -16,11 +16,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.pipelines import AugmentSpec
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadPictureError
-from alexnet_fast.pipelines.place_bytes import picture_at
+from alexnet_fast.pipelines.pillow_image import BadImageError
+from alexnet_fast.pipelines.place_bytes import image_at
 from alexnet_fast.pipelines.plan import Schedule
 from fuzzed_images import mutated
 
@@ -40,7 +40,7 @@ def main(folder: Path, seed: int, rounds: int, batches: int) -> None:
     print(json.dumps(counts))
 
 
-def written(folder: Path, seed: int, count: int) -> PictureList:
+def written(folder: Path, seed: int, count: int) -> ImageList:
     """Writes the files of a round."""
     folder.mkdir(parents=True)
     names = []
@@ -48,12 +48,12 @@ def written(folder: Path, seed: int, count: int) -> PictureList:
         ending, content = mutated(seed, number)
         names.append(f"{number:05}.{ending}")
         (folder / names[-1]).write_bytes(content)
-    return PictureList(root=folder, names=names, labels=[0] * count, classes=ClassMap(("x", "y")))
+    return ImageList(root=folder, names=names, labels=[0] * count, classes=ClassMap(("x", "y")))
 
 
-def one_round(images: PictureList, seed: int) -> collections.Counter[str]:
+def one_round(images: ImageList, seed: int) -> collections.Counter[str]:
     """Loads the files of a round: each is used or named, and none that Pillow decodes is lost."""
-    schedule = Schedule(pictures=len(images), batch_size=BATCH, shuffle=True, seed=seed)
+    schedule = Schedule(images=len(images), batch_size=BATCH, shuffle=True, seed=seed)
     config = LoaderConfig(threads=2 + seed % 7, on_bad_image="skip")
     loader = make_loader(images, SPEC, VIEWS[seed % len(VIEWS)], schedule, config)
     used = {int(index) for batch in loader.epoch(seed) for index in batch.indices}
@@ -70,11 +70,11 @@ def one_round(images: PictureList, seed: int) -> collections.Counter[str]:
     )
 
 
-def decodes(images: PictureList, index: int) -> bool:
+def decodes(images: ImageList, index: int) -> bool:
     """Tells whether Pillow decodes an image."""
     try:
-        picture_at(images, index, SPEC.background)
-    except BadPictureError:
+        image_at(images, index, SPEC.background)
+    except BadImageError:
         return False
     return True
 

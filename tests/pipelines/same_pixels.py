@@ -7,24 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.data.places import FilePlace
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadPictureError, Pixels, centre_square
-from alexnet_fast.pipelines.place_bytes import open_picture
+from alexnet_fast.pipelines.pillow_image import BadImageError, Pixels, centre_square
+from alexnet_fast.pipelines.place_bytes import open_image
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.preprocessing import preprocess
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.preparing.recipe import Recipe
-from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.image import square_of
 
 Squares = dict[str, Pixels]
 
 
 def loaded_by_dali(folder: Path, names: list[str], spec: AugmentSpec, batch: int = 64) -> Squares:
     """Squares of the training loader; those that it leaves out are missing."""
-    images = PictureList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
-    schedule = Schedule(pictures=len(names), batch_size=batch, shuffle=False)
+    images = ImageList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
+    schedule = Schedule(images=len(names), batch_size=batch, shuffle=False)
     loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
     found = {}
     for step in loader.epoch(0):
@@ -36,7 +36,7 @@ def loaded_by_pillow(folder: Path, names: list[str], spec: AugmentSpec) -> Squar
     """Squares as the workers of the plain loader make them."""
 
     def read(name: str) -> Pixels:
-        image = open_picture(FilePlace(str(folder / name)), "picture", spec.background)
+        image = open_image(FilePlace(str(folder / name)), "image", spec.background)
         return centre_square(image, spec)
 
     return _all(names, read)
@@ -65,7 +65,7 @@ def _all(names: list[str], read) -> Squares:
     for name in names:
         try:
             found[name] = read(name)
-        except BadPictureError:  # noqa: PERF203 - each is tried by itself
+        except BadImageError:  # noqa: PERF203 - each is tried by itself
             continue
         except Exception as error:
             if type(error).__name__ != "UserError":

@@ -17,7 +17,7 @@ CENTRE = (2, 2)
 
 @pytest.fixture
 def squares() -> np.ndarray:
-    """uint8 (3, 12, 12, 3), in which no two pixels of a picture are alike."""
+    """uint8 (3, 12, 12, 3), in which no two pixels of an image are alike."""
     return np.random.default_rng(0).permuted(np.arange(3 * 432) % 256).astype(np.uint8).reshape(3, 12, 12, 3)
 
 
@@ -42,7 +42,7 @@ def test_a_crop_is_cut_less_the_mean_over_the_deviation_and_the_second_five_are_
 
 
 @pytest.mark.parametrize(("crops", "count"), [("single", 1), ("five", 5), ("ten", 10)])
-def test_probabilities_of_a_picture_are_averaged_over_its_own_crops(
+def test_probabilities_of_an_image_are_averaged_over_its_own_crops(
     squares: np.ndarray, crops: Crops, count: int
 ) -> None:
     """Not the logits: a crop that the network is sure of counts no more than another."""

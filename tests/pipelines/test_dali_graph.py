@@ -63,7 +63,7 @@ def test_the_cpu_graph_never_names_the_gpu() -> None:
 @VIEWS
 def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
     val = open_data(two_classes).val
-    schedule = Schedule(pictures=len(val), batch_size=8, shuffle=view == "train")
+    schedule = Schedule(images=len(val), batch_size=8, shuffle=view == "train")
 
     def pixels(device: str) -> torch.Tensor:
         config = LoaderConfig(device=torch.device(device))
@@ -76,7 +76,7 @@ def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
 @pytest.mark.gpu
 def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) -> None:
     val = open_data(two_classes).val
-    schedule = Schedule(pictures=len(val), batch_size=8, shuffle=False)
+    schedule = Schedule(images=len(val), batch_size=8, shuffle=False)
     config = LoaderConfig(device=torch.device("cuda"), half=True)
     batch = next(make_loader(val, AugmentSpec(), "centre", schedule, config).epoch(0))
     assert batch.images.dtype == torch.float16
@@ -95,43 +95,43 @@ def contents_of(files: list[Path]) -> list[np.ndarray]:
 
 
 def sizes_of(files: list[Path]) -> np.ndarray:
-    """Returns height and width of each upright picture."""
+    """Returns height and width of each upright image."""
     return np.array([for_dali(file.read_bytes(), WHITE).size for file in files], np.int64)
 
 
-def drawn(pictures: int, spec: AugmentSpec) -> np.ndarray:
+def drawn(images: int, spec: AugmentSpec) -> np.ndarray:
     """Returns the draws of an epoch."""
-    schedule = Schedule(pictures=pictures, batch_size=pictures, shuffle=True, seed=1)
+    schedule = Schedule(images=images, batch_size=images, shuffle=True, seed=1)
     return next(schedule.epoch(0, spec)).draws
 
 
 def decode_resize_crop(files: list[Path], sizes: np.ndarray, draws: np.ndarray | None) -> np.ndarray:
-    """The plain way: decodes and resizes whole pictures to 256, then cuts 224 where the draws say."""
+    """The plain way: decodes and resizes whole images to 256, then cuts 224 where the draws say."""
     graph = Pipeline(batch_size=len(files), num_threads=2, device_id=None, prefetch_queue_depth=1)
     with graph:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
-        picture = fn.decoders.image(encoded, output_type=types.RGB)
+        image = fn.decoders.image(encoded, output_type=types.RGB)
         resized = fn.resize(
-            picture, resize_shorter=256.0, interp_type=types.INTERP_TRIANGULAR, subpixel_scale=False
+            image, resize_shorter=256.0, interp_type=types.INTERP_TRIANGULAR, subpixel_scale=False
         )
         graph.set_outputs(resized)
     (pixels,) = graph.run(encoded=contents_of(files))
     found = []
     for position in range(len(files)):
-        picture = np.array(pixels[position])
-        room = np.array(picture.shape[:2]) - 224
+        image = np.array(pixels[position])
+        room = np.array(image.shape[:2]) - 224
         top, left = room // 2 if draws is None else np.floor(draws[position, :2] * (room + 1)).astype(int)
-        found.append(picture[top : top + 224, left : left + 224])
+        found.append(image[top : top + 224, left : left + 224])
     return np.stack(found).astype(np.float32)
 
 
 @pytest.mark.parametrize("region", [True, False], ids=["region decoded", "whole decoded"])
 @pytest.mark.parametrize("view", ["train", "centre"])
 def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
-    odd_pictures: Path, view: View, region: bool
+    odd_images: Path, view: View, region: bool
 ) -> None:
-    """At most one level of difference, on at most one value in a thousand, for every kind of picture."""
-    files = sorted(odd_pictures.iterdir())
+    """At most one level of difference, on at most one value in a thousand, for every kind of image."""
+    files = sorted(odd_images.iterdir())
     sizes, spec = sizes_of(files), AugmentSpec()
     draws = drawn(len(files), spec)
     graph = build_graph(spec, view, device="cpu", batch_size=len(files), threads=2, prefetch=1, region=region)
@@ -152,9 +152,9 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     ],
     ids=["paper", "scaled", "distorted"],
 )
-def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_pictures: Path, spec: AugmentSpec) -> None:
+def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, spec: AugmentSpec) -> None:
     """What a GPU does in the graph, and a CPU after it, is one arithmetic; here the graph runs on the CPU."""
-    files = sorted(odd_pictures.glob("*.jpg"))
+    files = sorted(odd_images.glob("*.jpg"))
     draws, options = drawn(len(files), spec), {"device": "cpu", "batch_size": len(files), "threads": 2}
     windows = view_windows(sizes_of(files), draws, spec, "train").of_graph()
     changes = changes_of(draws, spec, random=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.pipelines import AugmentSpec
 from alexnet_fast.pipelines.decoding_record import (
     DecoderDeathError,
@@ -26,29 +26,29 @@ SPEC = AugmentSpec(resize=72, crop=64)
 
 
 @pytest.fixture
-def listed(folder: Path, tmp_path: Path) -> Callable[[str], PictureList]:
-    """Lists the pictures, or arrays of twelve of them."""
+def listed(folder: Path, tmp_path: Path) -> Callable[[str], ImageList]:
+    """Lists the images, or arrays of twelve of them."""
 
-    def make(kind: str) -> PictureList:
+    def make(kind: str) -> ImageList:
         files = sorted(folder.glob("*/*.png"))
         if kind == "array":
             files = [tmp_path / f"{number}.npy" for number in range(48)]
             for file in files:
                 np.save(file, np.full((80, 90, 3), 99, np.uint8))
-        return PictureList(
+        return ImageList(
             root=Path("/"),
             names=[str(file) for file in files],
             labels=[0] * len(files),
             classes=ClassMap(("x", "y")),
-            encoding="array" if kind == "array" else "picture",
+            encoding="array" if kind == "array" else "image",
         )
 
     return make
 
 
-def loader_of(images: PictureList, kind: str, **options: Any) -> Loader:
+def loader_of(images: ImageList, kind: str, **options: Any) -> Loader:
     """Makes a loader of six batches."""
-    schedule = Schedule(pictures=len(images), batch_size=8, shuffle=True, seed=3)
+    schedule = Schedule(images=len(images), batch_size=8, shuffle=True, seed=3)
     settings = {
         "kind": "torch" if kind == "torch" else "dali",
         "threads": 1,
@@ -60,7 +60,7 @@ def loader_of(images: PictureList, kind: str, **options: Any) -> Loader:
 
 @pytest.mark.parametrize("kind", ["dali", "torch", "array"])
 def test_the_batches_that_are_being_decoded_are_noted(
-    kind: str, listed: Callable[[str], PictureList], tmp_path: Path
+    kind: str, listed: Callable[[str], ImageList], tmp_path: Path
 ) -> None:
     path, images = tmp_path / "run" / ".decoding-0", listed(kind)
     loader = loader_of(images, kind)
@@ -74,7 +74,7 @@ def test_the_batches_that_are_being_decoded_are_noted(
         # The second one is in the caller's hands only when the third is asked for.
         (found,) = read_record(path).batches
         assert found == OpenBatches(loader=loader.describe(), epoch=2, first=2, end=min(6, 3 + loader.ahead))
-        assert found.loader["pictures"] == images.fingerprint()
+        assert found.loader["images"] == images.fingerprint()
         list(batches)
         assert read_record(path).batches == ()
     assert not path.parent.exists()
@@ -123,7 +123,7 @@ def test_a_damaged_record_says_nothing(spoil: Callable[[bytes], bytes], tmp_path
 
 
 @pytest.mark.parametrize("kind", ["dali", "torch", "array"])
-def test_blocked_images_are_lost_without_being_read(kind: str, listed: Callable[[str], PictureList]) -> None:
+def test_blocked_images_are_lost_without_being_read(kind: str, listed: Callable[[str], ImageList]) -> None:
     images = listed(kind)
     blocked = images.blocking({5: "a decoder died of it", 7: "and of it"})
     assert blocked.fingerprint() == images.fingerprint()
@@ -134,7 +134,7 @@ def test_blocked_images_are_lost_without_being_read(kind: str, listed: Callable[
     assert len(loader.bad) == 2
 
 
-def test_blocked_images_stay_so_in_a_selection(listed: Callable[[str], PictureList]) -> None:
+def test_blocked_images_stay_so_in_a_selection(listed: Callable[[str], ImageList]) -> None:
     blocked = listed("dali").blocking({5: "a", 7: "b"})
     assert blocked.select([7, 0, 5, 7]).blocked == {0: "b", 2: "a", 3: "b"}
     assert blocked.blocking({}) is blocked

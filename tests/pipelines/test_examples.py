@@ -1,4 +1,4 @@
-"""The documented examples run: docs/examples, on a few real pictures."""
+"""The documented examples run: docs/examples, on a few real images."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_pairs_of_path_and_label_are_a_list(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        ([], {}, "the list of pictures is empty"),
+        ([], {}, "the list of images is empty"),
         ([("a.jpg", -1)], {}, "labels run from -1 to -1"),
         ([("a.jpg", 2)], {"classes": ["a", "b"]}, "labels run from 2 to 2, and there are 2 classes"),
         ("nowhere", {}, "no such folder: nowhere"),
@@ -97,7 +97,7 @@ def test_an_evaluation_goes_through_the_list_in_order_with_a_smaller_last_batch(
     assert equal(loader, batches)
 
 
-def test_the_last_pictures_are_dropped_or_not_as_asked(folder: Path) -> None:
+def test_the_last_images_are_dropped_or_not_as_asked(folder: Path) -> None:
     for train, drop, sizes in [(True, True, [20, 20]), (True, False, [20, 20, 8]), (False, True, [20, 20])]:
         loader = loader_of(folder, train=train, batch_size=20, drop_last=drop)
         assert [len(labels) for _, labels in loader] == sizes
@@ -105,11 +105,11 @@ def test_the_last_pictures_are_dropped_or_not_as_asked(folder: Path) -> None:
         assert loader.drop_last == drop
 
 
-def test_processes_without_drop_last_take_as_many_pictures_each(folder: Path) -> None:
+def test_processes_without_drop_last_take_as_many_images_each(folder: Path) -> None:
     streams = [
         list(loader_of(folder, batch_size=4, drop_last=False, rank=rank, world=5)) for rank in range(5)
     ]
-    # 48 pictures for 5 processes: 10 each, so that 2 come twice.
+    # 48 images for 5 processes: 10 each, so that 2 come twice.
     assert [[len(labels) for _, labels in stream] for stream in streams] == [[4, 4, 2]] * 5
 
 

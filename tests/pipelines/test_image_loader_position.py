@@ -86,8 +86,8 @@ def test_a_position_in_another_stream_is_refused_and_each_difference_named(
     for part in (
         "loader was dali, is torch",
         "decoder was nvidia-dali-cuda120",
-        "picture list was ",
-        "pictures was 48, is 16",
+        "image list was ",
+        "images was 48, is 16",
         "batch size was 8, is 4",
         "seed was 0, is 7",
         "rank was 0, is 1",
@@ -102,9 +102,9 @@ def test_a_position_in_another_stream_is_refused_and_each_difference_named(
         other.load_state_dict({"epoch": 1})
 
 
-def test_a_picture_that_changes_its_class_makes_another_stream(folder: Path) -> None:
+def test_an_image_that_changes_its_class_makes_another_stream(folder: Path) -> None:
     pairs = loader_of(folder).dataset.samples
     state = loader_of(pairs).state_dict()
     moved = [(pairs[0][0], 1), *pairs[1:]]
-    with pytest.raises(UserError, match="another stream of pictures: picture list was"):
+    with pytest.raises(UserError, match="another stream of images: image list was"):
         loader_of(moved).load_state_dict(state)

@@ -1,4 +1,4 @@
-"""An `ImageLoader` among several processes, with bad pictures, and at the end of a script."""
+"""An `ImageLoader` among several processes, with bad images, and at the end of a script."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_an_initialised_process_group_says_rank_and_world(
 
 @pytest.fixture
 def one_bad_batch(folder: Path, tmp_path: Path) -> list[tuple[str, int]]:
-    """48 pictures, of which the second batch of 4 of the first process among two is bad, every one."""
+    """48 images, of which the second batch of 4 of the first process among two is bad, every one."""
     pairs = [(path, label) for path, label in loader_of(folder).dataset.samples]
     bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"not a picture")
+    bad.write_bytes(b"not an image")
     plan = loader_of(pairs, batch_size=4, rank=0, world=2)._loader.schedule
     second = list(plan.epoch(0, SPEC))[1]
     for index in second.indices.tolist():
@@ -54,7 +54,7 @@ def one_bad_batch(folder: Path, tmp_path: Path) -> list[tuple[str, int]]:
 
 
 @KINDS
-def test_a_batch_without_a_good_picture_comes_empty_so_that_processes_stay_in_step(
+def test_a_batch_without_a_good_image_comes_empty_so_that_processes_stay_in_step(
     one_bad_batch: list[tuple[str, int]], kind: str
 ) -> None:
     options = {"batch_size": 4, "world": 2, "on_bad_image": "skip", "loader": kind}
@@ -127,7 +127,7 @@ def test_a_notebook_or_script_may_stop_anywhere_and_ends_quietly(folder: Path, k
         "from alexnet_fast.pipelines import AugmentSpec, ImageLoader\n"
         f"loader = ImageLoader({str(folder)!r}, batch_size=8, spec=AugmentSpec(resize=72, crop=64),"
         f" threads=2, loader={kind!r}, device='cpu')\n"
-        "again = ImageLoader(loader.dataset.pictures, batch_size=4, train=False, threads=2, device='cpu')\n"
+        "again = ImageLoader(loader.dataset.images, batch_size=4, train=False, threads=2, device='cpu')\n"
         "for images, labels in loader: break\n"
         "print(len(labels), len(next(iter(again))[1]))\n"
     )

@@ -1,4 +1,4 @@
-"""Both loaders keep the same promises: layout, resume, bad pictures by policy."""
+"""Both loaders keep the same promises: layout, resume, bad images by policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet_fast.data import ClassMap, PictureList, list_pictures, open_data
+from alexnet_fast.data import ClassMap, ImageList, list_images, open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -23,12 +23,12 @@ KINDS = pytest.mark.parametrize("kind", ["dali", "torch"])
 
 
 def loader_of(
-    pictures: PictureList, kind: str, view: View = "train", batch_size: int = 8, policy: str = "fail"
+    images: ImageList, kind: str, view: View = "train", batch_size: int = 8, policy: str = "fail"
 ) -> Loader:
     """Makes a loader with two threads."""
-    schedule = Schedule(pictures=len(pictures), batch_size=batch_size, shuffle=view == "train", seed=5)
+    schedule = Schedule(images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
     config = LoaderConfig(kind=kind, threads=2, on_bad_image=policy)
-    return make_loader(pictures, SPEC, view, schedule, config)
+    return make_loader(images, SPEC, view, schedule, config)
 
 
 def equal(left: list[Batch], right: list[Batch]) -> bool:
@@ -52,7 +52,7 @@ def test_batches_are_channels_last_float32_with_the_right_labels(two_classes: Pa
 
 
 @KINDS
-def test_squares_are_the_uint8_pictures_that_ten_crops_are_cut_from(two_classes: Path, kind: str) -> None:
+def test_squares_are_the_uint8_images_that_ten_crops_are_cut_from(two_classes: Path, kind: str) -> None:
     batches = list(loader_of(open_data(two_classes).val, kind, "square", batch_size=10).epoch(0))
     assert [tuple(batch.images.shape) for batch in batches] == [(10, 72, 72, 3), (6, 72, 72, 3)]
     assert batches[0].images.dtype == torch.uint8
@@ -99,20 +99,20 @@ def with_bad_ones(two_classes: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "train" / "mono"
     whole = next(iter(sorted(folder.iterdir()))).read_bytes()
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "garbage.jpg").write_bytes(b"not a picture at all" * 50)
+    (folder / "garbage.jpg").write_bytes(b"not an image at all" * 50)
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "text.png").write_text("hello", encoding="utf-8")
     return tmp_path
 
 
 @KINDS
-def test_a_bad_picture_fails_with_its_name(with_bad_ones: Path, kind: str) -> None:
+def test_a_bad_image_fails_with_its_name(with_bad_ones: Path, kind: str) -> None:
     with pytest.raises(UserError, match=r"cannot decode .*mono/(empty|garbage|cut|text)\.\w+: \w+") as caught:
         list(loader_of(open_data(with_bad_ones).train, kind).epoch(0))
     assert "--on-bad-image skip" in str(caught.value)
 
 
-def test_a_picture_that_would_grow_beyond_all_measure_is_a_bad_picture(
+def test_an_image_that_would_grow_beyond_all_measure_is_a_bad_image(
     two_classes: Path, tmp_path: Path
 ) -> None:
     """Pillow would resize the whole of it: 12 GB for 65,535 x 1 at 256. DALI resizes only what is seen."""
@@ -125,7 +125,7 @@ def test_a_picture_that_would_grow_beyond_all_measure_is_a_bad_picture(
 
 
 @KINDS
-def test_bad_pictures_are_skipped_named_and_counted(
+def test_bad_images_are_skipped_named_and_counted(
     with_bad_ones: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     train = open_data(with_bad_ones).train
@@ -146,7 +146,7 @@ def test_bad_pictures_are_skipped_named_and_counted(
     assert all(len(batch.labels) == len(batch.images) == len(batch.indices) for batch in batches)
 
 
-def test_good_pictures_of_a_failed_batch_have_the_pixels_they_would_have_had(with_bad_ones: Path) -> None:
+def test_good_images_of_a_failed_batch_have_the_pixels_they_would_have_had(with_bad_ones: Path) -> None:
     train = open_data(with_bad_ones).train
     dali, plain = (
         {
@@ -160,7 +160,7 @@ def test_good_pictures_of_a_failed_batch_have_the_pixels_they_would_have_had(wit
     assert max((dali[index] - plain[index]).abs().max().item() for index in dali) <= 1.01
 
 
-def test_a_picture_that_disappears_during_training_is_a_bad_picture(with_bad_ones: Path) -> None:
+def test_an_image_that_disappears_during_training_is_a_bad_image(with_bad_ones: Path) -> None:
     train = open_data(with_bad_ones).train
     (with_bad_ones / "train" / train.names[0]).unlink()
     loader = loader_of(train, "dali", policy="skip")
@@ -169,7 +169,7 @@ def test_a_picture_that_disappears_during_training_is_a_bad_picture(with_bad_one
 
 
 @KINDS
-def test_a_pipe_among_the_pictures_is_a_bad_picture(with_bad_ones: Path, kind: str) -> None:
+def test_a_pipe_among_the_images_is_a_bad_image(with_bad_ones: Path, kind: str) -> None:
     """To open one that nobody writes to would take for ever."""
     train = open_data(with_bad_ones).train
     pipe = with_bad_ones / "train" / train.names[0]
@@ -186,7 +186,7 @@ def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, 
         (tmp_path / "train" / kind).mkdir(parents=True)
         for file in sorted((two_classes / "train" / kind).iterdir())[:4]:
             Image.open(file).convert("RGB").save(tmp_path / "train" / kind / file.name)
-    train = list_pictures(tmp_path / "train", ClassMap(("mono", "poly")))
+    train = list_images(tmp_path / "train", ClassMap(("mono", "poly")))
     loader = loader_of(train, "dali", policy="skip")
     list(loader.epoch(0))
     victim = Path(train.path(0))

@@ -17,9 +17,9 @@ from alexnet_fast.data import open_data
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
-pictures = open_data(Path(sys.argv[1])).train
-schedule = Schedule(pictures=len(pictures), batch_size=2, shuffle=True)
-loader = make_loader(pictures, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", threads=2))
+images = open_data(Path(sys.argv[1])).train
+schedule = Schedule(images=len(images), batch_size=2, shuffle=True)
+loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", threads=2))
 """
 ENDLESS = """
 for epoch in range(1000):
@@ -38,7 +38,7 @@ del cycle
 gc.collect()
 print(len(multiprocessing.active_children()), flush=True)
 """
-# The third picture comes from a disk that does not answer.
+# The third image comes from a disk that does not answer.
 READING = """
 import gc, sys, threading
 from pathlib import Path
@@ -47,14 +47,14 @@ from alexnet_fast.pipelines import reading
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.reading import Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
-pictures = open_data(Path(sys.argv[1])).train
+images = open_data(Path(sys.argv[1])).train
 answers, read_bytes = threading.Event(), reading.read_bytes
 def slow(place):
-    place == pictures.place(2) and answers.wait()
+    place == images.place(2) and answers.wait()
     return read_bytes(place)
 reading.read_bytes = slow
-plans = Schedule(pictures=len(pictures), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
-cycle = [Reader(pictures, "centre", threads=2, grid=True).batches(plans, AugmentSpec())]
+plans = Schedule(images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
+cycle = [Reader(images, "centre", threads=2, grid=True).batches(plans, AugmentSpec())]
 cycle.append(cycle)
 next(cycle[0])
 del cycle

@@ -1,4 +1,4 @@
-"""The same pixels everywhere: DALI and the plain loader, picture by picture, with the random parts fixed."""
+"""The same pixels everywhere: DALI and the plain loader, image by image, with the random parts fixed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_fast.data import PictureList
+from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.distortion import ColourDistortion
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.plan import Schedule
@@ -16,26 +16,26 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.windows import View
 
 
-def by_name(pictures: PictureList, kind: str, view: View, spec: AugmentSpec) -> dict[str, torch.Tensor]:
-    """Loads every picture of a list once, in batches of 5, and returns the pixels by name."""
-    schedule = Schedule(pictures=len(pictures), batch_size=5, shuffle=view == "train", seed=3)
-    loader = make_loader(pictures, spec, view, schedule, LoaderConfig(kind=kind, threads=2))
+def by_name(images: ImageList, kind: str, view: View, spec: AugmentSpec) -> dict[str, torch.Tensor]:
+    """Loads every image of a list once, in batches of 5, and returns the pixels by name."""
+    schedule = Schedule(images=len(images), batch_size=5, shuffle=view == "train", seed=3)
+    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, threads=2))
     found = {}
     for batch in loader.epoch(0):
         for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
-            found[pictures.names[index]] = image.float()
+            found[images.names[index]] = image.float()
     return found
 
 
-def difference(pictures: PictureList, view: View, spec: AugmentSpec) -> dict[str, float]:
-    """Returns the largest difference of DALI and Pillow for each picture, in levels of 0..255."""
-    dali, plain = (by_name(pictures, kind, view, spec) for kind in ("dali", "torch"))
+def difference(images: ImageList, view: View, spec: AugmentSpec) -> dict[str, float]:
+    """Returns the largest difference of DALI and Pillow for each image, in levels of 0..255."""
+    dali, plain = (by_name(images, kind, view, spec) for kind in ("dali", "torch"))
     assert dali.keys() == plain.keys()
     return {name: (dali[name] - plain[name]).abs().max().item() for name in sorted(dali)}
 
 
 @pytest.mark.parametrize("view", ["square", "centre", "train"])
-def test_dali_and_pillow_give_the_same_pixels(odd_list: PictureList, view: View) -> None:
+def test_dali_and_pillow_give_the_same_pixels(odd_list: ImageList, view: View) -> None:
     worst = difference(odd_list, view, AugmentSpec())
     print(f"{view}: " + ", ".join(f"{name} {value:.2f}" for name, value in worst.items()))
     # Pillow rounds to whole levels between its two passes, DALI only at the end.
@@ -57,21 +57,21 @@ def test_dali_and_pillow_give_the_same_pixels(odd_list: PictureList, view: View)
     ids=["random-resized-crop", "distortion", "progressive"],
 )
 def test_dali_and_pillow_agree_on_the_random_parts(
-    odd_list: PictureList, spec: AugmentSpec, gain: float
+    odd_list: ImageList, spec: AugmentSpec, gain: float
 ) -> None:
     worst = difference(odd_list, "train", spec)
     print(f"largest difference {max(worst.values()):.2f} levels: {max(worst, key=lambda name: worst[name])}")
     assert max(worst.values()) <= 2.01 * gain, worst
 
 
-def test_the_mean_difference_is_a_fifth_of_a_level(odd_list: PictureList) -> None:
+def test_the_mean_difference_is_a_fifth_of_a_level(odd_list: ImageList) -> None:
     spec = AugmentSpec()
     dali, plain = (by_name(odd_list, kind, "square", spec) for kind in ("dali", "torch"))
     mean = np.mean([(dali[name] - plain[name]).abs().mean().item() for name in dali])
     assert mean <= 0.2
 
 
-def test_without_resizing_the_pixels_are_equal(odd_list: PictureList) -> None:
+def test_without_resizing_the_pixels_are_equal(odd_list: ImageList) -> None:
     exact = odd_list.select([odd_list.names.index("odd/exact.jpg")])
     spec = AugmentSpec(mean=(0.0, 0.0, 0.0))
     dali, plain = (by_name(exact, kind, "centre", spec) for kind in ("dali", "torch"))
@@ -83,8 +83,8 @@ def test_without_resizing_the_pixels_are_equal(odd_list: PictureList) -> None:
     [(2, (1,)), (3, (0, 1)), (4, (0,))],
     ids=["mirrored", "upside down", "flipped"],
 )
-def test_upright_by_exif(odd_list: PictureList, tag: int, turn_back: tuple[int, ...]) -> None:
-    """A picture whose tag says how it was turned comes out turned; undoing that gives the first picture."""
+def test_upright_by_exif(odd_list: ImageList, tag: int, turn_back: tuple[int, ...]) -> None:
+    """An image whose tag says how it was turned comes out turned; undoing that gives the first image."""
     dali = by_name(odd_list, "dali", "square", AugmentSpec())
     upright, turned = dali["odd/exif-1.jpg"], dali[f"odd/exif-{tag}.jpg"]
     # The centre of an odd number of pixels is off by one after turning: near, not equal.
@@ -94,11 +94,11 @@ def test_upright_by_exif(odd_list: PictureList, tag: int, turn_back: tuple[int, 
 
 
 @pytest.mark.parametrize("kind", ["dali", "torch"])
-def test_normalisation_and_jitter_are_what_the_spec_says(odd_list: PictureList, kind: str) -> None:
-    """The training view is the raw crop, less the mean, plus the picture's shift, over std."""
+def test_normalisation_and_jitter_are_what_the_spec_says(odd_list: ImageList, kind: str) -> None:
+    """The training view is the raw crop, less the mean, plus the image's shift, over std."""
     raw = AugmentSpec(mean=(0.0, 0.0, 0.0), jitter=None)
     spec = AugmentSpec(mean=(100.0, 110.0, 120.0), std=(2.0, 4.0, 8.0))
-    schedule = Schedule(pictures=len(odd_list), batch_size=5, shuffle=True, seed=3)
+    schedule = Schedule(images=len(odd_list), batch_size=5, shuffle=True, seed=3)
     plans = list(schedule.epoch(0, spec))
     shifts = {
         odd_list.names[index]: torch.from_numpy(draw[3:6])

@@ -15,12 +15,12 @@ SPEC = AugmentSpec()
 
 
 def indices(plans: list[BatchPlan]) -> list[int]:
-    """Returns the picture numbers of some batches in order."""
+    """Returns the image numbers of some batches in order."""
     return [index for plan in plans for index in plan.indices.tolist()]
 
 
 def test_training_epochs_are_permutations_of_full_batches() -> None:
-    schedule = Schedule(pictures=103, batch_size=10, shuffle=True, seed=1)
+    schedule = Schedule(images=103, batch_size=10, shuffle=True, seed=1)
     first, second = (list(schedule.epoch(epoch, SPEC)) for epoch in (0, 1))
     assert len(first) == schedule.steps == 10
     assert {len(plan) for plan in first} == {10}
@@ -28,8 +28,8 @@ def test_training_epochs_are_permutations_of_full_batches() -> None:
     assert indices(first) != indices(second)
 
 
-def test_evaluation_takes_every_picture_once_in_order() -> None:
-    schedule = Schedule(pictures=23, batch_size=10, shuffle=False)
+def test_evaluation_takes_every_image_once_in_order() -> None:
+    schedule = Schedule(images=23, batch_size=10, shuffle=False)
     plans = list(schedule.epoch(0, SPEC))
     assert indices(plans) == list(range(23))
     assert [len(plan) for plan in plans] == [10, 10, 3]
@@ -38,24 +38,24 @@ def test_evaluation_takes_every_picture_once_in_order() -> None:
 
 def test_the_same_seed_gives_the_same_epoch_and_another_seed_another() -> None:
     def plan(seed: int) -> BatchPlan:
-        return next(Schedule(pictures=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
+        return next(Schedule(images=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
 
     assert np.array_equal(plan(1).draws, plan(1).draws)
     assert not np.array_equal(plan(1).draws, plan(2).draws)
 
 
 def test_an_epoch_goes_on_in_the_middle_as_if_it_had_not_stopped() -> None:
-    schedule = Schedule(pictures=60, batch_size=7, shuffle=True)
+    schedule = Schedule(images=60, batch_size=7, shuffle=True)
     whole, rest = list(schedule.epoch(2, SPEC)), list(schedule.epoch(2, SPEC, start=5))
     assert indices(rest) == indices(whole[5:])
     assert np.array_equal(rest[0].draws, whole[5].draws)
 
 
-def test_a_pictures_draws_do_not_depend_on_batches_or_processes() -> None:
+def test_an_images_draws_do_not_depend_on_batches_or_processes() -> None:
     def draws(batch_size: int, world: int) -> dict[int, bytes]:
         found = {}
         for rank in range(world):
-            schedule = Schedule(pictures=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
+            schedule = Schedule(images=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
             for plan in schedule.epoch(0, SPEC):
                 found.update(zip(plan.indices.tolist(), (d.tobytes() for d in plan.draws), strict=True))
         return found
@@ -65,9 +65,7 @@ def test_a_pictures_draws_do_not_depend_on_batches_or_processes() -> None:
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_ranks_are_disjoint_and_cover_the_list(shuffle: bool) -> None:
-    schedules = [
-        Schedule(pictures=42, batch_size=5, shuffle=shuffle, rank=rank, world=3) for rank in range(3)
-    ]
+    schedules = [Schedule(images=42, batch_size=5, shuffle=shuffle, rank=rank, world=3) for rank in range(3)]
     seen = [indices(list(schedule.epoch(0, SPEC))) for schedule in schedules]
     together = sorted(sum(seen, []))
     assert len(together) == len(set(together))
@@ -77,7 +75,7 @@ def test_ranks_are_disjoint_and_cover_the_list(shuffle: bool) -> None:
 
 
 def test_draws_follow_the_spec() -> None:
-    schedule = Schedule(pictures=4000, batch_size=4000, shuffle=True)
+    schedule = Schedule(images=4000, batch_size=4000, shuffle=True)
     plan = next(schedule.epoch(0, SPEC))
     assert plan.draws.dtype == np.float32
     assert ((plan.draws[:, :2] >= 0) & (plan.draws[:, :2] < 1)).all()
@@ -91,8 +89,8 @@ def test_draws_follow_the_spec() -> None:
 
 
 def test_a_batch_larger_than_the_data_set() -> None:
-    with pytest.raises(UserError, match="--batch-size 64 is more than the 40 training pictures") as caught:
-        Schedule(pictures=40, batch_size=64, shuffle=True)
+    with pytest.raises(UserError, match="--batch-size 64 is more than the 40 training images") as caught:
+        Schedule(images=40, batch_size=64, shuffle=True)
     assert "give --batch-size 40 or less" in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -120,7 +118,7 @@ def test_the_spec_survives_json() -> None:
 
 
 def test_a_crop_that_does_not_fit() -> None:
-    with pytest.raises(UserError, match="--crop 224 does not fit into pictures whose shorter side is 64"):
+    with pytest.raises(UserError, match="--crop 224 does not fit into images whose shorter side is 64"):
         AugmentSpec(resize=64)
 
 

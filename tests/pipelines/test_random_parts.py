@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_fast.data import PictureList, open_data
+from alexnet_fast.data import ImageList, open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.distortion import ColourDistortion, colour_transforms
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
@@ -66,7 +66,7 @@ def colorsys_rgb_to_yiq(rgb: np.ndarray) -> tuple[float, float, float]:
 def reference_box(
     height: int, width: int, tries: np.ndarray, bounds: RandomResizedCrop
 ) -> tuple[int, int] | None:
-    """The published definition, one picture at a time: (height, width) of the area, None for the fallback."""
+    """The published definition, one image at a time: (height, width) of the area, None for the fallback."""
     for attempt in range(TRIES):
         share = bounds.min_scale + tries[attempt] * (bounds.max_scale - bounds.min_scale)
         low, high = math.log(bounds.min_ratio), math.log(bounds.max_ratio)
@@ -134,7 +134,7 @@ def test_the_course_of_sides() -> None:
     assert Progressive(start=128, end=224, epochs=1).side(0) == 224
 
 
-def test_small_pictures_show_as_much_as_large_ones() -> None:
+def test_small_images_show_as_much_as_large_ones() -> None:
     spec = AugmentSpec(progressive=Progressive(start=112, end=224, epochs=3))
     assert (spec.in_epoch(0).resize, spec.in_epoch(0).crop) == (128, 112)
     assert (spec.in_epoch(2).resize, spec.in_epoch(2).crop) == (256, 224)
@@ -156,7 +156,7 @@ def test_the_spec_with_every_part_survives_json_and_older_ones_load() -> None:
 
 
 def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
-    schedule = Schedule(pictures=40, batch_size=40, shuffle=True, seed=9)
+    schedule = Schedule(images=40, batch_size=40, shuffle=True, seed=9)
     plain = next(schedule.epoch(2, AugmentSpec()))
     for spec in (AugmentSpec(distortion=LIMITS), AugmentSpec(random_resized_crop=RandomResizedCrop())):
         more = next(schedule.epoch(2, spec))
@@ -171,7 +171,7 @@ def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
 def test_the_side_follows_the_epoch_without_another_loader(two_classes: Path, kind: str) -> None:
     train = open_data(two_classes).train
     spec = AugmentSpec(resize=72, crop=64, progressive=Progressive(start=32, end=64, epochs=3))
-    schedule = Schedule(pictures=len(train), batch_size=12, shuffle=True)
+    schedule = Schedule(images=len(train), batch_size=12, shuffle=True)
     loader = make_loader(train, spec, "train", schedule, LoaderConfig(kind=kind, threads=2))
     sides = [{batch.images.shape[2] for batch in loader.epoch(epoch)} for epoch in (0, 2, 0)]
     assert sides == [{32}, {64}, {32}]
@@ -181,14 +181,14 @@ def test_the_side_follows_the_epoch_without_another_loader(two_classes: Path, ki
     assert next(validation.epoch(0)).images.shape[2] == 64
 
 
-def test_evaluated_pixels_do_not_depend_on_the_random_parts(odd_list: PictureList) -> None:
+def test_evaluated_pixels_do_not_depend_on_the_random_parts(odd_list: ImageList) -> None:
     plain = AugmentSpec()
     full = AugmentSpec(
         random_resized_crop=RandomResizedCrop(),
         distortion=LIMITS,
         progressive=Progressive(start=64, end=224, epochs=9),
     )
-    schedule = Schedule(pictures=len(odd_list), batch_size=len(odd_list), shuffle=False)
+    schedule = Schedule(images=len(odd_list), batch_size=len(odd_list), shuffle=False)
     for view in ("centre", "square"):
         one, other = (
             next(make_loader(odd_list, spec, view, schedule, LoaderConfig(threads=2)).epoch(0)).images

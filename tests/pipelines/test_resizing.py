@@ -1,4 +1,4 @@
-"""The CPU's resizing gives a view the pixels that it has in the whole picture, as Pillow resizes it."""
+"""The CPU's resizing gives a view the pixels that it has in the whole image, as Pillow resizes it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ COUNT = 60
 
 def drawn(spec: AugmentSpec) -> np.ndarray:
     """Returns the draws of 60 views; the first four are at the corners."""
-    draws = next(Schedule(pictures=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)).draws.copy()
+    draws = next(Schedule(images=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)).draws.copy()
     draws[:4, :2] = [(0, 0), (0, 0.9999), (0.9999, 0), (0.9999, 0.9999)]
     return draws
 
 
-def ours(picture: Image.Image, spec: AugmentSpec, draws: np.ndarray) -> np.ndarray:
-    """Cuts the parts of the windows out of a picture, and finishes them."""
-    pixels = np.array(picture)
+def ours(image: Image.Image, spec: AugmentSpec, draws: np.ndarray) -> np.ndarray:
+    """Cuts the parts of the windows out of an image, and finishes them."""
+    pixels = np.array(image)
     sizes = np.tile(pixels.shape[:2], (COUNT, 1))
     windows = view_windows(sizes, draws, spec, "train", grid=True)
     spans = zip(windows.start.tolist(), windows.end.tolist(), strict=True)
@@ -41,20 +41,20 @@ def test_views_anywhere_are_those_of_pillow(
 ) -> None:
     """Smaller and larger, at every border; the longest too, of which far views are resized another way."""
     spec = AugmentSpec(resize=72, crop=64, random_resized_crop=area)
-    picture, draws = photographs[0].resize(size), drawn(spec)
-    found = ours(picture, spec, draws).astype(int)
-    wanted = np.stack([training_crop(picture, spec, draw) for draw in draws])
+    image, draws = photographs[0].resize(size), drawn(spec)
+    found = ours(image, spec, draws).astype(int)
+    wanted = np.stack([training_crop(image, spec, draw) for draw in draws])
     assert np.abs(found - wanted).max() <= 2
     assert (found != wanted).mean() < 0.1
 
 
 def test_a_part_has_exactly_the_pixels_of_the_whole(photographs: list[Image.Image]) -> None:
     spec = AugmentSpec(resize=72, crop=64)
-    picture, draws = photographs[0].resize((500, 375)), drawn(spec)
-    whole = ours(picture, AugmentSpec(resize=72, crop=72), np.zeros_like(draws))[0]
+    image, draws = photographs[0].resize((500, 375)), drawn(spec)
+    whole = ours(image, AugmentSpec(resize=72, crop=72), np.zeros_like(draws))[0]
     assert whole.shape == (72, 72, 3)
-    near = draws[:, 1] * (shrink(picture, spec).width - 64 + 1) < 9
+    near = draws[:, 1] * (shrink(image, spec).width - 64 + 1) < 9
     assert near.sum() >= 3
-    for view, draw in zip(ours(picture, spec, draws)[near], draws[near], strict=True):
+    for view, draw in zip(ours(image, spec, draws)[near], draws[near], strict=True):
         top, left = (int(draw[axis] * (length - 64 + 1)) for axis, length in ((0, 72), (1, 96)))
         assert np.array_equal(view, whole[top : top + 64, left : left + 64])

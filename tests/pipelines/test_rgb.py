@@ -13,7 +13,7 @@ from PIL import Image
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.colour import colour_text, parse_colour
-from alexnet_fast.pipelines.pillow_image import BadPictureError, as_rgb, decode
+from alexnet_fast.pipelines.pillow_image import BadImageError, as_rgb, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from image_matrix import chunk, encoded
 
@@ -94,12 +94,12 @@ def test_floating_point_is_0_to_1() -> None:
     levels = np.array([[0, 0.5, 1]], np.float32)
     assert [level for level, _, _ in pixels(encoded(Image.fromarray(levels), "TIFF"))] == [0, 128, 255]
     for beyond in (levels * 255, levels - 0.1, levels * np.nan):
-        with pytest.raises(BadPictureError, match=r"floating-point levels from .* not 0 \(black\) to 1"):
+        with pytest.raises(BadImageError, match=r"floating-point levels from .* not 0 \(black\) to 1"):
             pixels(encoded(Image.fromarray(beyond), "TIFF"))
 
 
 def test_integers_of_32_bits_are_refused() -> None:
-    with pytest.raises(BadPictureError, match="32 bits"):
+    with pytest.raises(BadImageError, match="32 bits"):
         pixels(encoded(Image.fromarray(np.array([[0, 70_000]], np.int32)), "TIFF"))
 
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet_fast.data import PictureList, open_data
+from alexnet_fast.data import ImageList, open_data
 from alexnet_fast.data.places import FilePlace
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.dali_graph import build_graph
 from alexnet_fast.pipelines.loader import Batch, LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadImageError
 from alexnet_fast.pipelines.place_bytes import ArrayFile
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -32,13 +32,13 @@ SPEC = AugmentSpec(resize=96, crop=80)
 def forms(
     cells: dict[str, list[Path]], photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The same pictures, shorter side 96, as class folders, shards, arrays and arrays in shards."""
+    """The same images, shorter side 96, as class folders, shards, arrays and arrays in shards."""
     root = tmp_path_factory.mktemp("forms")
     for kind, files in cells.items():
         (root / "source" / kind).mkdir(parents=True)
         for number, file in enumerate(files[:20]):
-            picture = photographs[number % 2].crop((number, 0, 400 + 9 * number, 300))
-            Image.blend(picture, Image.open(file).convert("RGB").resize(picture.size), 0.4).save(
+            image = photographs[number % 2].crop((number, 0, 400 + 9 * number, 300))
+            Image.blend(image, Image.open(file).convert("RGB").resize(image.size), 0.4).save(
                 root / "source" / kind / f"{file.stem}.jpg"
             )
     make(root / "source", root / "folders")
@@ -56,11 +56,11 @@ def make(source: Path, output: Path, *, encoding: Any = "jpeg", shard_mib: int |
 
 
 def batches(
-    pictures: PictureList, kind: Any = "dali", view: Any = "train", spec: AugmentSpec = SPEC, **options: Any
+    images: ImageList, kind: Any = "dali", view: Any = "train", spec: AugmentSpec = SPEC, **options: Any
 ) -> list[Batch]:
     """Loads an epoch."""
-    schedule = Schedule(pictures=len(pictures), batch_size=8, shuffle=view == "train", seed=5)
-    loader = make_loader(pictures, spec, view, schedule, LoaderConfig(kind=kind, **options))
+    schedule = Schedule(images=len(images), batch_size=8, shuffle=view == "train", seed=5)
+    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, **options))
     return [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(2)]
 
 
@@ -74,9 +74,9 @@ def equal(one: list[Batch], other: list[Batch]) -> bool:
     )
 
 
-def stems(pictures: PictureList) -> list[str]:
+def stems(images: ImageList) -> list[str]:
     """Returns the names without their endings."""
-    return [str(Path(name).with_suffix("")) for name in pictures.names]
+    return [str(Path(name).with_suffix("")) for name in images.names]
 
 
 @pytest.mark.parametrize("form", ["shards", "arrays", "array-shards"])
@@ -106,9 +106,9 @@ class TestEveryForm:
 
     @pytest.mark.parametrize("kind", ["dali", "torch"])
     def test_goes_on_in_the_middle(self, forms: Path, form: str, kind: Any) -> None:
-        pictures = open_data(forms / form).train
-        schedule = Schedule(pictures=len(pictures), batch_size=8, shuffle=True)
-        loader = make_loader(pictures, SPEC, "train", schedule, LoaderConfig(kind=kind))
+        images = open_data(forms / form).train
+        schedule = Schedule(images=len(images), batch_size=8, shuffle=True)
+        loader = make_loader(images, SPEC, "train", schedule, LoaderConfig(kind=kind))
         whole = [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(1)]
         next(loader.epoch(1))
         rest = [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(1, 2)]
@@ -125,18 +125,18 @@ def test_shards_and_folders_have_one_fingerprint(forms: Path) -> None:
 
 
 def test_ranks_are_disjoint_and_cover_shards(forms: Path) -> None:
-    pictures = open_data(forms / "shards").train
+    images = open_data(forms / "shards").train
     seen: list[int] = []
     for rank in range(3):
-        schedule = Schedule(pictures=len(pictures), batch_size=4, shuffle=True, rank=rank, world=3)
-        loader = make_loader(pictures, SPEC, "train", schedule, LoaderConfig())
+        schedule = Schedule(images=len(images), batch_size=4, shuffle=True, rank=rank, world=3)
+        loader = make_loader(images, SPEC, "train", schedule, LoaderConfig())
         seen += [index for batch in loader.epoch(0) for index in batch.indices.tolist()]
-    assert len(seen) == len(set(seen)) == len(pictures) // 12 * 12
+    assert len(seen) == len(set(seen)) == len(images) // 12 * 12
 
 
 @pytest.mark.parametrize("kind", ["dali", "torch"])
 @pytest.mark.parametrize("form", ["shards", "arrays"])
-def test_a_damaged_picture_is_named_and_left_out(
+def test_a_damaged_image_is_named_and_left_out(
     forms: Path, form: str, kind: str, tmp_path: Path, tree_copy: Callable[[Path, Path], Path]
 ) -> None:
     here = tree_copy(forms / form, tmp_path / form)
@@ -184,7 +184,7 @@ class TestOtherPeoplesTars:
 
     @pytest.fixture
     def write(self, forms: Path, tmp_path: Path) -> Callable[..., Path]:
-        """Writes the pictures of the class folders into tars."""
+        """Writes the images of the class folders into tars."""
 
         def tars(names: tuple[str, ...], label: Callable[[str], dict[str, bytes]]) -> Path:
             files = sorted((forms / "folders").glob("*/*.jpg"))
@@ -270,7 +270,7 @@ class TestArrays:
         np.save(tmp_path / "x.npy", array)
         with (
             ArrayFile(FilePlace(str(tmp_path / "x.npy"))) as file,
-            pytest.raises(BadPictureError, match=said),
+            pytest.raises(BadImageError, match=said),
         ):
             file.shape()
 
@@ -286,7 +286,7 @@ class TestArrays:
         (tmp_path / "x.npy").write_bytes(content)
         with (
             ArrayFile(FilePlace(str(tmp_path / "x.npy"))) as file,
-            pytest.raises(BadPictureError, match=said),
+            pytest.raises(BadImageError, match=said),
         ):
             file.shape()
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.pipelines.colour import WHITE
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadPictureError
+from alexnet_fast.pipelines.pillow_image import BadImageError
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import for_dali, trusted_size
 
 
 @pytest.fixture
-def pictures(photographs: list[Image.Image], tmp_path: Path) -> PictureList:
+def images(photographs: list[Image.Image], tmp_path: Path) -> ImageList:
     """A JPEG, a JPEG 2000 called JPEG, a bare code stream, and each of these two cut off."""
     small = photographs[0].resize((96, 64))
     small.save(tmp_path / "a.jpg")
@@ -29,33 +29,33 @@ def pictures(photographs: list[Image.Image], tmp_path: Path) -> PictureList:
         content = (tmp_path / name).read_bytes()
         (tmp_path / f"cut-{name}").write_bytes(content[: len(content) // 20])
     names = sorted(file.name for file in tmp_path.iterdir())
-    return PictureList(root=tmp_path, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
+    return ImageList(root=tmp_path, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
 
 
-def test_both_kinds_are_told_by_their_first_bytes(pictures: PictureList) -> None:
-    contents = {name: Path(pictures.path(i)).read_bytes() for i, name in enumerate(pictures.names)}
+def test_both_kinds_are_told_by_their_first_bytes(images: ImageList) -> None:
+    contents = {name: Path(images.path(i)).read_bytes() for i, name in enumerate(images.names)}
     told = {name: trusted_size(content) for name, content in contents.items()}
     assert told == {"a.jpg": (64, 96), "b.jpg": None, "c.j2k": None, "cut-b.jpg": None, "cut-c.j2k": None}
 
 
-def test_a_copy_has_the_pixels(pictures: PictureList) -> None:
-    path = Path(pictures.path(1))
+def test_a_copy_has_the_pixels(images: ImageList) -> None:
+    path = Path(images.path(1))
     copy = np.asarray(Image.open(io.BytesIO(for_dali(path.read_bytes(), WHITE).content)))
     assert np.array_equal(copy, np.asarray(Image.open(path)))
 
 
-def test_a_bad_picture_has_no_copy(pictures: PictureList) -> None:
-    with pytest.raises(BadPictureError):
+def test_a_bad_image_has_no_copy(images: ImageList) -> None:
+    with pytest.raises(BadImageError):
         for_dali(b"\xff\x4f\xff\x51", WHITE)
 
 
-def test_an_epoch_uses_the_good_and_names_the_cut_off(pictures: PictureList) -> None:
+def test_an_epoch_uses_the_good_and_names_the_cut_off(images: ImageList) -> None:
     spec = AugmentSpec(resize=64, crop=64, mean=(0, 0, 0), jitter=None)
-    schedule = Schedule(pictures=len(pictures), batch_size=5, shuffle=False)
-    loader = make_loader(pictures, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
+    schedule = Schedule(images=len(images), batch_size=5, shuffle=False)
+    loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
     for _ in range(2):
         (batch,) = loader.epoch(0)
         assert batch.indices.tolist() == [0, 1, 2]
-        lossless = np.asarray(Image.open(pictures.path(1)))[:, 16:80]
+        lossless = np.asarray(Image.open(images.path(1)))[:, 16:80]
         assert np.array_equal(batch.images[1].numpy(), lossless)
     assert {Path(path).name for path in loader.bad.reasons} == {"cut-b.jpg", "cut-c.j2k"}

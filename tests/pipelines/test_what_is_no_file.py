@@ -47,7 +47,7 @@ def test_skipping_names_each_and_goes_on(data: Path, kind: Literal["torch", "dal
     )
     seen = sum(len(labels) for _, labels in loader)
     assert seen == 7
-    assert {Path(name).name: reason for name, reason in loader.bad_pictures.reasons.items()} == REASONS
+    assert {Path(name).name: reason for name, reason in loader.bad_images.reasons.items()} == REASONS
 
 
 @pytest.mark.parametrize("kind", ["torch", "dali"])

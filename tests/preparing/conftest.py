@@ -1,4 +1,4 @@
-"""`prepare` as a user runs it, and a source with pictures of many kinds."""
+"""`prepare` as a user runs it, and a source with images of many kinds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def many_kinds(photographs: list[Image.Image], tmp_path_factory: pytest.TempPath
     cats, dogs, val = root / "train" / "cats", root / "train" / "dogs", root / "val" / "cats"
     for folder in (cats / "deeper", dogs, val):
         folder.mkdir(parents=True)
-    china, flower = (picture.resize((320, 214)) for picture in photographs)
+    china, flower = (image.resize((320, 214)) for image in photographs)
     china.save(cats / "plain.jpg", quality=95)
     china.save(cats / "deeper" / "wavelet.jp2")
     china.convert("CMYK").save(cats / "cmyk.jpeg")
@@ -64,7 +64,7 @@ def many_kinds(photographs: list[Image.Image], tmp_path_factory: pytest.TempPath
     flower.save(cats / "turned.jpg", exif=exif)
     china.save(cats / "twin.jpg")
     flower.save(cats / "twin.png")
-    flower.save(dogs / "picture.gif")
+    flower.save(dogs / "image.gif")
     flower.convert("L").save(dogs / "grey.PNG")
     flower.convert("RGBA").save(dogs / "alpha.png")
     china.resize((40, 30)).save(dogs / "small.png")

@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written, and clocks that are wrong, while pictures are prepared."""
+"""Disks that are full or cannot be written, and clocks that are wrong, while images are prepared."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KINDS = {
     "arrays": ["--encoding", "raw"],
     "arrays in shards": ["--shards", "--encoding", "raw"],
 }
-# Of what an uninterrupted run writes: the first pictures, others, the shards, the last of them.
+# Of what an uninterrupted run writes: the first images, others, the shards, the last of them.
 SHARES = [0.01, 0.3, 0.6, 0.8, 0.9]
 
 
 @pytest.fixture(scope="module")
 def source(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 real pictures in two classes."""
+    """24 real images in two classes."""
     root = tmp_path_factory.mktemp("accidents") / "source"
     for kind, files in cells.items():
         (root / kind).mkdir(parents=True)
@@ -35,7 +35,7 @@ def source(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactor
 
 
 def written_kibibytes(source: Path, out: Path, options: list[str]) -> int:
-    """What a run writes, in the disk's pages; shards are packed from pictures that lie there too."""
+    """What a run writes, in the disk's pages; shards are packed from images that lie there too."""
     files = [file for file in out.rglob("*") if file.is_file()]
     pages = sum(-(-file.stat().st_size // 4096) for file in files)
     return 4 * pages * (2 if "--shards" in options else 1)

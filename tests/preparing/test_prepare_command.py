@@ -1,4 +1,4 @@
-"""What `prepare` makes of pictures of many kinds, and what it refuses."""
+"""What `prepare` makes of images of many kinds, and what it refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prepared(
     return out, json_of_prepare(many_kinds, out, "--short", 128)
 
 
-def test_every_picture_keeps_its_name_and_gets_the_shorter_side(prepared, many_kinds: Path) -> None:
+def test_every_image_keeps_its_name_and_gets_the_shorter_side(prepared, many_kinds: Path) -> None:
     out, result = prepared
     names = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
     assert names == {
@@ -42,7 +42,7 @@ def test_every_picture_keeps_its_name_and_gets_the_shorter_side(prepared, many_k
         "train/cats/turned.jpg",
         "train/cats/twin.jpg",
         "train/cats/twin.png.jpg",
-        "train/dogs/picture.jpg",
+        "train/dogs/image.jpg",
         "train/dogs/grey.jpg",
         "train/dogs/alpha.jpg",
         "train/dogs/small.jpg",
@@ -51,9 +51,9 @@ def test_every_picture_keeps_its_name_and_gets_the_shorter_side(prepared, many_k
         "val/cats/cut.jpg",
     }
     for name in names - {"prepared.json"}:
-        with Image.open(out / name) as picture:
-            assert (picture.format, picture.mode, min(picture.size)) == ("JPEG", "RGB", 128)
-            assert picture.getexif().get(0x0112, 1) == 1
+        with Image.open(out / name) as image:
+            assert (image.format, image.mode, min(image.size)) == ("JPEG", "RGB", 128)
+            assert image.getexif().get(0x0112, 1) == 1
     assert Image.open(out / "train/cats/turned.jpg").size == (128, 191)
     assert result["images"] == 13
     assert result["classes"] == ["cats", "dogs"]
@@ -79,15 +79,15 @@ def test_what_is_so_already_is_copied_byte_for_byte(prepared, many_kinds: Path) 
     assert (out / name).read_bytes() == (many_kinds / name).read_bytes()
 
 
-def test_the_summary_counts_and_measures_the_training_pictures(prepared) -> None:
+def test_the_summary_counts_and_measures_the_training_images(prepared) -> None:
     out, result = prepared
     summary = json.loads((out / "prepared.json").read_text(encoding="utf-8"))
     assert summary["counts"] == {"train": {"cats": 6, "dogs": 5}, "val": {"cats": 2, "dogs": 0}}
     assert summary["statistics_of"] == "train"
-    pictures = [decode(file) for file in sorted((out / "train").rglob("*.jpg"))]
+    images = [decode(file) for file in sorted((out / "train").rglob("*.jpg"))]
     batches = [
-        Batch(torch.from_numpy(np.array(picture)[None]), torch.zeros(1), np.zeros(1, np.int64))
-        for picture in pictures
+        Batch(torch.from_numpy(np.array(image)[None]), torch.zeros(1), np.zeros(1, np.int64))
+        for image in images
     ]
     measured = measure_colours(batches)
     assert summary["mean"] == pytest.approx(measured.mean, rel=1e-12)
@@ -155,14 +155,14 @@ def test_raw_arrays_hold_the_pixels_themselves(json_of_prepare, many_kinds: Path
     assert np.array_equal(stored, expected)
 
 
-def test_bad_pictures_are_named_and_left_out(
+def test_bad_images_are_named_and_left_out(
     prepare, json_of_prepare, many_kinds: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "source"
     shutil.copytree(many_kinds, source)
     whole = (source / "val/cats/cut.jpg").read_bytes()
     (source / "val/cats/cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (source / "train/dogs/text.jpg").write_text("not a picture", encoding="utf-8")
+    (source / "train/dogs/text.jpg").write_text("not an image", encoding="utf-8")
     Image.new("RGB", (3, 4000)).save(source / "train/dogs/thin.png")
     os.mkfifo(source / "train/dogs/pipe.jpg")
     failed = prepare(source, tmp_path / "out")
@@ -188,16 +188,16 @@ def test_a_source_that_changed_is_prepared_again(json_of_prepare, many_kinds: Pa
     source, out = tmp_path / "source", tmp_path / "out"
     shutil.copytree(many_kinds, source)
     first = json_of_prepare(source, out, "--short", 64)
-    picture = source / "train/cats/plain.jpg"
-    shutil.copy(source / "train/cats/turned.jpg", picture)
-    os.utime(picture, (1_700_000_000, 1_700_000_000))
+    image = source / "train/cats/plain.jpg"
+    shutil.copy(source / "train/cats/turned.jpg", image)
+    os.utime(image, (1_700_000_000, 1_700_000_000))
     second = json_of_prepare(source, out, "--short", 64)
     assert second["fingerprint"] != first["fingerprint"]
     assert (out / "train/cats/plain.jpg").read_bytes() == (out / "train/cats/turned.jpg").read_bytes()
-    # The same pictures under another name are another data set: order and split go by names.
-    picture.rename(picture.with_name("plainer.jpg"))
+    # The same images under another name are another data set: order and split go by names.
+    image.rename(image.with_name("plainer.jpg"))
     renamed = json_of_prepare(source, tmp_path / "renamed", "--short", 64)
-    picture.with_name("plainer.jpg").rename(picture.with_name("plainest.jpg"))
+    image.with_name("plainer.jpg").rename(image.with_name("plainest.jpg"))
     assert json_of_prepare(source, tmp_path / "again", "--short", 64)["fingerprint"] != renamed["fingerprint"]
 
 
@@ -217,7 +217,7 @@ def test_training_reads_what_was_prepared(prepare, two_classes: Path, tmp_path: 
         (["SRC", "SRC/out"], "lies in", 2),
         (["SRC", "SRC"], "lies in", 2),
         (["SRC/train", "SRC"], "lies in", 2),
-        (["EMPTY", "NEW"], "no labelled pictures in", 1),
+        (["EMPTY", "NEW"], "no labelled images in", 1),
         (["SRC", "FULL"], "holds something that prepare did not make", 1),
         (["SRC", "FILE"], "is a file; give another output folder", 2),
         (["FILE", "NEW"], "is of no kind that can be prepared", 2),
@@ -263,7 +263,7 @@ def test_a_strange_file_in_the_output_is_refused_by_name(prepare, many_kinds: Pa
     (out / "train/cats/stranger.jpg").write_bytes(b"")
     done = prepare(many_kinds, out, "--short", 32)
     assert done.returncode == 1
-    assert f"{out}/train/cats/stranger.jpg is not made from a picture of this source" in done.stderr
+    assert f"{out}/train/cats/stranger.jpg is not made from an image of this source" in done.stderr
 
 
 def test_names_that_are_not_utf8(json_of_prepare, many_kinds: Path, tmp_path: Path) -> None:

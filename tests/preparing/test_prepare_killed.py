@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def source(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 real pictures in two classes, one of them bad."""
+    """120 real images in two classes, one of them bad."""
     root = tmp_path_factory.mktemp("killed") / "source"
     for kind, files in cells.items():
         (root / kind).mkdir(parents=True)
@@ -36,9 +36,9 @@ def uninterrupted(source: Path, prepare, tree) -> dict[str, str]:
 @pytest.mark.parametrize(
     "moments",
     [
-        # While pictures are made.
+        # While images are made.
         pytest.param((20,), id="one"),
-        # At the start, while pictures are made, and while all are there and are looked at and added up.
+        # At the start, while images are made, and while all are there and are looked at and added up.
         pytest.param((0, 0, 1, 20, 45, 70, 95, 120, 120, 120, 120), id="many", marks=pytest.mark.slow),
     ],
 )

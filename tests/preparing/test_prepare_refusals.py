@@ -34,14 +34,14 @@ def prepared(tmp_path: Path, source: Path, **options: object) -> dict[str, objec
 
 REFUSED = [
     ({"cat": 3}, "has one class folder only"),
-    ({"cat": 1, "dog": 1}, "no class in .* has two pictures"),
-    ({"cat": 3, "dog": 0}, "has no pictures of class dog"),
+    ({"cat": 1, "dog": 1}, "no class in .* has two images"),
+    ({"cat": 3, "dog": 0}, "has no images of class dog"),
     ({"train/cat": 2, "train/dog": 2}, "has train/ but no val/"),
     ({"Train/cat": 2, "train/dog": 2, "val/cat": 1}, "which are one part"),
     ({"train/cat": 2, "train/dog": 2, "val/cat": 1, "more/cat": 1}, "no part of the data set"),
     ({"train/cat": 2, "train/dog": 2, "val/eel": 1}, "do not include: eel"),
     ({"val/cat": 2, "test/cat": 2}, "and no train/"),
-    ({"train/cat": 2, "train/dog": 0, "val/cat": 1}, "has no pictures of class dog"),
+    ({"train/cat": 2, "train/dog": 0, "val/cat": 1}, "has no images of class dog"),
 ]
 
 
@@ -97,7 +97,7 @@ def test_a_class_that_skipping_empties_is_no_success(tmp_path: Path) -> None:
     for number, target in ((1, "nowhere"), (2, "2.jpg")):
         (source / "dog" / f"{number}.jpg").unlink()
         (source / "dog" / f"{number}.jpg").symlink_to(target)
-    with pytest.raises(UserError, match="has no pictures of class dog: all of them were left out"):
+    with pytest.raises(UserError, match="has no images of class dog: all of them were left out"):
         prepared(tmp_path, source)
     with pytest.raises(UserError, match="prepare has not finished"):
         open_data(tmp_path / "out")

@@ -23,7 +23,7 @@ OPTIONS = ("--shards", "--shard-size", 1, "--short", 300, "--on-bad-image", "ski
 
 @pytest.fixture(scope="module")
 def source(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """100 training and 20 validation pictures."""
+    """100 training and 20 validation images."""
     root = tmp_path_factory.mktemp("shards") / "source"
     for kind, files in cells.items():
         for part, some in (("train", files[:50]), ("val", files[50:60])):
@@ -41,7 +41,7 @@ def shards(source: Path, json_of_prepare) -> tuple[Path, dict]:
     return out, json_of_prepare(source, out, *OPTIONS)
 
 
-def test_shards_hold_every_picture_once_and_keep_their_size(shards) -> None:
+def test_shards_hold_every_image_once_and_keep_their_size(shards) -> None:
     out, result = shards
     assert result["images"] == 120
     assert sum(shard["images"] for shard in result["shards"]) == 120

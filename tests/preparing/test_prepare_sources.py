@@ -34,8 +34,8 @@ def write_tar(path: Path, members: dict[str, bytes | tarfile.TarInfo], mode: str
 
 
 def names(source: Path) -> list[str]:
-    """Returns the names of a source's pictures."""
-    return [picture.name for picture in open_source(source).pictures]
+    """Returns the names of a source's images."""
+    return [image.name for image in open_source(source).images]
 
 
 def test_all_forms_of_one_source_give_one_output(json_of_prepare, many_kinds: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_webdataset_shards(json_of_prepare, tmp_path: Path) -> None:
         ({"a/x.jpg": CONTENT, "../../evil.jpg": CONTENT}, "'../../evil.jpg', a name that leads out"),
         ({"/etc/evil.jpg": CONTENT}, "a name that leads out"),
         ({"a/..\\..\\evil.jpg": CONTENT}, "a name that leads out"),
-        ({"notes.txt": b"nothing"}, "no labelled pictures"),
+        ({"notes.txt": b"nothing"}, "no labelled images"),
     ],
 )
 def test_a_tar_that_is_wrong_is_refused(tmp_path: Path, members: dict[str, bytes], said: str) -> None:
@@ -115,7 +115,7 @@ def test_a_tar_that_cannot_be_read(tmp_path: Path) -> None:
         read_shard(shard, {".jpg"})
 
 
-def test_links_in_a_tar_are_bad_pictures(json_of_prepare, tmp_path: Path) -> None:
+def test_links_in_a_tar_are_bad_images(json_of_prepare, tmp_path: Path) -> None:
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(CONTENT)
     source = write_tar(
@@ -167,7 +167,7 @@ def test_a_zip_that_is_wrong(tmp_path: Path, json_of_prepare) -> None:
 
 
 def test_zips_that_python_cannot_read(tmp_path: Path, prepare) -> None:
-    """With "skip" each picture is named, and nothing is left that could be trained on."""
+    """With "skip" each image is named, and nothing is left that could be trained on."""
     source = tmp_path / "odd.zip"
     for values, said in (
         ({"flags": 1}, "encrypted"),
@@ -178,7 +178,7 @@ def test_zips_that_python_cannot_read(tmp_path: Path, prepare) -> None:
         done = prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
         assert done.returncode == 1
         assert all(re.search(f"left out {name}: {said}", done.stderr) for name in names)
-        assert "has no pictures of class a, b: all of them were left out" in done.stderr
+        assert "has no images of class a, b: all of them were left out" in done.stderr
     source.write_bytes(odd_zip({"a/x.jpg": CONTENT}, version=99))
     with pytest.raises(UserError, match="not known here .*version 9.9.*; pack it anew with deflate"):
         open_source(source)
@@ -201,8 +201,8 @@ def test_a_compressed_tar_is_unpacked_once(
     packed = write_tar(tmp_path / name, {"a/x.jpg": CONTENT, "b/y.jpg": CONTENT}, mode)
     assert names(packed) == names(packed) == ["a/x.jpg", "b/y.jpg"]
     (plain,) = (tmp_path / "cache" / "alexnet-fast" / "tars").rglob("*.tar")
-    assert {Path(picture.place.path) for picture in open_source(packed).pictures} == {plain}
-    assert open_source(packed).pictures[0].place.size == len(CONTENT)
+    assert {Path(image.place.path) for image in open_source(packed).images} == {plain}
+    assert open_source(packed).images[0].place.size == len(CONTENT)
 
 
 def test_compressed_shards_are_read_with_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,21 +285,21 @@ def test_every_member_of_an_archive_is_listed_or_named(tmp_path: Path, kind: str
             for name in found:
                 zipped.writestr(name, CONTENT)
     ignored = Ignored(names=True)
-    pictures = open_source(path, ignored=ignored).pictures
-    assert [picture.name for picture in pictures] == ["cat/x.jpg", "dog/y.jpg"]
-    assert len(pictures) + len(ignored) == len(found)
+    images = open_source(path, ignored=ignored).images
+    assert [image.name for image in images] == ["cat/x.jpg", "dog/y.jpg"]
+    assert len(images) + len(ignored) == len(found)
     assert {name for name, _ in ignored.entries} == {*JUNK, "cat/x.jpg"}
     assert all(reason for _, reason in ignored.entries)
 
 
-def test_every_member_of_a_shard_is_a_picture_a_label_or_named(tmp_path: Path) -> None:
+def test_every_member_of_a_shard_is_an_image_a_label_or_named(tmp_path: Path) -> None:
     members = {"0.jpg": CONTENT, "0.cls": b"1", "0.seg.png": CONTENT, "._0.jpg": b"x", "read.me": b"x"}
     shard = write_tar(tmp_path / "a.tar", members)
     ignored = Ignored(names=True)
-    assert len(open_source(shard, ignored=ignored).pictures) == 1
+    assert len(open_source(shard, ignored=ignored).images) == 1
     assert ignored.counts.total() == 3
     masks = Reading(fields=ShardFields.from_options("seg.png", None))
-    assert [picture.rest for picture in open_source(shard, masks).pictures] == ["0.seg.png"]
+    assert [image.rest for image in open_source(shard, masks).images] == ["0.seg.png"]
 
 
 def test_a_shard_with_its_labels_in_json_is_known_by_them(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_names_in_a_zip_are_utf8_where_they_can_be(tmp_path: Path) -> None:
         ("file,class\n,a\n", "line 2 has no file"),
         ("file,class,part\nx.jpg,a,training\n", "line 2: 'training' is no part"),
         ("file,class\nx.jpg,a\nx.jpg,a\n", "lists a/x.jpg twice"),
-        ("file,class\n", "no labelled pictures"),
+        ("file,class\n", "no labelled images"),
         ("", "has no column file"),
     ],
 )
@@ -366,5 +366,5 @@ def test_files_beside_shards_are_counted(tmp_path: Path, below: str) -> None:
     (folder / "loose.jpg").write_bytes(CONTENT)
     (folder / "._train-0.tar").touch()
     ignored = Ignored()
-    assert len(open_source(tmp_path / "data", ignored=ignored).pictures) == 1
+    assert len(open_source(tmp_path / "data", ignored=ignored).images) == 1
     assert ignored.counts == {"images beside tars": 1, "hidden, of macOS (._)": 1}

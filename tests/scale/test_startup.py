@@ -1,4 +1,4 @@
-"""From the command to the first batch of many pictures; links to a few, made by `bench.many_links`."""
+"""From the command to the first batch of many images; links to a few, made by `bench.many_links`."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from alexnet_fast.bench.startup import StartupBench, measure_startup
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 
-PICTURES, CLASSES = 12_000, 20
+IMAGES, CLASSES = 12_000, 20
 
 
 @pytest.fixture(scope="module")
 def laid_out(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12,000 pictures as class folders and as shards."""
+    """12,000 images as class folders and as shards."""
     root = tmp_path_factory.mktemp("scale")
     files = []
-    for number, picture in enumerate(photographs):
+    for number, image in enumerate(photographs):
         files.append(root / f"{number}.jpg")
-        picture.resize((384, 256)).save(files[-1])
-    lay_out_folders(files, root / "folders", PICTURES, CLASSES)
-    lay_out_shards(files, root / "shards", PICTURES, CLASSES)
+        image.resize((384, 256)).save(files[-1])
+    lay_out_folders(files, root / "folders", IMAGES, CLASSES)
+    lay_out_shards(files, root / "shards", IMAGES, CLASSES)
     return root
 
 
 @pytest.mark.parametrize("form", ["folders", "shards"])
-def test_every_link_is_a_picture(laid_out: Path, form: str) -> None:
+def test_every_link_is_an_image(laid_out: Path, form: str) -> None:
     data = open_data(laid_out / form)
-    assert len(data.train) + len(data.val) == PICTURES
+    assert len(data.train) + len(data.val) == IMAGES
     assert len(data.classes) == CLASSES
-    assert data.train.counts()[0] + data.val.counts()[0] == PICTURES // CLASSES
+    assert data.train.counts()[0] + data.val.counts()[0] == IMAGES // CLASSES
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_the_first_batch_is_measured_with_and_without_a_kept_list(laid_out: Path
 
 
 @pytest.mark.slow
-def test_a_folder_without_pictures_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_one_line(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "alexnet_fast", "bench", "startup", str(tmp_path), "--runs", "1"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
@@ -85,7 +85,7 @@ def test_the_peak_is_that_of_the_process_alone(laid_out: Path) -> None:
 def test_data_that_gives_no_batch_ends_in_its_own_words(tmp_path: Path) -> None:
     for name in ("train/a", "train/b", "val/a", "val/b"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "one.jpg").write_bytes(b"no picture")
+        (tmp_path / name / "one.jpg").write_bytes(b"no image")
     words = [sys.executable, "-m", "alexnet_fast", "bench", "startup", str(tmp_path), "--runs", "1"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1

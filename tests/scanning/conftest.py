@@ -60,7 +60,7 @@ def mixed_folder(photographs: list[Image.Image], tmp_path_factory: pytest.TempPa
     cats, dogs = root / "train" / "cats", root / "val" / "dogs"
     for folder in (cats, dogs):
         folder.mkdir(parents=True)
-    china, flower = (picture.resize((160, 107)) for picture in photographs)
+    china, flower = (image.resize((160, 107)) for image in photographs)
     _good(cats, china, flower)
     _odd(cats, china, flower)
     _bad(dogs, china)
@@ -72,7 +72,7 @@ def _good(folder: Path, china: Image.Image, flower: Image.Image) -> None:
     china.convert("L").save(folder / "grey.jpg")
     flower.save(folder / "progressive.JPEG", progressive=True)
     flower.save(folder / "plain.png")
-    (folder / "notes.txt").write_text("not a picture, and not called one", encoding="utf-8")
+    (folder / "notes.txt").write_text("not an image, and not called one", encoding="utf-8")
     (folder / ".hidden.jpg").write_bytes(b"")
     china.save(os.fsencode(folder) + b"/caf\xe9.jpg")
 
@@ -92,7 +92,7 @@ def _odd(folder: Path, china: Image.Image, flower: Image.Image) -> None:
     flower.quantize(16).save(folder / "palette.png")
     flower.save(folder / "png-called.jpg", format="PNG")
     flower.save(folder / "photo.txt", format="JPEG")
-    flower.save(folder / "picture.gif")
+    flower.save(folder / "image.gif")
 
 
 def _bad(folder: Path, china: Image.Image) -> None:
@@ -100,7 +100,7 @@ def _bad(folder: Path, china: Image.Image) -> None:
     content = (folder / "whole.jpg").read_bytes()
     (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("not a picture", encoding="utf-8")
+    (folder / "text.jpg").write_text("not an image", encoding="utf-8")
     (folder / "bomb.png").write_bytes(png(60000, 60000, 8, 2, b""))
     (folder / "big-header.png").write_bytes(png(10000, 9000, 8, 2, b""))
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")

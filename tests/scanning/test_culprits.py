@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.pipelines.decoding_record import OpenBatches
 from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -16,7 +16,7 @@ from alexnet_fast.scanning import culprits
 from alexnet_fast.scanning.batch_probe import BatchProbe
 from alexnet_fast.scanning.culprits import Suspect, find_culprits, suspects
 
-IMAGES = PictureList(
+IMAGES = ImageList(
     root=Path("/data"), names=[f"{n}.jpg" for n in range(300)], labels=[0] * 300, classes=ClassMap(("x", "y"))
 )
 # Which rows of a batch are decoded, and whether a process dies of them.
@@ -25,11 +25,11 @@ Rule = Callable[[set[int]], bool]
 
 def batch() -> Suspect:
     """A batch of 128 images, the last of the list first."""
-    schedule = Schedule(pictures=300, batch_size=128, shuffle=False)
+    schedule = Schedule(images=300, batch_size=128, shuffle=False)
     plan = next(schedule.epoch(0, AugmentSpec()))
     reversed_ = type(plan)(indices=299 - plan.indices, draws=plan.draws)
     loader = {"config": {"device": "cpu", "kind": "dali"}}
-    return Suspect(pictures=IMAGES, plan=reversed_, loader=loader, epoch=0, step=0)
+    return Suspect(images=IMAGES, plan=reversed_, loader=loader, epoch=0, step=0)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rule], list[int]]:
 def decoded(probe: BatchProbe) -> set[int]:
     """Returns the rows that a probe decodes."""
     rows = range(len(probe.plan)) if probe.alone is None else (probe.alone,)
-    return {row for row in rows if row not in probe.pictures.blocked}
+    return {row for row in rows if row not in probe.images.blocked}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_batches_that_nobody_dies_of(deaths: Callable[[Rule], list[int]]) -> Non
 
 @pytest.mark.parametrize(("rank", "world", "shuffle"), [(0, 1, True), (1, 2, True), (1, 3, False)])
 def test_the_batches_of_a_record_are_those_of_the_epoch(rank: int, world: int, shuffle: bool) -> None:
-    schedule = Schedule(pictures=300, batch_size=16, shuffle=shuffle, seed=5, rank=rank, world=world)
+    schedule = Schedule(images=300, batch_size=16, shuffle=shuffle, seed=5, rank=rank, world=world)
     loader = {"schedule": schedule.describe(), "spec": AugmentSpec().to_dict()}
     found = list(suspects(OpenBatches(loader=loader, epoch=4, first=2, end=99), IMAGES))
     plans = list(schedule.epoch(4, AugmentSpec()))[2:]
@@ -106,4 +106,4 @@ def test_the_batches_of_a_record_are_those_of_the_epoch(rank: int, world: int, s
     for suspect, plan in zip(found, plans, strict=True):
         np.testing.assert_array_equal(suspect.plan.indices, plan.indices)
         np.testing.assert_array_equal(suspect.plan.draws, plan.draws)
-        assert list(suspect.probe(None, 1).pictures.names) == [IMAGES.names[i] for i in plan.indices]
+        assert list(suspect.probe(None, 1).images.names) == [IMAGES.names[i] for i in plan.indices]

@@ -15,11 +15,11 @@ def test_each_bad_file_has_its_reason(json_of_scan, mixed_folder: Path) -> None:
     expected = {
         "truncated.jpg": "truncated",
         "empty.jpg": "empty file",
-        "text.jpg": "not a picture",
+        "text.jpg": "not an image",
         "bomb.png": "more than 89478485 pixels",
         "big-header.png": "10000 x 9000 are 90000000 pixels",
         "gone.jpg": "no such file behind the link",
-        "script.jpg": "not a picture",
+        "script.jpg": "not an image",
         "pipe.jpg": "not a regular file",
     }
     assert bad.keys() == expected.keys()
@@ -38,12 +38,12 @@ def test_each_odd_file_says_what_it_is(json_of_scan, mixed_folder: Path) -> None
         ("sixteen.png", "16-bit"),
         ("sixteen.tif", "16-bit"),
         ("sixteen-colour.png", "16-bit"),
-        ("animated.webp", "animated: 2 pictures in one file"),
+        ("animated.webp", "animated: 2 images in one file"),
         ("huge.png", "huge: 5200 x 5000 are 26 megapixels"),
         ("alpha.png", "alpha"),
         ("palette.png", "palette"),
         ("png-called.jpg", "PNG called .jpg"),
-        ("picture.gif", "palette"),
+        ("image.gif", "palette"),
         ("gif-called.jpg", "GIF called .jpg"),
         ("gif-called.jpg", "palette"),
     }
@@ -75,7 +75,7 @@ def test_bad_files_are_a_finding_and_with_strict_a_failure(scan, mixed_folder: P
     found = scan(mixed_folder)
     assert found.returncode == 0
     assert "bad           8" in found.stdout
-    assert "val/dogs/text.jpg: not a picture" in found.stdout
+    assert "val/dogs/text.jpg: not an image" in found.stdout
     strict = scan(mixed_folder, "--strict")
     assert strict.returncode == 1
     assert strict.stdout.splitlines()[1:] == found.stdout.splitlines()[1:]
@@ -111,7 +111,7 @@ def test_an_empty_folder(json_of_scan, tmp_path: Path) -> None:
     assert (result["images"], result["bad"], result["odd"]) == (0, [], [])
 
 
-def test_every_picture_with_random_bytes_changed_is_survived(
+def test_every_image_with_random_bytes_changed_is_survived(
     json_of_scan, mixed_folder: Path, tmp_path: Path
 ) -> None:
     generator = np.random.default_rng(0)

@@ -16,28 +16,28 @@ from archives import special
 from shard_files import JPEG, write_shard
 
 
-def jpeg(picture: Image.Image) -> bytes:
+def jpeg(image: Image.Image) -> bytes:
     content = io.BytesIO()
-    picture.save(content, "JPEG")
+    image.save(content, "JPEG")
     return content.getvalue()
 
 
 @pytest.fixture
 def shards(photographs: list[Image.Image], tmp_path: Path) -> Path:
-    """Two parts; in the first a picture that is cut off, one that is turned, and two in order."""
+    """Two parts; in the first an image that is cut off, one that is turned, and two in order."""
     good = jpeg(photographs[0].resize((96, 64)))
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = io.BytesIO()
     photographs[1].resize((96, 64)).save(turned, "JPEG", exif=exif)
-    pictures = {"a": good, "b": good[: len(good) // 2], "c": turned.getvalue(), "d": good}
+    images = {"a": good, "b": good[: len(good) // 2], "c": turned.getvalue(), "d": good}
     folder = tmp_path / "shards"
     folder.mkdir()
     for part, names in (("train", "abcd"), ("val", "ad")):
         with tarfile.open(folder / f"{part}-000.tar", "w") as tar:
             for number, name in enumerate(names):
                 label = str(number % 2).encode()
-                for ending, content in ((".jpg", pictures[name]), (".cls", label)):
+                for ending, content in ((".jpg", images[name]), (".cls", label)):
                     member = tarfile.TarInfo(name + ending)
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))

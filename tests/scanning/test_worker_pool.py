@@ -85,7 +85,7 @@ def test_an_error_of_the_user_ends_the_work() -> None:
         list(run_tasks(perform, ["a"], workers=0, seconds=30))
 
 
-def test_a_picture_that_kills_its_worker_is_named_bad(tmp_path: Path, photographs) -> None:
+def test_an_image_that_kills_its_worker_is_named_bad(tmp_path: Path, photographs) -> None:
     for name in ("a.jpg", "killer.jpg", "z.jpg"):
         photographs[0].resize((60, 40)).save(tmp_path / name)
     names = list_for_scan(tmp_path)

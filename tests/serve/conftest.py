@@ -1,4 +1,4 @@
-"""One small model, a server of it, and pictures."""
+"""One small model, a server of it, and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from small_model import encoded, make_model
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported ten-crop model of 64-pixel pictures."""
+    """An exported ten-crop model of 64-pixel images."""
     return make_model(tmp_path_factory.mktemp("model") / "model.onnx")
 
 

@@ -142,7 +142,7 @@ _SHAPES = st.one_of(
 def _tensor_of(changes: dict[str, Any], size: int, data: bytes | None = None) -> tuple[bytes, bytes]:
     """Returns the header's value and the body of a binary tensor."""
     plain = {
-        "name": "pictures",
+        "name": "images",
         "datatype": "UINT8",
         "shape": [1, SIDE, SIDE, 3],
         "parameters": {"binary_data_size": size},

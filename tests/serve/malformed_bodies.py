@@ -13,7 +13,7 @@ SIZE = SIDE * SIDE * 3
 def tensor(**changes: Any) -> dict[str, Any]:
     """An input that is right, but for the changes; None takes a member away."""
     plain = {
-        "name": "pictures",
+        "name": "images",
         "datatype": "UINT8",
         "shape": [1, SIDE, SIDE, 3],
         "data": [7] * SIZE,
@@ -39,8 +39,8 @@ def nested(depth: int) -> bytes:
 
 
 def bytes_tensor(data: Any, shape: Any) -> bytes:
-    """A request with encoded pictures in JSON."""
-    return body(inputs=[{"name": "pictures", "datatype": "BYTES", "shape": shape, "data": data}])
+    """A request with encoded images in JSON."""
+    return body(inputs=[{"name": "images", "datatype": "BYTES", "shape": shape, "data": data}])
 
 
 # name: (status, what the reason must hold, body), all to the inference path.
@@ -82,8 +82,8 @@ BODIES: dict[str, tuple[int, str, bytes]] = {
     "no inputs": (400, "lacks 'inputs'", body(inputs=None)),
     "inputs is an object": (400, "'inputs' of the request must be a list", body(inputs={})),
     "inputs is empty": (400, "the request has none", body(inputs=[])),
-    "an input is text": (400, "an input must be an object", body(inputs=["pictures"])),
-    "an input twice": (400, "the request has 'pictures', 'pictures'", body(inputs=[tensor(), tensor()])),
+    "an input is text": (400, "an input must be an object", body(inputs=["images"])),
+    "an input twice": (400, "the request has 'images', 'images'", body(inputs=[tensor(), tensor()])),
     "another input": (400, "the request has 'images'", with_tensor(name="images")),
     "input without a name": (400, "lacks 'name'", with_tensor(name=None)),
     "name is a number": (400, "'name' of an input must be a string", with_tensor(name=3)),
@@ -100,10 +100,10 @@ BODIES: dict[str, tuple[int, str, bytes]] = {
     "another side": (400, "must have the shape", with_tensor(shape=[1, 224, 224, 3])),
     "four channels": (400, "must have the shape", with_tensor(shape=[1, SIDE, SIDE, 4])),
     "1,000 dimensions": (400, "has 1000 dimensions", with_tensor(shape=[1] * 1000)),
-    "no pictures": (400, "1 to 16 pictures, not 0", with_tensor(shape=[0, SIDE, SIDE, 3], data=[])),
-    "17 pictures": (400, "1 to 16 pictures, not 17", with_tensor(shape=[17, SIDE, SIDE, 3])),
-    "-1 pictures": (400, "has the size -1", with_tensor(shape=[-1, SIDE, SIDE, 3])),
-    "2 to the 63 pictures": (
+    "no images": (400, "1 to 16 images, not 0", with_tensor(shape=[0, SIDE, SIDE, 3], data=[])),
+    "17 images": (400, "1 to 16 images, not 17", with_tensor(shape=[17, SIDE, SIDE, 3])),
+    "-1 images": (400, "has the size -1", with_tensor(shape=[-1, SIDE, SIDE, 3])),
+    "2 to the 63 images": (
         400,
         "has the size 9223372036854775808",
         with_tensor(shape=[2**63, SIDE, SIDE, 3]),
@@ -163,6 +163,6 @@ BODIES: dict[str, tuple[int, str, bytes]] = {
     "BYTES of numbers": (400, "must be a base64 text", bytes_tensor([7], [1])),
     "BYTES without base64": (400, "is not base64", bytes_tensor(["%%%"], [1])),
     "BYTES one too few": (400, "has 1 elements", bytes_tensor(["AAAA"], [2])),
-    "BYTES that are no picture": (400, "not a picture in JPEG, PNG or WEBP", bytes_tensor(["AAAA"], [1])),
+    "BYTES that are no image": (400, "not an image in JPEG, PNG or WEBP", bytes_tensor(["AAAA"], [1])),
     "BYTES empty": (400, "no bytes", bytes_tensor([""], [1])),
 }

@@ -17,7 +17,7 @@ def message(**changes: Any) -> Any:
     inputs = plain.pop("inputs", [{}])
     request = message_class("ModelInferRequest")(**plain)
     for tensor in inputs:
-        fields = {"name": "pictures", "datatype": "UINT8", "shape": [1, SIDE, SIDE, 3], **tensor}
+        fields = {"name": "images", "datatype": "UINT8", "shape": [1, SIDE, SIDE, 3], **tensor}
         request.inputs.add(**fields)
     return request
 
@@ -87,9 +87,9 @@ MESSAGES: dict[str, tuple[grpc.StatusCode, str, Callable[[], Any]]] = {
     "timeout is nothing": (CODE.INVALID_ARGUMENT, "must be an int", with_parameter),
     "another output": (CODE.INVALID_ARGUMENT, "no output 'y'", lambda: with_output("y")),
     "0 classes": (CODE.INVALID_ARGUMENT, "positive", lambda: with_output("probabilities", 0)),
-    "no picture": (
+    "no image": (
         CODE.INVALID_ARGUMENT,
-        "not a picture",
+        "not an image",
         lambda: message(raw_input_contents=[b"\x03\0\0\0abc"], inputs=[{"datatype": "BYTES", "shape": [1]}]),
     ),
     "65 MiB": (CODE.RESOURCE_EXHAUSTED, "", lambda: bytes(65 << 20)),

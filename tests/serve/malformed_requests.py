@@ -12,11 +12,7 @@ _HEAD = json.dumps(
     {"inputs": [tensor(data=None, parameters={"binary_data_size": SIZE})]}, separators=(",", ":")
 ).encode()
 _ELEMENTS = json.dumps(
-    {
-        "inputs": [
-            {"name": "pictures", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 8}}
-        ]
-    }
+    {"inputs": [{"name": "images", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 8}}]}
 ).encode()
 _LENGTH = "Inference-Header-Content-Length"
 _ZEROS = zlib.compressobj(9, wbits=31)
@@ -111,7 +107,7 @@ REQUESTS: dict[str, tuple[int, str, str, str, dict[str, str], bytes]] = {
     "PUT infer": (405, "is not allowed here", "PUT", INFER, {}, body()),
     "POST metadata": (405, "is not allowed here", "POST", "/v2/models/small", {}, body()),
     "predict nothing": (400, "the body is empty", "POST", "/predict", {}, b""),
-    "predict what is no picture": (400, "not a picture", "POST", "/predict", {}, b"hello"),
+    "predict what is no image": (400, "not an image", "POST", "/predict", {}, b"hello"),
     "predict with 0 classes": (400, "'top' must be", "POST", "/predict?top=0", {}, b"a"),
     "predict with an unknown option": (400, "no query parameter 'tpo'", "POST", "/predict?tpo=1", {}, b"a"),
     "predict with an option twice": (400, "there twice", "POST", "/predict?top=1&top=2", {}, b"a"),

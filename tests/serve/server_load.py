@@ -17,14 +17,14 @@ from small_model import SMALL
 SIDE = SMALL.resize
 
 
-def target(server: RunningServer, pictures: np.ndarray, model: str = "small", **parameters: int) -> Target:
-    """A picture, or several, as a binary tensor."""
-    pictures = pictures if pictures.ndim == 4 else pictures[None]
+def target(server: RunningServer, images: np.ndarray, model: str = "small", **parameters: int) -> Target:
+    """An image, or several, as a binary tensor."""
+    images = images if images.ndim == 4 else images[None]
     tensor = {
-        "name": "pictures",
+        "name": "images",
         "datatype": "UINT8",
-        "shape": list(pictures.shape),
-        "parameters": {"binary_data_size": pictures.size},
+        "shape": list(images.shape),
+        "parameters": {"binary_data_size": images.size},
     }
     head = json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
     host, _, port = server.http.partition(":")
@@ -32,15 +32,15 @@ def target(server: RunningServer, pictures: np.ndarray, model: str = "small", **
         host=host,
         port=int(port),
         path=f"/v2/models/{model}/infer",
-        body=head + pictures.tobytes(),
+        body=head + images.tobytes(),
         headers=(("Inference-Header-Content-Length", str(len(head))),),
     )
 
 
-def grpc_request(picture: np.ndarray, **parameters: int) -> bytes:
-    """One picture as a message of gRPC."""
-    request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[picture.tobytes()])
-    request.inputs.add(name="pictures", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
+def grpc_request(image: np.ndarray, **parameters: int) -> bytes:
+    """One image as a message of gRPC."""
+    request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[image.tobytes()])
+    request.inputs.add(name="images", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
     for name, value in parameters.items():
         request.parameters[name].int64_param = value
     return request.SerializeToString()
@@ -69,9 +69,9 @@ def statuses(outcomes: list[Outcome]) -> dict[int, int]:
     return found
 
 
-def until_waiting(server: RunningServer, pictures: int) -> None:
-    """Waits until so many pictures wait."""
+def until_waiting(server: RunningServer, images: int) -> None:
+    """Waits until so many images wait."""
     until = time.monotonic() + 30
-    while f'queue_pictures{{model="small"}} {pictures}\n'.encode() not in server.call("GET", "/metrics")[2]:
+    while f'queue_images{{model="small"}} {images}\n'.encode() not in server.call("GET", "/metrics")[2]:
         assert time.monotonic() < until
         time.sleep(0.01)

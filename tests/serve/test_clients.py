@@ -21,7 +21,7 @@ from PIL import Image
 
 from alexnet_fast import Predictor
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.serve.picture import square_of
+from alexnet_fast.serve.image import square_of
 from running_server import RunningServer
 from small_model import CLASSES
 
@@ -42,9 +42,9 @@ def client(module: Any, server: RunningServer) -> Any:
 
 
 def input_of(module: Any, data: np.ndarray | list[bytes], **options: Any) -> Any:
-    """Makes the input tensor of pixels or of encoded pictures."""
+    """Makes the input tensor of pixels or of encoded images."""
     array = data if isinstance(data, np.ndarray) else np.array(data, dtype=np.object_)
-    tensor = module.InferInput("pictures", list(array.shape), "BYTES" if array.dtype == object else "UINT8")
+    tensor = module.InferInput("images", list(array.shape), "BYTES" if array.dtype == object else "UINT8")
     tensor.set_data_from_numpy(array, **options)
     return tensor
 
@@ -76,7 +76,7 @@ def test_pixels_get_the_answers_of_the_model(
         assert (response["id"], response["model_name"], response["model_version"]) == ("a 7", "small", "1")
 
 
-def test_encoded_pictures_get_the_answers_of_the_model(
+def test_encoded_images_get_the_answers_of_the_model(
     client: Any, module: Any, jpegs: list[bytes], reference: Predictor
 ) -> None:
     answer = client.infer("small", [input_of(module, jpegs)], model_version="1")
@@ -222,12 +222,12 @@ class TestCurl:
         assert [prediction["file"] for prediction in answer["predictions"]] == ["one.jpg", "zwei ä.jpg"]
 
     def test_the_protocol_by_hand(self, server: RunningServer, jpegs: list[bytes], tmp_path: Path) -> None:
-        """A binary tensor: JSON, then the picture behind its length."""
+        """A binary tensor: JSON, then the image behind its length."""
         head = json.dumps(
             {
                 "inputs": [
                     {
-                        "name": "pictures",
+                        "name": "images",
                         "datatype": "BYTES",
                         "shape": [1],
                         "parameters": {"binary_data_size": 4 + len(jpegs[0])},
@@ -246,7 +246,7 @@ class TestCurl:
         assert answer["outputs"][0]["shape"] == [1, len(CLASSES)]
 
 
-def test_every_crop_of_a_picture_is_told_in_its_place(
+def test_every_crop_of_an_image_is_told_in_its_place(
     server: RunningServer, jpegs: list[bytes], reference: Predictor
 ) -> None:
     """The mean of what the ten crops say is what the model says."""

@@ -76,9 +76,9 @@ def jump(request: pytest.FixtureRequest, clock: MovedClock) -> Iterator[Callable
     clock.set(0)
 
 
-def fill(server: RunningServer, pixels: np.ndarray, pictures: int) -> None:
+def fill(server: RunningServer, pixels: np.ndarray, images: int) -> None:
     """Sends what a batch still lacks, so that all of it is answered."""
-    asked = target(server, pixels[np.arange(pictures) % len(pixels)])
+    asked = target(server, pixels[np.arange(images) % len(pixels)])
     assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
 
 

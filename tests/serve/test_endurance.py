@@ -46,10 +46,10 @@ def test_ten_times_the_capacity(tmp_path: Path) -> None:
     """What is accepted waits no longer than the queue, the rest is refused at once, then all is well."""
     spec = AugmentSpec(resize=72, crop=64)
     model = make_model(tmp_path / "model.onnx", name="alexnet-64", spec=spec)
-    picture = np.random.default_rng(1).integers(0, 256, (72, 72, 3), dtype=np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (72, 72, 3), dtype=np.uint8)
     options = ("--name", "small", "--max-batch", BATCH, "--max-queue", QUEUE, "--threads", 1)
     with running(model, *options) as server:
-        asked = target(server, picture)
+        asked = target(server, image)
         asyncio.run(closed_loop(asked, BATCH, 3))
         before = rate_of(asyncio.run(closed_loop(asked, 2 * BATCH, 10)))
         plain = {
@@ -83,11 +83,11 @@ def test_ten_times_the_capacity(tmp_path: Path) -> None:
     assert statuses(first).keys() == {200}
 
 
-def memory_of(model_file: Path, picture: np.ndarray, requests: int, program: Sequence[str]) -> list[float]:
+def memory_of(model_file: Path, image: np.ndarray, requests: int, program: Sequence[str]) -> list[float]:
     """The memory of a server in MiB after each 10,000 requests; the first 10,000 are not counted."""
     memory: list[float] = []
     with running(model_file, "--name", "small", "--threads", 1, program=program) as server:
-        asked = target(server, picture)
+        asked = target(server, image)
         answered, due = 0, PART
         while len(memory) <= requests // PART:
             outcomes = asyncio.run(closed_loop(asked, 8, 2))

@@ -92,13 +92,13 @@ def test_reloads_under_load_fail_no_request(tmp_path: Path, pixels: np.ndarray, 
         )
 
 
-def _in_json(picture: np.ndarray) -> bytes:
+def _in_json(image: np.ndarray) -> bytes:
     """A request that is read, and not measured: its numbers as text, and so is the answer."""
     tensor = {
-        "name": "pictures",
+        "name": "images",
         "datatype": "UINT8",
-        "shape": [1, *picture.shape],
-        "data": [picture.tolist()],
+        "shape": [1, *image.shape],
+        "data": [image.tolist()],
     }
     return json.dumps({"inputs": [tensor]}).encode()
 

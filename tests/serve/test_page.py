@@ -1,4 +1,4 @@
-"""The page at / in a real browser: wide and on a phone, with a good and a bad picture."""
+"""The page at / in a real browser: wide and on a phone, with a good and a bad image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def each(selector: str, expression: str) -> str:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)], ids=["wide", "phone"])
-def test_a_picture_gets_its_classes_and_its_crops(
+def test_an_image_gets_its_classes_and_its_crops(
     tab: Tab,
     server: RunningServer,
     jpegs: list[bytes],
@@ -64,7 +64,7 @@ def test_a_picture_gets_its_classes_and_its_crops(
     assert bars == pytest.approx([100 * guess.probability for guess in expected], abs=0.01)
     first = "document.querySelector('#crops li .guess span span').textContent"
     assert tab.value(first) in CLASSES
-    # Every crop shows a part of the picture, not an empty square.
+    # Every crop shows a part of the image, not an empty square.
     seen = "new Set(one.getContext('2d').getImageData(0, 0, 160, 160).data).size"
     assert min(tab.value(each("#crops canvas", seen))) > 100
     # The sixth crop is the mirror image of the first.
@@ -82,13 +82,13 @@ def test_a_picture_gets_its_classes_and_its_crops(
         tab.screenshot(Path(os.environ["SCREENSHOTS"]) / f"page-{width}.png")
 
 
-def test_a_bad_picture_gets_its_reason(tab: Tab, server: RunningServer, tmp_path: Path) -> None:
+def test_a_bad_image_gets_its_reason(tab: Tab, server: RunningServer, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"hello")
     tab.open(f"http://{server.http}/", width=390, height=844)
     tab.choose_file("#file", bad)
     tab.until("document.querySelector('#status').className === 'bad'")
-    assert "not a picture in JPEG, PNG or WEBP" in tab.value("document.querySelector('#status').textContent")
+    assert "not an image in JPEG, PNG or WEBP" in tab.value("document.querySelector('#status').textContent")
     assert tab.value("document.querySelector('#result').hidden")
 
 

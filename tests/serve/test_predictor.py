@@ -1,4 +1,4 @@
-"""`Predictor`: pictures in every form, the pixels of training, neither torch nor DALI."""
+"""`Predictor`: images in every form, the pixels of training, neither torch nor DALI."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from PIL import Image
 
 from alexnet_fast import Predictor
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.pillow_image import BadPictureError, centre_square, decode
-from alexnet_fast.serve.picture import square_of
+from alexnet_fast.pipelines.pillow_image import BadImageError, centre_square, decode
+from alexnet_fast.serve.image import square_of
 from small_model import SMALL
 
 
-def test_every_form_of_a_picture_gives_the_same_answer(
+def test_every_form_of_an_image_gives_the_same_answer(
     reference: Predictor, photographs: list[Image.Image], tmp_path: Path
 ) -> None:
     photograph = photographs[0]
@@ -32,13 +32,11 @@ def test_every_form_of_a_picture_gives_the_same_answer(
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
 
 
-def test_one_picture_or_many_give_one_answer_each(
-    reference: Predictor, photographs: list[Image.Image]
-) -> None:
+def test_one_image_or_many_give_one_answer_each(reference: Predictor, photographs: list[Image.Image]) -> None:
     one = reference.predict(photographs[0])
     assert len(one) == 1
     many = reference.predict([photographs[index % 2] for index in range(35)], top=2)
-    assert [answer.file for answer in many] == [f"picture {place}" for place in range(35)]
+    assert [answer.file for answer in many] == [f"image {place}" for place in range(35)]
     assert all(len(answer.classes) == 2 for answer in many)
     assert many[34].classes == pytest.approx(many[0].classes)
     assert many[0].classes[0].probability >= many[0].classes[1].probability
@@ -49,12 +47,12 @@ def test_one_picture_or_many_give_one_answer_each(
 
 
 def test_the_answers_are_those_of_predict_files(
-    reference: Predictor, model_file: Path, odd_pictures: Path
+    reference: Predictor, model_file: Path, odd_images: Path
 ) -> None:
     from alexnet_fast.classifier import open_classifier
     from alexnet_fast.prediction import predict_files
 
-    files = sorted(odd_pictures.iterdir())
+    files = sorted(odd_images.iterdir())
     theirs = list(predict_files(open_classifier(model_file), files, "ten", 5))
     ours = reference.predict(files, top=5)
     assert [answer.file for answer in ours] == [answer.file for answer in theirs]
@@ -63,26 +61,26 @@ def test_the_answers_are_those_of_predict_files(
         assert mine.classes[0].probability == pytest.approx(other.classes[0].probability, abs=1e-5)
 
 
-def test_the_served_pixels_are_the_training_pixels(odd_pictures: Path) -> None:
-    """File to tensor: what the model sees of each odd picture is what the training loaders see of it."""
-    from alexnet_fast.data import ClassMap, PictureList
+def test_the_served_pixels_are_the_training_pixels(odd_images: Path) -> None:
+    """File to tensor: what the model sees of each odd image is what the training loaders see of it."""
+    from alexnet_fast.data import ClassMap, ImageList
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
     from alexnet_fast.pipelines.plan import Schedule
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     spec = AugmentSpec(mean=(0.0, 0.0, 0.0))
-    names = tuple(sorted(f"odd/{file.name}" for file in odd_pictures.iterdir()))
-    listed = PictureList(
-        root=odd_pictures.parent, names=names, labels=(0,) * len(names), classes=ClassMap(("odd", "even"))
+    names = tuple(sorted(f"odd/{file.name}" for file in odd_images.iterdir()))
+    listed = ImageList(
+        root=odd_images.parent, names=names, labels=(0,) * len(names), classes=ClassMap(("odd", "even"))
     )
-    served = {name: square_of(odd_pictures.parent / name, spec) for name in names}
+    served = {name: square_of(odd_images.parent / name, spec) for name in names}
     assert len(served) >= 25
     for kind, allowed in (("torch", 0), ("dali", 2.01)):
         loader = make_loader(
             listed,
             spec,
             "square",
-            Schedule(pictures=len(names), batch_size=5, shuffle=False),
+            Schedule(images=len(names), batch_size=5, shuffle=False),
             LoaderConfig(kind=kind, threads=2),
         )
         worst = {}
@@ -114,28 +112,28 @@ def test_threads_share_a_predictor(reference: Predictor, photographs: list[Image
         np.testing.assert_allclose(answer, alone[which], atol=1e-6)
 
 
-def test_a_bad_picture_is_named_or_skipped(
+def test_a_bad_image_is_named_or_skipped(
     reference: Predictor, photographs: list[Image.Image], tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"bad\.jpg cannot be classified: not a picture"):
+    bad.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"bad\.jpg cannot be classified: not an image"):
         reference.predict([photographs[0], bad])
-    with pytest.raises(UserError, match="picture 1 cannot be classified: no bytes"):
+    with pytest.raises(UserError, match="image 1 cannot be classified: no bytes"):
         reference.probabilities([photographs[0], b""])
     # Beyond the first batch too.
     for ask in (reference.predict, reference.probabilities):
-        with pytest.raises(UserError, match="picture 33 cannot be classified: no bytes"):
+        with pytest.raises(UserError, match="image 33 cannot be classified: no bytes"):
             ask([*[photographs[0]] * 33, b""])
     good, skipped = reference.predict([photographs[0], bad], on_bad_image="skip")
     assert good.error is None
     assert good.classes
     assert skipped.classes == ()
-    assert "not a picture" in (skipped.error or "")
+    assert "not an image" in (skipped.error or "")
 
 
 @pytest.mark.parametrize(
-    ("picture", "reason"),
+    ("image", "reason"),
     [
         (np.zeros((4, 4, 3), np.float32), "pixels must be uint8, not float32"),
         (np.zeros((4, 4, 4), np.uint8), r"must be \(height, width, 3\)"),
@@ -145,20 +143,20 @@ def test_a_bad_picture_is_named_or_skipped(
         ("/", "is a directory"),
     ],
 )
-def test_what_is_no_picture_says_what_would_be_one(picture: object, reason: str) -> None:
-    with pytest.raises(BadPictureError, match=reason):
-        square_of(picture, SMALL)  # type: ignore[arg-type]
+def test_what_is_no_image_says_what_would_be_one(image: object, reason: str) -> None:
+    with pytest.raises(BadImageError, match=reason):
+        square_of(image, SMALL)  # type: ignore[arg-type]
 
 
-def test_a_grey_array_is_a_picture(photographs: list[Image.Image]) -> None:
+def test_a_grey_array_is_an_image(photographs: list[Image.Image]) -> None:
     grey = photographs[0].convert("L")
     np.testing.assert_array_equal(
         square_of(np.asarray(grey), SMALL), centre_square(grey.convert("RGB"), SMALL)
     )
 
 
-def test_a_picture_of_pillow_is_turned_upright(odd_pictures: Path) -> None:
-    file = odd_pictures / "exif-6.jpg"
+def test_an_image_of_pillow_is_turned_upright(odd_images: Path) -> None:
+    file = odd_images / "exif-6.jpg"
     np.testing.assert_array_equal(square_of(Image.open(file), SMALL), centre_square(decode(file), SMALL))
 
 
@@ -192,10 +190,10 @@ def test_a_folder_stands_for_the_model_in_it(model_file: Path, tmp_path: Path) -
         Predictor(tmp_path)
 
 
-def test_neither_torch_nor_dali_is_imported(model_file: Path, odd_pictures: Path) -> None:
+def test_neither_torch_nor_dali_is_imported(model_file: Path, odd_images: Path) -> None:
     code = (
         "import sys\nfrom alexnet_fast import Predictor\n"
-        f"answers = Predictor({str(model_file)!r}).predict({str(odd_pictures / 'cmyk.jpg')!r})\n"
+        f"answers = Predictor({str(model_file)!r}).predict({str(odd_images / 'cmyk.jpg')!r})\n"
         "assert answers[0].classes\n"
         "print([name for name in ('torch', 'nvidia', 'onnx', 'starlette', 'grpc') if name in sys.modules])"
     )

@@ -19,7 +19,7 @@ from running_server import RunningServer, running
 
 @pytest.fixture
 def slow(model_file: Path) -> RunningServer:
-    """A server that waits long for full batches, and lets 4 pictures wait."""
+    """A server that waits long for full batches, and lets 4 images wait."""
     options = ("--max-delay", 400, "--max-batch", 4, "--max-queue", 4)
     with running(model_file, "--name", "small", *options) as server:
         yield server
@@ -50,12 +50,12 @@ def patient(model_file: Path) -> Iterator[RunningServer]:
 
 
 def _classified(server: RunningServer) -> int:
-    """Returns how many pictures went through the model."""
+    """Returns how many images went through the model."""
     return server.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]["inference_count"]
 
 
 def _fill_a_batch(server: RunningServer, pixels: np.ndarray) -> None:
-    """Eight pictures are a batch, which does not wait."""
+    """Eight images are a batch, which does not wait."""
     before = _classified(server)
     asked = target(server, pixels[np.arange(8) % 5])
     assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
@@ -65,7 +65,7 @@ def _fill_a_batch(server: RunningServer, pixels: np.ndarray) -> None:
 def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
     patient: RunningServer, pixels: np.ndarray
 ) -> None:
-    # Six pictures wait for two more; meanwhile there is no room for three.
+    # Six images wait for two more; meanwhile there is no room for three.
     first = Load(lambda: asyncio.run(open_loop(target(patient, pixels[np.arange(6) % 5]), 1000, 0.001)))
     until_waiting(patient, 6)
     asked = target(patient, pixels[:3])
@@ -74,7 +74,7 @@ def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
     status, headers, text = patient.call("POST", asked.path, asked.body, dict(asked.headers))
     assert status == 503
     assert int(headers["retry-after"]) >= 1
-    assert "the queue is full: 6 pictures wait, at most 8 may" in json.loads(text)["error"]
+    assert "the queue is full: 6 images wait, at most 8 may" in json.loads(text)["error"]
     # Refusals did not wait in line: those who came first still do.
     until_waiting(patient, 6)
     assert statuses(asyncio.run(open_loop(target(patient, pixels[:2]), 1000, 0.001))) == {200: 1}

@@ -100,7 +100,7 @@ def test_bench_serve_reports_the_server_beside_the_bare_model(
     assert {"hardware", "versions", "url"} <= set(report)
 
 
-def test_bench_serve_in_an_open_loop_with_a_picture(
+def test_bench_serve_in_an_open_loop_with_an_image(
     model_file: Path, jpegs: list[bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(jpegs[0])
@@ -116,7 +116,7 @@ def test_bench_serve_in_an_open_loop_with_a_picture(
         str(tmp_path / "photo.jpg"),
     ]
     done = CliRunner().invoke(bench, ["serve", *words], catch_exceptions=False)
-    assert "open loop, encoded picture, median of 1 turns" in done.stdout
+    assert "open loop, encoded image, median of 1 turns" in done.stdout
     assert "0 rejected, 0 failed" in done.stdout
 
 

@@ -45,7 +45,7 @@ def rich(rich_file: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def expected(rich_file: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """All outputs for the five pictures, without a server."""
+    """All outputs for the five images, without a server."""
     return OnnxModel(rich_file, threads=1).outputs(pixels)
 
 
@@ -62,8 +62,8 @@ def client(module: Any, rich: RunningServer) -> Any:
 
 
 def ask(client: Any, module: Any, pixels: np.ndarray, *names: str, **options: Any) -> Any:
-    """Sends pictures; no name asks for all outputs."""
-    tensor = module.InferInput("pictures", list(pixels.shape), "UINT8")
+    """Sends images; no name asks for all outputs."""
+    tensor = module.InferInput("images", list(pixels.shape), "UINT8")
     tensor.set_data_from_numpy(pixels)
     wanted = [module.InferRequestedOutput(name, **options) for name in names]
     return client.infer("rich", [tensor], outputs=wanted or None)
@@ -128,7 +128,7 @@ def test_requests_for_different_outputs_share_a_batch(
 def test_numbers_and_bytes_in_one_answer(
     rich: RunningServer, pixels: np.ndarray, expected: dict[str, np.ndarray]
 ) -> None:
-    tensor = {"name": "pictures", "datatype": "UINT8", "shape": [1, 64, 64, 3], "data": pixels[0].tolist()}
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 64, 64, 3], "data": pixels[0].tolist()}
     outputs = [
         {"name": "logits", "parameters": {"binary_data": True}},
         {"name": "top_classes"},

@@ -153,7 +153,7 @@ def load(folder: Path, number: int) -> Counter[str]:
         return ended(policy, error, bad)
     assert policy == "skip"
     assert count == images - len(bad)
-    assert set(loader.bad_pictures.reasons) == bad
+    assert set(loader.bad_images.reasons) == bad
     return Counter(runs=1, skipped=1, named=len(bad))
 
 

@@ -1,4 +1,4 @@
-"""Loads one epoch in a process of its own, and says what became of each picture.
+"""Loads one epoch in a process of its own, and says what became of each image.
 
     python epoch_script.py DATA dali|torch [whole|region]
 
@@ -14,17 +14,17 @@ from pathlib import Path
 
 def main() -> None:
     from alexnet_fast.data import ClassMap
-    from alexnet_fast.data.class_folders import class_folders, list_pictures
+    from alexnet_fast.data.class_folders import class_folders, list_images
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
     from alexnet_fast.pipelines.plan import Schedule
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     root = Path(sys.argv[1])
-    pictures = list_pictures(root, ClassMap.from_names(class_folders(root)))
-    schedule = Schedule(pictures=len(pictures), batch_size=16, shuffle=False)
+    images = list_images(root, ClassMap.from_names(class_folders(root)))
+    schedule = Schedule(images=len(images), batch_size=16, shuffle=False)
     config = LoaderConfig(kind=sys.argv[2], on_bad_image="skip")
-    loader = make_loader(pictures, AugmentSpec(), "centre", schedule, config)
-    used = [pictures.path(index) for batch in loader.epoch(0) for index in batch.indices.tolist()]
+    loader = make_loader(images, AugmentSpec(), "centre", schedule, config)
+    used = [images.path(index) for batch in loader.epoch(0) for index in batch.indices.tolist()]
     print(json.dumps({"used": used, "bad": loader.bad.reasons}))
 
 

@@ -33,8 +33,8 @@ def source(
     for kind, files in cells.items():
         (root / kind).mkdir(parents=True)
         for number, file in enumerate(files[:60]):
-            picture = photographs[number % 2].resize((320 + number, 240))
-            Image.blend(picture, Image.open(file).convert("RGB").resize(picture.size), 0.5).save(
+            image = photographs[number % 2].resize((320 + number, 240))
+            Image.blend(image, Image.open(file).convert("RGB").resize(image.size), 0.5).save(
                 root / kind / f"{file.stem}.jpg"
             )
     return root
@@ -142,7 +142,7 @@ def written(log: Path) -> int:
 
 @pytest.fixture(scope="module")
 def forms(source: Path) -> Path:
-    """The pictures in two forms, without their validation part."""
+    """The images in two forms, without their validation part."""
     root = source.parent
     run([*PREPARE, str(source), str(root / "folders"), "--short", "96", "--workers", "2"])
     run(

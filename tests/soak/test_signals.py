@@ -60,8 +60,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, colour in (("ant", 60), ("bee", 190)):
             (root / "data" / part / name).mkdir(parents=True)
             for number in range(count):
-                picture = Image.new("RGB", (72, 72), (colour, number, 255 - colour))
-                picture.save(root / "data" / part / name / f"{number}.jpg")
+                image = Image.new("RGB", (72, 72), (colour, number, 255 - colour))
+                image.save(root / "data" / part / name / f"{number}.jpg")
     for words in (f"{TRAIN} --run run", "export run --output exported"):
         subprocess.run(command(words, root), cwd=root, check=True, timeout=300, capture_output=True)
     return root

@@ -10,7 +10,7 @@ import pytest
 
 from alexnet_fast.training.config import TrainConfig
 
-# 48 pictures in batches of 8: 6 steps an epoch.
+# 48 images in batches of 8: 6 steps an epoch.
 SMALL: dict[str, Any] = {
     "model": "small_net:Net",
     "resize": None,
@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def config(two_classes: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """Makes the options of a run that takes a second an epoch: 48 real pictures, a 64-pixel net."""
+    """Makes the options of a run that takes a second an epoch: 48 real images, a 64-pixel net."""
 
     def make(**options: Any) -> TrainConfig:
         defaults: dict[str, Any] = {

@@ -26,19 +26,17 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def write_fashion(root: Path, train: int, val: int, test: int) -> None:
-    """Writes the first `train` training pictures, the next `val`, and the first `test` test pictures."""
-    pictures, labels = (
-        read_idx(FOLDER / f"train-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
-    )
-    _write(root / "train", pictures[:train], labels[:train])
-    _write(root / "val", pictures[train : train + val], labels[train : train + val])
-    pictures, labels = (read_idx(FOLDER / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
-    _write(root / "test", pictures[:test], labels[:test])
+    """Writes the first `train` training images, the next `val`, and the first `test` test images."""
+    images, labels = (read_idx(FOLDER / f"train-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    _write(root / "train", images[:train], labels[:train])
+    _write(root / "val", images[train : train + val], labels[train : train + val])
+    images, labels = (read_idx(FOLDER / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    _write(root / "test", images[:test], labels[:test])
 
 
-def _write(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> None:
-    """Writes 28 x 28 grey pictures, one folder a class."""
+def _write(folder: Path, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> None:
+    """Writes 28 x 28 grey images, one folder a class."""
     for name in NAMES:
         (folder / name).mkdir(parents=True)
-    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        Image.fromarray(picture).save(folder / NAMES[label] / f"{number:05d}.png", compress_level=1)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        Image.fromarray(image).save(folder / NAMES[label] / f"{number:05d}.png", compress_level=1)

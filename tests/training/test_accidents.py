@@ -1,4 +1,4 @@
-"""What goes wrong around a run: full disks, folders that cannot be written, pictures that go, clocks."""
+"""What goes wrong around a run: full disks, folders that cannot be written, images that go, clocks."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written(
 
 
 def without_one(two_classes: Path, folder: Path) -> tuple[Path, Path]:
-    """Copies the data; returns it, and the last training picture of all."""
+    """Copies the data; returns it, and the last training image of all."""
     data = folder / "data"
     shutil.copytree(two_classes, data, symlinks=True)
     return data, max((data / "train" / "poly").iterdir())
@@ -114,7 +114,7 @@ def without_one(two_classes: Path, folder: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     "dali", [pytest.param(True, id="dali"), pytest.param(False, id="pillow", marks=pytest.mark.slow)]
 )
-def test_a_picture_that_goes_in_mid_epoch(
+def test_an_image_that_goes_in_mid_epoch(
     small: Make, two_classes: Path, tmp_path: Path, dali: bool, evidence: Evidence
 ) -> None:
     """It is named; under "skip" the run goes on without it."""
@@ -133,7 +133,7 @@ def test_a_picture_that_goes_in_mid_epoch(
             result = run_training(options, show=remove)
             assert (result["epochs"], result["bad_images"]) == (3, 1)
             assert str(gone) in (options.run / "log.txt").read_text(encoding="utf-8")
-    evidence(f"a picture deleted in mid-epoch ({'DALI' if dali else 'Pillow'})", n=2, named=2)
+    evidence(f"an image deleted in mid-epoch ({'DALI' if dali else 'Pillow'})", n=2, named=2)
 
 
 @pytest.mark.slow

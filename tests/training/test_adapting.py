@@ -18,7 +18,7 @@ from alexnet_fast.training.augmentation import random_parts
 from alexnet_fast.training.augmentation_names import RANDOM_PARTS
 from alexnet_fast.training.config import TrainConfig
 
-PLAIN = TrainConfig(data=Path("pictures"), run=Path("run"))
+PLAIN = TrainConfig(data=Path("images"), run=Path("run"))
 
 
 def values(recipe: str, **given: Any) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
@@ -110,7 +110,7 @@ def test_what_was_given_beside_a_recipe_never_yields() -> None:
     ],
 )
 def test_the_default_batch_suits_the_data(images: int, processes: int, accumulate: int, size: int) -> None:
-    config = TrainConfig(data=Path("pictures"), run=Path("run"), accumulate=accumulate)
+    config = TrainConfig(data=Path("images"), run=Path("run"), accumulate=accumulate)
     assert fit_batch(config, images, processes) == size
 
 

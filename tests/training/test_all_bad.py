@@ -54,6 +54,6 @@ def test_so_do_other_commands(command: str, two_classes: Path, tmp_path: Path) -
     words = [command, str(tmp_path / "run"), str(data), *more, "--on-bad-image", "skip", "--json"]
     done = CliRunner().invoke(commands, words)
     assert done.exit_code == 1, done.output
-    assert "none of the pictures in" in done.output
+    assert "none of the images in" in done.output
     with pytest.raises(json.JSONDecodeError):
         json.loads(done.stdout.splitlines()[-1] if done.stdout else "")

@@ -1,4 +1,4 @@
-"""Progressive resizing: the network learns from pictures of other sizes and is kept for its own."""
+"""Progressive resizing: the network learns from images of other sizes and is kept for its own."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_other_sizes_reach_every_weight(side: int) -> None:
     )
 
 
-def test_pictures_too_small_for_the_network_are_refused_before_training() -> None:
+def test_images_too_small_for_the_network_are_refused_before_training() -> None:
     net = create_model("alexnet-bn-64", 5)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with pytest.raises(UserError, match="--progressive 4:64: pictures of 4 pixels are too small") as caught:
+    with pytest.raises(UserError, match="--progressive 4:64: images of 4 pixels are too small") as caught:
         for_sizes(net, "4:64")
     assert caught.value.exit_code == 2
     for_sizes(net, "32:64")
@@ -43,7 +43,7 @@ def test_pictures_too_small_for_the_network_are_refused_before_training() -> Non
 
 
 @pytest.mark.slow
-def test_a_run_grows_its_pictures_and_ends_at_the_networks_size(config: Callable[..., TrainConfig]) -> None:
+def test_a_run_grows_its_images_and_ends_at_the_networks_size(config: Callable[..., TrainConfig]) -> None:
     options = config(
         model="alexnet-bn-64", crop=64, batch_size=8, progressive="32:64", epochs=2, ema=0.5, bn_batches=2
     )

@@ -68,7 +68,7 @@ class TestMixup:
         # Beta(a, a) has the mean 1 / 2 and the variance 1 / (4 (2 a + 1)).
         assert (shares - 0.5).square().mean().item() == pytest.approx(1 / (4 * 1.4), rel=0.05)
 
-    def test_pictures_and_loss_are_weighted_means_of_two(self) -> None:
+    def test_images_and_loss_are_weighted_means_of_two(self) -> None:
         torch.manual_seed(0)
         images = torch.randn(6, 3, 4, 4).contiguous(memory_format=torch.channels_last)
         logits, labels = torch.randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
@@ -83,7 +83,7 @@ class TestMixup:
         )
 
     def test_pairs_do_not_depend_on_the_number_of_processes(self) -> None:
-        """Pictures are dealt in turns: process r of w has the pictures r, r + w, r + 2 w and so on."""
+        """Images are dealt in turns: process r of w has the images r, r + w, r + 2 w and so on."""
         batch = torch.randn(12, 3, 2, 2)
         whole = mix(batch, 0.6)
         for world in (2, 3):

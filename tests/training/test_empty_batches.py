@@ -1,4 +1,4 @@
-"""A batch in which every picture is bad comes empty, and no figure suffers from it."""
+"""A batch in which every image is bad comes empty, and no figure suffers from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_fast.data import ClassMap, PictureList
+from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.evaluation import evaluate
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
@@ -22,37 +22,37 @@ SPEC = AugmentSpec(resize=72, crop=64)
 
 
 def loader_of(cells: dict[str, list[Path]], bad: tuple[Path, ...], view: View) -> Loader:
-    """Loads four good pictures, with `bad` in the middle, in batches of two."""
+    """Loads four good images, with `bad` in the middle, in batches of two."""
     names = [*cells["mono"][:2], *bad, *cells["poly"][:2]]
-    pictures = PictureList(
+    images = ImageList(
         root=Path("/"),
         names=tuple(map(str, names)),
         labels=(0, 0, *(0 for _ in bad), 1, 1),
         classes=ClassMap(("mono", "poly")),
     )
-    schedule = Schedule(pictures=len(names), batch_size=2, shuffle=False)
-    return make_loader(pictures, SPEC, view, schedule, LoaderConfig(on_bad_image="skip"))
+    schedule = Schedule(images=len(names), batch_size=2, shuffle=False)
+    return make_loader(images, SPEC, view, schedule, LoaderConfig(on_bad_image="skip"))
 
 
 class Constant:
-    """Says the same of every picture, as an exported model would."""
+    """Says the same of every image, as an exported model would."""
 
     spec, classes = SPEC, ("mono", "poly")
 
-    def probabilities(self, pictures_nhwc: np.ndarray, crops: str, *, jitter: bool = False) -> np.ndarray:
-        assert len(pictures_nhwc) > 0
-        return np.tile(np.array([[0.7, 0.3]], np.float32), (len(pictures_nhwc), 1))
+    def probabilities(self, images_nhwc: np.ndarray, crops: str, *, jitter: bool = False) -> np.ndarray:
+        assert len(images_nhwc) > 0
+        return np.tile(np.array([[0.7, 0.3]], np.float32), (len(images_nhwc), 1))
 
 
 @pytest.fixture
 def bad(tmp_path: Path) -> tuple[Path, ...]:
-    """Two files that are no pictures."""
+    """Two files that are no images."""
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_text("hello", encoding="utf-8")
     return tmp_path / "a.jpg", tmp_path / "b.jpg"
 
 
-def test_validation_and_evaluation_are_those_of_the_good_pictures(
+def test_validation_and_evaluation_are_those_of_the_good_images(
     cells: dict[str, list[Path]], bad: tuple[Path, ...]
 ) -> None:
     net = create_model("alexnet-64", 2, image_size=64)

@@ -45,7 +45,7 @@ def no_module(num_classes):
 def other_size(num_classes):
     return Net(num_classes + 1)
 
-def for_other_pictures(num_classes):
+def for_other_images(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, num_classes))
 
 def nothing_to_train(num_classes):
@@ -95,8 +95,8 @@ def test_it_is_trained_resumed_and_used_again(
         ("{own}:broken", "cannot be called with 4 .RuntimeError: out of ideas"),
         ("{own}:two_arguments", "cannot be called with 4 .TypeError: .*'width'"),
         ("{own}:no_module", "gives a int, not an nn.Module"),
-        ("{own}:other_size", r"turns 2 pictures into \(2, 5\), not \(2, 4\)"),
-        ("{own}:for_other_pictures", "fails on pictures of 224 x 224 pixels .RuntimeError.*; give --crop"),
+        ("{own}:other_size", r"turns 2 images into \(2, 5\), not \(2, 4\)"),
+        ("{own}:for_other_images", "fails on images of 224 x 224 pixels .RuntimeError.*; give --crop"),
         ("{own}:nothing_to_train", "has no parameters to train"),
     ],
 )
@@ -118,6 +118,6 @@ def test_options_of_our_networks_are_refused_for_others(own: str) -> None:
 
 
 def test_without_an_input_of_its_own_it_gets_torchvisions(own: str) -> None:
-    assert input_of(f"{own}:for_other_pictures") == InputSpec(
+    assert input_of(f"{own}:for_other_images") == InputSpec(
         crop=224, resize=256, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
     )

@@ -64,10 +64,10 @@ class TestPlateau:
 def test_batch_norm_is_measured_as_the_mean_over_all_batches() -> None:
     """Whatever came last does not count more, and dropout does not change what is measured."""
     net = create_model("alexnet-bn-64", 2).train()
-    pictures = torch.randn(12, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(12, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     batches = [
         Batch(part * scale, torch.zeros(4), np.arange(4))
-        for part, scale in zip(pictures.split(4), (1, 5, 9), strict=True)
+        for part, scale in zip(images.split(4), (1, 5, 9), strict=True)
     ]
     first = net.conv1(torch.cat([batch.images for batch in batches]))
     measure_statistics(net, batches, choose_precision("off", torch.device("cpu")))

@@ -1,4 +1,4 @@
-"""Many processes: the same training as in one, each picture counted once, gradients sent once a step."""
+"""Many processes: the same training as in one, each image counted once, gradients sent once a step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from alexnet_fast.training.history import EpochRow, read_metrics
 from alexnet_fast.training.job import run_training
 from alexnet_fast.training.progress import Progress
 
-# 48 training pictures: 6 steps an epoch. 15 validation pictures, which two processes cannot share evenly.
+# 48 training images: 6 steps an epoch. 15 validation images, which two processes cannot share evenly.
 OPTIONS: dict[str, Any] = {
     "model": "small_net:Plain",
     "epochs": 2,
@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def data(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two classes, less one picture to validate on."""
+    """The two classes, less one image to validate on."""
     root = tmp_path_factory.mktemp("uneven")
     for file in sorted(two_classes.rglob("*.png"))[:-1]:
         link = root / file.relative_to(two_classes)
@@ -93,15 +93,15 @@ def test_two_processes_end_in_the_weights_of_one(one: Path, two: tuple[Path, lis
 def test_two_processes_compute_each_vector_of_a_frozen_network_once(
     one: Path, data: Path, tmp_path: Path
 ) -> None:
-    """One file in the order of the picture list, whoever computed what, and the transfer of one process."""
+    """One file in the order of the image list, whoever computed what, and the transfer of one process."""
     options = {"weights": str(one), "transfer": True}
     two, _ = torchrun(tmp_path, data, **options)
     alone = tmp_path / "alone"
     run_training(TrainConfig(**{**OPTIONS, **options, "weights": one, "data": data, "run": alone}))
-    for part, pictures in (("train", 48), ("val", 15)):
+    for part, images in (("train", 48), ("val", 15)):
         (left,), (right,) = (sorted((run / "features").glob(f"{part}-*.index.npy")) for run in (two, alone))
-        assert np.array_equal(np.load(left), np.arange(pictures))
-        assert np.array_equal(np.load(right), np.arange(pictures))
+        assert np.array_equal(np.load(left), np.arange(images))
+        assert np.array_equal(np.load(right), np.arange(images))
         vectors = [np.load(str(index).replace(".index", "")) for index in (left, right)]
         np.testing.assert_allclose(*vectors, rtol=1e-4, atol=1e-5)
     assert len(list((two / "features").iterdir())) == 4
@@ -127,11 +127,11 @@ def figures(run: Path) -> list[tuple[float, ...]]:
     return [tuple(getattr(row, name) for name in names) for row in rows]
 
 
-def test_each_picture_is_counted_once(one: Path, two: tuple[Path, list[int]]) -> None:
+def test_each_image_is_counted_once(one: Path, two: tuple[Path, list[int]]) -> None:
     for left, right in zip(figures(one), figures(two[0]), strict=True):
         assert left == pytest.approx(right, rel=1e-4)
     top1 = figures(two[0])[-1][3]
-    assert top1 * 15 == pytest.approx(round(top1 * 15)), "a share of 15 pictures, not of 16"
+    assert top1 * 15 == pytest.approx(round(top1 * 15)), "a share of 15 images, not of 16"
 
 
 def test_gradients_travel_once_a_step(two: tuple[Path, list[int]]) -> None:
@@ -174,7 +174,7 @@ def pretend_two(run: Path) -> None:
     ("options", "complaint"),
     [
         ({"batch_size": 9, "accumulate": 2}, "--batch-size 9 cannot be shared by 1 processes in 2 passes"),
-        ({"batch_size": 100}, "--batch-size 100 is more than the 48 training pictures"),
+        ({"batch_size": 100}, "--batch-size 100 is more than the 48 training images"),
         ({"processes": 2}, "run_training is one process of many"),
     ],
 )

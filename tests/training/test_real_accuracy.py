@@ -1,4 +1,4 @@
-"""What the paper's kind of network reaches on real pictures, through DALI; and that a seed says it all."""
+"""What the paper's kind of network reaches on real images, through DALI; and that a seed says it all."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_a_thousand_small_images_are_learned_in_a_minute_of_one_core(
     assert min(accuracies) >= 0.82
 
 
-# Ten minutes of both cores beside another test, and a margin of a few pictures in a thousand: `make soak`.
+# Ten minutes of both cores beside another test, and a margin of a few images in a thousand: `make soak`.
 @pytest.mark.soak
 @needs_fashion
 def test_fashion_mnist_is_learned_from_files(tmp_path: Path) -> None:
-    """10,000 training pictures as PNG files; accuracy on 10,000 others, which nothing was chosen by."""
+    """10,000 training images as PNG files; accuracy on 10,000 others, which nothing was chosen by."""
     fashion.write_fashion(tmp_path / "data", train=10_000, val=1_000, test=10_000)
     trained = alexnet_fast(
         "train", tmp_path / "data", "--dali", "--recipe", "fashion-mnist", "--run", tmp_path / "run"

@@ -168,19 +168,19 @@ def test_options_that_make_it_another_run_must_stay(
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
-def test_pictures_that_came_and_went_are_named(small: Make, two_classes: Path, tmp_path: Path) -> None:
+def test_images_that_came_and_went_are_named(small: Make, two_classes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(two_classes, data)
     run_training(small("run", data=data), show=signal_at(1, 1))
     gone = sorted((data / "train" / "mono").iterdir())[3]
     gone.rename(data / "train" / "poly" / "other.png")
     complaint = f"1 is gone .train/mono/{gone.name}. and 1 is new .train/poly/other.png."
-    with pytest.raises(UserError, match=f"the training pictures in .* have changed .*: {complaint}"):
+    with pytest.raises(UserError, match=f"the training images in .* have changed .*: {complaint}"):
         run_training(small("run", data=data), resume=True)
 
 
-def test_a_list_of_pictures_left_out_is_no_hindrance(small: Make, tmp_path: Path) -> None:
-    """It is a path, which no checkpoint may hold; the pictures that are left are compared instead."""
+def test_a_list_of_images_left_out_is_no_hindrance(small: Make, tmp_path: Path) -> None:
+    """It is a path, which no checkpoint may hold; the images that are left are compared instead."""
     left_out = tmp_path / "bad.txt"
     left_out.write_text("", encoding="utf-8")
     run_training(small("run", leave_out=left_out), show=signal_at(1, 2))

@@ -167,7 +167,7 @@ def test_another_run_is_not_resumed(config: Make, change: dict[str, object], com
         run_training(config(epochs=2, **change), resume=True)
 
 
-def test_pictures_that_changed_since_are_named(config: Make, two_classes: Path, tmp_path: Path) -> None:
+def test_images_that_changed_since_are_named(config: Make, two_classes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for file in two_classes.rglob("*.png"):
         link = data / file.relative_to(two_classes)
@@ -175,7 +175,7 @@ def test_pictures_that_changed_since_are_named(config: Make, two_classes: Path, 
         link.symlink_to(file.resolve())
     run_training(config(data=data, epochs=1))
     next((data / "train" / "mono").iterdir()).unlink()
-    with pytest.raises(UserError, match="the training pictures in .* have changed"):
+    with pytest.raises(UserError, match="the training images in .* have changed"):
         run_training(config(data=data, epochs=2), resume=True)
 
 

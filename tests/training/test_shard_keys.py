@@ -10,7 +10,7 @@ import pytest
 
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.options import READING
-from alexnet_fast.cli.part import part_pictures
+from alexnet_fast.cli.part import part_images
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.image_dataset import list_data
 from alexnet_fast.pipelines.image_loader import ImageLoader
@@ -67,8 +67,8 @@ def test_a_run_reads_them_and_writes_them_down(data: Path, tmp_path: Path) -> No
 def test_a_model_is_tried_on_the_fields_of_its_training(data: Path) -> None:
     given = dict.fromkeys((*READING, "val_fraction", "leave_out")) | {"data": data, "split": "val"}
     model = SimpleNamespace(classes=("a", "b"), provenance={"image_key": "seg.png", "label_key": "kind.txt"})
-    assert list(part_pictures(model, given).names) == ["0.seg.png", "1.seg.png"]
-    assert list(part_pictures(model, given | {"image_key": "jpg"}).names) == ["0.jpg", "1.jpg"]
+    assert list(part_images(model, given).names) == ["0.seg.png", "1.seg.png"]
+    assert list(part_images(model, given | {"image_key": "jpg"}).names) == ["0.jpg", "1.jpg"]
 
 
 def test_a_loader_takes_them_as_arguments(data: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_loader_takes_them_as_arguments(data: Path) -> None:
         data, batch_size=2, threads=1, loader="torch", image_key="seg.png", label_key="kind.txt"
     )
     assert loader.dataset.classes == ["a", "b"]
-    assert loader.dataset.pictures.names[0] == "0.seg.png"
+    assert loader.dataset.images.names[0] == "0.seg.png"
     assert list_data(data).names[0] == "0.jpg"
     with pytest.raises(UserError, match="^image_key 'a/b' is no field of a sample"):
         ImageLoader(data, image_key="a/b")

@@ -110,7 +110,7 @@ class TestHalfPrecision:
         one_pass.scaler.update()
         return loss
 
-    def test_pictures_on_the_papers_scale_give_numbers(self, config: Make) -> None:
+    def test_images_on_the_papers_scale_give_numbers(self, config: Make) -> None:
         """Activations reach the hundreds, whose squares overflow fp16 in a plain LRN."""
         net, optimizer, one_pass = self.parts(config, "alexnet-64")
         images = torch.randn(4, 3, 64, 64) * 60

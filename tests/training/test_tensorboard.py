@@ -59,7 +59,7 @@ def test_a_run_that_was_stopped_and_resumed_draws_every_curve_once(config: Make,
     assert events.Histograms("activations/relu7")[-1].histogram_value.min >= 0
     assert events.Histograms("activations/conv5")[-1].histogram_value.min < 0
     assert any("conv5" in node.name for node in events.Graph().node)
-    assert [event.step for event in events.Images("training pictures")] == [1]
+    assert [event.step for event in events.Images("training images")] == [1]
 
 
 def test_what_was_drawn_beyond_the_checkpoint_is_drawn_anew(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_what_was_drawn_beyond_the_checkpoint_is_drawn_anew(tmp_path: Path) -> N
     assert [event.step for event in events.Histograms("weights/0.weight")] == [1, 2, 3, 4]
 
 
-def test_training_pictures_are_shown_as_they_are(tmp_path: Path) -> None:
-    """Normalisation is undone: a picture of one colour comes back in that colour."""
+def test_training_images_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Normalisation is undone: an image of one colour comes back in that colour."""
     import io
 
     import numpy as np

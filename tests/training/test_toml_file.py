@@ -15,7 +15,7 @@ from alexnet_fast.training.config import TrainConfig
 
 NAMES = [
     "plain",
-    "pictures 😀",
+    "images 😀",
     "\U0001d518 \U0010fffd",
     'quote " and \' and """',
     "back\\slash \\u0041 \\",
@@ -66,7 +66,7 @@ def test_what_is_no_name_of_a_file_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "a.toml").exists()
 
 
-@pytest.mark.parametrize("name", ["pictures 😀", 'quo"te\n\x01', os.fsdecode(b"caf\xe9")], ids=ascii)
+@pytest.mark.parametrize("name", ["images 😀", 'quo"te\n\x01', os.fsdecode(b"caf\xe9")], ids=ascii)
 def test_a_run_goes_on_whatever_the_names_of_its_folders_hold(
     tmp_path: Path, two_classes: Path, name: str
 ) -> None:

@@ -52,7 +52,7 @@ def test_only_the_last_layer_learns_while_the_rest_is_frozen(small: Make, source
 
 
 def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: Make, source: Path) -> None:
-    """On each picture's centre, computed once."""
+    """On each image's centre, computed once."""
     run_training(small("features", weights=source, features=True, epochs=2))
     run_training(small("transfer", weights=source, transfer=True, freeze_epochs=2, epochs=3))
     left, right = (
@@ -63,7 +63,7 @@ def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: 
 
 
 @pytest.mark.slow
-def test_pictures_that_grow_do_so_once_the_whole_network_learns(config: Make, tmp_path: Path) -> None:
+def test_images_that_grow_do_so_once_the_whole_network_learns(config: Make, tmp_path: Path) -> None:
     first = config(run=tmp_path / "first", epochs=1)
     run_training(first)
     options = {"weights": first.run, "transfer": True, "progressive": "48:56"}
@@ -103,7 +103,7 @@ def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, sourc
     assert sorted(path.suffixes[-1] for path in (run / "features").iterdir()) == [".npy"] * 4
     val = open_data(small("run").data).val
     loader = make_loader(
-        val, trained.spec, "square", Schedule(pictures=len(val), batch_size=8, shuffle=False), LoaderConfig()
+        val, trained.spec, "square", Schedule(images=len(val), batch_size=8, shuffle=False), LoaderConfig()
     )
     found = evaluate(NetClassifier(trained, device="cpu", amp="off"), loader, ["single"])
     assert found.by_crops["single"].top1 == pytest.approx(result["best"]["top1"])
@@ -119,7 +119,7 @@ def test_features_are_computed_once_and_a_resumed_run_is_the_same(small: Make, s
     assert same_run(small("whole").run, small("cut").run)
 
 
-def test_weights_of_the_same_network_bring_their_pictures_along(small: Make) -> None:
+def test_weights_of_the_same_network_bring_their_images_along(small: Make) -> None:
     """Mean, deviation and sizes of the first training; other classes begin a new last layer."""
     first = small("first", resize=40, crop=24, mean="data", epochs=1)
     run_training(first)

@@ -1,4 +1,4 @@
-"""Transfer and feature extraction against training from scratch, on the demo's pictures."""
+"""Transfer and feature extraction against training from scratch, on the demo's images."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
         found = alexnet_fast("evaluate", run, tmp_path / "cells", "--split", "test", "--single-crop")
         accuracy[name] = found["single_crop"]["top1"]
         print(f"\n{name}: test top-1 {accuracy[name]:.3f}, {seconds[name]:.0f} s of processor time")
-    # A picture is 0.004, and another seed moves a run by a few of them.
+    # An image is 0.004, and another seed moves a run by a few of them.
     for name in ("features", "transfer"):
-        # A picture is 0.004, and another seed moves a run by a few of them.
+        # An image is 0.004, and another seed moves a run by a few of them.
         assert accuracy[name] >= accuracy["scratch"] - 0.02
         assert seconds[name] <= seconds["scratch"] / 3

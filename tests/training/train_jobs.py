@@ -52,7 +52,7 @@ def start(
     """Starts a run of one process.
 
     Args:
-        data: The pictures.
+        data: The images.
         run: The run's folder.
         resume: Whether it goes on.
         slow_disk: Makes flushing a file take a moment, so that a kill can hit the middle of a write.

@@ -15,14 +15,14 @@ from alexnet_fast.training.trained import Trained, save_weights
 from small_disk import below, make_larger, make_read_only, refused, small_disk
 
 Evidence = Callable[..., None]
-NAMES = ["features.npy", "features.parquet", "pictures.csv"]
-# Kibibytes: the first pictures, the last, the table beside them, and Parquet beside both.
+NAMES = ["features.npy", "features.parquet", "files.csv"]
+# Kibibytes: the first images, the last, the table beside them, and Parquet beside both.
 SIZES = [4, 96, 188, 196, 204, 220]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One layer on 32 x 32 pixels: 3,072 values a picture."""
+    """One layer on 32 x 32 pixels: 3,072 values an image."""
     arguments = {"name": "linear", "num_classes": 2, "image_size": 32}
     net = create_model("linear", 2, image_size=32).eval()
     spec = AugmentSpec(resize=36, crop=32)

@@ -1,6 +1,6 @@
-"""Weights in Caffe's files give what the published BVLC AlexNet graph gives for the same picture.
+"""Weights in Caffe's files give what the published BVLC AlexNet graph gives for the same image.
 
-Caffe reads BGR from 0 to 255 less a mean; ours read RGB and normalise as their spec says. So pictures go in
+Caffe reads BGR from 0 to 255 less a mean; ours read RGB and normalise as their spec says. So images go in
 as the bytes that they are, and what comes out must be the same.
 """
 
@@ -41,7 +41,7 @@ def arrays() -> dict[str, list[np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     """uint8 (256, 256, 3), RGB; the channels differ, so that their order matters."""
     ramp = np.linspace(0, 255, 256)
     colours = np.stack(
@@ -52,8 +52,8 @@ def picture() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def theirs(arrays: dict[str, list[np.ndarray]], picture: np.ndarray) -> np.ndarray:
-    """The published graph's logits for the centre of the picture, BGR less the mean."""
+def theirs(arrays: dict[str, list[np.ndarray]], image: np.ndarray) -> np.ndarray:
+    """The published graph's logits for the centre of the image, BGR less the mean."""
     model = onnx.load(GRAPH)
     model.ir_version = 8
     graph = model.graph
@@ -67,14 +67,14 @@ def theirs(arrays: dict[str, list[np.ndarray]], picture: np.ndarray) -> np.ndarr
     del graph.output[:]
     graph.output.append(onnx.helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    centre = picture[14 : 14 + 227, 14 : 14 + 227, ::-1].astype(np.float32) - MEAN_BGR
+    centre = image[14 : 14 + 227, 14 : 14 + 227, ::-1].astype(np.float32) - MEAN_BGR
     return session.run([LOGITS], {"data_0": centre.transpose(2, 0, 1)[None]})[0]
 
 
-def logits(trained: Trained, picture: np.ndarray) -> np.ndarray:
-    """What a network says about the centre of a picture of bytes, prepared as its spec says."""
+def logits(trained: Trained, image: np.ndarray) -> np.ndarray:
+    """What a network says about the centre of an image of bytes, prepared as its spec says."""
     with torch.inference_mode():
-        crops = take_crops(torch.from_numpy(picture[None]), trained.spec, "single")
+        crops = take_crops(torch.from_numpy(image[None]), trained.spec, "single")
         return trained.net(crops).numpy()
 
 
@@ -86,7 +86,7 @@ def logits(trained: Trained, picture: np.ndarray) -> np.ndarray:
         pytest.param("bvlc_alexnet.npy", marks=pytest.mark.slow),
     ],
 )
-def test_the_same_logits(kind, arrays, picture, theirs, tmp_path):
+def test_the_same_logits(kind, arrays, image, theirs, tmp_path):
     path = tmp_path / kind
     if path.suffix == ".npy":
         write_numpy(path, arrays)
@@ -95,8 +95,8 @@ def test_the_same_logits(kind, arrays, picture, theirs, tmp_path):
     trained = load_trained(path)
     assert (trained.model, len(trained.classes)) == ("alexnet-caffe", 1000)
     assert trained.spec.crop == 227
-    found = logits(trained, picture)
+    found = logits(trained, image)
     assert np.abs(found - theirs).max() < 1e-5 * np.abs(theirs).max()
     assert theirs.std() > 0.1 * np.abs(theirs).max(), "the comparison needs logits that differ"
     # The comparison sees the order of the channels.
-    assert np.abs(logits(trained, picture[..., ::-1].copy()) - theirs).max() > 1e-2 * np.abs(theirs).max()
+    assert np.abs(logits(trained, image[..., ::-1].copy()) - theirs).max() > 1e-2 * np.abs(theirs).max()

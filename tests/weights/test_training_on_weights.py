@@ -96,12 +96,12 @@ def model(arrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_features_are_what_enters_the_last_layer(model: Path, two_classes: Path, tmp_path: Path) -> None:
-    """The network's own logits come out of them; its seven classes are not those of the pictures."""
+    """The network's own logits come out of them; its seven classes are not those of the images."""
     out = tmp_path / "out"
     result = features(model, two_classes, out)
     assert (result["images"], result["dimensions"], result["parquet"]) == (16, 4096, None)
     values = np.load(out / "features.npy")
-    with (out / "pictures.csv").open(newline="") as file:
+    with (out / "files.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == sorted(row["file"] for row in rows)
     assert [(row["label"], row["index"]) for row in rows] == [("mono", "0")] * 8 + [("poly", "1")] * 8
@@ -129,11 +129,11 @@ def test_features_of_a_folder_with_one_part(
     (tmp_path / "data" / part).symlink_to(two_classes / "val")
     result = features(model, tmp_path / "data", tmp_path / "out", split=part)
     assert result["images"] == 16
-    lines = Path(result["pictures"]).read_text(encoding="utf-8").splitlines()[1:]
+    lines = Path(result["files"]).read_text(encoding="utf-8").splitlines()[1:]
     assert [line.split(",")[1:] for line in lines] == [["mono", "0"]] * 8 + [["poly", "1"]] * 8
 
 
-def test_features_of_a_few_pictures(model: Path, two_classes: Path, tmp_path: Path) -> None:
+def test_features_of_a_few_images(model: Path, two_classes: Path, tmp_path: Path) -> None:
     """All of them, of which no validation share could be taken."""
     for kind in ("mono", "poly"):
         (tmp_path / "data" / kind).mkdir(parents=True)

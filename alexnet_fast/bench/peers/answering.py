@@ -49,12 +49,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--resize", type=int, default=256)
     parser.add_argument("--crop", type=int, default=224)
-    parser.add_argument("--repeat", type=int, default=1, help="how often an epoch goes through the pictures")
+    parser.add_argument("--repeat", type=int, default=1, help="how often an epoch goes through the images")
     return parser.parse_args()
 
 
 def files_of(options: argparse.Namespace) -> tuple[list[str], list[int]]:
-    """Lists the pictures of an epoch and their labels."""
+    """Lists the images of an epoch and their labels."""
     folders = sorted(folder for folder in options.data.iterdir() if folder.is_dir())
     pairs = [
         (str(file), label) for label, folder in enumerate(folders) for file in sorted(folder.rglob("*.*"))

@@ -20,7 +20,7 @@ from ffcv.writer import DatasetWriter
 from PIL import Image
 
 
-class Pictures:
+class Images:
     """What the writer asks for."""
 
     def __init__(self, files: list[str], labels: list[int]) -> None:
@@ -34,7 +34,7 @@ class Pictures:
 
 
 def written(options: argparse.Namespace) -> Path:
-    """Writes the data set file: JPEG at quality 90, in the pictures' own size."""
+    """Writes the data set file: JPEG at quality 90, in the images' own size."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     field = RGBImageField(write_mode="jpg", jpeg_quality=90)
@@ -43,7 +43,7 @@ def written(options: argparse.Namespace) -> Path:
     )
     files, labels = files_of(options)
     once = len(files) // options.repeat
-    writer.from_indexed_dataset(Pictures(files[:once], labels[:once]))
+    writer.from_indexed_dataset(Images(files[:once], labels[:once]))
     return folder / "train.beton"
 
 

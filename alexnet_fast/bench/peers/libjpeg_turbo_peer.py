@@ -28,9 +28,9 @@ def epoch_of(options: argparse.Namespace) -> Callable[[], Iterator[int]]:
             waiting.append([pool.submit(decode, file) for file in files[start : start + size]])
             # Two batches ahead, as the others.
             if len(waiting) > 2:
-                yield sum(picture.result() for picture in waiting.pop(0))
+                yield sum(image.result() for image in waiting.pop(0))
         for batch in waiting:
-            yield sum(picture.result() for picture in batch)
+            yield sum(image.result() for image in batch)
 
     return epoch
 

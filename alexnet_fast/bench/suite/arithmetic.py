@@ -15,7 +15,7 @@ from alexnet_fast.bench.suite.rows import Results, compute_by_batch, of_kind, si
 from alexnet_fast.models import create_model, layer_table
 
 # A training step computes the answer, the gradient by the maps and that by the weights: three times the work
-# of an answer. (The gradient by the pictures is counted and not needed: 5 % of AlexNet's step.)
+# of an answer. (The gradient by the images is counted and not needed: 5 % of AlexNet's step.)
 _TRAINING = 3
 # Passes over the weights that SGD with momentum adds: gradient, momentum and weight read, two written.
 _UPDATE_PASSES = 5
@@ -28,7 +28,7 @@ class Point:
 
     Args:
         name: What ran.
-        batch: Pictures at once.
+        batch: Images at once.
         images_per_second: Measured.
         gflops: 10^9 operations a second that this is.
         intensity: Operations a byte; a tensor counts once when a layer reads it and once when it writes it.
@@ -89,7 +89,7 @@ def _point(name: str, batch: int, rate: float, work: tuple[float, float], over: 
 
     Args:
         name: What ran.
-        batch: Pictures at once.
+        batch: Images at once.
         rate: Images a second.
         work: Operations and bytes of a batch.
         over: The roof.

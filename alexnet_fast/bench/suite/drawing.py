@@ -10,7 +10,7 @@ from alexnet_fast.bench.suite.arithmetic import Point, points, roof
 from alexnet_fast.bench.suite.parts import Device
 from alexnet_fast.bench.suite.rows import Results
 from alexnet_fast.bench.suite.tables import count
-from alexnet_fast.pictures import speed
+from alexnet_fast.plots import speed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def startup(results: Results) -> Figure:
 
 
 def _threads(results: Results, device: Device) -> Figure:
-    title = "Loading prepared pictures (shorter side 256)"
+    title = "Loading prepared images (shorter side 256)"
     panel = speed.Panel(
         title=title, x_label="threads", y_label="images/s", series=rows.by_threads(results, device)
     )
@@ -47,10 +47,10 @@ def _threads(results: Results, device: Device) -> Figure:
 
 def _batches(results: Results, device: Device) -> Figure:
     loaded, trained = rows.input_by_batch(results, device), rows.compute_by_batch(results, device)
-    kinds = (("Loading prepared pictures", loaded), (f"Training steps, {results['scale']['model']}", trained))
+    kinds = (("Loading prepared images", loaded), (f"Training steps, {results['scale']['model']}", trained))
     return speed.lines(
         [
-            speed.Panel(title=title, x_label="pictures a batch", y_label="images/s", series=series)
+            speed.Panel(title=title, x_label="images a batch", y_label="images/s", series=series)
             for title, series in kinds
             if series
         ]
@@ -60,7 +60,7 @@ def _batches(results: Results, device: Device) -> Figure:
 def _latency(results: Results, device: Device) -> Figure:
     panel = speed.Panel(
         title="An answer of ten crops, median (bars: quickest to p99)",
-        x_label="pictures a call",
+        x_label="images a call",
         y_label="milliseconds",
         series=rows.latency_by_batch(results, device),
         log=True,

@@ -1,4 +1,4 @@
-"""What a full run measures with: pictures, an exported network, data sets of many links."""
+"""What a full run measures with: images, an exported network, data sets of many links."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from alexnet_fast.bench.suite.parts import Scale
 from alexnet_fast.errors import UserError
 from alexnet_fast.files import make_folder
 
-# A file may have 65,000 names on ext4; a million pictures are shared among these.
+# A file may have 65,000 names on ext4; a million images are shared among these.
 _FEW = 64
-# Of ILSVRC-2012, or so many that each has this many pictures: of a few none may fall into the validation
+# Of ILSVRC-2012, or so many that each has this many images: of a few none may fall into the validation
 # split, which draws a tenth of them by their names.
 _CLASSES, _IN_A_CLASS = 1000, 250
 
@@ -32,10 +32,10 @@ def export_fresh(model: str, file: Path) -> None:
 
 
 def lay_out_many(prepared: Path, many: Path, size: int) -> None:
-    """Makes a data set of `size` links to a few pictures, in folders and in shards, if it is not there yet.
+    """Makes a data set of `size` links to a few images, in folders and in shards, if it is not there yet.
 
     Raises:
-        UserError: There are no pictures, or they cannot be laid out.
+        UserError: There are no images, or they cannot be laid out.
     """
     done = many / str(size)
     if done.exists():
@@ -54,7 +54,7 @@ def lay_out_many(prepared: Path, many: Path, size: int) -> None:
 
 
 def _copy_few(prepared: Path, few: Path) -> None:
-    """Copies some pictures, so that links to them need not cross to another disk."""
+    """Copies some images, so that links to them need not cross to another disk."""
     files = list(itertools.islice(sorted(prepared.rglob("*.jpg")), _FEW))
     if not files:
         raise UserError(f"{prepared} holds no *.jpg", "make bench makes it; or give a prepared folder")

@@ -31,7 +31,7 @@ def write_page(results: Results, folder: Path) -> Path:
     Returns:
         The page.
     """
-    from alexnet_fast.pictures.png import save_png
+    from alexnet_fast.plots.png import save_png
 
     make_folder(folder / PLOTS)
     lines = [*_head(results), *_limits(results)]
@@ -175,12 +175,12 @@ def _series_table(results: Results, series: Callable[[Results, Device], Series],
 
 def _input(results: Results) -> list[str]:
     """Loaders."""
-    lines = ["## Input", "", "### By threads, prepared pictures, images/s", ""]
+    lines = ["## Input", "", "### By threads, prepared images, images/s", ""]
     lines += _series_table(results, rows.by_threads, "threads")
     lines += _each_device(results, "threads", "Images a second by threads")
-    lines += ["### By batch size, prepared pictures, images/s", ""]
+    lines += ["### By batch size, prepared images, images/s", ""]
     lines += _series_table(results, rows.input_by_batch, "batch")
-    lines += ["### Pictures of 500 x 375, images/s", ""]
+    lines += ["### Images of 500 x 375, images/s", ""]
     for device, called in DEVICES.items():
         for _, result in rows.of_kind(results, FILES, device):
             body = [
@@ -217,7 +217,7 @@ def _compute(results: Results) -> list[str]:
     body.append(["bound by", *(one["bound_by"] if one else NOT_MEASURED for one in found)])
     return [
         *lines,
-        "### Training on prepared pictures, images/s",
+        "### Training on prepared images, images/s",
         "",
         *table(["", *DEVICES.values()], body),
         "",
@@ -254,10 +254,10 @@ def _serving(results: Results) -> list[str]:
 def _startup(results: Results) -> list[str]:
     """Cost by size of the data set."""
     body = [
-        [f"{row['pictures']:,}", row["form"], count(row["without"]), count(row["with"]), count(row["mib"])]
+        [f"{row['images']:,}", row["form"], count(row["without"]), count(row["with"]), count(row["mib"])]
         for row in rows.startup_rows(results)
     ]
-    head = ["pictures", "form", "s, no kept list", "s, kept list", "MiB"]
+    head = ["images", "form", "s, no kept list", "s, kept list", "MiB"]
     lines = ["## Cost against the size of the data set", "", *table(head, body), ""]
     return [*lines, *_plot(results, "startup", "Seconds and memory to the first batch by size")]
 

@@ -29,11 +29,11 @@ class Scale:
         model: The network.
         runs: Counted turns of each contestant.
         seconds: Length of a turn of a loader or a server.
-        input_batches: Pictures a batch, of the input.
-        compute_batches: Pictures a batch, of a training step.
-        infer_batches: Pictures a call.
+        input_batches: Images a batch, of the input.
+        compute_batches: Images a batch, of a training step.
+        infer_batches: Images a call.
         concurrency: Requests at once.
-        sizes: Pictures of the data sets whose start is measured.
+        sizes: Images of the data sets whose start is measured.
         steps: Training steps a turn.
     """
 

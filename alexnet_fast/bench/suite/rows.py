@@ -40,7 +40,7 @@ def input_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def by_threads(results: Results, device: Device) -> Series:
-    """Returns images a second by threads, on prepared pictures."""
+    """Returns images a second by threads, on prepared images."""
     found: Series = {}
     for variant, result in of_kind(results, PREPARED, device):
         if variant.endswith("threads"):
@@ -86,14 +86,14 @@ def served(results: Results, device: Device) -> list[dict[str, Any]]:
 
 
 def startup_rows(results: Results) -> list[dict[str, Any]]:
-    """Returns a row a data set: "pictures", "form", and "seconds" and "mib" without and with a kept list."""
+    """Returns a row a data set: "images", "form", and "seconds" and "mib" without and with a kept list."""
     rows = []
     for variant, result in of_kind(results, STARTUP, "cpu"):
         size, form = variant.split("-")
         without, with_list = result["compared"]
         rows.append(
             {
-                "pictures": int(size),
+                "images": int(size),
                 "form": form,
                 "without": without["seconds"],
                 "with": with_list["seconds"],

@@ -87,7 +87,7 @@ def run_suite(suite: Suite, begin: Begin = lambda _: None, show: Show = lambda *
         "parts" a record of each part by name, with "result" or "error".
 
     Raises:
-        UserError: There are no pictures to measure with, or results cannot be written.
+        UserError: There are no images to measure with, or results cannot be written.
     """
     _check(suite)
     make_folder(suite.output / "parts")

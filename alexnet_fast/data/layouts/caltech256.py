@@ -10,7 +10,7 @@ from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
-from alexnet_fast.data.layouts.loose_files import loose_pictures
+from alexnet_fast.data.layouts.loose_files import loose_images
 from alexnet_fast.errors import UserError
 
 KIND = "caltech256"
@@ -46,8 +46,8 @@ def caltech256(root: Path) -> Layout:
 
 
 def _rows(root: Path, labels: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
-    """Yields the pictures of all folders."""
+    """Yields the images of all folders."""
     class_folders(root, ignored)
     for folder, label in labels.items():
-        for name in loose_pictures(root / folder, ignored):
+        for name in loose_images(root / folder, ignored):
             yield Row(f"{folder}/{name}", label, name)

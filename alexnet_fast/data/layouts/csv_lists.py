@@ -14,7 +14,7 @@ from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.csv_rows import csv_rows
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file
-from alexnet_fast.data.layouts.loose_files import loose_pictures
+from alexnet_fast.data.layouts.loose_files import loose_images
 from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
 
@@ -35,7 +35,7 @@ def csv_lists(root: Path) -> Layout:
     """
     labels = _labels(need_file(root / CATEGORIES, "the list of the classes"))
     names = tuple(labels[number] for number in sorted(labels))
-    need_file(root / "train.csv", "the list of the training pictures")
+    need_file(root / "train.csv", "the list of the training images")
     lists = {part: root / f"{part}.csv" for part in PARTS if (root / f"{part}.csv").is_file()}
     return Layout(
         KIND, names, {part: _part(root / part, path, names, labels) for part, path in lists.items()}
@@ -43,7 +43,7 @@ def csv_lists(root: Path) -> Layout:
 
 
 def _part(folder: Path, path: Path, names: tuple[str, ...], labels: dict[int, str]) -> LayoutPart:
-    """Returns the pictures of one part."""
+    """Returns the images of one part."""
     ignored = Ignored()
     return LayoutPart(folder, names, functools.partial(_rows, path, folder, labels, ignored), ignored)
 
@@ -68,10 +68,10 @@ def _labels(path: Path) -> dict[int, str]:
 
 
 def _rows(path: Path, folder: Path, labels: dict[int, str], ignored: Ignored) -> Iterator[Row]:
-    """Yields the pictures of a list.
+    """Yields the images of a list.
 
     Raises:
-        UserError: A class is not in categories.csv, or a picture is not there or stands twice.
+        UserError: A class is not in categories.csv, or an image is not there or stands twice.
     """
     seen = set()
     for where, row in csv_rows(path, ("image", "class")):
@@ -83,9 +83,9 @@ def _rows(path: Path, folder: Path, labels: dict[int, str], ignored: Ignored) ->
         if image in seen:
             raise UserError(f"{where}: {image} stands twice", "remove one of the lines")
         if ".." in image.split("/") or image.startswith("/") or not (folder / image).is_file():
-            raise UserError(f"{where}: {folder} has no picture {image!r}", "copy the data set again")
+            raise UserError(f"{where}: {folder} has no image {image!r}", "copy the data set again")
         seen.add(image)
         label = labels[int(number)]
         yield Row(image, label, image.removeprefix(f"{label}/"))
-    for image in set(loose_pictures(folder, ignored)) - seen:
+    for image in set(loose_images(folder, ignored)) - seen:
         ignored.add(image, f"not in {path.name}")

@@ -1,4 +1,4 @@
-"""ILSVRC-2012's development kit: what its classes are called, and the classes of the validation pictures."""
+"""ILSVRC-2012's development kit: what its classes are called, and the classes of the validation images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Devkit:
         source: Folder or archive, for messages.
         wnids: WordNet number of each ILSVRC2012_ID.
         words: Words of each WordNet number.
-        truth: ILSVRC2012_ID of each validation picture, in the order of their names.
+        truth: ILSVRC2012_ID of each validation image, in the order of their names.
     """
 
     source: Path

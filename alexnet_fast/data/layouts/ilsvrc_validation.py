@@ -1,4 +1,4 @@
-"""The classes of ILSVRC-2012's validation pictures, in any of the forms in which they are given out."""
+"""The classes of ILSVRC-2012's validation images, in any of the forms in which they are given out."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ LISTS = ("LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_lab
 
 
 def validation_wnids(
-    root: Path, pictures: Sequence[str], wnids: Sequence[str], devkit: Devkit | None
+    root: Path, images: Sequence[str], wnids: Sequence[str], devkit: Devkit | None
 ) -> dict[str, str]:
-    """Returns the WordNet number of each validation picture.
+    """Returns the WordNet number of each validation image.
 
     Args:
         root: Folder that a list may stand in.
-        pictures: Names of the pictures, sorted.
+        images: Names of the images, sorted.
         wnids: Those of all classes, sorted.
         devkit: Where there is one; a list beside the data set is read first.
 
     Raises:
-        UserError: There is no list, or it does not fit the pictures.
+        UserError: There is no list, or it does not fit the images.
     """
     path = next((root / name for name in LISTS if (root / name).is_file()), None)
     if path is not None:
-        by_name = _read_list(path, pictures, wnids)
+        by_name = _read_list(path, images, wnids)
     elif devkit is not None:
-        _same_length(devkit.source, len(devkit.truth), pictures)
-        by_name = _by_number(devkit, pictures)
+        _same_length(devkit.source, len(devkit.truth), images)
+        by_name = _by_number(devkit, images)
     else:
         raise UserError(
-            f"{root} says nowhere which classes the validation pictures are of",
+            f"{root} says nowhere which classes the validation images are of",
             f"put ILSVRC2012_devkit_t12.tar.gz there, or one of {', '.join(LISTS)}",
         )
-    return _checked(path or root, by_name, pictures, wnids)
+    return _checked(path or root, by_name, images, wnids)
 
 
-def _by_number(devkit: Devkit, pictures: Sequence[str]) -> dict[str, str]:
-    """Reads the ground truth of the development kit: an ILSVRC2012_ID a picture.
+def _by_number(devkit: Devkit, images: Sequence[str]) -> dict[str, str]:
+    """Reads the ground truth of the development kit: an ILSVRC2012_ID an image.
 
     Raises:
         UserError: There is no such number.
@@ -54,25 +54,25 @@ def _by_number(devkit: Devkit, pictures: Sequence[str]) -> dict[str, str]:
                 f"{devkit.source}: line {line} of the validation ground truth is {number}, no class",
                 "copy it again",
             )
-    return {name: devkit.wnids[number] for name, number in zip(pictures, devkit.truth, strict=True)}
+    return {name: devkit.wnids[number] for name, number in zip(images, devkit.truth, strict=True)}
 
 
-def _read_list(path: Path, pictures: Sequence[str], wnids: Sequence[str]) -> dict[str, str]:
+def _read_list(path: Path, images: Sequence[str], wnids: Sequence[str]) -> dict[str, str]:
     """Reads a list by its form.
 
     Raises:
-        UserError: It does not fit the pictures.
+        UserError: It does not fit the images.
     """
     if path.suffix == ".csv":
-        endings = {name.rpartition(".")[0]: name for name in pictures}
+        endings = {name.rpartition(".")[0]: name for name in images}
         rows = (row for _, row in csv_rows(path, ("ImageId", "PredictionString")))
         return {
             endings.get(row["ImageId"], row["ImageId"]): row["PredictionString"].split(" ")[0] for row in rows
         }
     lines = [line.split() for line in read_lines(path)]
     if all(len(line) == 1 for line in lines):
-        _same_length(path, len(lines), pictures)
-        return {name: line[0] for name, line in zip(pictures, lines, strict=True)}
+        _same_length(path, len(lines), images)
+        return {name: line[0] for name, line in zip(images, lines, strict=True)}
     found = {}
     for number, words in enumerate(lines, 1):
         if len(words) != 2 or not words[1].isdecimal() or int(words[1]) >= len(wnids):
@@ -83,23 +83,23 @@ def _read_list(path: Path, pictures: Sequence[str], wnids: Sequence[str]) -> dic
     return found
 
 
-def _same_length(path: Path, lines: int, pictures: Sequence[str]) -> None:
-    """Refuses a list that goes by order and has another length than the pictures.
+def _same_length(path: Path, lines: int, images: Sequence[str]) -> None:
+    """Refuses a list that goes by order and has another length than the images.
 
     Raises:
         UserError: It is so.
     """
-    if lines != len(pictures):
+    if lines != len(images):
         raise UserError(
-            f"{path} labels {lines} validation pictures, and there are {len(pictures)}",
-            "the list goes by the order of the pictures' names: all of them must be there",
+            f"{path} labels {lines} validation images, and there are {len(images)}",
+            "the list goes by the order of the images' names: all of them must be there",
         )
 
 
 def _checked(
-    path: Path, by_name: dict[str, str], pictures: Sequence[str], wnids: Sequence[str]
+    path: Path, by_name: dict[str, str], images: Sequence[str], wnids: Sequence[str]
 ) -> dict[str, str]:
-    """Returns the classes when every picture has a known one, and every line a picture.
+    """Returns the classes when every image has a known one, and every line an image.
 
     Raises:
         UserError: It is not so.
@@ -109,12 +109,12 @@ def _checked(
         if wnid not in known:
             what = "no class of train/" if WNID.fullmatch(wnid) else "no WordNet number"
             raise UserError(f"{path}: {wnid!r}, the class of {name}, is {what}", "copy the list again")
-    lacking, beyond = sorted(set(pictures) - by_name.keys()), sorted(by_name.keys() - set(pictures))
+    lacking, beyond = sorted(set(images) - by_name.keys()), sorted(by_name.keys() - set(images))
     if lacking:
-        raise UserError(f"{path} has no class for {lacking[0]} ({len(lacking)} pictures)", "copy it again")
+        raise UserError(f"{path} has no class for {lacking[0]} ({len(lacking)} images)", "copy it again")
     if beyond:
         raise UserError(
-            f"{path} names {beyond[0]}, which is not there ({len(beyond)} pictures)",
-            "copy the pictures again",
+            f"{path} names {beyond[0]}, which is not there ({len(beyond)} images)",
+            "copy the images again",
         )
     return by_name

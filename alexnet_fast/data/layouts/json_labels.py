@@ -13,7 +13,7 @@ from typing import Any
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
-from alexnet_fast.data.layouts.loose_files import has_loose_pictures, loose_pictures
+from alexnet_fast.data.layouts.loose_files import has_loose_images, loose_images
 from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.special_files import read_given
@@ -28,7 +28,7 @@ class LabelFiles:
     """The two JSON files.
 
     Args:
-        labels: Image id -> label. An id is a picture's file name with or without its ending, or its path
+        labels: Image id -> label. An id is an image's file name with or without its ending, or its path
             below the data set or below train/, val/ or test/.
         encoding: Label -> index, a whole number from 0 on. Indices may have gaps: a network has one output a
             label, in the order of the indices.
@@ -40,7 +40,7 @@ class LabelFiles:
 
 def find_label_files(root: Path) -> LabelFiles | None:
     """Finds the two files beside train/ by what they hold; None where this is another layout."""
-    if not has_loose_pictures(root / "train"):
+    if not has_loose_images(root / "train"):
         return None
     found: dict[type, list[Path]] = {str: [], int: []}
     for path in sorted(root.glob("*.json")):
@@ -56,27 +56,27 @@ def json_labels(root: Path, files: LabelFiles) -> Layout:
     """Reads the layout.
 
     Raises:
-        UserError: A JSON is wrong, or a training or validation picture has no label.
+        UserError: A JSON is wrong, or a training or validation image has no label.
     """
     names = _class_order(files.encoding)
     labels = _load(files.labels)
     _refuse_unknown(files, labels, names)
     found = {part: Ignored() for part in PARTS if (root / part).is_dir()}
-    parts = {part: loose_pictures(root / part, mine) for part, mine in found.items()}
+    parts = {part: loose_images(root / part, mine) for part, mine in found.items()}
     if "train" not in parts:
-        raise UserError(f"{root} has no train/ folder", "put the training pictures there", exit_code=2)
+        raise UserError(f"{root} has no train/ folder", "put the training images there", exit_code=2)
     find = functools.partial(_label, labels)
     if "test" in parts and not any(find("test", file) for file in parts["test"]):
-        _log.warning("%s labels no picture of %s: the part is left out", files.labels, root / "test")
+        _log.warning("%s labels no image of %s: the part is left out", files.labels, root / "test")
         del parts["test"]
-    for part, pictures in parts.items():
-        _refuse_unlabelled(files, part, [file for file in pictures if find(part, file) is None])
+    for part, images in parts.items():
+        _refuse_unlabelled(files, part, [file for file in images if find(part, file) is None])
     return Layout(
         KIND,
         names,
         {
-            part: _part(root / part, names, functools.partial(_rows, labels, part, pictures), found[part])
-            for part, pictures in parts.items()
+            part: _part(root / part, names, functools.partial(_rows, labels, part, images), found[part])
+            for part, images in parts.items()
         },
     )
 
@@ -94,14 +94,14 @@ def _part(
     return LayoutPart(folder, names, counted, ignored)
 
 
-def _rows(labels: Mapping[str, str], part: str, pictures: list[str]) -> Iterator[Row]:
-    """Yields the pictures of a part."""
-    for file in pictures:
+def _rows(labels: Mapping[str, str], part: str, images: list[str]) -> Iterator[Row]:
+    """Yields the images of a part."""
+    for file in images:
         yield Row(file, _label(labels, part, file) or "", file)
 
 
 def _label(labels: Mapping[str, str], part: str, file: str) -> str | None:
-    """Returns the label of a picture by any of the ids that it may have; None where it has none."""
+    """Returns the label of an image by any of the ids that it may have; None where it has none."""
     name = file.rpartition("/")[2]
     ids = (f"{part}/{file}", file, name, name.rpartition(".")[0])
     return next((labels[known] for known in ids if known in labels), None)
@@ -153,7 +153,7 @@ def _refuse_unknown(files: LabelFiles, labels: Mapping[str, Any], names: tuple[s
 
 
 def _refuse_unlabelled(files: LabelFiles, part: str, lacking: list[str]) -> None:
-    """Refuses pictures without a label: they would be left out in silence.
+    """Refuses images without a label: they would be left out in silence.
 
     Raises:
         UserError: There is one.
@@ -162,7 +162,7 @@ def _refuse_unlabelled(files: LabelFiles, part: str, lacking: list[str]) -> None
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise UserError(
             f"{files.labels} has no label for {part}/{lacking[0]}{more}",
-            "add it there, or remove the picture",
+            "add it there, or remove the image",
         )
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_list import ImageList, Stretches
 from alexnet_fast.data.names import NamesBuilder
-from alexnet_fast.data.picture_list import PictureList, Stretches
 from alexnet_fast.data.places import TarPlace
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.special_files import read_given
@@ -24,12 +24,12 @@ WNID = re.compile(r"n\d{8}")
 
 
 class Row(NamedTuple):
-    """A labelled picture.
+    """A labelled image.
 
     Args:
         file: Its path below the part's folder, with "/" between the parts; a name where it lies in a tar.
         label: Name of its class.
-        rest: What it is called among the pictures of its class.
+        rest: What it is called among the images of its class.
         place: Where it lies in a tar; None for a file of its own.
     """
 
@@ -41,12 +41,12 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class LayoutPart:
-    """The pictures of one part; listed when they are asked for.
+    """The images of one part; listed when they are asked for.
 
     Args:
         root: Folder that their paths are relative to.
         classes: Names of all classes of the data set, index 0 first.
-        rows: Lists the pictures.
+        rows: Lists the images.
         ignored: Receives from `rows` what is not listed.
     """
 
@@ -64,8 +64,8 @@ class LayoutPart:
         numbers = _indices(classes)
         return sorted(name for name in self.classes if _index(name, numbers) is None)
 
-    def pictures(self, classes: ClassMap) -> PictureList:
-        """Lists the pictures, class by class, sorted by name.
+    def images(self, classes: ClassMap) -> ImageList:
+        """Lists the images, class by class, sorted by name.
 
         Args:
             classes: A class map that has every class of this data set.
@@ -78,11 +78,11 @@ class LayoutPart:
         self.ignored.counts.clear()
         rows = sorted((own[row.label], os.fsencode(row.file), row) for row in self.rows())
         if not rows:
-            raise UserError(f"no pictures in {self.root}", "check the folder")
+            raise UserError(f"no images in {self.root}", "check the folder")
         names = NamesBuilder()
         for _, _, row in rows:
             names.add(row.file)
-        listed = PictureList(
+        listed = ImageList(
             root=self.root,
             names=names.done(),
             labels=np.array([label for label, _, _ in rows], np.int64),
@@ -148,7 +148,7 @@ def _index(name: str, numbers: dict[str, int]) -> int | None:
 
 
 def _stretches(places: Sequence[TarPlace]) -> Stretches | None:
-    """Returns where pictures lie in tars; None for files."""
+    """Returns where images lie in tars; None for files."""
     if not places:
         return None
     tars = tuple(sorted({place.path for place in places}))

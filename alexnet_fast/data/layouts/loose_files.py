@@ -1,4 +1,4 @@
-"""Picture files below a folder."""
+"""Image files below a folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from alexnet_fast.data.entries import Ignored, Walk, is_directory, unreadable
 from alexnet_fast.data.image_names import is_image_name, why_not_entered
 
 
-def loose_pictures(folder: Path, ignored: Ignored | None = None) -> list[str]:
-    """Returns every picture below a folder, relative to it and sorted.
+def loose_images(folder: Path, ignored: Ignored | None = None) -> list[str]:
+    """Returns every image below a folder, relative to it and sorted.
 
     Args:
         folder: The folder.
@@ -22,13 +22,13 @@ def loose_pictures(folder: Path, ignored: Ignored | None = None) -> list[str]:
     return sorted(Walk(folder, ignored=ignored).files(), key=os.fsencode)
 
 
-def is_loose_picture(name: str) -> bool:
-    """Tells by its name whether a file is a picture that training reads."""
+def is_loose_image(name: str) -> bool:
+    """Tells by its name whether a file is an image that training reads."""
     return is_image_name(name)
 
 
-def has_loose_pictures(folder: Path) -> bool:
-    """Tells whether a picture stands in a folder itself, and no class folder does.
+def has_loose_images(folder: Path) -> bool:
+    """Tells whether an image stands in a folder itself, and no class folder does.
 
     Raises:
         UserError: The folder cannot be read.
@@ -43,7 +43,7 @@ def has_loose_pictures(folder: Path) -> bool:
                     if why_not_entered(entry.name) is None:
                         return False
                     continue
-                plain = plain or is_loose_picture(entry.name)
+                plain = plain or is_loose_image(entry.name)
                 # Folders of loose files hold no folders at all; a million entries need not be looked at.
                 if plain and seen > 1000:
                     break

@@ -1,4 +1,4 @@
-"""Pictures in tars, and in tars inside a tar, found by their headers; nothing is unpacked."""
+"""Images in tars, and in tars inside a tar, found by their headers; nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("alexnet_fast")
 
 
 class InnerTar:
-    """A tar that is a member of another; going through it yields name and place of each picture.
+    """A tar that is a member of another; going through it yields name and place of each image.
 
     Args:
         path: The outer tar.
@@ -76,6 +76,6 @@ def inner_tars(path: Path) -> list[InnerTar]:
     return sorted(found, key=lambda tar: tar.name)
 
 
-def tar_pictures(path: Path) -> InnerTar:
-    """Returns the pictures of a tar that stands by itself."""
+def tar_images(path: Path) -> InnerTar:
+    """Returns the images of a tar that stands by itself."""
     return InnerTar(path, path.name, 0, path.stat().st_size)

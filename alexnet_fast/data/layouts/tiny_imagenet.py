@@ -15,7 +15,7 @@ from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.class_words import class_names, read_words
 from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row, need_file, read_lines
-from alexnet_fast.data.layouts.loose_files import loose_pictures
+from alexnet_fast.data.layouts.loose_files import loose_images
 from alexnet_fast.errors import UserError
 
 KIND = "tiny-imagenet"
@@ -33,7 +33,7 @@ def tiny_imagenet(root: Path) -> Layout:
     Raises:
         UserError: A file of it is missing or wrong.
     """
-    annotations = need_file(root / "val" / _ANNOTATIONS, "the list of the validation pictures' classes")
+    annotations = need_file(root / "val" / _ANNOTATIONS, "the list of the validation images' classes")
     words = read_words(root / "words.txt") if (root / "words.txt").is_file() else {}
     called = class_names(class_folders(root / "train"), words, root)
     names = tuple(sorted(called.values()))
@@ -49,23 +49,23 @@ def tiny_imagenet(root: Path) -> Layout:
 
 
 def _train(folder: Path, called: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
-    """Lists the pictures below each class folder."""
+    """Lists the images below each class folder."""
     class_folders(folder, ignored)
     if (folder.parent / "test").is_dir():
         ignored.add("test/", "test/ has no labels: left out")
     for wnid, label in called.items():
-        for name in loose_pictures(folder / wnid, ignored):
+        for name in loose_images(folder / wnid, ignored):
             yield Row(f"{wnid}/{name}", label, name.removeprefix("images/"))
 
 
 def _val(annotations: Path, called: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
-    """Lists the validation pictures with the classes that their list gives them.
+    """Lists the validation images with the classes that their list gives them.
 
     Raises:
-        UserError: List and pictures do not fit each other.
+        UserError: List and images do not fit each other.
     """
     folder = annotations.parent
-    there = set(loose_pictures(folder, ignored))
+    there = set(loose_images(folder, ignored))
     for number, line in enumerate(read_lines(annotations), 1):
         where = f"{annotations} line {number}"
         words = line.split("\t")
@@ -74,7 +74,7 @@ def _val(annotations: Path, called: Mapping[str, str], ignored: Ignored) -> Iter
             raise UserError(f"{where} has no class", "each line is a file, a tab and a WordNet number")
         if file not in there:
             raise UserError(
-                f"{where} names {words[0]}, and {folder} has no such picture (or names it twice)",
+                f"{where} names {words[0]}, and {folder} has no such image (or names it twice)",
                 "copy the data set again, or remove the line",
             )
         if words[1] not in called:
@@ -83,5 +83,5 @@ def _val(annotations: Path, called: Mapping[str, str], ignored: Ignored) -> Iter
         yield Row(file, called[words[1]], words[0])
     if there:
         raise UserError(
-            f"{annotations} has no class for {min(there)} ({len(there)} pictures)", "copy the data set again"
+            f"{annotations} has no class for {min(there)} ({len(there)} images)", "copy the data set again"
         )

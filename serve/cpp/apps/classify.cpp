@@ -18,7 +18,7 @@ constexpr char kUsage[] =
 
 The likeliest classes of JPEG files. MODEL is a file that `alexnet-fast export` wrote: model.onnx runs in
 OpenVINO on the CPU, model.engine in TensorRT. manifest.json beside it must vouch for it. The exit code is 1 if
-a picture could not be classified (the others are), 2 for wrong usage.
+an image could not be classified (the others are), 2 for wrong usage.
 
 Options:
   --top N          Classes to name.  [default: 5]
@@ -32,7 +32,7 @@ Example:
   classify runs/first/model.onnx photo.jpg
 )";
 
-// Pictures classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
+// Images classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
 constexpr std::size_t kBatch = 16;
 
 struct Arguments {

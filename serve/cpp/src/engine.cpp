@@ -52,20 +52,20 @@ std::unique_ptr<Engine> open_plan(const std::string& path, const OpenOptions& op
 
 }  // namespace
 
-std::vector<float> Engine::infer(const std::uint8_t* pictures_nhwc, std::size_t count) {
+std::vector<float> Engine::infer(const std::uint8_t* images_nhwc, std::size_t count) {
   std::vector<float> probabilities(count * model_.classes.size());
-  if (count > 0) run(pictures_nhwc, count, probabilities.data());
+  if (count > 0) run(images_nhwc, count, probabilities.data());
   return probabilities;
 }
 
-std::vector<float> Engine::infer(const std::vector<std::uint8_t>& pictures_nhwc) {
+std::vector<float> Engine::infer(const std::vector<std::uint8_t>& images_nhwc) {
   const auto side = static_cast<std::size_t>(model_.side);
   const auto each = side * side * 3;
-  if (pictures_nhwc.size() % each != 0) {
-    throw Error(std::to_string(pictures_nhwc.size()) + " bytes are no whole number of pictures of " +
+  if (images_nhwc.size() % each != 0) {
+    throw Error(std::to_string(images_nhwc.size()) + " bytes are no whole number of images of " +
                 std::to_string(each));
   }
-  return infer(pictures_nhwc.data(), pictures_nhwc.size() / each);
+  return infer(images_nhwc.data(), images_nhwc.size() / each);
 }
 
 std::unique_ptr<Engine> open_engine(const std::string& path, const OpenOptions& options) {

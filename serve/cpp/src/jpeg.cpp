@@ -6,14 +6,14 @@
 #include <jpeglib.h>
 
 #include "alexnet_fast/error.hpp"
-#include "alexnet_fast/picture.hpp"
+#include "alexnet_fast/image.hpp"
 #include "file_bytes.hpp"
 #include "orientation.hpp"
 
 namespace alexnet_fast {
 namespace {
 
-// A progressive file may repeat its scans without end, each over the whole picture; real ones have about ten.
+// A progressive file may repeat its scans without end, each over the whole image; real ones have about ten.
 constexpr int kMaxScans = 100;
 
 // Everything that one decoding needs. libjpeg reports errors by a jump, which must not pass a destructor: the
@@ -152,7 +152,7 @@ void check_size(const jpeg_decompress_struct& info, const std::string& name) {
 
 }  // namespace
 
-Picture decode_jpeg(const std::uint8_t* bytes, std::size_t size, const std::string& name) {
+Image decode_jpeg(const std::uint8_t* bytes, std::size_t size, const std::string& name) {
   const auto decoder = make_decoder(bytes, size);
   const auto checked = [&](void (*step)(Decoder&)) {
     if (!guarded(*decoder, step)) throw Error(name + " cannot be decoded (" + decoder->reason + ")");
@@ -161,25 +161,25 @@ Picture decode_jpeg(const std::uint8_t* bytes, std::size_t size, const std::stri
   check_size(decoder->info, name);
   // Now: libjpeg forgets the markers when it has read the last row.
   const int orientation = orientation_of(decoder->info);
-  Picture picture;
-  picture.width = static_cast<int>(decoder->info.image_width);
-  picture.height = static_cast<int>(decoder->info.image_height);
+  Image image;
+  image.width = static_cast<int>(decoder->info.image_width);
+  image.height = static_cast<int>(decoder->info.image_height);
   const int components = decoder->info.num_components;
-  decoder->row_size = static_cast<std::size_t>(picture.width) * static_cast<std::size_t>(components);
-  std::vector<std::uint8_t> rows(decoder->row_size * static_cast<std::size_t>(picture.height));
+  decoder->row_size = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(components);
+  std::vector<std::uint8_t> rows(decoder->row_size * static_cast<std::size_t>(image.height));
   decoder->rows = rows.data();
   checked(read_rows);
   if (components == 3) {
-    picture.pixels = std::move(rows);
+    image.pixels = std::move(rows);
   } else {
     const auto pixels = rows.size() / static_cast<std::size_t>(components);
-    picture.pixels.resize(pixels * 3);
-    to_rgb(rows.data(), pixels, components, picture.pixels.data());
+    image.pixels.resize(pixels * 3);
+    to_rgb(rows.data(), pixels, components, image.pixels.data());
   }
-  return upright(std::move(picture), orientation);
+  return upright(std::move(image), orientation);
 }
 
-Picture read_jpeg(const std::string& path) {
+Image read_jpeg(const std::string& path) {
   const auto bytes = read_file(path);
   return decode_jpeg(bytes.data(), bytes.size(), path);
 }

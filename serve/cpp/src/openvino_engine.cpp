@@ -64,13 +64,13 @@ class OpenVinoEngine final : public Engine {
     }
   }
 
-  void run(const std::uint8_t* pictures_nhwc, std::size_t count, float* probabilities_nk) override {
+  void run(const std::uint8_t* images_nhwc, std::size_t count, float* probabilities_nk) override {
     try {
       const auto side = static_cast<std::size_t>(model().side);
       auto request = take_request();
       // A tensor only looks at the caller's memory; OpenVINO reads it and never writes.
       request.set_input_tensor(
-          ov::Tensor(ov::element::u8, {count, side, side, 3}, const_cast<std::uint8_t*>(pictures_nhwc)));
+          ov::Tensor(ov::element::u8, {count, side, side, 3}, const_cast<std::uint8_t*>(images_nhwc)));
       request.set_output_tensor(
           0, ov::Tensor(ov::element::f32, {count, model().classes.size()}, probabilities_nk));
       request.infer();

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "alexnet_fast/picture.hpp"
+#include "alexnet_fast/image.hpp"
 
 namespace alexnet_fast {
 namespace {
@@ -77,7 +77,7 @@ std::size_t behind_spaces(const std::string& text, std::size_t at) {
   return found == std::string::npos ? text.size() : found;
 }
 
-// Where the pixel at (x, y) of the upright picture lies in one of `width` x `height`.
+// Where the pixel at (x, y) of the upright image lies in one of `width` x `height`.
 std::pair<int, int> source_of(int x, int y, int width, int height, int orientation) {
   switch (orientation) {
     case 2:
@@ -146,19 +146,19 @@ int xmp_orientation(const std::uint8_t* payload, std::size_t size) {
   return 0;
 }
 
-Picture upright(Picture picture, int orientation) {
-  if (orientation < 2 || orientation > 8) return picture;
-  Picture turned;
-  turned.width = orientation < 5 ? picture.width : picture.height;
-  turned.height = orientation < 5 ? picture.height : picture.width;
-  turned.pixels.resize(picture.pixels.size());
+Image upright(Image image, int orientation) {
+  if (orientation < 2 || orientation > 8) return image;
+  Image turned;
+  turned.width = orientation < 5 ? image.width : image.height;
+  turned.height = orientation < 5 ? image.height : image.width;
+  turned.pixels.resize(image.pixels.size());
   auto* to = turned.pixels.data();
   for (int y = 0; y < turned.height; ++y) {
     for (int x = 0; x < turned.width; ++x, to += 3) {
-      const auto [from_x, from_y] = source_of(x, y, picture.width, picture.height, orientation);
-      const auto at = 3 * (static_cast<std::size_t>(from_y) * static_cast<std::size_t>(picture.width) +
+      const auto [from_x, from_y] = source_of(x, y, image.width, image.height, orientation);
+      const auto at = 3 * (static_cast<std::size_t>(from_y) * static_cast<std::size_t>(image.width) +
                            static_cast<std::size_t>(from_x));
-      std::copy_n(picture.pixels.data() + at, 3, to);
+      std::copy_n(image.pixels.data() + at, 3, to);
     }
   }
   return turned;

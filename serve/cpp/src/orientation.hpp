@@ -6,7 +6,7 @@
 
 namespace alexnet_fast {
 
-struct Picture;
+struct Image;
 
 // Tell whether the payload of an APP1 segment is EXIF's or XMP's.
 bool is_exif(const std::uint8_t* payload, std::size_t size);
@@ -17,7 +17,7 @@ bool is_xmp(const std::uint8_t* payload, std::size_t size);
 int exif_orientation(const std::uint8_t* payload, std::size_t size);
 int xmp_orientation(const std::uint8_t* payload, std::size_t size);
 
-// Turns and mirrors a picture so that one with this orientation stands upright.
-Picture upright(Picture picture, int orientation);
+// Turns and mirrors an image so that one with this orientation stands upright.
+Image upright(Image image, int orientation);
 
 }  // namespace alexnet_fast

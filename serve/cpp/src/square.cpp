@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "alexnet_fast/error.hpp"
-#include "alexnet_fast/picture.hpp"
+#include "alexnet_fast/image.hpp"
 
 namespace alexnet_fast {
 namespace {
@@ -20,13 +20,13 @@ struct Taps {
 };
 
 // The weights of the output pixels `start` to `start + count` of an axis resized from `length` to `resized`.
-// Beyond its border the picture goes on with the border pixel, as in DALI.
+// Beyond its border the image goes on with the border pixel, as in DALI.
 std::vector<Taps> triangle_taps(int length, int resized, int reach, int start, int count) {
   const double scale = static_cast<double>(length) / resized;
   const double support = std::max(scale, 1.0);
   std::vector<Taps> axis(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
-    // As if the padded picture were there: the doubles round as they do in Python.
+    // As if the padded image were there: the doubles round as they do in Python.
     const double centre = reach + (start + i + 0.5) * scale;
     const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
     const int last = std::min(static_cast<int>(centre + support + 0.5), length + 2 * reach);
@@ -59,13 +59,13 @@ void sum_pixel(const Taps& taps, const std::uint8_t* from, std::size_t step, std
   }
 }
 
-// Copies a part of a picture.
-Picture cut(const Picture& picture, std::size_t left, std::size_t top, std::size_t width,
+// Copies a part of an image.
+Image cut(const Image& image, std::size_t left, std::size_t top, std::size_t width,
             std::size_t height) {
-  Picture part{static_cast<int>(width), static_cast<int>(height), {}};
+  Image part{static_cast<int>(width), static_cast<int>(height), {}};
   part.pixels.reserve(width * height * 3);
   for (std::size_t y = top; y < top + height; ++y) {
-    const auto* row = picture.pixels.data() + 3 * (y * static_cast<std::size_t>(picture.width) + left);
+    const auto* row = image.pixels.data() + 3 * (y * static_cast<std::size_t>(image.width) + left);
     part.pixels.insert(part.pixels.end(), row, row + 3 * width);
   }
   return part;
@@ -79,23 +79,23 @@ std::pair<int, int> resized(int width, int height, int shorter) {
   return width >= height ? std::pair(longer, shorter) : std::pair(shorter, longer);
 }
 
-void check(const Picture& picture, int side) {
-  const auto pixels = static_cast<std::size_t>(std::max(picture.width, 0)) *
-                      static_cast<std::size_t>(std::max(picture.height, 0));
-  if (pixels == 0 || side < 1 || picture.pixels.size() != 3 * pixels) {
-    throw Error("a picture of " + std::to_string(picture.width) + " x " + std::to_string(picture.height) +
-                " pixels with " + std::to_string(picture.pixels.size()) + " bytes cannot be resized to " +
+void check(const Image& image, int side) {
+  const auto pixels = static_cast<std::size_t>(std::max(image.width, 0)) *
+                      static_cast<std::size_t>(std::max(image.height, 0));
+  if (pixels == 0 || side < 1 || image.pixels.size() != 3 * pixels) {
+    throw Error("an image of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+                " pixels with " + std::to_string(image.pixels.size()) + " bytes cannot be resized to " +
                 std::to_string(side));
   }
 }
 
 // Sums along the rows.
-Picture resize_rows(const Picture& picture, const std::vector<Taps>& columns) {
-  Picture narrow{static_cast<int>(columns.size()), picture.height, {}};
-  const auto stride = static_cast<std::size_t>(picture.width) * 3;
-  narrow.pixels.resize(static_cast<std::size_t>(picture.height) * columns.size() * 3);
+Image resize_rows(const Image& image, const std::vector<Taps>& columns) {
+  Image narrow{static_cast<int>(columns.size()), image.height, {}};
+  const auto stride = static_cast<std::size_t>(image.width) * 3;
+  narrow.pixels.resize(static_cast<std::size_t>(image.height) * columns.size() * 3);
   auto* to = narrow.pixels.data();
-  for (const auto* row = picture.pixels.data(); row != picture.pixels.data() + picture.pixels.size();
+  for (const auto* row = image.pixels.data(); row != image.pixels.data() + image.pixels.size();
        row += stride) {
     for (const auto& taps : columns) {
       sum_pixel(taps, row, 3, to);
@@ -106,14 +106,14 @@ Picture resize_rows(const Picture& picture, const std::vector<Taps>& columns) {
 }
 
 // Sums along the columns.
-Picture resize_columns(const Picture& picture, const std::vector<Taps>& rows) {
-  Picture low{picture.width, static_cast<int>(rows.size()), {}};
-  const auto stride = static_cast<std::size_t>(picture.width) * 3;
+Image resize_columns(const Image& image, const std::vector<Taps>& rows) {
+  Image low{image.width, static_cast<int>(rows.size()), {}};
+  const auto stride = static_cast<std::size_t>(image.width) * 3;
   low.pixels.resize(stride * rows.size());
   auto* to = low.pixels.data();
   for (const auto& taps : rows) {
     for (std::size_t at = 0; at < stride; at += 3, to += 3)
-      sum_pixel(taps, picture.pixels.data() + at, stride, to);
+      sum_pixel(taps, image.pixels.data() + at, stride, to);
   }
   return low;
 }
@@ -130,27 +130,27 @@ std::pair<std::size_t, std::size_t> move_to_start(std::vector<Taps>& axis) {
 
 }  // namespace
 
-std::vector<std::uint8_t> centre_square(const Picture& picture, int side) {
-  check(picture, side);
-  const auto [wide, tall] = resized(picture.width, picture.height, side);
+std::vector<std::uint8_t> centre_square(const Image& image, int side) {
+  check(image, side);
+  const auto [wide, tall] = resized(image.width, image.height, side);
   const int left = (wide - side) / 2;
   const int top = (tall - side) / 2;
   const auto length = static_cast<std::size_t>(side);
-  if (wide == picture.width && tall == picture.height) {
-    return cut(picture, static_cast<std::size_t>(left), static_cast<std::size_t>(top), length, length).pixels;
+  if (wide == image.width && tall == image.height) {
+    return cut(image, static_cast<std::size_t>(left), static_cast<std::size_t>(top), length, length).pixels;
   }
   const double scale =
-      std::max({static_cast<double>(picture.width) / wide, static_cast<double>(picture.height) / tall, 1.0});
+      std::max({static_cast<double>(image.width) / wide, static_cast<double>(image.height) / tall, 1.0});
   const int reach = static_cast<int>(std::ceil(scale));
-  auto columns = triangle_taps(picture.width, wide, reach, left, side);
-  auto rows = triangle_taps(picture.height, tall, reach, top, side);
+  auto columns = triangle_taps(image.width, wide, reach, left, side);
+  auto rows = triangle_taps(image.height, tall, reach, top, side);
   const auto [first_column, column_count] = move_to_start(columns);
   const auto [first_row, row_count] = move_to_start(rows);
-  const auto part = cut(picture, first_column, first_row, column_count, row_count);
+  const auto part = cut(image, first_column, first_row, column_count, row_count);
   // From version 13 on Pillow begins with the columns where the height shrinks most, counted with the
   // padding. The order shows in the rounding, one level at most.
-  const int fewer_rows = picture.height + 2 * reach - tall;
-  const int fewer_columns = picture.width + 2 * reach - wide;
+  const int fewer_rows = image.height + 2 * reach - tall;
+  const int fewer_columns = image.width + 2 * reach - wide;
   if (fewer_rows > 0 && fewer_rows > 2 * fewer_columns)
     return resize_rows(resize_columns(part, rows), columns).pixels;
   return resize_columns(resize_rows(part, columns), rows).pixels;

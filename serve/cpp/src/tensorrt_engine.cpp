@@ -13,7 +13,7 @@ namespace alexnet_fast {
 namespace {
 
 // export/metadata.py.
-constexpr char kInput[] = "pictures";
+constexpr char kInput[] = "images";
 constexpr char kOutput[] = "probabilities";
 constexpr char kBuildAgain[] = "build it again with `alexnet-fast export --trt`";
 
@@ -98,9 +98,9 @@ class TensorRtEngine final : public Engine {
     if (!context_) throw Error("TensorRT cannot load " + path_ + " (" + log_.last() + ")", kBuildAgain);
     check_signature();
     stream_ = make_stream();
-    input_ = allocate(max_batch_ * picture_bytes());
+    input_ = allocate(max_batch_ * image_bytes());
     output_ = allocate(max_batch_ * row_bytes());
-    check(cudaMemset(input_.get(), 0, max_batch_ * picture_bytes()), "the GPU's memory cannot be set");
+    check(cudaMemset(input_.get(), 0, max_batch_ * image_bytes()), "the GPU's memory cannot be set");
     set_address(kInput, input_.get());
     set_address(kOutput, output_.get());
     set_unread();
@@ -111,7 +111,7 @@ class TensorRtEngine final : public Engine {
   }
 
  private:
-  std::size_t picture_bytes() const {
+  std::size_t image_bytes() const {
     return static_cast<std::size_t>(model().side) * static_cast<std::size_t>(model().side) * 3;
   }
   std::size_t row_bytes() const { return model().classes.size() * sizeof(float); }
@@ -151,21 +151,21 @@ class TensorRtEngine final : public Engine {
       throw Error("the inputs and outputs of " + path_ + " are not those of its ONNX file", kBuildAgain);
   }
 
-  void run(const std::uint8_t* pictures_nhwc, std::size_t count, float* probabilities_nk) override {
+  void run(const std::uint8_t* images_nhwc, std::size_t count, float* probabilities_nk) override {
     // One context is one set of activations in the GPU's memory; the GPU works for one caller at a time
     // anyhow.
     const std::lock_guard<std::mutex> lock(mutex_);
     for (std::size_t done = 0; done < count; done += max_batch_) {
-      run_batch(pictures_nhwc + done * picture_bytes(), std::min(max_batch_, count - done),
+      run_batch(images_nhwc + done * image_bytes(), std::min(max_batch_, count - done),
                 probabilities_nk + done * model().classes.size());
     }
   }
 
-  void run_batch(const std::uint8_t* pictures, std::size_t count, float* probabilities) {
+  void run_batch(const std::uint8_t* images, std::size_t count, float* probabilities) {
     const auto padded = std::max(count, min_batch_);
     auto* stream = stream_.get();
-    check(cudaMemcpyAsync(input_.get(), pictures, count * picture_bytes(), cudaMemcpyHostToDevice, stream),
-          "pictures cannot be copied to the GPU");
+    check(cudaMemcpyAsync(input_.get(), images, count * image_bytes(), cudaMemcpyHostToDevice, stream),
+          "images cannot be copied to the GPU");
     if (!context_->setInputShape(kInput, dims(padded, model().side)) || !context_->enqueueV3(stream)) {
       throw Error("TensorRT cannot run " + path_ + " (" + log_.last() + ")");
     }

@@ -3,11 +3,11 @@
 //   probe squares SIDE FILE...
 //       raw squares of JPEG files
 //   probe infer MODEL FILE
-//       raw probabilities of the raw pictures in a file
+//       raw probabilities of the raw images in a file
 //   probe threads MODEL FILE
 //       the same from four threads at once; each of them is written
 //   probe prefixes FILE
-//       lengths at which a file that is cut there still counts as a picture
+//       lengths at which a file that is cut there still counts as an image
 //   probe damage SEED ROUNDS FILE...
 //       decodes files with random bytes changed; prints how many were accepted
 //   probe leak, probe overrun
@@ -39,8 +39,8 @@ void write(const std::vector<T>& values) {
 // read beyond them.
 bool accepted(const Bytes& bytes, int side) {
   try {
-    const auto picture = alexnet_fast::decode_jpeg(bytes.data(), bytes.size(), "picture");
-    return !alexnet_fast::centre_square(picture, side).empty();
+    const auto image = alexnet_fast::decode_jpeg(bytes.data(), bytes.size(), "image");
+    return !alexnet_fast::centre_square(image, side).empty();
   } catch (const alexnet_fast::Error&) {
     return false;
   }
@@ -50,9 +50,9 @@ void squares(int side, const std::vector<std::string>& files) {
   for (const auto& file : files) write(alexnet_fast::centre_square(alexnet_fast::read_jpeg(file), side));
 }
 
-void infer(const std::string& model, const std::string& pictures, std::size_t threads) {
+void infer(const std::string& model, const std::string& images, std::size_t threads) {
   const auto engine = alexnet_fast::open_engine(model);
-  const auto bytes = read(pictures);
+  const auto bytes = read(images);
   std::vector<std::future<std::vector<float>>> answers;
   while (answers.size() < threads) {
     answers.push_back(std::async(std::launch::async, [&] { return engine->infer(bytes); }));

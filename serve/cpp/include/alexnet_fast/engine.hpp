@@ -13,14 +13,14 @@
 #include <vector>
 
 #include "alexnet_fast/error.hpp"
-#include "alexnet_fast/picture.hpp"
+#include "alexnet_fast/image.hpp"
 
 namespace alexnet_fast {
 
 // What an exported file says about itself.
 struct Model {
   std::vector<std::string> classes;  // names of the outputs, in order
-  int side = 0;                      // pictures are side x side pixels
+  int side = 0;                      // images are side x side pixels
   std::string crops;                 // "single", "five" or "ten": what the probabilities are averaged over
   std::string name;                  // of the architecture
 };
@@ -49,18 +49,18 @@ class Engine {
   // What really runs it, such as "OpenVINO CPU 2026.4.1".
   virtual std::string backend() const = 0;
 
-  // Classifies `count` pictures: uint8 (count, side, side, 3), RGB. Returns float (count, classes), rows
+  // Classifies `count` images: uint8 (count, side, side, 3), RGB. Returns float (count, classes), rows
   // summing to 1. Throws Error when the back end fails.
-  std::vector<float> infer(const std::uint8_t* pictures_nhwc, std::size_t count);
+  std::vector<float> infer(const std::uint8_t* images_nhwc, std::size_t count);
 
-  // The same for as many pictures as the bytes hold. Throws Error when they are no whole number of pictures.
-  std::vector<float> infer(const std::vector<std::uint8_t>& pictures_nhwc);
+  // The same for as many images as the bytes hold. Throws Error when they are no whole number of images.
+  std::vector<float> infer(const std::vector<std::uint8_t>& images_nhwc);
 
  protected:
   explicit Engine(Model model) : model_(std::move(model)) {}
 
  private:
-  virtual void run(const std::uint8_t* pictures_nhwc, std::size_t count, float* probabilities_nk) = 0;
+  virtual void run(const std::uint8_t* images_nhwc, std::size_t count, float* probabilities_nk) = 0;
 
   Model model_;
 };

@@ -6,7 +6,7 @@
 
 namespace alexnet_fast {
 
-// A mistake in what the caller gave: a path, a picture, a model. `what()` is one line for people.
+// A mistake in what the caller gave: a path, an image, a model. `what()` is one line for people.
 class Error : public std::runtime_error {
  public:
   // `problem` says what is wrong and names the file, `mend` what to do about it ("" where nothing can be

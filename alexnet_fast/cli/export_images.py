@@ -1,0 +1,160 @@
+"""The images that an export is compared and calibrated on: those of the run, or those that are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from alexnet_fast.cli.command import say
+from alexnet_fast.errors import UserError
+from alexnet_fast.memory import refuse_beyond_memory
+from alexnet_fast.progress_bar import progress_bar
+
+if TYPE_CHECKING:
+    from alexnet_fast.data import ImageList
+    from alexnet_fast.export.export_config import ExportConfig
+    from alexnet_fast.export.export_images import ExportImages, TrialImages
+    from alexnet_fast.pipelines.pillow_image import Pixels
+    from alexnet_fast.training.trained import Trained
+
+# How many where nobody says so: a minute of comparing two files of `alexnet` with PyTorch on two cores.
+_VERIFIED, _MEASURED = 64, 200
+
+
+def export_images(
+    weights: Path, trained: Trained, config: ExportConfig, given: dict[str, Any]
+) -> ExportImages:
+    """Returns the images that an export with these options needs.
+
+    Raises:
+        UserError: They are asked for and are not there.
+    """
+    from alexnet_fast.export.export_images import ExportImages
+
+    calibration = _calibration_images(weights, trained, given)
+    trial = _trial_images(weights, trained, config, given)
+    few = _few_images(weights, trained, given) if trial is None and calibration is None else None
+    return ExportImages(trial=trial, calibration=calibration, few=few)
+
+
+def _few_images(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixels | None:
+    """Returns a few validation images for the comparison that every export makes.
+
+    Returns:
+        None where there are none to be had, and generated ones are taken; of a run that is said.
+
+    Raises:
+        UserError: --data or --images asks for images that are not there.
+    """
+    from alexnet_fast.export.export_images import LEAST
+    from alexnet_fast.training.run_folder import RunFolder
+
+    asked = given["data"] is not None
+    if not asked and not RunFolder(weights).config.exists():
+        return None
+    try:
+        part = _part(weights, trained, given["data"], "val", "the comparison needs images", "--data DIR")
+        return _squares(part, trained, max(LEAST, given["images"] or LEAST))[0]
+    except UserError as error:
+        if asked:
+            raise
+        say(f"compared on generated images: {error.problem}")
+        return None
+
+
+def _trial_images(
+    weights: Path, trained: Trained, config: ExportConfig, given: dict[str, Any]
+) -> TrialImages | None:
+    """Returns labelled validation images to compare an export on.
+
+    Returns:
+        None where nothing is to be compared, or where there is nothing to compare a rounded export on, which
+        is said.
+
+    Raises:
+        UserError: --verify or --data asks for images that are not there.
+    """
+    import numpy as np
+
+    from alexnet_fast.export.export_images import TrialImages
+
+    if not config.verify and config.precision == "fp32":
+        return None
+    count = given["images"] or (_VERIFIED if config.precision == "fp32" else _MEASURED)
+    try:
+        part = _part(weights, trained, given["data"], "val", "--verify needs images", "--data DIR")
+        pixels, places = _squares(part, trained, count)
+    except UserError as error:
+        if config.verify or given["data"] is not None:
+            raise
+        say(f"the accuracy in {config.precision} is not measured: {error}")
+        return None
+    return TrialImages(nhwc_u8=pixels, labels=np.asarray(part.labels)[places])
+
+
+def _calibration_images(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixels | None:
+    """Returns training images to calibrate int8 on; None for another precision.
+
+    Raises:
+        UserError: There are none, or they are named without int8.
+    """
+    if given["precision"] != "int8":
+        if given["calibrate"] is not None:
+            raise UserError(
+                f"--calibrate is for int8, not {given['precision']}", "add --precision int8", exit_code=2
+            )
+        return None
+    why = "--precision int8 needs images to calibrate on"
+    part = _part(weights, trained, given["calibrate"], "train", why, "--calibrate DATA")
+    return _squares(part, trained, given["calibration_images"])[0]
+
+
+def _part(
+    weights: Path, trained: Trained, data: Path | None, split: Literal["train", "val"], why: str, option: str
+) -> ImageList:
+    """Returns the images of a part of a data set: the one named, or the run's.
+
+    Raises:
+        UserError: None is named, or it is not there or holds none.
+    """
+    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data.layouts.find import Reading
+    from alexnet_fast.data.split_rule import recorded_rule
+    from alexnet_fast.toml_file import read_toml
+    from alexnet_fast.training.run_folder import RunFolder
+
+    file, reading = RunFolder(weights).config, Reading()
+    if data is None and file.exists():
+        run = read_toml(file)
+        data = Path(run["data"])
+        labels, encoding = (Path(run[name]) if name in run else None for name in ("labels", "label_encoding"))
+        reading = Reading.from_options(
+            run.get("layout"), labels, encoding, run.get("image_key"), run.get("label_key")
+        )
+    if data is None:
+        raise UserError(why, f"give {option}, a data set with the same classes", exit_code=2)
+    fraction = trained.provenance.get("val_fraction", 0.1)
+    rule = recorded_rule(trained.provenance)
+    return open_part(
+        data, split, ClassMap(trained.classes), val_fraction=fraction, rule=rule, reading=reading
+    )
+
+
+def _squares(part: ImageList, trained: Trained, count: int) -> tuple[Pixels, list[int]]:
+    """Returns images spread evenly over a list, as the network takes them, and their places."""
+    import numpy as np
+
+    from alexnet_fast.pipelines.squares import spread, square_at
+
+    places = spread(len(part), count)
+    refuse_beyond_memory(
+        len(places) * trained.spec.resize**2 * 3,
+        f"{len(places):,} images to compare on",
+        "give fewer --images",
+    )
+    with progress_bar(len(places), "reading images") as bar:
+        squares = []
+        for place in places:
+            squares.append(square_at(part, place, trained.spec))
+            bar.update(1)
+    return np.stack(squares), places

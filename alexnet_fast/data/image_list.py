@@ -1,0 +1,179 @@
+"""A list of labelled images: loose files, or stretches of tars."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.names import Integers, Names
+from alexnet_fast.data.places import BlockedPlace, FilePlace, Place, TarPlace
+
+Encoding = Literal["image", "array"]
+
+# JPEG, JPEG 2000, PNG, BMP, TIFF, WebP, PNM and GIF, of which the first image counts; a file's content
+# decides how it is decoded, its ending only whether it is listed.
+IMAGE_ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".png", ".apng", ".bmp", ".dib", ".tif", ".tiff"}
+    | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".webp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm"}
+)
+# uint8 arrays (H, W, 3), as `prepare --encoding raw` writes them.
+ARRAY_ENDING = ".npy"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stretches:
+    """Where images lie in tars.
+
+    Args:
+        tars: Full paths.
+        tar: int64 (N,), which of them.
+        offset: int64 (N,), in bytes.
+        size: int64 (N,), in bytes.
+    """
+
+    tars: tuple[str, ...]
+    tar: Integers
+    offset: Integers
+    size: Integers
+
+    def select(self, keep: Integers) -> Stretches:
+        """Returns those at the given positions."""
+        return Stretches(self.tars, self.tar[keep], self.offset[keep], self.size[keep])
+
+
+class ImageList:
+    """Labelled images in a stable order, in some 40 bytes an image.
+
+    Args:
+        root: Folder that the names are relative to.
+        names: What each image is called, with "/" between the parts: its path below `root`, or below the
+            folder that a tar was made from.
+        labels: Class index of each image, parallel to `names`.
+        classes: The names of the labels.
+        stretches: Where the images lie in tars; None where each is a file of its own.
+        encoding: "image" where they are encoded, "array" for uint8 (H, W, 3) in .npy files.
+        sizes: int32 (N, 2), height and width of each upright image, where they are known without reading.
+        points: float64 (N,), what `split_points` returns, where it is known.
+
+    Attributes:
+        ignored: Entries of the folders that are not listed, counted by reason; a selection has none.
+        blocked: Index and reason of the images that no decoder may see again; they count as bad.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        names: Sequence[str],
+        labels: Sequence[int] | npt.NDArray[np.integer],
+        classes: ClassMap,
+        stretches: Stretches | None = None,
+        encoding: Encoding = "image",
+        sizes: npt.NDArray[np.int32] | None = None,
+        points: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        self.root, self.classes = root, classes
+        self.names = Names.of(names)
+        self.labels: Integers = np.asarray(labels, np.int64)
+        self.stretches, self.encoding, self.sizes = stretches, encoding, sizes
+        self._points = points
+        self.ignored: Mapping[str, int] = {}
+        self.blocked: Mapping[int, str] = {}
+        self._fingerprint: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, index: int) -> str:
+        """Returns the full path of one image; for one in a tar what a message calls it."""
+        if self.stretches is None:
+            return os.path.join(self.root, self.names[index])  # noqa: PTH118 - called for every image
+        return f"{self.stretches.tars[self.stretches.tar[index]]}: {self.names[index]}"
+
+    def place(self, index: int) -> Place:
+        """Returns where the bytes of one image are."""
+        if index in self.blocked:
+            return BlockedPlace(self.blocked[index])
+        found = self.stretches
+        if found is None:
+            return FilePlace(self.path(index))
+        return TarPlace(found.tars[found.tar[index]], int(found.offset[index]), int(found.size[index]))
+
+    def counts(self) -> tuple[int, ...]:
+        """Returns how many images each class has."""
+        return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+
+    def select(self, keep: Sequence[int] | npt.NDArray[np.integer]) -> ImageList:
+        """Returns the images at the given positions, in that order."""
+        at = np.asarray(keep, np.int64)
+        places = enumerate(at.tolist()) if self.blocked else ()
+        chosen = ImageList(
+            root=self.root,
+            names=self.names.select(at),
+            labels=self.labels[at],
+            classes=self.classes,
+            stretches=self.stretches and self.stretches.select(at),
+            encoding=self.encoding,
+            sizes=None if self.sizes is None else self.sizes[at],
+            points=None if self._points is None else self._points[at],
+        )
+        return chosen.blocking({new: self.blocked[old] for new, old in places if old in self.blocked})
+
+    def blocking(self, reasons: Mapping[int, str]) -> ImageList:
+        """Returns the same list with more images that no decoder may see; order and batches stay as they are.
+
+        Args:
+            reasons: Why, by index.
+        """
+        if not reasons:
+            return self
+        blocked = copy.copy(self)
+        blocked.blocked = {**self.blocked, **reasons}
+        return blocked
+
+    def without(self, names: Collection[str]) -> ImageList:
+        """Returns the list less the images of these names."""
+        gone = {os.fsencode(name) for name in names}
+        if not gone:
+            return self
+        return self.select(np.flatnonzero([name not in gone for name in self.names.encoded()]))
+
+    def split_points(self) -> npt.NDArray[np.float64]:
+        """Returns a fixed point in [0, 1) for each image, by its name: below the fraction means validation.
+
+        It depends on the name alone, without its ending, so that an image never changes sides when others
+        are added or removed, or when `prepare` stores it in another format.
+        """
+        if self._points is None:
+            self._points = split_points(self.names)
+        return self._points
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 over names and classes: two lists with one fingerprint give one data order."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256("\n".join(self.classes.names).encode("utf-8", "surrogateescape"))
+            for name, label in zip(self.names.encoded(), self.labels.tolist(), strict=True):
+                digest.update(b"\n%d %s" % (label, name))
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+
+def split_points(names: Names) -> npt.NDArray[np.float64]:
+    """Returns the points of names; see `ImageList.split_points`."""
+    digests = b"".join(hashlib.sha256(_without_ending(name)).digest()[:8] for name in names.encoded())
+    return np.frombuffer(digests, ">u8").astype(np.float64) / 2**64
+
+
+def _without_ending(name: bytes) -> bytes:
+    """Returns a name up to its last dot, as `os.path.splitext` does, which is slow for a million of them."""
+    dot = name.rfind(b".")
+    return name[:dot] if dot > name.rfind(b"/") + 1 else name

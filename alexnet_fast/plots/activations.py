@@ -1,0 +1,71 @@
+"""What a layer makes of one image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.near_match import choose_from
+from alexnet_fast.plots.style import styled
+from alexnet_fast.plots.tiles import Tiles, tile_sheet
+
+# All maps of the paper's first layer fit.
+_MOST = 96
+_COLUMNS = 12
+_NOTE = "Each map is scaled by its own largest value; black is zero or less."
+
+
+@styled
+def activations(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Figure:
+    """Draws the maps of a layer, one grey tile a channel.
+
+    Args:
+        net: In evaluation mode, on the CPU.
+        view_chw: Normalised image, float32 (3, H, W).
+        layer: Name of a layer that gives maps.
+
+    Raises:
+        UserError: The net has no such layer, or it gives no maps.
+    """
+    maps_chw = layer_output(net, view_chw, layer)
+    count, height, width = maps_chw.shape
+    shown = min(count, _MOST)
+    what = f"{layer}: {f'all {count}' if shown == count else f'{shown} of {count}'} maps of {height}x{width}"
+    tiles = _scaled(maps_chw[:shown])[..., None].repeat(3, axis=3)
+    return tile_sheet(tiles, min(shown, _COLUMNS), what, _NOTE)
+
+
+def layer_output(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Tiles:
+    """Runs one image and returns what a layer gives.
+
+    Returns:
+        float32 (C, H, W).
+
+    Raises:
+        UserError: The net has no such layer, or it gives no maps.
+    """
+    modules = dict(net.named_children())
+    if layer not in modules:
+        raise UserError(f"--layer {layer} is no layer of this net", choose_from(layer, modules), exit_code=2)
+    found: list[torch.Tensor] = []
+    # A copy: the ReLU after it works in place.
+    hook = modules[layer].register_forward_hook(lambda _module, _inputs, output: found.append(output.clone()))
+    try:
+        with torch.inference_mode():
+            net(view_chw[None])
+    finally:
+        hook.remove()
+    if found[0].dim() != 4:
+        raise UserError(f"--layer {layer} gives no maps", "choose a layer before flatten", exit_code=2)
+    output: Tiles = found[0][0].float().numpy()
+    return output
+
+
+def _scaled(maps_chw: Tiles) -> Tiles:
+    """Scales each map to 0..1 by its own largest value; a map without a value above zero stays black."""
+    largest = maps_chw.max(axis=(1, 2), keepdims=True)
+    scaled: Tiles = np.maximum(maps_chw, 0) / np.maximum(largest, np.finfo(np.float32).tiny)
+    return scaled

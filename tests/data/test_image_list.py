@@ -1,0 +1,109 @@
+"""A list of images is compact, and behaves like the sequences it stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from alexnet_fast.data import ClassMap, ImageList, LeaveOut, open_data, open_part
+from alexnet_fast.data.names import Names
+from alexnet_fast.errors import UserError
+
+
+@pytest.fixture
+def names() -> list[str]:
+    """Names of several lengths, one of them no UTF-8."""
+    return ["a/1.jpg", "b/ä/2.png", os.fsdecode(b"b/\xff.jpg"), ""]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of 100 empty files."""
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        for number in range(100):
+            (tmp_path / kind / f"{number}.jpg").touch()
+    return tmp_path
+
+
+def test_names_are_what_went_in(names: list[str]) -> None:
+    packed = Names.of(names)
+    assert list(packed) == names
+    assert [packed[index] for index in range(-4, 4)] == names + names
+    assert packed == tuple(names)
+    assert packed != names[:3]
+    assert Names.unpack(*packed[1:].pack()) == names[1:]
+    assert packed.index(names[2]) == 2
+
+
+def test_a_selection_has_its_own_order(names: list[str]) -> None:
+    images = ImageList(root=Path("x"), names=names, labels=[0, 1, 1, 0], classes=ClassMap(("a", "b")))
+    some = images.select([2, 0])
+    assert (list(some.names), some.labels.tolist()) == ([names[2], names[0]], [1, 0])
+    assert os.fsencode(some.path(0)) == b"x/b/\xff.jpg"
+    assert images.counts() == (2, 2)
+    assert some.fingerprint() != images.select([0, 2]).fingerprint()
+
+
+def test_the_split_does_not_depend_on_the_ending(tmp_path: Path, folder: Path) -> None:
+    """So what `prepare` makes of PNG files has the validation images of the PNG files."""
+    for kind in ("a", "b"):
+        (tmp_path / "png" / kind).mkdir(parents=True)
+        for number in range(100):
+            (tmp_path / "png" / kind / f"{number}.png").touch()
+    png = {name.removesuffix(".png") for name in open_data(tmp_path / "png").val.names}
+    (tmp_path / "png").rename(tmp_path / ".away")
+    assert png == {name.removesuffix(".jpg") for name in open_data(folder).val.names}
+
+
+class TestLeaveOut:
+    """The list that `scan --write-list` writes."""
+
+    def test_what_it_names_is_not_listed(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+        some = LeaveOut(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
+        splits = open_data(folder, leave_out=some)
+        left = {*splits.train.names, *splits.val.names}
+        assert len(left) == 198
+        assert not left & some.names
+        assert f"left out 2 of 200 images of {folder}: bad.txt names them" in caplog.text
+
+    def test_the_others_keep_their_side_of_the_split(self, folder: Path) -> None:
+        some = LeaveOut(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
+        before, after = open_data(folder), open_data(folder, leave_out=some)
+        assert set(after.val.names) == set(before.val.names) - some.names
+
+    def test_names_of_parts_begin_with_the_part(self, tmp_path: Path, folder: Path) -> None:
+        parts = tmp_path / "parts"
+        for part in ("train", "val"):
+            for kind in ("a", "b"):
+                (parts / part / kind).mkdir(parents=True)
+                (parts / part / kind / "1.jpg").touch()
+                (parts / part / kind / "2.jpg").touch()
+        some = LeaveOut(Path("bad.txt"), frozenset({"train/a/1.jpg"}))
+        splits = open_data(parts, leave_out=some)
+        assert splits.train.names == ("a/2.jpg", "b/1.jpg", "b/2.jpg")
+        assert len(open_part(parts, "val", splits.classes, leave_out=some)) == 4
+
+    def test_some_names_that_are_not_there_are_counted(
+        self, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        open_data(folder, leave_out=LeaveOut(Path("bad.txt"), frozenset({"a/3.jpg", "a/gone.jpg"})))
+        assert "bad.txt names 1 images that" in caplog.text
+
+    def test_the_list_of_another_folder_is_refused(self, folder: Path) -> None:
+        with pytest.raises(
+            UserError, match=r"--leave-out bad.txt: none of its 2 names is an image of .*write-list"
+        ):
+            open_data(folder, leave_out=LeaveOut(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
+
+    def test_a_list_is_read_byte_for_byte(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.txt").write_bytes(b"a/ 1.jpg\n\nb/\xff.jpg\n")
+        names = LeaveOut.load(tmp_path / "bad.txt").names
+        assert {os.fsencode(name) for name in names} == {b"a/ 1.jpg", b"b/\xff.jpg"}
+
+    @pytest.mark.parametrize("path", ["nowhere.txt", "."])
+    def test_a_list_that_cannot_be_read_is_an_error(self, tmp_path: Path, path: str) -> None:
+        with pytest.raises(UserError, match="cannot read --leave-out"):
+            LeaveOut.load(tmp_path / path)
