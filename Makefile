@@ -1,7 +1,7 @@
 # make demo   sets everything up in .venv, trains on real images, exports, ends with a table and a report page
 # make test   sets everything up in .venv, then checks style, types and behaviour; TESTS=tests/export, a part of it;
 #              make test-changed, what the change since the last commit can touch
-# make bench   every measurement, the peers' beside ours, and a page with tables and plots: about 18 minutes on two cores;
+# make bench   every measurement, the baselines' beside ours, and a page with tables and plots: about 18 minutes on two cores;
 #              QUICK=--quick shows in a few that it runs; make bench-page takes the page over into docs/
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
@@ -12,7 +12,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench bench-page release api api-released install peers bench-input demo test test-changed test-slow soak lint clean docs triton tensorrt-headers
+.PHONY: bench bench-page release api api-released install baselines bench-input demo test test-changed test-slow soak lint clean docs triton tensorrt-headers
 
 install: .venv/installed
 
@@ -24,38 +24,38 @@ install: .venv/installed
 	touch $@
 
 # Other projects' loaders, and what the examples need: laid over .venv, so that all use the same torch and DALI.
-PEERS := alexnet_fast/bench/peers
+BASELINES := benchmarks/baselines
 
-peers: $(PEERS)/.venv/installed
+baselines: $(BASELINES)/.venv/installed
 
-$(PEERS)/.venv/installed: .venv/installed $(PEERS)/requirements.txt
-	$(BIN)/python -m venv $(PEERS)/.venv
+$(BASELINES)/.venv/installed: .venv/installed $(BASELINES)/requirements.txt
+	$(BIN)/python -m venv $(BASELINES)/.venv
 	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
-	    > $(PEERS)/.venv/lib/$$($(BIN)/python -c "import sys; print('python%d.%d' % sys.version_info[:2])")/site-packages/over.pth
-	$(PEERS)/.venv/bin/python -m pip install --quiet --requirement $(PEERS)/requirements.txt
-	-$(PEERS)/.venv/bin/python -m pip install --quiet --requirement $(PEERS)/requirements-ffcv.txt \
-	    || echo "FFCV does not compile here; see $(PEERS)/requirements-ffcv.txt"
+	    > $(BASELINES)/.venv/lib/$$($(BIN)/python -c "import sys; print('python%d.%d' % sys.version_info[:2])")/site-packages/over.pth
+	$(BASELINES)/.venv/bin/python -m pip install --quiet --requirement $(BASELINES)/requirements.txt
+	-$(BASELINES)/.venv/bin/python -m pip install --quiet --requirement $(BASELINES)/requirements-ffcv.txt \
+	    || echo "FFCV does not compile here; see $(BASELINES)/requirements-ffcv.txt"
 	touch $@
 
 # Made once: a newer environment does not make other images.
 runs/bench/files: | .venv/installed
-	$(BIN)/python -m alexnet_fast.bench.photographs $@
+	$(BIN)/python -m benchmarks.photographs $@
 
 runs/bench/prepared: | runs/bench/files
 	$(BIN)/alexnet-fast prepare runs/bench/files $@
 
 # Goes on where it was cut off: what the same commit measured on this machine is kept.
-bench: peers runs/bench/prepared
-	$(BIN)/alexnet-fast bench all runs/bench/files runs/bench/prepared --peers $(PEERS) --output runs/bench/results $(QUICK)
+bench: baselines runs/bench/prepared
+	$(BIN)/python -m benchmarks runs/bench/files runs/bench/prepared --baselines $(BASELINES) --output runs/bench/results $(QUICK)
 
 bench-page:
 	mkdir -p docs/benchmarks
 	cp runs/bench/results/benchmarks.md docs/
 	cp runs/bench/results/benchmarks/*.png runs/bench/results/results.json docs/benchmarks/
 
-bench-input: peers runs/bench/prepared
-	$(BIN)/alexnet-fast bench input runs/bench/prepared --peers $(PEERS)
-	$(BIN)/alexnet-fast bench input runs/bench/files --peers $(PEERS)
+bench-input: baselines runs/bench/prepared
+	$(BIN)/alexnet-fast bench input runs/bench/prepared --baselines $(BASELINES)
+	$(BIN)/alexnet-fast bench input runs/bench/files --baselines $(BASELINES)
 
 demo: install
 	$(BIN)/alexnet-fast demo
@@ -98,7 +98,7 @@ tensorrt-headers: .venv/tensorrt-headers/installed
 	    nvidia-cuda-runtime-cu12==12.9.79 nvidia-cuda-nvcc-cu12==12.9.86
 	touch $@
 
-test-slow: install peers triton tensorrt-headers
+test-slow: install baselines triton tensorrt-headers
 	.ci/tests 'slow and not soak' $(TESTS)
 
 release: install
@@ -119,13 +119,13 @@ SOAK_kills := -m soak tests/training/test_kills.py tests/soak/test_killed_inputs
 SOAK_images := -m soak tests/soak/test_odd_images.py tests/serve/test_bad_images.py
 SOAK_signals := -m soak tests/soak/test_signals.py
 SOAK_bad-images := -m soak tests/soak/test_bad_runs.py tests/pipelines/test_fuzzed_batches.py
-SOAK_files := tests/export/test_damage.py tests/fetching/test_hostile.py
+SOAK_files := tests/export/test_damage.py tests/download/test_hostile.py
 SOAK_fuzz := -m soak tests/serve/test_fuzz.py
 SOAK_memory := -m soak -k memory tests/soak/test_training_memory.py tests/bench/test_memory.py tests/serve/test_endurance.py
-SOAK_accidents := tests/training/test_accidents.py tests/preparing/test_prepare_accidents.py \
+SOAK_accidents := tests/training/test_accidents.py tests/prepare/test_prepare_accidents.py \
     tests/export/test_export_accidents.py tests/weights/test_features_accidents.py \
-    tests/scanning/test_scan_accidents.py tests/plots/test_image_accidents.py \
-    tests/fetching/test_fetching_accidents.py tests/serve/test_clock_jumps.py tests/data/test_list_cache.py \
+    tests/scan/test_scan_accidents.py tests/plots/test_image_accidents.py \
+    tests/download/test_fetching_accidents.py tests/serve/test_clock_jumps.py tests/data/test_list_cache.py \
     tests/export/test_engine_cache.py::test_what_was_used_longest_ago_is_no_matter_of_the_clock
 SOAK_demo := -m soak tests/demo
 SOAK_clients := -m soak tests/serve/test_slow_clients.py

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from alexnet_fast.keras_like import AlexNet
+    from alexnet_fast.estimator import AlexNet
     from alexnet_fast.models import create_model, model_names
     from alexnet_fast.serve.predictor import Predictor
 
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 __all__ = ["AlexNet", "Predictor", "__version__", "create_model", "model_names"]
 
 _LAZY = {
-    "AlexNet": "alexnet_fast.keras_like",
+    "AlexNet": "alexnet_fast.estimator",
     "Predictor": "alexnet_fast.serve.predictor",
     "create_model": "alexnet_fast.models",
     "model_names": "alexnet_fast.models",

@@ -55,7 +55,7 @@ class Finding:
 
 def examine() -> dict[str, Any]:
     """Tries everything and returns what `alexnet-fast doctor --json` prints."""
-    from alexnet_fast.export.cuda_driver import driver_problem
+    from alexnet_fast.runtime.cuda import driver_problem
 
     no_gpu = driver_problem()
     findings = {name: attempt(name, check, no_gpu) for name, check in _CHECKS.items()}
@@ -72,7 +72,7 @@ def examine() -> dict[str, Any]:
 
 def examine_machine() -> dict[str, Any]:
     """Returns hardware and versions: what every figure has to be read with."""
-    from alexnet_fast.export.cuda_driver import gpus
+    from alexnet_fast.runtime.cuda import gpus
 
     return {
         "python": platform.python_version(),
@@ -150,7 +150,7 @@ def _decodes(device: str) -> bool:
 
     from alexnet_fast.data import ClassMap, ImageList
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-    from alexnet_fast.pipelines.plan import Schedule
+    from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +162,7 @@ def _decodes(device: str) -> bool:
             images,
             AugmentSpec(resize=16, crop=8),
             "square",
-            Schedule(images=1, batch_size=1, shuffle=False),
+            EpochSampler(images=1, batch_size=1, shuffle=False),
             LoaderConfig(device=torch.device(device), threads=1),
         )
         (batch,) = list(loader.epoch(0))
@@ -216,8 +216,8 @@ def _tensorrt_build(no_gpu: str | None) -> Finding:
     """Builds an engine of one node."""
     del no_gpu
     from alexnet_fast.export.engine_config import EngineConfig
-    from alexnet_fast.export.trt_build import build_plan
-    from alexnet_fast.export.trt_library import choose_library
+    from alexnet_fast.export.tensorrt.build import build_plan
+    from alexnet_fast.export.tensorrt.library import choose_library
 
     built = build_plan(_tiny_graph(), "a graph of one node", choose_library(), EngineConfig())
     return Finding(works=len(built.plan) > 0)
@@ -226,8 +226,8 @@ def _tensorrt_build(no_gpu: str | None) -> Finding:
 def _tensorrt(no_gpu: str | None) -> Finding:
     """Loads an engine, which needs a GPU."""
     from alexnet_fast.export.engine_config import EngineConfig
-    from alexnet_fast.export.trt_build import build_plan
-    from alexnet_fast.export.trt_library import choose_library
+    from alexnet_fast.export.tensorrt.build import build_plan
+    from alexnet_fast.export.tensorrt.library import choose_library
 
     if no_gpu:
         mend = "engines are built here and run on a machine with a GPU"

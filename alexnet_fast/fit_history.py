@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet_fast.training.history import EpochRow
+from alexnet_fast.training.metrics_log import EpochMetrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ class FitHistory:
             "learning_rate", a value an epoch. Accuracies are shares, of one crop.
     """
 
-    def __init__(self, rows: Sequence[EpochRow]) -> None:
+    def __init__(self, rows: Sequence[EpochMetrics]) -> None:
         self._rows = tuple(rows)
         self.epoch = [row.epoch - 1 for row in rows]
         self.history: dict[str, list[float]] = {

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export import cuda_driver
+from alexnet_fast.export.layers import unknown_layer
 from alexnet_fast.export.limits import TOLERANCE, judge, limits_of
-from alexnet_fast.export.net_layers import unknown_layer
 from alexnet_fast.export.verify import Answers, compare, model_answers, net_answers
-from alexnet_fast.serve.backend import open_onnx
+from alexnet_fast.runtime import cuda as cuda_driver
+from alexnet_fast.runtime.open import open_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from alexnet_fast.export.export_images import TrialImages
+    from alexnet_fast.export.export_images import VerificationImages
     from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.export.progress import Progress
-    from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 _TOP = 5
 
@@ -58,7 +58,7 @@ class AccuracyRow:
     not_measured: str | None = None
 
 
-class Trial:
+class Verifier:
     """Compares files with one network on the same images, and refuses those that answer otherwise.
 
     Args:
@@ -77,7 +77,7 @@ class Trial:
         self,
         net: torch.nn.Module,
         spec: AugmentSpec,
-        images: TrialImages,
+        images: VerificationImages,
         crops: Crops,
         progress: Progress | None = None,
         *,
@@ -118,7 +118,7 @@ class Trial:
         Raises:
             UserError: It fails, answers with numbers that are not finite, or too far from PyTorch's.
         """
-        from alexnet_fast.serve.engine_model import EngineModel
+        from alexnet_fast.runtime.tensorrt_runtime import EngineModel
 
         problem = cuda_driver.driver_problem()
         if problem is not None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.magnitudes import Magnitudes
+from alexnet_fast.export.layers import Conv, Linear, Relu, UnknownLayerError, read_layers, sequence
+from alexnet_fast.export.magnitudes import HistogramObserver
 from alexnet_fast.export.net_copy import evaluation_copy
-from alexnet_fast.export.net_layers import Conv, Linear, Relu, UnknownLayerError, read_layers, sequence
-from alexnet_fast.export.scales import Scales
+from alexnet_fast.export.scales import QuantScales
 from alexnet_fast.export.verify import batches
-from alexnet_fast.pipelines.crops import take_crops
+from alexnet_fast.pipelines.ten_crop import take_crops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
 
-    from alexnet_fast.export.net_layers import Layer
+    from alexnet_fast.export.layers import Layer
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.verify import Images
-    from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 
 def calibrate(
@@ -31,7 +31,7 @@ def calibrate(
     crops: Crops,
     *,
     progress: Progress | None = None,
-) -> Scales:
+) -> QuantScales:
     """Measures what goes into each convolution and matrix product, and what comes out.
 
     Args:
@@ -49,7 +49,7 @@ def calibrate(
     if len(images_nhwc_u8) == 0:
         raise UserError("there are no images to calibrate int8 on", "give a data set with --calibrate")
     points = _points(net)
-    found = {name: Magnitudes() for name in points}
+    found = {name: HistogramObserver() for name in points}
     reference = evaluation_copy(net)
     with torch.inference_mode():
         for batch in batches(images_nhwc_u8, "calibrating int8", progress):
@@ -61,7 +61,7 @@ def calibrate(
                 if name in points:
                     found[name].add(x.numpy())
     steps = {name: magnitudes.step() for name, magnitudes in found.items()}
-    return Scales(
+    return QuantScales(
         inputs={name.removesuffix("/input"): steps[name] for name in points if name.endswith("/input")},
         outputs={product: steps[name] for name, product in points.items() if product is not None},
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import BatchProfile
-from alexnet_fast.ranges import OPTION_RANGES
+from alexnet_fast.runtime.manifest import BatchProfile
+from alexnet_fast.utils.ranges import OPTION_RANGES
 
 # What `latency` and `throughput` stand for where a profile is asked for; see `BatchProfile`.
 NAMED_PROFILES = ("latency", "throughput")

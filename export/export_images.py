@@ -19,7 +19,7 @@ _OCTAVES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class TrialImages:
+class VerificationImages:
     """Images to try an export on.
 
     Args:
@@ -44,12 +44,12 @@ class ExportImages:
             measured; None for generated ones.
     """
 
-    trial: TrialImages | None = None
+    trial: VerificationImages | None = None
     calibration: Images | None = None
     few: Images | None = None
 
 
-def generated_images(spec: AugmentSpec, count: int = LEAST) -> TrialImages:
+def generated_images(spec: AugmentSpec, count: int = LEAST) -> VerificationImages:
     """Makes images that exercise a network, each of other colours and contrasts, always the same.
 
     Args:
@@ -57,7 +57,7 @@ def generated_images(spec: AugmentSpec, count: int = LEAST) -> TrialImages:
         count: How many.
     """
     random = np.random.default_rng(20121203)
-    return TrialImages(
+    return VerificationImages(
         nhwc_u8=np.stack([_generated(random, spec.resize) for _ in range(count)]), source="generated"
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet_fast.export.scales import Scales
+    from alexnet_fast.export.scales import QuantScales
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 LrnForm = Literal["band", "sums", "node"]
@@ -18,7 +18,7 @@ Extra = Literal["logits", "features"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GraphForm:
+class GraphConfig:
     """How a graph is written; what it computes is the same.
 
     Args:
@@ -45,7 +45,7 @@ class GraphForm:
     stem: StemForm = "shared"
     extras: tuple[Extra, ...] = ()
     top: int = 0
-    scales: Scales | None = None
+    scales: QuantScales | None = None
     target: Target = "onnxruntime"
 
     def __post_init__(self) -> None:
@@ -62,10 +62,10 @@ class GraphForm:
 
 
 # What onnxruntime and OpenVINO run fastest on a CPU.
-PORTABLE = GraphForm()
+CPU_CONFIG = GraphConfig()
 
 
-def for_tensorrt(precision: Precision, scales: Scales | None = None) -> GraphForm:
+def for_tensorrt(precision: Precision, scales: QuantScales | None = None) -> GraphConfig:
     """Returns the form that TensorRT fuses: fewest nodes, and no overflow in half precision.
 
     The stem is plain: what sharing it gains on a GPU has not been measured.
@@ -75,4 +75,4 @@ def for_tensorrt(precision: Precision, scales: Scales | None = None) -> GraphFor
         scales: For "int8".
     """
     lrn: LrnForm = "sums" if precision == "fp16" else "node"
-    return GraphForm(precision=precision, lrn=lrn, stem="plain", scales=scales, target="tensorrt")
+    return GraphConfig(precision=precision, lrn=lrn, stem="plain", scales=scales, target="tensorrt")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alexnet_fast.export.export_images import LEAST
-from alexnet_fast.export.metadata import TOP_CLASSES, TOP_PROBABILITIES
+from alexnet_fast.runtime.metadata import TOP_CLASSES, TOP_PROBABILITIES
 
 if TYPE_CHECKING:
     from alexnet_fast.export.graph_form import Precision
@@ -114,8 +114,8 @@ def _judge_top(got: Answers) -> str | None:
     if TOP_CLASSES not in got.outputs:
         return None
     classes, top = got.outputs[TOP_CLASSES], got.outputs[TOP_PROBABILITIES]
-    likeliest = -np.sort(-got.probabilities, axis=1)[:, : classes.shape[1]]
+    top_k = -np.sort(-got.probabilities, axis=1)[:, : classes.shape[1]]
     named = np.take_along_axis(got.probabilities, classes, axis=1)
-    if np.array_equal(top, likeliest) and np.array_equal(named, top):
+    if np.array_equal(top, top_k) and np.array_equal(named, top):
         return None
     return "its likeliest classes are not those of its probabilities"

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_fast.export.scales import STEPS
+from alexnet_fast.export.scales import QMAX
 
 _BINS = 2048
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class Magnitudes:
+class HistogramObserver:
     """A histogram of the magnitudes of numbers."""
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class Magnitudes:
             return 1.0
         centres = (np.arange(_BINS) + 0.5) * (self._end / _BINS)
         # Fewer than 128 bins would be told apart by their own width.
-        ends = np.arange(STEPS + 1, _BINS + 1) * (self._end / _BINS)
-        errors = [self._squared_error(centres, end / STEPS) for end in ends]
-        return float(ends[int(np.argmin(errors))] / STEPS)
+        ends = np.arange(QMAX + 1, _BINS + 1) * (self._end / _BINS)
+        errors = [self._squared_error(centres, end / QMAX) for end in ends]
+        return float(ends[int(np.argmin(errors))] / QMAX)
 
     def _squared_error(self, centres: np.ndarray[Any, np.dtype[Any]], step: float) -> float:
-        rounded = np.minimum(np.rint(centres / step), STEPS) * step
+        rounded = np.minimum(np.rint(centres / step), QMAX) * step
         return float(self._counts @ (centres - rounded) ** 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import (
+from alexnet_fast.runtime.manifest import (
     FileStamp,
     Manifest,
     OnnxManifest,
@@ -20,9 +20,9 @@ from alexnet_fast.export.manifest import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from alexnet_fast.export.artifacts import OutputFiles
     from alexnet_fast.export.graph_form import Precision
-    from alexnet_fast.export.metadata import GraphMetadata
-    from alexnet_fast.export.output_files import OutputFiles
+    from alexnet_fast.runtime.metadata import GraphMetadata
 
 # As TensorRT calls them in the manifests of engines.
 _TYPES: dict[int, str] = {

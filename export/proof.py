@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alexnet_fast.export.accuracy import Trial
-from alexnet_fast.export.export_images import LEAST, ExportImages, TrialImages, generated_images
+from alexnet_fast.export.accuracy import Verifier
+from alexnet_fast.export.export_images import LEAST, ExportImages, VerificationImages, generated_images
 from alexnet_fast.export.limits import TOLERANCE
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import torch
 
     from alexnet_fast.export.accuracy import AccuracyRow
-    from alexnet_fast.export.export_config import ExportConfig
+    from alexnet_fast.export.config import ExportConfig
     from alexnet_fast.export.graph_form import Precision
     from alexnet_fast.export.progress import Progress
-    from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 
 class Proof:
@@ -53,7 +53,7 @@ class Proof:
         if len(chosen.nhwc_u8) < LEAST:
             found.append(_chosen(ExportImages(calibration=images.calibration), spec))
         self._trials = [
-            Trial(net, spec, one, config.crops, progress, tolerance=config.tolerance) for one in found
+            Verifier(net, spec, one, config.crops, progress, tolerance=config.tolerance) for one in found
         ]
         self.main, self.source = self._trials[0], chosen.source
 
@@ -99,17 +99,17 @@ def prove_onnx(
     Raises:
         UserError: It cannot be run, or does not answer as the network does.
     """
-    trial = Trial(net, spec, generated_images(spec), crops, tolerance=tolerance)
+    trial = Verifier(net, spec, generated_images(spec), crops, tolerance=tolerance)
     return trial.add_onnx(path, precision)
 
 
-def _chosen(images: ExportImages, spec: AugmentSpec) -> TrialImages:
+def _chosen(images: ExportImages, spec: AugmentSpec) -> VerificationImages:
     """Returns the images to compare on: those that the accuracy is measured on, else what else there is."""
     if images.trial is not None:
         return images.trial
     if images.few is not None and len(images.few):
-        return TrialImages(nhwc_u8=images.few)
+        return VerificationImages(nhwc_u8=images.few)
     # Generated ones may be outside of what the steps of int8 were found on.
     if images.calibration is not None and len(images.calibration):
-        return TrialImages(nhwc_u8=images.calibration[: 4 * LEAST], source="calibration")
+        return VerificationImages(nhwc_u8=images.calibration[: 4 * LEAST], source="calibration")
     return generated_images(spec)

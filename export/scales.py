@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 # Symmetric: zero is zero, and +x and -x are as far from it. TensorRT takes no other int8 (its "Working with
 # Quantized Types").
-STEPS = 127
+QMAX = 127
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scales:
+class QuantScales:
     """Steps of int8, each the largest magnitude that it can express divided by 127.
 
     Args:

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.limits import TOLERANCE
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.onnx_graph import export_proven
+from alexnet_fast.export.onnx.model import export_proven
+from alexnet_fast.runtime.metadata import GraphMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
 
-    from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 
 def export_ten_crop(

@@ -19,16 +19,16 @@ import onnx
 from onnx import compose, inliner
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.graph_writer import GraphWriter, Value
 from alexnet_fast.export.layer_place import described, failing_layer, first_line, frames_of, run_network
 from alexnet_fast.export.net_copy import evaluation_copy
+from alexnet_fast.export.onnx.writer import GraphWriter, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
 
-    from alexnet_fast.export.net_layers import UnknownLayerError
+    from alexnet_fast.export.layers import UnknownLayerError
 
 _INSTALL = "pip install 'alexnet-fast[torch-export]'"
 _PREFIX = "net/"

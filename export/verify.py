@@ -10,10 +10,10 @@ import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.layer_place import run_network
-from alexnet_fast.export.metadata import FEATURES, LOGITS, OUTPUT
 from alexnet_fast.export.net_copy import evaluation_copy
-from alexnet_fast.pipelines.crops import crop_probabilities
-from alexnet_fast.serve.onnx_model import OnnxModel, check_images
+from alexnet_fast.pipelines.ten_crop import crop_probabilities
+from alexnet_fast.runtime.metadata import FEATURES, LOGITS, OUTPUT
+from alexnet_fast.runtime.onnx_runtime import OnnxModel, check_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import torch
 
     from alexnet_fast.export.progress import Progress
-    from alexnet_fast.pipelines.crops import Crops
     from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.serve.backend import Backend
+    from alexnet_fast.pipelines.ten_crop import Crops
+    from alexnet_fast.runtime.open import Backend
 
 # Eighty crops at a time keep the cores busy without much memory.
 _BATCH = 8

@@ -12,16 +12,16 @@ import torch
 
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.find import Reading
-from alexnet_fast.data.parts import find_parts
+from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError
-from alexnet_fast.near_match import choose_from
-from alexnet_fast.pipelines.pillow_image import BadImageError
-from alexnet_fast.pipelines.place_bytes import image_at
-from alexnet_fast.pipelines.preprocessing import preprocess
+from alexnet_fast.pipelines.cpu.pillow import BadImageError
+from alexnet_fast.pipelines.cpu.preprocessing import preprocess
+from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.suggest import choose_from
 
 Data = str | Path | ImageList | Iterable[tuple[str | Path, int | str]]
 
@@ -95,7 +95,7 @@ def list_data(
     if isinstance(data, ImageList):
         return data
     if isinstance(data, str | Path):
-        contents = find_parts(Path(data), "all", Reading(fields=fields))["all"]
+        contents = find_splits(Path(data), "all", Reading(fields=fields))["all"]
         given = ClassMap(_class_names(classes)) if classes is not None else None
         listed = contents.images(given or ClassMap.from_names(contents.class_names()))
         say_ignored(Path(data), [listed], Ignored())

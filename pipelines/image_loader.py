@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from alexnet_fast.data.shard_fields import ShardFields
-from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.bad_images import BadImages, Policy
 from alexnet_fast.pipelines.image_dataset import Data, ImageDataset, list_data
 from alexnet_fast.pipelines.loader import Batch, Kind, LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
-from alexnet_fast.pipelines.processes import find_processes
+from alexnet_fast.pipelines.processes import world_info
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.stream import describe_stream, refuse_other_stream
+from alexnet_fast.utils.device import choose_device
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -90,7 +90,7 @@ class ImageLoader:
     ) -> None:
         fields = ShardFields.from_options(image_key, label_key, before="", between="_")
         images = list_data(data, classes, fields)
-        rank, world = find_processes(rank, world)
+        rank, world = world_info(rank, world)
         config = LoaderConfig(
             kind=loader,
             device=_device(device),
@@ -99,7 +99,7 @@ class ImageLoader:
             prefetch=prefetch,
             on_bad_image=on_bad_image,
         )
-        schedule = Schedule(
+        schedule = EpochSampler(
             images=len(images),
             batch_size=_fitting(len(images), world, train and drop_last is not False)
             if batch_size is None

@@ -14,14 +14,14 @@ import torch
 from alexnet_fast import __version__
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
-from alexnet_fast.memory import refuse_beyond_memory
 from alexnet_fast.pipelines.bad_images import BadImages, Policy
+from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.decoding_record import current_record
-from alexnet_fast.pipelines.plan import Integers, Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler, Integers
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View
-from alexnet_fast.ranges import check_fields
+from alexnet_fast.utils.memory import refuse_beyond_memory
+from alexnet_fast.utils.ranges import check_fields
 
 Kind = Literal["dali", "torch"]
 
@@ -83,7 +83,7 @@ class Loader(abc.ABC):
         images: ImageList,
         spec: AugmentSpec,
         view: View,
-        schedule: Schedule,
+        schedule: EpochSampler,
         config: LoaderConfig,
     ) -> None:
         self.images, self.spec, self.view = images, spec, view
@@ -196,7 +196,7 @@ class Loader(abc.ABC):
 
 
 def make_loader(
-    images: ImageList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
+    images: ImageList, spec: AugmentSpec, view: View, schedule: EpochSampler, config: LoaderConfig
 ) -> Loader:
     """Makes the loader that the configuration names.
 
@@ -205,15 +205,15 @@ def make_loader(
     """
     _refuse_huge_batches(images, spec, view, schedule, config)
     if config.kind == "torch":
-        from alexnet_fast.pipelines.torch_loader import TorchLoader
+        from alexnet_fast.pipelines.cpu.loaders import TorchLoader
 
         return TorchLoader(images, spec, view, schedule, config)
     if config.device.type == "cpu" and images.encoding == "array":
-        from alexnet_fast.pipelines.array_loader import ArrayLoader
+        from alexnet_fast.pipelines.cpu.array_loader import ArrayLoader
 
         return ArrayLoader(images, spec, view, schedule, config)
     try:
-        from alexnet_fast.pipelines.dali_loader import DaliLoader
+        from alexnet_fast.pipelines.dali.loader import DaliLoader
     except ImportError as error:
         raise UserError(
             f"NVIDIA DALI cannot be imported ({error})", "pip install nvidia-dali-cuda120, or give --no-dali"
@@ -222,7 +222,7 @@ def make_loader(
 
 
 def _refuse_huge_batches(
-    images: ImageList, spec: AugmentSpec, view: View, schedule: Schedule, config: LoaderConfig
+    images: ImageList, spec: AugmentSpec, view: View, schedule: EpochSampler, config: LoaderConfig
 ) -> None:
     """Refuses batches that cannot be held, with those that are prepared ahead.
 

@@ -10,7 +10,7 @@ from alexnet_fast.errors import UserError
 RANK, WORLD, LOCAL_RANK = "RANK", "WORLD_SIZE", "LOCAL_RANK"
 
 
-def find_processes(rank: int | None = None, world: int | None = None) -> tuple[int, int]:
+def world_info(rank: int | None = None, world: int | None = None) -> tuple[int, int]:
     """Returns (rank, number of processes).
 
     Args:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.ranges import COUNT, SIDE
+from alexnet_fast.utils.ranges import COUNT, SIDE
 
 # Sides between the ends are multiples of this: the smallest step that all strides of AlexNet (4, 2, 2, 2)
 # divide, so that few different sides meet the GPU's search for the fastest convolutions.

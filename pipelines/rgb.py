@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from alexnet_fast.pipelines.colour import Colour
+from alexnet_fast.pipelines.color import Colour
 from alexnet_fast.pipelines.orientation import orientation_of, turned, turns_by_itself
 
 _SIXTEEN_BITS = 65535

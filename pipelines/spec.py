@@ -11,10 +11,10 @@ import json
 from typing import Any
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.colour import WHITE, Colour
-from alexnet_fast.pipelines.distortion import ColourDistortion
+from alexnet_fast.pipelines.color import WHITE, Colour
+from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.progressive import Progressive
-from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
+from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 
 Triple = tuple[float, float, float]
 
@@ -89,7 +89,7 @@ class AugmentSpec:
     flip: bool = True
     jitter: PcaJitter | None = ORIGINAL_JITTER
     random_resized_crop: RandomResizedCrop | None = None
-    distortion: ColourDistortion | None = None
+    distortion: ColorJitter | None = None
     progressive: Progressive | None = None
     background: Colour = WHITE
 
@@ -174,7 +174,7 @@ class AugmentSpec:
 # What older versions did not know: absent from what they saved.
 _ADDITIONS: dict[str, Any] = {
     "random_resized_crop": RandomResizedCrop,
-    "distortion": ColourDistortion,
+    "distortion": ColorJitter,
     "progressive": Progressive,
 }
 

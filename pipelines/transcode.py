@@ -15,8 +15,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from alexnet_fast.pipelines import plain_jpeg, plain_png, plain_webp
-from alexnet_fast.pipelines.colour import Colour
-from alexnet_fast.pipelines.pillow_image import MAX_PIXELS, decode
+from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.cpu.pillow import MAX_PIXELS, decode
 
 Size = tuple[int, int]
 

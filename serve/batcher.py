@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet_fast.serve.request_error import RequestError
+from alexnet_fast.serve.errors import RequestError
 from alexnet_fast.serve.statistics import Statistics, Times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.serve.onnx_model import Images
-    from alexnet_fast.serve.tensor_types import Array
+    from alexnet_fast.runtime.onnx_runtime import Images
+    from alexnet_fast.runtime.tensor_types import Array
 
 # Share of a new batch in the running mean of the model's speed: about the last ten count.
 _NEWEST = 0.1

@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.errors import system_reason
-from alexnet_fast.pipelines.geometry import resized
-from alexnet_fast.pipelines.pillow_image import (
+from alexnet_fast.pipelines.cpu.pillow import (
     DECODING_ERRORS,
     FORMATS,
     MAX_PIXELS,
@@ -28,12 +27,13 @@ from alexnet_fast.pipelines.pillow_image import (
     decode,
     reason_of,
 )
-from alexnet_fast.special_files import read_given
+from alexnet_fast.pipelines.geometry import resized
+from alexnet_fast.utils.special_files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.pipelines.colour import Colour
+    from alexnet_fast.pipelines.color import Colour
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from alexnet_fast.serve.model_hub import ModelHub
+    from alexnet_fast.serve.models import ModelRegistry
     from alexnet_fast.serve.served_model import ServedModel
 
 # Seconds; from a small net on a GPU to a deadline.
@@ -54,7 +54,7 @@ class Metrics:
         self._seconds[protocol][bisect.bisect_left(_BUCKETS, seconds)] += 1
         self._sums[protocol] += seconds
 
-    def render(self, hub: ModelHub) -> str:
+    def render(self, hub: ModelRegistry) -> str:
         """Returns everything as text."""
         families: dict[str, list[str]] = {name: [] for name in _TYPES}
         samples = [*self._requests(), *_process(self._started), f"ready {int(hub.ready)}"]

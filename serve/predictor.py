@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.serve.backend import open_backend
+from alexnet_fast.runtime.open import open_backend
+from alexnet_fast.runtime.prediction import Prediction, Probabilities, top_k
 from alexnet_fast.serve.image import TRUSTED, ImageLimits, ImageSource, squares_of
-from alexnet_fast.serve.prediction import Prediction, Probabilities, likeliest
 
 if TYPE_CHECKING:
-    from alexnet_fast.pipelines.pillow_image import Pixels
+    from alexnet_fast.pipelines.cpu.pillow import Pixels
 
 # Images classified at once: enough to keep the processor busy, ten crops of them fit any machine's memory.
 _BATCH = 16
@@ -102,7 +102,7 @@ class Predictor:
                 raise UserError(f"{names[place]} cannot be classified: {reason}")
             rows: Iterator[Probabilities] = iter(self._run(squares))
             for place, name in enumerate(names):
-                classes = () if place in reasons else likeliest(next(rows), self.classes, top)
+                classes = () if place in reasons else top_k(next(rows), self.classes, top)
                 answers.append(Prediction(file=name, classes=classes, error=reasons.get(place)))
         return answers
 

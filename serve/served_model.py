@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.serve.backend import Backend, model_file, open_backend
+from alexnet_fast.runtime.open import Backend, model_file, open_backend
 from alexnet_fast.serve.batcher import Batcher, Queue
-from alexnet_fast.serve.request_error import unknown
+from alexnet_fast.serve.errors import unknown
 from alexnet_fast.serve.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from alexnet_fast.serve.server_config import ServerConfig
+    from alexnet_fast.serve.config import ServerConfig
 
 # What the paths of the protocol and Prometheus' labels can carry without quoting.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

@@ -21,17 +21,17 @@ import uvicorn
 from PIL import Image
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.serve.event_log import EventHandler, log_event
-from alexnet_fast.serve.grpc_service import GrpcService
-from alexnet_fast.serve.http_app import http_app
-from alexnet_fast.serve.http_wire import protocol_with
+from alexnet_fast.serve.grpc.service import GrpcService
+from alexnet_fast.serve.http.app import http_app
+from alexnet_fast.serve.http.protocol import protocol_with
+from alexnet_fast.serve.log import EventHandler, log_event
 from alexnet_fast.serve.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from alexnet_fast.serve.model_hub import ModelHub
-    from alexnet_fast.serve.server_config import ServerConfig
+    from alexnet_fast.serve.config import ServerConfig
+    from alexnet_fast.serve.models import ModelRegistry
 
 # Idle connections are kept longer than common clients and load balancers keep theirs (60 s), so that it is
 # never we who close one while a request is on its way.
@@ -61,7 +61,7 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-def run_server(hub: ModelHub, started: Callable[[Addresses], object] = lambda _: None) -> None:
+def run_server(hub: ModelRegistry, started: Callable[[Addresses], object] = lambda _: None) -> None:
     """Serves until a signal says otherwise.
 
     Args:
@@ -77,7 +77,7 @@ def run_server(hub: ModelHub, started: Callable[[Addresses], object] = lambda _:
     asyncio.run(_serve(hub, started))
 
 
-async def _serve(hub: ModelHub, started: Callable[[Addresses], object]) -> None:
+async def _serve(hub: ModelRegistry, started: Callable[[Addresses], object]) -> None:
     """Runs both faces, and the look-out for newer files."""
     config, metrics = hub.config, Metrics()
     told = _listen_for_signals()
@@ -125,7 +125,7 @@ def _listen_for_signals() -> asyncio.Event:
 
 
 async def _drain(
-    hub: ModelHub,
+    hub: ModelRegistry,
     http: _HttpServer | None,
     calls: grpc.aio.Server | None,
     serving: list[asyncio.Task[None]],
@@ -141,7 +141,7 @@ async def _drain(
     await asyncio.gather(*serving)
 
 
-def _http_server(hub: ModelHub, metrics: Metrics) -> _HttpServer:
+def _http_server(hub: ModelRegistry, metrics: Metrics) -> _HttpServer:
     config = uvicorn.Config(
         http_app(hub, metrics),
         http=protocol_with(hub.config.limits, hub.config.batching.timeout),
@@ -178,7 +178,7 @@ def _bind(config: ServerConfig, port: int | None) -> socket.socket:
     return listening
 
 
-async def _grpc_server(hub: ModelHub, metrics: Metrics) -> tuple[grpc.aio.Server, int]:
+async def _grpc_server(hub: ModelRegistry, metrics: Metrics) -> tuple[grpc.aio.Server, int]:
     """Starts the gRPC face."""
     config = hub.config
     options: list[tuple[str, Any]] = [

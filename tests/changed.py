@@ -34,7 +34,7 @@ READ_BY = {
     "serve/deploy/": ("deploy",),
     "serve/page.html": ("serve",),
     "alexnet_fast/recipes/": ("cli", "training", "demo", "docs", "models"),
-    "alexnet_fast/bench/peers/": ("bench", "bench_suite", "docs"),
+    "benchmarks/baselines/": ("bench", "bench_suite", "docs"),
     "tests/api/": ("api",),
     "tests/cpp/": ("cpp",),
 }

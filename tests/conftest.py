@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import evidence as findings
-from alexnet_fast.wording import on_command_line
+from alexnet_fast.utils.wording import on_command_line
 from cpu_limit import CpuLimit
 from odd_image_files import write_odd_images
 
@@ -31,9 +31,9 @@ torch.set_num_threads(2)
 # Files with a mark are deadly to what that server forks, as to a decoder that crashes; to no other process.
 DEADLY = Path(__file__).parent / "training" / "deadly_decoders"
 FORKED_WITH = [
-    "alexnet_fast.training.job",
-    "alexnet_fast.pipelines.torch_loader",
-    "alexnet_fast.scanning.examine",
+    "alexnet_fast.training.run",
+    "alexnet_fast.pipelines.cpu.loaders",
+    "alexnet_fast.scan.inspect",
     "nvidia.dali",
     "torch.utils.tensorboard",
     "safetensors.torch",
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what needs a GPU where the driver shows none, and says so."""
-    from alexnet_fast.export.cuda_driver import driver_problem
+    from alexnet_fast.runtime.cuda import driver_problem
 
     problem = driver_problem()
     if problem is None:

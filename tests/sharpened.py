@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from alexnet_fast.pipelines.crops import take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import take_crops
 
 
 def sharpen(net: nn.Sequential, images: np.ndarray, spec: AugmentSpec) -> nn.Sequential:

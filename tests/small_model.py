@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from alexnet_fast.export.graph_form import PORTABLE, GraphForm
-from alexnet_fast.export.onnx_graph import export_onnx
+from alexnet_fast.export.graph_form import CPU_CONFIG, GraphConfig
+from alexnet_fast.export.onnx.model import export_onnx
 from alexnet_fast.models import create_model
-from alexnet_fast.pipelines.crops import take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import take_crops
 
 CLASSES = ("ant", "bee", "café, noir", "dog", "eel", "fox", "gnu")
 SMALL = AugmentSpec(resize=64, crop=56)
@@ -36,7 +36,7 @@ def small_net() -> nn.Sequential:
 
 
 def make_model(
-    path: Path, *, seed: int = 1, name: str = "", spec: AugmentSpec = SMALL, form: GraphForm = PORTABLE
+    path: Path, *, seed: int = 1, name: str = "", spec: AugmentSpec = SMALL, form: GraphConfig = CPU_CONFIG
 ) -> Path:
     """Exports a net of random weights whose answers vary from image to image.
 

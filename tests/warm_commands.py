@@ -35,12 +35,12 @@ PRELOADED = (
     "onnx",
     "PIL.Image",
     "alexnet_fast.cli.main",
-    "alexnet_fast.training.job",
-    "alexnet_fast.export.onnx_graph",
-    "alexnet_fast.preparing.job",
-    "alexnet_fast.scanning.folder_scan",
-    "alexnet_fast.classifier",
-    "alexnet_fast.evaluation",
+    "alexnet_fast.training.run",
+    "alexnet_fast.export.onnx.model",
+    "alexnet_fast.prepare.job",
+    "alexnet_fast.scan.scan",
+    "alexnet_fast.inference.classifier",
+    "alexnet_fast.inference.evaluate",
 )
 # Read while Python and its libraries start: a forked process is too late for them.
 _READ_AT_START = ("MKL_", "LD_", "MALLOC_", "PYTHON")

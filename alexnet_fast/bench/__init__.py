@@ -1,1 +1,1 @@
-"""Benchmarks: contestants take turns in one run; medians with their spread, hardware and versions."""
+"""Benchmarks: candidates take turns in one run; medians with their spread, hardware and versions."""

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from alexnet_fast.bench.loaders import Repeated, synthetic_batch
+from alexnet_fast.bench.interleave import run_interleaved
 from alexnet_fast.bench.report import compared, main_figure
-from alexnet_fast.bench.turns import take_turns
+from alexnet_fast.bench.synthetic import Repeated, synthetic_batch
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import LocalResponseNorm, build_model, input_of
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.distributed.group import ALONE
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.processes import ALONE
 from alexnet_fast.training.trainer import Trainer
 
 OURS = "ours"
@@ -85,8 +85,8 @@ def measure_compute(bench: ComputeBench, show: Callable[[], object] = lambda: No
     side = config.crop or input_of(config.model).crop
     half = bench.precision.dtype is torch.float16
     batch = synthetic_batch(config.batch_size, side, CLASSES, bench.precision.device, half)
-    contestants = {OURS: _ours(bench, batch), PLAIN: _plain(bench, batch)}
-    rates = take_turns(contestants, bench.runs, show)
+    candidates = {OURS: _ours(bench, batch), PLAIN: _plain(bench, batch)}
+    rates = run_interleaved(candidates, bench.runs, show)
     return {
         "model": config.model,
         "device": str(bench.precision.device),
@@ -123,7 +123,7 @@ def timed_epoch(trainer: Trainer) -> float:
 
 
 def _ours(bench: ComputeBench, batch: Batch) -> Callable[[int], float]:
-    """Returns a contestant: the trainer's own loop."""
+    """Returns a candidate: the trainer's own loop."""
     trainer = make_trainer(bench.config, bench.precision, batch, bench.steps)
     return lambda _: timed_epoch(trainer)
 
@@ -151,7 +151,7 @@ def plain_net(model: str, side: int) -> nn.Module:
 
 
 def _plain(bench: ComputeBench, batch: Batch) -> Callable[[int], float]:
-    """Returns a contestant: the plain net and torch's SGD as it comes, in the same precision."""
+    """Returns a candidate: the plain net and torch's SGD as it comes, in the same precision."""
     device, precision = bench.precision.device, bench.precision
     net = plain_net(bench.config.model, batch.images.shape[-1]).to(device)
     images = batch.images.contiguous()

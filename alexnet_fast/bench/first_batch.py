@@ -32,7 +32,7 @@ def main() -> None:
         from alexnet_fast.data import Reading, ShardFields, open_data
         from alexnet_fast.pipelines import dali_loader  # noqa: F401 - its import is what is timed
         from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-        from alexnet_fast.pipelines.plan import Schedule
+        from alexnet_fast.pipelines.sampler import EpochSampler
         from alexnet_fast.pipelines.spec import AugmentSpec
     with timed("listing"):
         train = open_data(
@@ -41,11 +41,11 @@ def main() -> None:
     with timed("fingerprint"):
         train.fingerprint()
     with timed("loader"):
-        schedule = Schedule(images=len(train), batch_size=min(batch_size, len(train)), shuffle=True)
+        schedule = EpochSampler(images=len(train), batch_size=min(batch_size, len(train)), shuffle=True)
         loader = make_loader(train, AugmentSpec(), "train", schedule, LoaderConfig(threads=threads))
     with timed("first batch"):
         next(loader.epoch(0))
-    from alexnet_fast.bench.memory import peak_mib
+    from benchmarks.memory import peak_mib
 
     print(json.dumps({"images": len(train), "seconds": seconds, "peak_mib": peak_mib()}))  # noqa: T201
 

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alexnet_fast.bench import report
-from alexnet_fast.bench.contestants import OURS, SINGLE, choose_ours, gather
+from alexnet_fast.bench.infer_backends import OURS, SINGLE, choose_ours, gather
 from alexnet_fast.bench.infer_files import write_files
-from alexnet_fast.bench.turns import figure, take_turns
+from alexnet_fast.bench.interleave import figure, run_interleaved
 from alexnet_fast.errors import UnavailableError, UserError
-from alexnet_fast.export.cuda_driver import driver_problem
-from alexnet_fast.export.onnx_graph import describe_writer
-from alexnet_fast.serve.asked_device import parse_device
+from alexnet_fast.export.onnx.model import describe_writer
+from alexnet_fast.runtime.asked_device import parse_device
+from alexnet_fast.runtime.cuda import driver_problem
 
 if TYPE_CHECKING:
-    from alexnet_fast.bench.contestant import Contestant, Images
-    from alexnet_fast.bench.contestants import Field
+    from alexnet_fast.bench.infer_backends import Field
+    from alexnet_fast.bench.infer_config import Candidate, Images
+    from alexnet_fast.bench.interleave import Rates
     from alexnet_fast.bench.network import Network
-    from alexnet_fast.bench.turns import Rates
-    from alexnet_fast.serve.engine_context import EngineTimes
+    from alexnet_fast.runtime.engine_context import EngineTimes
 
 # onnxruntime's threads go on spinning after a call and take a core from whoever comes next.
 _PAUSE_S = 0.2
 _UNIT = "p50_ms"
-# Seven contestants that keep what a batch took held 5.5 GiB after batches of 4 and 9.5 GiB after 16.
+# Seven candidates that keep what a batch took held 5.5 GiB after batches of 4 and 9.5 GiB after 16.
 _LARGE = 16
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class InferBench:
     Args:
         network: The network.
         batch_sizes: Images a call; everybody answers all of the first size, then of the next.
-        threads: CPU threads of every contestant.
+        threads: CPU threads of every candidate.
         runs: Counted calls of each.
         device: Who stands for us: "auto" and "cpu" are onnxruntime on the CPU, "cuda" is its CUDA provider,
             "tensorrt" the engine. With "cpu" nobody runs on a GPU.
@@ -112,7 +112,7 @@ def measure_infer(
         "threads": bench.threads,
         **batches[0],
         "batches": batches,
-        "backends": {name: contestant.backend for name, contestant in field.running.items()},
+        "backends": {name: candidate.backend for name, candidate in field.running.items()},
         "not_run": dict(field.not_run),
     }
 
@@ -145,7 +145,7 @@ def _ours(bench: InferBench, field: Field) -> str:
 
 def _measure_batch(
     bench: InferBench,
-    running: Mapping[str, Contestant],
+    running: Mapping[str, Candidate],
     ours: str,
     size: int,
     show: Callable[[], object],
@@ -154,13 +154,15 @@ def _measure_batch(
     images = bench.images(size)
     on_gpu: dict[str, list[EngineTimes]] = {name: [] for name, one in running.items() if one.gpu_times}
     turns = {name: _timed(one, images, on_gpu.get(name, [])) for name, one in running.items()}
-    times = take_turns(turns, bench.runs, show)
-    peers = report.compared(times, ours, [name for name in times if name != ours], _UNIT)
+    times = run_interleaved(turns, bench.runs, show)
+    baselines = report.compared(times, ours, [name for name in times if name != ours], _UNIT)
     return {
         "batch_size": size,
         **report.main_figure(times[ours], _UNIT),
         **_latencies(times, on_gpu, ours, size),
-        "compared": [{**peer, **_latencies(times, on_gpu, peer["name"], size)} for peer in peers],
+        "compared": [
+            {**baseline, **_latencies(times, on_gpu, baseline["name"], size)} for baseline in baselines
+        ],
         "single_crop_ms": figure(times[SINGLE]).median,
     }
 
@@ -177,22 +179,22 @@ def _latencies(
     return row
 
 
-def _timed(contestant: Contestant, images: Images, gpu_times: list[EngineTimes]) -> Callable[[int], float]:
-    """Returns a contestant that reports the milliseconds of a call; between large ones it holds no memory."""
+def _timed(candidate: Candidate, images: Images, gpu_times: list[EngineTimes]) -> Callable[[int], float]:
+    """Returns a candidate that reports the milliseconds of a call; between large ones it holds no memory."""
     large = len(images) >= _LARGE
 
     def run(number: int) -> float:
         time.sleep(_PAUSE_S)
         # Not counted: the memory and the caches that the others' turns took are taken back.
-        contestant.call(images)
+        candidate.call(images)
         started = time.perf_counter()
-        contestant.call(images)
+        candidate.call(images)
         passed = (time.perf_counter() - started) * 1e3
         if large:
-            contestant.release()
+            candidate.release()
         # Number 0 is the warm-up.
-        if number and contestant.gpu_times is not None:
-            gpu_times.append(contestant.gpu_times())
+        if number and candidate.gpu_times is not None:
+            gpu_times.append(candidate.gpu_times())
         return passed
 
     return run

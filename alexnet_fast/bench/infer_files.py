@@ -7,8 +7,8 @@ import dataclasses
 import importlib.util
 from typing import TYPE_CHECKING
 
-from alexnet_fast.export.graph_form import PORTABLE
-from alexnet_fast.export.onnx_graph import build_model, write_model
+from alexnet_fast.export.graph_form import CPU_CONFIG
+from alexnet_fast.export.onnx.model import build_model, write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ class InferFiles:
 def write_files(network: Network, folder: Path) -> InferFiles:
     """Writes the network in each form."""
     ten, single = network.metadata("ten"), network.metadata("single")
-    plain_stem = dataclasses.replace(PORTABLE, stem="plain")
+    plain_stem = dataclasses.replace(CPU_CONFIG, stem="plain")
     files = InferFiles(
         ours=folder / "ours.onnx",
         crop_by_crop=folder / "crop-by-crop.onnx",

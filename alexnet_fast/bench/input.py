@@ -1,4 +1,4 @@
-"""How fast images reach the network: our loaders, decoding alone, peers, and what each part costs."""
+"""How fast images reach the network: our loaders, decoding alone, baselines, and what each part costs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast.bench import report
-from alexnet_fast.bench.peer import Peer, running_peers
-from alexnet_fast.bench.turns import Rates, figure, rate_of, take_turns
+from alexnet_fast.bench.baseline import Baseline, running_baselines
+from alexnet_fast.bench.interleave import Rates, figure, rate_of, run_interleaved
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.dali_graph import Part
+from alexnet_fast.pipelines.crop_windows import View
+from alexnet_fast.pipelines.dali.graph import Part
 from alexnet_fast.pipelines.loader import Kind, LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View
 
 NAMES: dict[Kind, str] = {"dali": "DALI", "torch": "Pillow, DataLoader"}
 LIMIT = "DALI, decoding alone"
@@ -27,7 +27,7 @@ UNIT = "images_per_second"
 
 _PARTS: tuple[Part, ...] = ("reading", "decoding", "resizing")
 
-# What tells a contestant that decodes and does nothing else.
+# What tells a candidate that decodes and does nothing else.
 _ALONE = "decoding alone"
 
 # Images an epoch at least, by going through the folder again and again: a full data set's epochs are long,
@@ -44,9 +44,9 @@ class InputBench:
         spec: The training preprocessing.
         config: Kind, device and threads of the loader that is measured.
         batch_size: Images a batch.
-        runs: Counted turns of each contestant.
+        runs: Counted turns of each candidate.
         seconds: Length of a turn.
-        peers: Folder of the peers' scripts, or None.
+        baselines: Folder of the baselines' scripts, or None.
         beside: The same images in other forms, by name: the measured loader loads them too.
 
     Raises:
@@ -59,7 +59,7 @@ class InputBench:
     batch_size: int
     runs: int
     seconds: float = 1.0
-    peers: Path | None = None
+    baselines: Path | None = None
     beside: Mapping[str, ImageList] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,9 +79,9 @@ class InputBench:
         return self.images.select(list(range(len(self.images))) * self.repeat)
 
     @functools.cached_property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> EpochSampler:
         """The epochs that everyone loads."""
-        return Schedule(images=len(self.epoch), batch_size=self.batch_size, shuffle=True)
+        return EpochSampler(images=len(self.epoch), batch_size=self.batch_size, shuffle=True)
 
 
 def measure_input(
@@ -100,15 +100,15 @@ def measure_input(
         The figures of `alexnet-fast bench input --json`, without hardware and versions.
 
     Raises:
-        UserError: A peer's folder is not usable.
-        PeerError: A peer ends in its turn.
+        UserError: A baseline's folder is not usable.
+        BaselineError: A baseline ends in its turn.
     """
-    with _peers(bench) as (peers, missing):
-        beside = {name_beside(peer.name, bench.config.device.type): peer for peer in peers}
-        turns = {name: _turns_of(peer, bench.seconds) for name, peer in beside.items()}
-        contestants = {**_ours(bench), **turns}
-        begin((bench.runs + 1) * len(contestants))
-        rates = take_turns(contestants, bench.runs, show)
+    with _baselines(bench) as (baselines, missing):
+        beside = {name_beside(baseline.name, bench.config.device.type): baseline for baseline in baselines}
+        turns = {name: _turns_of(baseline, bench.seconds) for name, baseline in beside.items()}
+        candidates = {**_ours(bench), **turns}
+        begin((bench.runs + 1) * len(candidates))
+        rates = run_interleaved(candidates, bench.runs, show)
     ours = NAMES[bench.config.kind]
     others = [name for name in NAMES.values() if name != ours] + [
         _beside(ours, name) for name in bench.beside
@@ -128,12 +128,12 @@ def measure_input(
         ),
         "microseconds_per_image": _costs(rates),
         "not_run": missing,
-        "peers": {name: peer.versions for name, peer in beside.items()},
+        "baselines": {name: baseline.versions for name, baseline in beside.items()},
     }
 
 
 def name_beside(name: str, device: str) -> str:
-    """Returns what a peer is called beside ours: its script loads on the CPU, also where ours uses a GPU.
+    """Returns what a baseline is called beside ours: its script loads on the CPU, also where ours uses a GPU.
 
     Args:
         name: What it calls itself.
@@ -156,9 +156,9 @@ def _costs(rates: Rates) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _peers(bench: InputBench) -> Iterator[tuple[list[Peer], dict[str, str]]]:
-    """Starts the peers where they are asked for, with the same work for each."""
-    if bench.peers is None:
+def _baselines(bench: InputBench) -> Iterator[tuple[list[Baseline], dict[str, str]]]:
+    """Starts the baselines where they are asked for, with the same work for each."""
+    if bench.baselines is None:
         yield [], {}
         return
     options = {
@@ -169,17 +169,17 @@ def _peers(bench: InputBench) -> Iterator[tuple[list[Peer], dict[str, str]]]:
         "repeat": bench.repeat,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    with running_peers(bench.peers, [str(bench.images.root), *arguments]) as found:
+    with running_baselines(bench.baselines, [str(bench.images.root), *arguments]) as found:
         yield found
 
 
-def _turns_of(peer: Peer, seconds: float) -> Callable[[int], float]:
-    """Returns a contestant: a peer's script."""
-    return lambda _: peer.turn(seconds)
+def _turns_of(baseline: Baseline, seconds: float) -> Callable[[int], float]:
+    """Returns a candidate: a baseline's script."""
+    return lambda _: baseline.turn(seconds)
 
 
 def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
-    """Returns our contestants: both loaders, decoding alone, and the graph cut off after each part."""
+    """Returns our candidates: both loaders, decoding alone, and the graph cut off after each part."""
     streams = {name: _loaded(bench, kind) for kind, name in NAMES.items()}
     if bench.images.encoding == "image":
         streams |= {
@@ -211,9 +211,9 @@ def _loaded(bench: InputBench, kind: Kind) -> Iterator[int]:
 
 def _cut_off(bench: InputBench, part: Part, view: View, *, region: bool | None = None) -> Iterator[int]:
     """Yields the batch sizes of our graph up to a part of the work, epoch after epoch."""
-    from alexnet_fast.pipelines.dali_loader import DaliLoader
+    from alexnet_fast.pipelines.dali.loader import DaliLoader
 
     loader = DaliLoader(
         bench.epoch, bench.spec, view, bench.schedule, bench.config, stop_after=part, region=region
     )
-    return itertools.chain.from_iterable(loader.drive(epoch) for epoch in itertools.count())
+    return itertools.chain.from_iterable(loader.benchmark_stages(epoch) for epoch in itertools.count())

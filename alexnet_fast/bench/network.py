@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.runtime.metadata import GraphMetadata
 
 if TYPE_CHECKING:
     import torch
 
-    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 
 # As create_model's: ImageNet's.

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from onnx import helper
 
 from alexnet_fast.export.export_images import generated_images
-from alexnet_fast.export.metadata import INPUT, OUTPUT, PRODUCER
 from alexnet_fast.export.net_copy import evaluation_copy
-from alexnet_fast.export.onnx_graph import OPSET, write_model
+from alexnet_fast.export.onnx.model import OPSET, write_model
 from alexnet_fast.export.proof import prove_onnx
 from alexnet_fast.export.torch_graph import torch_model
-from alexnet_fast.pipelines.crops import crop_probabilities
+from alexnet_fast.pipelines.ten_crop import crop_probabilities
+from alexnet_fast.runtime.metadata import INPUT, OUTPUT, PRODUCER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
-    from alexnet_fast.export.metadata import GraphMetadata
+    from alexnet_fast.runtime.metadata import GraphMetadata
 
 
 def write_plain(net: torch.nn.Module, metadata: GraphMetadata, file: Path) -> Path:

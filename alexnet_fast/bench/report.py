@@ -1,10 +1,10 @@
-"""What the report of every benchmark carries: its main figure with the spread, peers, hardware, versions."""
+"""What the report of every benchmark carries: its main figure with the spread, baselines, hardware, versions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from alexnet_fast.bench.turns import Rates, figure, ratio
+from alexnet_fast.bench.interleave import Rates, figure, ratio
 
 
 def main_figure(rates: list[float], unit: str) -> dict[str, Any]:
@@ -21,24 +21,24 @@ def main_figure(rates: list[float], unit: str) -> dict[str, Any]:
     return {unit: found.median, "low": found.low, "high": found.high, "runs": len(rates)}
 
 
-def compared(rates: Rates, ours: str, peers: list[str], unit: str) -> list[dict[str, Any]]:
-    """Reports peers beside ours.
+def compared(rates: Rates, ours: str, baselines: list[str], unit: str) -> list[dict[str, Any]]:
+    """Reports baselines beside ours.
 
     Args:
         rates: Of everyone, run by run.
         ours: Name of ours.
-        peers: Names in the order wanted.
+        baselines: Names in the order wanted.
         unit: Key of the figure.
 
     Returns:
-        For each peer "name", `unit` (the median), "low", "high", and "ours_over_it" with its own "ratio_low"
+        For each baseline "name", `unit` (the median), "low", "high", and "ours_over_it" with its own "ratio_low"
         and "ratio_high", which are taken run by run.
     """
-    return [_peer(name, rates[name], rates[ours], unit) for name in peers]
+    return [_baseline(name, rates[name], rates[ours], unit) for name in baselines]
 
 
-def _peer(name: str, rates: list[float], ours: list[float], unit: str) -> dict[str, Any]:
-    """Reports one peer."""
+def _baseline(name: str, rates: list[float], ours: list[float], unit: str) -> dict[str, Any]:
+    """Reports one baseline."""
     found, over = figure(rates), ratio(ours, rates)
     return {
         "name": name,

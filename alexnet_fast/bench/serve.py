@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alexnet_fast.bench.http_load import Outcome, Target, closed_loop, open_loop, percentile_ms
+from alexnet_fast.bench.interleave import Rates, run_interleaved
 from alexnet_fast.bench.own_server import own_server
 from alexnet_fast.bench.report import compared, main_figure
-from alexnet_fast.bench.turns import Rates, take_turns
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.metadata import INPUT
-from alexnet_fast.serve.backend import open_backend
+from alexnet_fast.runtime.metadata import INPUT
+from alexnet_fast.runtime.open import open_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ class ServeBench:
         concurrency: Requests at once (closed loop).
         rate: Requests a second (open loop); None for a closed loop.
         seconds: Length of a run.
-        runs: Counted runs of each contestant.
+        runs: Counted runs of each candidate.
         encoded: An encoded image to send; None for random pixels as a uint8 tensor.
         threads: CPU threads of the model; None for one a core.
         max_batch: Images that the server classifies at once.
@@ -91,12 +91,12 @@ def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) 
     side = backend.spec.resize
     others = {name: _Http(bench, where, side) for name, where in bench.against.items()}
     with own_server(_command(bench)) as url:
-        contestants = {OURS: _Http(bench, f"{url}/v2/models/{_NAME}/infer", side), **others}
+        candidates = {OURS: _Http(bench, f"{url}/v2/models/{_NAME}/infer", side), **others}
         bare = _Bare(bench, backend.run, side, url)
-        rates = take_turns({**contestants, BARE: bare}, bench.runs, show)
-    ours = contestants[OURS].counted
+        rates = run_interleaved({**candidates, BARE: bare}, bench.runs, show)
+    ours = candidates[OURS].counted
     answered = [one for one in ours if one.status == 200]
-    latencies = {BARE: bare.p50_ms, **{name: one.p50_ms for name, one in contestants.items()}}
+    latencies = {BARE: bare.p50_ms, **{name: one.p50_ms for name, one in candidates.items()}}
     return {
         "url": url,
         "loop": "closed" if bench.rate is None else "open",
@@ -115,20 +115,20 @@ def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) 
 
 
 def _compared(rates: Rates, latencies: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Returns the peers, with the latency of each and what ours adds to it."""
-    peers = compared(rates, OURS, [name for name in rates if name != OURS], UNIT)
+    """Returns the baselines, with the latency of each and what ours adds to it."""
+    baselines = compared(rates, OURS, [name for name in rates if name != OURS], UNIT)
     return [
         {
-            **peer,
-            "p50_ms": latencies[peer["name"]],
-            "added_p50_ms": latencies[OURS] - latencies[peer["name"]],
+            **baseline,
+            "p50_ms": latencies[baseline["name"]],
+            "added_p50_ms": latencies[OURS] - latencies[baseline["name"]],
         }
-        for peer in peers
+        for baseline in baselines
     ]
 
 
 class _Http:
-    """A contestant: a server, asked for a while; its rate counts answers alone.
+    """A candidate: a server, asked for a while; its rate counts answers alone.
 
     Attributes:
         counted: What became of the requests of the counted runs.
@@ -164,7 +164,7 @@ class _Http:
 
 
 class _Bare:
-    """A contestant: the model itself, called with the batch sizes that our server formed in the same turn.
+    """A candidate: the model itself, called with the batch sizes that our server formed in the same turn.
 
     Attributes:
         sizes: How many batches of each size the server formed since it was started.

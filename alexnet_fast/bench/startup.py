@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast.bench.first_batch import PARTS
-from alexnet_fast.bench.turns import figure
+from alexnet_fast.bench.interleave import figure
 from alexnet_fast.errors import UserError
 
 

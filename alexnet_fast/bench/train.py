@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from alexnet_fast.bench.compute import timed_epoch
-from alexnet_fast.bench.loaders import First, Repeated
+from alexnet_fast.bench.interleave import Figure, Rates, figure, run_interleaved
 from alexnet_fast.bench.report import main_figure
-from alexnet_fast.bench.turns import Figure, Rates, figure, take_turns
+from alexnet_fast.bench.synthetic import First, Repeated
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.inputs import make_loaders, make_spec, open_splits
+from alexnet_fast.training.data import make_loaders, make_spec, open_splits
+from alexnet_fast.training.distributed.group import ALONE
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.processes import ALONE
 from alexnet_fast.training.trainer import Trainer
 
 PARTS = ("input", "compute", "train")
@@ -66,12 +66,12 @@ def measure_train(bench: TrainBench, show: Callable[[], object] = lambda: None) 
     loader = First(real, bench.steps)
     batch = next(real.epoch(0))
     kept = batch._replace(images=batch.images.clone(memory_format=torch.preserve_format))
-    contestants = {
+    candidates = {
         "input": _input(loader, device),
         "compute": _training(bench, arguments, Repeated(kept, len(loader))),
         "train": _training(bench, arguments, loader),
     }
-    rates = take_turns(contestants, bench.runs, show)
+    rates = run_interleaved(candidates, bench.runs, show)
     return {
         **_figures(rates, shared=device.type == "cpu"),
         "model": config.model,
@@ -113,7 +113,7 @@ def _figures(rates: Rates, *, shared: bool) -> dict[str, Any]:
 
 
 def _input(loader: Loader, device: torch.device) -> Callable[[int], float]:
-    """Returns a contestant: the batches, and nothing done with them."""
+    """Returns a candidate: the batches, and nothing done with them."""
 
     def run(number: int) -> float:
         started = time.perf_counter()
@@ -126,7 +126,7 @@ def _input(loader: Loader, device: torch.device) -> Callable[[int], float]:
 
 
 def _training(bench: TrainBench, arguments: dict[str, Any], loader: Loader) -> Callable[[int], float]:
-    """Returns a contestant: the trainer's own loop over a loader."""
+    """Returns a candidate: the trainer's own loop over a loader."""
     torch.manual_seed(bench.config.seed)
     net = build_model(arguments)
     net = net.to(device=bench.precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

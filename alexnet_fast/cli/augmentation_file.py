@@ -16,7 +16,7 @@ import click
 
 from alexnet_fast.cli.config_file import augmentation_of
 from alexnet_fast.errors import UserError
-from alexnet_fast.toml_file import read_toml
+from alexnet_fast.utils.toml import read_toml
 
 
 def take_augmentation(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:

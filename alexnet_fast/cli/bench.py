@@ -1,4 +1,4 @@
-"""`alexnet-fast bench`: measurements, ours and the peer's in turns in one run."""
+"""`alexnet-fast bench`: measurements, ours and the baseline's in turns in one run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
-from alexnet_fast.cli.bench_all import bench_all
 from alexnet_fast.cli.bench_infer import bench_infer
 from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
@@ -16,7 +15,8 @@ from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.progress import progress_bar
+from benchmarks.__main__ import bench_all
 
 if TYPE_CHECKING:
     from alexnet_fast.data import ImageList, ShardFields
@@ -26,13 +26,13 @@ Examples:
   alexnet-fast bench input images
   alexnet-fast bench input images --threads 4 --batch-size 128 --runs 9 --json
   alexnet-fast bench input prepared --beside raw --beside shards
-  alexnet-fast bench input images --peers alexnet_fast/bench/peers    (after: make peers)
+  alexnet-fast bench input images --baselines benchmarks/baselines    (after: make baselines)
 """
 
 
 @click.group()
 def bench() -> None:
-    """Measure, with the peer in the same run."""
+    """Measure, with the baseline in the same run."""
 
 
 bench.add_command(bench_all)
@@ -76,10 +76,10 @@ def _table(result: Result) -> str:
 @number("--resize", default=256, show_default=True, help="Shorter side of the images.")
 @number("--crop", default=224, show_default=True, help="Input side of the network.")
 @options.device
-@number("--runs", default=5, show_default=True, help="Turns of each contestant.")
+@number("--runs", default=5, show_default=True, help="Turns of each candidate.")
 @number("--seconds", default=3.0, show_default=True, help="Length of a turn.")
 @click.option(
-    "--peers", type=click.Path(path_type=Path), help="Folder of other projects' loaders, *_peer.py."
+    "--baselines", type=click.Path(path_type=Path), help="Folder of other projects' loaders, *_baseline.py."
 )
 @click.option(
     "--beside",
@@ -94,16 +94,16 @@ def bench_input(data: Path, **given: Any) -> Result:
     """How fast the training images of DATA are loaded, and which part costs what.
 
     DALI with the training augmentation; Pillow in a torch DataLoader with the same augmentation and as many
-    workers; DALI decoding the whole images and nothing else; and the peers, in an environment of their own.
+    workers; DALI decoding the whole images and nothing else; and the baselines, in an environment of their own.
     All take turns, each measured once it flows. A part's cost is what it adds to the time of those before it.
     """
     from alexnet_fast.bench import report
+    from alexnet_fast.bench.baseline import BaselineError
     from alexnet_fast.bench.input import InputBench, measure_input
-    from alexnet_fast.bench.peer import PeerError
-    from alexnet_fast.device import choose_device
     from alexnet_fast.errors import UserError
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.utils.device import choose_device
 
     fields = options.fields(given)
     contest = InputBench(
@@ -115,7 +115,7 @@ def bench_input(data: Path, **given: Any) -> Result:
         batch_size=given["batch_size"],
         runs=given["runs"],
         seconds=given["seconds"],
-        peers=given["peers"],
+        baselines=given["baselines"],
         beside={str(form): _images(form, None, fields) for form in given["beside"]},
     )
     with progress_bar(0, "loading") as bar:
@@ -125,14 +125,14 @@ def bench_input(data: Path, **given: Any) -> Result:
 
         try:
             result = measure_input(contest, begin, show=lambda: bar.update(1))
-        except PeerError as error:
-            raise UserError(f"a peer ended in its turn: {error}", "leave --peers out") from error
+        except BaselineError as error:
+            raise UserError(f"a baseline ended in its turn: {error}", "leave --baselines out") from error
     return {**result, **report.machine()}
 
 
 def _images(data: Path, left_out: Path | None, fields: ShardFields) -> ImageList:
     """Lists the training images of a folder, or all where it has no train/."""
-    from alexnet_fast.data.class_folders import class_folders
+    from alexnet_fast.data.image_folder import class_folders
     from alexnet_fast.data.split_names import named_splits
     from alexnet_fast.pipelines.image_dataset import list_data
 

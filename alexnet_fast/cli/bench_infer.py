@@ -13,8 +13,8 @@ from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
-from alexnet_fast.progress_bar import progress_bar
-from alexnet_fast.ranges import BATCH
+from alexnet_fast.utils.progress import progress_bar
+from alexnet_fast.utils.ranges import BATCH
 
 if TYPE_CHECKING:
     from alexnet_fast.bench.network import Network
@@ -44,7 +44,7 @@ def _table(result: Result) -> str:
 
 
 def _row(size: int, row: Result) -> str:
-    """Renders a contestant's line."""
+    """Renders a candidate's line."""
     line = f"{size:5d}  {row['name']:42s} {row['p50_ms']:8.1f} {row['p90_ms']:8.1f} {row['p99_ms']:8.1f}"
     line += f" {row['images_per_second']:9.1f}"
     if "ours_over_it" in row:
@@ -62,7 +62,7 @@ def _row(size: int, row: Result) -> str:
     "--threads",
     default=lambda: min(8, os.cpu_count() or 1),
     show_default="one a core, at most 8",
-    help="CPU threads of every contestant.",
+    help="CPU threads of every candidate.",
 )
 @click.option(
     "--batch-size",
@@ -73,7 +73,7 @@ def _row(size: int, row: Result) -> str:
     metavar="N[,N...]",
     help="Images a call; several sizes, or the option repeated, give one table.",
 )
-@number("--runs", default=15, show_default=True, help="Counted calls of each contestant.")
+@number("--runs", default=15, show_default=True, help="Counted calls of each candidate.")
 @click.option(
     "--device",
     default="auto",
@@ -89,7 +89,7 @@ def bench_infer(weights: Path | None, model: str | None, **given: Any) -> Result
     Our file in onnxruntime, against the same file without the shared stem, torch's own export of the ten
     crops, one crop, and PyTorch; the files in OpenVINO too where it is installed, and everything that runs on
     a GPU where one is: onnxruntime's CUDA and TensorRT providers, the engine, PyTorch. Who cannot run is
-    named with the reason. Contestants take turns call by call. Without RUN the network has fresh weights: its
+    named with the reason. Candidates take turns call by call. Without RUN the network has fresh weights: its
     time does not depend on them.
     """
     from alexnet_fast.bench import report
@@ -125,7 +125,7 @@ def _sizes(texts: tuple[str, ...]) -> tuple[int, ...]:
 def _network(weights: Path | None, model: str | None) -> Network:
     """Returns the network to measure."""
     from alexnet_fast.bench.network import Network, fresh_network
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     if weights is None:
         return fresh_network(model or "alexnet")

@@ -11,7 +11,7 @@ from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.progress import progress_bar
 
 EXAMPLE = """\b
 Examples:
@@ -43,7 +43,7 @@ def _table(result: Result) -> str:
 @number("--concurrency", default=8, show_default=True, help="Requests at once.")
 @number("--rate", help="Requests a second, whether or not the server keeps up.")
 @number("--seconds", default=5.0, show_default=True, help="Length of a turn.")
-@number("--runs", default=5, show_default=True, help="Turns of each contestant.")
+@number("--runs", default=5, show_default=True, help="Turns of each candidate.")
 @click.option("--image", type=click.Path(path_type=Path), help="Send this file.  [default: a uint8 tensor]")
 @number("--threads", help="CPU threads of the model.  [default: one a core]")
 @number("--max-batch", default=16, show_default=True, help="Images classified at once.")

@@ -11,7 +11,7 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.progress import progress_bar
 
 EXAMPLE = """\b
 Example:
@@ -49,9 +49,9 @@ def bench_startup(data: Path, **given: Any) -> Result:
     from alexnet_fast.bench import report
     from alexnet_fast.bench.startup import StartupBench, measure_startup
     from alexnet_fast.data import Reading
-    from alexnet_fast.data.parts import find_parts
+    from alexnet_fast.data.parts import find_splits
 
-    find_parts(data, reading=Reading(fields=options.fields(given)))
+    find_splits(data, reading=Reading(fields=options.fields(given)))
     with progress_bar(2 * given["runs"], "starting") as bar:
         result = measure_startup(StartupBench(data=data, **given), show=lambda: bar.update(1))
     return {**result, **report.machine()}

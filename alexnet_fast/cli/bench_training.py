@@ -11,7 +11,7 @@ from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.progress import progress_bar
 
 _UNIT = "images_per_second"
 
@@ -67,8 +67,8 @@ def bench_compute(**given: Any) -> Result:
     """
     from alexnet_fast.bench import report
     from alexnet_fast.bench.compute import ComputeBench, compute_config, measure_compute
-    from alexnet_fast.device import choose_device
     from alexnet_fast.training.precision import choose_precision
+    from alexnet_fast.utils.device import choose_device
 
     contest = ComputeBench(
         config=compute_config(
@@ -119,9 +119,9 @@ def bench_train(**given: Any) -> Result:
     """
     from alexnet_fast.bench import report
     from alexnet_fast.bench.train import TrainBench, measure_train
-    from alexnet_fast.device import choose_device
     from alexnet_fast.training.config import TrainConfig
     from alexnet_fast.training.precision import choose_precision
+    from alexnet_fast.utils.device import choose_device
 
     steps, runs = given.pop("steps"), given.pop("runs")
     # Figures of speed, not of accuracy: a rate at which a few steps from fresh weights do not diverge.

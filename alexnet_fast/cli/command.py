@@ -14,8 +14,8 @@ import click
 from alexnet_fast.cli.path_roles import check_paths
 from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.errors import UserError
-from alexnet_fast.interrupts import received
-from alexnet_fast.progress_bar import above_bars
+from alexnet_fast.utils.interrupts import received
+from alexnet_fast.utils.progress import above_bars
 
 Result = dict[str, Any]
 

@@ -11,8 +11,8 @@ from click.core import ParameterSource
 
 from alexnet_fast.cli.command import say
 from alexnet_fast.errors import UserError
-from alexnet_fast.toml_file import read_toml
 from alexnet_fast.training.augmentation_names import AUGMENTATION
+from alexnet_fast.utils.toml import read_toml
 
 # What a file of options does not change; --augmentation FILE makes its options the command's defaults.
 _BEFORE_FILES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)

@@ -9,7 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.training.epoch_line import EpochLine
+from alexnet_fast.training.console import EpochLine
 
 EXAMPLE = """\b
 Examples:
@@ -50,8 +50,8 @@ def demo(output: Path, device: str, dali: bool, threads: int) -> Result:
     2,624 photographs of solar cells, which the extra `demo` installs, are told apart by kind of crystal.
     It takes a few minutes; run again, it goes on where it was cut off.
     """
-    from alexnet_fast.demo.job import demo_config, run_demo
-    from alexnet_fast.demo.page import majority, write_page
+    from alexnet_fast.demo.report import majority, write_page
+    from alexnet_fast.demo.run import demo_config, run_demo
 
     trt = any(importlib.util.find_spec(name) for name in ("tensorrt", "tensorrt_rtx"))
     line = EpochLine()

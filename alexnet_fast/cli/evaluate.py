@@ -10,10 +10,10 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.part import opened, part_loader, part_options
 from alexnet_fast.cli.path_roles import DATA, MODEL, PathOf
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
-    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 EXAMPLE = """\b
 Examples:
@@ -55,8 +55,8 @@ def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
 
     MODEL is a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
     """
-    from alexnet_fast.evaluation import evaluate as measure
-    from alexnet_fast.training.run_folder import RunFolder
+    from alexnet_fast.inference.evaluate import evaluate as measure
+    from alexnet_fast.training.run_dir import RunFolder
 
     path = given["model"]
     classifier = opened(RunFolder(path).last if checkpoint == "last" and path.is_dir() else path, given)

@@ -17,9 +17,9 @@ from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
+    from alexnet_fast.export.config import ExportConfig
     from alexnet_fast.export.engine_config import EngineConfig
-    from alexnet_fast.export.export_config import ExportConfig
-    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 EXAMPLE = """\b
 Examples:
@@ -161,8 +161,8 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
     accuracy on validation images is reported beside PyTorch's.
     """
     from alexnet_fast.cli.export_images import export_images
-    from alexnet_fast.export.job import run_export
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.export.exporter import run_export
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     trained = load_trained(weights, model)
     config = _config(weights, crops or ("ten" if trained.spec.margin else "single"), given)
@@ -187,7 +187,7 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
 
 def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> ExportConfig:
     """Returns the options as the export job takes them."""
-    from alexnet_fast.export.export_config import ExportConfig
+    from alexnet_fast.export.config import ExportConfig
 
     archs = given["gpu_arch"]
     folder, name = export_place(given["output"], weights, trt=given["trt"])

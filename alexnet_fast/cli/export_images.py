@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.cli.command import say
 from alexnet_fast.errors import UserError
-from alexnet_fast.memory import refuse_beyond_memory
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.memory import refuse_beyond_memory
+from alexnet_fast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.data import ImageList
-    from alexnet_fast.export.export_config import ExportConfig
-    from alexnet_fast.export.export_images import ExportImages, TrialImages
-    from alexnet_fast.pipelines.pillow_image import Pixels
-    from alexnet_fast.training.trained import Trained
+    from alexnet_fast.export.config import ExportConfig
+    from alexnet_fast.export.export_images import ExportImages, VerificationImages
+    from alexnet_fast.pipelines.cpu.pillow import Pixels
+    from alexnet_fast.training.checkpoint.model_io import TrainedModel
 
 # How many where nobody says so: a minute of comparing two files of `alexnet` with PyTorch on two cores.
 _VERIFIED, _MEASURED = 64, 200
 
 
 def export_images(
-    weights: Path, trained: Trained, config: ExportConfig, given: dict[str, Any]
+    weights: Path, trained: TrainedModel, config: ExportConfig, given: dict[str, Any]
 ) -> ExportImages:
     """Returns the images that an export with these options needs.
 
@@ -37,7 +37,7 @@ def export_images(
     return ExportImages(trial=trial, calibration=calibration, few=few)
 
 
-def _few_images(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixels | None:
+def _few_images(weights: Path, trained: TrainedModel, given: dict[str, Any]) -> Pixels | None:
     """Returns a few validation images for the comparison that every export makes.
 
     Returns:
@@ -47,7 +47,7 @@ def _few_images(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixel
         UserError: --data or --images asks for images that are not there.
     """
     from alexnet_fast.export.export_images import LEAST
-    from alexnet_fast.training.run_folder import RunFolder
+    from alexnet_fast.training.run_dir import RunFolder
 
     asked = given["data"] is not None
     if not asked and not RunFolder(weights).config.exists():
@@ -63,8 +63,8 @@ def _few_images(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixel
 
 
 def _trial_images(
-    weights: Path, trained: Trained, config: ExportConfig, given: dict[str, Any]
-) -> TrialImages | None:
+    weights: Path, trained: TrainedModel, config: ExportConfig, given: dict[str, Any]
+) -> VerificationImages | None:
     """Returns labelled validation images to compare an export on.
 
     Returns:
@@ -76,7 +76,7 @@ def _trial_images(
     """
     import numpy as np
 
-    from alexnet_fast.export.export_images import TrialImages
+    from alexnet_fast.export.export_images import VerificationImages
 
     if not config.verify and config.precision == "fp32":
         return None
@@ -89,10 +89,10 @@ def _trial_images(
             raise
         say(f"the accuracy in {config.precision} is not measured: {error}")
         return None
-    return TrialImages(nhwc_u8=pixels, labels=np.asarray(part.labels)[places])
+    return VerificationImages(nhwc_u8=pixels, labels=np.asarray(part.labels)[places])
 
 
-def _calibration_images(weights: Path, trained: Trained, given: dict[str, Any]) -> Pixels | None:
+def _calibration_images(weights: Path, trained: TrainedModel, given: dict[str, Any]) -> Pixels | None:
     """Returns training images to calibrate int8 on; None for another precision.
 
     Raises:
@@ -110,7 +110,12 @@ def _calibration_images(weights: Path, trained: Trained, given: dict[str, Any]) 
 
 
 def _part(
-    weights: Path, trained: Trained, data: Path | None, split: Literal["train", "val"], why: str, option: str
+    weights: Path,
+    trained: TrainedModel,
+    data: Path | None,
+    split: Literal["train", "val"],
+    why: str,
+    option: str,
 ) -> ImageList:
     """Returns the images of a part of a data set: the one named, or the run's.
 
@@ -118,10 +123,10 @@ def _part(
         UserError: None is named, or it is not there or holds none.
     """
     from alexnet_fast.data import ClassMap, open_part
-    from alexnet_fast.data.layouts.find import Reading
+    from alexnet_fast.data.layouts.detect import Reading
     from alexnet_fast.data.split_rule import recorded_rule
-    from alexnet_fast.toml_file import read_toml
-    from alexnet_fast.training.run_folder import RunFolder
+    from alexnet_fast.training.run_dir import RunFolder
+    from alexnet_fast.utils.toml import read_toml
 
     file, reading = RunFolder(weights).config, Reading()
     if data is None and file.exists():
@@ -140,11 +145,11 @@ def _part(
     )
 
 
-def _squares(part: ImageList, trained: Trained, count: int) -> tuple[Pixels, list[int]]:
+def _squares(part: ImageList, trained: TrainedModel, count: int) -> tuple[Pixels, list[int]]:
     """Returns images spread evenly over a list, as the network takes them, and their places."""
     import numpy as np
 
-    from alexnet_fast.pipelines.squares import spread, square_at
+    from alexnet_fast.pipelines.samples import spread, square_at
 
     places = spread(len(part), count)
     refuse_beyond_memory(

@@ -12,8 +12,8 @@ from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.cli.part import part_options
 from alexnet_fast.cli.path_roles import DATA, NETWORK, OUTPUT, PathOf
-from alexnet_fast.feature_names import FEATURE_FILES
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.inference.feature_names import FEATURE_FILES
+from alexnet_fast.utils.progress import progress_bar
 
 EXAMPLE = """\b
 Examples:
@@ -52,7 +52,7 @@ def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -
     if out.is_dir():
         for name in FEATURE_FILES:
             ask_to_overwrite(out / name, force=force, instead="another folder OUT")
-    from alexnet_fast.feature_files import FeatureConfig, write_features
+    from alexnet_fast.inference.feature_files import FeatureConfig, write_features
 
     reading, left_out = options.reading(given), options.left_out(given.pop("leave_out"))
     rest = {name: value for name, value in given.items() if name not in options.READING}

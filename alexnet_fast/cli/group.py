@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from alexnet_fast.wording import on_command_line
+from alexnet_fast.utils.wording import on_command_line
 
 
 class LazyGroup(click.Group):

@@ -76,7 +76,7 @@ def run_of(shown: Path | None) -> Path | None:
     Args:
         shown: A run folder, a file in one, or one of its checkpoints.
     """
-    from alexnet_fast.training.run_folder import RunFolder
+    from alexnet_fast.training.run_dir import RunFolder
 
     for folder in () if shown is None else (shown, shown.parent, shown.parent.parent):
         if RunFolder(folder).exists() and os.access(folder, os.W_OK):

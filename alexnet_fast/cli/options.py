@@ -16,8 +16,8 @@ from alexnet_fast.cli.types import choice, number
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from alexnet_fast.data import LeaveOut
-    from alexnet_fast.data.layouts.find import Reading
+    from alexnet_fast.data import ExcludeList
+    from alexnet_fast.data.layouts.detect import Reading
     from alexnet_fast.data.shard_fields import ShardFields
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -95,7 +95,7 @@ READING = ("layout", "labels", "label_encoding", "image_key", "label_key")
 
 def reading(given: dict[str, Any]) -> Reading:
     """Returns what the options of `layout` say."""
-    from alexnet_fast.data.layouts.find import Reading
+    from alexnet_fast.data.layouts.detect import Reading
 
     return Reading.from_options(*(given[name] for name in READING))
 
@@ -129,10 +129,10 @@ def local_source(given: dict[str, Any]) -> Path:
     Raises:
         UserError: It cannot be fetched, or an option of fetching is given with a path.
     """
+    from alexnet_fast.download.address import is_address
+    from alexnet_fast.download.cache import FetchConfig, fetch
     from alexnet_fast.errors import UserError
-    from alexnet_fast.fetching.address import is_address
-    from alexnet_fast.fetching.fetched import FetchConfig, fetch
-    from alexnet_fast.progress_bar import progress_bar
+    from alexnet_fast.utils.progress import progress_bar
 
     config = FetchConfig(
         sha256=given["sha256"], gibibytes=given["max_download"], allow_private=given["allow_private"]
@@ -263,8 +263,8 @@ augmentation = all_of(
 )
 
 
-def left_out(path: Path | None) -> LeaveOut | None:
+def left_out(path: Path | None) -> ExcludeList | None:
     """Returns the images that `--leave-out` names, None where it was not given."""
-    from alexnet_fast.data import LeaveOut
+    from alexnet_fast.data import ExcludeList
 
-    return None if path is None else LeaveOut.load(path)
+    return None if path is None else ExcludeList.load(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.special_files import open_number
+from alexnet_fast.utils.special_files import open_number
 
 force_option = click.option("--force", is_flag=True, help="Overwrite existing files without asking.")
 

@@ -11,10 +11,10 @@ from alexnet_fast.cli.option_block import all_of
 from alexnet_fast.cli.types import number
 
 if TYPE_CHECKING:
-    from alexnet_fast.classifier import Classifier
     from alexnet_fast.data import ImageList
+    from alexnet_fast.inference.classifier import Classifier
     from alexnet_fast.pipelines.loader import Loader
-    from alexnet_fast.training.trained import Trained
+    from alexnet_fast.training.checkpoint.model_io import TrainedModel
 
 # What `part_images` reads.
 image_options = all_of(
@@ -51,7 +51,7 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
     Raises:
         UserError: It cannot be opened.
     """
-    from alexnet_fast.classifier import open_classifier
+    from alexnet_fast.inference.classifier import open_classifier
 
     return open_classifier(
         model,
@@ -63,7 +63,7 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
     )
 
 
-def part_images(model: Classifier | Trained, given: dict[str, Any]) -> ImageList:
+def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> ImageList:
     """Lists the images to try a model on: what no option says of split and fields is as in the training.
 
     Raises:
@@ -97,10 +97,10 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     import torch
 
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-    from alexnet_fast.pipelines.plan import Schedule
+    from alexnet_fast.pipelines.sampler import EpochSampler
 
     images = part_images(classifier, given)
-    schedule = Schedule(images=len(images), batch_size=given["batch_size"], shuffle=False)
+    schedule = EpochSampler(images=len(images), batch_size=given["batch_size"], shuffle=False)
     config = LoaderConfig(
         kind="dali" if given["dali"] else "torch",
         device=torch.device("cpu"),

@@ -15,10 +15,10 @@ from alexnet_fast.cli.image_files import image_files
 from alexnet_fast.cli.path_roles import IMAGES, MODEL, PathOf
 from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.cli.types import number
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
-    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.ten_crop import Crops
 
 EXAMPLE = """\b
 Examples:
@@ -60,8 +60,8 @@ def predict(
     and named pipes there are ignored and counted. MODEL is a run folder, a checkpoint, a file of weights, an
     exported ONNX file or an engine. The exit code is 1 if an image could not be classified; the others are.
     """
-    from alexnet_fast.classifier import open_classifier
-    from alexnet_fast.prediction import predict_files
+    from alexnet_fast.inference.classifier import open_classifier
+    from alexnet_fast.inference.prediction import predict_files
 
     files, ignored = image_files(images)
     classifier = open_classifier(

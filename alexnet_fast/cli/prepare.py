@@ -12,7 +12,7 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.path_roles import OUTPUT, SOURCE, PathOf
 from alexnet_fast.cli.types import choice, number
-from alexnet_fast.progress_bar import progress_bar
+from alexnet_fast.utils.progress import progress_bar
 
 EXAMPLE = """\b
 Examples:
@@ -98,7 +98,7 @@ def prepare(joined: Path | None, **given: Any) -> Result:
     A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
     holds options, classes, counts, mean and PCA terms of the training images, and a fingerprint.
     """
-    from alexnet_fast.preparing.job import join
+    from alexnet_fast.prepare.job import join
 
     start = time.monotonic()
     if joined is not None:
@@ -112,9 +112,9 @@ def prepare(joined: Path | None, **given: Any) -> Result:
 
 def _run(given: dict[str, Any]) -> Result:
     """Prepares what the options say."""
-    from alexnet_fast.preparing.job import Preparation, PrepareConfig
-    from alexnet_fast.preparing.recipe import Recipe
-    from alexnet_fast.preparing.share import Share
+    from alexnet_fast.prepare.job import Preparation, PrepareConfig
+    from alexnet_fast.prepare.partition import Partition
+    from alexnet_fast.prepare.transform import ResizeConfig
 
     for argument, name in (("source", "SRC"), ("output", "OUT")):
         if given[argument] is None:
@@ -124,8 +124,10 @@ def _run(given: dict[str, Any]) -> Result:
         # Its published preprocessor keeps centre squares, and a fifth for validation.
         fraction = 0.2 if given["val_fraction"] is None else given["val_fraction"]
         given |= {"square": True, "val_fraction": fraction}
-    recipe = Recipe(**{key: given[key] for key in ("short", "square", "quality", "encoding", "background")})
-    share = Share.parse(given["part"]) if given["part"] else Share()
+    recipe = ResizeConfig(
+        **{key: given[key] for key in ("short", "square", "quality", "encoding", "background")}
+    )
+    share = Partition.parse(given["part"]) if given["part"] else Partition()
     given["source"] = options.local_source(given)
     rest = {
         key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")

@@ -8,8 +8,8 @@ import sys
 import click
 
 from alexnet_fast.cli.commands import commands
-from alexnet_fast.interrupts import Interrupted, interruptible, told_by
-from alexnet_fast.streams import OutputError, prepare_streams
+from alexnet_fast.utils.interrupts import Interrupted, interruptible, told_by
+from alexnet_fast.utils.streams import OutputError, prepare_streams
 
 
 def run_process() -> int:

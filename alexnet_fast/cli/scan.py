@@ -13,8 +13,8 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.cli.path_roles import DATA, PathOf
-from alexnet_fast.progress_bar import progress_bar
-from alexnet_fast.special_files import check_plain
+from alexnet_fast.utils.progress import progress_bar
+from alexnet_fast.utils.special_files import check_plain
 
 EXAMPLE = """\b
 Examples:
@@ -80,9 +80,9 @@ def scan(
     another format. What training does not list is named with the reason: hidden files, what systems leave
     behind, files of other endings or beside the class folders.
     """
-    from alexnet_fast.files import check_writable
-    from alexnet_fast.scanning.folder_scan import scan_folder
-    from alexnet_fast.scanning.listing import list_for_scan
+    from alexnet_fast.scan.listing import list_for_scan
+    from alexnet_fast.scan.scan import scan_folder
+    from alexnet_fast.utils.atomic import check_writable
 
     if write_list is not None:
         force = force or _lists_files_of(write_list, data)

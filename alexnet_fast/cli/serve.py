@@ -14,7 +14,7 @@ from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet_fast.serve.server_config import Batching
+    from alexnet_fast.serve.config import Batching
 
 EXAMPLE = """\b
 Examples:
@@ -91,7 +91,7 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
     """
     if given["repository"] is not None:
         return _write_repository(models, names, given)
-    from alexnet_fast.serve.server_config import ServerConfig
+    from alexnet_fast.serve.config import ServerConfig
 
     config = ServerConfig(
         host=given["host"],
@@ -113,9 +113,9 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
         raise UserError(
             f"serve needs {error.name}, which is not installed", "pip install 'alexnet-fast[serve]'"
         ) from error
-    from alexnet_fast.serve.model_hub import ModelHub
+    from alexnet_fast.serve.models import ModelRegistry
 
-    hub = ModelHub(_named(models, names), config)
+    hub = ModelRegistry(_named(models, names), config)
     for model in hub.models.values():
         backend = model.current.backend
         say(f"{model.name} version {model.current.version}: {backend.path} on {backend.backend}")
@@ -140,7 +140,7 @@ def _write_repository(models: tuple[Path, ...], names: tuple[str, ...], given: d
 
 def _batching(given: dict[str, Any]) -> Batching:
     """Returns how requests become batches, here and in Triton."""
-    from alexnet_fast.serve.server_config import Batching
+    from alexnet_fast.serve.config import Batching
 
     return Batching(
         max_batch=given["max_batch"],

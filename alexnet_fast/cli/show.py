@@ -15,7 +15,7 @@ from alexnet_fast.cli.path_roles import DATA, IMAGE, NETWORK, RUN, PathOf
 from alexnet_fast.cli.show_answers import activations, confusion, mistakes, saliency
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
-from alexnet_fast.ranges import whole
+from alexnet_fast.utils.ranges import whole
 
 if TYPE_CHECKING:
     from alexnet_fast.data import ImageList, ShardFields
@@ -42,8 +42,8 @@ def curves(run: Path, output: Path | None, *, force: bool) -> Result:
     if not run.is_dir():
         raise UserError(f"no such run: {run}", "give the folder of a run", exit_code=2)
     from alexnet_fast.plots.curves import curves as draw
-    from alexnet_fast.training.history import best_row, read_metrics
-    from alexnet_fast.training.run_folder import RunFolder
+    from alexnet_fast.training.metrics_log import best_row, read_metrics
+    from alexnet_fast.training.run_dir import RunFolder
 
     rows = read_metrics(RunFolder(run).metrics)
     if not rows:
@@ -62,10 +62,10 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     MODEL is a run folder, a checkpoint or a file of weights.
     """
     target = new_image(output, f"crops-{image.stem}", force=force, shown=model)
-    from alexnet_fast.pipelines.squares import square_of
+    from alexnet_fast.pipelines.samples import square_of
     from alexnet_fast.plots.crops import crop_by_crop
     from alexnet_fast.plots.crops import crops as draw
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     trained = load_trained(model, net)
     if not trained.spec.margin:
@@ -77,11 +77,11 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     probabilities = crop_by_crop(trained.net, square, trained.spec)
     average = probabilities.mean(axis=0)
     figure = draw(square, trained.spec, probabilities, trained.classes)
-    likeliest = int(average.argmax())
+    top_k = int(average.argmax())
     return {
         **save_image(figure, target),
-        "label": trained.classes[likeliest],
-        "probability": float(average[likeliest]),
+        "label": trained.classes[top_k],
+        "probability": float(average[top_k]),
     }
 
 
@@ -107,11 +107,11 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
     DATA holds train/ with one folder of images a class, or the class folders themselves.
     """
     target = new_image(output, "augment", force=force, shown=Path(given["model"]))
-    from alexnet_fast.device import choose_device
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.plots.augmented import augmented, loader_name
     from alexnet_fast.training.augmentation import random_parts
     from alexnet_fast.training.augmentation_names import RANDOM_PARTS
+    from alexnet_fast.utils.device import choose_device
 
     config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
     images = _some_images(data, given["count"], options.fields(given))
@@ -138,7 +138,7 @@ def kernels(model: Path, layer: str, net: str | None, output: Path | None, *, fo
     """
     target = new_image(output, f"kernels-{layer}", force=force, shown=model)
     from alexnet_fast.plots.kernels import kernels as draw
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     return {**save_image(draw(load_trained(model, net).net, layer), target), "layer": layer}
 
@@ -147,7 +147,7 @@ def _spec(model: str) -> AugmentSpec:
     """Returns the preprocessing of the run or file of that path, or else of the network of that name."""
     from alexnet_fast.models import model_spec
     from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     if Path(model).exists():
         return load_trained(Path(model)).spec
@@ -163,9 +163,9 @@ def _with_parts(spec: AugmentSpec, parts: dict[str, Any]) -> AugmentSpec:
 def _some_images(data: Path, count: int, fields: ShardFields) -> ImageList:
     """Returns images from all over the training part of a folder: its list goes class by class."""
     from alexnet_fast.data import ClassMap, Reading
-    from alexnet_fast.data.parts import find_parts
+    from alexnet_fast.data.parts import find_splits
 
-    parts = find_parts(data, reading=Reading(fields=fields))
+    parts = find_splits(data, reading=Reading(fields=fields))
     contents = parts["train"] if "train" in parts else parts["all"]
     listed = contents.images(ClassMap.from_names(contents.class_names()))
     count = min(count, len(listed))

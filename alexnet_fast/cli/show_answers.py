@@ -14,14 +14,14 @@ from alexnet_fast.cli.part import image_options, opened, part_images, part_loade
 from alexnet_fast.cli.path_roles import DATA, IMAGE, MODEL, NETWORK, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
-from alexnet_fast.progress_bar import progress_bar
-from alexnet_fast.ranges import whole
+from alexnet_fast.utils.progress import progress_bar
+from alexnet_fast.utils.ranges import whole
 
 if TYPE_CHECKING:
     from alexnet_fast.data import ImageList
-    from alexnet_fast.pipelines.crops import Crops
+    from alexnet_fast.pipelines.ten_crop import Crops
     from alexnet_fast.plots.saliency import Explained
-    from alexnet_fast.training.trained import Trained
+    from alexnet_fast.training.checkpoint.model_io import TrainedModel
 
 _PATH = click.Path(path_type=Path)
 
@@ -49,7 +49,7 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
     """
     target = new_image(output, "saliency", force=force, shown=given["model"])
     from alexnet_fast.plots.saliency import saliency as draw
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     trained = load_trained(given["model"], given["net"])
     images = part_images(trained, given)
@@ -71,7 +71,7 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
 def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | None, **given: Any) -> Result:
     """Which classes of DATA MODEL takes for which, and the pairs that it confuses most."""
     target = new_image(output, "confusion", force=force, shown=model)
-    from alexnet_fast.evaluation import evaluate
+    from alexnet_fast.inference.evaluate import evaluate
     from alexnet_fast.plots.confusion import confusion as draw
     from alexnet_fast.plots.confusion import most_confused
 
@@ -101,14 +101,14 @@ def mistakes(
 ) -> Result:
     """The images of DATA that MODEL gets wrong, those first that it is surest of."""
     target = new_image(output, "mistakes", force=force, shown=model)
-    from alexnet_fast.mistakes import worst_mistakes
+    from alexnet_fast.inference.misclassified import worst_misclassified
     from alexnet_fast.plots.predictions import Sample, predictions
 
     classifier = opened(model, given)
     loader = part_loader(classifier, given)
     crops = crops or classifier.crops[0]
     with progress_bar(len(loader.images), "classifying") as bar:
-        worst, wrong, images = worst_mistakes(
+        worst, wrong, images = worst_misclassified(
             classifier, loader, crops, count, show=lambda done: bar.update(done - bar.pos)
         )
     if not worst:
@@ -132,10 +132,10 @@ def activations(
     MODEL is a run folder, a checkpoint or a file of weights.
     """
     target = new_image(output, f"activations-{layer}", force=force, shown=model)
-    from alexnet_fast.pipelines.squares import square_of
+    from alexnet_fast.pipelines.samples import square_of
     from alexnet_fast.plots.activations import activations as draw
     from alexnet_fast.plots.saliency import view_of
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     trained = load_trained(model, net)
     _, view = view_of(square_of(str(image), trained.spec), trained.spec)
@@ -150,19 +150,19 @@ def _random_rows(images: ImageList, count: int, seed: int) -> list[int]:
     return sorted(chosen.tolist())
 
 
-def _explain(trained: Trained, images: ImageList, row: int, given: dict[str, Any]) -> Explained:
+def _explain(trained: TrainedModel, images: ImageList, row: int, given: dict[str, Any]) -> Explained:
     """Classifies one image and makes both maps of its likeliest class."""
     import torch
 
-    from alexnet_fast.pipelines.squares import square_at
+    from alexnet_fast.pipelines.samples import square_at
     from alexnet_fast.plots.predictions import Sample
     from alexnet_fast.plots.saliency import Explained, gradient_map, smooth_map, view_of
-    from alexnet_fast.serve.prediction import likeliest
+    from alexnet_fast.runtime.prediction import top_k
 
     pixels, view = view_of(square_at(images, row, trained.spec), trained.spec)
     with torch.inference_mode():
         answer = trained.net(view[None])[0].float().softmax(dim=0).numpy()
-    guesses = likeliest(answer, trained.classes, 5)
+    guesses = top_k(answer, trained.classes, 5)
     truth = trained.classes[int(images.labels[row])]
     first = guesses[0].index
     return Explained(

@@ -16,8 +16,8 @@ from alexnet_fast.cli.config_file import given_options, merge, read_options
 from alexnet_fast.cli.path_roles import TRAINING_DATA, PathOf
 from alexnet_fast.cli.types import choice, number
 from alexnet_fast.errors import UserError
-from alexnet_fast.recipe import RECIPES, recipe_path
-from alexnet_fast.training.epoch_line import EpochLine
+from alexnet_fast.recipes import RECIPES, recipe_path
+from alexnet_fast.training.console import EpochLine
 
 if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
@@ -183,7 +183,7 @@ def train(ctx: click.Context, **given: Any) -> Result:
     """
     from alexnet_fast.training.adapting import adapt_recipe
     from alexnet_fast.training.config import TrainConfig
-    from alexnet_fast.training.run_folder import new_run
+    from alexnet_fast.training.run_dir import new_run
 
     resume, redo_epoch = given.pop("resume"), given.pop("redo_epoch")
     config_path, recipe = given.pop("config"), given.pop("recipe")
@@ -222,16 +222,16 @@ def train(ctx: click.Context, **given: Any) -> Result:
 
 def _run(config: TrainConfig, **how: Any) -> Result:
     """Trains here, or in processes that are started for it."""
-    from alexnet_fast.training.job import run_training
-    from alexnet_fast.training.joining import launched
-    from alexnet_fast.training.train_processes import train_in_processes
+    from alexnet_fast.training import run
+    from alexnet_fast.training.distributed.joining import launched
+    from alexnet_fast.training.distributed.train_processes import train_in_processes
 
     processes = config.gpus or config.processes
     line = EpochLine()
     try:
         if processes > 1 and not launched():
             return train_in_processes(config, processes, **how)
-        return run_training(config, **how, show=line)
+        return run.train(config, **how, show=line)
     except KeyboardInterrupt:
         if (config.run / "config.toml").exists():
             say(f"go on with: alexnet-fast train --run {config.run} --resume")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alexnet_fast.ranges import OPTION_CHOICES, OPTION_RANGES, Range, shown
+from alexnet_fast.utils.ranges import OPTION_CHOICES, OPTION_RANGES, Range, shown
 
 if TYPE_CHECKING:
     _NumberType = click.ParamType[int | float]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from alexnet_fast.data.class_folders import list_images
 from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.exclude import ExcludeList
+from alexnet_fast.data.image_folder import list_images
 from alexnet_fast.data.image_list import ImageList
-from alexnet_fast.data.layouts.find import Reading
-from alexnet_fast.data.leave_out import LeaveOut
+from alexnet_fast.data.layouts.detect import Reading
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.splits import Splits, open_data, open_part
 
 __all__ = [
     "ClassMap",
+    "ExcludeList",
     "ImageList",
-    "LeaveOut",
     "Reading",
     "ShardFields",
     "Splits",

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.files import write_atomically
-from alexnet_fast.special_files import read_given
+from alexnet_fast.utils.atomic import write_atomically
+from alexnet_fast.utils.special_files import read_given
 
 
 @dataclasses.dataclass(frozen=True)

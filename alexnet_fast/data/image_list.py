@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.data.class_map import ClassMap
-from alexnet_fast.data.names import Integers, Names
-from alexnet_fast.data.places import BlockedPlace, FilePlace, Place, TarPlace
+from alexnet_fast.data.names import Integers, StringArray
+from alexnet_fast.data.places import BlockedLocation, FileLocation, Location, TarLocation
 
 Encoding = Literal["image", "array"]
 
@@ -82,7 +82,7 @@ class ImageList:
         points: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.root, self.classes = root, classes
-        self.names = Names.of(names)
+        self.names = StringArray.of(names)
         self.labels: Integers = np.asarray(labels, np.int64)
         self.stretches, self.encoding, self.sizes = stretches, encoding, sizes
         self._points = points
@@ -99,14 +99,14 @@ class ImageList:
             return os.path.join(self.root, self.names[index])  # noqa: PTH118 - called for every image
         return f"{self.stretches.tars[self.stretches.tar[index]]}: {self.names[index]}"
 
-    def place(self, index: int) -> Place:
+    def place(self, index: int) -> Location:
         """Returns where the bytes of one image are."""
         if index in self.blocked:
-            return BlockedPlace(self.blocked[index])
+            return BlockedLocation(self.blocked[index])
         found = self.stretches
         if found is None:
-            return FilePlace(self.path(index))
-        return TarPlace(found.tars[found.tar[index]], int(found.offset[index]), int(found.size[index]))
+            return FileLocation(self.path(index))
+        return TarLocation(found.tars[found.tar[index]], int(found.offset[index]), int(found.size[index]))
 
     def counts(self) -> tuple[int, ...]:
         """Returns how many images each class has."""
@@ -167,7 +167,7 @@ class ImageList:
         return self._fingerprint
 
 
-def split_points(names: Names) -> npt.NDArray[np.float64]:
+def split_points(names: StringArray) -> npt.NDArray[np.float64]:
     """Returns the points of names; see `ImageList.split_points`."""
     digests = b"".join(hashlib.sha256(_without_ending(name)).digest()[:8] for name in names.encoded())
     return np.frombuffer(digests, ">u8").astype(np.float64) / 2**64

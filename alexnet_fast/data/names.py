@@ -13,7 +13,7 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 
 
-class Names(Sequence[str]):
+class StringArray(Sequence[str]):
     """Strings in one buffer: a million file names take 40 MB instead of 120, and a selection shares them.
 
     Bytes that are not UTF-8 are kept, as in every path that Python gives (`os.fsdecode`).
@@ -28,17 +28,17 @@ class Names(Sequence[str]):
         self._buffer, self._starts, self._stops = buffer, starts, stops
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> Names:
+    def of(cls, names: Iterable[str]) -> StringArray:
         """Packs names."""
-        if isinstance(names, Names):
+        if isinstance(names, StringArray):
             return names
-        builder = NamesBuilder()
+        builder = StringArrayBuilder()
         for name in names:
             builder.add(name)
         return builder.done()
 
     @classmethod
-    def unpack(cls, buffer: bytes, stops: Integers) -> Names:
+    def unpack(cls, buffer: bytes, stops: Integers) -> StringArray:
         """Reads what `pack` returned."""
         starts = np.zeros_like(stops)
         starts[1:] = stops[:-1]
@@ -53,9 +53,9 @@ class Names(Sequence[str]):
         for start, stop in zip(self._starts.tolist(), self._stops.tolist(), strict=True):
             yield self._buffer[start:stop]
 
-    def select(self, keep: Integers) -> Names:
+    def select(self, keep: Integers) -> StringArray:
         """Returns the names at the given positions, in that order."""
-        return Names(self._buffer, self._starts[keep], self._stops[keep])
+        return StringArray(self._buffer, self._starts[keep], self._stops[keep])
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -63,10 +63,10 @@ class Names(Sequence[str]):
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, index: slice) -> Names: ...
-    def __getitem__(self, index: int | slice) -> str | Names:
+    def __getitem__(self, index: slice) -> StringArray: ...
+    def __getitem__(self, index: int | slice) -> str | StringArray:
         if isinstance(index, slice):
-            return Names(self._buffer, self._starts[index], self._stops[index])
+            return StringArray(self._buffer, self._starts[index], self._stops[index])
         return os.fsdecode(self._buffer[self._starts[index] : self._stops[index]])
 
     def __iter__(self) -> Iterator[str]:
@@ -84,7 +84,7 @@ class Names(Sequence[str]):
         return f"Names({', '.join(map(repr, self[:3]))}{', ...' if len(self) > 3 else ''}; {len(self)})"
 
 
-class NamesBuilder:
+class StringArrayBuilder:
     """Packs names one by one."""
 
     def __init__(self) -> None:
@@ -95,6 +95,6 @@ class NamesBuilder:
         self._buffer += os.fsencode(name)
         self._stops.append(len(self._buffer))
 
-    def done(self) -> Names:
+    def done(self) -> StringArray:
         """Returns the names."""
-        return Names.unpack(bytes(self._buffer), np.array(self._stops, np.int64))
+        return StringArray.unpack(bytes(self._buffer), np.array(self._stops, np.int64))

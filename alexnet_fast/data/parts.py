@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from alexnet_fast.data.class_folders import ClassFolders, class_folders
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored, Walk
+from alexnet_fast.data.image_folder import ClassFolders, class_folders
 from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.image_names import why_not_listed
-from alexnet_fast.data.layouts.find import Reading, find_layout
+from alexnet_fast.data.layouts.detect import Reading, find_layout
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import (
     beside_tars,
@@ -30,7 +30,7 @@ from alexnet_fast.errors import UserError
 UNFINISHED = ".preparing"
 
 
-class Contents(Protocol):
+class Split(Protocol):
     """Labelled images of one folder, in whatever form."""
 
     @property
@@ -47,7 +47,7 @@ class Contents(Protocol):
         """Lists the images, numbered by a class map."""
 
 
-def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None) -> dict[str, Contents]:
+def find_splits(root: Path, wanted: str = "train", reading: Reading | None = None) -> dict[str, Split]:
     """Finds the parts of a data set; nothing is listed yet.
 
     Args:
@@ -75,7 +75,7 @@ def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None
     if layout is not None:
         return dict(layout.parts)
     if wanted != "all":
-        splits = find_splits(root, folders, wanted)
+        splits = split_dirs(root, folders, wanted)
         if splits:
             return {part: _contents(root / name, reading.fields) for part, name in splits.items()}
     else:
@@ -91,7 +91,7 @@ def find_parts(root: Path, wanted: str = "train", reading: Reading | None = None
     return {"all": Shards(root, tuple(tars), reading.fields, all_of_root=True)}
 
 
-def find_splits(
+def split_dirs(
     root: Path,
     folders: list[str],
     wanted: str = "train",
@@ -141,7 +141,7 @@ def beside_parts(root: Path) -> Ignored:
         return beside
     if "train" not in named_splits(folders):
         return Ignored()
-    splits = find_splits(root, folders)
+    splits = split_dirs(root, folders)
     for name in set(folders) - set(splits.values()):
         ignored.add(f"{name}/", "a folder without images beside train/")
     return ignored
@@ -186,7 +186,7 @@ def _has_images(folder: Path) -> bool:
     return next(Walk(folder, why_none).files(), None) is not None
 
 
-def refuse_strangers(contents: Contents, classes: ClassMap) -> None:
+def refuse_strangers(contents: Split, classes: ClassMap) -> None:
     """Refuses classes that the class map does not have: their images would be left out in silence.
 
     Raises:
@@ -218,7 +218,7 @@ def some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _contents(root: Path, fields: ShardFields) -> Contents:
+def _contents(root: Path, fields: ShardFields) -> Split:
     """Returns the contents of one folder."""
     tars = [] if class_folders(root) else shards_in(root)
     if not tars:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class FilePlace(NamedTuple):
+class FileLocation(NamedTuple):
     """A file of its own.
 
     Args:
@@ -15,7 +15,7 @@ class FilePlace(NamedTuple):
     path: str
 
 
-class TarPlace(NamedTuple):
+class TarLocation(NamedTuple):
     """A stretch of an uncompressed tar, which is never unpacked.
 
     Args:
@@ -29,7 +29,7 @@ class TarPlace(NamedTuple):
     size: int
 
 
-class BlockedPlace(NamedTuple):
+class BlockedLocation(NamedTuple):
     """In the place of an image that must not be decoded: a decoder has died of it.
 
     Args:
@@ -39,4 +39,4 @@ class BlockedPlace(NamedTuple):
     reason: str
 
 
-Place = FilePlace | TarPlace | BlockedPlace
+Location = FileLocation | TarLocation | BlockedLocation

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.data.image_list import ARRAY_ENDING, split_points
-from alexnet_fast.data.list_cache import Arrays, Patience
-from alexnet_fast.data.names import Integers, Names, NamesBuilder
+from alexnet_fast.data.index_cache import Arrays, SlowNotice
+from alexnet_fast.data.names import Integers, StringArray, StringArrayBuilder
 from alexnet_fast.data.prepared_classes import SUMMARY, prepared_classes
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields, number_names
 from alexnet_fast.data.shard_files import in_shard
 from alexnet_fast.data.shard_notes import ShardNotes
 from alexnet_fast.data.shard_table import ShardTable
-from alexnet_fast.data.tar_samples import ShardReading, read_shard
+from alexnet_fast.data.webdataset import ShardReading, read_shard
 from alexnet_fast.errors import UserError
 
 _COLUMNS = ("labels", "tar", "offset", "length", "sizes", "points")
@@ -41,7 +41,7 @@ class ShardContents:
         odd: What is odd about the tars.
     """
 
-    names: Names
+    names: StringArray
     labels: Integers
     classes: tuple[str, ...]
     tar: Integers
@@ -55,9 +55,9 @@ class ShardContents:
     def pack(self) -> Arrays:
         """Returns the contents as plain arrays."""
         names, stops = self.names.pack()
-        classes, class_stops = Names.of(self.classes).pack()
-        reasons, reason_stops = Names.of(self.ignored).pack()
-        odd, odd_stops = Names.of(self.odd).pack()
+        classes, class_stops = StringArray.of(self.classes).pack()
+        reasons, reason_stops = StringArray.of(self.ignored).pack()
+        odd, odd_stops = StringArray.of(self.odd).pack()
         return {
             "names": np.frombuffer(names, np.uint8),
             "stops": stops,
@@ -74,12 +74,12 @@ class ShardContents:
     @classmethod
     def unpack(cls, arrays: Arrays) -> ShardContents:
         """Reads what `pack` returned."""
-        reasons = Names.unpack(arrays["reasons"].tobytes(), arrays["reason_stops"])
+        reasons = StringArray.unpack(arrays["reasons"].tobytes(), arrays["reason_stops"])
         return cls(
-            names=Names.unpack(arrays["names"].tobytes(), arrays["stops"]),
-            classes=tuple(Names.unpack(arrays["classes"].tobytes(), arrays["class_stops"])),
+            names=StringArray.unpack(arrays["names"].tobytes(), arrays["stops"]),
+            classes=tuple(StringArray.unpack(arrays["classes"].tobytes(), arrays["class_stops"])),
             ignored=dict(zip(reasons, arrays["reason_counts"].tolist(), strict=True)),
-            odd=tuple(Names.unpack(arrays["odd"].tobytes(), arrays["odd_stops"])),
+            odd=tuple(StringArray.unpack(arrays["odd"].tobytes(), arrays["odd_stops"])),
             **{name: arrays[name] for name in _COLUMNS},
         )
 
@@ -116,7 +116,7 @@ def read_contents(root: Path, tars: Sequence[Path], fields: ShardFields = DEFAUL
 
 def _from_tables(tables: Sequence[ShardTable], classes: tuple[str, ...]) -> ShardContents:
     """Joins the tables of all tars."""
-    names = NamesBuilder()
+    names = StringArrayBuilder()
     for table in tables:
         for name in table.names:
             names.add(name)
@@ -137,10 +137,10 @@ def _from_headers(
     tars: Sequence[Path], prepared: tuple[str, ...] | None, fields: ShardFields
 ) -> ShardContents:
     """Reads every header of tars that have no tables."""
-    patience = Patience(
+    patience = SlowNotice(
         f"reading the headers of {len(tars)} tars in {tars[0].parent}: a long list is kept for the next time"
     )
-    names = NamesBuilder()
+    names = StringArrayBuilder()
     rows: list[tuple[int, int, int, int]] = []
     texts: dict[str, int] = {}
     notes = ShardNotes()
@@ -175,7 +175,7 @@ def _from_headers(
     )
 
 
-def _refuse_mixture(names: Names, tars: Sequence[Path], tar_of: Integers) -> None:
+def _refuse_mixture(names: StringArray, tars: Sequence[Path], tar_of: Integers) -> None:
     """Refuses arrays beside images: one of the kinds would be left out.
 
     Raises:
@@ -208,14 +208,16 @@ def _refuse_beyond(tar: Path, found: ShardReading, prepared: tuple[str, ...] | N
             )
 
 
-def _distinct(names: Names, points: npt.NDArray[np.float64], tars: Sequence[Path], tar_of: Integers) -> Names:
+def _distinct(
+    names: StringArray, points: npt.NDArray[np.float64], tars: Sequence[Path], tar_of: Integers
+) -> StringArray:
     """Returns the names, those that several tars have with their tar in front."""
     if len(np.unique(points)) == len(points):
         return names
     counts = collections.Counter(names.encoded())
     if max(counts.values()) == 1:
         return names
-    return Names.of(
+    return StringArray.of(
         in_shard(tars[tar], name) if counts[raw] > 1 else name
         for name, raw, tar in zip(names, names.encoded(), tar_of.tolist(), strict=True)
     )

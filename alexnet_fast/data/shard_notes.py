@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.tar_members import A_FOLDER
-from alexnet_fast.data.tar_samples import ShardReading
+from alexnet_fast.data.webdataset import ShardReading
 from alexnet_fast.errors import UserError
 
 

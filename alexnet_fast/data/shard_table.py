@@ -14,9 +14,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.data.names import Integers, Names
+from alexnet_fast.data.names import Integers, StringArray
 from alexnet_fast.errors import UserError
-from alexnet_fast.special_files import check_plain
+from alexnet_fast.utils.special_files import check_plain
 
 TABLE_ENDING = ".npz"
 
@@ -35,7 +35,7 @@ class ShardTable:
     """
 
     tar_bytes: int
-    names: Names
+    names: StringArray
     labels: Integers
     offsets: Integers
     lengths: Integers
@@ -69,7 +69,7 @@ class ShardTable:
                 found = dict(file)
             table = cls(
                 tar_bytes=int(found["tar_bytes"]),
-                names=Names.unpack(found["names"].tobytes(), found["stops"]),
+                names=StringArray.unpack(found["names"].tobytes(), found["stops"]),
                 labels=found["labels"],
                 offsets=found["offsets"],
                 lengths=found["lengths"],

@@ -12,7 +12,7 @@ import numpy as np
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_list import ARRAY_ENDING, ImageList, Stretches
-from alexnet_fast.data.list_cache import ListCache, Stamps
+from alexnet_fast.data.index_cache import Fingerprints, IndexCache
 from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.shard_contents import ShardContents, read_contents
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
@@ -87,11 +87,11 @@ class Shards:
     def _kept_or_read(self) -> ShardContents:
         """Returns what the tars hold; kept in the user's cache folder where it is much."""
         names = "\n".join(tar.name for tar in self.tars)
-        cache = ListCache(self.root, f"tars {self.fields.key()}\n{names}")
+        cache = IndexCache(self.root, f"tars {self.fields.key()}\n{names}")
         kept = cache.load()
         if kept is not None:
             return ShardContents.unpack(kept)
-        stamps = Stamps()
+        stamps = Fingerprints()
         tables = (tar.with_suffix(TABLE_ENDING) for tar in self.tars)
         for path in (*self.tars, *tables, self.root / SUMMARY):
             if path.exists():

@@ -16,14 +16,14 @@ import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.exclude import ExcludeList
 from alexnet_fast.data.image_list import ImageList
-from alexnet_fast.data.layouts.find import Reading
-from alexnet_fast.data.layouts.layout import LayoutPart
-from alexnet_fast.data.leave_out import LeaveOut
+from alexnet_fast.data.layouts.base import LayoutPart
+from alexnet_fast.data.layouts.detect import Reading
 from alexnet_fast.data.parts import (
-    Contents,
+    Split,
     beside_parts,
-    find_parts,
+    find_splits,
     refuse_strangers,
     refuse_unknown,
     some,
@@ -61,7 +61,7 @@ def open_data(
     *,
     val_fraction: float = 0.1,
     classes: ClassMap | None = None,
-    leave_out: LeaveOut | None = None,
+    leave_out: ExcludeList | None = None,
     reading: Reading | None = None,
     rule: int = CURRENT_RULE,
 ) -> Splits:
@@ -78,7 +78,7 @@ def open_data(
     Raises:
         UserError: The folder is missing, empty or of no known layout, or a class has no training image.
     """
-    parts = find_parts(root, reading=reading)
+    parts = find_splits(root, reading=reading)
     if "all" in parts:
         return _split(root, parts["all"], SplitHow(val_fraction, rule), classes, leave_out)
     beside = Ignored() if isinstance(parts.get("train"), LayoutPart) else beside_parts(root)
@@ -91,7 +91,7 @@ def open_part(
     classes: ClassMap,
     *,
     val_fraction: float = 0.1,
-    leave_out: LeaveOut | None = None,
+    leave_out: ExcludeList | None = None,
     reading: Reading | None = None,
     rule: int = CURRENT_RULE,
 ) -> ImageList:
@@ -109,7 +109,7 @@ def open_part(
     Raises:
         UserError: As `open_data`, or the part is not there, or it has classes that the model does not know.
     """
-    parts = find_parts(root, part, reading)
+    parts = find_splits(root, part, reading)
     if part in parts:
         listed = {part: _list(parts[part], classes)}
         say_ignored(root, listed.values(), Ignored())
@@ -138,16 +138,16 @@ def own_classes(root: Path, part: str, reading: Reading | None = None) -> ClassM
     Raises:
         UserError: The folder is missing, or has fewer than two classes.
     """
-    parts = find_parts(root, "train" if part == "all" else part, reading)
+    parts = find_splits(root, "train" if part == "all" else part, reading)
     contents = next(parts[name] for name in ("train", part, "all") if name in parts)
     return _class_map(contents.root, contents.class_names())
 
 
 def _open_parts(
     root: Path,
-    parts: dict[str, Contents],
+    parts: dict[str, Split],
     classes: ClassMap | None,
-    leave_out: LeaveOut | None,
+    leave_out: ExcludeList | None,
     beside: Ignored,
 ) -> Splits:
     """Lists `train/`, `val/` and `test/`; the classes are those of `train/`."""
@@ -180,7 +180,7 @@ class SplitHow:
 
 
 def _split(
-    root: Path, contents: Contents, how: SplitHow, classes: ClassMap | None, leave_out: LeaveOut | None
+    root: Path, contents: Split, how: SplitHow, classes: ClassMap | None, leave_out: ExcludeList | None
 ) -> Splits:
     """Splits one folder of class folders into training and validation images."""
     if not 0 < how.fraction < 1:
@@ -203,7 +203,7 @@ def _split(
     return Splits(train=train, val=val, rule=how.rule)
 
 
-def _list(contents: Contents, classes: ClassMap) -> ImageList:
+def _list(contents: Split, classes: ClassMap) -> ImageList:
     """Lists a part."""
     refuse_strangers(contents, classes)
     return contents.images(classes)
@@ -211,9 +211,9 @@ def _list(contents: Contents, classes: ClassMap) -> ImageList:
 
 def _left_out(
     root: Path,
-    parts: Mapping[str, Contents],
+    parts: Mapping[str, Split],
     listed: Mapping[str, ImageList],
-    leave_out: LeaveOut | None,
+    leave_out: ExcludeList | None,
     others: Collection[str] = (),
 ) -> dict[str, ImageList]:
     """Returns the lists of parts less what is left out."""
@@ -224,7 +224,7 @@ def _left_out(
     return {part: kept[prefix] for part, prefix in prefixes.items()}
 
 
-def _prefix(root: Path, part: str, contents: Contents) -> str:
+def _prefix(root: Path, part: str, contents: Split) -> str:
     """Returns how the names of a part's images begin below the data set's folder, as `scan` names them."""
     if contents.root == root:
         return "" if part == "all" else f"{part}/"

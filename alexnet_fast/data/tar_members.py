@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.special_files import check_plain
+from alexnet_fast.utils.special_files import check_plain
 
 # A file of this size is no photograph, and reading it would take the memory of its worker.
 FILE_BYTES_LIMIT = 512 << 20

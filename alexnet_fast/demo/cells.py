@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.files import make_folder
+from alexnet_fast.utils.atomic import make_folder
 
 # Shares of each class; the rest is for training.
 VAL_SHARE = 0.1

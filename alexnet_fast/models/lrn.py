@@ -8,7 +8,7 @@ The window holds `size` channels around c; channels beyond the ends count as zer
     s[c] = sum of g[i] * x[i] * d[i] ** (-beta - 1) over the channels i whose window holds c
 
 with g = dL/dy. Nothing but x is kept for the backward pass: computing d again takes less time than writing it
-to memory and reading it back. `python -m alexnet_fast.models.lrn_speed` measures both forms.
+to memory and reading it back. `python -m benchmarks.lrn_speed` measures both forms.
 """
 
 from __future__ import annotations

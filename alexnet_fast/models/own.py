@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models.catalogue import model_spec
-from alexnet_fast.models.create import create_model
+from alexnet_fast.models.factory import create_model
 from alexnet_fast.models.input_spec import TORCHVISION_INPUT, InputSpec
+from alexnet_fast.models.registry import model_spec
 
 
 def is_own(name: str) -> bool:

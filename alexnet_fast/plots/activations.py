@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.near_match import choose_from
 from alexnet_fast.plots.style import styled
 from alexnet_fast.plots.tiles import Tiles, tile_sheet
+from alexnet_fast.utils.suggest import choose_from
 
 # All maps of the paper's first layer fit.
 _MOST = 96

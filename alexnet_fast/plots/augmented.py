@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.colour import Colour
+from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.place_bytes import image_at
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, Pixels, label_text, show_pixels, styled
 
@@ -73,7 +73,7 @@ def training_samples(
         By position in `images`: `samples` arrays, uint8 (crop, crop, 3), RGB. An image that was left out
         as bad is not among them.
     """
-    schedule = Schedule(images=len(images), batch_size=max(1, len(images)), shuffle=True, seed=seed)
+    schedule = EpochSampler(images=len(images), batch_size=max(1, len(images)), shuffle=True, seed=seed)
     loader = make_loader(images, spec, "train", schedule, config)
     found: dict[int, list[Pixels]] = {index: [] for index in range(len(images))}
     for epoch in range(samples):

@@ -14,8 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.crops import crop_offsets, take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import crop_offsets, take_crops
 from alexnet_fast.plots.style import (
     BLUE,
     FAINT,
@@ -173,10 +173,10 @@ def _show_tiles(
         if number < 5:
             axes.set_title(_PLACES[number], fontsize=SMALL, loc="center")
         if probabilities is not None:
-            likeliest = int(probabilities[number].argmax())
-            mark = "" if truth is None else "✓ " if likeliest == truth else "✗ "
-            said = f"{mark}{label_text(classes[likeliest], 11)} {probabilities[number, likeliest]:.0%}"
-            wrong = truth is not None and likeliest != truth
+            top_k = int(probabilities[number].argmax())
+            mark = "" if truth is None else "✓ " if top_k == truth else "✗ "
+            said = f"{mark}{label_text(classes[top_k], 11)} {probabilities[number, top_k]:.0%}"
+            wrong = truth is not None and top_k != truth
             axes.set_xlabel(said, fontsize=SMALL, color=VERMILLION if wrong else INK)
     grid[0, 0].set_ylabel("as it is", fontsize=SMALL, color=FAINT)
     grid[1, 0].set_ylabel("mirrored", fontsize=SMALL, color=FAINT)

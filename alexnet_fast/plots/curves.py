@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.plots.style import BLUE, FAINT, INK, ORANGE, VERMILLION, WIDTH, styled
-from alexnet_fast.training.history import EpochRow, best_row
+from alexnet_fast.training.metrics_log import EpochMetrics, best_row
 
 # More rates than this come from a schedule that changes all the time: their ticks would run into one another.
 _FEW_RATES = 5
@@ -23,7 +23,7 @@ _LABEL_SHARE = 0.25
 
 
 @styled
-def curves(rows: Sequence[EpochRow]) -> Figure:
+def curves(rows: Sequence[EpochMetrics]) -> Figure:
     """Draws training and validation curves; the epoch whose weights are kept is ringed.
 
     Args:
@@ -53,7 +53,7 @@ def curves(rows: Sequence[EpochRow]) -> Figure:
     return figure
 
 
-def _pair(axes: Axes, rows: Sequence[EpochRow], what: str) -> list[Line2D]:
+def _pair(axes: Axes, rows: Sequence[EpochMetrics], what: str) -> list[Line2D]:
     """Draws the training and the validation curve of one quantity."""
     epochs = [row.epoch for row in rows]
     marker = "o" if len(rows) <= 40 else ""
@@ -73,7 +73,7 @@ def _pair(axes: Axes, rows: Sequence[EpochRow], what: str) -> list[Line2D]:
     ]
 
 
-def _ring(axes: Axes, best: EpochRow) -> Line2D:
+def _ring(axes: Axes, best: EpochMetrics) -> Line2D:
     """Rings the validation accuracy of the epoch that is kept."""
     (ring,) = axes.plot(
         [best.epoch],
@@ -89,7 +89,7 @@ def _ring(axes: Axes, best: EpochRow) -> Line2D:
     return ring
 
 
-def _rates(axes: Axes, rows: Sequence[EpochRow]) -> None:
+def _rates(axes: Axes, rows: Sequence[EpochMetrics]) -> None:
     """Draws the learning rate as steps, each rate named on the axis."""
     epochs = [row.epoch for row in rows]
     edges = [epochs[0] - 0.5, *(epoch + 0.5 for epoch in epochs)]
@@ -117,7 +117,7 @@ def _apart(rates: Sequence[float]) -> list[float]:
     return [*named, rates[-1]] if rates[-1] > rates[0] else named
 
 
-def _mark_drops(axes: Axes, rows: Sequence[EpochRow]) -> None:
+def _mark_drops(axes: Axes, rows: Sequence[EpochMetrics]) -> None:
     """Draws a line where the learning rate falls."""
     drops = [row.epoch - 0.5 for before, row in itertools.pairwise(rows) if row.lr < before.lr]
     if len(drops) < _FEW_RATES:

@@ -9,8 +9,8 @@ import matplotlib.style
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from alexnet_fast.files import write_atomically
 from alexnet_fast.plots.style import STYLE
+from alexnet_fast.utils.atomic import write_atomically
 
 
 def png_bytes(figure: Figure) -> bytes:

@@ -21,7 +21,7 @@ from alexnet_fast.plots.style import (
     styled,
     verdict_colour,
 )
-from alexnet_fast.serve.prediction import Guess
+from alexnet_fast.runtime.prediction import ClassScore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Sample:
 
     pixels: Pixels
     truth: str | None
-    guesses: tuple[Guess, ...]
+    guesses: tuple[ClassScore, ...]
 
 
 @styled

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.pillow_image import Pixels
+from alexnet_fast.pipelines.cpu.pillow import Pixels
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.plots.predictions import Sample, show_guesses
 from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, bare, label_text, show_pixels, styled

@@ -161,7 +161,7 @@ def shares(rows: Sequence[tuple[str, float, str]], title: str) -> Figure:
 
 
 @styled
-def under_the_roof(
+def roofline(
     roof: Callable[[float], float], groups: Mapping[str, Sequence[tuple[float, float, str]]], title: str
 ) -> Figure:
     """Draws the roof of a machine and measured speeds under it.

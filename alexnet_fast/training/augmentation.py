@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from alexnet_fast.pipelines.distortion import ColourDistortion
+from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.progressive import Progressive
-from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
+from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 
 
 def random_parts(
@@ -19,15 +19,15 @@ def random_parts(
         min_scale: Their smallest share of an image.
         progressive: Course of the input side.
         epochs: Over which it runs, where it does not say.
-        amounts: Of `ColourDistortion`.
+        amounts: Of `ColorJitter`.
 
     Raises:
         UserError: A value is out of its range.
     """
     area = RandomResizedCrop(min_scale=min_scale)
-    colours = ColourDistortion(**amounts)
+    colours = ColorJitter(**amounts)
     return {
         "random_resized_crop": area if random_resized_crop else None,
-        "distortion": colours if colours != ColourDistortion() else None,
+        "distortion": colours if colours != ColorJitter() else None,
         "progressive": Progressive.parse(progressive, epochs) if progressive else None,
     }

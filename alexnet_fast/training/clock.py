@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Clock:
+class ThroughputMeter:
     """Images a second of an epoch, the first steps left out."""
 
     WARM_UP = 2

@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models.spec import Initial
-from alexnet_fast.pipelines.colour import colour_text, parse_colour
-from alexnet_fast.ranges import check_fields
-from alexnet_fast.toml_file import write_toml
+from alexnet_fast.pipelines.color import colour_text, parse_colour
 from alexnet_fast.training.on_resume import (
     AVERAGE,
     BEGINNING,
@@ -24,6 +22,8 @@ from alexnet_fast.training.on_resume import (
     free,
     stays,
 )
+from alexnet_fast.utils.ranges import check_fields
+from alexnet_fast.utils.toml import write_toml
 
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Colours = Literal["original", "lighting", "data", "off"]
@@ -112,7 +112,7 @@ class TrainConfig:
         log_every: Steps between two readings of loss and accuracy; the device is not waited for in between.
 
     Raises:
-        UserError: A value is out of its range in `alexnet_fast.ranges`, or options contradict each other.
+        UserError: A value is out of its range in `alexnet_fast.utils.ranges`, or options contradict each other.
     """
 
     data: Path = free()

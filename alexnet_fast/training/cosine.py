@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cosine:
+class CosineSchedule:
     """Learning rate by step; it asks nothing of the validation error.
 
     Args:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.files import write_atomically
-from alexnet_fast.training.checkpoint_folder import CheckpointFolder, Found
-from alexnet_fast.training.position import Position
-from alexnet_fast.training.run_folder import RunFolder
-from alexnet_fast.training.run_log import log
+from alexnet_fast.training.checkpoint.manager import CheckpointInfo, CheckpointManager
+from alexnet_fast.training.checkpoint.position import Position
+from alexnet_fast.training.log import log
+from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.utils.atomic import write_atomically
 
 
 class DivergedError(UserError):
@@ -30,7 +30,9 @@ def remember_divergence(run: RunFolder, position: Position) -> None:
     write_atomically(run.diverged, json.dumps(place).encode())
 
 
-def before_divergence(run: RunFolder, folder: CheckpointFolder, found: Found) -> Found | None:
+def before_divergence(
+    run: RunFolder, folder: CheckpointManager, found: CheckpointInfo
+) -> CheckpointInfo | None:
     """Returns the checkpoint to go on from: `found`, or one from before an epoch that diverged.
 
     Returns:

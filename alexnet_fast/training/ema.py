@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class WeightAverage:
+class ModelEma:
     """A second network whose values follow those of the one that is trained: parameters and statistics.
 
     The average of the first updates is short, so that it does not hold on to the initial weights: update n

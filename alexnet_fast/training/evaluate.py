@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_fast.pipelines.loader import Loader
-from alexnet_fast.training.meter import Meter, Score, Sums
+from alexnet_fast.training.metrics import ClassificationMetrics, Metrics, Sums
 from alexnet_fast.training.precision import Precision
 
 
@@ -20,7 +20,7 @@ def validate(
     *,
     over: Sums = list,
     between: Callable[[], None] = lambda: None,
-) -> Score:
+) -> Metrics:
     """Returns loss and accuracy of the single centre crop.
 
     No process gets images of another to fill its last batch: the shares differ by an image, and the sums
@@ -34,7 +34,7 @@ def validate(
         between: Called after each batch, equally often in every process.
     """
     net.eval()
-    meter = Meter(precision.device)
+    meter = ClassificationMetrics(precision.device)
     batches = loader.epoch(0)
     for _ in range(loader.rounds):
         batch = next(batches, None)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from alexnet_fast.training.loss import Loss
+from alexnet_fast.training.losses import Loss
 
 # Keeps the random numbers apart from those of the data plan, which draws from the keys (seed, epoch).
 _STREAM = 1 << 63

@@ -11,7 +11,7 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.loss import Loss, make_loss
+from alexnet_fast.training.losses import Loss, make_loss
 from alexnet_fast.training.mixup import mixed_loss
 from alexnet_fast.training.precision import Precision
 
@@ -40,7 +40,7 @@ class Pass(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EagerPass:
+class EagerForwardBackward:
     """The passes as they come.
 
     Args:
@@ -69,7 +69,7 @@ class EagerPass:
         return loss.detach(), logits.detach()
 
 
-class GraphedPass:
+class CudaGraphForwardBackward:
     """The passes recorded as a CUDA graph for the batches of one shape; other batches run as they come.
 
     A recording holds addresses: batches are copied into buffers that stay, and the gradients lie in tensors
@@ -83,7 +83,7 @@ class GraphedPass:
         device: A GPU.
     """
 
-    def __init__(self, eager: EagerPass, net: nn.Module, device: torch.device) -> None:
+    def __init__(self, eager: EagerForwardBackward, net: nn.Module, device: torch.device) -> None:
         self._eager, self._net, self._device = eager, net, device
         self._key: tuple[torch.Size, float, bool] | None = None
 
@@ -184,8 +184,8 @@ def make_pass(
     Raises:
         UserError: CUDA graphs were asked for where they do not hold.
     """
-    eager = EagerPass(model=model, loss=make_loss(config), precision=precision, scaler=scaler)
+    eager = EagerForwardBackward(model=model, loss=make_loss(config), precision=precision, scaler=scaler)
     if not config.cuda_graphs:
         return eager
     _refuse_graphs(precision.device, config.accumulate, world)
-    return GraphedPass(eager, net, precision.device)
+    return CudaGraphForwardBackward(eager, net, precision.device)

@@ -8,29 +8,29 @@ from typing import Any
 
 
 @dataclasses.dataclass(kw_only=True)
-class Plateau:
+class ReduceOnPlateau:
     """Learning rate by validation error (Krizhevsky et al. 2012, section 5).
 
     Args:
         lr: Current learning rate.
         patience: Epochs without a lower error before something happens.
-        drops_left: Falls still to come; with none left the run is finished.
+        reductions_left: Falls still to come; with none left the run is finished.
         factor: What the rate is multiplied by; the paper divides by 10.
-        lowest_error: Lowest validation error so far, 0..1.
+        best_error: Lowest validation error so far, 0..1.
         waited: Epochs since then.
         finished: Whether training should end.
     """
 
     lr: float
     patience: int
-    drops_left: int
+    reductions_left: int
     factor: float = 0.1
-    lowest_error: float = float("inf")
+    best_error: float = float("inf")
     waited: int = 0
     finished: bool = False
 
     def __post_init__(self) -> None:
-        self._options = {"lr": self.lr, "drops_left": self.drops_left}
+        self._options = {"lr": self.lr, "reductions_left": self.reductions_left}
 
     def rate(self, step: int) -> float:
         """Returns the learning rate, which is the same for every step of an epoch."""
@@ -39,17 +39,17 @@ class Plateau:
 
     def end_epoch(self, error: float) -> None:
         """Takes the validation error of an epoch."""
-        if error < self.lowest_error:
-            self.lowest_error, self.waited = error, 0
+        if error < self.best_error:
+            self.best_error, self.waited = error, 0
             return
         self.waited += 1
         if self.waited < self.patience:
             return
-        if not self.drops_left:
+        if not self.reductions_left:
             self.finished = True
             return
         self.lr *= self.factor
-        self.drops_left -= 1
+        self.reductions_left -= 1
         self.waited = 0
 
     @property
@@ -65,8 +65,10 @@ class Plateau:
         if "lr" in before:
             self.lr, self.waited, self.finished = self._options["lr"], 0, False
         if "drops" in before:
-            self.drops_left = max(0, self._options["drops_left"] - (before["drops"] - self.drops_left))
-        self.finished = self.finished and not self.drops_left and self.waited >= self.patience
+            self.reductions_left = max(
+                0, self._options["reductions_left"] - (before["drops"] - self.reductions_left)
+            )
+        self.finished = self.finished and not self.reductions_left and self.waited >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state as plain values."""

@@ -10,7 +10,7 @@ import torch
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import Amp
-from alexnet_fast.training.run_log import log
+from alexnet_fast.training.log import log
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from alexnet_fast.training.meter import Score
+from alexnet_fast.training.metrics import Metrics
 
 Phase = Literal["training", "measuring", "validating"]
 
@@ -36,7 +36,7 @@ class Progress:
     phase: Phase = "training"
     done: int = 0
     after: Mapping[Phase, int] = dataclasses.field(default_factory=dict)
-    train: Score
+    train: Metrics
     lr: float
     images_per_second: float
     waiting: float

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from alexnet_fast.training.run_folder import RunFolder
-from alexnet_fast.training.run_lock import RunLock
+from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_lock import LockFile
 
 
-class RunClaim:
+class RunDirLock:
     """Keeps a run folder for one job while its block runs; only the first process calls its methods.
 
     Args:
@@ -16,9 +16,9 @@ class RunClaim:
 
     def __init__(self, run: RunFolder, *, resume: bool) -> None:
         self.run, self._resume = run, resume
-        self._lock: RunLock | None = None
+        self._lock: LockFile | None = None
 
-    def __enter__(self) -> RunClaim:
+    def __enter__(self) -> RunDirLock:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,7 +33,7 @@ class RunClaim:
         """
         self.run.check(resume=self._resume)
         if self.run.exists():
-            self._lock = RunLock(self.run.lock)
+            self._lock = LockFile(self.run.lock)
 
     def make(self) -> None:
         """Makes the folder, locks it, and clears away what a killed job did not finish.
@@ -43,6 +43,6 @@ class RunClaim:
         """
         self.run.make()
         if self._lock is None:
-            self._lock = RunLock(self.run.lock)
+            self._lock = LockFile(self.run.lock)
             self.run.check(resume=self._resume)
         self.run.clear_partial()

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import IO
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.files import lock_file
-from alexnet_fast.special_files import check_plain
-from alexnet_fast.training.run_log import log
+from alexnet_fast.training.log import log
+from alexnet_fast.utils.atomic import lock_file
+from alexnet_fast.utils.special_files import check_plain
 
 
-class RunLock:
+class LockFile:
     """A lock on a file; the kernel gives it back when the process ends, however it ends.
 
     Args:

@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator
 from torch import nn
 
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.any_size import for_sizes
 from alexnet_fast.training.batch_norm import batch_norm_layers, measure_statistics, running
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.resizable import for_sizes
 
 
-def settle_batch_norm(
+def recalibrate_batch_norm(
     net: nn.Module,
     loader: Loader,
     epoch: int,
     *,
     config: TrainConfig,
     precision: Precision,
-    processes: Processes,
+    processes: DistributedContext,
     between: Callable[[], None] = lambda: None,
 ) -> None:
     """Gives all processes the same statistics: measured on an epoch's first batches, or rank 0's.
@@ -41,7 +41,7 @@ def settle_batch_norm(
         return
     buffers = [buffer for layer in layers for buffer in running(layer)]
     if not config.bn_batches:
-        processes.take_first(buffers)
+        processes.broadcast(buffers)
         return
     some = itertools.islice(loader.epoch(epoch), config.bn_batches * config.accumulate)
     measure_statistics(for_sizes(net, config.progressive), _each(some, between), precision)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stairs:
+class StepSchedule:
     """Learning rate by step; it asks nothing of the validation error.
 
     Args:

@@ -8,7 +8,7 @@ from torch import nn
 
 from alexnet_fast.models import InputSpec, input_of
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.run_log import log
+from alexnet_fast.training.log import log
 from alexnet_fast.weights import Pretrained, fit_weights
 
 
@@ -25,7 +25,9 @@ def starting_input(config: TrainConfig, weights: Pretrained | None) -> InputSpec
     return dataclasses.replace(own, mean=weights.input.mean, std=weights.input.std)
 
 
-def begin_with(net: nn.Module, weights: Pretrained, config: TrainConfig, classes: tuple[str, ...]) -> None:
+def load_initial_weights(
+    net: nn.Module, weights: Pretrained, config: TrainConfig, classes: tuple[str, ...]
+) -> None:
     """Fills a network and says with what.
 
     Raises:

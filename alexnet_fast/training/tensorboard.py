@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from alexnet_fast.files import make_folder, utf8_path
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.event_files import order_before_now
-from alexnet_fast.training.run_log import log
+from alexnet_fast.training.log import log
+from alexnet_fast.utils.atomic import make_folder, utf8_path
 
 if TYPE_CHECKING:
-    from alexnet_fast.training.history import EpochRow
+    from alexnet_fast.training.metrics_log import EpochMetrics
 
 # Values of a tensor that its histogram is made of, evenly spaced over it. The 38 million weights of fc6 take
 # seconds to sort into bins, and look the same.
@@ -81,7 +81,7 @@ class TensorBoard:
         self._named = contextlib.ExitStack()
         self._writer = SummaryWriter(self._named.enter_context(utf8_path(folder)), purge_step=done + 1)
 
-    def draw(self, row: EpochRow) -> None:
+    def draw(self, row: EpochMetrics) -> None:
         """Adds an epoch to the curves."""
         for name, field in _SCALARS.items():
             self._writer.add_scalar(name, getattr(row, field), row.epoch)

@@ -14,24 +14,24 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.batch_norm import has_batch_norm
-from alexnet_fast.training.clock import Clock
+from alexnet_fast.training.checkpoint.position import Position
+from alexnet_fast.training.checkpoint.random_states import RandomStates
+from alexnet_fast.training.checkpoint.small_states import BadState, ScalerState
+from alexnet_fast.training.checkpoint.state import CheckpointState
+from alexnet_fast.training.clock import ThroughputMeter
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.diverged import DivergedError
-from alexnet_fast.training.ema import WeightAverage
+from alexnet_fast.training.ema import ModelEma
 from alexnet_fast.training.evaluate import validate
-from alexnet_fast.training.history import EpochRow, Timing, as_row
-from alexnet_fast.training.meter import Meter, Score
-from alexnet_fast.training.optimizer import OptimizerState
-from alexnet_fast.training.optimizer_step import OptimizerStep
-from alexnet_fast.training.position import Position
+from alexnet_fast.training.lr_schedule import make_schedule
+from alexnet_fast.training.metrics import ClassificationMetrics, Metrics
+from alexnet_fast.training.metrics_log import EpochMetrics, Timing, as_row
+from alexnet_fast.training.optim import OptimizerState
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.processes import Processes
 from alexnet_fast.training.progress import Phase, Progress
-from alexnet_fast.training.random_states import RandomStates
-from alexnet_fast.training.schedule import make_schedule
-from alexnet_fast.training.settling import settle_batch_norm
-from alexnet_fast.training.small_states import BadState, ScalerState
-from alexnet_fast.training.state import TrainState
+from alexnet_fast.training.settling import recalibrate_batch_norm
+from alexnet_fast.training.train_step import TrainStep
 
 # Training images kept for TensorBoard, as many as a grid of 4 x 4 shows.
 SAMPLE = 16
@@ -65,7 +65,7 @@ class Trainer:
         val: Loader,
         config: TrainConfig,
         precision: Precision,
-        processes: Processes,
+        processes: DistributedContext,
         show: Callable[[Progress], None],
         factor: float = 1.0,
     ) -> None:
@@ -74,16 +74,16 @@ class Trainer:
         self.steps = len(train) // config.accumulate
         self.schedule = make_schedule(config, self.steps)
         self.position = Position()
-        self._meter, self._factor = Meter(precision.device), factor
-        self._step = OptimizerStep(net, train.shape, config, precision, processes, self._meter)
-        self.average = WeightAverage(net, config.ema) if config.ema else None
+        self._meter, self._factor = ClassificationMetrics(precision.device), factor
+        self._step = TrainStep(net, train.shape, config, precision, processes, self._meter)
+        self.average = ModelEma(net, config.ema) if config.ema else None
         self.state = self._parts()
         self.sample: torch.Tensor | None = None
         self._shown: Progress | None = None
 
-    def _parts(self) -> TrainState:
+    def _parts(self) -> CheckpointState:
         """Names everything that a checkpoint holds."""
-        state = TrainState()
+        state = CheckpointState()
         state.add("model", self.net)
         state.add("optimizer", OptimizerState(self._step.optimizer))
         state.add("scaler", ScalerState(self._step.scaler))
@@ -117,7 +117,7 @@ class Trainer:
         self,
         after_step: Callable[[], None] = lambda: None,
         in_validation: Callable[[], None] = lambda: None,
-    ) -> EpochRow:
+    ) -> EpochMetrics:
         """Trains what is left of the epoch under way, validates, and tells the schedule.
 
         Args:
@@ -147,7 +147,7 @@ class Trainer:
             bad=len(set(itertools.chain.from_iterable(bad))),
         )
 
-    def _refuse_nothing(self, score: Score, part: str, loader: Loader) -> None:
+    def _refuse_nothing(self, score: Metrics, part: str, loader: Loader) -> None:
         """Refuses a score over no image at all, which would count as a loss of 0.
 
         Raises:
@@ -162,7 +162,7 @@ class Trainer:
 
     def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
         """Measures batch norm anew."""
-        settle_batch_norm(
+        recalibrate_batch_norm(
             self.kept,
             self.train_loader,
             self.position.epoch,
@@ -176,7 +176,7 @@ class Trainer:
         """Takes the steps that are left; the device is waited for only when something is shown."""
         self.net.train()
         self.sample = None
-        position, clock = self.position, Clock()
+        position, clock = self.position, ThroughputMeter()
         mark = time.perf_counter()
         for batches in self._groups():
             position.waiting += time.perf_counter() - mark
@@ -216,7 +216,7 @@ class Trainer:
         if learned and self.average is not None:
             self.average.update()
 
-    def _report(self, clock: Clock, *, read: bool) -> None:
+    def _report(self, clock: ThroughputMeter, *, read: bool) -> None:
         """Shows how far the epoch is.
 
         Args:
@@ -276,7 +276,7 @@ class Trainer:
         """Learning rate of a step of the epoch under way."""
         return self.schedule.rate(step) * self._factor
 
-    def check(self) -> Score:
+    def check(self) -> Metrics:
         """Reads the meter over all processes.
 
         Raises:

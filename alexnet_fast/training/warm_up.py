@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alexnet_fast.training.schedule import LearningRate
+    from alexnet_fast.training.lr_schedule import LearningRate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WarmUp:
+class LinearWarmup:
     """Rises step by step to what the schedule behind it says.
 
     Args:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alexnet_fast.weights.caffe_model import read_caffe_model
+from alexnet_fast.weights.caffe import read_caffe_model
 from alexnet_fast.weights.layout import caffe_input, caffe_model, from_caffe, from_tensorflow
-from alexnet_fast.weights.numpy_pickle import read_arrays
+from alexnet_fast.weights.npy import read_arrays
 from alexnet_fast.weights.pretrained import Pretrained
 
 
-def is_foreign(path: Path) -> bool:
+def is_external(path: Path) -> bool:
     """Tells whether a file is one that `read_foreign` reads, by its ending."""
     return path.suffix in (".npy", ".caffemodel")
 

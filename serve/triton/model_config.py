@@ -8,17 +8,17 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.export.metadata import INPUT, LOGITS, OUTPUT
-from alexnet_fast.pipelines.colour import Colour, colour_text
-from alexnet_fast.ranges import check_fields
-from alexnet_fast.serve.server_config import Batching
-from alexnet_fast.serve.tensor_types import TENSOR_TYPES
+from alexnet_fast.pipelines.color import Colour, colour_text
+from alexnet_fast.runtime.metadata import INPUT, LOGITS, OUTPUT
+from alexnet_fast.runtime.tensor_types import TENSOR_TYPES
+from alexnet_fast.serve.config import Batching
 from alexnet_fast.serve.triton.text_proto import Enum, text_proto
+from alexnet_fast.utils.ranges import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.export.manifest import TensorInfo
+    from alexnet_fast.runtime.manifest import TensorInfo
 
 LABELS = "labels.txt"
 WARMUP = "image"

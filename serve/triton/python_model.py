@@ -15,9 +15,9 @@ import numpy as np
 # Exists inside Triton alone.
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 
-from alexnet_fast.export.metadata import INPUT
+from alexnet_fast.runtime.metadata import INPUT
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from alexnet_fast.serve.image import SERVED, squares_of
-from alexnet_fast.serve.onnx_model import OnnxModel
 
 
 class TritonPythonModel:

@@ -22,13 +22,13 @@ from typing import Literal
 from PIL import Image
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.export.manifest import FileStamp, TensorInfo, manifest_path, read_manifest, verify_manifest
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.files import link_atomically, make_folder, write_atomically
-from alexnet_fast.serve.backend import model_file
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.runtime.manifest import FileStamp, TensorInfo, manifest_path, read_manifest, verify_manifest
+from alexnet_fast.runtime.metadata import GraphMetadata
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
+from alexnet_fast.runtime.open import model_file
 from alexnet_fast.serve.triton import model_config as configs
 from alexnet_fast.serve.triton.model_config import LABELS, WARMUP, TritonConfig
+from alexnet_fast.utils.atomic import link_atomically, make_folder, write_atomically
 
 Variant = Literal["python", "gpu"]
 
@@ -177,7 +177,7 @@ def _fill_ensemble(folder: Path, config: str, source: Source) -> None:
 
 def _fill_dali(folder: Path, text: str, source: Source, config: TritonConfig) -> None:
     try:
-        from alexnet_fast.pipelines.square_graph import build_square_graph
+        from alexnet_fast.pipelines.dali.square_graph import build_square_graph
     except ModuleNotFoundError as error:
         raise UserError(
             f"the GPU variant needs {error.name}, which is not installed", "pip install alexnet-fast"

@@ -15,11 +15,11 @@ from typing import Any
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 from PIL import Image
 
-from alexnet_fast.export.metadata import INPUT
-from alexnet_fast.pipelines.colour import parse_colour
-from alexnet_fast.pipelines.pillow_image import BadImageError, centre_square, decode
+from alexnet_fast.pipelines.color import parse_colour
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import trusted_size, uncompressed
+from alexnet_fast.runtime.metadata import INPUT
 from alexnet_fast.serve.image import SERVED, check_encoded
 from alexnet_fast.serve.triton.model_config import ENCODED
 from alexnet_fast.serve.triton.rows import padded_rows

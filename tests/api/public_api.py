@@ -35,7 +35,7 @@ MODULES = (
     "alexnet_fast.export.torch_export:export_ten_crop",
     "alexnet_fast.errors:UserError,UnavailableError",
     "alexnet_fast.fit_history:FitHistory",
-    "alexnet_fast.serve.prediction:Prediction",
+    "alexnet_fast.runtime.prediction:Prediction",
 )
 # What a class is used by, beside its named members.
 _PROTOCOLS = ("__call__", "__getitem__", "__iter__", "__len__")

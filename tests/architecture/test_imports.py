@@ -31,7 +31,7 @@ LAYERS = (
         "special_files",
     },
     {"pipelines", "models", "data", "device", "vector_file", "weights", "fetching"},
-    {"serve", "export", "training", "feature_vectors", "scanning", "preparing", "report"},
+    {"serve", "export", "training", "embeddings", "scanning", "preparing", "report"},
     {"recipe", "doctor", "images", "classifier", "evaluation", "prediction", "mistakes"},
     {"feature_files", "fit_history", "notebook", "keras_like", "bench", "demo"},
     {"cli"},
@@ -64,7 +64,7 @@ def parts() -> dict[str, list[Path]]:
     found = {}
     for entry in sorted(ROOT.iterdir()):
         files = sorted(entry.rglob("*.py")) if entry.is_dir() else [entry]
-        files = [file for file in files if file.suffix == ".py" and "peers" not in file.parts]
+        files = [file for file in files if file.suffix == ".py" and "baselines" not in file.parts]
         if files and entry.name != "__init__.py":
             found[entry.stem] = files
     return found

@@ -13,24 +13,24 @@ import torch
 
 from alexnet_fast.bench import report
 from alexnet_fast.bench.input import LIMIT, NAMES, InputBench, measure_input, name_beside
-from alexnet_fast.bench.turns import figure, rate_of, ratio, take_turns
+from alexnet_fast.bench.interleave import figure, rate_of, ratio, run_interleaved
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
-def test_contestants_take_turns_after_one_run_that_is_not_counted() -> None:
+def test_candidates_take_turns_after_one_run_that_is_not_counted() -> None:
     order: list[tuple[str, int]] = []
 
-    def contestant(name: str, rate: float) -> object:
+    def candidate(name: str, rate: float) -> object:
         def run(number: int) -> float:
             order.append((name, number))
             return rate * (number or 100)
 
         return run
 
-    rates = take_turns({"a": contestant("a", 2.0), "b": contestant("b", 1.0)}, runs=3)  # type: ignore[dict-item]
+    rates = run_interleaved({"a": candidate("a", 2.0), "b": candidate("b", 1.0)}, runs=3)  # type: ignore[dict-item]
     assert order == [(name, run) for run in range(4) for name in "ab"]
     assert rates == {"a": [2.0, 4.0, 6.0], "b": [1.0, 2.0, 3.0]}
     assert (figure(rates["a"]).low, figure(rates["a"]).median, figure(rates["a"]).high) == (2.0, 4.0, 6.0)
@@ -80,8 +80,8 @@ def test_what_the_workers_of_a_dataloader_prepared_ahead_is_not_counted(threads:
     assert rate_of(itertools.chain(reserve, later), 0.01, threads) == 0
 
 
-def test_a_peer_beside_a_gpu_is_called_what_it_is() -> None:
-    """The peers' scripts load on the CPU, wherever ours do."""
+def test_a_baseline_beside_a_gpu_is_called_what_it_is() -> None:
+    """The baselines' scripts load on the CPU, wherever ours do."""
     assert name_beside("libjpeg-turbo, decoding alone", "cpu") == "libjpeg-turbo, decoding alone"
     assert name_beside("DALI, NVIDIA's example", "cuda") == "DALI, NVIDIA's example, on the CPU"
 
@@ -127,16 +127,16 @@ def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
 
 
 def test_a_report_carries_the_spread_and_every_ratio_is_taken_run_by_run() -> None:
-    rates = {"ours": [20.0, 40.0, 60.0], "peer": [10.0, 10.0, 20.0]}
+    rates = {"ours": [20.0, 40.0, 60.0], "baseline": [10.0, 10.0, 20.0]}
     assert report.main_figure(rates["ours"], "images_per_second") == {
         "images_per_second": 40.0,
         "low": 20.0,
         "high": 60.0,
         "runs": 3,
     }
-    (peer,) = report.compared(rates, "ours", ["peer"], "images_per_second")
-    assert (peer["images_per_second"], peer["low"], peer["high"]) == (10.0, 10.0, 20.0)
-    assert (peer["ours_over_it"], peer["ratio_low"], peer["ratio_high"]) == (3.0, 2.0, 4.0)
+    (baseline,) = report.compared(rates, "ours", ["baseline"], "images_per_second")
+    assert (baseline["images_per_second"], baseline["low"], baseline["high"]) == (10.0, 10.0, 20.0)
+    assert (baseline["ours_over_it"], baseline["ratio_low"], baseline["ratio_high"]) == (3.0, 2.0, 4.0)
     machine = report.machine()
     assert machine["hardware"]["cpu"]["cores"] >= 1
     # What is installed: the build for CUDA has more behind it in torch.__version__.

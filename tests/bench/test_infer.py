@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from alexnet_fast.bench import contestants, gpu_contestants, infer
-from alexnet_fast.bench.contestant import Contestant
+from alexnet_fast.bench import gpu_candidates, infer
+from alexnet_fast.bench import infer_backends as candidates
+from alexnet_fast.bench.infer_config import Candidate
 from alexnet_fast.bench.network import Network
 from alexnet_fast.cli.bench_infer import _sizes, bench_infer
 from alexnet_fast.errors import UnavailableError, UserError
-from alexnet_fast.export.cuda_driver import gpu_count
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.serve.engine_context import EngineTimes
+from alexnet_fast.runtime.cuda import gpu_count
+from alexnet_fast.runtime.engine_context import EngineTimes
 from needs import needs_no_gpu
 
 KEYS = {"model", "backend", "batch_size", "p50_ms", "p90_ms", "p99_ms", "images_per_second", "compared"}
@@ -46,25 +47,25 @@ def test_everyone_answers_in_turns() -> None:
     assert [batch["batch_size"] for batch in found["batches"]] == [2, 1]
     assert {key: found[key] for key in found["batches"][0]} == found["batches"][0], "the first one's"
     everyone = {
-        contestants.OURS,
-        contestants.CROP_BY_CROP,
-        contestants.SINGLE,
-        contestants.EAGER,
-        contestants.PLAIN,
-        contestants.OURS_OPENVINO,
-        contestants.PLAIN_OPENVINO,
-        *gpu_contestants.ON_GPU,
+        candidates.OURS,
+        candidates.CROP_BY_CROP,
+        candidates.SINGLE,
+        candidates.EAGER,
+        candidates.PLAIN,
+        candidates.OURS_OPENVINO,
+        candidates.PLAIN_OPENVINO,
+        *gpu_candidates.ON_GPU,
     }
     assert set(found["backends"]) | set(found["not_run"]) == everyone
-    assert set(found["backends"]) >= {contestants.OURS, contestants.SINGLE, contestants.EAGER}
-    assert (contestants.PLAIN in found["backends"]) == (importlib.util.find_spec("onnxscript") is not None)
-    assert (contestants.OURS_OPENVINO in found["not_run"]) == (importlib.util.find_spec("openvino") is None)
+    assert set(found["backends"]) >= {candidates.OURS, candidates.SINGLE, candidates.EAGER}
+    assert (candidates.PLAIN in found["backends"]) == (importlib.util.find_spec("onnxscript") is not None)
+    assert (candidates.OURS_OPENVINO in found["not_run"]) == (importlib.util.find_spec("openvino") is None)
     if not gpu_count():
-        assert all("NVIDIA's driver" in found["not_run"][name] for name in gpu_contestants.ON_GPU)
+        assert all("NVIDIA's driver" in found["not_run"][name] for name in gpu_candidates.ON_GPU)
         assert "TensorRT engine was asked for and cannot run" in done.stderr
     for batch in found["batches"]:
         names = [row["name"] for row in batch["compared"]]
-        assert {contestants.OURS, *names} == set(found["backends"])
+        assert {candidates.OURS, *names} == set(found["backends"])
         for row in (batch, *batch["compared"]):
             assert 0 < row["low"] <= row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] <= row["high"] + 1e-9
             assert row["images_per_second"] == pytest.approx(1000 * batch["batch_size"] / row["p50_ms"])
@@ -116,26 +117,26 @@ def test_batch_sizes_come_in_lists_or_one_by_one() -> None:
 
 
 def test_who_was_asked_for_and_cannot_run_is_not_replaced_in_silence() -> None:
-    cpu = Contestant(call=np.copy, backend="a CPU")
-    field = contestants.Field(
-        running={contestants.OURS: cpu}, not_run=dict.fromkeys(gpu_contestants.ON_GPU, "no such thing")
+    cpu = Candidate(call=np.copy, backend="a CPU")
+    field = candidates.Field(
+        running={candidates.OURS: cpu}, not_run=dict.fromkeys(gpu_candidates.ON_GPU, "no such thing")
     )
-    assert contestants.choose_ours(field, "auto", cuda_graphs=False) == contestants.OURS
+    assert candidates.choose_ours(field, "auto", cuda_graphs=False) == candidates.OURS
     for device, graphs in (("cuda:1", False), ("tensorrt", False), ("auto", True)):
         with pytest.raises(UnavailableError, match="was asked for and cannot run: no such thing"):
-            contestants.choose_ours(field, device, cuda_graphs=graphs)
-    both = contestants.Field(running={contestants.OURS: cpu, gpu_contestants.CUDA: cpu}, not_run={})
-    assert contestants.choose_ours(both, "cuda", cuda_graphs=False) == gpu_contestants.CUDA
+            candidates.choose_ours(field, device, cuda_graphs=graphs)
+    both = candidates.Field(running={candidates.OURS: cpu, gpu_candidates.CUDA: cpu}, not_run={})
+    assert candidates.choose_ours(both, "cuda", cuda_graphs=False) == gpu_candidates.CUDA
 
 
 def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
     """The figures are made up: what is shown is where they go."""
     given = iter([EngineTimes(1, 10, 2), EngineTimes(3, 20, 2), EngineTimes(2, 60, 1)])
-    gpu = Contestant(call=np.copy, backend="a GPU", gpu_times=lambda: next(given))
-    cpu = Contestant(call=np.copy, backend="a CPU")
+    gpu = Candidate(call=np.copy, backend="a GPU", gpu_times=lambda: next(given))
+    cpu = Candidate(call=np.copy, backend="a CPU")
     monkeypatch.setattr(infer, "_PAUSE_S", 0)
-    running = {gpu_contestants.ENGINE: gpu, contestants.SINGLE: cpu}
-    found = infer._measure_batch(small(runs=3), running, gpu_contestants.ENGINE, 2, lambda: None)
+    running = {gpu_candidates.ENGINE: gpu, candidates.SINGLE: cpu}
+    found = infer._measure_batch(small(runs=3), running, gpu_candidates.ENGINE, 2, lambda: None)
     assert (found["transfer_ms"], found["compute_ms"]) == (4, 20), "medians of 3 calls, the warm-up apart"
     assert found["batch_size"] == 2
     assert "transfer_ms" not in found["compared"][0]
@@ -143,12 +144,12 @@ def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
 
 def test_large_batches_give_their_memory_back_before_the_next_turn(monkeypatch) -> None:
     done = []
-    contestant = Contestant(
+    candidate = Candidate(
         call=lambda images: done.append(len(images)), backend="", release=lambda: done.append("released")
     )
     monkeypatch.setattr(infer, "_PAUSE_S", 0)
-    infer._timed(contestant, np.zeros((4, 1)), [])(1)
-    infer._timed(contestant, np.zeros((16, 1)), [])(1)
+    infer._timed(candidate, np.zeros((4, 1)), [])(1)
+    infer._timed(candidate, np.zeros((16, 1)), [])(1)
     assert done == [4, 4, 16, 16, "released"], "and take it again before they are timed"
 
 
@@ -159,10 +160,10 @@ def test_on_a_gpu_everyone_there_runs_or_says_why() -> None:
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    for name in gpu_contestants.ON_GPU:
+    for name in gpu_candidates.ON_GPU:
         assert (name in found["backends"]) != (name in found["not_run"])
     for batch in found["batches"]:
         for row in batch["compared"]:
-            if row["name"] in (gpu_contestants.ENGINE, gpu_contestants.EAGER_GPU, gpu_contestants.GRAPHS):
+            if row["name"] in (gpu_candidates.ENGINE, gpu_candidates.EAGER_GPU, gpu_candidates.GRAPHS):
                 assert row["transfer_ms"] > 0
                 assert row["compute_ms"] > 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from alexnet_fast.bench import layer_times
-from alexnet_fast.bench.layer_times import Profiled, cut_networks, depth_table, row_of
 from alexnet_fast.bench.network import fresh_network
+from benchmarks import layer_times
+from benchmarks.layer_times import Profiled, cut_networks, depth_table, row_of
 
 
 @pytest.mark.parametrize(

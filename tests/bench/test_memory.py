@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.bench.memory import slope
+from benchmarks.memory import slope
 
 # A batch of 32 in float32 is 18.4 MiB; a loader that forgot one row of one batch an epoch would pass this.
 _FLAT = 1.0
@@ -18,7 +18,7 @@ _FLAT = 1.0
 
 def measured(data: Path, *options: str) -> dict[str, object]:
     """Loads 10 + 20 epochs in a process of its own."""
-    command = [sys.executable, "-m", "alexnet_fast.bench.memory", str(data), *options]
+    command = [sys.executable, "-m", "benchmarks.memory", str(data), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=400)
     found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -26,7 +26,7 @@ def measured(data: Path, *options: str) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_every_part_takes_processor_time(two_classes: Path) -> None:
-    command = [sys.executable, "-m", "alexnet_fast.bench.processor", str(two_classes), "--runs", "1"]
+    command = [sys.executable, "-m", "benchmarks.processor", str(two_classes), "--runs", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
     times = json.loads(done.stdout.splitlines()[-1])["processor_microseconds"]
     assert len(times) == 5

@@ -14,7 +14,7 @@ DECLARED = "random-resized-crop = true\nmin_scale = 0.25\nhue = 0.05\nflip = fal
 def test_a_file_declares_the_augmentation_of_a_run(
     alexnet_fast, two_classes: Path, tmp_path: Path, text: str
 ) -> None:
-    from alexnet_fast.training.trained import load_trained
+    from alexnet_fast.training.checkpoint.model_io import load_trained
 
     declared, config = tmp_path / "augmentation.toml", tmp_path / "config.toml"
     declared.write_text(text)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
 Json = Callable[..., dict[str, Any]]
 
@@ -111,7 +111,7 @@ def test_short_forms_mean_the_same(json_of: Json, trained_run: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_the_rounding_of_float32_is_measured(trained_run: Path, two_classes: Path) -> None:
-    words = [sys.executable, "-m", "alexnet_fast.export.rounding", trained_run, two_classes, "--images", 4]
+    words = [sys.executable, "-m", "benchmarks.rounding", trained_run, two_classes, "--images", 4]
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()

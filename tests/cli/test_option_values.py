@@ -16,18 +16,18 @@ from every_command import every_command
 
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.types import Number
-from alexnet_fast.data.layouts.find import KINDS
+from alexnet_fast.data.layouts.detect import KINDS
+from alexnet_fast.download.cache import FetchConfig
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.engine_config import parse_profile
-from alexnet_fast.fetching.fetched import FetchConfig
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.progressive import Progressive
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.ranges import OPTION_CHOICES, OPTION_RANGES
-from alexnet_fast.serve.server_config import Batching, ServerConfig
+from alexnet_fast.serve.config import Batching, ServerConfig
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.utils.ranges import OPTION_CHOICES, OPTION_RANGES
 
 VALUES = [
     *(
@@ -200,11 +200,11 @@ def test_a_network_that_no_memory_holds_is_refused() -> None:
 
 
 def test_batches_that_no_memory_holds_are_refused(two_classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alexnet_fast import memory
     from alexnet_fast.pipelines.image_dataset import list_data
+    from alexnet_fast.utils import memory
 
     images = list_data(two_classes / "train")
-    schedule = Schedule(images=len(images), batch_size=1 << 20, shuffle=False)
+    schedule = EpochSampler(images=len(images), batch_size=1 << 20, shuffle=False)
     spec = AugmentSpec(resize=8192, crop=8192)
     monkeypatch.setattr(memory, "memory_bytes", lambda: 8 << 30)
     with pytest.raises(UserError, match=r"batches of 48 images .* 8.0 GiB; give a smaller --batch"):

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from alexnet_fast import special_files
 from alexnet_fast.cli.command import answers
 from alexnet_fast.cli.image_files import image_files
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.errors import UserError
+from alexnet_fast.utils import special_files
 from small_model import make_model
 
 Predict = Callable[..., Result]

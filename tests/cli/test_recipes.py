@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.recipe import RECIPES, recipe_options, recipe_path
+from alexnet_fast.recipes import RECIPES, recipe_options, recipe_path
 from alexnet_fast.training.config import TrainConfig
 
 

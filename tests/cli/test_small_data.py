@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from alexnet_fast import AlexNet
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
-from alexnet_fast.toml_file import read_toml
+from alexnet_fast.utils.toml import read_toml
 
 OPTIONS = ("--model", "linear", "--crop", "16", "--resize", "16", "--threads", "1", "--epochs")
 SHRUNK = "batches of 8 instead of 128: there are 48 training images"

@@ -15,13 +15,13 @@ from installed import Built
 from PIL import Image
 from torch import nn
 
-from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_library import choose_library, installed_version
-from alexnet_fast.pipelines.pillow_image import centre_square
+from alexnet_fast.export.onnx.model import build_model, write_model
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import choose_library, installed_version
+from alexnet_fast.pipelines.cpu.pillow import centre_square
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.runtime.metadata import GraphMetadata
 from sharpened import sharpen
 
 SPEC = AugmentSpec(resize=43, crop=32, std=(50.0, 60.0, 70.0))

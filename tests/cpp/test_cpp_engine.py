@@ -13,11 +13,11 @@ from installed import ROOT, Built, command, must, skip_where_tools_are_missing
 from PIL import Image
 
 import alexnet_fast
-from alexnet_fast.export.export_config import ExportConfig
+from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages
-from alexnet_fast.export.job import run_export
-from alexnet_fast.pipelines.pillow_image import centre_square, decode
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.export.exporter import run_export
+from alexnet_fast.pipelines.cpu.pillow import centre_square, decode
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
 # From the same pixels; an older Pillow's differ by a level here and there (test_cpp_pixels.py).
 NEAR = 1e-6 if int(Image.__version__.split(".")[0]) >= 13 else 1e-3

@@ -11,7 +11,7 @@ from installed import Built, command, must
 from PIL import Image, features
 
 import image_matrix
-from alexnet_fast.pipelines.pillow_image import BadImageError, centre_square, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 # C++ does what Pillow does since its 13th version, which changed the order of rows and columns. The last one

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from installed import ROOT, command, must, skip_where_tools_are_missing
 
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
 pytestmark = pytest.mark.slow
 

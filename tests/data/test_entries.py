@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, list_cache, list_images, open_data
+from alexnet_fast.data import ClassMap, list_images, open_data
+from alexnet_fast.data import index_cache as list_cache
 from alexnet_fast.data.entries import LINK_AGAIN, LINK_NOWHERE, LINK_UPWARDS, VANISHED, Ignored, Walk
 from alexnet_fast.data.image_names import why_ignored, why_not_entered
 from alexnet_fast.errors import UserError
-from alexnet_fast.scanning.listing import list_for_scan
+from alexnet_fast.scan.listing import list_for_scan
 
 
 def touch(*files: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, ImageList, LeaveOut, open_data, open_part
-from alexnet_fast.data.names import Names
+from alexnet_fast.data import ClassMap, ExcludeList, ImageList, open_data, open_part
+from alexnet_fast.data.names import StringArray
 from alexnet_fast.errors import UserError
 
 
@@ -29,12 +29,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_names_are_what_went_in(names: list[str]) -> None:
-    packed = Names.of(names)
+    packed = StringArray.of(names)
     assert list(packed) == names
     assert [packed[index] for index in range(-4, 4)] == names + names
     assert packed == tuple(names)
     assert packed != names[:3]
-    assert Names.unpack(*packed[1:].pack()) == names[1:]
+    assert StringArray.unpack(*packed[1:].pack()) == names[1:]
     assert packed.index(names[2]) == 2
 
 
@@ -62,7 +62,7 @@ class TestLeaveOut:
     """The list that `scan --write-list` writes."""
 
     def test_what_it_names_is_not_listed(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-        some = LeaveOut(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
+        some = ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
         splits = open_data(folder, leave_out=some)
         left = {*splits.train.names, *splits.val.names}
         assert len(left) == 198
@@ -70,7 +70,7 @@ class TestLeaveOut:
         assert f"left out 2 of 200 images of {folder}: bad.txt names them" in caplog.text
 
     def test_the_others_keep_their_side_of_the_split(self, folder: Path) -> None:
-        some = LeaveOut(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
+        some = ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
         before, after = open_data(folder), open_data(folder, leave_out=some)
         assert set(after.val.names) == set(before.val.names) - some.names
 
@@ -81,7 +81,7 @@ class TestLeaveOut:
                 (parts / part / kind).mkdir(parents=True)
                 (parts / part / kind / "1.jpg").touch()
                 (parts / part / kind / "2.jpg").touch()
-        some = LeaveOut(Path("bad.txt"), frozenset({"train/a/1.jpg"}))
+        some = ExcludeList(Path("bad.txt"), frozenset({"train/a/1.jpg"}))
         splits = open_data(parts, leave_out=some)
         assert splits.train.names == ("a/2.jpg", "b/1.jpg", "b/2.jpg")
         assert len(open_part(parts, "val", splits.classes, leave_out=some)) == 4
@@ -89,21 +89,21 @@ class TestLeaveOut:
     def test_some_names_that_are_not_there_are_counted(
         self, folder: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        open_data(folder, leave_out=LeaveOut(Path("bad.txt"), frozenset({"a/3.jpg", "a/gone.jpg"})))
+        open_data(folder, leave_out=ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "a/gone.jpg"})))
         assert "bad.txt names 1 images that" in caplog.text
 
     def test_the_list_of_another_folder_is_refused(self, folder: Path) -> None:
         with pytest.raises(
             UserError, match=r"--leave-out bad.txt: none of its 2 names is an image of .*write-list"
         ):
-            open_data(folder, leave_out=LeaveOut(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
+            open_data(folder, leave_out=ExcludeList(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
 
     def test_a_list_is_read_byte_for_byte(self, tmp_path: Path) -> None:
         (tmp_path / "bad.txt").write_bytes(b"a/ 1.jpg\n\nb/\xff.jpg\n")
-        names = LeaveOut.load(tmp_path / "bad.txt").names
+        names = ExcludeList.load(tmp_path / "bad.txt").names
         assert {os.fsencode(name) for name in names} == {b"a/ 1.jpg", b"b/\xff.jpg"}
 
     @pytest.mark.parametrize("path", ["nowhere.txt", "."])
     def test_a_list_that_cannot_be_read_is_an_error(self, tmp_path: Path, path: str) -> None:
         with pytest.raises(UserError, match="cannot read --leave-out"):
-            LeaveOut.load(tmp_path / path)
+            ExcludeList.load(tmp_path / path)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, ImageList, entries, list_cache, list_images
+from alexnet_fast.data import ClassMap, ImageList, entries, list_images
+from alexnet_fast.data import index_cache as list_cache
 from small_disk import below, small_disk
 
 DAY = 86_400

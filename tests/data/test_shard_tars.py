@@ -11,7 +11,7 @@ import pytest
 from alexnet_fast.data import open_data, open_part
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.shard_fields import LISTED
-from alexnet_fast.data.tar_samples import read_shard
+from alexnet_fast.data.webdataset import read_shard
 from alexnet_fast.errors import UserError
 from shard_files import JPEG, listed, samples, write_shard
 

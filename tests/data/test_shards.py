@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_fast.data import LeaveOut, Reading, ShardFields, open_data, open_part
+from alexnet_fast.data import ExcludeList, Reading, ShardFields, open_data, open_part
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.shard_fields import LISTED
-from alexnet_fast.data.tar_samples import read_shard
+from alexnet_fast.data.webdataset import read_shard
 from alexnet_fast.errors import UserError
 from archives import special
 from shard_files import JPEG, Member, listed, samples, write_shard
@@ -159,8 +159,8 @@ class TestChosenFields:
     def test_are_part_of_a_kept_list(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list that was kept under other keys is not taken."""
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr("alexnet_fast.data.list_cache.WORTH_KEEPING", 1)
-        monkeypatch.setattr("alexnet_fast.data.list_cache._TICK_NS", 0)
+        monkeypatch.setattr("alexnet_fast.data.index_cache.WORTH_KEEPING", 1)
+        monkeypatch.setattr("alexnet_fast.data.index_cache._TICK_NS", 0)
         members = [(f"{key}.{rest}", data) for key in "abcd" for rest, data in (
             ("jpg", JPEG), ("seg.png", JPEG), ("cls", b"0" if key in "ab" else b"1"))]  # fmt: skip
         for part in ("train", "val"):
@@ -272,7 +272,7 @@ class TestNamesInSeveralShards:
 
     def test_can_be_left_out_one_by_one(self, data: Path, tmp_path: Path) -> None:
         (tmp_path / "bad.txt").write_text("train/train-1/0000.jpg\n")
-        kept = open_data(data, leave_out=LeaveOut.load(tmp_path / "bad.txt")).train
+        kept = open_data(data, leave_out=ExcludeList.load(tmp_path / "bad.txt")).train
         assert len(kept) == 8
         assert "train-0/0000.jpg" in kept.names
 

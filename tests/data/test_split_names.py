@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, LeaveOut, open_data, open_part
+from alexnet_fast.data import ClassMap, ExcludeList, open_data, open_part
 from alexnet_fast.data.split_names import split_of
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.image_dataset import list_data
-from alexnet_fast.preparing.sources import open_source
+from alexnet_fast.prepare.sources import open_source
 
 
 def fill(root: Path, *parts: str, kinds: tuple[str, ...] = ("cat", "dog")) -> Path:
@@ -55,7 +55,7 @@ def test_training_and_prepare_know_them(tmp_path: Path, train: str, val: str, te
 def test_a_list_names_the_folder_as_it_is_called(tmp_path: Path) -> None:
     fill(tmp_path, "Training", "valid")
     lines = frozenset({"Training/cat/0.jpg", "valid/dog/1.jpg"})
-    splits = open_data(tmp_path, leave_out=LeaveOut(Path("bad.txt"), lines))
+    splits = open_data(tmp_path, leave_out=ExcludeList(Path("bad.txt"), lines))
     assert (len(splits.train), len(splits.val)) == (5, 5)
 
 
@@ -102,7 +102,7 @@ def test_parts_without_train_are_no_classes(tmp_path: Path, names: tuple[str, ..
 def test_train_without_val_is_refused_alike(tmp_path: Path, use) -> None:
     fill(tmp_path, "Train", "test")
     if use is open_source:
-        pytest.skip("prepare refuses it after listing: tests/preparing")
+        pytest.skip("prepare refuses it after listing: tests/prepare")
     with pytest.raises(UserError, match="has train/ but no val/"):
         use(tmp_path)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_fast.data import LeaveOut, open_data, open_part
+from alexnet_fast.data import ExcludeList, open_data, open_part
 from alexnet_fast.data.image_list import split_points
-from alexnet_fast.data.names import Names
+from alexnet_fast.data.names import StringArray
 from alexnet_fast.data.split_rule import recorded_rule, validation_mask
 
 FRACTIONS = st.floats(0.01, 0.99)
@@ -78,7 +78,7 @@ def test_classes_are_split_by_themselves(sizes: list[int], fraction: float, seed
 def test_ordinary_shapes_are_split(tmp_path: Path, classes: int, size: int) -> None:
     labels = np.repeat(np.arange(classes), size)
     names = [f"c{label:03d}/p{n:03d}" for label in range(classes) for n in range(size)]
-    mask = validation_mask(labels, split_points(Names.of(names)), 0.1)
+    mask = validation_mask(labels, split_points(StringArray.of(names)), 0.1)
     held = np.bincount(labels, mask)
     assert held.min() >= 1
     assert held.max() <= max(1, math.ceil(0.2 * size))
@@ -115,7 +115,7 @@ def test_what_is_left_out_moves_nothing(tmp_path: Path) -> None:
     touch(tmp_path, 20, 10)
     whole = open_data(tmp_path)
     gone = frozenset({whole.val.names[0], whole.train.names[3], whole.train.names[50]})
-    less = open_data(tmp_path, leave_out=LeaveOut(Path("bad.txt"), gone))
+    less = open_data(tmp_path, leave_out=ExcludeList(Path("bad.txt"), gone))
     assert set(less.val.names) == set(whole.val.names) - gone
     assert set(less.train.names) == set(whole.train.names) - gone
 
@@ -124,7 +124,7 @@ def test_a_run_from_before_keeps_its_split(tmp_path: Path) -> None:
     touch(tmp_path, 30, 12)
     old, new = open_data(tmp_path, rule=1), open_data(tmp_path)
     assert set(old.val.names) != set(new.val.names)
-    points = split_points(Names.of([*old.train.names, *old.val.names]))
+    points = split_points(StringArray.of([*old.train.names, *old.val.names]))
     assert int((points < 0.1).sum()) == len(old.val)
     assert open_part(tmp_path, "val", old.classes, rule=1).names == old.val.names
     assert (old.rule, new.rule) == (1, 2)

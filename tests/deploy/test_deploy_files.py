@@ -159,7 +159,9 @@ def test_what_the_images_install_is_all_that_serving_imports(file):
     code = (
         # What Python's start imports by itself is nobody's need: setuptools puts a hook there, for one.
         "import sys\nbefore = set(sys.modules)\n"
-        "from alexnet_fast.serve import http_app, grpc_service, server, predictor\n"
+        "from alexnet_fast.serve import server, predictor\n"
+        "from alexnet_fast.serve.http import app\n"
+        "from alexnet_fast.serve.grpc import service\n"
         "from alexnet_fast.cli import main, serve\n"
         "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     )

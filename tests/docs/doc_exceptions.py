@@ -40,7 +40,7 @@ UNRUN = (
     Unrun("docs/cpp.md", "cmake --build", _CPP),
     Unrun("docs/cpp.md", "cmake --install", _CPP),
     Unrun("docs/cpp.md", "classify ", _CPP),
-    Unrun("docs/data.md", "alexnet-fast prepare https://", "asks the internet; tests/fetching runs a server"),
+    Unrun("docs/data.md", "alexnet-fast prepare https://", "asks the internet; tests/download runs a server"),
     Unrun("docs/models.md", "alexnet-fast train images --model alexnet-owt", _WEIGHTS),
     Unrun("docs/models.md", "alexnet-fast train images --model alexnet-caffe", _WEIGHTS),
     Unrun("docs/models.md", "alexnet-fast export bvlc_alexnet.npy", _WEIGHTS),

@@ -1,4 +1,4 @@
-"""The Python of other projects' loaders: `make peers` lays them over our environment."""
+"""The Python of other projects' loaders: `make baselines` lays them over our environment."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from doc_blocks import ROOT, Block
 
-PEERS = ROOT / "alexnet_fast" / "bench" / "peers"
-PYTHON = PEERS / ".venv" / "bin" / "python"
+BASELINES = ROOT / "alexnet_fast" / "bench" / "baselines"
+PYTHON = BASELINES / ".venv" / "bin" / "python"
 
 _OTHERS = re.compile(r"^\s*(?:import|from) (torchvision|timm|ffcv|lightning)\b", re.MULTILINE)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from doc_blocks import PAGES, ROOT, SHELL, Block, all_blocks, commands_of, page_blocks, write_titled
 from doc_exceptions import UNRUN
-from other_projects import PEERS, PYTHON, is_of_others
+from other_projects import BASELINES, PYTHON, is_of_others
 from page_session import page_session
 from PIL import Image
 
@@ -142,18 +142,18 @@ def test_what_is_made_smaller_is_there() -> None:
         assert any(block.page == page and said in block.code for block in RUNNABLE), said
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="needs torchvision, FFCV and timm: make peers")
+@pytest.mark.skipif(not PYTHON.exists(), reason="needs torchvision, FFCV and timm: make baselines")
 @pytest.mark.parametrize("block", OF_OTHERS, ids=str)
 def test_what_is_written_for_other_projects_runs_there(block: Block, folder: Path) -> None:
     if "ffcv" in block.code and not list(PYTHON.parent.parent.glob("lib/python*/site-packages/ffcv")):
         packages = "pkg-config libopencv-dev libturbojpeg0-dev"
-        pytest.skip(f"needs apt-get install {packages}, then without {PYTHON.parent.parent}: make peers")
+        pytest.skip(f"needs apt-get install {packages}, then without {PYTHON.parent.parent}: make baselines")
     # Worker processes import the file again.
     lines = ["import torchvision_beside_cpu_torch", *block.code.splitlines()]
     script = 'if __name__ == "__main__":\n' + "".join(f"    {line}\n" for line in lines)
     (folder / "block.py").write_text(script, encoding="utf-8")
     done = subprocess.run(
-        [PYTHON, "block.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(PEERS)},
+        [PYTHON, "block.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(BASELINES)},
         text=True, capture_output=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

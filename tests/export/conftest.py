@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.pipelines.spec import IMAGENET_MEAN, AugmentSpec
+from alexnet_fast.runtime.metadata import GraphMetadata
 from sharpened import sharpen
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from alexnet_fast.export.cuda_driver import driver_problem, gpu_count, gpus
+from alexnet_fast.runtime.cuda import driver_problem, gpu_count, gpus
 
 FAKE_DRIVER = r"""
 #include <string.h>
@@ -26,7 +26,7 @@ int cuGetErrorString(int code, const char **text) { *text = "no CUDA-capable dev
 
 ASK = """
 import dataclasses, json
-from alexnet_fast.export import cuda_driver as d
+from alexnet_fast.runtime import cuda as d
 print(json.dumps([d.gpu_count(), d.driver_problem(), [dataclasses.asdict(g) for g in d.gpus()]]))
 """
 

@@ -7,7 +7,8 @@ import onnxruntime
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import (
+from alexnet_fast.export.onnx.model import build_model, serialize
+from alexnet_fast.runtime.manifest import (
     BatchProfile,
     FileStamp,
     Manifest,
@@ -16,8 +17,7 @@ from alexnet_fast.export.manifest import (
     verify_manifest,
     write_manifest,
 )
-from alexnet_fast.export.onnx_graph import build_model, serialize
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
 VERSION = "1.7.1.116"
 

@@ -10,18 +10,18 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export import trt_library
-from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
-from alexnet_fast.export.manifest import BatchProfile, FileStamp, verify_manifest
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
-from alexnet_fast.export.seal import seal
-from alexnet_fast.export.trt_library import choose_library, installed_version
+from alexnet_fast.export.onnx.model import build_model, serialize, write_model
+from alexnet_fast.export.tensorrt import library as trt_library
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import choose_library, installed_version
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.ranges import OPTION_RANGES, whole
+from alexnet_fast.runtime.manifest import BatchProfile, FileStamp, verify_manifest
+from alexnet_fast.runtime.metadata import GraphMetadata
+from alexnet_fast.runtime.seal import seal
+from alexnet_fast.utils.ranges import OPTION_RANGES, whole
 from needs import needs_rtx
 
 

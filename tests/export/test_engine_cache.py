@@ -8,18 +8,18 @@ import os
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export import engine as engine_module
-from alexnet_fast.export.engine import build_engine
-from alexnet_fast.export.engine_cache import EngineCache
+from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.export_config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages
+from alexnet_fast.export.exporter import run_export
 from alexnet_fast.export.graph_form import for_tensorrt
-from alexnet_fast.export.job import run_export
-from alexnet_fast.export.manifest import BatchProfile, FileStamp, TensorInfo, verify_manifest
-from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_build import BuiltPlan
-from alexnet_fast.export.trt_library import TrtLibrary, choose_library
+from alexnet_fast.export.onnx.model import build_model, write_model
+from alexnet_fast.export.tensorrt import engine as engine_module
+from alexnet_fast.export.tensorrt.build import BuiltPlan
+from alexnet_fast.export.tensorrt.cache import EngineCache
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import TrtLibrary, choose_library
+from alexnet_fast.runtime.manifest import BatchProfile, FileStamp, TensorInfo, verify_manifest
 from needs import needs_rtx
 
 DAY = 86_400

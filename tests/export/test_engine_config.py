@@ -8,7 +8,7 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.engine_config import EngineConfig, parse_profile
-from alexnet_fast.export.manifest import BatchProfile
+from alexnet_fast.runtime.manifest import BatchProfile
 
 
 @pytest.mark.parametrize(

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from stand_in_gpu import run_on_stand_in
 
-from alexnet_fast.export.cuda_driver import gpu_count
-from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
-from alexnet_fast.export.manifest import BatchProfile
-from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_library import choose_library
-from alexnet_fast.serve.engine_context import nearest_profile
-from alexnet_fast.serve.engine_model import EngineModel
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.export.onnx.model import build_model, write_model
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import choose_library
+from alexnet_fast.runtime.cuda import gpu_count
+from alexnet_fast.runtime.engine_context import nearest_profile
+from alexnet_fast.runtime.manifest import BatchProfile
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
+from alexnet_fast.runtime.tensorrt_runtime import EngineModel
 from needs import needs_no_gpu, needs_rtx
 
 SCRIPT = """
 import ctypes, json, sys
 import numpy as np
-from alexnet_fast.serve.engine_model import EngineModel
+from alexnet_fast.runtime.tensorrt_runtime import EngineModel
 import tensorrt_rtx
 graphs, counts = {graphs}, {counts}
 model = EngineModel({engine!r}, cuda_graphs=graphs)
@@ -42,7 +42,7 @@ print(json.dumps([*found, counted("buffers")]))
 OUTPUTS = """
 import json
 import numpy as np
-from alexnet_fast.serve.engine_model import EngineModel
+from alexnet_fast.runtime.tensorrt_runtime import EngineModel
 model = EngineModel({engine!r})
 images = np.random.default_rng(1).integers(0, 256, (11, 43, 43, 3), np.uint8)
 sums = images.reshape(11, -1).sum(1, dtype=np.int64)[:, None]
@@ -58,7 +58,7 @@ print(json.dumps([list(found), described, [[str(a.dtype), list(a.shape)] for a i
 REFUSED = """
 import numpy as np
 from alexnet_fast.errors import UserError
-from alexnet_fast.serve.engine_model import EngineModel
+from alexnet_fast.runtime.tensorrt_runtime import EngineModel
 try: EngineModel({engine!r}).run(np.zeros((13, 43, 43, 3), np.uint8))
 except UserError as error: print(error)
 """

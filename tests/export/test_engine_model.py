@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alexnet_fast.classifier import open_classifier
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.cuda_driver import gpu_count
-from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
-from alexnet_fast.export.manifest import BatchProfile
-from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_library import choose_library
-from alexnet_fast.serve.engine_model import EngineModel
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.export.onnx.model import build_model, write_model
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import choose_library
+from alexnet_fast.inference.classifier import open_classifier
+from alexnet_fast.runtime.cuda import gpu_count
+from alexnet_fast.runtime.manifest import BatchProfile
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
+from alexnet_fast.runtime.tensorrt_runtime import EngineModel
 from needs import needs_no_gpu, needs_rtx
 
 pytestmark = needs_rtx

@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.graph_form import PORTABLE, for_tensorrt
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.net_layers import read_layers
-from alexnet_fast.export.onnx_graph import build_model, serialize
-from alexnet_fast.export.stem_plan import plan_stem
+from alexnet_fast.export.graph_form import CPU_CONFIG, for_tensorrt
+from alexnet_fast.export.layers import read_layers
+from alexnet_fast.export.onnx.model import build_model, serialize
+from alexnet_fast.export.onnx.stem_plan import plan_stem
 from alexnet_fast.models import Network, model_names, model_spec
-from alexnet_fast.models.create import network_of
-from alexnet_fast.pipelines.crops import crop_probabilities
+from alexnet_fast.models.factory import network_of
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import crop_probabilities
+from alexnet_fast.runtime.metadata import GraphMetadata
 
 CLASSES = ("ant", "bee", "cat")
 # The crops lie 8 and 16 pixels apart, which every stem's stride divides.
@@ -39,7 +39,7 @@ def small(name: str) -> Network:
     return network_of(dataclasses.replace(spec, **changes), len(CLASSES)).eval()
 
 
-def written(net: Network, crops: str, form=PORTABLE):
+def written(net: Network, crops: str, form=CPU_CONFIG):
     spec = AugmentSpec(resize=SIDE + MARGIN, crop=SIDE, mean=net.input.mean, std=net.input.std)
     metadata = GraphMetadata(
         classes=CLASSES, spec=spec, model=net.spec.name, crops=crops, version="0", provenance={}

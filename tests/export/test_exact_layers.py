@@ -11,8 +11,8 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrizations
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.layers import Conv, Pad, Relu, UnknownLayerError, read_layers, unknown_layer
 from alexnet_fast.export.net_copy import evaluation_copy
-from alexnet_fast.export.net_layers import Conv, Pad, Relu, UnknownLayerError, read_layers, unknown_layer
 from alexnet_fast.models import create_model
 
 

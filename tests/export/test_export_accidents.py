@@ -6,10 +6,10 @@ import pytest
 from test_export_job import needs_rtx
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_images import ExportImages, TrialImages
-from alexnet_fast.export.job import run_export
-from alexnet_fast.export.manifest import verify_manifest
+from alexnet_fast.export.config import ExportConfig
+from alexnet_fast.export.export_images import ExportImages, VerificationImages
+from alexnet_fast.export.exporter import run_export
+from alexnet_fast.runtime.manifest import verify_manifest
 from small_disk import below, make_larger, make_read_only, small_disk
 
 # Kibibytes; model.onnx has 40, model.tensorrt.onnx as many, and the engine 200 (of TensorRT-RTX 1.7).
@@ -22,7 +22,7 @@ def export(small_net, metadata, images):
         config = ExportConfig(
             output=folder, trt=trt, gpu_archs=("86",) if trt else None, verify=True, engine_cache=False
         )
-        given = ExportImages(trial=TrialImages(nhwc_u8=images, labels=None))
+        given = ExportImages(trial=VerificationImages(nhwc_u8=images, labels=None))
         return run_export(
             small_net, metadata.spec, metadata.classes, "small", {}, given, config, progress=progress
         )

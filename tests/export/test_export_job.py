@@ -10,27 +10,27 @@ import pytest
 import torch
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.export_config import ExportConfig
-from alexnet_fast.export.export_images import ExportImages, TrialImages
-from alexnet_fast.export.job import run_export
-from alexnet_fast.export.manifest import (
+from alexnet_fast.export.config import ExportConfig
+from alexnet_fast.export.export_images import ExportImages, VerificationImages
+from alexnet_fast.export.exporter import run_export
+from alexnet_fast.export.onnx.model import build_model, write_model
+from alexnet_fast.export.tensorrt.library import installed_version
+from alexnet_fast.export.verify import verify_onnx
+from alexnet_fast.runtime.manifest import (
     FileStamp,
     Manifest,
     find_manifest,
     read_manifest,
     verify_manifest,
 )
-from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.trt_library import installed_version
-from alexnet_fast.export.verify import verify_onnx
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from needs import needs_no_gpu, needs_rtx
 
 
 @pytest.fixture
 def export(small_net, metadata, images):
     def run(config, images=images, net=small_net, labels=None, calibration=None):
-        trial = None if images is None else TrialImages(nhwc_u8=images, labels=labels)
+        trial = None if images is None else VerificationImages(nhwc_u8=images, labels=labels)
         given = ExportImages(trial=trial, calibration=calibration)
         return run_export(net, metadata.spec, metadata.classes, "small", {"epoch": 3}, given, config)
 

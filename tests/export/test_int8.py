@@ -15,16 +15,16 @@ from torch import nn
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import calibration
 from alexnet_fast.export.calibration import calibrate
-from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
-from alexnet_fast.export.magnitudes import Magnitudes
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
-from alexnet_fast.export.trt_library import choose_library
-from alexnet_fast.pipelines.crops import crop_probabilities, take_crops
+from alexnet_fast.export.graph_form import GraphConfig, for_tensorrt
+from alexnet_fast.export.magnitudes import HistogramObserver
+from alexnet_fast.export.onnx.model import build_model, serialize, write_model
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import choose_library
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.pipelines.ten_crop import crop_probabilities, take_crops
+from alexnet_fast.runtime.metadata import GraphMetadata
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from needs import needs_rtx
 
 
@@ -38,21 +38,21 @@ def initializers(model):
 
 
 def test_magnitudes_that_fit_keep_all_their_steps():
-    found = Magnitudes()
+    found = HistogramObserver()
     found.add(np.linspace(-127, 127, 100_001, dtype=np.float32))
     assert found.step() == pytest.approx(1, rel=0.01)
 
 
 def test_a_single_outlier_is_cut_off():
     random = np.random.default_rng(0)
-    found = Magnitudes()
+    found = HistogramObserver()
     found.add(random.normal(0, 1, 1_000_000).astype(np.float32))
     found.add(np.array([40], np.float32))
     assert found.step() * 127 < 10, "the million count, not the one"
 
 
 def test_the_histogram_grows_and_keeps_what_it_saw():
-    whole, parts = Magnitudes(), Magnitudes()
+    whole, parts = HistogramObserver(), HistogramObserver()
     numbers = np.random.default_rng(1).uniform(0, 64, 4096).astype(np.float32)
     numbers[-1] = 64
     whole.add(numbers)
@@ -62,7 +62,7 @@ def test_the_histogram_grows_and_keeps_what_it_saw():
 
 
 def test_zeros_alone_have_a_step():
-    found = Magnitudes()
+    found = HistogramObserver()
     found.add(np.zeros(9, np.float32))
     assert found.step() == 1
 
@@ -104,7 +104,7 @@ def test_no_images(small_net, metadata, images):
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
 @pytest.mark.parametrize("target", ["onnxruntime", "tensorrt"])
 def test_it_answers_nearly_as_pytorch_does(small_net, metadata, images, scales, crops, target, tmp_path):
-    form = GraphForm(precision="int8", scales=scales)
+    form = GraphConfig(precision="int8", scales=scales)
     form = form if target == "onnxruntime" else for_tensorrt("int8", scales)
     path = tmp_path / "model.onnx"
     write_model(build_model(small_net, dataclasses.replace(metadata, crops=crops), form), path)
@@ -117,7 +117,7 @@ def test_it_answers_nearly_as_pytorch_does(small_net, metadata, images, scales, 
 
 @pytest.mark.parametrize(("target", "most"), [("onnxruntime", 64), ("tensorrt", 127)])
 def test_weights_are_symmetric_and_by_channel(small_net, metadata, scales, target, most):
-    model = build_model(small_net, metadata, GraphForm(precision="int8", scales=scales, target=target))
+    model = build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales, target=target))
     values = initializers(model)
     weight, step = values["conv1.weight"], values["conv1.weight.scale"]
     assert weight.dtype == np.int8
@@ -132,7 +132,7 @@ def test_weights_are_symmetric_and_by_channel(small_net, metadata, scales, targe
 
 def test_products_by_twos_fit_sixteen_bits(small_net, metadata, scales):
     """What processors without VNNI add them in, which is seen on such a processor only."""
-    model = build_model(small_net, metadata, GraphForm(precision="int8", scales=scales))
+    model = build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales))
     weights = [value.astype(int) for name, value in initializers(model).items() if name.endswith(".weight")]
     assert len(weights) == 4
     largest_input = 255
@@ -140,7 +140,7 @@ def test_products_by_twos_fit_sixteen_bits(small_net, metadata, scales):
 
 
 def test_integer_kernels_answer_as_float32_does_between_the_same_steps(small_net, metadata, images, scales):
-    model = serialize(build_model(small_net, metadata, GraphForm(precision="int8", scales=scales)))
+    model = serialize(build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales)))
     answers = []
     for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL"):
         options = onnxruntime.SessionOptions()
@@ -158,7 +158,7 @@ def test_sharing_the_stem_rounds_alike(small_net, metadata, make_images):
     metadata = dataclasses.replace(metadata, spec=spec)
     answers = []
     for stem in ("plain", "eager"):
-        model = build_model(small_net, metadata, GraphForm(precision="int8", scales=scales, stem=stem))
+        model = build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales, stem=stem))
         session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
         answers.append(session.run(["probabilities"], {"images": images})[0])
         assert any(node.name == "crops/both" for node in model.graph.node) == (stem == "eager")
@@ -168,7 +168,7 @@ def test_sharing_the_stem_rounds_alike(small_net, metadata, make_images):
 
 def test_onnxruntime_computes_in_integers(small_net, metadata, scales, tmp_path):
     path, optimized = tmp_path / "model.onnx", tmp_path / "optimized.onnx"
-    write_model(build_model(small_net, metadata, GraphForm(precision="int8", scales=scales)), path)
+    write_model(build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales)), path)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(optimized)
     options.log_severity_level = 3
@@ -187,7 +187,7 @@ def test_a_channel_without_weights_and_a_layer_without_answers(small_net, metada
     scales = calibrate(small_net, metadata.spec, images, "ten")
     assert scales.inputs["fc8"] == 1
     path = tmp_path / "model.onnx"
-    write_model(build_model(small_net, metadata, GraphForm(precision="int8", scales=scales)), path)
+    write_model(build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales)), path)
     answers = OnnxModel(path).run(images)
     want = small_net.fc8.bias.softmax(0).detach().numpy()
     np.testing.assert_allclose(answers, np.broadcast_to(want, answers.shape), atol=1e-3)
@@ -208,7 +208,7 @@ def test_a_net_without_relu_behind_its_convolution(metadata, images, small_spec,
     assert set(scales.outputs) == {"conv1"}
     path = tmp_path / "model.onnx"
     single = dataclasses.replace(metadata, crops="single")
-    write_model(build_model(net, single, GraphForm(precision="int8", scales=scales)), path)
+    write_model(build_model(net, single, GraphConfig(precision="int8", scales=scales)), path)
     with torch.inference_mode():
         want = crop_probabilities(net.eval(), torch.from_numpy(images), small_spec, "single").numpy()
     np.testing.assert_allclose(OnnxModel(path).run(images), want, atol=0.02)
@@ -225,13 +225,13 @@ def test_tensorrt_builds_it(small_net, metadata, scales, tmp_path, arch):
 
 def test_int8_without_scales_is_a_mistake_of_the_caller(scales):
     with pytest.raises(ValueError, match="int8 needs scales"):
-        GraphForm(precision="int8")
+        GraphConfig(precision="int8")
     with pytest.raises(ValueError, match="int8 needs scales"):
-        GraphForm(scales=scales)
+        GraphConfig(scales=scales)
 
 
 def test_the_file_says_nothing_that_changes(small_net, metadata: GraphMetadata, scales):
-    form = GraphForm(precision="int8", scales=scales)
+    form = GraphConfig(precision="int8", scales=scales)
     assert serialize(build_model(small_net, metadata, form)) == serialize(
         build_model(small_net, metadata, form)
     )

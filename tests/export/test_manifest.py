@@ -7,7 +7,7 @@ import json
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.manifest import (
+from alexnet_fast.runtime.manifest import (
     BatchProfile,
     FileStamp,
     Manifest,

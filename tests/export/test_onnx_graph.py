@@ -15,12 +15,12 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.onnx_graph import build_model, export_onnx, serialize
+from alexnet_fast.export.graph_form import GraphConfig, for_tensorrt
+from alexnet_fast.export.onnx.model import build_model, export_onnx, serialize
 from alexnet_fast.models import create_model
-from alexnet_fast.pipelines.crops import crop_probabilities, take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import crop_probabilities, take_crops
+from alexnet_fast.runtime.metadata import GraphMetadata
 
 
 def run_onnx(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
@@ -47,7 +47,7 @@ FAST = {("alexnet-64", "node"), ("alexnet-bn-64", "band"), ("caffenet-64", "sums
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
 @pytest.mark.parametrize("lrn", ["band", "sums", "node"])
 def test_probabilities_are_those_of_pytorch(small_net, metadata, images, crops, lrn):
-    model = build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphForm(lrn=lrn))
+    model = build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphConfig(lrn=lrn))
     got, want = run_onnx(model, images), run_torch(small_net, images, metadata.spec, crops)
     assert len(set(want.argmax(axis=1))) > 2, "the test needs images that differ"
     np.testing.assert_allclose(got, want, rtol=0, atol=5e-6)
@@ -68,7 +68,7 @@ def test_every_family_of_the_small_networks(name, lrn, sharpen, make_images):
     images = make_images(3, 70)
     sharpen(net, images, spec)
     metadata = _metadata(spec, 5)
-    model = build_model(net, metadata, GraphForm(lrn=lrn))
+    model = build_model(net, metadata, GraphConfig(lrn=lrn))
     assert not {"If", "BatchNormalization", "Dropout"} & set(operators(model))
     np.testing.assert_allclose(
         run_onnx(model, images), run_torch(net, images, spec, "ten"), rtol=0, atol=1e-5
@@ -189,7 +189,7 @@ def test_lrn_with_other_constants(size, beta, k, small_spec, images, sharpen):
     sharpen(net, images, small_spec)
     want = run_torch(net, images, small_spec, "ten")
     for lrn in ("band", "sums", "node"):
-        got = run_onnx(build_model(net, _metadata(small_spec, 3), GraphForm(lrn=lrn)), images)
+        got = run_onnx(build_model(net, _metadata(small_spec, 3), GraphConfig(lrn=lrn)), images)
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 

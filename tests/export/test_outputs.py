@@ -9,17 +9,17 @@ import onnxruntime
 import pytest
 import torch
 
-from alexnet_fast.classifier import OnnxClassifier
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import GraphForm, for_tensorrt
-from alexnet_fast.export.onnx_graph import build_model, serialize, write_model
-from alexnet_fast.export.trt_library import choose_library
-from alexnet_fast.pipelines.crops import take_crops
+from alexnet_fast.export.graph_form import GraphConfig, for_tensorrt
+from alexnet_fast.export.onnx.model import build_model, serialize, write_model
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import choose_library
+from alexnet_fast.inference.classifier import OnnxClassifier
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.serve.crop_view import CropView
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.pipelines.ten_crop import take_crops
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
+from alexnet_fast.serve.http.crop_view import CropView
 from needs import needs_rtx
 
 ALL = {"extras": ("logits", "features"), "top": 3}
@@ -28,7 +28,7 @@ ALL = {"extras": ("logits", "features"), "top": 3}
 @pytest.fixture
 def file(small_net, metadata, tmp_path):
     path = tmp_path / "model.onnx"
-    write_model(build_model(small_net, metadata, GraphForm(**ALL)), path)
+    write_model(build_model(small_net, metadata, GraphConfig(**ALL)), path)
     return path
 
 
@@ -60,7 +60,7 @@ def test_one_image_or_none_gives_the_same_outputs(file, images):
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
 def test_features_and_logits_are_means_over_the_crops(small_net, metadata, images, crops, tmp_path):
     path = tmp_path / "model.onnx"
-    write_model(build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphForm(**ALL)), path)
+    write_model(build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphConfig(**ALL)), path)
     found = OnnxModel(path).outputs(images)
     with torch.inference_mode():
         x = take_crops(torch.from_numpy(images), metadata.spec, crops)
@@ -84,8 +84,8 @@ def test_more_likeliest_classes_than_classes(small_net, metadata):
     with pytest.raises(
         UserError, match=r"--top-k 6 is more than the 5 classes of the network; give at most 5"
     ):
-        build_model(small_net, metadata, GraphForm(top=6))
-    build_model(small_net, metadata, GraphForm(top=5))
+        build_model(small_net, metadata, GraphConfig(top=6))
+    build_model(small_net, metadata, GraphConfig(top=5))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -126,7 +126,7 @@ def test_what_each_crop_says_comes_in_the_order_of_the_crops(
     images = make_images(1, 40)
     path = tmp_path / "model.onnx"
     described = dataclasses.replace(metadata, spec=spec, crops=crops)
-    write_model(build_model(small_net, described, GraphForm(stem=stem)), path)
+    write_model(build_model(small_net, described, GraphConfig(stem=stem)), path)
     with torch.inference_mode():
         want = small_net.eval()(take_crops(torch.from_numpy(images), spec, crops)).softmax(1).numpy()
     assert np.abs(want[0] - want[1]).max() > 0.01, "the test needs crops that differ"

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.export_config import ExportConfig
+from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages
-from alexnet_fast.export.job import run_export
-from alexnet_fast.export.manifest import verify_manifest
-from alexnet_fast.pipelines.crops import take_crops
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.export.exporter import run_export
+from alexnet_fast.pipelines.ten_crop import take_crops
+from alexnet_fast.runtime.manifest import verify_manifest
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from needs import needs_rtx
 
 pytest.importorskip("onnxscript")

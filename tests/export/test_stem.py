@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.export import stem_plan
-from alexnet_fast.export.graph_form import GraphForm
-from alexnet_fast.export.metadata import GraphMetadata
-from alexnet_fast.export.net_layers import read_layers
-from alexnet_fast.export.onnx_graph import build_model, serialize
-from alexnet_fast.export.stem_plan import plan_stem
+from alexnet_fast.export.graph_form import GraphConfig
+from alexnet_fast.export.layers import read_layers
+from alexnet_fast.export.onnx import stem_plan
+from alexnet_fast.export.onnx.model import build_model, serialize
+from alexnet_fast.export.onnx.stem_plan import plan_stem
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.runtime.metadata import GraphMetadata
 
 
 def run(net, spec, images, stem, classes=5):
@@ -29,7 +29,7 @@ def run(net, spec, images, stem, classes=5):
         version="0",
         provenance={},
     )
-    form = GraphForm(stem=stem, extras=("logits",))
+    form = GraphConfig(stem=stem, extras=("logits",))
     model = build_model(net, metadata, form)
     session = onnxruntime.InferenceSession(serialize(model), providers=["CPUExecutionProvider"])
     return session.run(["probabilities", "logits"], {"images": images})
@@ -151,10 +151,10 @@ def test_the_graph_of_two_stems_is_named_by_place():
     metadata = GraphMetadata(
         classes=tuple("abcde"), spec=spec, model="alexnet", crops="ten", version="0", provenance={}
     )
-    model = build_model(net, metadata, GraphForm(stem="shared"))
+    model = build_model(net, metadata, GraphConfig(stem="shared"))
     names = {node.name for node in model.graph.node}
     assert {"conv1", "conv1/top", "conv1/left", "norm2/crop4", "fc8"} <= names
     assert len(names) == len(model.graph.node)
     weights = [tensor.name for tensor in model.graph.initializer]
     assert weights.count("conv2.weight") == 1, "every place uses the same weights"
-    assert serialize(model) == serialize(build_model(net, metadata, GraphForm(stem="shared")))
+    assert serialize(model) == serialize(build_model(net, metadata, GraphConfig(stem="shared")))

@@ -7,12 +7,12 @@ import os
 
 import pytest
 
-from alexnet_fast.export.engine import build_engine
 from alexnet_fast.export.engine_config import EngineConfig
 from alexnet_fast.export.graph_form import for_tensorrt
-from alexnet_fast.export.onnx_graph import build_model, write_model
-from alexnet_fast.export.timing_cache import TimingCache
-from alexnet_fast.export.trt_library import TrtLibrary, choose_library
+from alexnet_fast.export.onnx.model import build_model, write_model
+from alexnet_fast.export.tensorrt.engine import build_engine
+from alexnet_fast.export.tensorrt.library import TrtLibrary, choose_library
+from alexnet_fast.export.tensorrt.timing_cache import TimingCache
 
 CLASSIC = TrtLibrary(
     name="tensorrt",

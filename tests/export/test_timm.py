@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-PEERS = Path(__file__).parents[2] / "alexnet_fast" / "bench" / "peers"
-PYTHON = PEERS / ".venv" / "bin" / "python"
+BASELINES = Path(__file__).parents[2] / "alexnet_fast" / "bench" / "baselines"
+PYTHON = BASELINES / ".venv" / "bin" / "python"
 _CODE = """
 import dataclasses, json, sys
 import torchvision_beside_cpu_torch
 import numpy, timm, torch
 from alexnet_fast.export.torch_export import export_ten_crop
-from alexnet_fast.pipelines.crops import crop_probabilities
+from alexnet_fast.pipelines.ten_crop import crop_probabilities
 from alexnet_fast.pipelines import TORCHVISION_SPEC
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
 torch.manual_seed(0)
 net = timm.create_model(sys.argv[1], num_classes=5).eval()
@@ -34,10 +34,10 @@ print(json.dumps({"model": model.metadata.model, "error": error, "spread": sprea
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PYTHON.exists(), reason="needs timm: make peers")
+@pytest.mark.skipif(not PYTHON.exists(), reason="needs timm: make baselines")
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050"])
 def test_networks_of_timm(name: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(PEERS), "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "PYTHONPATH": str(BASELINES), "OMP_NUM_THREADS": "2"}
     words = [str(PYTHON), "-c", _CODE, name, str(tmp_path / "model.onnx")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=400)
     assert done.returncode == 0, done.stderr

@@ -12,9 +12,9 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.torch_export import export_ten_crop
-from alexnet_fast.pipelines.crops import crop_probabilities
 from alexnet_fast.pipelines.spec import IMAGENET_MEAN, AugmentSpec
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.pipelines.ten_crop import crop_probabilities
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
 pytest.importorskip("onnxscript")
 

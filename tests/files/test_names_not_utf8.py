@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.data.class_map import ClassMap
-from alexnet_fast.export.metadata import GraphMetadata
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.runtime.metadata import GraphMetadata
 from alexnet_fast.serve.triton.text_proto import text_proto
-from alexnet_fast.training.run_log import log, logging_to_file
+from alexnet_fast.training.log import log, logging_to_file
 from alexnet_fast.training.tensorboard import TensorBoard
 from warm_commands import run_command
 

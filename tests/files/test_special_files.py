@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_fast import special_files
-from alexnet_fast.data.leave_out import LeaveOut
+from alexnet_fast.data.exclude import ExcludeList
 from alexnet_fast.errors import UserError
-from alexnet_fast.files import atomic_file, check_writable, link_atomically, write_atomically
-from alexnet_fast.special_files import read_given
-from alexnet_fast.toml_file import read_toml
-from alexnet_fast.training.checkpoint import load_tensors
-from alexnet_fast.training.history import read_metrics
-from alexnet_fast.training.run_lock import RunLock
-from alexnet_fast.training.run_log import logging_to_file
-from alexnet_fast.weights.caffe_model import read_caffe_model
-from alexnet_fast.weights.numpy_pickle import read_arrays
+from alexnet_fast.training.checkpoint.format import load_tensors
+from alexnet_fast.training.log import logging_to_file
+from alexnet_fast.training.metrics_log import read_metrics
+from alexnet_fast.training.run_lock import LockFile
+from alexnet_fast.utils import special_files
+from alexnet_fast.utils.atomic import atomic_file, check_writable, link_atomically, write_atomically
+from alexnet_fast.utils.special_files import read_given
+from alexnet_fast.utils.toml import read_toml
+from alexnet_fast.weights.caffe import read_caffe_model
+from alexnet_fast.weights.npy import read_arrays
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ class TestWriting:
         (tmp_path / "link").symlink_to("/dev/stdout")
         name = str(tmp_path / "link") if name == "LINK" else name
         code = (
-            "from pathlib import Path; from alexnet_fast.files import write_atomically; import sys\n"
+            "from pathlib import Path; from alexnet_fast.utils.atomic import write_atomically; import sys\n"
             "print('before')\n"
             "write_atomically(Path(sys.argv[1]), b'list\\n'); print('after')"
         )
@@ -163,7 +163,7 @@ class TestWriting:
 class TestReading:
     @pytest.mark.parametrize(
         "read",
-        [read_toml, LeaveOut.load, load_tensors, read_caffe_model, read_arrays],
+        [read_toml, ExcludeList.load, load_tensors, read_caffe_model, read_arrays],
         ids=lambda read: read.__name__,
     )
     @pytest.mark.parametrize("kind", ["pipe", "socket", "folder", "/dev/zero", "sparse"])
@@ -193,15 +193,15 @@ class TestReading:
         os.mkfifo(path) if kind == "pipe" else path.symlink_to(kind)
         with pytest.raises(UserError, match=str(path)), logging_to_file(path):
             pass
-        for read in (read_metrics, RunLock):
+        for read in (read_metrics, LockFile):
             with pytest.raises(UserError, match=str(path)):
                 read(path)
 
     def test_process_substitution_is_read_however_slow(self, tmp_path: Path) -> None:
         code = (
-            "from pathlib import Path; from alexnet_fast.data.leave_out import LeaveOut; import sys\n"
+            "from pathlib import Path; from alexnet_fast.data.exclude import ExcludeList; import sys\n"
             "from alexnet_fast import special_files; special_files._SECONDS_FOR_THE_OTHER_END = 0.2\n"
-            "print(sorted(LeaveOut.load(Path(sys.argv[1])).names))"
+            "print(sorted(ExcludeList.load(Path(sys.argv[1])).names))"
         )
         script = '"$0" -c "$1" <(sleep 1; echo a.jpg; sleep 0.3; echo b.jpg)'
         done = subprocess.run(
@@ -220,7 +220,7 @@ class TestReading:
         assert read_given(tmp_path / "pipe") == content
 
     def test_a_null_device_is_an_empty_list(self) -> None:
-        assert LeaveOut.load(Path("/dev/null")).names == frozenset()
+        assert ExcludeList.load(Path("/dev/null")).names == frozenset()
         assert read_toml(Path("/dev/null")) == {}
 
     def test_files_without_a_size_have_content(self) -> None:

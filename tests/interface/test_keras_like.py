@@ -16,8 +16,8 @@ from PIL import Image
 
 from alexnet_fast import AlexNet
 from alexnet_fast.errors import UserError
-from alexnet_fast.notebook import NotebookLine
-from alexnet_fast.training.meter import Score
+from alexnet_fast.training.metrics import Metrics
+from alexnet_fast.training.notebook import NotebookLine
 from alexnet_fast.training.progress import Progress
 from warm_commands import run_command
 
@@ -117,7 +117,7 @@ def test_either_loader_trains_and_leaves_no_process_behind(loose: Path, tmp_path
 
 
 def test_colours_are_those_of_the_training_images(loose: Path, tmp_path: Path) -> None:
-    from alexnet_fast.pipelines.pillow_image import centre_square, decode
+    from alexnet_fast.pipelines.cpu.pillow import centre_square, decode
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     spec = AugmentSpec(resize=64, crop=56)
@@ -175,7 +175,7 @@ def test_asking_too_early_or_for_nothing(loose: Path, tmp_path: Path) -> None:
 def test_a_notebook_sees_one_line_that_is_written_over() -> None:
     out = io.StringIO()
     line = NotebookLine(3, out)
-    score, after = Score(loss=0.5, top1=0.25, top5=1.0, images=8), {"validating": 1}
+    score, after = Metrics(loss=0.5, top1=0.25, top5=1.0, images=8), {"validating": 1}
     for step in (1, 2, 3):
         last = Progress(
             epoch=1, step=step, steps=3, after=after, train=score, lr=0.01, images_per_second=9.0, waiting=0.0

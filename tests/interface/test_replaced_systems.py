@@ -9,7 +9,7 @@ import click
 import pytest
 
 from alexnet_fast.cli.main import commands
-from alexnet_fast.recipe import RECIPES
+from alexnet_fast.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 

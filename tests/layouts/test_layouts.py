@@ -15,10 +15,10 @@ from PIL import Image
 from alexnet_fast.cli.prepare import prepare
 from alexnet_fast.data import open_data
 from alexnet_fast.data.image_list import ImageList
-from alexnet_fast.data.layouts.find import KINDS, Reading
+from alexnet_fast.data.layouts.detect import KINDS, Reading
 from alexnet_fast.data.layouts.matlab_file import read_structs
-from alexnet_fast.pipelines.place_bytes import image_at
-from alexnet_fast.preparing.sources import open_source
+from alexnet_fast.pipelines.io import image_at
+from alexnet_fast.prepare.sources import open_source
 
 GOLDFISH, TABBY = "n01443537 goldfish, Carassius auratus", "n02123045 tabby, tabby cat"
 

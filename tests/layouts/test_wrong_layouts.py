@@ -13,9 +13,9 @@ import pytest
 
 from alexnet_fast.data import open_data
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.find import Reading
+from alexnet_fast.data.layouts.detect import Reading
 from alexnet_fast.errors import UserError
-from alexnet_fast.preparing.sources import open_source
+from alexnet_fast.prepare.sources import open_source
 
 Change = Callable[[Path], object]
 
@@ -262,7 +262,7 @@ def test_options_that_do_not_fit(caltech: Path, tmp_path: Path, options: list[st
 
 
 def test_a_folder_that_is_divided_already_has_no_other_split(tiny: Path, tmp_path: Path) -> None:
-    from alexnet_fast.preparing.job import Preparation, PrepareConfig
+    from alexnet_fast.prepare.job import Preparation, PrepareConfig
 
     with pytest.raises(UserError, match="is divided into parts already; leave out --val-fraction"):
         Preparation(PrepareConfig(source=tiny, output=tmp_path / "out", val_fraction=0.2))

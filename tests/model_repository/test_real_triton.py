@@ -15,10 +15,10 @@ import tritonclient.http
 import tritonclient.utils
 from running_triton import RunningTriton, running
 
-from alexnet_fast.export.graph_form import GraphForm
+from alexnet_fast.export.graph_form import GraphConfig
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
+from alexnet_fast.serve.config import Batching
 from alexnet_fast.serve.image import square_of
-from alexnet_fast.serve.onnx_model import OnnxModel
-from alexnet_fast.serve.server_config import Batching
 from alexnet_fast.serve.triton.model_config import TritonConfig
 from alexnet_fast.serve.triton.repository import write_repository
 from running_server import running as serving
@@ -126,7 +126,7 @@ def test_every_output_by_its_name(module, images, tmp_path):
     """Two that are wanted together, and one alone; a repository offers what the file holds."""
     from small_model import make_model
 
-    rich = make_model(tmp_path / "model.onnx", form=GraphForm(extras=("logits", "features"), top=3))
+    rich = make_model(tmp_path / "model.onnx", form=GraphConfig(extras=("logits", "features"), top=3))
     onnx = OnnxModel(rich, threads=2)
     expected = onnx.outputs(np.stack([square_of(image, onnx.spec) for image in images]))
     write_repository(rich, tmp_path / "models", name="rich")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_fast.pipelines.pillow_image import centre_square, decode
+from alexnet_fast.pipelines.cpu.pillow import centre_square, decode
+from alexnet_fast.pipelines.dali.square_graph import build_square_graph
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.square_graph import build_square_graph
 from alexnet_fast.serve.triton.rows import padded_rows
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alexnet_fast.models import create_model, layer_table
-from alexnet_fast.recipe import recipe_options
+from alexnet_fast.recipes import recipe_options
 
 
 @pytest.mark.parametrize("side", [32, 64, 96])

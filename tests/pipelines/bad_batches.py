@@ -17,7 +17,7 @@ from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines import AugmentSpec, ImageLoader
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 
 SPEC = AugmentSpec(resize=32, crop=24)
 
@@ -41,7 +41,7 @@ def main(folder: Path, sizes: list[int]) -> None:
 
 def loader_of(images: ImageList, size: int, policy: str):
     """Makes a loader of shuffled batches."""
-    schedule = Schedule(images=len(images), batch_size=size, shuffle=True, drop_last=False)
+    schedule = EpochSampler(images=len(images), batch_size=size, shuffle=True, drop_last=False)
     config = LoaderConfig(threads=2 + size // 64, on_bad_image=policy)
     return make_loader(images, SPEC, "train", schedule, config)
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.pipelines import AugmentSpec
+from alexnet_fast.pipelines.cpu.pillow import BadImageError
+from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadImageError
-from alexnet_fast.pipelines.place_bytes import image_at
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from fuzzed_images import mutated
 
 BATCH = 128
@@ -53,7 +53,7 @@ def written(folder: Path, seed: int, count: int) -> ImageList:
 
 def one_round(images: ImageList, seed: int) -> collections.Counter[str]:
     """Loads the files of a round: each is used or named, and none that Pillow decodes is lost."""
-    schedule = Schedule(images=len(images), batch_size=BATCH, shuffle=True, seed=seed)
+    schedule = EpochSampler(images=len(images), batch_size=BATCH, shuffle=True, seed=seed)
     config = LoaderConfig(threads=2 + seed % 7, on_bad_image="skip")
     loader = make_loader(images, SPEC, VIEWS[seed % len(VIEWS)], schedule, config)
     used = {int(index) for batch in loader.epoch(seed) for index in batch.indices}

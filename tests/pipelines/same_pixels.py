@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data import ClassMap, ImageList
-from alexnet_fast.data.places import FilePlace
+from alexnet_fast.data.places import FileLocation
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, Pixels, centre_square
+from alexnet_fast.pipelines.cpu.preprocessing import preprocess
+from alexnet_fast.pipelines.io import open_image
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadImageError, Pixels, centre_square
-from alexnet_fast.pipelines.place_bytes import open_image
-from alexnet_fast.pipelines.plan import Schedule
-from alexnet_fast.pipelines.preprocessing import preprocess
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.preparing.recipe import Recipe
+from alexnet_fast.prepare.transform import ResizeConfig
 from alexnet_fast.serve.image import square_of
 
 Squares = dict[str, Pixels]
@@ -24,7 +24,7 @@ Squares = dict[str, Pixels]
 def loaded_by_dali(folder: Path, names: list[str], spec: AugmentSpec, batch: int = 64) -> Squares:
     """Squares of the training loader; those that it leaves out are missing."""
     images = ImageList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
-    schedule = Schedule(images=len(names), batch_size=batch, shuffle=False)
+    schedule = EpochSampler(images=len(names), batch_size=batch, shuffle=False)
     loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
     found = {}
     for step in loader.epoch(0):
@@ -36,7 +36,7 @@ def loaded_by_pillow(folder: Path, names: list[str], spec: AugmentSpec) -> Squar
     """Squares as the workers of the plain loader make them."""
 
     def read(name: str) -> Pixels:
-        image = open_image(FilePlace(str(folder / name)), "image", spec.background)
+        image = open_image(FileLocation(str(folder / name)), "image", spec.background)
         return centre_square(image, spec)
 
     return _all(names, read)
@@ -55,7 +55,7 @@ def preprocessed(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
 def prepared(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
     """Squares that `prepare --encoding raw --square` stores."""
     colour = "#{:02x}{:02x}{:02x}".format(*spec.background)
-    recipe = Recipe(short=spec.resize, square=True, encoding="raw", background=colour)
+    recipe = ResizeConfig(short=spec.resize, square=True, encoding="raw", background=colour)
     return _all(names, lambda name: np.load(io.BytesIO(recipe.prepare((folder / name).read_bytes()))))
 
 

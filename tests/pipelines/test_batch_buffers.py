@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from alexnet_fast.pipelines.batch_buffers import BatchBuffers
+from alexnet_fast.pipelines.cpu.buffers import BufferPool
 
 
 def address(array: np.ndarray) -> int:
@@ -15,7 +15,7 @@ def address(array: np.ndarray) -> int:
 
 
 def test_memory_comes_back_once_every_view_is_gone() -> None:
-    buffers = BatchBuffers()
+    buffers = BufferPool()
     first = buffers.take((4, 5), np.float32)
     where = address(first)
     tensor = torch.from_numpy(first.reshape(2, 10))[1]
@@ -29,14 +29,14 @@ def test_memory_comes_back_once_every_view_is_gone() -> None:
 
 
 def test_a_little_less_is_taken_from_the_same_memory_and_much_less_is_not() -> None:
-    buffers = BatchBuffers()
+    buffers = BufferPool()
     where = address(buffers.take((1000,), np.uint8))
     assert address(buffers.take((30, 30), np.uint8)) == where
     assert address(buffers.take((10,), np.uint8)) != where
 
 
 def test_who_keeps_many_batches_keeps_them_whole() -> None:
-    buffers = BatchBuffers()
+    buffers = BufferPool()
     held = [buffers.take((100,), np.int64) for _ in range(30)]
     for number, batch in enumerate(held):
         batch[:] = number
@@ -44,7 +44,7 @@ def test_who_keeps_many_batches_keeps_them_whole() -> None:
 
 
 def test_threads_never_share() -> None:
-    buffers = BatchBuffers()
+    buffers = BufferPool()
 
     def work(number: int) -> bool:
         mine = buffers.take((1000,), np.int64)

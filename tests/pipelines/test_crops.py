@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_fast.pipelines.crops import Crops, crop_offsets, crop_probabilities, take_crops
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import Crops, crop_offsets, crop_probabilities, take_crops
 
 # A margin of 5: the centre lies between two pixels, and is taken above and left of the middle.
 SPEC = AugmentSpec(resize=12, crop=7, mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 8.0))

@@ -14,16 +14,16 @@ from nvidia.dali import Pipeline, fn, types
 
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.colour import WHITE
-from alexnet_fast.pipelines.dali_graph import build_graph
+from alexnet_fast.pipelines.color import WHITE
+from alexnet_fast.pipelines.color_jitter import ColorJitter
+from alexnet_fast.pipelines.cpu.normalize import changes_of, normalised
+from alexnet_fast.pipelines.crop_windows import View, view_windows
+from alexnet_fast.pipelines.dali.graph import build_graph
 from alexnet_fast.pipelines.decoder import DecoderSettings
-from alexnet_fast.pipelines.distortion import ColourDistortion
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.normalisation import changes_of, normalised
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import for_dali
-from alexnet_fast.pipelines.windows import View, view_windows
 
 VIEWS = pytest.mark.parametrize("view", ["train", "centre", "square"])
 
@@ -63,7 +63,7 @@ def test_the_cpu_graph_never_names_the_gpu() -> None:
 @VIEWS
 def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
     val = open_data(two_classes).val
-    schedule = Schedule(images=len(val), batch_size=8, shuffle=view == "train")
+    schedule = EpochSampler(images=len(val), batch_size=8, shuffle=view == "train")
 
     def pixels(device: str) -> torch.Tensor:
         config = LoaderConfig(device=torch.device(device))
@@ -76,7 +76,7 @@ def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
 @pytest.mark.gpu
 def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) -> None:
     val = open_data(two_classes).val
-    schedule = Schedule(images=len(val), batch_size=8, shuffle=False)
+    schedule = EpochSampler(images=len(val), batch_size=8, shuffle=False)
     config = LoaderConfig(device=torch.device("cuda"), half=True)
     batch = next(make_loader(val, AugmentSpec(), "centre", schedule, config).epoch(0))
     assert batch.images.dtype == torch.float16
@@ -101,7 +101,7 @@ def sizes_of(files: list[Path]) -> np.ndarray:
 
 def drawn(images: int, spec: AugmentSpec) -> np.ndarray:
     """Returns the draws of an epoch."""
-    schedule = Schedule(images=images, batch_size=images, shuffle=True, seed=1)
+    schedule = EpochSampler(images=images, batch_size=images, shuffle=True, seed=1)
     return next(schedule.epoch(0, spec)).draws
 
 
@@ -135,7 +135,7 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     sizes, spec = sizes_of(files), AugmentSpec()
     draws = drawn(len(files), spec)
     graph = build_graph(spec, view, device="cpu", batch_size=len(files), threads=2, prefetch=1, region=region)
-    ours = run_once(graph, files, **view_windows(sizes, draws, spec, view).of_graph())
+    ours = run_once(graph, files, **view_windows(sizes, draws, spec, view).dali_inputs())
     plain = decode_resize_crop(files, sizes, draws if view == "train" else None)
     difference = np.abs(ours - plain)
     print(f"largest {difference.max():.0f}, on {(difference > 0).mean():.6f} of the values")
@@ -148,7 +148,7 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     [
         AugmentSpec(),
         AugmentSpec(std=(58.0, 57.0, 56.0)),
-        AugmentSpec(distortion=ColourDistortion(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
+        AugmentSpec(distortion=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
     ],
     ids=["paper", "scaled", "distorted"],
 )
@@ -156,7 +156,7 @@ def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, 
     """What a GPU does in the graph, and a CPU after it, is one arithmetic; here the graph runs on the CPU."""
     files = sorted(odd_images.glob("*.jpg"))
     draws, options = drawn(len(files), spec), {"device": "cpu", "batch_size": len(files), "threads": 2}
-    windows = view_windows(sizes_of(files), draws, spec, "train").of_graph()
+    windows = view_windows(sizes_of(files), draws, spec, "train").dali_inputs()
     changes = changes_of(draws, spec, random=True)
     fed = {"mirror": changes.mirror.astype(np.int32), "mean": changes.mean}
     if changes.matrix is not None:
@@ -176,7 +176,7 @@ def test_both_ways_of_decoding_serialize_for_the_gpu(region: bool) -> None:
 
 
 def test_distortion_is_one_more_operator_on_the_gpu() -> None:
-    distorted = AugmentSpec(distortion=ColourDistortion(hue=0.1))
+    distorted = AugmentSpec(distortion=ColorJitter(hue=0.1))
     graphs = [
         build_graph(spec, "train", device="gpu", batch_size=8, threads=2).serialize()
         for spec in (AugmentSpec(), distorted)

@@ -20,7 +20,7 @@ from alexnet_fast.pipelines.decoding_record import (
     recording,
 )
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 
 SPEC = AugmentSpec(resize=72, crop=64)
 
@@ -48,7 +48,7 @@ def listed(folder: Path, tmp_path: Path) -> Callable[[str], ImageList]:
 
 def loader_of(images: ImageList, kind: str, **options: Any) -> Loader:
     """Makes a loader of six batches."""
-    schedule = Schedule(images=len(images), batch_size=8, shuffle=True, seed=3)
+    schedule = EpochSampler(images=len(images), batch_size=8, shuffle=True, seed=3)
     settings = {
         "kind": "torch" if kind == "torch" else "dali",
         "threads": 1,

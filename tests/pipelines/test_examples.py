@@ -15,10 +15,10 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-PEERS = ROOT / "alexnet_fast" / "bench" / "peers"
-PYTHON = PEERS / ".venv" / "bin" / "python"
+BASELINES = ROOT / "alexnet_fast" / "bench" / "baselines"
+PYTHON = BASELINES / ".venv" / "bin" / "python"
 
-others = pytest.mark.skipif(not PYTHON.exists(), reason="needs Lightning and timm: make peers")
+others = pytest.mark.skipif(not PYTHON.exists(), reason="needs Lightning and timm: make baselines")
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def example(name: str) -> ModuleType:
 
 
 def elsewhere(code: str) -> Any:
-    """Runs code in the peers' environment; returns what it prints last, as JSON."""
-    path = os.pathsep.join(map(str, (EXAMPLES, PEERS)))
+    """Runs code in the baselines' environment; returns what it prints last, as JSON."""
+    path = os.pathsep.join(map(str, (EXAMPLES, BASELINES)))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     words = [str(PYTHON), "-c", f"import json, torchvision_beside_cpu_torch\n{code}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=400)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from alexnet_fast.pipelines import AugmentSpec
-from alexnet_fast.pipelines.dali_graph import build_graph
+from alexnet_fast.pipelines.dali.graph import build_graph
 from fuzzed_images import seeds
 
 FINDINGS = Path(__file__).parents[2] / "runs" / "soak" / "fuzzed-images"

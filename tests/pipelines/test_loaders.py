@@ -13,10 +13,10 @@ from PIL import Image
 
 from alexnet_fast.data import ClassMap, ImageList, list_images, open_data
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View
 
 SPEC = AugmentSpec(resize=72, crop=64)
 KINDS = pytest.mark.parametrize("kind", ["dali", "torch"])
@@ -26,7 +26,7 @@ def loader_of(
     images: ImageList, kind: str, view: View = "train", batch_size: int = 8, policy: str = "fail"
 ) -> Loader:
     """Makes a loader with two threads."""
-    schedule = Schedule(images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
+    schedule = EpochSampler(images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
     config = LoaderConfig(kind=kind, threads=2, on_bad_image=policy)
     return make_loader(images, SPEC, view, schedule, config)
 

@@ -15,7 +15,7 @@ import gc, multiprocessing, os, sys
 from pathlib import Path
 from alexnet_fast.data import open_data
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
 schedule = Schedule(images=len(images), batch_size=2, shuffle=True)
@@ -43,9 +43,9 @@ READING = """
 import gc, sys, threading
 from pathlib import Path
 from alexnet_fast.data import open_data
-from alexnet_fast.pipelines import reading
-from alexnet_fast.pipelines.plan import Schedule
-from alexnet_fast.pipelines.reading import Reader
+from alexnet_fast.pipelines import prefetch as reading
+from alexnet_fast.pipelines.sampler import Schedule
+from alexnet_fast.pipelines.prefetch import Reader
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
 answers, read_bytes = threading.Event(), reading.read_bytes

@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from alexnet_fast.data import ImageList
-from alexnet_fast.pipelines.distortion import ColourDistortion
+from alexnet_fast.pipelines.color_jitter import ColorJitter
+from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.progressive import Progressive
-from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
+from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View
 
 
 def by_name(images: ImageList, kind: str, view: View, spec: AugmentSpec) -> dict[str, torch.Tensor]:
     """Loads every image of a list once, in batches of 5, and returns the pixels by name."""
-    schedule = Schedule(images=len(images), batch_size=5, shuffle=view == "train", seed=3)
+    schedule = EpochSampler(images=len(images), batch_size=5, shuffle=view == "train", seed=3)
     loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, threads=2))
     found = {}
     for batch in loader.epoch(0):
@@ -49,7 +49,7 @@ def test_dali_and_pillow_give_the_same_pixels(odd_list: ImageList, view: View) -
         (AugmentSpec(random_resized_crop=RandomResizedCrop()), 1.0),
         # A matrix of colours makes a difference of levels larger: by 1.4 * 1.4 * 1.4 at most along an axis.
         (
-            AugmentSpec(distortion=ColourDistortion(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
+            AugmentSpec(distortion=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
             3.0,
         ),
         (AugmentSpec(progressive=Progressive(start=96, end=224, epochs=5)), 1.0),
@@ -98,7 +98,7 @@ def test_normalisation_and_jitter_are_what_the_spec_says(odd_list: ImageList, ki
     """The training view is the raw crop, less the mean, plus the image's shift, over std."""
     raw = AugmentSpec(mean=(0.0, 0.0, 0.0), jitter=None)
     spec = AugmentSpec(mean=(100.0, 110.0, 120.0), std=(2.0, 4.0, 8.0))
-    schedule = Schedule(images=len(odd_list), batch_size=5, shuffle=True, seed=3)
+    schedule = EpochSampler(images=len(odd_list), batch_size=5, shuffle=True, seed=3)
     plans = list(schedule.epoch(0, spec))
     shifts = {
         odd_list.names[index]: torch.from_numpy(draw[3:6])

@@ -8,19 +8,19 @@ from PIL import Image
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.geometry import crop_starts, resized
-from alexnet_fast.pipelines.plan import BatchPlan, Schedule
+from alexnet_fast.pipelines.sampler import BatchIndices, EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 SPEC = AugmentSpec()
 
 
-def indices(plans: list[BatchPlan]) -> list[int]:
+def indices(plans: list[BatchIndices]) -> list[int]:
     """Returns the image numbers of some batches in order."""
     return [index for plan in plans for index in plan.indices.tolist()]
 
 
 def test_training_epochs_are_permutations_of_full_batches() -> None:
-    schedule = Schedule(images=103, batch_size=10, shuffle=True, seed=1)
+    schedule = EpochSampler(images=103, batch_size=10, shuffle=True, seed=1)
     first, second = (list(schedule.epoch(epoch, SPEC)) for epoch in (0, 1))
     assert len(first) == schedule.steps == 10
     assert {len(plan) for plan in first} == {10}
@@ -29,7 +29,7 @@ def test_training_epochs_are_permutations_of_full_batches() -> None:
 
 
 def test_evaluation_takes_every_image_once_in_order() -> None:
-    schedule = Schedule(images=23, batch_size=10, shuffle=False)
+    schedule = EpochSampler(images=23, batch_size=10, shuffle=False)
     plans = list(schedule.epoch(0, SPEC))
     assert indices(plans) == list(range(23))
     assert [len(plan) for plan in plans] == [10, 10, 3]
@@ -37,15 +37,15 @@ def test_evaluation_takes_every_image_once_in_order() -> None:
 
 
 def test_the_same_seed_gives_the_same_epoch_and_another_seed_another() -> None:
-    def plan(seed: int) -> BatchPlan:
-        return next(Schedule(images=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
+    def plan(seed: int) -> BatchIndices:
+        return next(EpochSampler(images=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
 
     assert np.array_equal(plan(1).draws, plan(1).draws)
     assert not np.array_equal(plan(1).draws, plan(2).draws)
 
 
 def test_an_epoch_goes_on_in_the_middle_as_if_it_had_not_stopped() -> None:
-    schedule = Schedule(images=60, batch_size=7, shuffle=True)
+    schedule = EpochSampler(images=60, batch_size=7, shuffle=True)
     whole, rest = list(schedule.epoch(2, SPEC)), list(schedule.epoch(2, SPEC, start=5))
     assert indices(rest) == indices(whole[5:])
     assert np.array_equal(rest[0].draws, whole[5].draws)
@@ -55,7 +55,7 @@ def test_an_images_draws_do_not_depend_on_batches_or_processes() -> None:
     def draws(batch_size: int, world: int) -> dict[int, bytes]:
         found = {}
         for rank in range(world):
-            schedule = Schedule(images=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
+            schedule = EpochSampler(images=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
             for plan in schedule.epoch(0, SPEC):
                 found.update(zip(plan.indices.tolist(), (d.tobytes() for d in plan.draws), strict=True))
         return found
@@ -65,7 +65,9 @@ def test_an_images_draws_do_not_depend_on_batches_or_processes() -> None:
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_ranks_are_disjoint_and_cover_the_list(shuffle: bool) -> None:
-    schedules = [Schedule(images=42, batch_size=5, shuffle=shuffle, rank=rank, world=3) for rank in range(3)]
+    schedules = [
+        EpochSampler(images=42, batch_size=5, shuffle=shuffle, rank=rank, world=3) for rank in range(3)
+    ]
     seen = [indices(list(schedule.epoch(0, SPEC))) for schedule in schedules]
     together = sorted(sum(seen, []))
     assert len(together) == len(set(together))
@@ -75,7 +77,7 @@ def test_ranks_are_disjoint_and_cover_the_list(shuffle: bool) -> None:
 
 
 def test_draws_follow_the_spec() -> None:
-    schedule = Schedule(images=4000, batch_size=4000, shuffle=True)
+    schedule = EpochSampler(images=4000, batch_size=4000, shuffle=True)
     plan = next(schedule.epoch(0, SPEC))
     assert plan.draws.dtype == np.float32
     assert ((plan.draws[:, :2] >= 0) & (plan.draws[:, :2] < 1)).all()
@@ -90,7 +92,7 @@ def test_draws_follow_the_spec() -> None:
 
 def test_a_batch_larger_than_the_data_set() -> None:
     with pytest.raises(UserError, match="--batch-size 64 is more than the 40 training images") as caught:
-        Schedule(images=40, batch_size=64, shuffle=True)
+        EpochSampler(images=40, batch_size=64, shuffle=True)
     assert "give --batch-size 40 or less" in str(caught.value)
     assert caught.value.exit_code == 2
 

@@ -12,7 +12,7 @@ from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines import AugmentSpec, preprocess
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 
 SPEC = AugmentSpec(resize=72, crop=64, mean=(120.0, 110.0, 100.0), std=(2.0, 3.0, 4.0))
 
@@ -23,7 +23,7 @@ def test_the_pixels_are_those_of_the_evaluation_view(
     odd_list: ImageList, kind: str, levels: int, view: str
 ) -> None:
     """The same as the plain loader's; within two levels of 255 of DALI's, on every kind of image."""
-    schedule = Schedule(images=len(odd_list), batch_size=8, shuffle=False)
+    schedule = EpochSampler(images=len(odd_list), batch_size=8, shuffle=False)
     loader = make_loader(odd_list, SPEC, view, schedule, LoaderConfig(kind=kind))
     scale = np.reshape(SPEC.std, (3, 1, 1)) if view == "centre" else 1
     for batch in loader.epoch(0):

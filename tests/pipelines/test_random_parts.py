@@ -12,14 +12,14 @@ import torch
 
 from alexnet_fast.data import ImageList, open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.distortion import ColourDistortion, colour_transforms
+from alexnet_fast.pipelines.color_jitter import ColorJitter, colour_transforms
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
 from alexnet_fast.pipelines.progressive import Progressive
-from alexnet_fast.pipelines.resized_crop import TRIES, RandomResizedCrop, random_boxes
+from alexnet_fast.pipelines.random_resized_crop import TRIES, RandomResizedCrop, random_boxes
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 
-LIMITS = ColourDistortion(brightness=0.5, contrast=0.5, saturation=1.0, hue=0.5)
+LIMITS = ColorJitter(brightness=0.5, contrast=0.5, saturation=1.0, hue=0.5)
 
 
 def changed(rgb: tuple[float, float, float], draw: tuple[float, float, float, float]) -> np.ndarray:
@@ -111,8 +111,8 @@ def test_the_area_in_the_middle_where_none_fits() -> None:
     [
         (lambda: RandomResizedCrop(min_scale=0), "--min-scale 0 is no share"),
         (lambda: RandomResizedCrop(min_scale=1.5), "--min-scale 1.5 is no share"),
-        (lambda: ColourDistortion(hue=0.6), "--hue 0.6 is out of range"),
-        (lambda: ColourDistortion(brightness=-1), "--brightness -1 is out of range"),
+        (lambda: ColorJitter(hue=0.6), "--hue 0.6 is out of range"),
+        (lambda: ColorJitter(brightness=-1), "--brightness -1 is out of range"),
         (lambda: Progressive.parse("128", 10), "--progressive 128 is no course"),
         (lambda: Progressive.parse("a:224", 10), "--progressive a:224 is no course"),
         (lambda: Progressive.parse("0:224:5", 10), "--progressive 0:224:5 is no course"),
@@ -144,7 +144,7 @@ def test_small_images_show_as_much_as_large_ones() -> None:
 def test_the_spec_with_every_part_survives_json_and_older_ones_load() -> None:
     spec = AugmentSpec(
         random_resized_crop=RandomResizedCrop(min_scale=0.2),
-        distortion=ColourDistortion(hue=0.1),
+        distortion=ColorJitter(hue=0.1),
         progressive=Progressive(start=128, end=224, epochs=10),
     )
     assert AugmentSpec.from_dict(spec.to_dict()) == spec
@@ -156,7 +156,7 @@ def test_the_spec_with_every_part_survives_json_and_older_ones_load() -> None:
 
 
 def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
-    schedule = Schedule(images=40, batch_size=40, shuffle=True, seed=9)
+    schedule = EpochSampler(images=40, batch_size=40, shuffle=True, seed=9)
     plain = next(schedule.epoch(2, AugmentSpec()))
     for spec in (AugmentSpec(distortion=LIMITS), AugmentSpec(random_resized_crop=RandomResizedCrop())):
         more = next(schedule.epoch(2, spec))
@@ -171,7 +171,7 @@ def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
 def test_the_side_follows_the_epoch_without_another_loader(two_classes: Path, kind: str) -> None:
     train = open_data(two_classes).train
     spec = AugmentSpec(resize=72, crop=64, progressive=Progressive(start=32, end=64, epochs=3))
-    schedule = Schedule(images=len(train), batch_size=12, shuffle=True)
+    schedule = EpochSampler(images=len(train), batch_size=12, shuffle=True)
     loader = make_loader(train, spec, "train", schedule, LoaderConfig(kind=kind, threads=2))
     sides = [{batch.images.shape[2] for batch in loader.epoch(epoch)} for epoch in (0, 2, 0)]
     assert sides == [{32}, {64}, {32}]
@@ -188,7 +188,7 @@ def test_evaluated_pixels_do_not_depend_on_the_random_parts(odd_list: ImageList)
         distortion=LIMITS,
         progressive=Progressive(start=64, end=224, epochs=9),
     )
-    schedule = Schedule(images=len(odd_list), batch_size=len(odd_list), shuffle=False)
+    schedule = EpochSampler(images=len(odd_list), batch_size=len(odd_list), shuffle=False)
     for view in ("centre", "square"):
         one, other = (
             next(make_loader(odd_list, spec, view, schedule, LoaderConfig(threads=2)).epoch(0)).images

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_fast.pipelines.finishing import Finisher
+from alexnet_fast.pipelines.cpu.finish import Postprocessor
+from alexnet_fast.pipelines.cpu.pillow import shrink, training_crop
+from alexnet_fast.pipelines.crop_windows import view_windows
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.pillow_image import shrink, training_crop
-from alexnet_fast.pipelines.plan import Schedule
-from alexnet_fast.pipelines.resized_crop import RandomResizedCrop
+from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import view_windows
 
 COUNT = 60
 
 
 def drawn(spec: AugmentSpec) -> np.ndarray:
     """Returns the draws of 60 views; the first four are at the corners."""
-    draws = next(Schedule(images=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)).draws.copy()
+    draws = next(EpochSampler(images=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)).draws.copy()
     draws[:4, :2] = [(0, 0), (0, 0.9999), (0.9999, 0), (0.9999, 0.9999)]
     return draws
 
@@ -31,7 +31,7 @@ def ours(image: Image.Image, spec: AugmentSpec, draws: np.ndarray) -> np.ndarray
     windows = view_windows(sizes, draws, spec, "train", grid=True)
     spans = zip(windows.start.tolist(), windows.end.tolist(), strict=True)
     parts = [pixels[top:bottom, left:right].copy() for (top, left), (bottom, right) in spans]
-    return Finisher("train", LoaderConfig()).views(parts, windows).numpy()
+    return Postprocessor("train", LoaderConfig()).views(parts, windows).numpy()
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (90, 64), (640, 427), (64, 700)], ids=str)

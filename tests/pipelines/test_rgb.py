@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.colour import colour_text, parse_colour
-from alexnet_fast.pipelines.pillow_image import BadImageError, as_rgb, decode
+from alexnet_fast.pipelines.color import colour_text, parse_colour
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, as_rgb, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from image_matrix import chunk, encoded
 

@@ -17,7 +17,7 @@ from PIL import Image
 from same_pixels import differences, loaded_by_dali, loaded_by_pillow, prepared, preprocessed, served
 
 import image_matrix
-from alexnet_fast.pipelines.pillow_image import decode
+from alexnet_fast.pipelines.cpu.pillow import decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import trusted_size
 

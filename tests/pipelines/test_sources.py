@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 
 from alexnet_fast.data import ImageList, open_data
-from alexnet_fast.data.places import FilePlace
+from alexnet_fast.data.places import FileLocation
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.dali_graph import build_graph
+from alexnet_fast.pipelines.cpu.pillow import BadImageError
+from alexnet_fast.pipelines.dali.graph import build_graph
+from alexnet_fast.pipelines.io import ArrayFile
 from alexnet_fast.pipelines.loader import Batch, LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadImageError
-from alexnet_fast.pipelines.place_bytes import ArrayFile
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.preparing.job import Preparation, PrepareConfig
-from alexnet_fast.preparing.recipe import Recipe
+from alexnet_fast.prepare.job import Preparation, PrepareConfig
+from alexnet_fast.prepare.transform import ResizeConfig
 
 SPEC = AugmentSpec(resize=96, crop=80)
 
@@ -50,7 +50,7 @@ def forms(
 
 def make(source: Path, output: Path, *, encoding: Any = "jpeg", shard_mib: int | None = None) -> None:
     """Prepares a folder."""
-    recipe = Recipe(short=96, encoding=encoding)
+    recipe = ResizeConfig(short=96, encoding=encoding)
     config = PrepareConfig(source=source, output=output, recipe=recipe, shard_mib=shard_mib, workers=2)
     Preparation(config).run()
 
@@ -59,7 +59,7 @@ def batches(
     images: ImageList, kind: Any = "dali", view: Any = "train", spec: AugmentSpec = SPEC, **options: Any
 ) -> list[Batch]:
     """Loads an epoch."""
-    schedule = Schedule(images=len(images), batch_size=8, shuffle=view == "train", seed=5)
+    schedule = EpochSampler(images=len(images), batch_size=8, shuffle=view == "train", seed=5)
     loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, **options))
     return [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(2)]
 
@@ -107,7 +107,7 @@ class TestEveryForm:
     @pytest.mark.parametrize("kind", ["dali", "torch"])
     def test_goes_on_in_the_middle(self, forms: Path, form: str, kind: Any) -> None:
         images = open_data(forms / form).train
-        schedule = Schedule(images=len(images), batch_size=8, shuffle=True)
+        schedule = EpochSampler(images=len(images), batch_size=8, shuffle=True)
         loader = make_loader(images, SPEC, "train", schedule, LoaderConfig(kind=kind))
         whole = [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(1)]
         next(loader.epoch(1))
@@ -128,7 +128,7 @@ def test_ranks_are_disjoint_and_cover_shards(forms: Path) -> None:
     images = open_data(forms / "shards").train
     seen: list[int] = []
     for rank in range(3):
-        schedule = Schedule(images=len(images), batch_size=4, shuffle=True, rank=rank, world=3)
+        schedule = EpochSampler(images=len(images), batch_size=4, shuffle=True, rank=rank, world=3)
         loader = make_loader(images, SPEC, "train", schedule, LoaderConfig())
         seen += [index for batch in loader.epoch(0) for index in batch.indices.tolist()]
     assert len(seen) == len(set(seen)) == len(images) // 12 * 12
@@ -143,7 +143,7 @@ def test_a_damaged_image_is_named_and_left_out(
     train = open_data(here).train
     place = train.place(3)
     with Path(place.path).open("r+b") as file:
-        if isinstance(place, FilePlace):
+        if isinstance(place, FileLocation):
             file.truncate(1000)
         else:
             file.seek(place.offset)
@@ -269,7 +269,7 @@ class TestArrays:
     def test_another_array_is_refused(self, tmp_path: Path, array: np.ndarray, said: str) -> None:
         np.save(tmp_path / "x.npy", array)
         with (
-            ArrayFile(FilePlace(str(tmp_path / "x.npy"))) as file,
+            ArrayFile(FileLocation(str(tmp_path / "x.npy"))) as file,
             pytest.raises(BadImageError, match=said),
         ):
             file.shape()
@@ -285,7 +285,7 @@ class TestArrays:
     def test_another_file_is_refused(self, tmp_path: Path, content: bytes, said: str) -> None:
         (tmp_path / "x.npy").write_bytes(content)
         with (
-            ArrayFile(FilePlace(str(tmp_path / "x.npy"))) as file,
+            ArrayFile(FileLocation(str(tmp_path / "x.npy"))) as file,
             pytest.raises(BadImageError, match=said),
         ):
             file.shape()
@@ -293,7 +293,7 @@ class TestArrays:
     def test_a_region_is_that_of_the_array(self, tmp_path: Path) -> None:
         array = np.random.default_rng(0).integers(0, 256, (31, 47, 3), np.uint8)
         np.save(tmp_path / "x.npy", array)
-        with ArrayFile(FilePlace(str(tmp_path / "x.npy"))) as file:
+        with ArrayFile(FileLocation(str(tmp_path / "x.npy"))) as file:
             assert file.shape() == (31, 47)
             assert np.array_equal(file.region((3, 5), (20, 40)), array[3:20, 5:40])
 

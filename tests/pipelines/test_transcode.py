@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.data import ClassMap, ImageList
-from alexnet_fast.pipelines.colour import WHITE
+from alexnet_fast.pipelines.color import WHITE
+from alexnet_fast.pipelines.cpu.pillow import BadImageError
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.pillow_image import BadImageError
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import for_dali, trusted_size
 
@@ -51,7 +51,7 @@ def test_a_bad_image_has_no_copy(images: ImageList) -> None:
 
 def test_an_epoch_uses_the_good_and_names_the_cut_off(images: ImageList) -> None:
     spec = AugmentSpec(resize=64, crop=64, mean=(0, 0, 0), jitter=None)
-    schedule = Schedule(images=len(images), batch_size=5, shuffle=False)
+    schedule = EpochSampler(images=len(images), batch_size=5, shuffle=False)
     loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
     for _ in range(2):
         (batch,) = loader.epoch(0)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.data import ClassMap, list_images
-from alexnet_fast.training.history import EpochRow
+from alexnet_fast.training.metrics_log import EpochMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,9 @@ HOSTILE = (
 )
 
 
-def epoch_rows(count: int) -> list[EpochRow]:
+def epoch_rows(count: int) -> list[EpochMetrics]:
     return [
-        EpochRow(
+        EpochMetrics(
             epoch=epoch,
             step=10 * epoch,
             lr=0.01 if epoch <= 3 else 0.001,
@@ -58,7 +58,7 @@ def png_pixels(png: bytes) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def rows() -> Callable[[int], list[EpochRow]]:
+def rows() -> Callable[[int], list[EpochMetrics]]:
     return epoch_rows
 
 

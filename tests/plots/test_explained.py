@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.classifier import NetClassifier
 from alexnet_fast.data import open_part
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.errors import UserError
-from alexnet_fast.mistakes import worst_mistakes
+from alexnet_fast.inference.classifier import NetClassifier
+from alexnet_fast.inference.misclassified import worst_misclassified
 from alexnet_fast.models import create_model
-from alexnet_fast.pipelines.crops import take_crops
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import take_crops
 from alexnet_fast.plots.activations import layer_output
 from alexnet_fast.plots.saliency import gradient_map, smooth_map, view_of
-from alexnet_fast.training.trained import Trained
+from alexnet_fast.training.checkpoint.model_io import TrainedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,15 +98,15 @@ class TestActivations:
 def test_the_worst_mistakes_are_the_surest_wrong_answers(folder: Path, count: int) -> None:
     torch.manual_seed(0)
     net = create_model("alexnet-64", 2).eval()
-    trained = Trained(
+    trained = TrainedModel(
         net=net, arguments={"name": "alexnet-64"}, classes=("ant", "bee"), spec=SPEC, provenance={}
     )
     classifier = NetClassifier(trained, device="cpu", amp="off")
     images = open_part(folder, "all", ClassMap(("ant", "bee")))
-    schedule = Schedule(images=len(images), batch_size=2, shuffle=False)
+    schedule = EpochSampler(images=len(images), batch_size=2, shuffle=False)
     loader = make_loader(images, SPEC, "square", schedule, LoaderConfig(kind="dali"))
 
-    worst, wrong, total = worst_mistakes(classifier, loader, "ten", count)
+    worst, wrong, total = worst_misclassified(classifier, loader, "ten", count)
 
     squares = [batch.images.numpy() for batch in loader.epoch(0)]
     answers = classifier.probabilities(np.concatenate(squares), "ten")

@@ -9,17 +9,17 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.report import Fact, Report, write_report
-from alexnet_fast.training.history import EpochRow, History
+from alexnet_fast.training.metrics_log import EpochMetrics, MetricsLog
 from small_disk import below, make_larger, make_read_only, refused, small_disk
 
 Evidence = Callable[..., None]
 
 
 def test_an_image_for_which_there_is_no_room(
-    rows: Callable[[int], list[EpochRow]], tmp_path: Path, evidence: Evidence
+    rows: Callable[[int], list[EpochMetrics]], tmp_path: Path, evidence: Evidence
 ) -> None:
     """The image before stays as it was, with --force too."""
-    history = History(tmp_path / "metrics.csv", tmp_path / "tensorboard")
+    history = MetricsLog(tmp_path / "metrics.csv", tmp_path / "tensorboard")
     for row in rows(5):
         history.add(row)
     history.close()

@@ -14,10 +14,10 @@ from torch import nn
 
 import alexnet_fast.plots
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.crops import crop_probabilities, take_crops
+from alexnet_fast.pipelines.cpu.pillow import decode
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.pillow_image import decode
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import crop_probabilities, take_crops
 from alexnet_fast.plots.augmented import augmented, training_samples
 from alexnet_fast.plots.confusion import confusion
 from alexnet_fast.plots.crops import crop_by_crop, crops
@@ -26,7 +26,7 @@ from alexnet_fast.plots.kernels import kernels
 from alexnet_fast.plots.png import png_bytes, save_png
 from alexnet_fast.plots.predictions import Sample, predictions
 from alexnet_fast.plots.style import label_text
-from alexnet_fast.serve.prediction import Guess
+from alexnet_fast.runtime.prediction import ClassScore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def settings() -> dict[str, Any]:
 
 def sample(truth: str | None, *guesses: str) -> Sample:
     share = 1 / len(guesses)
-    named = tuple(Guess(label=name, index=i, probability=share) for i, name in enumerate(guesses))
+    named = tuple(ClassScore(label=name, index=i, probability=share) for i, name in enumerate(guesses))
     return Sample(pixels=np.full((40, 60, 3), 99, np.uint8), truth=truth, guesses=named)
 
 

@@ -16,20 +16,20 @@ from click.testing import CliRunner, Result
 from alexnet_fast.cli.show import show
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.training.history import History
-from alexnet_fast.training.trained import Trained, save_weights
+from alexnet_fast.training.checkpoint.model_io import TrainedModel, save_weights
+from alexnet_fast.training.metrics_log import MetricsLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from alexnet_fast.training.history import EpochRow
+    from alexnet_fast.training.metrics_log import EpochMetrics
 
 
-def trained(**spec: int) -> Trained:
+def trained(**spec: int) -> TrainedModel:
     torch.manual_seed(0)
     arguments = {"name": "convnet-64", "num_classes": 2}
-    return Trained(
+    return TrainedModel(
         net=create_model("convnet-64", 2).eval(),
         arguments=arguments,
         classes=("ant", "bee"),
@@ -50,11 +50,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, rows: Callable[[int], list[EpochRow]]) -> Path:
+def run(tmp_path: Path, rows: Callable[[int], list[EpochMetrics]]) -> Path:
     """A run folder with the metrics of five epochs."""
     folder = tmp_path / "run"
     folder.mkdir()
-    history = History(folder / "metrics.csv", folder / "tensorboard")
+    history = MetricsLog(folder / "metrics.csv", folder / "tensorboard")
     for row in rows(5):
         history.add(row)
     history.close()
@@ -183,7 +183,7 @@ class TestMistakes:
         assert "metrics.csv; give the folder of a run" in complaint(call("curves", tmp_path), 2)
 
     def test_a_run_without_a_finished_epoch(self, call: Any, run: Path) -> None:
-        History(run / "metrics.csv", run / "tensorboard").close()
+        MetricsLog(run / "metrics.csv", run / "tensorboard").close()
         assert "has no finished epoch yet" in complaint(call("curves", run), 1)
 
     def test_a_model_that_is_not_there(self, call: Any) -> None:

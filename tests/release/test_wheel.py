@@ -30,7 +30,7 @@ def test_every_module_and_the_type_marker_are_in_it(wheel: Path) -> None:
     for place, folder in folders.items():
         for file in folder.rglob("*.py"):
             # Scripts of the other projects' loaders run in an environment of their own.
-            if "peers" in file.relative_to(folder).parts:
+            if "baselines" in file.relative_to(folder).parts:
                 continue
             assert f"{place}/{file.relative_to(folder)}" in names
 
@@ -38,7 +38,7 @@ def test_every_module_and_the_type_marker_are_in_it(wheel: Path) -> None:
 def test_the_installed_copy_runs_beside_a_users_own_pipelines(installed, tmp_path: Path) -> None:
     (installed.folder / "pipelines.py").write_text("raise RuntimeError('the user')", encoding="utf-8")
     code = (
-        "import alexnet_fast.pipelines.spec as spec, alexnet_fast.export.metadata, alexnet_fast.serve\n"
+        "import alexnet_fast.pipelines.spec as spec, alexnet_fast.runtime.metadata, alexnet_fast.serve\n"
         "print(spec.__file__)"
     )
     where = installed.run(installed.bin / "python", "-c", code).strip()

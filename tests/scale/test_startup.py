@@ -1,4 +1,4 @@
-"""From the command to the first batch of many images; links to a few, made by `bench.many_links`."""
+"""From the command to the first batch of many images; links to a few, made by `bench.synthetic_dataset`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alexnet_fast.bench.many_links import lay_out_folders, lay_out_shards
 from alexnet_fast.bench.startup import StartupBench, measure_startup
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
+from benchmarks.synthetic_dataset import lay_out_folders, lay_out_shards
 
 IMAGES, CLASSES = 12_000, 20
 

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from alexnet_fast.cli.main import main
-from alexnet_fast.serve import http_app
+from alexnet_fast.serve.http import app as http_app
 
 _LEFT: list[bytearray] = []
 _write_answer = http_app.write_answer

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from malformed_bodies import SIDE, SIZE
 
-from alexnet_fast.serve.grpc_messages import message_class
+from alexnet_fast.serve.grpc.messages import message_class
 
 
 def message(**changes: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from alexnet_fast.bench.http_load import Outcome, Target
-from alexnet_fast.serve.grpc_messages import message_class
+from alexnet_fast.serve.grpc.messages import message_class
 from running_server import RunningServer
 from small_model import SMALL
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_fast.pipelines.pillow_image import BadImageError
+from alexnet_fast.pipelines.cpu.pillow import BadImageError
 from alexnet_fast.serve.image import SERVED, square_of
 from bad_images import KINDS, bad_image
 from running_server import RunningServer

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from alexnet_fast.serve.request_body import BodyReader
-from alexnet_fast.serve.request_error import RequestError
-from alexnet_fast.serve.server_config import Limits
+from alexnet_fast.serve.config import Limits
+from alexnet_fast.serve.errors import RequestError
+from alexnet_fast.serve.http.body import BodyReader
 
 
 def request_of(size: int) -> Request:

@@ -17,7 +17,7 @@ import pytest
 from server_load import Load, grpc_request, statuses, target, until_waiting
 
 from alexnet_fast.bench.http_load import open_loop
-from alexnet_fast.serve.grpc_messages import message_class
+from alexnet_fast.serve.grpc.messages import message_class
 from half_open import begun, received
 from moved_clock import DAY, MovedClock
 from running_server import RunningServer, running

@@ -14,8 +14,8 @@ import pytest
 from server_load import statuses, target
 
 from alexnet_fast.bench.http_load import Outcome, closed_loop, percentile_ms
-from alexnet_fast.bench.memory import slope
 from alexnet_fast.pipelines.spec import AugmentSpec
+from benchmarks.memory import slope
 from running_server import PROGRAM, running
 from small_model import make_model
 

@@ -19,9 +19,9 @@ import pytest
 from fuzzed import binary_tensors, wires
 from malformed_bodies import INFER
 
-from alexnet_fast.serve.request_error import RequestError
-from alexnet_fast.serve.server_config import Limits
-from alexnet_fast.serve.v2_http_format import parse_request
+from alexnet_fast.serve.config import Limits
+from alexnet_fast.serve.errors import RequestError
+from alexnet_fast.serve.v2.http_codec import parse_request
 from running_server import RunningServer
 
 _FAST, _ROUND = 120, 300

@@ -10,8 +10,8 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.serve import server as serving
-from alexnet_fast.serve.model_hub import ModelHub
-from alexnet_fast.serve.server_config import ServerConfig
+from alexnet_fast.serve.config import ServerConfig
+from alexnet_fast.serve.models import ModelRegistry
 from running_server import RunningServer
 
 
@@ -45,7 +45,7 @@ def test_an_http_server_that_ends_by_itself_ends_the_process(
         raise RuntimeError("no HTTP any more")
 
     monkeypatch.setattr(serving._HttpServer, "serve", broken)
-    hub = ModelHub({"small": model_file}, ServerConfig(http_port=0, grpc_port=0))
+    hub = ModelRegistry({"small": model_file}, ServerConfig(http_port=0, grpc_port=0))
     with pytest.raises(RuntimeError, match="no HTTP any more"):
         serving.run_server(hub)
 

@@ -13,7 +13,7 @@ from malformed_bodies import BODIES, INFER, SIZE, body
 from malformed_messages import MESSAGES, message
 from malformed_requests import RAW, REQUESTS
 
-from alexnet_fast.serve.grpc_messages import message_class
+from alexnet_fast.serve.grpc.messages import message_class
 from running_server import RunningServer
 
 

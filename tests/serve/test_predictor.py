@@ -13,7 +13,7 @@ from PIL import Image
 
 from alexnet_fast import Predictor
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.pillow_image import BadImageError, centre_square, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
 from alexnet_fast.serve.image import square_of
 from small_model import SMALL
 
@@ -49,8 +49,8 @@ def test_one_image_or_many_give_one_answer_each(reference: Predictor, photograph
 def test_the_answers_are_those_of_predict_files(
     reference: Predictor, model_file: Path, odd_images: Path
 ) -> None:
-    from alexnet_fast.classifier import open_classifier
-    from alexnet_fast.prediction import predict_files
+    from alexnet_fast.inference.classifier import open_classifier
+    from alexnet_fast.inference.prediction import predict_files
 
     files = sorted(odd_images.iterdir())
     theirs = list(predict_files(open_classifier(model_file), files, "ten", 5))
@@ -65,7 +65,7 @@ def test_the_served_pixels_are_the_training_pixels(odd_images: Path) -> None:
     """File to tensor: what the model sees of each odd image is what the training loaders see of it."""
     from alexnet_fast.data import ClassMap, ImageList
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-    from alexnet_fast.pipelines.plan import Schedule
+    from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     spec = AugmentSpec(mean=(0.0, 0.0, 0.0))
@@ -80,7 +80,7 @@ def test_the_served_pixels_are_the_training_pixels(odd_images: Path) -> None:
             listed,
             spec,
             "square",
-            Schedule(images=len(names), batch_size=5, shuffle=False),
+            EpochSampler(images=len(names), batch_size=5, shuffle=False),
             LoaderConfig(kind=kind, threads=2),
         )
         worst = {}
@@ -174,7 +174,7 @@ def test_a_model_that_cannot_be_had(name: str, options: dict[str, str], reason: 
 
 
 def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(model_file: Path) -> None:
-    from alexnet_fast.export.cuda_driver import gpu_count
+    from alexnet_fast.runtime.cuda import gpu_count
 
     if gpu_count():
         assert "CUDAExecutionProvider" in Predictor(model_file, device="cuda").backend

@@ -14,8 +14,8 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from alexnet_fast.export.graph_form import GraphForm
-from alexnet_fast.serve.onnx_model import OnnxModel
+from alexnet_fast.export.graph_form import GraphConfig
+from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from running_server import RunningServer, running
 from small_model import CLASSES, make_model
 
@@ -32,7 +32,7 @@ SHAPES = {
 @pytest.fixture(scope="module")
 def rich_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model with every output that there is."""
-    form = GraphForm(extras=("logits", "features"), top=3)
+    form = GraphConfig(extras=("logits", "features"), top=3)
     return make_model(tmp_path_factory.mktemp("rich") / "model.onnx", form=form)
 
 

@@ -14,10 +14,10 @@ import pytest
 START = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from alexnet_fast import interrupts
-from alexnet_fast.files import atomic_file
-from alexnet_fast.interrupts import Interrupted, gone_at_the_end, interruptible, starting_processes
-from alexnet_fast.streams import prepare_streams
+from alexnet_fast.utils import interrupts
+from alexnet_fast.utils.atomic import atomic_file
+from alexnet_fast.utils.interrupts import Interrupted, gone_at_the_end, interruptible, starting_processes
+from alexnet_fast.utils.streams import prepare_streams
 
 interrupts._SECONDS_TO_END, interrupts._SECONDS_TO_WRITE = 1.0, 2.0
 

@@ -73,7 +73,7 @@ def test_they_may_be_whatever_they_are(folder: Path, line: str, code: int | None
 def test_a_closed_stderr_is_no_file_of_the_user_s(folder: Path) -> None:
     """The next file that is opened gets the number 2, and libraries in C write their complaints to it."""
     code = (
-        "import os, sys; from alexnet_fast.streams import prepare_streams; prepare_streams()\n"
+        "import os, sys; from alexnet_fast.utils.streams import prepare_streams; prepare_streams()\n"
         "file = open('mine', 'wb'); os.write(2, b'a complaint'); print(file.fileno() > 2)\n"
         "import subprocess; subprocess.run(['sh', '-c', 'echo other >&2'])"
     )
@@ -99,7 +99,7 @@ def test_a_character_that_the_encoding_lacks_is_printed_as_its_escape(
     folder: Path, environment: dict[str, str]
 ) -> None:
     code = (
-        "import os, sys; from alexnet_fast.streams import prepare_streams; prepare_streams()\n"
+        "import os, sys; from alexnet_fast.utils.streams import prepare_streams; prepare_streams()\n"
         "import click; names = sorted(os.listdir('data'))\n"
         "click.echo(' '.join(names), file=sys.stdout); click.echo(' '.join(names), file=sys.stderr)"
     )

@@ -24,7 +24,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.models.spec import InputSpec
 from alexnet_fast.pipelines import AugmentSpec, ImageLoader
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
+from alexnet_fast.training.run import train
 
 # Batch size, and how many training images: whole batches, so that none is left out of the epoch.
 BATCHES = ((32, 256), (48, 240), (64, 256), (96, 288), (128, 256), (160, 320), (200, 200), (256, 256))
@@ -102,7 +102,7 @@ def ended(policy: str, error: UserError, bad: set[str]) -> Counter[str]:
     return Counter(runs=1, failed=1)
 
 
-def train(folder: Path, number: int) -> Counter[str]:
+def train_round(folder: Path, number: int) -> Counter[str]:
     """One training."""
     (size, images), policy = BATCHES[number // 2 % len(BATCHES)], ("skip", "fail")[number % 2]
     data, bad = made(folder / "data", number, images)
@@ -119,7 +119,7 @@ def train(folder: Path, number: int) -> Counter[str]:
         **options,
     )
     try:
-        result = run_training(config)
+        result = train(config)
     except UserError as error:
         return ended(policy, error, bad)
     finally:

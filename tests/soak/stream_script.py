@@ -13,18 +13,18 @@ import os
 import sys
 from pathlib import Path
 
-from alexnet_fast.files import write_atomically
+from alexnet_fast.utils.atomic import write_atomically
 
 
 def main() -> None:
     from alexnet_fast.data import open_data
     from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-    from alexnet_fast.pipelines.plan import Schedule
+    from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     data, kind, out, epochs = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
     images = open_data(data).train
-    schedule = Schedule(images=len(images), batch_size=4, shuffle=True, seed=3)
+    schedule = EpochSampler(images=len(images), batch_size=4, shuffle=True, seed=3)
     loader = make_loader(images, AugmentSpec(resize=96, crop=80), "train", schedule, LoaderConfig(kind=kind))
     position = out / "position.json"
     epoch, start = json.loads(position.read_bytes()) if position.exists() else (0, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.bench.memory import slope
+from benchmarks.memory import slope
 
 pytestmark = pytest.mark.soak
 

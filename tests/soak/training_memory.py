@@ -13,10 +13,10 @@ from pathlib import Path
 
 
 def main() -> None:
-    from alexnet_fast.bench.memory import resident_mib
     from alexnet_fast.training.config import TrainConfig
-    from alexnet_fast.training.job import run_training
     from alexnet_fast.training.progress import Progress
+    from alexnet_fast.training.run import train
+    from benchmarks.memory import resident_mib
 
     data, run, epochs, leak = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     kept: list[bytearray] = []
@@ -33,7 +33,7 @@ def main() -> None:
     config = TrainConfig(
         data=data, run=run, epochs=epochs + 1, patience=1000, lr=0.0001, checkpoint_steps=3, **options
     )
-    run_training(config, show=show)
+    train(config, show=show)
     print(json.dumps({"resident_mib": resident[1:]}))
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import distributed, nn
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.processes import Processes
+from alexnet_fast.training.distributed.group import DistributedContext
+from alexnet_fast.training.run import train
 
 
 def main() -> None:
@@ -26,9 +26,9 @@ def main() -> None:
     options["run"] = options["run"].format(rank=os.environ["RANK"])
     paths = {name: Path(options[name]) for name in ("data", "run", "weights") if name in options}
     travelled: list[int] = []
-    wrap = Processes.wrap
+    wrap = DistributedContext.wrap
 
-    def counting(processes: Processes, net: nn.Module) -> nn.Module:
+    def counting(processes: DistributedContext, net: nn.Module) -> nn.Module:
         wrapped = wrap(processes, net)
 
         def hook(state, bucket):  # torch compares annotations with types, which are texts here
@@ -41,9 +41,9 @@ def main() -> None:
         wrapped.register_comm_hook(None, hook)
         return wrapped
 
-    Processes.wrap = counting
+    DistributedContext.wrap = counting
     torch.set_num_threads(1)
-    run_training(TrainConfig(**{**options, **paths}))
+    train(TrainConfig(**{**options, **paths}))
     count = file.with_suffix(f".{os.environ['RANK']}")
     count.write_text(str(len(travelled)), encoding="utf-8")
 

@@ -18,9 +18,9 @@ from train_jobs import OPTIONS, completed, same_run, saved_steps, signal_at, sta
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
 from alexnet_fast.training.progress import Progress
-from alexnet_fast.training.run_lock import RunLock
+from alexnet_fast.training.run import train
+from alexnet_fast.training.run_lock import LockFile
 from small_disk import make_larger, make_read_only, small_disk
 from warm_commands import run_command
 
@@ -37,7 +37,7 @@ def whole(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return completed(two_classes, tmp_path_factory.mktemp("whole") / "run")
 
 
-def train(data: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def train_command(data: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Trains as a user does, with the options of `completed`."""
     options = [
         part for name, value in OPTIONS.items() for part in (f"--{name.replace('_', '-')}", str(value))
@@ -56,12 +56,12 @@ def check_clear(done: subprocess.CompletedProcess[str], reason: str) -> None:
 def check_full_disk(data: Path, whole: Path, folder: Path, size: int) -> None:
     """A full disk ends the run with a sentence; with room it goes on, and ends as one never stopped."""
     with small_disk(folder, size) as disk:
-        done = train(data, disk / "run")
+        done = train_command(data, disk / "run")
         check_clear(done, "no space left on device")
         assert done.stderr.splitlines()[-1].startswith("alexnet-fast: cannot write")
         assert not list(disk.rglob("*.partial"))
         make_larger(disk, 100_000)
-        done = train(data, disk / "run", "--resume")
+        done = train_command(data, disk / "run", "--resume")
         assert done.returncode == 0, done.stderr
         assert same_run(whole, disk / "run")
 
@@ -93,8 +93,8 @@ def test_a_folder_that_cannot_be_written(
         ]
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
         found = [
-            train(two_classes, disk / "new"),
-            train(two_classes, disk / "run", "--resume", "--epochs", "5"),
+            train_command(two_classes, disk / "new"),
+            train_command(two_classes, disk / "run", "--resume", "--epochs", "5"),
         ]
         found += [run_command(*words, env=env) for words in commands]
     for done in found:
@@ -128,9 +128,9 @@ def test_an_image_that_goes_in_mid_epoch(
 
         if policy == "fail":
             with pytest.raises(UserError, match=f"{gone.name}.*no such file"):
-                run_training(options, show=remove)
+                train(options, show=remove)
         else:
-            result = run_training(options, show=remove)
+            result = train(options, show=remove)
             assert (result["epochs"], result["bad_images"]) == (3, 1)
             assert str(gone) in (options.run / "log.txt").read_text(encoding="utf-8")
     evidence(f"an image deleted in mid-epoch ({'DALI' if dali else 'Pillow'})", n=2, named=2)
@@ -144,7 +144,7 @@ def test_two_runs_in_one_folder(two_classes: Path, tmp_path: Path, whole: Path, 
     wait_until(lambda: saved_steps(run) > 0, lambda: not first.is_alive())
     # It would be over before the second has imported what it needs.
     os.kill(first.pid, signal.SIGSTOP)
-    refused = [train(two_classes, run), train(two_classes, run, "--resume")]
+    refused = [train_command(two_classes, run), train_command(two_classes, run, "--resume")]
     os.kill(first.pid, signal.SIGCONT)
     first.join(200)
     assert first.exitcode == 0
@@ -164,7 +164,7 @@ def test_a_file_system_without_locks(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    RunLock(tmp_path / ".lock").release()
+    LockFile(tmp_path / ".lock").release()
     assert f"no file of {tmp_path} can be locked: start no second run there" in caplog.text
 
 
@@ -188,13 +188,13 @@ def test_a_clock_that_jumps_between_two_starts_of_a_run(
     small: Make, clock: Callable[[float], None], seconds: float, evidence: Evidence
 ) -> None:
     """Which checkpoint is the newest, and what TensorBoard draws, is no matter of the clock."""
-    run_training(small("whole"))
+    train(small("whole"))
     cut = small("cut", checkpoint_steps=2)
     for stop in (2, 3):
-        run_training(cut, resume=True, show=signal_at(stop, 2))
+        train(cut, resume=True, show=signal_at(stop, 2))
         clock(seconds)
         _made_at(cut.run, seconds)
-    run_training(cut, resume=True)
+    train(cut, resume=True)
     assert same_run(small("whole").run, cut.run)
     evidence(f"clock jumps of {seconds:+.0f} s between starts", n=2, bit_equal=1, one_curve=1)
 
@@ -213,9 +213,9 @@ def test_a_clock_that_jumps_in_a_run(
             clock(seconds)
             next(jumps)
 
-    run_training(small("whole"))
+    train(small("whole"))
     options = small("jumps", checkpoint_minutes=60)
-    run_training(options, show=jump)
+    train(options, show=jump)
     assert same_run(small("whole").run, options.run)
     rows = (options.run / "metrics.csv").read_text(encoding="utf-8").splitlines()
     names = rows[0].split(",")

@@ -11,12 +11,12 @@ import torch
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import build_model, input_of, model_names
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.recipe import RECIPES, recipe_options
+from alexnet_fast.recipes import RECIPES, recipe_options
 from alexnet_fast.training.adapting import adapt_recipe, fit_batch
-from alexnet_fast.training.any_size import for_sizes
 from alexnet_fast.training.augmentation import random_parts
 from alexnet_fast.training.augmentation_names import RANDOM_PARTS
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.resizable import for_sizes
 
 PLAIN = TrainConfig(data=Path("images"), run=Path("run"))
 

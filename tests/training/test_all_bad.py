@@ -13,7 +13,7 @@ from train_jobs import OPTIONS
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
+from alexnet_fast.training.run import train
 
 
 def spoiled(two_classes: Path, root: Path, part: str) -> Path:
@@ -39,7 +39,7 @@ def test_training_ends_with_an_error(
     data = spoiled(two_classes, tmp_path / "data", part)
     options = {**OPTIONS, "dali": dali, "epochs": 1, "on_bad_image": "skip", "checkpoint_steps": 0}
     with pytest.raises(UserError, match=said) as error:
-        run_training(TrainConfig(data=data, run=tmp_path / "run", **options))
+        train(TrainConfig(data=data, run=tmp_path / "run", **options))
     assert error.value.exit_code == 1
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
     assert caplog.text.count("left out ") == (16 if part == "val" else 48)
@@ -48,7 +48,7 @@ def test_training_ends_with_an_error(
 @pytest.mark.parametrize("command", ["evaluate", "features"])
 def test_so_do_other_commands(command: str, two_classes: Path, tmp_path: Path) -> None:
     good = TrainConfig(data=two_classes, run=tmp_path / "run", **{**OPTIONS, "epochs": 1, "max_steps": 1})
-    run_training(good)
+    train(good)
     data = spoiled(two_classes, tmp_path / "data", "val")
     more = [str(tmp_path / "out")] if command == "features" else []
     words = [command, str(tmp_path / "run"), str(data), *more, "--on-bad-image", "skip", "--json"]

@@ -9,23 +9,23 @@ import torch
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model
-from alexnet_fast.training.any_size import AnySize, for_sizes
+from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import read_metrics
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.metrics_log import read_metrics
+from alexnet_fast.training.resizable import ResizableHead, for_sizes
+from alexnet_fast.training.run import train
 
 
 def test_at_its_own_size_nothing_is_added() -> None:
     net = create_model("alexnet-64", 5).eval()
     images = torch.randn(2, 3, 64, 64)
-    assert torch.equal(AnySize(net)(images), net(images))
+    assert torch.equal(ResizableHead(net)(images), net(images))
 
 
 @pytest.mark.parametrize("side", [40, 56, 96])
 def test_other_sizes_reach_every_weight(side: int) -> None:
     net = create_model("alexnet-bn-64", 5)
-    AnySize(net)(torch.randn(4, 3, side, side)).square().sum().backward()
+    ResizableHead(net)(torch.randn(4, 3, side, side)).square().sum().backward()
     assert all(
         parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in net.fc6.parameters()
     )
@@ -47,7 +47,7 @@ def test_a_run_grows_its_images_and_ends_at_the_networks_size(config: Callable[.
     options = config(
         model="alexnet-bn-64", crop=64, batch_size=8, progressive="32:64", epochs=2, ema=0.5, bn_batches=2
     )
-    run_training(options)
+    train(options)
     assert len(read_metrics(options.run / "metrics.csv")) == 2
     trained = load_trained(options.run)
     assert trained.net(torch.randn(2, 3, 64, 64)).shape == (2, 2)

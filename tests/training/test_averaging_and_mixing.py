@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.ema import WeightAverage
-from alexnet_fast.training.loss import make_loss
+from alexnet_fast.training.ema import ModelEma
+from alexnet_fast.training.losses import make_loss
 from alexnet_fast.training.mixup import Mixup, mix, mixed_loss
 
 Make = Callable[..., TrainConfig]
@@ -21,7 +21,7 @@ class TestWeightAverage:
     def test_it_follows_the_weights_slowly_and_at_first_quickly(self) -> None:
         net = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(net.weight)
-        average = WeightAverage(net, decay=0.9)
+        average = ModelEma(net, decay=0.9)
         expected = 0.0
         for update in range(200):
             nn.init.constant_(net.weight, float(update))
@@ -33,7 +33,7 @@ class TestWeightAverage:
 
     def test_statistics_of_batch_norm_are_averaged_too(self) -> None:
         net = nn.Sequential(nn.BatchNorm1d(2))
-        average = WeightAverage(net, decay=0.5)
+        average = ModelEma(net, decay=0.5)
         net(torch.randn(8, 2) + 5.0)
         average.update()
         assert torch.allclose(average.net[0].running_mean, 0.9 * net[0].running_mean)
@@ -42,11 +42,11 @@ class TestWeightAverage:
     def test_a_saved_average_goes_on_as_if_it_had_not_been_saved(self) -> None:
         torch.manual_seed(0)
         net = nn.Linear(3, 3)
-        whole = WeightAverage(net, decay=0.99)
+        whole = ModelEma(net, decay=0.99)
         for _ in range(3):
             nn.init.normal_(net.weight)
             whole.update()
-        resumed = WeightAverage(net, decay=0.99)
+        resumed = ModelEma(net, decay=0.99)
         resumed.load_state_dict(whole.state_dict())
         nn.init.normal_(net.weight)
         for average in (whole, resumed):

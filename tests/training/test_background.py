@@ -13,10 +13,10 @@ from PIL import Image
 
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
-from alexnet_fast.preparing.recipe import Recipe
+from alexnet_fast.prepare.transform import ResizeConfig
+from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.run import train
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def config(data: Path, run: Path, background: str) -> TrainConfig:
 
 def test_checkpoint_and_exported_file_hold_it_and_a_run_keeps_it(emoji: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    run_training(config(emoji, run, "Black"))
+    train(config(emoji, run, "Black"))
     assert load_trained(run).spec.background == (0, 0, 0)
     with pytest.raises(UserError, match="has --background #000000, not #ff0000"):
-        run_training(config(emoji, run, "red"), resume=True)
+        train(config(emoji, run, "red"), resume=True)
     out = tmp_path / "model"
     done = CliRunner().invoke(commands, ["export", str(run), "--output", str(out)])
     assert done.exit_code == 0, done.output
@@ -69,13 +69,14 @@ def test_images_prepared_on_another_one_are_refused(emoji: Path, tmp_path: Path)
     assert done.exit_code == 0, done.output
     assert json.loads((out / "prepared.json").read_text())["options"]["background"] == "#000000"
     with pytest.raises(UserError, match="prepared with --background #000000, and .* #ffffff"):
-        run_training(config(out, tmp_path / "run", "white"))
+        train(config(out, tmp_path / "run", "white"))
 
 
 def test_prepare_lays_transparency_over_it(emoji: Path) -> None:
     content = (emoji / "red" / "0.png").read_bytes()
     black, white = (
-        Recipe(short=20, encoding="raw", background=colour).prepare(content) for colour in ("black", "white")
+        ResizeConfig(short=20, encoding="raw", background=colour).prepare(content)
+        for colour in ("black", "white")
     )
     alpha = np.asarray(Image.open(emoji / "red" / "0.png"))[..., 3:].astype(int)
     between = np.frombuffer(white[128:], np.uint8).astype(int) - np.frombuffer(black[128:], np.uint8)

@@ -17,15 +17,20 @@ from train_jobs import completed_many, finish_many, rows, same_run, signal_at, s
 from alexnet_fast.cli.train import MAY_CHANGE
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.toml_file import read_toml
-from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.checkpoint.compatibility import (
+    Change,
+    changeable_options,
+    changed_options,
+    make_fingerprint,
+)
+from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.fingerprint import Change, changeable_options, changed_options, make_fingerprint
-from alexnet_fast.training.job import run_training
 from alexnet_fast.training.on_resume import is_free, may_change
-from alexnet_fast.training.optimizer import OptimizerState, make_optimizer
-from alexnet_fast.training.plateau import Plateau
+from alexnet_fast.training.optim import OptimizerState, make_optimizer
+from alexnet_fast.training.plateau import ReduceOnPlateau
 from alexnet_fast.training.precision import choose_precision
+from alexnet_fast.training.run import train
+from alexnet_fast.utils.toml import read_toml
 
 Make = Callable[..., TrainConfig]
 
@@ -34,7 +39,7 @@ Make = Callable[..., TrainConfig]
 def stopped(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs of six steps that was stopped after the eighth step."""
     run = tmp_path_factory.mktemp("stopped") / "run"
-    run_training(TrainConfig(data=two_classes, run=run, **SMALL), show=signal_at(2, 2))
+    train(TrainConfig(data=two_classes, run=run, **SMALL), show=signal_at(2, 2))
     return run
 
 
@@ -54,7 +59,7 @@ def go_on(stopped: Path, data: Path, to: Path, show: Any = None, **options: Any)
     if not to.exists():
         shutil.copytree(stopped, to)
     shown = {} if show is None else {"show": show}
-    return run_training(TrainConfig(data=data, run=to, **{**SMALL, **options}), resume=True, **shown)
+    return train(TrainConfig(data=data, run=to, **{**SMALL, **options}), resume=True, **shown)
 
 
 def test_a_change_is_recorded_and_holds_whatever_stops_follow(
@@ -148,21 +153,28 @@ def test_a_run_of_an_earlier_version_is_no_other_one(config: Make) -> None:
 
 
 def test_a_finished_plateau_learns_on_with_a_new_rate_or_more_falls() -> None:
-    def over(**options: Any) -> Plateau:
-        plateau = Plateau(**{"lr": 0.01, "patience": 2, "drops_left": 1, **options})
+    def over(**options: Any) -> ReduceOnPlateau:
+        plateau = ReduceOnPlateau(**{"lr": 0.01, "patience": 2, "reductions_left": 1, **options})
         plateau.load_state_dict(
-            {"lr": 0.001, "drops_left": 0, "lowest_error": 0.2, "waited": 2, "finished": True, "patience": 2}
+            {
+                "lr": 0.001,
+                "reductions_left": 0,
+                "best_error": 0.2,
+                "waited": 2,
+                "finished": True,
+                "patience": 2,
+            }
         )
         return plateau
 
-    same, rate, falls, patience = over(), over(lr=0.005), over(drops_left=3), over(patience=5)
+    same, rate, falls, patience = over(), over(lr=0.005), over(reductions_left=3), over(patience=5)
     same.change({})
     rate.change({"lr": 0.01})
     falls.change({"drops": 1})
     patience.change({"patience": 2})
     assert (same.finished, same.lr) == (True, 0.001)
     assert (rate.finished, rate.lr, rate.waited) == (False, 0.005, 0)
-    assert (falls.finished, falls.lr, falls.drops_left) == (False, 0.001, 2)
+    assert (falls.finished, falls.lr, falls.reductions_left) == (False, 0.001, 2)
     assert (patience.finished, patience.patience) == (False, 5)
 
 
@@ -174,7 +186,7 @@ def test_the_advice_after_a_loss_that_is_no_number_works(small: Make, steps: int
 
     options = small("a run", lr=1e30, checkpoint_steps=steps)
     with pytest.raises(UserError) as told:
-        run_training(options)
+        train(options)
     command = re.search(r"alexnet-fast (train --run .* --resume --lr [\d.e+]+);", told.value.mend)
     assert command is not None, told.value
     # A hundredth and less of what fails at once takes one or two rounds more of the same advice.

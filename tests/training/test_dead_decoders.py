@@ -20,7 +20,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines import ImageLoader
 from alexnet_fast.pipelines.decoding_record import DecoderDeathError
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
+from alexnet_fast.training.run import train
 
 BAD = "train/poly/03.png"
 
@@ -54,7 +54,7 @@ def marked(data: Path, name: str, mark: bytes) -> None:
 def trained(data: Path, run: Path, **options: Any) -> dict[str, Any]:
     """Trains in this process, where no file is deadly; goes on with what is there."""
     config = {"on_bad_image": "skip", **OPTIONS, **options}
-    return run_training(TrainConfig(data=data, run=run, **config), resume=True)
+    return train(TrainConfig(data=data, run=run, **config), resume=True)
 
 
 def died(data: Path, run: Path, **options: Any) -> int:
@@ -206,6 +206,6 @@ def test_a_record_that_makes_no_sense(
     config = small("run", epochs=1)
     config.run.mkdir(parents=True)
     (config.run / ".decoding-0").write_bytes(content)
-    run_training(config)
+    train(config)
     assert not list(config.run.glob(".decoding-*"))
     assert "examined" not in caplog.text

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from alexnet_fast.data import ClassMap, ImageList
-from alexnet_fast.evaluation import evaluate
+from alexnet_fast.inference.evaluate import evaluate
 from alexnet_fast.models import create_model
+from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.windows import View
 from alexnet_fast.training.evaluate import validate
 from alexnet_fast.training.precision import choose_precision
 
@@ -30,7 +30,7 @@ def loader_of(cells: dict[str, list[Path]], bad: tuple[Path, ...], view: View) -
         labels=(0, 0, *(0 for _ in bad), 1, 1),
         classes=ClassMap(("mono", "poly")),
     )
-    schedule = Schedule(images=len(names), batch_size=2, shuffle=False)
+    schedule = EpochSampler(images=len(names), batch_size=2, shuffle=False)
     return make_loader(images, SPEC, view, schedule, LoaderConfig(on_bad_image="skip"))
 
 

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from alexnet_fast.cli.command import say
-from alexnet_fast.progress_bar import above_bars, on_terminal, progress_bar
-from alexnet_fast.training.epoch_line import EpochLine, _work
-from alexnet_fast.training.meter import Score
+from alexnet_fast.training.console import EpochLine, _work
+from alexnet_fast.training.log import log, logging_to_console
+from alexnet_fast.training.metrics import Metrics
 from alexnet_fast.training.progress import Progress
-from alexnet_fast.training.run_log import log, logging_to_console
+from alexnet_fast.utils.progress import above_bars, on_terminal, progress_bar
 
 
 def at(epoch: int, step: int, **more: Any) -> Progress:
     """Makes the state of a run of three epochs of ten steps."""
-    score = Score(loss=0.5, top1=0.75, top5=1.0, images=step * 8)
+    score = Metrics(loss=0.5, top1=0.75, top5=1.0, images=step * 8)
     after: Any = {"measuring": 3, "validating": 6}
     return Progress(
         epoch=epoch, epochs=3, step=step, steps=10, after=after, train=score, lr=0.01,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.files import write_atomically
+from alexnet_fast.utils.atomic import write_atomically
 
 
 @pytest.fixture

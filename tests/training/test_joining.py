@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.processes import find_processes
-from alexnet_fast.training import joining
-from alexnet_fast.training.joining import joined, launched, own_device
+from alexnet_fast.pipelines.processes import world_info
+from alexnet_fast.training.distributed import joining
+from alexnet_fast.training.distributed.joining import joined, launched, local_device
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE")
 CPU = torch.device("cpu")
@@ -102,7 +102,7 @@ def test_one_process_is_alone(environment, text: str) -> None:
 def test_a_loader_does_not_take_a_share_by_half_an_environment(environment, text: str) -> None:
     environment(text)
     with pytest.raises(UserError, match="the environment has (WORLD_SIZE|RANK)="):
-        find_processes()
+        world_info()
 
 
 def test_one_gpu_of_several_is_not_guessed(environment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,9 @@ def test_one_gpu_of_several_is_not_guessed(environment, monkeypatch: pytest.Monk
     monkeypatch.setattr(joining, "choose_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match="LOCAL_RANK does not say which of the GPUs is its own"):
-        own_device("cuda")
+        local_device("cuda")
     environment("WORLD_SIZE=2 RANK=1 LOCAL_RANK=1")
-    assert own_device("cuda") == torch.device("cuda:1")
+    assert local_device("cuda") == torch.device("cuda:1")
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -153,7 +153,7 @@ def test_ctrl_c_ends_the_waiting_which_is_said(
     import _thread
 
     monkeypatch.setattr(joining, "SECONDS_TO_JOIN", 20)
-    monkeypatch.setattr("alexnet_fast.data.list_cache._SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr("alexnet_fast.data.index_cache._SECONDS_OF_SILENCE", 0.0)
     environment(f"WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT={free_port()}")
     threading.Timer(1, _thread.interrupt_main).start()
     start = time.monotonic()
@@ -170,7 +170,7 @@ def test_two_processes_that_a_script_starts_meet(tmp_path: Path) -> None:
     """Without torchrun: four variables are enough on a CPU."""
     script = (
         "import torch\n"
-        "from alexnet_fast.training.joining import joined\n"
+        "from alexnet_fast.training.distributed.joining import joined\n"
         "with joined(torch.device('cpu')) as processes:\n"
         "    print(processes.total([processes.rank + 1.0]), processes.world)\n"
     )

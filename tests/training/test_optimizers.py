@@ -12,7 +12,7 @@ from torch import nn
 
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.lars import Lars
-from alexnet_fast.training.optimizer import make_optimizer
+from alexnet_fast.training.optim import make_optimizer
 
 Make = Callable[..., TrainConfig]
 

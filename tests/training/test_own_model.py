@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet_fast.classifier import open_classifier
 from alexnet_fast.errors import UserError
+from alexnet_fast.inference.classifier import open_classifier
 from alexnet_fast.models import InputSpec, build_model, input_of
+from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.run import train
 
 SOURCE = """
 import torch
@@ -71,11 +71,11 @@ def test_it_is_trained_resumed_and_used_again(
 ) -> None:
     model = f"{own}:Net"
     whole, cut = (config(model=model, run=tmp_path / name, resize=None, crop=None) for name in "ab")
-    run_training(whole)
+    train(whole)
     import dataclasses
 
-    run_training(dataclasses.replace(cut, epochs=1))
-    assert run_training(cut, resume=True)["resumed_from"] is not None
+    train(dataclasses.replace(cut, epochs=1))
+    assert train(cut, resume=True)["resumed_from"] is not None
     one, other = load_trained(tmp_path / "a"), load_trained(tmp_path / "b" / "model.safetensors")
     assert one.model == other.model == model
     assert (one.spec.resize, one.spec.crop, one.spec.mean[0]) == (40, 32, 100.0)

@@ -10,27 +10,27 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_fast.device import choose_device
 from alexnet_fast.errors import UserError
-from alexnet_fast.files import atomic_file, write_atomically
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.batch_norm import measure_statistics
-from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.checkpoint.format import load_checkpoint
+from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import EpochRow, History, best_row, read_metrics
-from alexnet_fast.training.meter import Meter
-from alexnet_fast.training.plateau import Plateau
+from alexnet_fast.training.metrics import ClassificationMetrics
+from alexnet_fast.training.metrics_log import EpochMetrics, MetricsLog, best_row, read_metrics
+from alexnet_fast.training.plateau import ReduceOnPlateau
 from alexnet_fast.training.precision import choose_precision
-from alexnet_fast.training.trained import load_trained
+from alexnet_fast.utils.atomic import atomic_file, write_atomically
+from alexnet_fast.utils.device import choose_device
 
 
 class TestPlateau:
     """Divide by 10 when the error stops falling; stop when that no longer helps."""
 
-    def rates(self, errors: list[float], **options: int) -> tuple[list[float], Plateau]:
+    def rates(self, errors: list[float], **options: int) -> tuple[list[float], ReduceOnPlateau]:
         """Returns the learning rate after each epoch."""
-        plateau = Plateau(lr=0.01, **{"patience": 2, "drops_left": 3, **options})
+        plateau = ReduceOnPlateau(lr=0.01, **{"patience": 2, "reductions_left": 3, **options})
         rates = []
         for error in errors:
             plateau.end_epoch(error)
@@ -56,7 +56,7 @@ class TestPlateau:
 
     def test_state_survives(self) -> None:
         _, plateau = self.rates([0.5, 0.5])
-        copy = Plateau(lr=1.0, patience=plateau.patience, drops_left=9)
+        copy = ReduceOnPlateau(lr=1.0, patience=plateau.patience, reductions_left=9)
         copy.load_state_dict(plateau.state_dict())
         assert copy == plateau
 
@@ -80,7 +80,7 @@ def test_batch_norm_is_measured_as_the_mean_over_all_batches() -> None:
 
 
 def test_meter_counts_top1_and_top5() -> None:
-    meter = Meter(torch.device("cpu"))
+    meter = ClassificationMetrics(torch.device("cpu"))
     scores = torch.eye(10)
     scores[9, 9], scores[9, :5] = -1, 1.0
     meter.add(torch.tensor(2.0), scores, torch.arange(10))
@@ -93,14 +93,14 @@ def test_meter_counts_top1_and_top5() -> None:
 
 
 def test_the_fifth_place_is_within_five_and_the_sixth_is_not() -> None:
-    meter = Meter(torch.device("cpu"))
+    meter = ClassificationMetrics(torch.device("cpu"))
     falling = torch.arange(10.0, 0.0, -1.0).expand(2, 10)
     meter.add(torch.tensor(1.0), falling, torch.tensor([4, 5]))
     assert (meter.read().top1, meter.read().top5) == (0.0, 0.5)
 
 
 def test_top5_of_two_classes_is_all() -> None:
-    meter = Meter(torch.device("cpu"))
+    meter = ClassificationMetrics(torch.device("cpu"))
     meter.add(torch.tensor(1.0), torch.tensor([[0.9, 0.1]]), torch.tensor([1]))
     assert (meter.read().top1, meter.read().top5) == (0.0, 1.0)
 
@@ -154,9 +154,9 @@ class TestAtomicFiles:
 class TestHistory:
     """metrics.csv and TensorBoard."""
 
-    def row(self, epoch: int, top1: float = 0.5, loss: float = 1.0) -> EpochRow:
+    def row(self, epoch: int, top1: float = 0.5, loss: float = 1.0) -> EpochMetrics:
         """Makes an epoch."""
-        return EpochRow(
+        return EpochMetrics(
             epoch=epoch,
             step=epoch * 10,
             lr=0.01,
@@ -172,11 +172,11 @@ class TestHistory:
         )
 
     def test_epochs_after_the_checkpoint_are_run_again_and_not_listed_twice(self, tmp_path: Path) -> None:
-        first = History(tmp_path / "m.csv", tmp_path / "tb")
+        first = MetricsLog(tmp_path / "m.csv", tmp_path / "tb")
         for epoch in (1, 2, 3):
             first.add(self.row(epoch))
         first.close()
-        again = History(tmp_path / "m.csv", tmp_path / "tb", [self.row(1), self.row(2)])
+        again = MetricsLog(tmp_path / "m.csv", tmp_path / "tb", [self.row(1), self.row(2)])
         again.add(self.row(3, top1=0.75))
         again.close()
         assert [(r.epoch, r.val_top1) for r in read_metrics(tmp_path / "m.csv")] == [
@@ -188,10 +188,10 @@ class TestHistory:
     def test_an_epoch_cut_off_between_checkpoint_and_file_is_not_lost(self, tmp_path: Path) -> None:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        first = History(tmp_path / "m.csv", tmp_path / "tb")
+        first = MetricsLog(tmp_path / "m.csv", tmp_path / "tb")
         first.add(self.row(1))
         first.close()
-        again = History(tmp_path / "m.csv", tmp_path / "tb", [self.row(1), self.row(2)])
+        again = MetricsLog(tmp_path / "m.csv", tmp_path / "tb", [self.row(1), self.row(2)])
         again.add(self.row(3))
         again.close()
         assert [row.epoch for row in read_metrics(tmp_path / "m.csv")] == [1, 2, 3]
@@ -204,10 +204,10 @@ class TestHistory:
         """The run was cut off after it had drawn its first epoch and before that epoch was saved."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        first = History(tmp_path / "m.csv", tmp_path / "tb")
+        first = MetricsLog(tmp_path / "m.csv", tmp_path / "tb")
         first.tensorboard.draw(self.row(1))
         first.close()
-        again = History(tmp_path / "m.csv", tmp_path / "tb", [])
+        again = MetricsLog(tmp_path / "m.csv", tmp_path / "tb", [])
         again.add(self.row(1))
         again.close()
         events = EventAccumulator(str(tmp_path / "tb"))

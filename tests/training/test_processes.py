@@ -17,11 +17,11 @@ import torch
 from train_jobs import HERE
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import EpochRow, read_metrics
-from alexnet_fast.training.job import run_training
+from alexnet_fast.training.metrics_log import EpochMetrics, read_metrics
 from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.run import train
 
 # 48 training images: 6 steps an epoch. 15 validation images, which two processes cannot share evenly.
 OPTIONS: dict[str, Any] = {
@@ -78,7 +78,7 @@ def two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, lis
 def one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run of one process in one pass."""
     run = tmp_path_factory.mktemp("one") / "run"
-    run_training(TrainConfig(data=data, run=run, **OPTIONS))
+    train(TrainConfig(data=data, run=run, **OPTIONS))
     return run
 
 
@@ -97,7 +97,7 @@ def test_two_processes_compute_each_vector_of_a_frozen_network_once(
     options = {"weights": str(one), "transfer": True}
     two, _ = torchrun(tmp_path, data, **options)
     alone = tmp_path / "alone"
-    run_training(TrainConfig(**{**OPTIONS, **options, "weights": one, "data": data, "run": alone}))
+    train(TrainConfig(**{**OPTIONS, **options, "weights": one, "data": data, "run": alone}))
     for part, images in (("train", 48), ("val", 15)):
         (left,), (right,) = (sorted((run / "features").glob(f"{part}-*.index.npy")) for run in (two, alone))
         assert np.array_equal(np.load(left), np.arange(images))
@@ -123,7 +123,7 @@ def test_a_frozen_network_needs_a_disk_that_all_processes_share(
 def figures(run: Path) -> list[tuple[float, ...]]:
     """Returns losses and accuracies epoch by epoch."""
     names = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
-    rows: list[EpochRow] = read_metrics(run / "metrics.csv")
+    rows: list[EpochMetrics] = read_metrics(run / "metrics.csv")
     return [tuple(getattr(row, name) for name in names) for row in rows]
 
 
@@ -144,7 +144,7 @@ def test_another_number_of_processes_goes_on_between_epochs_only(
 ) -> None:
     shutil.copytree(two[0], tmp_path / "more")
     options = {**OPTIONS, "accumulate": 2, "data": data, "run": tmp_path / "more"}
-    result = run_training(TrainConfig(**{**options, "epochs": 3}), resume=True)
+    result = train(TrainConfig(**{**options, "epochs": 3}), resume=True)
     assert (result["resumed_from"], result["epochs"]) == (2, 3)
 
     def stop(progress: Progress) -> None:
@@ -152,17 +152,17 @@ def test_another_number_of_processes_goes_on_between_epochs_only(
             os.kill(os.getpid(), signal.SIGTERM)
 
     cut = {**OPTIONS, "data": data, "run": tmp_path / "cut", "log_every": 1}
-    run_training(TrainConfig(**cut), show=stop)
+    train(TrainConfig(**cut), show=stop)
     pretend_two(tmp_path / "cut")
     with pytest.raises(UserError, match="saved by 2 processes within epoch 2, and 1 cannot go on there"):
-        run_training(TrainConfig(**cut), resume=True)
-    result = run_training(TrainConfig(**cut), resume=True, redo_epoch=True)
+        train(TrainConfig(**cut), resume=True)
+    result = train(TrainConfig(**cut), resume=True, redo_epoch=True)
     assert (result["resumed_from"], result["epochs"], result["steps"]) == (1, 2, 12)
 
 
 def pretend_two(run: Path) -> None:
-    """Makes the newest checkpoint one of two processes, as `Session.content` would have gathered it."""
-    from alexnet_fast.training.checkpoint import save_checkpoint
+    """Makes the newest checkpoint one of two processes, as `TrainingRun.content` would have gathered it."""
+    from alexnet_fast.training.checkpoint.format import save_checkpoint
 
     newest = sorted((run / "checkpoints").glob("epoch-*.pt"))[-1]
     content = {k: v for k, v in load_checkpoint(newest).items() if k not in ("format", "sha256")}
@@ -175,12 +175,12 @@ def pretend_two(run: Path) -> None:
     [
         ({"batch_size": 9, "accumulate": 2}, "--batch-size 9 cannot be shared by 1 processes in 2 passes"),
         ({"batch_size": 100}, "--batch-size 100 is more than the 48 training images"),
-        ({"processes": 2}, "run_training is one process of many"),
+        ({"processes": 2}, "train is one process of many"),
     ],
 )
 def test_batches_that_cannot_be_shared(
     data: Path, tmp_path: Path, options: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(UserError, match=complaint):
-        run_training(TrainConfig(**{**OPTIONS, "data": data, "run": tmp_path / "run", **options}))
+        train(TrainConfig(**{**OPTIONS, "data": data, "run": tmp_path / "run", **options}))
     assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ import fashion
 import pytest
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
+from alexnet_fast.training.run import train
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_the_same_seed_gives_the_same_file_byte_for_byte(
     files = {}
     for name, seed in (("one", 7), ("two", 7), ("other", 8)):
         run = tmp_path / name / "run"
-        run_training(config(run=run, seed=seed, **options))
+        train(config(run=run, seed=seed, **options))
         files[name] = (run / "model.safetensors").read_bytes()
     assert files["one"] == files["two"]
     assert files["one"] != files["other"]

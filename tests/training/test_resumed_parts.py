@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import read_metrics
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.metrics_log import read_metrics
+from alexnet_fast.training.run import train
 from alexnet_fast.training.trainer import Trainer
 
 Make = Callable[..., TrainConfig]
@@ -50,12 +50,12 @@ def test_a_run_stopped_in_an_epoch_ends_in_the_same_weights(
     config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     every = {"checkpoint_steps": 1, "epochs": 2, "bn_batches": 2, **options}
-    run_training(config(run=tmp_path / "whole", **every))
+    train(config(run=tmp_path / "whole", **every))
     with monkeypatch.context() as patch:
         stopped_after(patch, 4)
         with pytest.raises(KeyboardInterrupt):
-            run_training(config(run=tmp_path / "cut", **every))
-    run_training(config(run=tmp_path / "cut", **every), resume=True)
+            train(config(run=tmp_path / "cut", **every))
+    train(config(run=tmp_path / "cut", **every), resume=True)
     whole, cut = (load_trained(tmp_path / name).net.state_dict() for name in ("whole", "cut"))
     assert all(torch.equal(value, cut[name]) for name, value in whole.items())
     one, other = (read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "cut"))
@@ -69,7 +69,7 @@ def test_the_average_is_what_is_validated_and_kept(config: Make, tmp_path: Path)
     """A decay of 0 copies the weights at every update; a long memory keeps others."""
     found = {}
     for name, ema in (("plain", 0.0), ("long", 0.99)):
-        run_training(config(run=tmp_path / name, epochs=1, ema=ema))
+        train(config(run=tmp_path / name, epochs=1, ema=ema))
         found[name] = load_trained(tmp_path / name).net.state_dict()
     assert not torch.equal(found["plain"]["fc.weight"], found["long"]["fc.weight"])
     rows = {name: read_metrics(tmp_path / name / "metrics.csv")[0] for name in found}

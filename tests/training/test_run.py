@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.training import checkpoint
-from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.training.checkpoint.format import format as checkpoint
+from alexnet_fast.training.checkpoint.format import load_checkpoint
+from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import History, read_metrics
-from alexnet_fast.training.job import run_training
+from alexnet_fast.training.metrics_log import MetricsLog, read_metrics
 from alexnet_fast.training.progress import Progress
-from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.run import train
 
 Make = Callable[..., TrainConfig]
 
@@ -35,7 +35,7 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("log_every", [1, 2, 3, 20])
 def test_each_epoch_is_reported_once_at_its_end(config: Make, log_every: int) -> None:
     seen: list[Progress] = []
-    run_training(config(epochs=1, log_every=log_every), show=seen.append)
+    train(config(epochs=1, log_every=log_every), show=seen.append)
     steps = [progress.step for progress in seen if progress.phase == "training"]
     assert steps == sorted(set(steps))
     assert steps[-1] == 3
@@ -44,7 +44,7 @@ def test_each_epoch_is_reported_once_at_its_end(config: Make, log_every: int) ->
 def test_a_run_leaves_what_the_contract_names(config: Make) -> None:
     options = config()
     seen: list[Progress] = []
-    result = run_training(options, show=seen.append)
+    result = train(options, show=seen.append)
     run = options.run
     assert result["epochs"] == 2
     assert result["steps"] == 6
@@ -69,7 +69,7 @@ def test_tensorboard_has_loss_accuracy_and_learning_rate(config: Make) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     options = config()
-    run_training(options)
+    train(options)
     events = EventAccumulator(str(options.run / "tensorboard"))
     events.Reload()
     wanted = {"loss/train", "loss/val", "top1/train", "top1/val", "top5/val", "learning rate"}
@@ -83,8 +83,8 @@ def test_tensorboard_has_loss_accuracy_and_learning_rate(config: Make) -> None:
 @pytest.mark.parametrize("dali", [True, False], ids=["dali", "pillow"])
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(config: Make, tmp_path: Path, dali: bool) -> None:
     for name in ("one", "two"):
-        run_training(config(run=tmp_path / name, dali=dali))
-    run_training(config(run=tmp_path / "other", dali=dali, seed=8))
+        train(config(run=tmp_path / name, dali=dali))
+    train(config(run=tmp_path / "other", dali=dali, seed=8))
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert not same(weights(tmp_path / "one"), weights(tmp_path / "other"))
 
@@ -92,9 +92,9 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(config: Make, tmp_path
 def test_a_resumed_run_ends_in_the_weights_of_one_that_was_never_stopped(
     config: Make, tmp_path: Path
 ) -> None:
-    run_training(config(run=tmp_path / "whole", epochs=3))
-    run_training(config(run=tmp_path / "halves", epochs=1))
-    result = run_training(config(run=tmp_path / "halves", epochs=3), resume=True)
+    train(config(run=tmp_path / "whole", epochs=3))
+    train(config(run=tmp_path / "halves", epochs=1))
+    result = train(config(run=tmp_path / "halves", epochs=3), resume=True)
     assert result["resumed_from"] == 1
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
     whole, halves = (read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "halves"))
@@ -106,7 +106,7 @@ def test_a_run_cut_off_while_it_saves_goes_on_from_the_checkpoint_before(
     config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk ends in the middle of the second epoch's checkpoint: the first one is still there, whole."""
-    run_training(config(run=tmp_path / "whole", epochs=2))
+    train(config(run=tmp_path / "whole", epochs=2))
     real_save, calls = torch.save, []
 
     def failing_save(content: object, file: object) -> None:
@@ -118,37 +118,37 @@ def test_a_run_cut_off_while_it_saves_goes_on_from_the_checkpoint_before(
 
     monkeypatch.setattr(checkpoint.torch, "save", failing_save)
     with pytest.raises(UserError, match="cannot write .*: no space left on device"):
-        run_training(config(run=tmp_path / "cut", epochs=2))
+        train(config(run=tmp_path / "cut", epochs=2))
     monkeypatch.undo()
     assert not list((tmp_path / "cut").rglob("*.partial"))
-    result = run_training(config(run=tmp_path / "cut", epochs=2), resume=True)
+    result = train(config(run=tmp_path / "cut", epochs=2), resume=True)
     assert result["resumed_from"] == 1
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
 def test_resume_starts_where_there_is_nothing_to_resume(config: Make) -> None:
-    assert run_training(config(epochs=1), resume=True)["resumed_from"] is None
+    assert train(config(epochs=1), resume=True)["resumed_from"] is None
 
 
 def test_a_second_run_in_the_same_folder_is_refused(config: Make) -> None:
-    run_training(config(epochs=1))
+    train(config(epochs=1))
     with pytest.raises(UserError, match="holds a run already; give --resume"):
-        run_training(config(epochs=1))
+        train(config(epochs=1))
 
 
 @pytest.mark.slow
 def test_a_cosine_run_is_resumed_at_its_place(config: Make, tmp_path: Path) -> None:
     options = {"schedule": "cosine", "epochs": 2}
-    run_training(config(run=tmp_path / "whole", **options))
+    train(config(run=tmp_path / "whole", **options))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(History, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(MetricsLog, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            run_training(config(run=tmp_path / "cut", **options))
-    assert run_training(config(run=tmp_path / "cut", **options), resume=True)["resumed_from"] == 1
+            train(config(run=tmp_path / "cut", **options))
+    assert train(config(run=tmp_path / "cut", **options), resume=True)["resumed_from"] == 1
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert [row.epoch for row in read_metrics(tmp_path / "cut" / "metrics.csv")] == [1, 2]
     # A longer run has another course of the rate, and the change is on record.
-    run_training(config(run=tmp_path / "cut", schedule="cosine", epochs=3), resume=True)
+    train(config(run=tmp_path / "cut", schedule="cosine", epochs=3), resume=True)
     assert "--epochs 2 -> 3" in (tmp_path / "cut" / "log.txt").read_text()
 
 
@@ -162,9 +162,9 @@ def test_a_cosine_run_is_resumed_at_its_place(config: Make, tmp_path: Path) -> N
     ],
 )
 def test_another_run_is_not_resumed(config: Make, change: dict[str, object], complaint: str) -> None:
-    run_training(config(epochs=1))
+    train(config(epochs=1))
     with pytest.raises(UserError, match=complaint):
-        run_training(config(epochs=2, **change), resume=True)
+        train(config(epochs=2, **change), resume=True)
 
 
 def test_images_that_changed_since_are_named(config: Make, two_classes: Path, tmp_path: Path) -> None:
@@ -173,15 +173,15 @@ def test_images_that_changed_since_are_named(config: Make, two_classes: Path, tm
         link = data / file.relative_to(two_classes)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(file.resolve())
-    run_training(config(data=data, epochs=1))
+    train(config(data=data, epochs=1))
     next((data / "train" / "mono").iterdir()).unlink()
     with pytest.raises(UserError, match="the training images in .* have changed"):
-        run_training(config(data=data, epochs=2), resume=True)
+        train(config(data=data, epochs=2), resume=True)
 
 
 def test_best_is_the_epoch_with_the_highest_accuracy(config: Make) -> None:
     options = config(epochs=3)
-    result = run_training(options)
+    result = train(options)
     rows = read_metrics(options.run / "metrics.csv")
     assert result["best"]["top1"] == max(row.val_top1 for row in rows)
     best = load_trained(options.run)
@@ -194,7 +194,7 @@ def test_best_is_the_epoch_with_the_highest_accuracy(config: Make) -> None:
 
 def test_colours_of_the_data_replace_the_constants(config: Make) -> None:
     options = config(epochs=1, pca="data", mean="data")
-    run_training(options)
+    train(options)
     spec = load_trained(options.run).spec
     assert spec.jitter is not None
     # The cells are grey: all of their variance lies along R = G = B.
@@ -206,13 +206,13 @@ def test_colours_of_the_data_replace_the_constants(config: Make) -> None:
 def test_an_exploding_loss_ends_the_run_and_says_where(config: Make) -> None:
     said = r"the loss is \w+ in epoch \d, before step \d+; go back .* --resume --lr 100000"
     with pytest.raises(UserError, match=said):
-        run_training(config(epochs=8, lr=1e6, model="alexnet-owt-64"))
+        train(config(epochs=8, lr=1e6, model="alexnet-owt-64"))
 
 
 def test_nothing_is_left_behind_by_options_that_are_refused(config: Make) -> None:
     options = config(batch_size=1000)
     with pytest.raises(UserError, match="--batch-size 1000"):
-        run_training(options)
+        train(options)
     assert not options.run.exists()
 
 
@@ -232,7 +232,7 @@ def test_a_step_reads_nothing_back_from_the_device(config: Make, monkeypatch: py
     monkeypatch.setattr(
         Trainer, "_take_step", lambda *arguments: seen.update(operators(take_step, *arguments))
     )
-    run_training(config(epochs=1))
+    train(config(epochs=1))
     assert "aten::_fused_sgd_" in seen
     assert "aten::_local_scalar_dense" not in seen
     assert "aten::_local_scalar_dense" in operators(float, torch.ones(1)), "the control is seen"
@@ -242,4 +242,4 @@ def test_a_step_reads_nothing_back_from_the_device(config: Make, monkeypatch: py
 def test_mixed_precision_on_a_gpu(config: Make) -> None:
     for amp in ("fp16", "bf16"):
         options = config(run=config().run / amp, device="cuda", amp=amp)
-        assert run_training(options)["precision"] == amp
+        assert train(options)["precision"] == amp

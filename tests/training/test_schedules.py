@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.schedule import LearningRate, make_schedule
+from alexnet_fast.training.lr_schedule import LearningRate, make_schedule
 
 Make = Callable[..., TrainConfig]
 

@@ -15,7 +15,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.image_dataset import list_data
 from alexnet_fast.pipelines.image_loader import ImageLoader
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.inputs import open_splits
+from alexnet_fast.training.data import open_splits
 from shard_files import JPEG, write_shard
 
 COMMANDS = (

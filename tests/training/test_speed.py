@@ -13,14 +13,14 @@ from dispatched import calls
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model
+from alexnet_fast.training.checkpoint.small_states import ScalerState
 from alexnet_fast.training.compiled import compile_net
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import read_metrics
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.optimizer import make_optimizer
-from alexnet_fast.training.passes import EagerPass
+from alexnet_fast.training.metrics_log import read_metrics
+from alexnet_fast.training.optim import make_optimizer
+from alexnet_fast.training.passes import EagerForwardBackward
 from alexnet_fast.training.precision import Precision, choose_precision
-from alexnet_fast.training.small_states import ScalerState
+from alexnet_fast.training.run import train
 from alexnet_fast.training.trainer import Trainer
 
 Make = Callable[..., TrainConfig]
@@ -53,7 +53,7 @@ def test_nothing_is_read_back_between_two_reports(
         steps.append(None)
 
     monkeypatch.setattr(Trainer, "_take_step", counting)
-    run_training(config(epochs=1, log_every=1000, **options))
+    train(config(epochs=1, log_every=1000, **options))
     assert len(steps) == 3
     assert seen["aten::convolution"] == 5 * 3, "the steps are seen"
     assert seen["aten::convolution_backward"] == 5 * 3, "their backward passes are seen"
@@ -80,7 +80,7 @@ def test_no_step_waits_for_the_gpu(config: Make, monkeypatch: pytest.MonkeyPatch
         taken.append(None)
 
     monkeypatch.setattr(Trainer, "_take_step", watched)
-    run_training(config(epochs=2, device="cuda", amp="fp16", **EVERYTHING))
+    train(config(epochs=2, device="cuda", amp="fp16", **EVERYTHING))
     assert len(taken) == 6
 
 
@@ -89,19 +89,23 @@ class TestHalfPrecision:
 
     def parts(
         self, config: Make, name: str = "convnet-64"
-    ) -> tuple[torch.nn.Module, torch.optim.Optimizer, EagerPass]:
+    ) -> tuple[torch.nn.Module, torch.optim.Optimizer, EagerForwardBackward]:
         """Returns a network, its optimiser and a pass in fp16 with a scale of 1024."""
         torch.manual_seed(0)
         net = create_model(name, 4).eval()
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
         precision = Precision(device=torch.device("cpu"), dtype=torch.float16)
-        one_pass = EagerPass(
+        one_pass = EagerForwardBackward(
             model=net, loss=torch.nn.functional.cross_entropy, precision=precision, scaler=scaler
         )
         return net, make_optimizer(config(lr=1e-4), net), one_pass
 
     def step(
-        self, optimizer: torch.optim.Optimizer, one_pass: EagerPass, images: torch.Tensor, weight: float = 1.0
+        self,
+        optimizer: torch.optim.Optimizer,
+        one_pass: EagerForwardBackward,
+        images: torch.Tensor,
+        weight: float = 1.0,
     ) -> torch.Tensor:
         """Takes a step and returns the loss; with a weight of a million the gradients overflow."""
         optimizer.zero_grad()
@@ -166,7 +170,7 @@ class TestChoice:
     def test_graphs_are_refused_where_they_do_not_hold(self, config: Make) -> None:
         options = config(cuda_graphs=True, device="cpu")
         with pytest.raises(UserError, match="--cuda-graphs on cpu; give --device cuda"):
-            run_training(options)
+            train(options)
         assert not options.run.exists()
 
     def test_compile_without_a_compiler_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +185,7 @@ def test_a_compiled_run_learns_what_the_plain_one_does_and_is_saved_under_the_sa
     config: Make, tmp_path: Path
 ) -> None:
     for name, compiled in (("plain", False), ("compiled", True)):
-        run_training(config(run=tmp_path / name, epochs=1, compile=compiled, dropout=0.0))
+        train(config(run=tmp_path / name, epochs=1, compile=compiled, dropout=0.0))
     one, other = (read_metrics(tmp_path / name / "metrics.csv")[0] for name in ("plain", "compiled"))
     assert other.train_loss == pytest.approx(one.train_loss, rel=1e-3)
     assert other.val_loss == pytest.approx(one.val_loss, rel=1e-3)
@@ -191,7 +195,7 @@ def test_a_compiled_run_learns_what_the_plain_one_does_and_is_saved_under_the_sa
 def test_recorded_passes_learn_what_the_plain_ones_do(config: Make, tmp_path: Path) -> None:
     options = {"device": "cuda", "amp": "off", "dropout": 0.0, "mixup": 0.3}
     for name, recorded in (("plain", False), ("recorded", True)):
-        run_training(config(run=tmp_path / name, cuda_graphs=recorded, **options))
+        train(config(run=tmp_path / name, cuda_graphs=recorded, **options))
     one, other = (read_metrics(tmp_path / name / "metrics.csv")[-1] for name in ("plain", "recorded"))
     assert other.train_loss == pytest.approx(one.train_loss, rel=1e-3)
     assert other.val_loss == pytest.approx(one.val_loss, rel=1e-3)
@@ -200,4 +204,4 @@ def test_recorded_passes_learn_what_the_plain_ones_do(config: Make, tmp_path: Pa
 @pytest.mark.gpu
 @pytest.mark.parametrize("amp", ["fp16", "bf16"])
 def test_everything_together_runs_on_a_gpu(config: Make, amp: str) -> None:
-    run_training(config(device="cuda", amp=amp, compile=True, **EVERYTHING))
+    train(config(device="cuda", amp=amp, compile=True, **EVERYTHING))

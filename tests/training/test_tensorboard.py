@@ -14,8 +14,8 @@ from torch import nn
 
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import EpochRow, read_metrics
-from alexnet_fast.training.job import run_training
+from alexnet_fast.training.metrics_log import EpochMetrics, read_metrics
+from alexnet_fast.training.run import train
 from alexnet_fast.training.tensorboard import TensorBoard, writer_errors_told_once
 from small_disk import small_disk
 
@@ -42,8 +42,8 @@ def read(folder: Path) -> EventAccumulator:
 
 @pytest.mark.slow
 def test_a_run_that_was_stopped_and_resumed_draws_every_curve_once(config: Make, tmp_path: Path) -> None:
-    run_training(config(epochs=2, model="alexnet-64"))
-    run_training(config(epochs=3, model="alexnet-64"), resume=True)
+    train(config(epochs=2, model="alexnet-64"))
+    train(config(epochs=3, model="alexnet-64"), resume=True)
     events, rows = read(tmp_path / "run" / "tensorboard"), read_metrics(tmp_path / "run" / "metrics.csv")
     assert set(events.Tags()["scalars"]) == set(SCALARS)
     for tag, field in SCALARS.items():
@@ -139,8 +139,8 @@ def test_a_full_disk_is_told_by_who_draws_alone(tmp_path: Path, capfd: pytest.Ca
     def fail() -> None:
         raise ValueError("of another thread")
 
-    row = EpochRow(
-        **{field.name: 1 for field in dataclasses.fields(EpochRow)}  # type: ignore[arg-type]
+    row = EpochMetrics(
+        **{field.name: 1 for field in dataclasses.fields(EpochMetrics)}  # type: ignore[arg-type]
     )
     with pytest.MonkeyPatch.context() as patch, small_disk(tmp_path / "disk", 8) as disk:
         patch.setattr(threading, "excepthook", threading.__excepthook__)

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
-from alexnet_fast.toml_file import read_toml, write_toml
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.utils.toml import read_toml, write_toml
 
 NAMES = [
     "plain",

@@ -12,18 +12,18 @@ import torch
 from torch.nn import functional
 from train_jobs import same_run, signal_at
 
-from alexnet_fast.classifier import NetClassifier
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.evaluation import evaluate
+from alexnet_fast.inference.classifier import NetClassifier
+from alexnet_fast.inference.evaluate import evaluate
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.plan import Schedule
-from alexnet_fast.training.checkpoint import load_checkpoint
+from alexnet_fast.pipelines.sampler import EpochSampler
+from alexnet_fast.training.checkpoint.format import load_checkpoint
+from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.history import read_metrics
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.loss import make_loss
-from alexnet_fast.training.trained import load_trained
+from alexnet_fast.training.losses import make_loss
+from alexnet_fast.training.metrics_log import read_metrics
+from alexnet_fast.training.run import train
 
 Make = Callable[..., TrainConfig]
 
@@ -31,7 +31,7 @@ Make = Callable[..., TrainConfig]
 @pytest.fixture
 def source(small: Make) -> Path:
     """A run of one epoch to begin with."""
-    run_training(small("source", epochs=1))
+    train(small("source", epochs=1))
     return small("source").run
 
 
@@ -44,7 +44,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 def test_only_the_last_layer_learns_while_the_rest_is_frozen(small: Make, source: Path) -> None:
     options = {"weights": source, "transfer": True, "freeze_epochs": 2, "ema": 0.0}
-    run_training(small("frozen", epochs=2, **options))
+    train(small("frozen", epochs=2, **options))
     before, after = (load_trained(path).net.state_dict() for path in (source, small("frozen").run))
     assert changed(before, after) == {"8"}
     rows = read_metrics(small("frozen").run / "metrics.csv")
@@ -53,8 +53,8 @@ def test_only_the_last_layer_learns_while_the_rest_is_frozen(small: Make, source
 
 def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: Make, source: Path) -> None:
     """On each image's centre, computed once."""
-    run_training(small("features", weights=source, features=True, epochs=2))
-    run_training(small("transfer", weights=source, transfer=True, freeze_epochs=2, epochs=3))
+    train(small("features", weights=source, features=True, epochs=2))
+    train(small("transfer", weights=source, transfer=True, freeze_epochs=2, epochs=3))
     left, right = (
         [(row.train_loss, row.val_loss) for row in read_metrics(small(name).run / "metrics.csv")]
         for name in ("features", "transfer")
@@ -65,16 +65,16 @@ def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: 
 @pytest.mark.slow
 def test_images_that_grow_do_so_once_the_whole_network_learns(config: Make, tmp_path: Path) -> None:
     first = config(run=tmp_path / "first", epochs=1)
-    run_training(first)
+    train(first)
     options = {"weights": first.run, "transfer": True, "progressive": "48:56"}
-    run_training(config(epochs=3, **options))
+    train(config(epochs=3, **options))
     (vectors,) = (config().run / "features").glob("val-*[0-9a-f].npy")
     assert np.isfinite(np.load(vectors)).all()
     assert len(read_metrics(config().run / "metrics.csv")) == 3
 
 
 def test_then_all_of_it_learns_at_a_lower_rate(small: Make, source: Path) -> None:
-    run_training(small("run", weights=source, transfer=True, unfreeze_lr=0.2))
+    train(small("run", weights=source, transfer=True, unfreeze_lr=0.2))
     last = load_checkpoint(small("run").run / "checkpoints" / "last.pt")["weights"]
     assert changed(load_trained(source).net.state_dict(), last) == {"0", "1", "5", "8"}
     rates = [row.lr for row in read_metrics(small("run").run / "metrics.csv")]
@@ -86,24 +86,28 @@ def test_a_transfer_stopped_in_both_parts_ends_as_one_never_stopped(
     small: Make, source: Path, options: dict[str, Any]
 ) -> None:
     options = {"weights": source, "transfer": True, **options}
-    run_training(small("whole", **options))
+    train(small("whole", **options))
     for number, (epoch, step) in enumerate([(1, 3), (1, 6), (2, 2), (3, 4)]):
-        result = run_training(small("cut", **options), resume=number > 0, show=signal_at(epoch, step))
+        result = train(small("cut", **options), resume=number > 0, show=signal_at(epoch, step))
         assert result["stopped"]
-    assert run_training(small("cut", **options), resume=True)["stopped"] is None
+    assert train(small("cut", **options), resume=True)["stopped"] is None
     assert same_run(small("whole").run, small("cut").run)
 
 
 def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, source: Path) -> None:
     """What is saved is the whole network: its accuracy is that of the training's own validation."""
-    result = run_training(small("run", weights=source, features=True, epochs=5))
+    result = train(small("run", weights=source, features=True, epochs=5))
     run = small("run").run
     trained = load_trained(run)
     assert changed(load_trained(source).net.state_dict(), trained.net.state_dict()) == {"8"}
     assert sorted(path.suffixes[-1] for path in (run / "features").iterdir()) == [".npy"] * 4
     val = open_data(small("run").data).val
     loader = make_loader(
-        val, trained.spec, "square", Schedule(images=len(val), batch_size=8, shuffle=False), LoaderConfig()
+        val,
+        trained.spec,
+        "square",
+        EpochSampler(images=len(val), batch_size=8, shuffle=False),
+        LoaderConfig(),
     )
     found = evaluate(NetClassifier(trained, device="cpu", amp="off"), loader, ["single"])
     assert found.by_crops["single"].top1 == pytest.approx(result["best"]["top1"])
@@ -111,10 +115,10 @@ def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, sourc
 
 def test_features_are_computed_once_and_a_resumed_run_is_the_same(small: Make, source: Path) -> None:
     options = {"weights": source, "features": True}
-    run_training(small("whole", **options))
-    run_training(small("cut", **options), show=signal_at(2, 3))
+    train(small("whole", **options))
+    train(small("cut", **options), show=signal_at(2, 3))
     times = {path: path.stat().st_mtime_ns for path in (small("cut").run / "features").iterdir()}
-    run_training(small("cut", **options), resume=True)
+    train(small("cut", **options), resume=True)
     assert {path: path.stat().st_mtime_ns for path in (small("cut").run / "features").iterdir()} == times
     assert same_run(small("whole").run, small("cut").run)
 
@@ -122,22 +126,22 @@ def test_features_are_computed_once_and_a_resumed_run_is_the_same(small: Make, s
 def test_weights_of_the_same_network_bring_their_images_along(small: Make) -> None:
     """Mean, deviation and sizes of the first training; other classes begin a new last layer."""
     first = small("first", resize=40, crop=24, mean="data", epochs=1)
-    run_training(first)
-    run_training(small("second", weights=first.run, epochs=1, resize=None))
+    train(first)
+    train(small("second", weights=first.run, epochs=1, resize=None))
     one, two = (load_trained(small(name).run).spec for name in ("first", "second"))
     assert (one.mean, one.std, one.resize, one.crop) == (two.mean, two.std, two.resize, two.crop)
     assert one.mean != load_trained(first.run).net.input.mean
 
 
 def test_a_run_ends_with_its_steps(small: Make) -> None:
-    result = run_training(small("run", max_steps=9))
+    result = train(small("run", max_steps=9))
     assert (result["steps"], result["epochs"], result["stopped"]) == (9, 2, None)
     assert len(read_metrics(small("run").run / "metrics.csv")) == 2
     assert (small("run").run / "model.safetensors").exists()
-    again = run_training(small("run", max_steps=9), resume=True)
+    again = train(small("run", max_steps=9), resume=True)
     assert again["steps"] == 9
-    run_training(small("cut", max_steps=9), show=signal_at(2, 2))
-    run_training(small("cut", max_steps=9), resume=True)
+    train(small("cut", max_steps=9), show=signal_at(2, 2))
+    train(small("cut", max_steps=9), resume=True)
     assert same_run(small("run").run, small("cut").run)
 
 
@@ -171,6 +175,6 @@ def test_mistakes_are_named_before_anything_is_made(
     small: Make, options: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(UserError, match=complaint) as caught:
-        run_training(small("run", **options))
+        train(small("run", **options))
     assert caught.value.exit_code == 2
     assert not small("run").run.exists()

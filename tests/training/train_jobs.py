@@ -68,13 +68,13 @@ def _train(data: Path, run: Path, resume: bool, slow_disk: bool, options: dict[s
     import torch
 
     from alexnet_fast.training.config import TrainConfig
-    from alexnet_fast.training.job import run_training
+    from alexnet_fast.training.run import train
 
     torch.set_num_threads(1)
     if slow_disk:
         fsync = os.fsync
         os.fsync = lambda file: (time.sleep(0.05), fsync(file), time.sleep(0.05))
-    run_training(TrainConfig(data=data, run=run, **{**OPTIONS, **options}), resume=resume)
+    train(TrainConfig(data=data, run=run, **{**OPTIONS, **options}), resume=resume)
 
 
 def completed(data: Path, run: Path, *, resume: bool = False) -> Path:

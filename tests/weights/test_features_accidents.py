@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from alexnet_fast.cli.main import commands
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.training.trained import Trained, save_weights
+from alexnet_fast.training.checkpoint.model_io import TrainedModel, save_weights
 from small_disk import below, make_larger, make_read_only, refused, small_disk
 
 Evidence = Callable[..., None]
@@ -27,7 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = create_model("linear", 2, image_size=32).eval()
     spec = AugmentSpec(resize=36, crop=32)
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_weights(path, Trained(net=net, arguments=arguments, classes=("a", "b"), spec=spec, provenance={}))
+    save_weights(
+        path, TrainedModel(net=net, arguments=arguments, classes=("a", "b"), spec=spec, provenance={})
+    )
     return path
 
 

@@ -16,8 +16,8 @@ import torch
 from foreign_files import write_caffe_model, write_numpy
 from onnx import numpy_helper
 
-from alexnet_fast.pipelines.crops import take_crops
-from alexnet_fast.training.trained import Trained, load_trained
+from alexnet_fast.pipelines.ten_crop import take_crops
+from alexnet_fast.training.checkpoint.model_io import TrainedModel, load_trained
 
 GRAPH = Path(onnx.__file__).parent / "backend/test/data/light/light_bvlc_alexnet.onnx"
 LOGITS = "r24"  # what enters the softmax
@@ -71,7 +71,7 @@ def theirs(arrays: dict[str, list[np.ndarray]], image: np.ndarray) -> np.ndarray
     return session.run([LOGITS], {"data_0": centre.transpose(2, 0, 1)[None]})[0]
 
 
-def logits(trained: Trained, image: np.ndarray) -> np.ndarray:
+def logits(trained: TrainedModel, image: np.ndarray) -> np.ndarray:
     """What a network says about the centre of an image of bytes, prepared as its spec says."""
     with torch.inference_mode():
         crops = take_crops(torch.from_numpy(image[None]), trained.spec, "single")

@@ -16,7 +16,7 @@ from torch import nn
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model
-from alexnet_fast.training.trained import load_trained, read_pretrained
+from alexnet_fast.training.checkpoint.model_io import load_trained, read_pretrained
 from alexnet_fast.weights import Pretrained, fit_weights, our_names, recognise
 
 Tensors = dict[str, torch.Tensor]

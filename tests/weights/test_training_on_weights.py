@@ -12,14 +12,14 @@ import torch
 from foreign_files import write_caffe_model, write_numpy
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.feature_files import FeatureConfig, write_features
+from alexnet_fast.inference.feature_files import FeatureConfig, write_features
 from alexnet_fast.models import create_model
-from alexnet_fast.pipelines.crops import take_crops
-from alexnet_fast.pipelines.pillow_image import centre_square, decode
+from alexnet_fast.pipelines.cpu.pillow import centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.ten_crop import take_crops
+from alexnet_fast.training.checkpoint.model_io import TrainedModel, load_trained, save_weights
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.job import run_training
-from alexnet_fast.training.trained import Trained, load_trained, save_weights
+from alexnet_fast.training.run import train
 
 SIZES = {"crop": 30, "resize": 36}
 
@@ -43,7 +43,7 @@ def test_foreign_weights_carry_their_mean_into_the_run(way: str, arrays, two_cla
     else:
         path = write_caffe_model(tmp_path / "w.caffemodel", arrays, old=False)
     run = tmp_path / "run"
-    run_training(
+    train(
         TrainConfig(
             data=two_classes,
             run=run,
@@ -88,7 +88,7 @@ def model(arrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = {"name": "alexnet-64", "num_classes": 7, "image_size": 30}
     save_weights(
         path,
-        Trained(
+        TrainedModel(
             net=net, arguments=arguments, classes=tuple("abcdefg"), spec=AugmentSpec(**SIZES), provenance={}
         ),
     )

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model
-from alexnet_fast.training.trained import load_trained, read_pretrained
+from alexnet_fast.training.checkpoint.model_io import load_trained, read_pretrained
 from alexnet_fast.weights import Pretrained, fit_weights
 
 SMALL = {"conv1": (4, 3, 3, 3), "conv2": (6, 2, 3, 3), "fc6": (5, 6 * 2 * 2), "fc7": (3, 5)}

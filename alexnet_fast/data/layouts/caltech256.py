@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from alexnet_fast.data.class_folders import class_folders
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.layout import Layout, LayoutPart, Row
+from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row
 from alexnet_fast.data.layouts.loose_files import loose_images
 from alexnet_fast.errors import UserError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from alexnet_fast.data.class_map import check_class
-from alexnet_fast.data.layouts.layout import WNID, read_lines
+from alexnet_fast.data.layouts.base import WNID, read_lines
 from alexnet_fast.errors import UserError
 
 

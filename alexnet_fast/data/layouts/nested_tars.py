@@ -11,7 +11,7 @@ from typing import IO
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_names import why_ignored
 from alexnet_fast.data.junk import junk_reason
-from alexnet_fast.data.places import TarPlace
+from alexnet_fast.data.places import TarLocation
 from alexnet_fast.data.tar_members import (
     A_FOLDER,
     DAMAGED,
@@ -38,7 +38,7 @@ class InnerTar:
     def __init__(self, path: Path, name: str, offset: int, size: int) -> None:
         self._path, self.name, self._offset, self._size = path, name, offset, size
 
-    def __iter__(self) -> Iterator[tuple[str, TarPlace]]:
+    def __iter__(self) -> Iterator[tuple[str, TarLocation]]:
         ignored = Ignored()
         with self._path.open("rb") as content:
             content.seek(self._offset)
@@ -46,7 +46,7 @@ class InnerTar:
                 name = safe_name(self._path, member.name)
                 reason = junk_reason(name) or refused_kind(member) or why_ignored(name.rpartition("/")[2])
                 if reason is None:
-                    yield name, TarPlace(str(self._path), member.offset_data, member.size)
+                    yield name, TarLocation(str(self._path), member.offset_data, member.size)
                 elif reason != A_FOLDER:
                     ignored.add(name, reason)
         if len(ignored):

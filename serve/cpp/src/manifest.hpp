@@ -1,4 +1,4 @@
-// The manifest that `alexnet-fast export` writes beside its files (export/manifest.py).
+// The manifest that `alexnet-fast export` writes beside its files (alexnet_fast/runtime/manifest.py).
 #pragma once
 
 #include <cstdint>

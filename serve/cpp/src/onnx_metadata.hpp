@@ -1,4 +1,4 @@
-// What an ONNX file of ours says about itself (export/metadata.py), read without a protobuf library: the
+// What an ONNX file of ours says about itself (alexnet_fast/runtime/metadata.py), read without a protobuf library: the
 // description is one top-level field, and everything else in the file is skipped.
 #pragma once
 

@@ -7,7 +7,7 @@
 namespace alexnet_fast {
 namespace {
 
-// export/metadata.py.
+// alexnet_fast/runtime/metadata.py.
 constexpr char kOutput[] = "probabilities";
 
 // OpenVINO's messages have many lines, the first of which name its source files.

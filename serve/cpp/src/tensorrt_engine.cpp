@@ -12,7 +12,7 @@
 namespace alexnet_fast {
 namespace {
 
-// export/metadata.py.
+// alexnet_fast/runtime/metadata.py.
 constexpr char kInput[] = "images";
 constexpr char kOutput[] = "probabilities";
 constexpr char kBuildAgain[] = "build it again with `alexnet-fast export --trt`";

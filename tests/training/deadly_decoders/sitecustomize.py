@@ -19,8 +19,8 @@ _OTHERS, _MANY = 8, 16
 
 
 def _arm_reading(module) -> None:
-    """Changes `pipelines.place_bytes`."""
-    enter = module._PlaceFile.__enter__
+    """Changes `pipelines.location_bytes`."""
+    enter = module._LocationFile.__enter__
 
     def deadly(self):
         file = enter(self)
@@ -29,7 +29,7 @@ def _arm_reading(module) -> None:
             os.kill(os.getpid(), signal.SIGSEGV if end == CRASH else signal.SIGKILL)
         return file
 
-    module._PlaceFile.__enter__ = deadly
+    module._LocationFile.__enter__ = deadly
 
 
 def _arm_batches(module) -> None:
@@ -47,8 +47,8 @@ def _arm_batches(module) -> None:
 
 
 _ARMED = {
-    "alexnet_fast.pipelines.place_bytes": _arm_reading,
-    "alexnet_fast.pipelines.dali_loader": _arm_batches,
+    "alexnet_fast.pipelines.io": _arm_reading,
+    "alexnet_fast.pipelines.dali.loader": _arm_batches,
 }
 
 

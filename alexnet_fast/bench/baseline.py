@@ -1,0 +1,105 @@
+"""Other projects' loaders as candidates: plain scripts in an environment of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from alexnet_fast.errors import UserError
+
+
+class BaselineError(Exception):
+    """A baseline does not run; the message is its last word."""
+
+
+class Baseline:
+    """A script that waits for its turns (see `baselines/answering.py`).
+
+    Args:
+        command: Starts it.
+        complaints: Receives what it writes to stderr.
+
+    Raises:
+        BaselineError: It ends before it is ready.
+    """
+
+    def __init__(self, command: Sequence[str], complaints: IO[str]) -> None:
+        self._complaints = complaints
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+        )
+        said = self._hear()
+        self.name: str = said["name"]
+        self.versions: dict[str, str] = said["versions"]
+
+    def turn(self, seconds: float) -> float:
+        """Lets it load for some seconds; returns its images a second.
+
+        Raises:
+            BaselineError: It ends meanwhile.
+        """
+        assert self._process.stdin is not None
+        # A baseline that has ended hears nothing; what it said last is reported below.
+        with contextlib.suppress(BrokenPipeError):
+            print(seconds, file=self._process.stdin, flush=True)
+        return float(self._hear()["images_per_second"])
+
+    def _hear(self) -> dict[str, Any]:
+        """Reads an answer."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            said: dict[str, Any] = json.loads(line)
+            return said
+        code = self._process.wait()
+        self._complaints.seek(0)
+        words = self._complaints.read().strip().splitlines()
+        raise BaselineError(words[-1] if words else f"it ended with exit code {code}")
+
+    def close(self) -> None:
+        """Ends the script."""
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def running_baselines(
+    folder: Path, arguments: Sequence[str]
+) -> Iterator[tuple[list[Baseline], dict[str, str]]]:
+    """Starts every `*_baseline.py` of a folder, one after the other, in the environment `.venv` beside them.
+
+    Args:
+        folder: Where the scripts are.
+        arguments: For each of them.
+
+    Yields:
+        Those that are ready, and the reasons of the others by the script's name.
+
+    Raises:
+        UserError: There is no script, or no environment.
+    """
+    python = folder / ".venv" / "bin" / "python"
+    scripts = sorted(folder.glob("*_baseline.py"))
+    if not scripts:
+        raise UserError(
+            f"--baselines {folder} holds no script named *_baseline.py", "check the folder", exit_code=2
+        )
+    if not python.exists():
+        raise UserError(f"the baselines in {folder} have no environment", "make baselines sets it up")
+    ready: list[Baseline] = []
+    missing: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        for script in scripts:
+            complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
+            try:
+                baseline = Baseline([str(python), str(script), *arguments], complaints)
+            except BaselineError as error:
+                missing[script.stem] = str(error)
+            else:
+                stack.callback(baseline.close)
+                ready.append(baseline)
+        yield ready, missing

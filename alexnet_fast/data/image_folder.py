@@ -1,0 +1,194 @@
+"""Class folders: a folder of images a class."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import (
+    LINK_NOWHERE,
+    LINK_UPWARDS,
+    WRITTEN_BY_PREPARE,
+    Ignored,
+    Walk,
+    is_directory,
+    leads_nowhere,
+    leads_upwards,
+    read_directory,
+)
+from alexnet_fast.data.image_list import ARRAY_ENDING, IMAGE_ENDINGS, Encoding, ImageList
+from alexnet_fast.data.image_names import why_not_entered, why_not_listed
+from alexnet_fast.data.index_cache import Fingerprints, IndexCache, SlowNotice
+from alexnet_fast.data.names import StringArray, StringArrayBuilder
+from alexnet_fast.data.prepared_classes import SUMMARY, in_prepared_order
+from alexnet_fast.errors import UserError
+
+BESIDE_CLASSES = "beside the class folders"
+
+
+def class_folders(root: Path, ignored: Ignored | None = None) -> list[str]:
+    """Returns the names of the class folders in `root`, sorted.
+
+    Hidden folders, those that systems leave behind and links to a folder that `root` lies in are none.
+
+    Args:
+        root: The folder.
+        ignored: Receives everything else that stands there.
+
+    Raises:
+        UserError: `root` is missing, is no folder or cannot be read.
+    """
+    ignored = Ignored() if ignored is None else ignored
+    folders = []
+    for entry in read_directory(root):
+        if not is_directory(entry):
+            why = LINK_NOWHERE if leads_nowhere(entry) else _why_beside(entry.name)
+            ignored.add(entry.name, why)
+        elif (reason := why_not_entered(entry.name)) is not None:
+            ignored.add(f"{entry.name}/", reason)
+        elif leads_upwards(entry, root):
+            ignored.add(entry.name, LINK_UPWARDS)
+        else:
+            folders.append(entry.name)
+    return sorted(folders)
+
+
+def _why_beside(name: str) -> str:
+    """Returns why a file beside class folders is ignored."""
+    return WRITTEN_BY_PREPARE if name == SUMMARY else why_not_listed(name) or BESIDE_CLASSES
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassFolders:
+    """The images below the class folders of one folder.
+
+    Args:
+        root: The folder.
+    """
+
+    root: Path
+
+    def class_names(self) -> list[str]:
+        """Returns the names of the class folders: sorted, or in the order that `prepare` has given them."""
+        return in_prepared_order(self.root, class_folders(self.root))
+
+    def strangers(self, classes: ClassMap) -> list[str]:
+        """Returns the class folders that a class map does not have."""
+        return sorted(set(self.class_names()) - set(classes.names))
+
+    def images(self, classes: ClassMap) -> ImageList:
+        """Lists the images, class by class, sorted by name.
+
+        Where there are images, arrays beside them are left out, as every other file is.
+
+        Args:
+            classes: The class map that numbers the folders.
+
+        Raises:
+            UserError: There is no image, or one cannot be read.
+        """
+        return list_images(self.root, classes)
+
+
+def list_images(root: Path, classes: ClassMap) -> ImageList:
+    """Lists the images of class folders; see `ClassFolders.images`.
+
+    Raises:
+        UserError: There is no image, or one cannot be read.
+    """
+    cache = IndexCache(root, "folders " + "\n".join(classes.names))
+    kept = cache.load()
+    if kept is None:
+        images, stamps = _list(root, classes)
+        cache.save(len(images), lambda: _packed(images), stamps)
+        return images
+    names = StringArray.unpack(kept["names"].tobytes(), kept["stops"])
+    reasons = StringArray.unpack(kept["reasons"].tobytes(), kept["reason_stops"])
+    encoding: Encoding = "array" if kept["array"] else "image"
+    listed = ImageList(
+        root=root,
+        names=names,
+        labels=kept["labels"],
+        classes=classes,
+        encoding=encoding,
+        points=kept["points"],
+    )
+    listed.ignored = dict(zip(reasons, kept["reason_counts"].tolist(), strict=True))
+    return listed
+
+
+def _packed(images: ImageList) -> dict[str, npt.NDArray[Any]]:
+    """Returns what is kept of a list."""
+    buffer, stops = images.names.pack()
+    reasons, reason_stops = StringArray.of(images.ignored).pack()
+    return {
+        "reasons": np.frombuffer(reasons, np.uint8),
+        "reason_stops": reason_stops,
+        "reason_counts": np.array(list(images.ignored.values()), np.int64),
+        "names": np.frombuffer(buffer, np.uint8),
+        "stops": stops,
+        "labels": images.labels,
+        "points": images.split_points(),
+        "array": np.array(images.encoding == "array"),
+    }
+
+
+def _list(root: Path, classes: ClassMap) -> tuple[ImageList, Fingerprints]:
+    """Walks through the folders."""
+    stamps, patience = (
+        Fingerprints(),
+        SlowNotice(f"listing the images in {root}: a long list is kept for the next time"),
+    )
+    stamps.add(os.fspath(root))
+    ignored = Ignored()
+    class_folders(root, ignored)
+    images, arrays = _Gathered(), _Gathered()
+    for label, folder in enumerate(classes.names):
+        walk = Walk(f"{root}/{folder}", why_not_listed, ignored, stamps.add)
+        # By bytes, as names in tars are sorted.
+        found = sorted(walk.files(f"{folder}/"), key=os.fsencode)
+        images.add(label, [name for name in found if not name.endswith(ARRAY_ENDING)])
+        arrays.add(label, [name for name in found if name.endswith(ARRAY_ENDING)])
+        patience.tick()
+    gathered, rest = (images, arrays) if images.labels else (arrays, images)
+    if not gathered.labels:
+        raise nothing_listed(root, ignored)
+    if rest.labels:
+        ignored.add_counts({"raw arrays beside images": len(rest.labels)})
+    listed = ImageList(
+        root=root,
+        names=gathered.names.done(),
+        labels=np.frombuffer(gathered.labels, np.int64),
+        classes=classes,
+        encoding="image" if gathered is images else "array",
+    )
+    listed.ignored = dict(ignored.counts)
+    return listed, stamps
+
+
+def nothing_listed(root: Path, ignored: Ignored) -> UserError:
+    """Returns the error for a folder without a single image, which says what stands there instead."""
+    there = f" ({ignored.summary()})" if ignored.summary() else ""
+    endings = " ".join(sorted(IMAGE_ENDINGS))
+    return UserError(f"no images in {root}{there}", f"put one folder of images a class there ({endings})")
+
+
+class _Gathered:
+    """Images of one kind."""
+
+    def __init__(self) -> None:
+        self.names = StringArrayBuilder()
+        self.labels = array.array("q")
+
+    def add(self, label: int, names: list[str]) -> None:
+        """Adds those of one class."""
+        for name in names:
+            self.names.add(name)
+        self.labels.extend([label] * len(names))

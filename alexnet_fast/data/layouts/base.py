@@ -1,0 +1,157 @@
+"""What a layout says: which file of which part is of which class."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_list import ImageList, Stretches
+from alexnet_fast.data.names import StringArrayBuilder
+from alexnet_fast.data.places import TarLocation
+from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.utils.special_files import read_given
+
+# WordNet's number of a noun, which ImageNet calls its classes by.
+WNID = re.compile(r"n\d{8}")
+
+
+class Row(NamedTuple):
+    """A labelled image.
+
+    Args:
+        file: Its path below the part's folder, with "/" between the parts; a name where it lies in a tar.
+        label: Name of its class.
+        rest: What it is called among the images of its class.
+        place: Where it lies in a tar; None for a file of its own.
+    """
+
+    file: str
+    label: str
+    rest: str
+    place: TarLocation | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayoutPart:
+    """The images of one part; listed when they are asked for.
+
+    Args:
+        root: Folder that their paths are relative to.
+        classes: Names of all classes of the data set, index 0 first.
+        rows: Lists the images.
+        ignored: Receives from `rows` what is not listed.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    rows: Callable[[], Iterable[Row]]
+    ignored: Ignored = dataclasses.field(default_factory=Ignored)
+
+    def class_names(self) -> list[str]:
+        """Returns the names of the classes, in the order of their indices."""
+        return list(self.classes)
+
+    def strangers(self, classes: ClassMap) -> list[str]:
+        """Returns the classes that a class map does not have."""
+        numbers = _indices(classes)
+        return sorted(name for name in self.classes if _index(name, numbers) is None)
+
+    def images(self, classes: ClassMap) -> ImageList:
+        """Lists the images, class by class, sorted by name.
+
+        Args:
+            classes: A class map that has every class of this data set.
+
+        Raises:
+            UserError: There is none, or a file that labels them is wrong.
+        """
+        numbers = _indices(classes)
+        own = {name: index for name in self.classes if (index := _index(name, numbers)) is not None}
+        self.ignored.counts.clear()
+        rows = sorted((own[row.label], os.fsencode(row.file), row) for row in self.rows())
+        if not rows:
+            raise UserError(f"no images in {self.root}", "check the folder")
+        names = StringArrayBuilder()
+        for _, _, row in rows:
+            names.add(row.file)
+        listed = ImageList(
+            root=self.root,
+            names=names.done(),
+            labels=np.array([label for label, _, _ in rows], np.int64),
+            classes=classes,
+            stretches=_stretches([row.place for _, _, row in rows if row.place is not None]),
+        )
+        listed.ignored = dict(self.ignored.counts)
+        return listed
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A data set in a published layout.
+
+    Args:
+        kind: What the layout is called, one of `KINDS`.
+        classes: Names of the classes, index 0 first.
+        parts: "train", "val" and "test", those that have labels; or "all".
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    parts: dict[str, LayoutPart]
+
+
+def need_file(path: Path, what: str) -> Path:
+    """Returns a file that a layout must have.
+
+    Raises:
+        UserError: It is not there.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path}", f"it is {what}", exit_code=2)
+    return path
+
+
+def read_lines(path: Path) -> list[str]:
+    """Returns the lines of a text file that are not blank.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        text = read_given(path).decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text in UTF-8 ({error})", "copy it again") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _indices(classes: ClassMap) -> dict[str, int]:
+    """Returns the index of each class."""
+    return {name: index for index, name in enumerate(classes.names)}
+
+
+def _index(name: str, numbers: dict[str, int]) -> int | None:
+    """Returns the index of a class; one called by WordNet number and words is known by the number too."""
+    number, _, words = name.partition(" ")
+    if name not in numbers and words and WNID.fullmatch(number):
+        return numbers.get(number)
+    return numbers.get(name)
+
+
+def _stretches(places: Sequence[TarLocation]) -> Stretches | None:
+    """Returns where images lie in tars; None for files."""
+    if not places:
+        return None
+    tars = tuple(sorted({place.path for place in places}))
+    numbers = {tar: number for number, tar in enumerate(tars)}
+    tar, offset, size = np.array([(numbers[p.path], p.offset, p.size) for p in places], np.int64).T
+    return Stretches(tars, tar, offset, size)

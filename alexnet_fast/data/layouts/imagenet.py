@@ -1,0 +1,165 @@
+"""ILSVRC-2012 as image-net.org and Kaggle give it out, in tars or unpacked.
+
+    train/n01440764/*.JPEG, or train/n01440764.tar, or ILSVRC2012_img_train.tar (a tar of those tars)
+    val/*.JPEG, val/n01440764/*.JPEG, or ILSVRC2012_img_val.tar
+    ILSVRC2012_devkit_t12/ or .tar.gz     classes, words, and the classes of the validation images
+
+Kaggle has the images in ILSVRC/Data/CLS-LOC, and LOC_synset_mapping.txt and LOC_val_solution.csv in place
+of the kit. Nothing is unpacked.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from alexnet_fast.data.entries import Ignored, read_directory
+from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_names import why_ignored
+from alexnet_fast.data.layouts.base import WNID, Layout, LayoutPart, Row
+from alexnet_fast.data.layouts.class_words import class_names, read_words
+from alexnet_fast.data.layouts.ilsvrc_devkit import Devkit, find_devkit
+from alexnet_fast.data.layouts.imagenet_labels import LISTS, validation_wnids
+from alexnet_fast.data.layouts.loose_files import has_loose_images, loose_images
+from alexnet_fast.data.layouts.nested_tars import inner_tars, tar_images
+from alexnet_fast.data.places import TarLocation
+from alexnet_fast.errors import UserError
+
+KIND = "ilsvrc2012"
+_TRAIN_TAR, _VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+_WORDS = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
+_KAGGLE = "ILSVRC/Data/CLS-LOC"
+
+Train = Mapping[str, Iterable[tuple[str, TarLocation | None]]]
+
+
+def is_ilsvrc2012(root: Path) -> bool:
+    """Tells whether a folder has this layout, as far as class folders alone do not say everything."""
+    if (root / _TRAIN_TAR).is_file() or (root / _KAGGLE).is_dir():
+        return True
+    train, val = root / "train", root / "val"
+    if not train.is_dir() or not (has_loose_images(val) or (root / _VAL_TAR).is_file()):
+        return False
+    return any(WNID.match(entry.name) for entry in read_directory(train))
+
+
+def ilsvrc2012(root: Path) -> Layout:
+    """Reads the layout.
+
+    Raises:
+        UserError: A part of it is missing or wrong.
+    """
+    images = root / _KAGGLE if (root / _KAGGLE).is_dir() else root
+    devkit = find_devkit(root)
+    ignored, ignored_val = Ignored(), Ignored()
+    train = _train(images, ignored)
+    wnids = sorted(train)
+    if len(wnids) < 2:
+        raise UserError(
+            f"no ILSVRC-2012 training images in {images}",
+            f"put {_TRAIN_TAR} there, or train/ with a folder or a tar a class",
+        )
+    called = class_names(wnids, _words(root, devkit), root)
+    names = tuple(called[wnid] for wnid in wnids)
+    val = functools.partial(_val, root, images, called, devkit, ignored_val)
+    return Layout(
+        KIND,
+        names,
+        {
+            "train": LayoutPart(images / "train", names, lambda: _train_rows(train, called), ignored),
+            "val": LayoutPart(images / "val", names, val, ignored_val),
+        },
+    )
+
+
+def _words(root: Path, devkit: Devkit | None) -> dict[str, str]:
+    """Returns what the classes are called; nothing where no file says it."""
+    path = next((root / name for name in _WORDS if (root / name).is_file()), None)
+    if path is not None:
+        return read_words(path)
+    return devkit.words if devkit else {}
+
+
+def _train(root: Path, ignored: Ignored) -> Train:
+    """Finds the training images of each class: name and place; a class is listed when it is asked for.
+
+    Args:
+        root: The folder of train/, or of its tar.
+        ignored: Receives what is not listed, when a class is.
+    """
+    folder = root / "train"
+    if (root / _TRAIN_TAR).is_file():
+        return {
+            tar.name.removesuffix(".tar"): tar
+            for tar in inner_tars(root / _TRAIN_TAR)
+            if WNID.match(tar.name)
+        }
+    tars = (
+        sorted(path for path in folder.glob("n*.tar") if WNID.fullmatch(path.stem)) if folder.is_dir() else []
+    )
+    if tars:
+        return {path.stem: tar_images(path) for path in tars}
+    folders = [name for name in class_folders(folder) if WNID.fullmatch(name)] if folder.is_dir() else []
+    return {wnid: _Folder(folder, wnid, ignored) for wnid in folders}
+
+
+class _Folder:
+    """The images of one class folder."""
+
+    def __init__(self, root: Path, wnid: str, ignored: Ignored) -> None:
+        self._root, self._wnid, self._ignored = root, wnid, ignored
+
+    def __iter__(self) -> Iterator[tuple[str, None]]:
+        for name in loose_images(self._root / self._wnid, self._ignored):
+            yield name, None
+
+
+def _train_rows(train: Train, called: Mapping[str, str]) -> Iterator[Row]:
+    """Yields the training images."""
+    for wnid, images in train.items():
+        for name, place in images:
+            yield Row(f"{wnid}/{name}", called[wnid], name, place)
+
+
+def _val(
+    root: Path, images: Path, called: Mapping[str, str], devkit: Devkit | None, ignored: Ignored
+) -> Iterator[Row]:
+    """Yields the validation images.
+
+    Raises:
+        UserError: There are none, or the list of their classes does not fit.
+    """
+    folder, tar = images / "val", images / _VAL_TAR
+    places: dict[str, TarLocation | None] = {}
+    if folder.is_dir() and not has_loose_images(folder):
+        for wnid, label in called.items():
+            for name in loose_images(folder / wnid, ignored):
+                yield Row(f"{wnid}/{name}", label, name)
+        return
+    if tar.is_file():
+        places = {name.rpartition("/")[2]: place for name, place in tar_images(tar)}
+    elif folder.is_dir():
+        places = dict.fromkeys(_loose(folder, ignored))
+    if not places:
+        raise UserError(f"no ILSVRC-2012 validation images in {images}", f"put {_VAL_TAR} or val/ there")
+    names = sorted(places)
+    wnids = validation_wnids(_list_folder(root, images), names, sorted(called), devkit)
+    for name in names:
+        yield Row(name, called[wnids[name]], name, places[name])
+
+
+def _loose(folder: Path, ignored: Ignored) -> Iterator[str]:
+    """Yields the images that stand in a folder itself."""
+    for entry in read_directory(folder):
+        reason = why_ignored(entry.name)
+        if reason is None:
+            yield entry.name
+        else:
+            ignored.add(entry.name, reason)
+
+
+def _list_folder(root: Path, images: Path) -> Path:
+    """Returns the folder of the list of classes: that of the data set, of the images, or val/."""
+    places = (root, images, images / "val")
+    return next((place for place in places if any((place / name).is_file() for name in LISTS)), root)

@@ -1,0 +1,177 @@
+"""The demo from images to page: train, evaluate, export, predict, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alexnet_fast.data import ImageList, Splits, open_data
+from alexnet_fast.demo.cells import lay_out_cells
+from alexnet_fast.export.config import ExportConfig
+from alexnet_fast.export.export_images import ExportImages, VerificationImages
+from alexnet_fast.export.exporter import run_export
+from alexnet_fast.inference.classifier import NetClassifier, open_classifier
+from alexnet_fast.inference.evaluate import Accuracy, Evaluation, evaluate
+from alexnet_fast.inference.prediction import predict_files
+from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.sampler import EpochSampler
+from alexnet_fast.pipelines.samples import sample_squares
+from alexnet_fast.recipes import recipe_options
+from alexnet_fast.runtime.prediction import Prediction
+from alexnet_fast.training.checkpoint.model_io import TrainedModel, load_trained
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.metrics_log import EpochMetrics, read_metrics
+from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.run import train
+from alexnet_fast.training.run_dir import RunFolder
+
+# Images that the exported file is compared with PyTorch on, and that the page shows predictions of.
+_VERIFIED = 64
+_SHOWN = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """Everything the demo found, for the page and for `--json`.
+
+    Args:
+        config: How the network was trained.
+        splits: The data.
+        trained: The network of the best epoch.
+        rows: Its epochs.
+        evaluation: On the test images, with one crop and ten.
+        exported: What `export.job.run_export` returned.
+        predictions: Of a few test images, by the exported file.
+        backend: What computed the predictions.
+        training: What `training.job.train` returned.
+        seconds: From the first image to here; of a run that went on, without what came before.
+    """
+
+    config: TrainConfig
+    splits: Splits
+    trained: TrainedModel
+    rows: list[EpochMetrics]
+    evaluation: Evaluation
+    exported: dict[str, Any]
+    predictions: list[Prediction]
+    backend: str
+    training: dict[str, Any]
+    seconds: float
+
+    @property
+    def test(self) -> ImageList:
+        """The test images."""
+        assert self.splits.test is not None
+        return self.splits.test
+
+    @property
+    def single(self) -> Accuracy:
+        """Accuracy of the centre crop."""
+        return self.evaluation.by_crops["single"]
+
+    @property
+    def ten(self) -> Accuracy:
+        """Accuracy of the ten crops."""
+        return self.evaluation.by_crops["ten"]
+
+    @property
+    def time_note(self) -> str:
+        """What the seconds were spent on: a run that was there already has not been trained in them."""
+        resumed = self.training["resumed_from"]
+        part = "training" if resumed is None else f"training from epoch {resumed + 1} on"
+        over = resumed is not None and resumed >= self.training["epochs"]
+        return f"{'no training' if over else part}, evaluation, export, prediction"
+
+
+def demo_config(folder: Path, *, device: str, threads: int, dali: bool) -> TrainConfig:
+    """Returns the training options of the demo: its recipe, on the machine that there is."""
+    return TrainConfig(
+        data=folder / "data",
+        run=folder / "run",
+        device=device,
+        threads=threads,
+        dali=dali,
+        **recipe_options("demo"),
+    )
+
+
+def run_demo(
+    config: TrainConfig, *, trt: bool, say: Callable[[str], None], show: Callable[[Progress], None]
+) -> DemoResult:
+    """Runs the main job; one that was cut off goes on where it was.
+
+    Args:
+        config: From `demo_config`.
+        trt: Whether to build an engine.
+        say: Told about each part of the work.
+        show: Shown the progress of training.
+
+    Raises:
+        UserError: The images are not installed, or a part of the work fails.
+    """
+    started = time.perf_counter()
+    say("1/5 laying out the images (elpv-dataset: 2,624 photographs of solar cells)")
+    lay_out_cells(config.data)
+    say("2/5 training")
+    training = train(config, resume=True, show=show)
+    trained, splits = load_trained(config.run), open_data(config.data)
+    assert splits.test is not None
+    say(f"3/5 evaluating on {len(splits.test)} test images, with one crop and with ten")
+    evaluation = _evaluate(config, trained, splits.test)
+    say("4/5 exporting: ONNX" + (" and TensorRT" if trt else ""))
+    exported = _export(config.run, load_trained(config.run), splits.test, trt=trt)
+    say("5/5 predicting with the exported file")
+    backend, predictions = _predict(exported["onnx"], splits.test)
+    return DemoResult(
+        config=config,
+        splits=splits,
+        trained=load_trained(config.run),
+        rows=read_metrics(RunFolder(config.run).metrics),
+        evaluation=evaluation,
+        exported=exported,
+        predictions=predictions,
+        backend=backend,
+        training=training,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _evaluate(config: TrainConfig, trained: TrainedModel, test: ImageList) -> Evaluation:
+    """Measures the accuracy with one crop and with ten."""
+    classifier = NetClassifier(trained, device=config.device, amp="off")
+    loader = make_loader(
+        test,
+        trained.spec,
+        "square",
+        EpochSampler(images=len(test), batch_size=16, shuffle=False),
+        LoaderConfig(
+            kind="dali" if config.dali else "torch", device=torch.device("cpu"), threads=config.threads
+        ),
+    )
+    return evaluate(classifier, loader, ("single", "ten"))
+
+
+def _export(run: Path, trained: TrainedModel, test: ImageList, *, trt: bool) -> dict[str, Any]:
+    """Writes ONNX file, engine and manifest into the run, checked on test images."""
+    return run_export(
+        trained.net,
+        trained.spec,
+        trained.classes,
+        trained.model,
+        trained.provenance,
+        ExportImages(trial=VerificationImages(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
+        ExportConfig(output=run, crops="ten", trt=trt, verify=True),
+    )
+
+
+def _predict(onnx: str, test: ImageList) -> tuple[str, list[Prediction]]:
+    """Classifies a few test images, spread over the classes, from their files."""
+    classifier = open_classifier(Path(onnx), device="cpu")
+    step = max(1, len(test) // _SHOWN)
+    files = [Path(test.path(index)) for index in range(0, len(test), step)][:_SHOWN]
+    return classifier.backend, list(predict_files(classifier, files, "ten", top=2))

@@ -1,0 +1,143 @@
+"""A file from an https address, with a limit on its size."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import http.client
+import shutil
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from alexnet_fast import __version__
+from alexnet_fast.download.address import Address, resolve
+from alexnet_fast.errors import UserError
+from alexnet_fast.utils.atomic import disk_errors
+from alexnet_fast.utils.cache_dir import ROOM
+
+_SECONDS = 30.0
+_CHUNK = 1 << 20
+_REDIRECTS = 5
+_MOVED = (301, 302, 303, 307, 308)
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+_OF_ANOTHER_TIME = (9, 10)
+
+Show = Callable[[int, int | None], None]
+
+
+class _Connection(http.client.HTTPSConnection):
+    """A connection to IP addresses that were checked, under the host's name and certificate."""
+
+    def __init__(self, address: Address, ips: Sequence[str]) -> None:
+        self._tls, self._ips = ssl.create_default_context(), ips
+        super().__init__(address.host, address.port, timeout=_SECONDS, context=self._tls)
+
+    def connect(self) -> None:
+        """Connects to the first address that answers."""
+        for last, ip in enumerate(self._ips, 1 - len(self._ips)):
+            try:
+                plain = socket.create_connection((ip, self.port), timeout=_SECONDS)
+                break
+            except OSError:
+                if last == 0:
+                    raise
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+
+def download(address: Address, file: Path, *, limit: int, allow_private: bool, show: Show) -> str:
+    """Downloads a file, following a few redirects; each address is checked like the first.
+
+    Args:
+        address: Where from.
+        file: Where to; it must not be there.
+        limit: Most bytes.
+        allow_private: As for `address.resolve`.
+        show: Receives the bytes that are there, and how many there will be, where that is known.
+
+    Returns:
+        The SHA-256 of the content, in hexadecimal digits.
+
+    Raises:
+        UserError: It cannot be had, may not be had or is too large.
+    """
+    for _ in range(_REDIRECTS + 1):
+        connection = _Connection(address, resolve(address, allow_private=allow_private))
+        try:
+            response = _ask(connection, address)
+            if response.status in _MOVED:
+                address = address.follow(response.headers.get("Location", ""))
+                continue
+            return _save(response, address, file, limit, show)
+        except ssl.SSLCertVerificationError as error:
+            raise _distrusted(address, error) from error
+        except (OSError, http.client.HTTPException) as error:
+            said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise UserError(
+                f"cannot fetch {address.url}: {said.lower() or type(error).__name__}", "try again"
+            ) from error
+        finally:
+            connection.close()
+    raise UserError(f"{address.url} redirects more than {_REDIRECTS} times", "give the last address")
+
+
+def _ask(connection: _Connection, address: Address) -> http.client.HTTPResponse:
+    """Sends the request.
+
+    Raises:
+        UserError: The answer is neither the file nor a redirect.
+    """
+    headers = {"User-Agent": f"alexnet-fast/{__version__}", "Accept-Encoding": "identity"}
+    connection.request("GET", address.target, headers=headers)
+    response = connection.getresponse()
+    if response.status != 200 and response.status not in _MOVED:
+        raise UserError(f"{address.url} answers {response.status} {response.reason}", "check the address")
+    return response
+
+
+def _save(response: http.client.HTTPResponse, address: Address, file: Path, limit: int, show: Show) -> str:
+    """Writes the body to a file.
+
+    Raises:
+        UserError: It is too large, or ends early.
+    """
+    length = response.length
+    free = shutil.disk_usage(file.parent).free
+    if length is not None and length > limit:
+        raise _too_large(address, f"{length:,} bytes", limit)
+    if length is not None and length > free:
+        raise UserError(
+            f"{address.url} has {length:,} bytes, and {file.parent} has room for {free:,}",
+            ROOM,
+        )
+    digest, done = hashlib.sha256(), 0
+    with disk_errors(file, ROOM), file.open("xb") as out:
+        while chunk := response.read(_CHUNK):
+            done += len(chunk)
+            if done > limit:
+                raise _too_large(address, "more bytes", limit)
+            digest.update(chunk)
+            out.write(chunk)
+            show(done, length)
+    if length is not None and done < length:
+        raise UserError(f"{address.url} ended after {done:,} of {length:,} bytes", "try again")
+    return digest.hexdigest()
+
+
+def _distrusted(address: Address, error: ssl.SSLCertVerificationError) -> UserError:
+    """Returns what is said of a certificate."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return UserError(
+        f"the certificate of {address.host} is not trusted ({error.verify_message})",
+        f"is this machine's clock right? It says {now:%Y-%m-%d %H:%M} UTC"
+        if error.verify_code in _OF_ANOTHER_TIME
+        else "SSL_CERT_FILE names a file of certificates that you trust",
+    )
+
+
+def _too_large(address: Address, what: str, limit: int) -> UserError:
+    """Returns what is said of a file beyond the limit."""
+    return UserError(
+        f"{address.url} has {what}, the limit is {limit:,}", "give a larger --max-download if you trust it"
+    )

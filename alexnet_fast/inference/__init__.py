@@ -1,0 +1,1 @@
+"""Models that answer: classifiers, evaluation and feature files."""

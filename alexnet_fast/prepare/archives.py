@@ -1,0 +1,102 @@
+"""Archives of class folders, read where they are: nothing is unpacked, so nothing can land elsewhere."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_names import why_ignored
+from alexnet_fast.data.junk import junk_reason
+from alexnet_fast.data.tar_members import (
+    A_LINK,
+    FILE_BYTES_LIMIT,
+    TOO_LARGE,
+    safe_name,
+    unreadable,
+)
+from alexnet_fast.errors import UserError, packing_reason
+from alexnet_fast.prepare.places import Location, NoLocation, ZipLocation
+from alexnet_fast.prepare.sources import SourceImage, arrange
+
+_REPLACED = "replaced by a later member of the same name"
+_NO_CLASS = "in no class folder"
+# Set where a name is UTF-8; else it is in the code page of who packed it (APPNOTE 4.4.4, bit 11).
+_UTF8_FLAG = 1 << 11
+
+
+def list_zip(path: Path, ignored: Ignored) -> list[SourceImage]:
+    """Lists a zip of class folders.
+
+    Args:
+        path: The zip.
+        ignored: Receives the members that are not used.
+
+    Raises:
+        UserError: It is no zip, or a member's name leads out of it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+    except (zipfile.BadZipFile, EOFError, ValueError, struct.error) as error:
+        raise UserError(f"{path} is not a zip ({error})", "copy it again") from error
+    except NotImplementedError as error:
+        raise UserError(f"{path} is {packing_reason(error)}", "pack it anew with deflate") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return list_archive(path, ((_zip_name(member), _in_zip(path, member)) for member in members), ignored)
+
+
+def list_archive(path: Path, members: Iterator[tuple[str, Location]], ignored: Ignored) -> list[SourceImage]:
+    """Arranges the images of an archive; of two members with one name the later counts, as in unpacking."""
+    places: dict[str, Location] = {}
+    for name, place in members:
+        safe = safe_name(path, name)
+        reason = junk_reason(safe) or why_ignored(safe.rpartition("/")[2])
+        if reason is not None:
+            ignored.add(safe, reason)
+            continue
+        if safe in places:
+            ignored.add(safe, _REPLACED)
+        places[safe] = place
+    arranged = arrange(_without_top(places).items(), path)
+    used = {id(image.place) for image in arranged}
+    for name, place in places.items():
+        if id(place) not in used:
+            ignored.add(name, _NO_CLASS)
+    return arranged
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Returns a member's name; many programs write UTF-8 without saying so."""
+    if member.flag_bits & _UTF8_FLAG:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
+
+
+def _without_top(places: dict[str, Location]) -> dict[str, Location]:
+    """Takes away a single folder around everything, which most archives have, also if it is called train."""
+    tops = {name.partition("/")[0] for name in places}
+    if len(tops) != 1 or any(name.count("/") < 2 for name in places):
+        return places
+    return {name.partition("/")[2]: place for name, place in places.items()}
+
+
+def _in_zip(path: Path, member: zipfile.ZipInfo) -> Location:
+    """Returns where a member's bytes are."""
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind == stat.S_IFLNK:
+        return NoLocation(str(path), A_LINK)
+    if kind not in (0, stat.S_IFREG):
+        return NoLocation(str(path), "not a plain file")
+    if member.flag_bits & 1:
+        return NoLocation(str(path), "encrypted")
+    if member.file_size > FILE_BYTES_LIMIT:
+        return NoLocation(str(path), TOO_LARGE)
+    return ZipLocation(str(path), member.filename)

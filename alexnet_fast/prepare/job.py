@@ -1,0 +1,219 @@
+"""The whole of `prepare`: list, make, add up, declare whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.prepared_classes import SUMMARY
+from alexnet_fast.data.splits import refuse_untrainable
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.bad_images import BadImages, Policy
+from alexnet_fast.pipelines.colours import ColourSums
+from alexnet_fast.prepare.maker import ImageWorker, Task
+from alexnet_fast.prepare.naming import output_names
+from alexnet_fast.prepare.output_dir import OutputFolder
+from alexnet_fast.prepare.partition import Partition
+from alexnet_fast.prepare.record import Record
+from alexnet_fast.prepare.shard_writer import make_sample, write_shards
+from alexnet_fast.prepare.sources import MOST_UNPACKED, SourceList, open_source
+from alexnet_fast.prepare.tables import TABLES
+from alexnet_fast.prepare.transform import ResizeConfig
+from alexnet_fast.scan.worker_pool import TaskFailed, run_tasks
+
+_log = logging.getLogger("alexnet_fast")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """What is prepared, and how.
+
+    Args:
+        source: Folder, CSV, tar or zip.
+        reading: What is said of its layout.
+        output: The folder that is filled.
+        recipe: What is done to each image.
+        share: The share of the work that this run does.
+        val_fraction: Share of an undivided source that goes to val/; None leaves it undivided.
+        shard_mib: Most MiB of a WebDataset shard; None for files in class folders.
+        workers: Number of processes.
+        seconds: Most seconds for one image.
+        on_bad_image: What to do about an image that cannot be used.
+        most_unpacked: Most bytes that a compressed tar may hold.
+
+    Raises:
+        UserError: `workers` or `shard_mib` is out of range.
+    """
+
+    source: Path
+    output: Path
+    reading: Reading = dataclasses.field(default_factory=Reading)
+    recipe: ResizeConfig = dataclasses.field(default_factory=ResizeConfig)
+    share: Partition = dataclasses.field(default_factory=Partition)
+    val_fraction: float | None = None
+    shard_mib: int | None = None
+    workers: int = 1
+    seconds: float = 60.0
+    on_bad_image: Policy = "fail"
+    most_unpacked: int = MOST_UNPACKED
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UserError(
+                f"--workers {self.workers} is not a number of processes", "give 1 or more", exit_code=2
+            )
+        if self.shard_mib is not None and self.shard_mib < 1:
+            raise UserError(f"--shard-size {self.shard_mib} is not a size", "give 1 MiB or more", exit_code=2)
+        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
+            raise UserError(f"--val-fraction {self.val_fraction:g} must lie between 0 and 1", exit_code=2)
+        if self.has_tables and (self.shard_mib is not None or self.recipe.encoding != "jpeg"):
+            raise UserError(
+                "--layout caltech256 writes CSVs of JPEG files",
+                "leave out --shards and --encoding, or prepare the class folders with --layout folders",
+                exit_code=2,
+            )
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether train.csv, val.csv, categories.csv and the colours are written too."""
+        return self.reading.kind == "caltech256"
+
+    def options(self) -> dict[str, Any]:
+        """Returns what decides the bytes that are written."""
+        return {
+            **self.recipe.to_dict(),
+            "shard-size": self.shard_mib,
+            "val-fraction": self.val_fraction,
+            "layout": self.reading.kind if self.has_tables else None,
+        }
+
+
+class Preparation:
+    """A source that has been listed, ready to be prepared.
+
+    Raises:
+        UserError: Source or output cannot be used.
+    """
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+        self.folder = OutputFolder(config.output)
+        self.folder.refuse_nesting(config.source)
+        self.ignored = Ignored()
+        self.source: SourceList = _open(config, self.ignored)
+        refuse_untrainable(config.source, self.source.counts())
+        if self.ignored.summary():
+            summary = self.ignored.summary()
+            _log.warning("ignored in %s: %s; alexnet-fast scan names each", config.source, summary)
+        names = [image.name for image in self.source.images]
+        self.targets = output_names(names, config.recipe.ending)
+        self.mine = [number for number, name in enumerate(names) if config.share.has(name)]
+        self.divided = self.source.divided
+        self.root = config.output if config.shard_mib is None else self.folder.images(config.share)
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+    def run(self, show: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Prepares every image of this share; what an earlier run has finished is kept.
+
+        Args:
+            show: Called after each image.
+
+        Returns:
+            What stands in `prepared.json`, for this share, and that file's path (None before parts join).
+
+        Raises:
+            UserError: An image cannot be used (policy "fail"), or the folder cannot be filled.
+        """
+        config = self.config
+        with self.folder.begun(config.options(), config.share) as work:
+            own = set(TABLES) if config.has_tables else set()
+            self.folder.refuse_strangers(own | (set(self.targets) if config.shard_mib is None else set()))
+            record = self._make_all(ImageWorker(config.recipe, str(work)), show)
+            if config.shard_mib is not None:
+                record = self._pack(record, config.shard_mib, work)
+            if config.share.whole:
+                self.folder.finish(record)
+            else:
+                self.folder.finish_share(config.share, record)
+        done = config.output / SUMMARY if config.share.whole else None
+        ignored = {"ignored": dict(self.ignored.counts.most_common())}
+        return {**record.summary(), **ignored, "prepared": done}
+
+    def _make_all(self, maker: ImageWorker, show: Callable[[], None]) -> Record:
+        """Makes the images and records them."""
+        bad = BadImages(self.config.on_bad_image)
+        colours, files, skipped = ColourSums(), [], []
+        for order, made in run_tasks(
+            maker, self._orders(), workers=self.config.workers, seconds=self.config.seconds
+        ):
+            image, target = self.source.images[order.number], self.targets[order.number]
+            if isinstance(made, TaskFailed):
+                bad.report(image.name, made.reason)
+                skipped.append((image.name, made.reason))
+                # An earlier run may have made it, when the source was still good.
+                (self.root / target).unlink(missing_ok=True)
+            else:
+                files.append((target, made.sha256))
+                if image.part == "train" or not self.divided:
+                    colours += made.colours
+            show()
+        return Record(
+            options=self.config.options(),
+            source=self.source.fingerprint(),
+            classes=self.source.classes.names,
+            divided=self.divided,
+            files=tuple(sorted(files)),
+            skipped=tuple(sorted(skipped)),
+            colours=colours,
+        )
+
+    def _pack(self, record: Record, mebibytes: int, work: Path) -> Record:
+        """Packs the prepared files into shards."""
+        made = {name for name, _ in record.files}
+        labels = {label: index for index, label in enumerate(record.classes)}
+        samples = [
+            make_sample(number, image.name, image.part, labels[image.label], target, self.root / target)
+            for number, (image, target) in enumerate(zip(self.source.images, self.targets, strict=True))
+            if target in made
+        ]
+        shards = write_shards(samples, self.config.output, work, mebibytes=mebibytes, share=self.config.share)
+        return dataclasses.replace(record, shards=shards)
+
+    def _orders(self) -> list[Task]:
+        """Returns what the workers are told."""
+        return [
+            Task(self.source.images[number].place, f"{self.root}/{self.targets[number]}", number)
+            for number in self.mine
+        ]
+
+
+def _open(config: PrepareConfig, ignored: Ignored) -> SourceList:
+    """Lists the source, divided where it is to be.
+
+    Raises:
+        UserError: It cannot be used, or is divided already.
+    """
+    source = open_source(config.source, config.reading, ignored=ignored, most_unpacked=config.most_unpacked)
+    if config.val_fraction is None:
+        return source
+    if source.divided:
+        raise UserError(
+            f"{config.source} is divided into parts already", "leave out --val-fraction", exit_code=2
+        )
+    return source.divide(config.val_fraction)
+
+
+def join(output: Path) -> dict[str, Any]:
+    """Joins the parts of a job array; returns what stands in `prepared.json`, and its path.
+
+    Raises:
+        UserError: A part is missing.
+    """
+    return {**OutputFolder(output).join().summary(), "ignored": {}, "prepared": output / SUMMARY}

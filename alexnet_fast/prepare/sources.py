@@ -1,0 +1,259 @@
+"""The labelled images of a source, whatever form it has."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from alexnet_fast.data import ClassMap
+from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_list import IMAGE_ENDINGS, split_points
+from alexnet_fast.data.layouts.base import Layout
+from alexnet_fast.data.layouts.detect import Reading, find_layout
+from alexnet_fast.data.names import StringArray
+from alexnet_fast.data.parts import Split, beside_parts, find_splits, split_dirs
+from alexnet_fast.data.places import FileLocation
+from alexnet_fast.data.shard_files import compressed_ending, is_tar
+from alexnet_fast.data.shards import Shards
+from alexnet_fast.data.split_names import named_splits
+from alexnet_fast.data.split_rule import validation_mask
+from alexnet_fast.data.splits import need_all_classes
+from alexnet_fast.errors import UserError
+from alexnet_fast.prepare.places import Location
+
+SOURCE_ENDINGS = IMAGE_ENDINGS
+# Of a compressed tar, unless `--max-download` says otherwise.
+MOST_UNPACKED = 16 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceImage:
+    """One image to be prepared.
+
+    Args:
+        part: "train", "val" or "test"; empty where the source is not divided.
+        label: Name of its class.
+        rest: Its path below the class folder, with "/" between the parts.
+        place: Where its bytes are.
+    """
+
+    part: str
+    label: str
+    rest: str
+    place: Location
+
+    @property
+    def name(self) -> str:
+        """Its path below the source."""
+        return "/".join(filter(None, (self.part, self.label, self.rest)))
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceList:
+    """All images of a source, sorted by name.
+
+    Args:
+        images: The images; no two have one name.
+        classes: The class map of all parts.
+        layout: What its layout is called; None for class folders, archives and lists.
+    """
+
+    images: tuple[SourceImage, ...]
+    classes: ClassMap
+    layout: str | None = None
+
+    @property
+    def divided(self) -> bool:
+        """Whether there are train/, val/ and test/."""
+        return any(image.part for image in self.images)
+
+    def divide(self, val_fraction: float) -> SourceList:
+        """Returns the list with a stable share of its images in val/ and the rest in train/.
+
+        The share is the one that training would keep for validation: it hangs on the names.
+        """
+        points = split_points(StringArray.of(image.name for image in self.images))
+        numbers = {name: number for number, name in enumerate(self.classes.names)}
+        labels = np.array([numbers[image.label] for image in self.images], np.int64)
+        moved = (
+            dataclasses.replace(image, part="val" if is_val else "train")
+            for image, is_val in zip(self.images, validation_mask(labels, points, val_fraction), strict=True)
+        )
+        return dataclasses.replace(self, images=tuple(sorted(moved, key=lambda image: image.name)))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Returns how many images each class has in each part; the part "" is everything."""
+        counts: dict[str, dict[str, int]] = {}
+        for (part, label), count in Counter((p.part, p.label) for p in self.images).items():
+            counts.setdefault(part, {})[label] = count
+        return counts
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 over the names: runs that share the work must have one list."""
+        names = "\n".join(image.name for image in self.images)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def open_source(
+    source: Path,
+    reading: Reading | None = None,
+    *,
+    ignored: Ignored | None = None,
+    most_unpacked: int = MOST_UNPACKED,
+) -> SourceList:
+    """Lists a folder, a CSV, WebDataset tars, or a tar or zip of class folders.
+
+    Args:
+        source: Its path.
+        reading: What is said of the layout of a folder, and of the fields of tars.
+        ignored: Receives what is not used, and why.
+        most_unpacked: Most bytes that a compressed tar may hold.
+
+    Raises:
+        UserError: It is missing, of no known form or holds no labelled image.
+    """
+    from alexnet_fast.prepare.archives import list_zip
+    from alexnet_fast.prepare.csv_source import list_csv
+    from alexnet_fast.prepare.tars import list_shards, list_tar
+
+    reading, ignored = reading or Reading(), Ignored() if ignored is None else ignored
+    if source.is_dir():
+        layout = find_layout(source, reading)
+        if layout is not None:
+            return gather(source, _of_layout(layout, ignored), layout)
+        if _has_class_folders(source):
+            return gather(source, _of_parts(source, reading, ignored), ignored=ignored)
+        found = list_shards(source, ignored, reading.fields, most_unpacked)
+        return gather(source, found, ignored=ignored)
+    if not source.exists():
+        raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
+    if reading.kind not in (None, "folders"):
+        raise UserError(f"--layout {reading.kind} is that of a folder, and {source} is a file", exit_code=2)
+    ending = source.suffix.lower()
+    if ending == ".csv":
+        return gather(source, list_csv(source))
+    if ending == ".zip":
+        return gather(source, list_zip(source, ignored))
+    if is_tar(source.name) or compressed_ending(source.name):
+        return gather(source, list_tar(source, ignored, reading.fields, most_unpacked))
+    raise UserError(
+        f"{source} is of no kind that can be prepared",
+        "give a folder, a .csv, a .zip or a .tar, plain or compressed",
+        exit_code=2,
+    )
+
+
+def gather(
+    source: Path, found: Iterable[SourceImage], layout: Layout | None = None, ignored: Ignored | None = None
+) -> SourceList:
+    """Sorts images and numbers their classes, as the layout has them or else by name.
+
+    Raises:
+        UserError: There is none, or two have one name.
+    """
+    images = tuple(sorted(found, key=lambda image: image.name))
+    if not images:
+        there = f" ({ignored.summary()})" if ignored is not None and ignored.summary() else ""
+        raise UserError(
+            f"no labelled images in {source}{there}",
+            "put one folder of images a class there, or give a CSV",
+        )
+    for one, next_one in itertools.pairwise(images):
+        if one.name == next_one.name:
+            raise UserError(f"{source} lists {one.name} twice", "remove one of them")
+    if layout is not None:
+        return SourceList(images, ClassMap(layout.classes), layout.kind)
+    return SourceList(images, ClassMap.from_names(image.label for image in images))
+
+
+def arrange(entries: Iterable[tuple[str, Location]], source: Path = Path("SRC")) -> list[SourceImage]:
+    """Finds part and class of each file in the folders above it; files in no class folder are left out.
+
+    Args:
+        entries: Path of each file below the source, with "/" between its parts, and its place.
+        source: What messages call it.
+
+    Raises:
+        UserError: The folders are not those of one data set; see `parts.split_dirs`.
+    """
+    split = [(PurePosixPath(name).parts, place) for name, place in entries]
+    tops = sorted({parts[0] for parts, _ in split if len(parts) > 1})
+    deep = {parts[0] for parts, _ in split if len(parts) > 2}
+    splits = split_dirs(source, tops, has_images=lambda _: True, has_classes=deep.__contains__)
+    part_of = {name: part for part, name in splits.items()}
+    found = []
+    for parts, place in split:
+        below = parts[1:] if splits else parts
+        if len(below) > 1:
+            part = part_of[parts[0]] if splits else ""
+            found.append(SourceImage(part, below[0], "/".join(below[1:]), place))
+    return found
+
+
+def is_image(name: str) -> bool:
+    """Tells by its ending whether a file is an image."""
+    return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
+
+
+def _of_layout(layout: Layout, ignored: Ignored) -> Iterator[SourceImage]:
+    """Yields the images of a folder in a published layout."""
+    for part, contents in layout.parts.items():
+        for row in contents.rows():
+            place = row.place or FileLocation(f"{contents.root}/{row.file}")
+            yield SourceImage("" if part == "all" else part, row.label, row.rest, place)
+        ignored.add_counts(contents.ignored.counts)
+
+
+def _has_class_folders(root: Path) -> bool:
+    """Tells whether class folders stand in a folder, or in train/, val/ and test/ in it."""
+    folders = class_folders(root)
+    parts = [name for mine in named_splits(folders).values() for name in mine]
+    return len(folders) > len(parts) or any(class_folders(root / name) for name in parts)
+
+
+def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[SourceImage]:
+    """Yields the images of class folders, alone or in parts, as training lists them.
+
+    Raises:
+        UserError: Training would not take the folder.
+    """
+    from alexnet_fast.prepare.webdataset_source import list_webdataset
+
+    ignored.add_counts(beside_parts(root).counts)
+    tars: dict[str, list[Path]] = {}
+    # The layout has been looked for.
+    for part, contents in find_splits(root, reading=dataclasses.replace(reading, kind="folders")).items():
+        name = "" if part == "all" else part
+        if isinstance(contents, Shards):
+            tars[name] = list(contents.tars)
+        else:
+            yield from _of_class_folders(name, contents, ignored)
+    yield from list_webdataset(tars, ignored, reading.fields)
+
+
+def _of_class_folders(part: str, contents: Split, ignored: Ignored) -> Iterator[SourceImage]:
+    """Yields the images of one part.
+
+    Raises:
+        UserError: A class folder has none, or they are raw arrays.
+    """
+    names = contents.class_names()
+    if not names:
+        class_folders(contents.root, ignored)
+        return
+    images = contents.images(ClassMap(tuple(names)))
+    ignored.add_counts(images.ignored)
+    if images.encoding == "array":
+        raise UserError(f"{contents.root} has raw arrays, which are prepared already", "give the images")
+    if part in ("", "train"):
+        need_all_classes(contents.root, images)
+    for name, label in zip(images.names, images.labels.tolist(), strict=True):
+        place = FileLocation(f"{contents.root}/{name}")
+        yield SourceImage(part, names[label], name.partition("/")[2], place)

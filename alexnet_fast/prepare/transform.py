@@ -1,0 +1,130 @@
+"""What is done to each image: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.color import WHITE, colour_text, parse_colour
+from alexnet_fast.pipelines.cpu.pillow import (
+    MAX_PIXELS,
+    BadImageError,
+    Pixels,
+    centre_square,
+    decode,
+    shrink,
+    too_large,
+)
+from alexnet_fast.pipelines.geometry import resized
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.scan.header import Header, read_header
+
+Encoding = Literal["jpeg", "raw"]
+
+# libjpeg's JPEG_MAX_DIMENSION.
+_LONGEST_SIDE = 65_500
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResizeConfig:
+    """How images are prepared; every output has the shorter side `short`, be it smaller or larger before.
+
+    Args:
+        short: Pixels of the shorter side.
+        square: Only the centre square, as in the paper; otherwise the aspect ratio is kept.
+        quality: Of the JPEG, 1 to 100. Chroma is halved in both directions up to 100, Pillow's default, as in
+            nearly every photograph: storing more of it than the source had adds bytes and no detail.
+        encoding: "jpeg", or "raw" for uint8 arrays (H, W, 3) in .npy files.
+        background: Colour that is seen where an image is transparent, as `parse_colour` takes it.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+
+    short: int = 256
+    square: bool = False
+    quality: int = 90
+    encoding: Encoding = "jpeg"
+    background: str = "#ffffff"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.short <= 8192:
+            raise UserError(f"--short {self.short} is not a size", "give 1 to 8192 pixels", exit_code=2)
+        if not 1 <= self.quality <= 100:
+            raise UserError(f"--quality {self.quality} is not a quality", "give 1 to 100", exit_code=2)
+        object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
+
+    @property
+    def ending(self) -> str:
+        """Ending of the prepared files."""
+        return ".jpg" if self.encoding == "jpeg" else ".npy"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the recipe as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def prepare(self, content: bytes) -> bytes:
+        """Makes the prepared file of an image file.
+
+        A file that is already as it should be is copied byte for byte: encoding again would lose quality.
+
+        Raises:
+            BadImageError: It cannot be decoded, or would become too large.
+        """
+        header = read_header(content)
+        self._refuse_giants(header)
+        if self._is_prepared(header):
+            return content
+        image = decode(io.BytesIO(content), parse_colour(self.background))
+        spec = AugmentSpec(resize=self.short, crop=self.short)
+        small = Image.fromarray(centre_square(image, spec)) if self.square else shrink(image, spec)
+        return self._encode(small)
+
+    def pixels(self, content: bytes) -> Pixels:
+        """Decodes a prepared file to uint8 (H, W, 3).
+
+        Raises:
+            BadImageError: It is damaged or is not of this recipe.
+        """
+        if self.encoding == "raw":
+            array = np.load(io.BytesIO(content), allow_pickle=False)
+        else:
+            array = np.asarray(decode(io.BytesIO(content), WHITE))
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise BadImageError("not a prepared image")
+        if min(array.shape[:2]) != self.short or (self.square and array.shape[0] != array.shape[1]):
+            raise BadImageError("not of the prepared size")
+        pixels: Pixels = array
+        return pixels
+
+    def _is_prepared(self, header: Header) -> bool:
+        """Tells whether nothing has to be changed."""
+        return (
+            self.encoding == "jpeg"
+            and header.kind == "JPEG"
+            and header.mode == "RGB"
+            and header.orientation not in range(2, 9)
+            and min(header.width, header.height) == self.short
+            and (header.width == header.height or not self.square)
+        )
+
+    def _refuse_giants(self, header: Header) -> None:
+        """Refuses an image so narrow that its longer side would not fit into a file."""
+        size = resized(header.width, header.height, self.short)
+        if max(size) > _LONGEST_SIDE or math.prod(size) > MAX_PIXELS:
+            raise BadImageError(too_large((header.width, header.height), size))
+
+    def _encode(self, image: Image.Image) -> bytes:
+        """Returns the bytes of a file."""
+        file = io.BytesIO()
+        if self.encoding == "raw":
+            np.save(file, np.asarray(image), allow_pickle=False)
+        else:
+            image.save(file, "JPEG", quality=self.quality)
+        return file.getvalue()

@@ -1,0 +1,222 @@
+"""The manifest beside an export: the sizes and hashes of its files, and what they take and give.
+
+With an engine it says too what that was built by and for. An engine is executable code, and NVIDIA's own
+validity check may accept a tampered one; so it is compared with its manifest before a byte of it is handed to
+TensorRT. The manifest protects against mixed-up, cut and damaged files, not against somebody who can write to
+the folder: that one can replace both.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from alexnet_fast.errors import UnavailableError, UserError, system_reason
+from alexnet_fast.export.tensorrt.library import installed_version
+from alexnet_fast.runtime.manifest_values import (
+    BatchProfile,
+    FileStamp,
+    Manifest,
+    OnnxManifest,
+    TensorInfo,
+    parse_engine_manifest,
+    parse_onnx_manifest,
+    typed,
+)
+from alexnet_fast.utils.atomic import write_atomically
+from alexnet_fast.utils.special_files import read_given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "ONNX_FORMAT",
+    "BatchProfile",
+    "FileStamp",
+    "Manifest",
+    "OnnxManifest",
+    "TensorInfo",
+    "digest",
+    "find_manifest",
+    "manifest_path",
+    "read_manifest",
+    "verify_manifest",
+    "verify_onnx_file",
+    "vouches_for",
+    "write_manifest",
+]
+
+FORMAT, ONNX_FORMAT = "alexnet-fast engine manifest", "alexnet-fast ONNX manifest"
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+_BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
+_EXPORT_AGAIN = "export it again with `alexnet-fast export`"
+_Kind = TypeVar("_Kind", bound="OnnxManifest")
+
+
+def manifest_path(model: Path) -> Path:
+    """Returns where the manifest of an engine or an ONNX file stands."""
+    return model.with_name(MANIFEST_NAME)
+
+
+def write_manifest(manifest: OnnxManifest, model: Path) -> Path:
+    """Writes the manifest beside an engine or an ONNX file and returns its path."""
+    path = manifest_path(model)
+    kind = FORMAT if isinstance(manifest, Manifest) else ONNX_FORMAT
+    plain = {"format": kind, "format_version": FORMAT_VERSION, **dataclasses.asdict(manifest)}
+    plain["sha256"] = digest(plain)
+    write_atomically(path, json.dumps(plain, indent=2).encode() + b"\n")
+    return path
+
+
+def digest(plain: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a manifest's values, its own excepted, in hexadecimal."""
+    values = {key: value for key, value in plain.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def verify_manifest(engine: Path, *, runtime_version: str | None = None) -> Manifest:
+    """Compares an engine with its manifest; to be called before the engine is loaded.
+
+    Args:
+        engine: The engine file.
+        runtime_version: Version of the library that will load it; None for the one that is installed.
+
+    Raises:
+        UnavailableError: It was built by another version than the one that is installed.
+        UserError: A file is missing; the manifest is no JSON or lacks a key; size or hash differ.
+    """
+    if not engine.is_file():
+        raise UserError(f"there is no engine {engine}", _BUILD_AGAIN)
+    manifest = read_manifest(manifest_path(engine))
+    _compare_file(engine, manifest.engine)
+    _compare_version(engine, manifest, runtime_version)
+    return manifest
+
+
+def verify_onnx_file(onnx: Path, content: bytes) -> None:
+    """Compares an ONNX file with the manifest beside it, where there is one of ours that names the file.
+
+    Args:
+        onnx: The file.
+        content: Its bytes.
+
+    Raises:
+        UserError: The manifest is damaged, or size or hash differ.
+    """
+    manifest = find_manifest(manifest_path(onnx))
+    for stamp in manifest.stamps if manifest else ():
+        if stamp.file == onnx.name:
+            _compare(onnx, len(content), hashlib.sha256(content).hexdigest(), stamp, _EXPORT_AGAIN)
+
+
+def find_manifest(path: Path) -> OnnxManifest | None:
+    """Reads a manifest of either kind; None where there is none, or somebody else's.
+
+    Raises:
+        UserError: It cannot be read or is no JSON, or it is ours and damaged.
+    """
+    if not path.is_file():
+        return None
+    plain = _read_json(path, _EXPORT_AGAIN)
+    if not isinstance(plain, dict) or plain.get("format") not in (FORMAT, ONNX_FORMAT):
+        return None
+    return _checked(
+        plain,
+        path,
+        parse_engine_manifest if plain["format"] == FORMAT else parse_onnx_manifest,
+        _EXPORT_AGAIN,
+    )
+
+
+def vouches_for(engine: Path) -> bool:
+    """Says whether an engine is there that belongs to the ONNX file beside it.
+
+    It does not where that file was exported alone since: the manifest is then of that file alone.
+
+    Raises:
+        UserError: The manifest is damaged.
+    """
+    return engine.is_file() and isinstance(find_manifest(manifest_path(engine)), Manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads the manifest of an engine without looking at the engine.
+
+    Raises:
+        UserError: It is missing, no JSON, of another kind or version, or lacks a key.
+    """
+    plain = _read_json(path, _BUILD_AGAIN)
+    if isinstance(plain, dict) and plain.get("format") == ONNX_FORMAT:
+        raise UserError(f"{path} vouches for an ONNX file alone, not for an engine", _BUILD_AGAIN)
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise UserError(f"{path} is not the manifest of an engine", _BUILD_AGAIN)
+    return _checked(plain, path, parse_engine_manifest, _BUILD_AGAIN)
+
+
+def _read_json(path: Path, mend: str) -> Any:
+    try:
+        return json.loads(read_given(path))
+    except FileNotFoundError as error:
+        raise UserError(f"the engine has no manifest {path}", mend) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({system_reason(error)})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON", mend) from error
+
+
+def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]], _Kind], mend: str) -> _Kind:
+    """Parses a manifest of ours and compares its values with their hash."""
+    if plain.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {plain.get('format_version')}, this version reads {FORMAT_VERSION}",
+            mend,
+        )
+    try:
+        manifest, sealed = parse(plain), typed(plain, "sha256", str)
+    except KeyError as error:
+        raise UserError(f"{path} lacks the key {error}", mend) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} does not hold what a manifest should ({error})", mend) from error
+    if sealed != digest(plain):
+        raise UserError(f"{path} is damaged: its values are not those that were written", mend)
+    return manifest
+
+
+def _compare_file(engine: Path, stamp: FileStamp) -> None:
+    size = engine.stat().st_size
+    # A file of another size is refused before it is read.
+    found = FileStamp.of(engine).sha256 if size == stamp.bytes else ""
+    _compare(engine, size, found, stamp, _BUILD_AGAIN)
+
+
+def _compare(path: Path, size: int, sha256: str, stamp: FileStamp, mend: str) -> None:
+    if size != stamp.bytes:
+        raise UserError(f"{path} has {size} bytes, its manifest says {stamp.bytes}", mend)
+    if sha256 != stamp.sha256:
+        raise UserError(
+            f"{path} has the SHA-256 {sha256[:12]}…, its manifest says {stamp.sha256[:12]}…", mend
+        )
+
+
+def _compare_version(engine: Path, manifest: Manifest, runtime_version: str | None) -> None:
+    name, built = manifest.library, manifest.library_version
+    found = installed_version(name) if runtime_version is None else runtime_version
+    if found is None:
+        raise UnavailableError(
+            f"{engine} was built by {name} {built}, which is not installed here",
+            f"pip install '{name}=={built}'",
+        )
+    if found != built:
+        raise UnavailableError(
+            f"{engine} was built by {name} {built}, and {found} is installed here",
+            f"{_BUILD_AGAIN}, or pip install '{name}=={built}'",
+        )

@@ -1,0 +1,234 @@
+"""An exported ONNX file in onnxruntime: images in, class probabilities out.
+
+    model = OnnxModel(Path("model.onnx"))
+    probabilities_nk = model.run(images_nhwc)
+
+Imports neither torch nor DALI.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+
+from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.runtime.base import ModelInfo
+from alexnet_fast.runtime.execution_provider import (
+    CPU,
+    ProviderName,
+    check_providers,
+    not_to_be_had,
+    provider_names,
+    resolve_providers,
+    with_options,
+)
+from alexnet_fast.runtime.manifest import TensorInfo, verify_onnx_file
+from alexnet_fast.runtime.metadata import INPUT, OUTPUT, GraphMetadata
+from alexnet_fast.runtime.seal import check_seal
+from alexnet_fast.runtime.tensor_types import TENSOR_TYPES, Array
+from alexnet_fast.utils.special_files import read_given
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
+Probabilities = np.ndarray[Any, np.dtype[np.float32]]
+
+_NOT_OURS = "give a file that `alexnet-fast export` wrote"
+# OrtLoggingLevel: 3 is errors. Its warnings tell people without a GPU that there is none, at every start.
+_ERRORS_ONLY = 3
+
+
+class OnnxModel(ModelInfo):
+    """A loaded ONNX file.
+
+    Args:
+        path: A file that `alexnet-fast export` wrote.
+        providers: What shall run it, best first. All but "cpu" must really be there.
+        threads: CPU threads for one call; None for one per core.
+        gpu: Which GPU, counted from 0; the CPU takes no notice.
+        allow_fallback: Where a provider is not to be had, warn and go on with the CPU instead of failing.
+
+    Attributes:
+        metadata: Everything that the file says about itself.
+        output_tensors: What it gives, the probabilities first.
+
+    Raises:
+        UserError: There is no such file, it is no ONNX file or not one of ours, or a provider is not to be
+            had.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        providers: Sequence[ProviderName] = ("cpu",),
+        threads: int | None = None,
+        gpu: int = 0,
+        allow_fallback: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        wanted = resolve_providers(provider_names(providers), allow_fallback=allow_fallback)
+        onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+        content = _read(self.path)
+        self._session = _open(
+            self.path, content, wanted, _options(threads), gpu=gpu, allow_fallback=allow_fallback
+        )
+        self.metadata = GraphMetadata.from_props(
+            self._session.get_modelmeta().custom_metadata_map, str(self.path)
+        )
+        _check_signature(self._session, self.metadata, self.path)
+        self.output_tensors = _output_tensors(self._session, self.path)
+        # Asked of the session: the list of available providers names GPUs that are not there.
+        self._runs_on = check_providers(self._session, wanted, allow_fallback=allow_fallback)
+
+    @property
+    def backend(self) -> str:
+        """What really runs the file, such as "onnxruntime CPUExecutionProvider 1.31.1"."""
+        return f"onnxruntime {self._runs_on} {onnxruntime.__version__}"
+
+    def run(self, images_nhwc: Images) -> Probabilities:
+        """Classifies images; may be called from several threads at once.
+
+        Args:
+            images_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0.
+
+        Returns:
+            float32 (N, classes), rows summing to 1.
+
+        Raises:
+            UserError: The array has another type or shape, or the file turns out to be damaged.
+        """
+        return self.outputs(images_nhwc, [OUTPUT])[OUTPUT]
+
+    def outputs(self, images_nhwc: Images, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Returns what the file gives, by name, in its own order: the probabilities first.
+
+        Args:
+            images_nhwc: As for `run`.
+            names: Of the outputs; None for all.
+
+        Raises:
+            UserError: As `run`.
+        """
+        check_images(images_nhwc, self.spec.resize)
+        wanted = [one for one in self.output_tensors if names is None or one.name in names]
+        if len(images_nhwc) == 0:
+            return {one.name: np.empty((0, *one.shape[1:]), TENSOR_TYPES[one.dtype].numpy) for one in wanted}
+        errors = onnxruntime.capi.onnxruntime_pybind11_state
+        order = [one.name for one in wanted]
+        try:
+            found = self._session.run(order, {INPUT: np.ascontiguousarray(images_nhwc)})
+        except (errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
+            raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
+        return dict(zip(order, found, strict=True))
+
+    def release_memory(self) -> None:
+        """Gives back to the system what large batches took; the next large one takes it again.
+
+        https://onnxruntime.ai/docs/get-started/with-c.html#memory-arena-shrinkage
+        """
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        side = self.spec.resize
+        self._session.run([OUTPUT], {INPUT: np.zeros((1, side, side, 3), np.uint8)}, options)
+
+
+def check_images(images_nhwc: Images, side: int) -> None:
+    """Checks an array of images before it is run.
+
+    Raises:
+        UserError: It is no uint8 (N, side, side, 3).
+    """
+    # The type is checked although it is annotated: the arrays come from other people's requests.
+    if not isinstance(images_nhwc, np.ndarray):
+        raise UserError(
+            f"images must be a numpy array, not {type(images_nhwc).__name__}",
+            "convert with numpy.asarray",
+        )
+    if images_nhwc.dtype != np.uint8:
+        raise UserError(f"images must be uint8, not {images_nhwc.dtype}", "give pixels from 0 to 255")
+    if images_nhwc.ndim != 4 or images_nhwc.shape[1:] != (side, side, 3):
+        shape = ", ".join(map(str, images_nhwc.shape))
+        raise UserError(
+            f"images must have the shape (N, {side}, {side}, 3), not ({shape})",
+            f"resize the shorter side to {side}, cut the centre and keep RGB",
+        )
+
+
+def _options(threads: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    # Lets the session say afterwards which provider each node was given to.
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def _read(path: Path) -> bytes:
+    """Reads a file and checks seal and manifest: onnxruntime loads a damaged one and answers wrongly."""
+    if not path.exists() or path.is_dir():
+        raise UserError(f"there is no file {path}", "check the path, or write one with `alexnet-fast export`")
+    try:
+        content = read_given(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({system_reason(error)})", "check its permissions") from error
+    check_seal(content, str(path))
+    verify_onnx_file(path, content)
+    return content
+
+
+def _open(
+    path: Path, content: bytes, wanted: list[str], options: Any, *, gpu: int, allow_fallback: bool
+) -> Any:
+    errors = onnxruntime.capi.onnxruntime_pybind11_state
+    try:
+        # Without enable_fallback=0 onnxruntime prints to stdout and goes on with the CPU.
+        return onnxruntime.InferenceSession(
+            content, options, providers=with_options(wanted, gpu), enable_fallback=0
+        )
+    except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NoModel) as error:
+        raise UserError(f"{path} is not an ONNX file ({_reason(error)})", _NOT_OURS) from error
+    except (errors.Fail, errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException) as error:
+        raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
+    except (RuntimeError, ValueError) as error:
+        # A provider that cannot start at all; those that merely are not used are found by check_providers.
+        if len(wanted) == 1:
+            raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
+        if not allow_fallback:
+            raise not_to_be_had(wanted[0], CPU) from error
+        return _open(path, content, [CPU], options, gpu=gpu, allow_fallback=True)
+
+
+def _reason(error: Exception) -> str:
+    """Returns what onnxruntime says after "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load … failed:"."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(" : ")[-1].split("failed:")[-1].strip().rstrip(".")
+
+
+def _check_signature(session: Any, metadata: GraphMetadata, path: Path) -> None:
+    """Compares the file's input and output with its own description."""
+    side, classes = metadata.spec.resize, len(metadata.classes)
+    # Logits and features may follow the probabilities.
+    found = [(t.name, t.type, t.shape[1:]) for t in (*session.get_inputs(), *session.get_outputs()[:1])]
+    wanted = [(INPUT, "tensor(uint8)", [side, side, 3]), (OUTPUT, "tensor(float)", [classes])]
+    if found != wanted:
+        raise UserError(
+            f"the inputs and outputs of {path} are not those that its metadata describe", _NOT_OURS
+        )
+
+
+def _output_tensors(session: Any, path: Path) -> tuple[TensorInfo, ...]:
+    """Describes the outputs as a manifest does."""
+    found = []
+    for one in session.get_outputs():
+        dtype = one.type.removeprefix("tensor(").removesuffix(")")
+        if dtype not in TENSOR_TYPES:
+            raise UserError(f"the output {one.name!r} of {path} has the type {dtype}", _NOT_OURS)
+        found.append(TensorInfo(name=one.name, dtype=dtype, shape=(-1, *one.shape[1:])))
+    return tuple(found)

@@ -1,0 +1,56 @@
+"""What an image shows: the likeliest classes, with their names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Probabilities = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """One class and how likely it is.
+
+    Args:
+        label: Name of the class.
+        index: Its place in the network's output.
+        probability: 0..1.
+    """
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a file shows.
+
+    Args:
+        file: Path as it was given, or what stands for it.
+        classes: Likeliest first; empty where there is an error.
+        error: Why the file could not be classified, or None.
+    """
+
+    file: str
+    classes: tuple[ClassScore, ...]
+    error: str | None = None
+
+
+def top_k(probabilities: Probabilities, classes: Sequence[str], top: int) -> tuple[ClassScore, ...]:
+    """Returns the first few classes; equal ones in the order of their index.
+
+    Args:
+        probabilities: float32 (classes,).
+        classes: Their names.
+        top: How many to name.
+    """
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(
+        ClassScore(label=classes[index], index=int(index), probability=float(probabilities[index]))
+        for index in order
+    )

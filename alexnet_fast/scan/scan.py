@@ -1,0 +1,109 @@
+"""A whole folder examined."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.data.name_lists import written_name
+from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
+from alexnet_fast.data.shard_files import is_tar
+from alexnet_fast.scan.in_tars import InTars, Member, Row, TarCount, told_apart
+from alexnet_fast.scan.inspect import ImageReport, examine
+from alexnet_fast.scan.listing import Listing
+from alexnet_fast.scan.worker_pool import TaskFailed, run_tasks
+from alexnet_fast.utils.atomic import write_atomically
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanReport:
+    """What a scan found.
+
+    Args:
+        images: Number of files that training would list.
+        bad: (file, reason), sorted; files are named relative to the folder, with "/" between the parts.
+        odd: (file, what), sorted.
+        ignored: What training does not list, files and members of tars, with the reason, sorted.
+        tars: What became of the members of each tar.
+    """
+
+    images: int
+    bad: tuple[tuple[str, str], ...]
+    odd: tuple[tuple[str, str], ...]
+    ignored: tuple[Row, ...] = ()
+    tars: tuple[TarCount, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as plain JSON values."""
+        return {
+            "images": self.images,
+            "bad": [{"file": file, "reason": reason} for file, reason in self.bad],
+            "odd": [{"file": file, "what": what} for file, what in self.odd],
+            "ignored": [{"file": file, "reason": why, "members": count} for file, why, count in self.ignored],
+            "tars": [tar._asdict() for tar in self.tars],
+        }
+
+    def write_list(self, path: Path) -> None:
+        """Writes the bad files, one a line, as `ExcludeList.load` reads them.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        lines = "".join(f"{written_name(file)}\n" for file, _ in self.bad)
+        write_atomically(path, lines.encode("utf-8", "surrogateescape"))
+
+
+def scan_folder(
+    root: Path,
+    listing: Listing,
+    *,
+    workers: int,
+    seconds: float,
+    begin: Callable[[int], None] = lambda _: None,
+    show: Callable[[], None] = lambda: None,
+    look: Callable[[str | Member], ImageReport] = examine,
+    fields: ShardFields = DEFAULT_FIELDS,
+) -> ScanReport:
+    """Examines files in worker processes.
+
+    Args:
+        root: The folder.
+        listing: Its files; see `list_for_scan`.
+        workers: Number of processes.
+        seconds: Most seconds for one file.
+        begin: Receives the number of files and members of tars, before the first is examined.
+        show: Called after each.
+        look: Examines one, given the full path of a file or a member.
+        fields: Which fields of a tar's samples are image and label.
+
+    Raises:
+        UserError: No worker can be started.
+    """
+    inside = InTars()
+    for name in filter(is_tar, listing.names):
+        inside.look_into(root, name, fields)
+    tasks: dict[str | Member, str] = {f"{root}/{name}": name for name in listing.names if not is_tar(name)}
+    tasks |= {member: member.listed for member in told_apart(inside.members)}
+    images = 0
+    bad = [row[:2] for row in inside.bad]
+    odd = [row[:2] for row in inside.odd]
+    odd += [(folder, "a class folder without images") for folder in listing.empty]
+    begin(len(tasks))
+    for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
+        verdict = ImageReport(image=True, bad=found.reason) if isinstance(found, TaskFailed) else found
+        images += verdict.image
+        where = f" (in {Path(task.place.path).name})" if isinstance(task, Member) else ""
+        if verdict.bad:
+            bad.append((tasks[task], verdict.bad + where))
+        odd += [(tasks[task], what + where) for what in verdict.odd]
+        show()
+    ignored = [*inside.ignored, *(Row(file, reason) for file, reason in listing.ignored)]
+    return ScanReport(
+        images=images,
+        bad=tuple(sorted(bad)),
+        odd=tuple(sorted(odd)),
+        ignored=tuple(sorted(ignored)),
+        tars=tuple(inside.counts),
+    )

@@ -1,0 +1,1 @@
+"""Checkpoints: their format, state, storage and what a resumed run must share."""

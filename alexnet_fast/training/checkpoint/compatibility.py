@@ -1,0 +1,108 @@
+"""What a resumed run must share with the run that it goes on with, and what it may change."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from alexnet_fast.data import Splits
+from alexnet_fast.errors import UserError
+from alexnet_fast.training.checkpoint.image_record import describe_change
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.on_resume import is_free, may_change, reason_to_stay
+from alexnet_fast.training.precision import Precision
+from alexnet_fast.training.run_dir import RunFolder
+
+# What the device makes of this option is compared, not the option: "auto" is not the same everywhere.
+_AMP = "amp"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Change:
+    """An option that differs from the checkpoint's.
+
+    Args:
+        name: Field of `TrainConfig`.
+        before: Its value up to the checkpoint.
+        after: Its value from there on.
+    """
+
+    name: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{_option(self.name)} {_shown(self.before)} -> {_shown(self.after)}"
+
+
+def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) -> dict[str, Any]:
+    """Returns what a resumed run is compared with."""
+    names = [field.name for field in dataclasses.fields(config) if not is_free(field) and field.name != _AMP]
+    plain = config.to_dict()
+    return {
+        **{_option(name): plain.get(name) for name in names},
+        _option(_AMP): precision.name,
+        "the training images": splits.train.fingerprint(),
+        "the validation images": splits.val.fingerprint(),
+    }
+
+
+def changed_options(
+    config: TrainConfig, splits: Splits, before: dict[str, Any], now: dict[str, Any]
+) -> tuple[Change, ...]:
+    """Compares a run with the checkpoint that it goes on from.
+
+    Args:
+        config: The options.
+        splits: The images.
+        before: Fingerprint in the checkpoint; options that the version which wrote it did not compare are
+            missing, and hold as they are now.
+        now: Fingerprint of the options.
+
+    Returns:
+        The options that differ, all of which may.
+
+    Raises:
+        UserError: Something differs that must not; the message names it, with the reason.
+    """
+    for name in ("the training images", "the validation images"):
+        if name in now and before.get(name) != now[name]:
+            raise _other_images(name, config, splits)
+    found = []
+    for field in dataclasses.fields(config):
+        name = _option(field.name)
+        if name not in now or (name not in before and may_change(field)) or before.get(name) == now[name]:
+            continue
+        if not may_change(field):
+            raise UserError(
+                f"the run in {config.run} has {name} {_shown(before.get(name))}, not {_shown(now[name])}",
+                f"--resume cannot change it: {reason_to_stay(field)}; go on with the same value, or start"
+                " another --run",
+            )
+        found.append(Change(name=field.name, before=before[name], after=now[name]))
+    return tuple(found)
+
+
+def changeable_options() -> tuple[str, ...]:
+    """Returns the names of the options that `--resume` may change, on record."""
+    return tuple(field.name for field in dataclasses.fields(TrainConfig) if may_change(field))
+
+
+def _other_images(name: str, config: TrainConfig, splits: Splits) -> UserError:
+    """Returns the error for a list of images that is another one."""
+    change = describe_change(RunFolder(config.run).images, splits)
+    return UserError(
+        f"{name} in {config.data} have changed since the run in {config.run} began"
+        + (f": {change}" if change else ""),
+        "restore them, or start another --run",
+    )
+
+
+def _option(name: str) -> str:
+    """Returns a field as its command line option."""
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as a message has it."""
+    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

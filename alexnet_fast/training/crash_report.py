@@ -1,0 +1,188 @@
+"""What a run does that finds the record of a process which died while it decoded a batch.
+
+The batches follow from the plan. They are decoded once more in worker processes, as training decodes them; an
+image that a process dies of is named, or left out of the run for good (`blocked_images.json`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast import __version__
+from alexnet_fast.data import ImageList, Splits
+from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.pipelines.bad_images import Policy
+from alexnet_fast.pipelines.decoding_record import LeftRecord, OpenBatches, read_record
+from alexnet_fast.training.log import log, logging_to_file
+from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.utils.atomic import write_atomically
+
+# A fault between threads does not show each time; a process that was only killed is not examined at length.
+_REPEATS_AFTER_FAULT, _REPEATS_AFTER_KILL = 8, 1
+_MOST_NAMED = 10
+
+# Reason by part and name, such as "train/cat/1.jpg".
+Blocked = dict[str, str]
+_Batches = list[tuple[str, OpenBatches]]
+
+
+def blocked_images(run: RunFolder, splits: Splits, policy: Policy) -> Blocked:
+    """Returns the images that the run must not decode; records that dead processes left are examined first.
+
+    Only the first process of a job calls this, when no other is decoding.
+
+    Args:
+        run: The folder.
+        splits: The images.
+        policy: What to do about an image that a process died of.
+
+    Raises:
+        UserError: There is such an image, and the policy says so; or a file cannot be read or written.
+    """
+    known = _read(run.blocked)
+    if known and policy == "fail":
+        raise UserError(
+            f"this run has left out what a decoder died of: {_listed(known)}",
+            f"give --on-bad-image skip, or remove {run.blocked} once they are replaced",
+        )
+    left = sorted(run.root.glob(run.decoding_pattern))
+    if not left:
+        return known
+    with logging_to_file(run.log if run.log.exists() else None):
+        found = _examined([read_record(path) for path in left], splits)
+        if found and policy == "fail":
+            raise UserError(
+                f"the last process of this run died of {_listed(found)}",
+                "give --on-bad-image skip to leave it out, or put a good file in its place",
+            )
+        for name, reason in found.items():
+            log.warning("left out %s: %s", name, reason)
+    known |= found
+    if found:
+        write_atomically(run.blocked, json.dumps(known, indent=1).encode())
+    for path in left:
+        path.unlink(missing_ok=True)
+    return known
+
+
+def without_blocked(splits: Splits, blocked: Mapping[str, str]) -> Splits:
+    """Returns the same images, of which some will not be decoded."""
+    if not blocked:
+        return splits
+    train, val = (_blocking(part, listed, blocked) for part, listed in _parts(splits).items())
+    return dataclasses.replace(splits, train=train, val=val)
+
+
+def _parts(splits: Splits) -> dict[str, ImageList]:
+    """Returns the parts that a run decodes."""
+    return {"train": splits.train, "val": splits.val}
+
+
+def _blocking(part: str, images: ImageList, blocked: Mapping[str, str]) -> ImageList:
+    """Returns a part whose images of these names are blocked."""
+    names = ((index, f"{part}/{name}") for index, name in enumerate(images.names))
+    return images.blocking({index: blocked[name] for index, name in names if name in blocked})
+
+
+def _read(path: Path) -> Blocked:
+    """Reads the images that were left out before.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        found: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = system_reason(error) if isinstance(error, OSError) else str(error)
+        raise UserError(f"cannot read {path}: {reason}", "restore it, or start another --run") from error
+    if not isinstance(found, dict) or not all(isinstance(reason, str) for reason in found.values()):
+        raise UserError(f"{path} is not what a run writes", "restore it, or start another --run")
+    return found
+
+
+def _examined(records: list[LeftRecord], splits: Splits) -> Blocked:
+    """Examines what dead processes were decoding, and says so."""
+    batches = _known_batches(records, splits)
+    if not batches:
+        return {}
+    fault = next((record.fault for record in records if record.fault), None)
+    log.info(
+        "the last process of this run %s while %s decoded: they are examined in processes that may die",
+        f"ended ({fault})" if fault else "was killed",
+        _describe(batches),
+    )
+    try:
+        return _culprits(batches, splits, _REPEATS_AFTER_FAULT if fault else _REPEATS_AFTER_KILL)
+    except UserError as error:
+        log.warning("they cannot be examined (%s): going on without", error.problem)
+        return {}
+
+
+def _known_batches(records: list[LeftRecord], splits: Splits) -> _Batches:
+    """Returns the batches of records by part, those of other lists than today's left aside."""
+    parts = {images.fingerprint(): part for part, images in _parts(splits).items()}
+    found = [batches for record in records for batches in record.batches]
+    ours = [each for each in found if each.loader.get("version") == __version__]
+    known = [(parts[each.loader["images"]], each) for each in ours if each.loader["images"] in parts]
+    if len(known) < len(found):
+        log.warning(
+            "the images or the version have changed since a process died: what it decoded is not known"
+        )
+    return known
+
+
+def _describe(batches: _Batches) -> str:
+    """Names batches for a person, counted from 1."""
+    # Every validation is epoch 0 of its loader.
+    names = {"train": "training in epoch {}", "val": "validation"}
+    each = [
+        f"batches {found.first + 1} to {found.end} of {names[part].format(found.epoch + 1)}"
+        for part, found in batches
+    ]
+    return " and ".join(dict.fromkeys(each)) + (" were" if each else "")
+
+
+def _culprits(batches: _Batches, splits: Splits, repeats: int) -> Blocked:
+    """Looks for the images that a process dies of.
+
+    Raises:
+        UserError: No worker can be started.
+    """
+    # It imports torch and DALI's loader, which most starts of a run need later than this.
+    from alexnet_fast.scan.culprits import Suspect, find_culprits, suspects
+
+    parts = _parts(splits)
+    each = {suspect: part for part, found in batches for suspect in suspects(found, parts[part])}
+
+    def say(suspect: Suspect, how: str) -> None:
+        log.info("batch %d of %s: %s; looking for the image", suspect.step + 1, each[suspect], how)
+
+    blocked: Blocked = {}
+    findings = find_culprits(list(each), repeats=repeats, say=say)
+    for finding in findings:
+        part = each[finding.suspect]
+        blocked |= {f"{part}/{parts[part].names[i]}": reason for i, reason in finding.culprits.items()}
+        if finding.unexplained:
+            log.warning(
+                "batch %d of %s: %s; no image of it could be found guilty: going on",
+                finding.suspect.step + 1,
+                part,
+                finding.unexplained,
+            )
+    if not findings:
+        log.info("no image among %d ends a process: going on", sum(len(s.plan) for s in each))
+    return blocked
+
+
+def _listed(found: Blocked) -> str:
+    """Names some images in a sentence."""
+    named = [f"{name} ({reason})" for name, reason in itertools.islice(found.items(), _MOST_NAMED)]
+    more = len(found) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")

@@ -1,0 +1,1 @@
+"""Several training processes: launching, process groups, and what they agree on."""

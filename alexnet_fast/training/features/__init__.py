@@ -1,0 +1,1 @@
+"""Training a classifier on features of a fixed network."""

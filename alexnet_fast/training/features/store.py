@@ -1,0 +1,127 @@
+"""The vectors of a job's images: each process computes its share once, and all map the same file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.bad_images import nothing_decoded
+from alexnet_fast.pipelines.loader import Loader
+from alexnet_fast.pipelines.sampler import Integers
+from alexnet_fast.training.distributed.group import DistributedContext
+from alexnet_fast.training.features.embeddings import embeddings
+from alexnet_fast.training.features.vector_file import VectorWriter
+from alexnet_fast.training.log import log
+from alexnet_fast.training.precision import Precision
+from alexnet_fast.utils.atomic import atomic_file
+
+# Seconds between two lines of progress.
+_SAY_EVERY = 10.0
+
+# Rows of the parts that are brought into order at a time: 16 MiB where a row has 4,096 numbers.
+_ROWS = 1024
+
+Values = npt.NDArray[np.float32]
+
+
+def cached_vectors(
+    net: nn.Module, loader: Loader, precision: Precision, path: Path, processes: DistributedContext
+) -> tuple[Values, Integers]:
+    """Returns the vectors of all images, mapped from a file that is written where there is none.
+
+    Args:
+        net: On the device.
+        loader: Of the view "centre", over this process's share of the images.
+        precision: How to compute.
+        path: Of the files, less their endings: `PATH.npy` holds the vectors in the order of the image list,
+            `PATH.index.npy` the positions of those that could be read.
+        processes: Those that train together.
+
+    Raises:
+        UserError: No image could be read, a file could not be written, or not all processes see it.
+    """
+    values, index = path.with_suffix(".npy"), path.with_suffix(".index.npy")
+    if not processes.run_on_main(index.exists):
+        part = path.with_suffix(f".part{processes.rank}.npy")
+        positions = processes.gather(_write_share(net, loader, precision, part))
+        parts = [path.with_suffix(f".part{rank}.npy") for rank in range(processes.world)]
+        processes.run_on_main(lambda: _join(parts, positions, values, index, loader.images.root))
+    if not all(processes.gather(index.exists())):
+        raise _not_shared(index)
+    mapped: Values = np.load(values, mmap_mode="r", allow_pickle=False)
+    found: Integers = np.load(index, allow_pickle=False)
+    return mapped, found
+
+
+def _write_share(net: nn.Module, loader: Loader, precision: Precision, part: Path) -> Integers:
+    """Computes the vectors of this process's images; returns their positions in the image list."""
+    positions, said = [np.empty(0, np.int64)], time.monotonic()
+    total = len(range(loader.schedule.rank, loader.schedule.images, loader.schedule.world))
+    log.info("computing the features of %d images once, into %s", total, part.parent)
+    with atomic_file(part) as file:
+        writer = VectorWriter(file)
+        for found in embeddings(net, loader, precision):
+            writer.add(found.values)
+            positions.append(found.indices)
+            if time.monotonic() - said > _SAY_EVERY:
+                said = time.monotonic()
+                log.info("features of %d of %d images", sum(map(len, positions)), total)
+        # The share of one process may have no image that can be read; that of all must.
+        if len(positions) > 1:
+            writer.finish(loader.images.root)
+    return np.concatenate(positions)
+
+
+def _join(parts: list[Path], positions: list[Integers], values: Path, index: Path, root: Path) -> None:
+    """Makes one file of the parts; the index is written last, so that its being there says that all is.
+
+    Raises:
+        UserError: There is no vector, or a part is on a disk of another machine.
+    """
+    missing = [part for part in parts if not part.exists()]
+    if missing:
+        raise _not_shared(missing[0])
+    if not any(map(len, positions)):
+        raise nothing_decoded(root)
+    if len(parts) == 1:
+        parts[0].replace(values)
+    else:
+        _write_in_order(parts, positions, values, root)
+    with atomic_file(index) as file:
+        np.save(file, np.sort(np.concatenate(positions)))
+
+
+def _write_in_order(parts: list[Path], positions: list[Integers], values: Path, root: Path) -> None:
+    """Copies the rows of all parts in the order of the image list, and removes the parts."""
+    order = np.argsort(np.concatenate(positions))
+    owner = np.repeat(np.arange(len(parts)), [len(share) for share in positions])[order]
+    row = np.concatenate([np.arange(len(share)) for share in positions])[order]
+    shares = {
+        rank: np.load(part, mmap_mode="r", allow_pickle=False)
+        for rank, part in enumerate(parts)
+        if len(positions[rank])
+    }
+    with atomic_file(values) as file:
+        writer = VectorWriter(file)
+        for start in range(0, len(order), _ROWS):
+            owners, rows = owner[start : start + _ROWS], row[start : start + _ROWS]
+            block = np.empty((len(rows), next(iter(shares.values())).shape[1]), np.float32)
+            for rank, share in shares.items():
+                block[owners == rank] = share[rows[owners == rank]]
+            writer.add(block)
+        writer.finish(root)
+    for part in parts:
+        part.unlink()
+
+
+def _not_shared(path: Path) -> UserError:
+    """Returns what to say where a file of the job is not everywhere."""
+    return UserError(
+        f"not all processes of the job see {path}",
+        "put --run on a disk that all machines share, or give --freeze-epochs 0",
+    )

@@ -1,0 +1,83 @@
+"""Loss and accuracy, summed on the device and read only when somebody wants to know."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Sums = Callable[[list[float]], list[float]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Averages over a set of images.
+
+    Args:
+        loss: Mean cross-entropy.
+        top1: Share whose likeliest class is right, 0..1.
+        top5: Share whose five likeliest classes hold the right one, 0..1; all classes where there are fewer.
+        images: Number of images.
+    """
+
+    loss: float
+    top1: float
+    top5: float
+    images: int
+
+
+class ClassificationMetrics:
+    """Sums over batches without waiting for the device.
+
+    Args:
+        device: Where the logits are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        # Rows: sum of losses, right at first place, right within five, images.
+        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def add(self, loss: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            loss: Mean loss of the batch, ().
+            scores: Logits or probabilities, (B, classes).
+            labels: int64 (B,).
+        """
+        best = scores.topk(min(5, scores.shape[1]), dim=1).indices
+        right = best == labels[:, None]
+        batch = labels.shape[0]
+        self._sums += torch.stack(
+            [
+                loss.double() * batch,
+                right[:, 0].sum().double(),
+                right.any(dim=1).sum().double(),
+                torch.full((), batch, dtype=torch.float64, device=self._sums.device),
+            ]
+        )
+
+    def read(self, over: Sums = list) -> Metrics:
+        """Returns the averages so far; this waits for the device.
+
+        Args:
+            over: Adds the sums of all processes of the job.
+        """
+        loss, top1, top5, images = over(self._sums.tolist())
+        count = max(images, 1.0)
+        return Metrics(loss=loss / count, top1=top1 / count, top5=top5 / count, images=int(images))
+
+    def reset(self) -> None:
+        """Starts anew."""
+        self._sums.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the sums."""
+        return {"sums": self._sums}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up saved sums."""
+        self._sums.copy_(state["sums"])

@@ -1,0 +1,242 @@
+"""The numbers and names that options take: one range for each kind, wherever an option is given.
+
+The command line, TOML files, recipes and the Python interface all read `OPTION_RANGES` and `OPTION_CHOICES`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+import os
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Range:
+    """Finite numbers between two ends.
+
+    Args:
+        least: The lower end.
+        most: The upper end.
+        whole: Whether they are whole numbers.
+        above: Whether the lower end itself is left out.
+        below: Whether the upper end itself is left out.
+    """
+
+    least: float
+    most: float
+    whole: bool = False
+    above: bool = False
+    below: bool = False
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        low = f"above {_plain(self.least)}" if self.above else f"of at least {_plain(self.least)}"
+        return f"{kind} {low} and {'below' if self.below else 'at most'} {_plain(self.most)}"
+
+    def read(self, text: str) -> int | float:
+        """Returns the number in a text.
+
+        Raises:
+            ValueError: It holds no number of this range.
+        """
+        return self.take(int(text) if self.whole else float(text))
+
+    def take(self, value: object) -> int | float:
+        """Returns a number as a plain int or float; numpy's numbers are taken too.
+
+        Raises:
+            ValueError: It is no number, or lies outside the range.
+        """
+        number = _number(value, whole=self.whole)
+        low = number > self.least if self.above else number >= self.least
+        high = number < self.most if self.below else number <= self.most
+        if not ((self.whole or math.isfinite(number)) and low and high):
+            raise ValueError(f"give {self}, not {shown(value)}")
+        return number
+
+
+def _number(value: object, *, whole: bool) -> int | float:
+    """Returns a Python number.
+
+    Raises:
+        ValueError: The value is none.
+    """
+    # True is an int to Python, and a text that looks like a number is a mistake of the caller.
+    if isinstance(value, bool | str | bytes):
+        raise ValueError(f"{shown(value)} is no number")
+    try:
+        return operator.index(value) if whole else float(value)  # type: ignore[arg-type]
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"{shown(value)} is no number") from error
+
+
+def shown(value: object) -> str:
+    """Returns a value as Python writes it, the middle of a long one left out."""
+    return reprlib.repr(value)
+
+
+def _plain(number: float) -> str:
+    """Writes an end: 1,000,000 and 0.5."""
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
+def whole(least: int, most: int) -> Range:
+    """Returns a range of whole numbers, both ends included."""
+    return Range(least=least, most=most, whole=True)
+
+
+def real(least: float, most: float, *, above: bool = False, below: bool = False) -> Range:
+    """Returns a range of numbers; see `Range`."""
+    return Range(least=least, most=most, above=above, below=below)
+
+
+# The kinds. The upper ends are far above what anybody uses; they stop slips of the keyboard.
+COUNT = whole(1, 1_000_000)
+COUNT_OR_NONE = whole(0, 1_000_000)
+QMAX = whole(1, 10**12)
+STEPS_OR_NONE = whole(0, 10**12)
+# ImageNet has been trained with 65,536 images per step.
+BATCH = whole(1, 1 << 20)
+# Threads or processes: four per processor help nobody any more.
+WORKERS = whole(1, max(256, 4 * (os.cpu_count() or 1)))
+# Pixels of a side: `prepare` has always ended there.
+SIDE = whole(1, 8192)
+# What TOML's integers, numpy's and torch's generators all take.
+SEED = whole(0, 2**63 - 1)
+PORT = whole(0, 65_535)
+# One TiB.
+MIB = whole(1, 1 << 20)
+# Up to what float32 holds: a run that diverges says so itself.
+RATE = real(0.0, 1e38)
+FACTOR = real(0.0, 1.0, above=True, below=True)
+FACTOR_OR_ONE = real(0.0, 1.0, above=True)
+SHARE = real(0.0, 1.0)
+SHARE_BELOW_ONE = real(0.0, 1.0, below=True)
+# 11 days: waits of the system end at 2**31 milliseconds.
+SECONDS = real(0.0, 1e6, above=True)
+SECONDS_OR_NONE = real(0.0, 1e6)
+
+OPTION_RANGES: Mapping[str, Range] = {
+    "accumulate": COUNT,
+    "batch_size": BATCH,
+    "bn_batches": COUNT_OR_NONE,
+    "brightness": SHARE,
+    "builder_level": whole(0, 5),
+    "calibration_images": COUNT,
+    "checkpoint_minutes": SECONDS_OR_NONE,
+    "checkpoint_steps": STEPS_OR_NONE,
+    "concurrency": whole(1, 10_000),
+    "contrast": SHARE,
+    "crop": SIDE,
+    "drain_delay": SECONDS_OR_NONE,
+    "drain_timeout": SECONDS_OR_NONE,
+    "dropout": SHARE_BELOW_ONE,
+    "drops": COUNT_OR_NONE,
+    "ema": SHARE_BELOW_ONE,
+    "epochs": COUNT,
+    "factor": FACTOR,
+    "freeze_epochs": COUNT_OR_NONE,
+    "gibibytes": real(0.0, 1e6, above=True),
+    "gpus": WORKERS,
+    "grpc_port": PORT,
+    "http_port": PORT,
+    "hue": real(0.0, 0.5),
+    "hw_decoder_load": SHARE,
+    "images": COUNT,
+    "instances": whole(1, 1024),
+    "keep": COUNT,
+    "label_smoothing": SHARE_BELOW_ONE,
+    "log_every": COUNT,
+    "lr": RATE,
+    "max_batch": whole(1, 4096),
+    # In milliseconds.
+    "max_delay": real(0.0, 60_000.0),
+    "max_download": real(0.0, 1e6, above=True),
+    "max_queue": COUNT,
+    "max_steps": QMAX,
+    "min_scale": FACTOR_OR_ONE,
+    # Beta(1000, 1000) mixes every pair half and half.
+    "mixup": real(0.0, 1000.0),
+    "momentum": SHARE_BELOW_ONE,
+    "patience": COUNT,
+    "prefetch": whole(1, 64),
+    "processes": WORKERS,
+    "quality": whole(1, 100),
+    "rate": real(0.0, 1e6, above=True),
+    "reload_interval": SECONDS_OR_NONE,
+    "resize": SIDE,
+    "runs": COUNT,
+    "saturation": SHARE,
+    "seconds": SECONDS,
+    "seconds_per_file": SECONDS,
+    "seed": SEED,
+    "shard_size": MIB,
+    "short": SIDE,
+    "step_epochs": COUNT,
+    "steps": COUNT,
+    "threads": WORKERS,
+    "timeout": real(0.001, 1e6),
+    "top": COUNT,
+    "top_k": COUNT,
+    "unfreeze_lr": FACTOR_OR_ONE,
+    "val_fraction": FACTOR,
+    "warmup_epochs": RATE,
+    "weight_decay": RATE,
+    "workers": WORKERS,
+    "workspace": MIB,
+}
+
+OPTION_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "amp": ("auto", "off", "fp16", "bf16"),
+    "init": ("paper", "kaiming", "xavier", "truncated", "torch"),
+    "layout": ("folders", "json", "csv", "tiny-imagenet", "ilsvrc2012", "caltech256"),
+    "loss": ("cross-entropy", "smoothed", "svm"),
+    "mean": ("imagenet", "data"),
+    "on_bad_image": ("fail", "skip"),
+    "optimizer": ("sgd", "adam", "adamw", "lars"),
+    "pca": ("original", "lighting", "data", "off"),
+    "schedule": ("plateau", "cosine", "step"),
+}
+
+
+def check_fields(options: Any) -> None:
+    """Checks the fields of a dataclass by their names; numpy's numbers become plain ones, texts paths.
+
+    None is taken by fields that may hold it. To be called from `__post_init__`, of a frozen dataclass too.
+
+    Raises:
+        UserError: A value is none that the field takes; it is named as an argument.
+    """
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value is None and (field.default is None or "None" in str(field.type)):
+            continue
+        try:
+            taken = _taken(field, value)
+        except ValueError as error:
+            raise UserError(f"{field.name}={shown(value)} does not fit", str(error), exit_code=2) from error
+        object.__setattr__(options, field.name, taken)
+
+
+def _taken(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Returns a value of a field, as that is to hold it.
+
+    Raises:
+        ValueError: It is none that the field takes.
+    """
+    if field.name in OPTION_RANGES:
+        return OPTION_RANGES[field.name].take(value)
+    if field.name in OPTION_CHOICES and value not in OPTION_CHOICES[field.name]:
+        raise ValueError(f"choose from {', '.join(OPTION_CHOICES[field.name])}")
+    if isinstance(field.default, bool) and not isinstance(value, bool):
+        raise ValueError("give True or False")
+    if "Path" in str(field.type) and isinstance(value, str):
+        return Path(value)
+    return value

@@ -1,0 +1,1 @@
+"""Maintainers' measurements; not part of the wheel."""

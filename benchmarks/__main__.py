@@ -1,0 +1,76 @@
+"""`alexnet-fast bench all`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.path_roles import DATA, PathOf
+from alexnet_fast.utils.progress import progress_bar
+
+if TYPE_CHECKING:
+    from benchmarks.suite.parts import Part
+
+EXAMPLE = """\b
+Examples:
+  make bench                                                 (makes the images, sets up the baselines)
+  alexnet-fast bench all images prepared
+  alexnet-fast bench all images prepared --quick --output /tmp/try --json
+"""
+
+
+def _table(result: Result) -> str:
+    lines = [f"{result['measured']} of {result['parts']} parts measured; the page is {result['page']}"]
+    lines += [f"not measured: {name}: {error}" for name, error in result["failed"].items()]
+    return "\n".join(lines)
+
+
+@click.command("all", epilog=EXAMPLE)
+@click.argument("files", type=PathOf(DATA))
+@click.argument("prepared", type=PathOf(DATA))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("runs/bench/results"),
+    show_default=True,
+    help="Folder of the figures, the page and its plots.",
+)
+@click.option("--baselines", type=click.Path(path_type=Path), help="Folder of other projects' loaders.")
+@click.option("--quick", is_flag=True, help="Minutes instead of half an hour; its figures say nothing.")
+@answers(_table, failed=lambda result: bool(result["failed"]))
+def bench_all(quick: bool, output: Path, **given: Any) -> Result:
+    """Measure everything, and make a page with tables and plots of it.
+
+    FILES are JPEGs as they are, PREPARED the same after `prepare`. Input, computation, training, inference,
+    serving and start-up are measured one after the other, each in a process of its own, on the CPU and where
+    there is a GPU on that too, beside the machine's limits. A run that was cut off goes on where it was: what
+    the same commit measured on the same machine is kept.
+    """
+    from benchmarks.suite.page import write_page
+    from benchmarks.suite.running import Suite, run_suite
+
+    suite = Suite(quick=quick, output=output, **given)
+    with progress_bar(0, "measuring", lambda part: [part.shown]) as bar:
+
+        def begin(count: int) -> None:
+            bar.length = count
+
+        def show(part: Part, what: str) -> None:
+            if not sys.stderr.isatty():
+                say(f"{part.key}: {part.shown if what == 'begins' else what}")
+            bar.update(0 if what == "begins" else 1, current_item=part)
+
+        results = run_suite(suite, begin, show)
+    failed = {key: one["error"] for key, one in results["parts"].items() if "error" in one}
+    return {
+        "page": str(write_page(results, output)),
+        "results": str(output / "results.json"),
+        "parts": len(results["parts"]),
+        "measured": len(results["parts"]) - len(failed),
+        "failed": failed,
+        **{name: results[name] for name in ("hardware", "versions", "commit", "quick")},
+    }

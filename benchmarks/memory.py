@@ -1,0 +1,74 @@
+"""Memory of a loader over many epochs: `python -m benchmarks.memory DATA`; prints one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+from pathlib import Path
+
+from alexnet_fast.data import open_data
+from alexnet_fast.pipelines.loader import Batch, LoaderConfig, make_loader
+from alexnet_fast.pipelines.sampler import EpochSampler
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+# Epochs in which memory is still being taken: every pool and buffer has then met its largest batch.
+WARM_UP = 10
+
+
+def main() -> None:
+    """Loads the training images of DATA epoch by epoch."""
+    parser = argparse.ArgumentParser(description="Memory of a loader over many epochs.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--epochs", type=int, default=WARM_UP + 20)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keep", type=int, default=0, help="batches of each epoch that are never let go")
+    given = parser.parse_args()
+    images = open_data(given.data).train
+    schedule = EpochSampler(images=len(images), batch_size=given.batch_size, shuffle=True)
+    loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(threads=given.threads))
+    kept: list[Batch] = []
+    resident = []
+    for epoch in range(given.epochs):
+        for step, batch in enumerate(loader.epoch(epoch)):
+            if step < given.keep:
+                kept.append(batch)
+        resident.append(resident_mib())
+    found = {"images": len(images), "epochs": given.epochs, "resident_mib": resident}
+    print(json.dumps({**found, "mib_per_epoch": slope(resident[WARM_UP:])}))  # noqa: T201 - what it is for
+
+
+def resident_mib() -> float:
+    """Returns the memory of this process that is in RAM, in MiB."""
+    return _status_mib("VmRSS")
+
+
+def peak_mib() -> float:
+    """Returns the most of it that ever was.
+
+    getrusage's ru_maxrss is no less than what the process took that started this one (Linux, fs/exec.c).
+    """
+    return _status_mib("VmHWM")
+
+
+def _status_mib(field: str) -> float:
+    """Reads a field of proc(5), which is in KiB."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def slope(values: list[float]) -> float:
+    """Returns by how much values grow from one to the next: the median over all pairs (Theil and Sen).
+
+    A single step, as when a pool takes one more buffer, does not count as growth.
+    """
+    pairs = itertools.combinations(enumerate(values), 2)
+    return statistics.median((late - early) / (after - before) for (before, early), (after, late) in pairs)
+
+
+if __name__ == "__main__":
+    main()

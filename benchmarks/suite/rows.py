@@ -1,0 +1,153 @@
+"""The figures of a run as rows and series, ready for tables and plots; nothing is measured or drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from alexnet_fast.bench.infer_backends import SINGLE
+from alexnet_fast.bench.input import LIMIT, NAMES, UNIT
+from benchmarks.suite.parts import COMPUTE, FILES, INFER, PREPARED, SERVE, STARTUP, TRAIN, Device
+
+Results = dict[str, Any]
+# Name of a candidate, and its points: what was varied, and a row with the figure, "low" and "high".
+Series = dict[str, list[tuple[float, dict[str, Any]]]]
+
+OURS = "ours"
+TURBO = "libjpeg-turbo, decoding alone"
+
+
+def of_kind(results: Results, name: str, device: Device) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the parts of a kind that were measured, as (variant, result), in the order of the run."""
+    return [
+        (record["variant"], record["result"])
+        for record in results["parts"].values()
+        if (record["part"], record["device"]) == (name, device) and "result" in record
+    ]
+
+
+def not_measured(results: Results, device: Device) -> Iterator[tuple[str, str]]:
+    """Yields the commands that failed, each with its error."""
+    for record in results["parts"].values():
+        if record["device"] == device and "error" in record:
+            yield record["command"], record["error"]
+
+
+def input_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns ours, the other loaders and decoding alone, each with "name", the rate and its spread."""
+    ours = {"name": f"{OURS}: {NAMES[result['loader']]}", **result}
+    return [ours, *result["compared"]]
+
+
+def by_threads(results: Results, device: Device) -> Series:
+    """Returns images a second by threads, on prepared images."""
+    found: Series = {}
+    for variant, result in of_kind(results, PREPARED, device):
+        if variant.endswith("threads"):
+            for row in input_rows(result):
+                found.setdefault(row["name"], []).append((result["threads"], _rate(row)))
+    return found
+
+
+def input_by_batch(results: Results, device: Device) -> Series:
+    """Returns images a second by batch size, with as many threads as cores."""
+    found: Series = {}
+    for _, result in of_kind(results, PREPARED, device):
+        if result["threads"] == results["cores"]:
+            for row in input_rows(result):
+                if row["name"] != LIMIT:
+                    found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
+    return _in_order({name: points for name, points in found.items() if len(points) > 1})
+
+
+def compute_by_batch(results: Results, device: Device) -> Series:
+    """Returns images a second of training steps on one batch, by batch size."""
+    found: Series = {}
+    for _, result in of_kind(results, COMPUTE, device):
+        for row in ({**result, "name": OURS}, *result["compared"]):
+            found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
+    return _in_order(found)
+
+
+def latency_by_batch(results: Results, device: Device) -> Series:
+    """Returns the milliseconds of an answer by batch size; "low" and "high" are the quickest and p99."""
+    found: Series = {}
+    for _, result in of_kind(results, INFER, device):
+        for batch in result["batches"]:
+            for row in ({**batch, "name": result["ours"]}, *batch["compared"]):
+                point = {"value": row["p50_ms"], "low": row["low"], "high": row["p99_ms"]}
+                found.setdefault(row["name"], []).append((batch["batch_size"], point))
+    return found
+
+
+def served(results: Results, device: Device) -> list[dict[str, Any]]:
+    """Returns what was measured of the server, a row a number of requests at once."""
+    return [result for _, result in of_kind(results, SERVE, device)]
+
+
+def startup_rows(results: Results) -> list[dict[str, Any]]:
+    """Returns a row a data set: "images", "form", and "seconds" and "mib" without and with a kept list."""
+    rows = []
+    for variant, result in of_kind(results, STARTUP, "cpu"):
+        size, form = variant.split("-")
+        without, with_list = result["compared"]
+        rows.append(
+            {
+                "images": int(size),
+                "form": form,
+                "without": without["seconds"],
+                "with": with_list["seconds"],
+                "mib": with_list["peak_mib"],
+            }
+        )
+    return rows
+
+
+def training(results: Results, device: Device) -> dict[str, Any] | None:
+    """Returns what `bench train` found, or None."""
+    found = of_kind(results, TRAIN, device)
+    return found[0][1] if found else None
+
+
+def decoding_limits(results: Results, device: Device) -> list[dict[str, Any]]:
+    """Returns ours as a share of libjpeg-turbo decoding alone (of DALI where that is missing), by set."""
+    rows = []
+    for name, called in ((FILES, "500 x 375"), (PREPARED, "shorter side 256")):
+        for variant, result in of_kind(results, name, device):
+            if variant == f"{results['cores']}-threads" and (limit := _limit(result["compared"])):
+                rows.append(
+                    {
+                        "name": called,
+                        "ours": result[UNIT],
+                        "limit": limit[UNIT],
+                        "limit_name": limit["name"],
+                        "share": limit["ours_over_it"],
+                        "low": limit["ratio_low"],
+                        "high": limit["ratio_high"],
+                    }
+                )
+    return rows
+
+
+def single_crop_rates(results: Results, device: Device) -> list[tuple[int, float]]:
+    """Returns (batch size, images a second) of our file with one crop."""
+    return [
+        (int(size), size / point["value"] * 1e3)
+        for size, point in latency_by_batch(results, device).get(SINGLE, [])
+    ]
+
+
+def _limit(compared: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Returns the row of decoding alone that counts as the limit."""
+    rows = {row["name"]: row for row in compared}
+    return rows.get(TURBO) or rows.get(LIMIT)
+
+
+def _rate(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a point of a series of rates."""
+    return {"value": row[UNIT], "low": row["low"], "high": row["high"]}
+
+
+def _in_order(series: Series) -> Series:
+    """Sorts the points of each series by what was varied."""
+    return {name: sorted(points, key=lambda point: point[0]) for name, points in series.items()}

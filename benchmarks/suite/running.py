@@ -1,0 +1,172 @@
+"""Runs the parts one after the other, each in a process of its own, and keeps what each found."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alexnet_fast.bench import report
+from alexnet_fast.errors import UserError
+from alexnet_fast.runtime.cuda import driver_problem
+from alexnet_fast.utils.atomic import make_folder, write_atomically
+from benchmarks.suite.kept import Circumstances, keep, kept, source_commit
+from benchmarks.suite.material import export_fresh, forget_other_sizes, lay_out_many
+from benchmarks.suite.parts import FULL, QUICK, STARTUP, Device, Material, Part, Scale, parts
+
+# Seconds. The longest part takes three minutes on two cores; one that hangs is ended, and the others go on.
+PART_LIMIT = 900
+
+Begin = Callable[[int], object]
+Show = Callable[[Part, str], object]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A run of everything.
+
+    Args:
+        files: Folder of JPEGs as they are.
+        prepared: The same prepared.
+        output: Folder of the results.
+        baselines: Folder of other projects' loaders, or None.
+        quick: Whether it only has to show that everything runs.
+    """
+
+    files: Path
+    prepared: Path
+    output: Path
+    baselines: Path | None
+    quick: bool
+
+    @property
+    def scale(self) -> Scale:
+        """How much is measured."""
+        return QUICK if self.quick else FULL
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Where: on the CPU, and on the GPU if there is one."""
+        return ("cpu",) if driver_problem() else ("cpu", "cuda")
+
+    @property
+    def work(self) -> Path:
+        """Folder for what is only needed meanwhile."""
+        return self.output / "work"
+
+    def material(self) -> Material:
+        """What is measured with."""
+        return Material(
+            files=self.files,
+            prepared=self.prepared,
+            model=self.work / f"{self.scale.model}.onnx",
+            many=self.work / "many",
+            baselines=self.baselines,
+            cores=len(os.sched_getaffinity(0)),
+        )
+
+
+def run_suite(suite: Suite, begin: Begin = lambda _: None, show: Show = lambda *_: None) -> dict[str, Any]:
+    """Measures what has not been measured yet in these circumstances.
+
+    Args:
+        suite: What to measure.
+        begin: Receives the number of parts.
+        show: Called with each part and what becomes of it: "begins", "kept", "done" or the error.
+
+    Returns:
+        What is in results.json: "date", "commit", "hardware", "versions", "quick", "devices", "scale", and in
+        "parts" a record of each part by name, with "result" or "error".
+
+    Raises:
+        UserError: There are no images to measure with, or results cannot be written.
+    """
+    _check(suite)
+    make_folder(suite.output / "parts")
+    material = suite.material()
+    # What a run that was cut off has left may be of other code, or half done.
+    shutil.rmtree(suite.work, ignore_errors=True)
+    todo = [
+        part for device in suite.devices for part in parts(suite.scale, material, device, quick=suite.quick)
+    ]
+    begin(len(todo))
+    around = Circumstances(commit=source_commit(), **report.machine())
+    records = {part.key: _one(suite, material, part, around, show) for part in todo}
+    shutil.rmtree(suite.work, ignore_errors=True)
+    results = {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        **dataclasses.asdict(around),
+        "quick": suite.quick,
+        "devices": list(suite.devices),
+        "scale": dataclasses.asdict(suite.scale),
+        "cores": material.cores,
+        "parts": records,
+    }
+    text = json.dumps(results, indent=2, default=list)
+    write_atomically(suite.output / "results.json", text.encode() + b"\n")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _check(suite: Suite) -> None:
+    """Says at once what would end every part."""
+    for folder in (suite.files, suite.prepared):
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}", "make bench makes both", exit_code=2)
+    if suite.baselines is not None and not (suite.baselines / ".venv" / "bin" / "python").exists():
+        raise UserError(
+            f"the baselines in {suite.baselines} have no environment", "make baselines sets it up"
+        )
+
+
+def _one(suite: Suite, material: Material, part: Part, around: Circumstances, show: Show) -> dict[str, Any]:
+    """Measures one part, or takes what was measured before."""
+    folder = suite.output / "parts"
+    before = kept(folder, part, around)
+    if before is not None:
+        show(part, "kept")
+        return before
+    show(part, "begins")
+    _get_ready(suite, material, part)
+    started = time.perf_counter()
+    found = run_part(part)
+    record = keep(folder, part, around, seconds=round(time.perf_counter() - started, 1), **found)
+    show(part, str(found.get("error", "done")))
+    return record
+
+
+def _get_ready(suite: Suite, material: Material, part: Part) -> None:
+    """Makes what a part needs and nobody has made yet."""
+    size = int(part.variant.split("-")[0]) if part.name == STARTUP else None
+    forget_other_sizes(material.many, suite.scale, size)
+    if size is not None:
+        lay_out_many(material.prepared, material.many, size)
+    if str(material.model) in part.command:
+        export_fresh(suite.scale.model, material.model)
+
+
+def run_part(part: Part) -> dict[str, Any]:
+    """Runs a part's command; returns its "result", or the "error" that it ended with."""
+    with subprocess.Popen(
+        part.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            answer, said = process.communicate(timeout=PART_LIMIT)
+        except BaseException as error:
+            # The servers and baselines that it has started hold on to its pipes, and would be waited for.
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return {"error": f"it was ended after {PART_LIMIT} s"}
+            raise
+    if process.returncode:
+        words = said.strip().splitlines()[-1:]
+        return {"error": "".join(words) or f"it ended with exit code {process.returncode}"}
+    return {"result": json.loads(answer.splitlines()[-1])}

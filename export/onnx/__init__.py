@@ -1,0 +1,1 @@
+"""ONNX graphs: layers, crops and the shared stem as nodes."""

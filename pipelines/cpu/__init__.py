@@ -1,0 +1,1 @@
+"""The same views of images without DALI, by Pillow and NumPy."""

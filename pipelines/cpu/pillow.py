@@ -1,0 +1,192 @@
+"""The same preprocessing with Pillow and numpy: for `--no-dali`, for serving and as DALI's reference.
+
+Imports neither torch nor DALI.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from alexnet_fast.errors import system_reason
+from alexnet_fast.pipelines.color import WHITE, Colour
+from alexnet_fast.pipelines.geometry import crop_starts, resized
+from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop, random_boxes
+from alexnet_fast.pipelines.rgb import to_rgb
+from alexnet_fast.pipelines.sampler import AREAS, PLACE
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.special_files import open_given
+
+Pixels = npt.NDArray[np.uint8]
+
+# Where Pillow begins to warn of decompression bombs; three bytes a pixel make a quarter of a gigabyte.
+MAX_PIXELS = 89_478_485
+
+# The readers that may open a file, whatever it is called. Some of Pillow's others start programs (EPS runs
+# Ghostscript).
+FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF")
+
+
+# What Pillow raises for damaged files, by format.
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class BadImageError(Exception):
+    """A file that cannot be decoded; the message is the reason alone."""
+
+
+def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHITE) -> Image.Image:
+    """Decodes an image to RGB, upright.
+
+    Args:
+        source: A file.
+        background: Is seen where the image is transparent.
+
+    Raises:
+        BadImageError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
+    """
+    try:
+        if isinstance(source, str | os.PathLike):
+            # It may be a pipe, where Pillow would wait for ever. And a TIFF that Pillow 13 opens by
+            # its name is mapped, in a wrong shape if it is to be turned.
+            with open_given(Path(source)) as file:
+                return decode(file, background)
+        with _opened(source) as image:
+            return to_rgb(image, background)
+    except DECODING_ERRORS as error:
+        raise BadImageError(reason_of(error)) from error
+
+
+def as_rgb(image: Image.Image, background: Colour) -> Image.Image:
+    """Returns an image that Pillow has opened as RGB, upright.
+
+    Raises:
+        BadImageError: It cannot be decoded.
+    """
+    try:
+        return to_rgb(image, background)
+    except DECODING_ERRORS as error:
+        raise BadImageError(reason_of(error)) from error
+
+
+def _opened(source: IO[bytes]) -> Image.Image:
+    """Opens an image.
+
+    Raises:
+        BadImageError: It is larger than `MAX_PIXELS`.
+    """
+    # Threads may come between each other's filters of warnings; what is too large is refused by its size.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(source, formats=FORMATS)
+    if math.prod(image.size) > MAX_PIXELS:
+        image.close()
+        raise BadImageError(
+            f"{image.width} x {image.height} are {math.prod(image.size)} pixels, more than {MAX_PIXELS}"
+        )
+    return image
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns why a file could not be read, without the file's name."""
+    if isinstance(error, OSError) and error.strerror:
+        return system_reason(error)
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return str(error).strip() or type(error).__name__
+
+
+def shrink(image: Image.Image, spec: AugmentSpec) -> Image.Image:
+    """Resizes the shorter side to `spec.resize` with an antialiased triangle filter.
+
+    Beyond its border an image goes on with the colour of the border, as in DALI; Pillow by itself gives the
+    pixels inside more weight there, which differs by up to 15 levels.
+
+    Raises:
+        BadImageError: It is so narrow that it would have more than `MAX_PIXELS`.
+    """
+    size = resized(*image.size, spec.resize)
+    if math.prod(size) > MAX_PIXELS:
+        raise BadImageError(too_large(image.size, size))
+    return _scaled(image, size)
+
+
+def too_large(size: tuple[int, int], resized: tuple[int, int]) -> str:
+    """Says of an image, by its width and height, that it would grow too large."""
+    return f"{size[0]} x {size[1]} would become {resized[0]} x {resized[1]}, which is too large"
+
+
+def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resizes an image to (width, height) with an antialiased triangle filter, as `shrink` says."""
+    width, height = image.size
+    if size == image.size:
+        return image
+    reach = math.ceil(max(width / size[0], height / size[1], 1.0))
+    padded = np.pad(np.asarray(image), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    box = (reach, reach, reach + width, reach + height)
+    return Image.fromarray(padded).resize(size, Image.Resampling.BILINEAR, box=box)
+
+
+def centre_square(image: Image.Image, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of an image, uint8 (resize, resize, 3), RGB: what ten crops are cut from."""
+    small = shrink(image, spec)
+    return _cut(small, (small.width - spec.resize) // 2, (small.height - spec.resize) // 2, spec.resize)
+
+
+def centre_crop(image: Image.Image, spec: AugmentSpec) -> Pixels:
+    """Returns the centre crop of an image, uint8 (crop, crop, 3), RGB: the single crop of evaluation."""
+    small = shrink(image, spec)
+    return _cut(small, (small.width - spec.crop) // 2, (small.height - spec.crop) // 2, spec.crop)
+
+
+def training_crop(image: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
+    """Returns the training crop that a draw chooses (see `plan.BatchIndices`), not mirrored yet.
+
+    The result is uint8 (crop, crop, 3).
+    """
+    if spec.random_resized_crop is not None:
+        return _resized_area(image, spec, spec.random_resized_crop, draw[None])
+    small = shrink(image, spec)
+    top, left = crop_starts(draw[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
+    return _cut(small, left, top, spec.crop)
+
+
+def _resized_area(
+    image: Image.Image, spec: AugmentSpec, bounds: RandomResizedCrop, draws: npt.NDArray[np.float32]
+) -> Pixels:
+    """Returns the random area of an image that its draws, float32 (1, ...), choose, resized."""
+    size = np.array([[image.height, image.width]])
+    corner, extent = random_boxes(size, draws[:, PLACE], draws[:, AREAS], bounds)
+    (top, left), (height, width) = corner[0].tolist(), extent[0].tolist()
+    area = image.crop((left, top, left + width, top + height))
+    return np.asarray(_scaled(area, (spec.crop, spec.crop)))
+
+
+def _cut(image: Image.Image, left: int, top: int, side: int) -> Pixels:
+    """Returns a square of an image as an array."""
+    return np.asarray(image.crop((left, top, left + side, top + side)))

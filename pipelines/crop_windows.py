@@ -1,0 +1,142 @@
+"""Which part of a file a view shows: computed for a whole batch at once, outside the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet_fast.pipelines.geometry import Integers, crop_starts, resized_sizes
+from alexnet_fast.pipelines.random_resized_crop import random_boxes
+from alexnet_fast.pipelines.sampler import AREAS, PLACE, Floats
+from alexnet_fast.pipelines.spec import AugmentSpec
+
+View = Literal["train", "centre", "square"]
+
+# Pixels decoded around a window besides the reach of the resizing filter: room for rounding.
+_SPARE = 2.0
+
+# Sides of a view that are resized before it for nothing, at most, to be on the grid. An image of 60,000 x
+# 100 would else be resized to 153,600 x 256 for a view of it.
+_FAR = 4
+
+# What a graph takes.
+_GRAPH_FIELDS = ("start", "end", "roi_start", "roi_end", "size", "needed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CropWindows:
+    """The windows of a batch; (row, column) everywhere.
+
+    Args:
+        start: int32 (B, 2), first pixels of the part of each upright file to decode.
+        end: int32 (B, 2), one past its last pixels.
+        roi_start: float32 (B, 2), where the view begins in that part, in fractions of its pixels.
+        roi_end: float32 (B, 2), where it ends.
+        size: float32 (B, 2), pixels of the view.
+        needed: bool (B,), whether that part has to be resized to become the view.
+        scale: float64 (B, 2), pixels of the file for each pixel of the view.
+        aligned: bool (B,), whether the part begins where its image (or random area) does, so that each
+            pixel of the resized part is one of the whole image resized.
+        corner: int64 (B, 2), where the view begins, in pixels of the resized image (or random area).
+    """
+
+    start: npt.NDArray[np.int32]
+    end: npt.NDArray[np.int32]
+    roi_start: Floats
+    roi_end: Floats
+    size: Floats
+    needed: npt.NDArray[np.bool_]
+    scale: npt.NDArray[np.float64]
+    aligned: npt.NDArray[np.bool_]
+    corner: Integers
+
+    def view_size(self) -> tuple[int, int]:
+        """Returns height and width of the views."""
+        height, width = self.size[0].tolist()
+        return int(height), int(width)
+
+    def some(self, part: slice) -> CropWindows:
+        """Returns the windows of some of the images."""
+        return CropWindows(**{name: values[part] for name, values in vars(self).items()})
+
+    def dali_inputs(self) -> dict[str, Any]:
+        """Returns what a graph takes, by name."""
+        return {name: values for name, values in vars(self).items() if name in _GRAPH_FIELDS}
+
+
+def joined(windows: Sequence[CropWindows]) -> CropWindows:
+    """Puts the windows of parts of a batch together."""
+    names = vars(windows[0])
+    return CropWindows(**{name: np.concatenate([getattr(part, name) for part in windows]) for name in names})
+
+
+def view_windows(
+    sizes: Integers, draws: Floats, spec: AugmentSpec, view: View, *, grid: bool = False
+) -> CropWindows:
+    """Computes the windows of a batch.
+
+    Args:
+        sizes: (B, 2), height and width of each upright file, in pixels.
+        draws: As in `plan.BatchIndices`; read for the view "train" alone.
+        spec: Geometry, of one epoch (`AugmentSpec.in_epoch`).
+        view: Which part.
+        grid: Let the parts that have to be resized be on the grid, as torch's resizing needs it; DALI's can
+            begin between pixels. Views very far from the image's beginning are not.
+    """
+    side = spec.resize if view == "square" else spec.crop
+    if view == "train" and spec.random_resized_crop is not None:
+        corner, extent = random_boxes(sizes, draws[:, PLACE], draws[:, AREAS], spec.random_resized_crop)
+        # The area is cut first and resized then: nothing outside it is seen.
+        start, end = begin, finish = corner.astype(np.float64), (corner + extent).astype(np.float64)
+        needed = (extent != side).any(axis=1)
+        scale, corner = extent / side, np.zeros_like(corner)
+        aligned = np.ones(len(sizes), np.bool_)
+    else:
+        tall_wide = resized_sizes(sizes, spec.resize)
+        places = draws[:, PLACE] if view == "train" else None
+        corner = (tall_wide - side) // 2 if places is None else crop_starts(places, tall_wide, side)
+        needed = sizes.min(axis=1) != spec.resize
+        scale = sizes / tall_wide
+        start, end, begin, finish = _source_spans(sizes, scale, corner, side, needed)
+        aligned = needed & grid & (corner.max(axis=1) < _FAR * side)
+        start = np.where(aligned[:, None], 0, start)
+    return CropWindows(
+        start=start.astype(np.int32),
+        end=end.astype(np.int32),
+        roi_start=(begin - start).astype(np.float32),
+        roi_end=(finish - start).astype(np.float32),
+        size=np.full((len(sizes), 2), side, np.float32),
+        needed=needed,
+        scale=scale,
+        aligned=aligned,
+        corner=corner,
+    )
+
+
+def _source_spans(
+    sizes: Integers,
+    scale: npt.NDArray[np.float64],
+    corner: Integers,
+    side: int,
+    needed: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Maps views back to their files.
+
+    Args:
+        sizes: (B, 2), of the files.
+        scale: (B, 2), their pixels for each one after resizing.
+        corner: (B, 2), where the views begin, after resizing.
+        side: Of the views, after resizing.
+        needed: (B,), whether anything has to be resized.
+
+    Returns:
+        The first pixels to decode, one past the last, and where the view begins and ends; all (B, 2).
+    """
+    begin, finish = corner * scale, (corner + side) * scale
+    # The filter reaches as far as the scale; without resizing exactly the view is decoded.
+    reach = needed[:, None] * (np.maximum(scale, 1.0) + _SPARE)
+    return np.maximum(np.floor(begin - reach), 0), np.minimum(np.ceil(finish + reach), sizes), begin, finish

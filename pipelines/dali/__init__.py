@@ -1,0 +1,1 @@
+"""DALI graphs and the loader that runs them."""

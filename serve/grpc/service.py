@@ -1,0 +1,167 @@
+"""The gRPC face of a server: `inference.GRPCInferenceService`."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from alexnet_fast.serve.errors import RequestError, malformed
+from alexnet_fast.serve.grpc.messages import SERVICE, message_class
+from alexnet_fast.serve.log import log_event
+from alexnet_fast.serve.v2 import describe
+from alexnet_fast.serve.v2.grpc_codec import read_request, write_answer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from alexnet_fast.serve.metrics import Metrics
+    from alexnet_fast.serve.models import ModelRegistry
+    from alexnet_fast.serve.served_model import ModelVersion
+
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
+class GrpcService:
+    """Answers the calls of the protocol.
+
+    Args:
+        hub: The models.
+        metrics: Counts answers.
+    """
+
+    def __init__(self, hub: ModelRegistry, metrics: Metrics) -> None:
+        self._hub = hub
+        self._metrics = metrics
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Returns what a gRPC server is given.
+
+        Requests are handed over as bytes: what cannot be parsed is the client's mistake, and gRPC itself
+        would call it an internal error.
+        """
+        calls: dict[str, Callable[[Any], Any]] = {
+            "ServerLive": lambda _: {"live": True},
+            "ServerReady": lambda _: {"ready": self._hub.ready},
+            "ModelReady": lambda request: {"ready": self._version(request) is not None and self._hub.ready},
+            "ServerMetadata": lambda _: describe.server_metadata(),
+            "ModelMetadata": lambda request: describe.model_metadata(self._version(request)),
+            "ModelConfig": self._config,
+            "ModelStatistics": self._statistics,
+        }
+        methods = {
+            name: grpc.unary_unary_rpc_method_handler(self._unary(name, call)) for name, call in calls.items()
+        }
+        methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
+        methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def _unary(self, name: str, call: Callable[[Any], Any]) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """Wraps a call that answers with plain values."""
+        request_class, response_class = message_class(f"{name}Request"), message_class(f"{name}Response")
+
+        async def answer(content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+            try:
+                plain = call(_parse(request_class, content))
+            except RequestError as error:
+                await context.abort(_code(error), error.reason)
+            response: bytes = json_format.ParseDict(plain, response_class()).SerializeToString()
+            return response
+
+        return answer
+
+    async def _infer(self, content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        """Answers `ModelInfer`."""
+        try:
+            answer = await self._answer(content, context.time_remaining())
+        except RequestError as error:
+            if error.retry_after is not None:
+                context.set_trailing_metadata((("retry-after", str(error.retry_after)),))
+            await context.abort(_code(error), error.reason)
+        response: bytes = answer.SerializeToString()
+        return response
+
+    async def _stream(
+        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[bytes]:
+        """Answers `ModelStreamInfer`: one answer a request, in order; an error does not end the stream."""
+        stream_class = message_class("ModelStreamInferResponse")
+        async for content in requests:
+            try:
+                answer = await self._answer(content, context.time_remaining())
+                yield stream_class(infer_response=answer).SerializeToString()
+            except RequestError as error:
+                yield stream_class(error_message=error.reason).SerializeToString()
+
+    async def _answer(self, content: bytes, remaining: float | None) -> Any:
+        """Answers one inference request and counts it."""
+        started = time.perf_counter()
+        code = grpc.StatusCode.CANCELLED
+        try:
+            answer = await self._classified(content, remaining)
+            code = grpc.StatusCode.OK
+            return answer
+        except RequestError as error:
+            code = _code(error)
+            raise
+        except Exception as error:
+            code = grpc.StatusCode.INTERNAL
+            text = "".join(traceback.format_exception(error))
+            log_event("internal error", level="error", path="ModelInfer", traceback=text)
+            raise RequestError(500, "internal error; the server's log says more") from error
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.count("grpc", code.name, seconds)
+            if self._hub.config.log_requests:
+                log_event(
+                    "request", method="grpc", path="ModelInfer", status=code.name, ms=round(seconds * 1e3, 3)
+                )
+
+    async def _classified(self, content: bytes, remaining: float | None) -> Any:
+        message = _parse(message_class("ModelInferRequest"), content)
+        model = self._hub.model(message.model_name)
+        model.queue.check()
+        request = read_request(message)
+        timeouts = [limit for limit in (request.timeout, remaining) if limit is not None]
+        timeout = min(timeouts) if timeouts else None
+        answer = await self._hub.infer(model, message.model_version or None, request, timeout=timeout)
+        return write_answer(answer)
+
+    def _version(self, request: Any) -> ModelVersion:
+        return self._hub.model(request.name).version(request.version or None)
+
+    def _config(self, request: Any) -> dict[str, Any]:
+        return {"config": describe.model_config(self._version(request), self._hub.config.batching)}
+
+    def _statistics(self, request: Any) -> dict[str, Any]:
+        if request.name:
+            versions = [self._version(request)]
+        else:
+            versions = [model.current for model in self._hub.models.values()]
+        return {"model_stats": [describe.model_statistics(version) for version in versions]}
+
+
+def _parse(kind: Any, content: bytes) -> Any:
+    """Parses a message.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        return kind.FromString(content)
+    except DecodeError as error:
+        raise malformed("the message cannot be parsed") from error
+
+
+def _code(error: RequestError) -> grpc.StatusCode:
+    return _CODES.get(error.status, grpc.StatusCode.INTERNAL)

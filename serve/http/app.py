@@ -1,0 +1,196 @@
+"""The HTTP face of a server: the V2 protocol, `POST /predict`, the page, and figures for Prometheus."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from alexnet_fast.serve.errors import RequestError
+from alexnet_fast.serve.http.body import BodyReader
+from alexnet_fast.serve.http.hang_up import CLIENT_GONE
+from alexnet_fast.serve.http.page import page_route
+from alexnet_fast.serve.http.predict import PredictRoute
+from alexnet_fast.serve.log import log_event
+from alexnet_fast.serve.v2 import describe
+from alexnet_fast.serve.v2.http_codec import HEADER_LENGTH, parse_request, write_answer
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from alexnet_fast.serve.metrics import Metrics
+    from alexnet_fast.serve.models import ModelRegistry
+    from alexnet_fast.serve.served_model import ModelVersion
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def http_app(hub: ModelRegistry, metrics: Metrics) -> ASGIApp:
+    """Returns the application."""
+    v2 = _V2(hub)
+    bodies = BodyReader(hub.config.limits, hub.config.batching.timeout)
+
+    async def infer(request: Request) -> Response:
+        model = hub.model(request.path_params["model"])
+        model.queue.check()
+        length = request.headers.get(HEADER_LENGTH)
+        async with bodies.body(request) as body:
+            wanted = parse_request(model.name, body, length, hub.config.limits)
+            version = request.path_params.get("version")
+            answer = await hub.infer(model, version, wanted, timeout=wanted.timeout)
+        content, headers = write_answer(answer)
+        return Response(content, headers=headers)
+
+    async def figures(request: Request) -> Response:
+        del request
+        return PlainTextResponse(metrics.render(hub), headers={"content-type": _PROMETHEUS})
+
+    routes = [
+        Route("/v2", v2.server),
+        # Load balancers and hosting platforms ask for /health unless they are told another path.
+        Route("/health", v2.ready),
+        Route("/health/live", v2.live),
+        Route("/health/ready", v2.ready),
+        Route("/v2/health/live", v2.live),
+        Route("/v2/health/ready", v2.ready),
+        Route("/v2/repository/index", v2.index, methods=["GET", "POST"]),
+        Route("/v2/models/stats", v2.all_statistics),
+        *(
+            Route(f"/v2/models/{{model}}{version}{path}", endpoint, methods=[method])
+            for version in ("", "/versions/{version}")
+            for path, endpoint, method in (
+                ("", v2.metadata, "GET"),
+                ("/ready", v2.model_ready, "GET"),
+                ("/config", v2.config, "GET"),
+                ("/stats", v2.statistics, "GET"),
+                ("/infer", infer, "POST"),
+            )
+        ),
+        Route("/predict", PredictRoute(hub, bodies).answer, methods=["POST"]),
+        Route("/metrics", figures),
+    ]
+    if hub.config.page:
+        routes.append(page_route())
+    handlers: Any = {RequestError: _refused, HTTPException: _no_route, Exception: _broken}
+    return Observed(Starlette(routes=routes, exception_handlers=handlers), hub, metrics)
+
+
+class _V2:
+    """What the protocol says about the server and its models."""
+
+    def __init__(self, hub: ModelRegistry) -> None:
+        self._hub = hub
+
+    async def server(self, request: Request) -> Response:
+        del request
+        return JSONResponse(describe.server_metadata())
+
+    async def live(self, request: Request) -> Response:
+        del request
+        return JSONResponse({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        del request
+        return self._readiness({"ready": self._hub.ready})
+
+    async def index(self, request: Request) -> Response:
+        del request
+        return JSONResponse(describe.repository_index(self._hub))
+
+    async def metadata(self, request: Request) -> Response:
+        return JSONResponse(describe.model_metadata(self._version(request)))
+
+    async def model_ready(self, request: Request) -> Response:
+        version = self._version(request)
+        return self._readiness({"name": version.model, "ready": self._hub.ready})
+
+    async def config(self, request: Request) -> Response:
+        return JSONResponse(describe.model_config(self._version(request), self._hub.config.batching))
+
+    async def statistics(self, request: Request) -> Response:
+        return JSONResponse({"model_stats": [describe.model_statistics(self._version(request))]})
+
+    async def all_statistics(self, request: Request) -> Response:
+        del request
+        versions = [model.current for model in self._hub.models.values()]
+        return JSONResponse({"model_stats": [describe.model_statistics(version) for version in versions]})
+
+    def _version(self, request: Request) -> ModelVersion:
+        return self._hub.model(request.path_params["model"]).version(request.path_params.get("version"))
+
+    def _readiness(self, plain: dict[str, Any]) -> Response:
+        if self._hub.ready:
+            return JSONResponse(plain)
+        return JSONResponse({**plain, "error": "the server is about to end"}, status_code=503)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answers with the reason of a refusal."""
+    del request
+    assert isinstance(error, RequestError)
+    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    return JSONResponse({"error": error.reason}, status_code=error.status, headers=headers)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answers a path or a method that is not here."""
+    assert isinstance(error, HTTPException)
+    where = f"{request.method[:20]} {request.url.path[:200]}"
+    reason = "is not allowed here" if error.status_code == 405 else "is not served"
+    return JSONResponse({"error": f"{where} {reason}"}, status_code=error.status_code, headers=error.headers)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """Answers where we made a mistake: the log has the traceback, the client has none."""
+    text = "".join(traceback.format_exception(error))
+    log_event("internal error", level="error", path=request.url.path[:200], traceback=text)
+    return JSONResponse({"error": "internal error; the server's log says more"}, status_code=500)
+
+
+class Observed:
+    """Counts and logs the answers of an application, and ends connections while the server drains."""
+
+    def __init__(self, app: ASGIApp, hub: ModelRegistry, metrics: Metrics) -> None:
+        self._app, self._hub, self._metrics = app, hub, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Is the application (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def observe(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if self._hub.draining:
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        finally:
+            self._count(scope, status, time.perf_counter() - started)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"]
+        if path.endswith("/infer") or path == "/predict":
+            self._metrics.count("http", str(status or CLIENT_GONE), seconds)
+        if self._hub.config.log_requests:
+            log_event(
+                "request",
+                method=scope["method"][:20],
+                path=path[:200],
+                status=status,
+                ms=round(seconds * 1000, 3),
+            )

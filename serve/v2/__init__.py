@@ -1,0 +1,1 @@
+"""Types and codecs of the V2 inference protocol."""

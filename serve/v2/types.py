@@ -1,0 +1,232 @@
+"""What an inference request of the V2 protocol asks for, whichever wire it came over.
+
+The protocol: https://github.com/kserve/open-inference-protocol. A model takes one input, `images`: UINT8
+[N, side, side, 3], or BYTES [N], each element an encoded image (JPEG, PNG, WebP).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import itertools
+import math
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alexnet_fast.runtime.metadata import INPUT, LOGITS, OUTPUT
+from alexnet_fast.serve.errors import malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alexnet_fast.runtime.manifest import TensorInfo
+    from alexnet_fast.runtime.onnx_runtime import Images
+
+# An element of a BYTES tensor is preceded by its length, little-endian (binary tensor extension).
+_LENGTH = struct.Struct("<I")
+_DATATYPES = ("UINT8", "BYTES")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputTensor:
+    """A tensor as it came.
+
+    Args:
+        name: Name of the input.
+        datatype: As the protocol writes it.
+        shape: Sizes, not negative.
+        data: Binary (bytes, elements of BYTES preceded by their lengths), or a list: of numbers, of base64
+            texts, or of bytes.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview | Sequence[Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RequestedOutput:
+    """How an output is wanted.
+
+    Args:
+        name: Name of the output.
+        binary: As bytes behind the JSON of an HTTP answer.
+        top: Classes to name (classification extension); 0 for all values.
+    """
+
+    name: str
+    binary: bool = False
+    top: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferRequest:
+    """A request whose form is right.
+
+    Args:
+        id: Sent back as it came; None where there is none.
+        timeout: Seconds that it may take; None where it does not say.
+        inputs: Tensors.
+        outputs: What is wanted; everything where it is empty.
+        binary: How outputs are wanted that are not named.
+    """
+
+    id: str | None
+    timeout: float | None
+    inputs: tuple[InputTensor, ...]
+    outputs: tuple[RequestedOutput, ...]
+    binary: bool
+
+
+def check_id(value: str) -> str:
+    """Returns an identifier that may be sent back and logged.
+
+    Raises:
+        RequestError: It is too long, or holds control characters.
+    """
+    if len(value) > 1000 or not value.isprintable():
+        raise malformed("'id' must be at most 1000 printable characters")
+    return value
+
+
+def timeout_of(microseconds: int) -> float:
+    """Returns the `timeout` parameter in seconds.
+
+    Raises:
+        RequestError: It is not positive.
+    """
+    if microseconds < 1:
+        raise malformed(f"'timeout' must be a positive number of microseconds, not {microseconds}")
+    return microseconds / 1e6
+
+
+def outputs_of(request: InferRequest, tensors: Sequence[TensorInfo]) -> tuple[RequestedOutput, ...]:
+    """Returns the outputs that a request wants.
+
+    Args:
+        request: The request.
+        tensors: The model's outputs, the probabilities first.
+
+    Raises:
+        RequestError: It wants one that is not there, one twice, or classes by values that are none of theirs.
+    """
+    there = [tensor.name for tensor in tensors]
+    names = [output.name for output in request.outputs]
+    for output in request.outputs:
+        if output.name not in there:
+            raise malformed(f"there is no output {output.name[:100]!r}, there is {', '.join(there)}")
+        if names.count(output.name) > 1:
+            raise malformed(f"the output {output.name!r} is wanted {names.count(output.name)} times")
+        if output.top and output.name not in (OUTPUT, LOGITS):
+            raise malformed(f"the output {output.name!r} has no value for each class to choose by")
+    return request.outputs or tuple(RequestedOutput(name=name, binary=request.binary) for name in there)
+
+
+def images_of(request: InferRequest, side: int, max_batch: int) -> Images | list[bytes]:
+    """Returns the images of a request: uint8 (N, side, side, 3), or N encoded ones.
+
+    Args:
+        request: The request.
+        side: Length in pixels that the model takes.
+        max_batch: Most images in one request.
+
+    Raises:
+        RequestError: Name, type, shape or data are not those of the input.
+    """
+    if [tensor.name for tensor in request.inputs] != [INPUT]:
+        names = ", ".join(repr(tensor.name) for tensor in request.inputs) or "none"
+        raise malformed(f"the input of this model is {INPUT!r}, the request has {names}")
+    (tensor,) = request.inputs
+    if tensor.datatype not in _DATATYPES:
+        raise malformed(f"{INPUT!r} must be UINT8 or BYTES, not {tensor.datatype!r}")
+    encoded = tensor.datatype == "BYTES"
+    _check_shape(tensor.shape, (1,) if encoded else (side, side, 3), encoded=encoded)
+    if not 1 <= tensor.shape[0] <= max_batch:
+        raise malformed(f"a request holds 1 to {max_batch} images, not {tensor.shape[0]}")
+    return _elements(tensor) if encoded else _pixels(tensor)
+
+
+def _check_shape(shape: tuple[int, ...], one: tuple[int, ...], *, encoded: bool) -> None:
+    """Compares a shape with that of one image; encoded ones may stand in a row or in a column."""
+    if shape[1:] == one or (encoded and len(shape) == 1):
+        return
+    wanted = "[N]" if encoded else f"[N, {', '.join(map(str, one))}]"
+    raise malformed(f"{INPUT!r} must have the shape {wanted}, not {list(shape)}")
+
+
+def _pixels(tensor: InputTensor) -> Images:
+    """Returns a UINT8 tensor as an array; binary data are not copied."""
+    size = math.prod(tensor.shape)
+    if isinstance(tensor.data, bytes | memoryview):
+        if len(tensor.data) != size:
+            raise malformed(f"{INPUT!r} of {list(tensor.shape)} has {size} bytes, not {len(tensor.data)}")
+        return np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape)
+    flat = _flat(tensor.data, tensor.shape)
+    if len(flat) != size:
+        raise malformed(f"{INPUT!r} of {list(tensor.shape)} has {size} values, not {len(flat)}")
+    if set(map(type, flat)) != {int}:
+        raise malformed(f"the values of {INPUT!r} must be integers")
+    if min(flat) < 0 or max(flat) > 255:
+        raise malformed(f"the values of {INPUT!r} must be 0 to 255")
+    return np.array(flat, np.uint8).reshape(tensor.shape)
+
+
+def _flat(data: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Flattens nested lists, which must nest as the shape says; a flat list stays as it is.
+
+    Raises:
+        RequestError: They nest otherwise.
+    """
+    flat = list(data)
+    if not any(isinstance(value, list) for value in flat):
+        return flat
+    for size, inner in itertools.pairwise(shape):
+        if len(flat) % size or not all(isinstance(row, list) and len(row) == inner for row in flat):
+            raise malformed(f"the data of {INPUT!r} do not nest as its shape {list(shape)} says")
+        flat = list(itertools.chain.from_iterable(flat))
+    return flat
+
+
+def _elements(tensor: InputTensor) -> list[bytes]:
+    """Returns the elements of a BYTES tensor."""
+    if isinstance(tensor.data, bytes | memoryview):
+        elements = _split(memoryview(tensor.data))
+    else:
+        elements = [_element(value) for value in _flat(tensor.data, tensor.shape)]
+    if len(elements) != tensor.shape[0]:
+        raise malformed(f"{INPUT!r} of {list(tensor.shape)} has {len(elements)} elements")
+    return elements
+
+
+def _split(data: memoryview) -> list[bytes]:
+    """Splits the binary form of a BYTES tensor."""
+    elements: list[bytes] = []
+    at = 0
+    while at < len(data):
+        start = at + _LENGTH.size
+        if start > len(data):
+            raise malformed(f"{INPUT!r} ends within the length of element {len(elements)}")
+        (length,) = _LENGTH.unpack(data[at:start])
+        at = start + length
+        if at > len(data):
+            raise malformed(
+                f"element {len(elements)} of {INPUT!r} has {length} bytes, {len(data) - start} are there"
+            )
+        elements.append(bytes(data[start:at]))
+    return elements
+
+
+def _element(value: Any) -> bytes:
+    """Returns one element of a list: bytes as they are, text as base64, since JSON cannot hold bytes."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise malformed(f"an element of BYTES {INPUT!r} must be a base64 text in JSON")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise malformed(f"an element of BYTES {INPUT!r} is not base64 ({error})") from error
