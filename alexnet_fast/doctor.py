@@ -215,7 +215,7 @@ def _tiny_graph() -> bytes:
 def _tensorrt_build(no_gpu: str | None) -> Finding:
     """Builds an engine of one node."""
     del no_gpu
-    from alexnet_fast.export.engine_config import EngineConfig
+    from alexnet_fast.export.config import EngineConfig
     from alexnet_fast.export.tensorrt.build import build_plan
     from alexnet_fast.export.tensorrt.library import choose_library
 
@@ -225,7 +225,7 @@ def _tensorrt_build(no_gpu: str | None) -> Finding:
 
 def _tensorrt(no_gpu: str | None) -> Finding:
     """Loads an engine, which needs a GPU."""
-    from alexnet_fast.export.engine_config import EngineConfig
+    from alexnet_fast.export.config import EngineConfig
     from alexnet_fast.export.tensorrt.build import build_plan
     from alexnet_fast.export.tensorrt.library import choose_library
 

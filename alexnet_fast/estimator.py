@@ -12,23 +12,96 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from alexnet_fast.download.address import is_address
 from alexnet_fast.download.cache import FetchConfig, fetch
+from alexnet_fast.download.download import is_address
 from alexnet_fast.errors import UserError, arguments_called
-from alexnet_fast.fit_history import FitHistory
-from alexnet_fast.inference.classifier import NetClassifier, Probabilities
-from alexnet_fast.inference.prediction import predict_file
+from alexnet_fast.inference.classifier import NetClassifier, predict_file
 from alexnet_fast.pipelines.cpu.pillow import BadImageError
 from alexnet_fast.pipelines.ten_crop import Crops
 from alexnet_fast.runtime.prediction import top_k
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.data import make_spec, measured_colours, open_splits
+from alexnet_fast.training.metrics_log import EpochMetrics
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run_dir import RunFolder, new_run
+from alexnet_fast.utils.arrays import Probabilities
 from alexnet_fast.utils.ranges import OPTION_RANGES, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+# Keras's names of what metrics.csv has.
+_NAMES = {
+    "loss": "train_loss",
+    "accuracy": "train_top1",
+    "val_loss": "val_loss",
+    "val_accuracy": "val_top1",
+    "val_top_5_accuracy": "val_top5",
+    "learning_rate": "lr",
+}
+
+
+class Plot:
+    """A figure that a notebook shows as an image, whatever backend matplotlib has there.
+
+    Args:
+        figure: What is shown.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+
+    def _repr_png_(self) -> bytes:
+        """Returns the image; IPython asks for it by this name."""
+        from alexnet_fast.plots.style import png_bytes
+
+        return png_bytes(self.figure)
+
+
+class FitHistory:
+    """Loss and accuracy by epoch.
+
+    Args:
+        rows: One an epoch.
+
+    Attributes:
+        epoch: Numbers of the epochs, counted from 0 as in Keras.
+        history: Lists of "loss", "accuracy", "val_loss", "val_accuracy", "val_top_5_accuracy" and
+            "learning_rate", a value an epoch. Accuracies are shares, of one crop.
+    """
+
+    def __init__(self, rows: Sequence[EpochMetrics]) -> None:
+        self._rows = tuple(rows)
+        self.epoch = [row.epoch - 1 for row in rows]
+        self.history: dict[str, list[float]] = {
+            name: [float(getattr(row, column)) for row in rows] for name, column in _NAMES.items()
+        }
+
+    def plot(self, file: str | Path | None = None) -> Plot:
+        """Draws the curves; needs matplotlib.
+
+        Args:
+            file: A PNG to write; it is written over. None to write nothing.
+
+        Returns:
+            The image, which a notebook shows; `figure` is matplotlib's.
+
+        Raises:
+            UserError: There is no epoch, matplotlib is missing or the file cannot be written.
+        """
+        from alexnet_fast.plots.curves import curves
+        from alexnet_fast.plots.style import save_png
+
+        figure = curves(self._rows)
+        if file is not None:
+            save_png(figure, Path(file))
+        return Plot(figure)
+
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.color_stats import ColourStatistics
@@ -171,7 +244,7 @@ class AlexNet:
     def _measure(self) -> ColourStatistics:
         """Lists the images and measures the colours of those that are trained on."""
         from alexnet_fast.training.checkpoint.model_io import read_pretrained
-        from alexnet_fast.training.starting_weights import starting_input
+        from alexnet_fast.training.data import starting_input
         from alexnet_fast.utils.device import choose_device
 
         config = self._config
@@ -184,8 +257,8 @@ class AlexNet:
 
     def _train(self, config: TrainConfig) -> None:
         """Trains here, or in processes that are started for it."""
-        from alexnet_fast.training.distributed.train_processes import train_in_processes
-        from alexnet_fast.training.notebook import training_line
+        from alexnet_fast.training.console import training_line
+        from alexnet_fast.training.distributed.launcher import train_in_processes
         from alexnet_fast.training.run import train
 
         processes = config.gpus or config.processes

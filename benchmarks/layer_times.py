@@ -27,7 +27,7 @@ import torch
 from alexnet_fast.bench.interleave import figure, ratio, run_interleaved
 from alexnet_fast.bench.network import Network, fresh_network
 from alexnet_fast.bench.report import machine, machine_line
-from alexnet_fast.export.graph_form import GraphConfig, StemForm
+from alexnet_fast.export.config import GraphConfig, StemForm
 from alexnet_fast.export.onnx.model import build_model, serialize
 from alexnet_fast.runtime.metadata import INPUT
 

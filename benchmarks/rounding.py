@@ -19,7 +19,7 @@ import numpy as np
 
 from alexnet_fast.data import ClassMap, open_part
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.graph_form import GraphConfig, LrnForm
+from alexnet_fast.export.config import GraphConfig, LrnForm
 from alexnet_fast.export.onnx.model import export_onnx
 from alexnet_fast.export.verify import Answers, batches, model_answers, net_answers
 from alexnet_fast.pipelines.samples import sample_squares
@@ -30,16 +30,16 @@ from alexnet_fast.training.checkpoint.model_io import load_trained
 if TYPE_CHECKING:
     import torch
 
-    from alexnet_fast.export.verify import Images
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
     from alexnet_fast.training.checkpoint.model_io import TrainedModel
+    from alexnet_fast.utils.arrays import Pixels
 
 # That of model.onnx, and the one operator.
 _FORMS: tuple[LrnForm, ...] = ("band", "node")
 
 
-def exact_answers(net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Images, crops: Crops) -> Answers:
+def exact_answers(net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Pixels, crops: Crops) -> Answers:
     """Runs images through PyTorch on the CPU in float64, the normalisation of the images in float32."""
     import torch
 
@@ -53,7 +53,7 @@ def exact_answers(net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Image
     return Answers("PyTorch float64", np.concatenate(found))
 
 
-def distances(trained: TrainedModel, images_nhwc_u8: Images, crops: Crops) -> dict[str, float]:
+def distances(trained: TrainedModel, images_nhwc_u8: Pixels, crops: Crops) -> dict[str, float]:
     """Returns the largest difference of a probability between two of the answers, by their names."""
     answers = {
         "float64": exact_answers(trained.net, trained.spec, images_nhwc_u8, crops),

@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.export.config import QMAX, QuantScales
 from alexnet_fast.export.layers import Conv, Linear, Relu, UnknownLayerError, read_layers, sequence
-from alexnet_fast.export.magnitudes import HistogramObserver
 from alexnet_fast.export.net_copy import evaluation_copy
-from alexnet_fast.export.scales import QuantScales
 from alexnet_fast.export.verify import batches
 from alexnet_fast.pipelines.ten_crop import take_crops
+from alexnet_fast.utils.arrays import Floats
+
+_BINS = 2048
+
+
+class HistogramObserver:
+    """A histogram of the magnitudes of numbers."""
+
+    def __init__(self) -> None:
+        self._end = 0.0
+        self._counts = np.zeros(_BINS, np.int64)
+
+    def add(self, x: Floats) -> None:
+        """Counts the magnitudes of finite numbers of any shape."""
+        magnitudes = np.abs(x, dtype=np.float32).ravel()
+        largest = float(magnitudes.max(initial=0))
+        if largest == 0:
+            return
+        if self._end == 0:
+            self._end = largest
+        while largest > self._end:
+            self._counts = np.concatenate(
+                [self._counts.reshape(-1, 2).sum(1), np.zeros(_BINS // 2, np.int64)]
+            )
+            self._end *= 2
+        # Zeros are right in every scale, and after a ReLU they are most of all.
+        self._counts += np.histogram(magnitudes[magnitudes > 0], _BINS, (0, self._end))[0]
+
+    def step(self) -> float:
+        """Returns the step of int8 with the smallest squared error; 1 where all numbers were zero."""
+        if self._end == 0:
+            return 1.0
+        centres = (np.arange(_BINS) + 0.5) * (self._end / _BINS)
+        # Fewer than 128 bins would be told apart by their own width.
+        ends = np.arange(QMAX + 1, _BINS + 1) * (self._end / _BINS)
+        errors = [self._squared_error(centres, end / QMAX) for end in ends]
+        return float(ends[int(np.argmin(errors))] / QMAX)
+
+    def _squared_error(self, centres: np.ndarray[Any, np.dtype[Any]], step: float) -> float:
+        rounded = np.minimum(np.rint(centres / step), QMAX) * step
+        return float(self._counts @ (centres - rounded) ** 2)
+
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,15 +62,15 @@ if TYPE_CHECKING:
 
     from alexnet_fast.export.layers import Layer
     from alexnet_fast.export.progress import Progress
-    from alexnet_fast.export.verify import Images
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
+    from alexnet_fast.utils.arrays import Pixels
 
 
 def calibrate(
     net: torch.nn.Module,
     spec: AugmentSpec,
-    images_nhwc_u8: Images,
+    images_nhwc_u8: Pixels,
     crops: Crops,
     *,
     progress: Progress | None = None,
@@ -67,7 +110,7 @@ def calibrate(
     )
 
 
-def _one_crop_each(images: Images, spec: AugmentSpec, crops: Crops) -> torch.Tensor:
+def _one_crop_each(images: Pixels, spec: AugmentSpec, crops: Crops) -> torch.Tensor:
     """Returns the first crop of the first image, the second of the second …: (N, 3, crop, crop)."""
     import torch
 

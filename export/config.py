@@ -3,15 +3,183 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine_config import EngineConfig
+from alexnet_fast.runtime.manifest import BatchProfile
+from alexnet_fast.utils.ranges import OPTION_RANGES
+
+# What `latency` and `throughput` stand for where a profile is asked for; see `BatchProfile`.
+NAMED_PROFILES = ("latency", "throughput")
+# IBuilderConfig::setBuilderOptimizationLevel in NvInfer.h: 0 to 5, and TensorRT's own default is 3.
+MOST_LEVEL = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How an engine is built.
+
+    Args:
+        profiles: Smallest, most likely and largest number of images in one call, for each set of kernels;
+            the first is what a reader takes that knows of one only.
+        workspace_mib: Most memory that one layer may use besides its tensors, in MiB; None for all of the
+            GPU's.
+        tf32: Whether matrix products of float32 may round their factors to ten bits of mantissa.
+        level: The builder's optimisation level, 0 (builds fastest) to 5 (looks longest); None for its own
+            default.
+
+    Raises:
+        UserError: A value is out of its range, or the sizes of a profile are not in order.
+    """
+
+    profiles: tuple[BatchProfile, ...] = (BatchProfile(min=1, opt=8, max=64),)
+    workspace_mib: int | None = None
+    tf32: bool = False
+    level: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.profiles:
+            raise UserError("an engine needs a profile", "give one with --profile", exit_code=2)
+        for profile in self.profiles:
+            _check_order(profile)
+        if len(set(self.profiles)) < len(self.profiles):
+            raise UserError("a profile is there twice", "give each --profile once", exit_code=2)
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise UserError(f"a workspace of {self.workspace_mib} MiB is none", "give 1 or more", exit_code=2)
+        if self.level is not None and not 0 <= self.level <= MOST_LEVEL:
+            raise UserError(f"there is no builder level {self.level}", f"give 0 to {MOST_LEVEL}", exit_code=2)
+
+
+def parse_profile(text: str, max_batch: int) -> BatchProfile:
+    """Reads a profile: `min,opt,max`, or a name.
+
+    Args:
+        text: Such as "1,8,64"; "latency" is tuned for one image and "throughput" for full batches, and both
+            take every batch up to the largest.
+        max_batch: That largest batch.
+
+    Raises:
+        UserError: It is neither, or its sizes are not in order.
+    """
+    if text in NAMED_PROFILES:
+        return BatchProfile(min=1, opt=1 if text == "latency" else max_batch, max=max_batch)
+    try:
+        low, likely, high = map(int, text.split(","))
+    except ValueError as error:
+        raise UserError(
+            f"--profile {text} is not three batch sizes",
+            f"give MIN,OPT,MAX such as 1,8,64, or {' or '.join(NAMED_PROFILES)}",
+            exit_code=2,
+        ) from error
+    profile = BatchProfile(min=low, opt=likely, max=high)
+    _check_order(profile)
+    return profile
+
+
+def _check_order(profile: BatchProfile) -> None:
+    low, likely, high = dataclasses.astuple(profile)
+    most = OPTION_RANGES["max_batch"].most
+    if not 1 <= low <= likely <= high <= most:
+        raise UserError(
+            f"the batch sizes {low}, {likely}, {high} are not in order",
+            f"give the smallest, the most likely and the largest, from 1 to {most:,}",
+            exit_code=2,
+        )
+
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
+LrnForm = Literal["band", "sums", "node"]
+StemForm = Literal["shared", "plain", "eager"]
+Target = Literal["onnxruntime", "tensorrt"]
+Extra = Literal["logits", "features"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GraphConfig:
+    """How a graph is written; what it computes is the same.
+
+    Args:
+        precision: Type of the weights and activations between the normalised images and the logits. "tf32"
+            is float32 in the file; the engine's builder rounds. "int8" is float32 too, but for the
+            convolutions and matrix products, whose factors are rounded to int8.
+        lrn: How local response normalisation is written; see `lrn_nodes`.
+        stem: "shared" runs the first layers once for all crops as far as that pays, "eager" as far as the
+            geometry allows, "plain" crop by crop.
+        extras: Outputs besides the probabilities.
+        top: Likeliest classes that are an output too: `top_classes`, int64 (batch, top), and
+            `top_probabilities`, float32 (batch, top); 0 for none.
+        scales: What one step of int8 stands for at each layer, for "int8".
+        target: Whose integer kernels "int8" is written for; see `int8_nodes`.
+
+    Raises:
+        UserError: Local response normalisation is asked for in a form in which its squares overflow (float16)
+            or lose their digits (bfloat16).
+        ValueError: int8 without scales, or scales without int8.
+    """
+
+    precision: Precision = "fp32"
+    lrn: LrnForm = "band"
+    stem: StemForm = "shared"
+    extras: tuple[Extra, ...] = ()
+    top: int = 0
+    scales: QuantScales | None = None
+    target: Target = "onnxruntime"
+
+    def __post_init__(self) -> None:
+        if self.precision == "fp16" and self.lrn != "sums":
+            raise UserError(
+                f'LRN as "{self.lrn}" overflows in --precision {self.precision}', 'write it as lrn="sums"'
+            )
+        if self.precision == "bf16" and self.lrn != "node":
+            raise UserError(
+                f'LRN as "{self.lrn}" is not known in --precision {self.precision}', 'write it as lrn="node"'
+            )
+        if (self.precision == "int8") != (self.scales is not None):
+            raise ValueError("int8 needs scales, and nothing else does")
+
+
+# What onnxruntime and OpenVINO run fastest on a CPU.
+CPU_CONFIG = GraphConfig()
+
+
+def for_tensorrt(precision: Precision, scales: QuantScales | None = None) -> GraphConfig:
+    """Returns the form that TensorRT fuses: fewest nodes, and no overflow in half precision.
+
+    The stem is plain: what sharing it gains on a GPU has not been measured.
+
+    Args:
+        precision: Of the engine.
+        scales: For "int8".
+    """
+    lrn: LrnForm = "sums" if precision == "fp16" else "node"
+    return GraphConfig(precision=precision, lrn=lrn, stem="plain", scales=scales, target="tensorrt")
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Symmetric: zero is zero, and +x and -x are as far from it. TensorRT takes no other int8 (its "Working with
+# Quantized Types").
+QMAX = 127
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantScales:
+    """Steps of int8, each the largest magnitude that it can express divided by 127.
+
+    Args:
+        inputs: By the name of a convolution or matrix product: of what it is given.
+        outputs: The same of what it gives, behind the ReLU that follows it. Matrix products without one give
+            what they compute.
+    """
+
+    inputs: Mapping[str, float]
+    outputs: Mapping[str, float]
+
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.graph_form import Extra, Precision
     from alexnet_fast.pipelines.ten_crop import Crops
 
 
@@ -53,7 +221,7 @@ class ExportConfig:
     extras: tuple[Extra, ...] = ()
     top: int = 0
     gpu_archs: tuple[str, ...] | None = None
-    engine: EngineConfig = EngineConfig()  # noqa: RUF009 (frozen)
+    engine: EngineConfig = EngineConfig()
     engine_cache: bool = True
     verify: bool = False
     device: str = "cpu"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from alexnet_fast.export.verify import Images
     from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.utils.arrays import Pixels
 
 # How many every export is compared on at least.
 LEAST = 8
@@ -28,7 +28,7 @@ class VerificationImages:
         source: Where they come from: a data set, the images that int8 was calibrated on, or our generator.
     """
 
-    nhwc_u8: Images
+    nhwc_u8: Pixels
     labels: np.ndarray[Any, np.dtype[np.int64]] | None = None
     source: Literal["real", "calibration", "generated"] = "real"
 
@@ -45,8 +45,8 @@ class ExportImages:
     """
 
     trial: VerificationImages | None = None
-    calibration: Images | None = None
-    few: Images | None = None
+    calibration: Pixels | None = None
+    few: Pixels | None = None
 
 
 def generated_images(spec: AugmentSpec, count: int = LEAST) -> VerificationImages:
@@ -76,5 +76,5 @@ def _generated(random: np.random.Generator, side: int) -> np.ndarray[Any, np.dty
     pixels = 0.5 * pixels + 0.5 * pixels.mean(axis=2, keepdims=True)
     brightness, contrast = random.uniform(60, 190, 3), random.uniform(30, 90)
     levels = brightness + contrast * pixels / max(pixels.std(), 1e-6)
-    generated: Images = levels.clip(0, 255).astype(np.uint8)
+    generated: Pixels = levels.clip(0, 255).astype(np.uint8)
     return generated

@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.accuracy import plain_rows
-from alexnet_fast.export.artifacts import OutputFiles, prepare_folder, staging
+from alexnet_fast.export.artifacts import (
+    OutputFiles,
+    prepare_folder,
+    staging,
+    write_engine_manifest,
+    write_onnx_manifest,
+)
 from alexnet_fast.export.calibration import calibrate
-from alexnet_fast.export.graph_form import CPU_CONFIG, for_tensorrt
+from alexnet_fast.export.config import CPU_CONFIG, for_tensorrt
 from alexnet_fast.export.layers import unknown_layer
-from alexnet_fast.export.manifest_maker import write_engine_manifest, write_onnx_manifest
 from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.export.onnx.model import OPSET, build_model, describe_writer, write_model
 from alexnet_fast.export.proof import Proof
 from alexnet_fast.export.tensorrt.cache import EngineCache
 from alexnet_fast.export.tensorrt.engine import BuiltEngine, build_engine
 from alexnet_fast.export.tensorrt.library import choose_library
+from alexnet_fast.export.verify import plain_rows
 from alexnet_fast.runtime.manifest import TensorInfo, find_manifest
 from alexnet_fast.runtime.metadata import GraphMetadata
 from alexnet_fast.utils.atomic import put_in_place
@@ -34,10 +39,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from alexnet_fast.export.config import ExportConfig
+    from alexnet_fast.export.config import ExportConfig, QuantScales
     from alexnet_fast.export.export_images import ExportImages
     from alexnet_fast.export.progress import Progress
-    from alexnet_fast.export.scales import QuantScales
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 

@@ -18,13 +18,13 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.export.exact_modules import why_inexact, why_no_sequence
 from alexnet_fast.export.layer_place import described
 from alexnet_fast.export.net_copy import check_weights
+from alexnet_fast.utils.arrays import Doubles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Pair = tuple[int, int]
 
 
@@ -33,8 +33,8 @@ class Conv:
     """A convolution; `weight` is (out, in / groups, height, width), `pads` is (top, left, bottom, right)."""
 
     name: str
-    weight: Array
-    bias: Array
+    weight: Doubles
+    bias: Doubles
     strides: Pair
     pads: tuple[int, int, int, int]
     dilations: Pair
@@ -46,8 +46,8 @@ class Linear:
     """A fully connected layer; `weight` is (out, in)."""
 
     name: str
-    weight: Array
-    bias: Array
+    weight: Doubles
+    bias: Doubles
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,8 +55,8 @@ class BatchNorm:
     """Batch normalisation that follows neither a convolution nor a linear layer, as y = scale * x + shift."""
 
     name: str
-    scale: Array
-    shift: Array
+    scale: Doubles
+    shift: Doubles
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -216,13 +216,13 @@ def _append_folded(layers: list[Layer], layer: Layer) -> None:
     )
 
 
-def _array(tensor: torch.Tensor) -> Array:
+def _array(tensor: torch.Tensor) -> Doubles:
     """Returns the weights of a layer in float64: folding in float32 would cost a digit."""
-    array: Array = tensor.detach().cpu().double().numpy()
+    array: Doubles = tensor.detach().cpu().double().numpy()
     return array
 
 
-def _bias(module: Any) -> Array:
+def _bias(module: Any) -> Doubles:
     return np.zeros(module.weight.shape[0]) if module.bias is None else _array(module.bias)
 
 

@@ -11,7 +11,7 @@ from alexnet_fast.export.export_images import LEAST
 from alexnet_fast.runtime.metadata import TOP_CLASSES, TOP_PROBABILITIES
 
 if TYPE_CHECKING:
-    from alexnet_fast.export.graph_form import Precision
+    from alexnet_fast.export.config import Precision
     from alexnet_fast.export.verify import Answers
 
 # Largest difference of a probability in float32 on the CPU; measured are 1e-7 to 5e-7 (docs/export.md).

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alexnet_fast.export.accuracy import Verifier
 from alexnet_fast.export.export_images import LEAST, ExportImages, VerificationImages, generated_images
 from alexnet_fast.export.limits import TOLERANCE
+from alexnet_fast.export.verify import Verifier
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
-    from alexnet_fast.export.accuracy import AccuracyRow
-    from alexnet_fast.export.config import ExportConfig
-    from alexnet_fast.export.graph_form import Precision
+    from alexnet_fast.export.config import ExportConfig, Precision
     from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.verify import AccuracyRow
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
 

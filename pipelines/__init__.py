@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alexnet_fast.pipelines.cpu.preprocessing import preprocess
+    from alexnet_fast.pipelines.cpu.pillow import preprocess
     from alexnet_fast.pipelines.image_loader import TORCHVISION_SPEC, ImageLoader
     from alexnet_fast.pipelines.spec import AugmentSpec
 

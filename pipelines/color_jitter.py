@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.errors import UserError
-
-Floats = npt.NDArray[np.float32]
+from alexnet_fast.utils.arrays import Floats
 
 # RGB to YIQ, the colour space of NTSC (FCC 1953), with the coefficients of Python's colorsys: the first row
 # is the luma, the other two span the plane in which hue is an angle and saturation a length.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
+from alexnet_fast.utils.arrays import Integers
 
 
 def resized(width: int, height: int, shorter: int) -> tuple[int, int]:

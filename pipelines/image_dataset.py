@@ -17,8 +17,7 @@ from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.cpu.pillow import BadImageError
-from alexnet_fast.pipelines.cpu.preprocessing import preprocess
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, preprocess
 from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.suggest import choose_from

@@ -11,11 +11,11 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image
 
-from alexnet_fast.data.image_list import Encoding, ImageList
-from alexnet_fast.data.places import BlockedLocation, Location, TarLocation
+from alexnet_fast.data.image_list import BlockedLocation, Encoding, ImageList, Location, TarLocation
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.color import WHITE, Colour
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, Pixels, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, decode
+from alexnet_fast.utils.arrays import Pixels
 
 _File = TypeVar("_File", bound="_LocationFile")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
+import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,14 +16,104 @@ import torch
 from alexnet_fast import __version__
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.bad_images import BadImages, Policy
 from alexnet_fast.pipelines.crop_windows import View
-from alexnet_fast.pipelines.decoder import DecoderSettings
 from alexnet_fast.pipelines.decoding_record import current_record
-from alexnet_fast.pipelines.sampler import EpochSampler, Integers
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.arrays import Integers
 from alexnet_fast.utils.memory import refuse_beyond_memory
 from alexnet_fast.utils.ranges import check_fields
+
+Policy = Literal["fail", "skip"]
+
+_log = logging.getLogger("alexnet_fast")
+
+
+class BadImages:
+    """Names and counts the images that could not be decoded.
+
+    Args:
+        policy: "fail" ends the work at the first one, "skip" leaves it out and goes on.
+    """
+
+    def __init__(self, policy: Policy = "fail") -> None:
+        self.policy = policy
+        self.reasons: dict[str, str] = {}
+
+    def report(self, path: str, reason: str) -> None:
+        """Takes note of one; each is logged once.
+
+        Raises:
+            UserError: The policy is "fail".
+        """
+        if self.policy == "fail":
+            raise UserError(f"cannot decode {path}: {reason}", "remove it, or give --on-bad-image skip")
+        if path not in self.reasons:
+            _log.warning("left out %s: %s", path, reason)
+        self.reasons[path] = reason
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+
+def nothing_decoded(root: Path) -> UserError:
+    """Returns the error for a folder none of whose images could be decoded; each of them was logged."""
+    return UserError(f"none of the images in {root} could be decoded", "see the log")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderSettings:
+    """How a GPU decodes; of it all only the upsampling changes a pixel. The CPU's decoder has nothing to set.
+
+    DALI's cache of decoded images is not among them: it is meant for readers that stay with their shard.
+    Our images come in an order of our own, and nobody has tried the cache with that on a GPU.
+
+    Args:
+        hardware_load: Share of the JPEGs that the hardware decoder takes where there is one (A100 and later);
+            the other GPU kernels and the CPU threads decode the rest. 0.65 is DALI's default, MLPerf's
+            entries take 0.99 on an H100; the best share depends on the threads.
+        width_hint: Pixels across of the largest image: memory is taken once, not image by image. 5980
+            is the widest of ImageNet (MLPerf).
+        height_hint: Pixels down of the largest image; 6430 in ImageNet.
+        device_padding: Bytes of GPU memory taken for each thread at the start.
+        host_padding: Bytes of pinned memory taken twice for each thread at the start.
+        fancy_upsampling: Chroma as libjpeg interpolates it. Without it a GPU's pixels are not the CPU's.
+        affinity: Ties DALI's threads to processors near the GPU.
+
+    Raises:
+        UserError: A number is out of its range.
+    """
+
+    hardware_load: float = 0.65
+    width_hint: int = 5980
+    height_hint: int = 6430
+    device_padding: int = 16 << 20
+    host_padding: int = 8 << 20
+    fancy_upsampling: bool = True
+    affinity: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hardware_load <= 1:
+            raise UserError(
+                f"--hw-decoder-load {self.hardware_load:g} is no share", "give 0 to 1", exit_code=2
+            )
+        for name in ("width_hint", "height_hint", "device_padding", "host_padding"):
+            if getattr(self, name) < 0:
+                raise UserError(f"the decoder setting {name} must not be negative", exit_code=2)
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the arguments of DALI's mixed decoders."""
+        return {
+            "device": "mixed",
+            "hw_decoder_load": self.hardware_load,
+            "preallocate_width_hint": self.width_hint,
+            "preallocate_height_hint": self.height_hint,
+            "device_memory_padding": self.device_padding,
+            "host_memory_padding": self.host_padding,
+            "jpeg_fancy_upsampling": self.fancy_upsampling,
+            "affine": self.affinity,
+        }
+
 
 Kind = Literal["dali", "torch"]
 
@@ -209,7 +301,7 @@ def make_loader(
 
         return TorchLoader(images, spec, view, schedule, config)
     if config.device.type == "cpu" and images.encoding == "array":
-        from alexnet_fast.pipelines.cpu.array_loader import ArrayLoader
+        from alexnet_fast.pipelines.cpu.loaders import ArrayLoader
 
         return ArrayLoader(images, spec, view, schedule, config)
     try:

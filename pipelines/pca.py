@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from alexnet_fast.pipelines.spec import PcaJitter
-
-Doubles = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.float32]
+from alexnet_fast.utils.arrays import Doubles, Floats
 
 
 def colour_shifts(jitter: PcaJitter, components: Floats) -> Doubles:

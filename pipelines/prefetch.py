@@ -19,13 +19,14 @@ import numpy as np
 from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.color import Colour
 from alexnet_fast.pipelines.cpu.buffers import BufferPool
-from alexnet_fast.pipelines.cpu.pillow import MAX_PIXELS, BadImageError, Pixels, too_large
+from alexnet_fast.pipelines.cpu.pillow import MAX_PIXELS, BadImageError, too_large
 from alexnet_fast.pipelines.crop_windows import CropWindows, View, joined, view_windows
-from alexnet_fast.pipelines.geometry import Integers, resized_sizes
+from alexnet_fast.pipelines.geometry import resized_sizes
 from alexnet_fast.pipelines.io import ArrayFile, read_bytes
 from alexnet_fast.pipelines.sampler import BatchIndices
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import PLACEHOLDER, Encoded, for_dali, transcoded
+from alexnet_fast.utils.arrays import Integers, Pixels
 
 Reading = Literal["bytes", "regions"]
 Inputs = dict[str, Any]

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.geometry import Integers, crop_starts
-
-Floats = npt.NDArray[np.float32]
+from alexnet_fast.pipelines.geometry import crop_starts
+from alexnet_fast.utils.arrays import Floats, Integers
 
 # How often an area is tried before the centre is taken (torchvision.transforms.RandomResizedCrop).
 TRIES = 10

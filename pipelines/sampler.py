@@ -12,16 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.pca import colour_shifts
 from alexnet_fast.pipelines.random_resized_crop import TRIES
 from alexnet_fast.pipelines.spec import AugmentSpec
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-
+from alexnet_fast.utils.arrays import Floats, Integers
 
 # Columns of the draws, see `BatchIndices`.
 PLACE, MIRROR, SHIFT = slice(0, 2), 2, slice(3, 6)

@@ -9,9 +9,10 @@ from PIL import Image
 
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, Pixels, centre_square, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
 from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.arrays import Pixels
 
 
 def sample_squares(images: ImageList, spec: AugmentSpec, count: int) -> Pixels:

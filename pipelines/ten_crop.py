@@ -15,7 +15,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 if TYPE_CHECKING:
     import torch
 
-    from alexnet_fast.pipelines.pca import Floats
+    from alexnet_fast.utils.arrays import Floats
 
 Crops = Literal["single", "five", "ten"]
 

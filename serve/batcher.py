@@ -13,18 +13,111 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alexnet_fast.serve.errors import RequestError
-from alexnet_fast.serve.statistics import Statistics, Times
+
+
+@dataclasses.dataclass
+class Duration:
+    """How often something happened and how long it took together."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int, count: int = 1) -> None:
+        """Counts `count` events of `ns` nanoseconds each."""
+        self.count += count
+        self.ns += ns * count
+
+    def plain(self) -> dict[str, int]:
+        """Returns the two as the protocol writes them."""
+        return {"count": self.count, "ns": self.ns}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Times:
+    """Where the time of a request went, in nanoseconds.
+
+    Args:
+        queue: From the arrival in the queue to the start of its batch.
+        infer: The model's call for the whole batch.
+    """
+
+    queue: int
+    infer: int
+
+
+class Statistics:
+    """Counts requests and batches of one version of a model; safe in threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parts = {
+            name: Duration()
+            for name in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+        }
+        self._batches: dict[int, Duration] = {}
+        self._images = 0
+        self._last_ms = 0
+
+    def add_batch(self, images: int, infer_ns: int) -> None:
+        """Counts one call of the model."""
+        with self._lock:
+            self._batches.setdefault(images, Duration()).add(infer_ns)
+            self._images += images
+            self._last_ms = time.time_ns() // 1_000_000
+
+    def add_success(self, total_ns: int, input_ns: int, times: Times) -> None:
+        """Counts one request that was answered."""
+        with self._lock:
+            self._parts["success"].add(total_ns)
+            self._parts["queue"].add(times.queue)
+            self._parts["compute_input"].add(input_ns)
+            self._parts["compute_infer"].add(times.infer)
+            self._parts["compute_output"].add(max(0, total_ns - input_ns - times.queue - times.infer))
+
+    def add_failure(self, total_ns: int) -> None:
+        """Counts one request that was not answered."""
+        with self._lock:
+            self._parts["fail"].add(total_ns)
+
+    def batch_sizes(self) -> dict[int, int]:
+        """Returns how many batches there were of each size."""
+        with self._lock:
+            return {size: duration.count for size, duration in self._batches.items()}
+
+    def plain(self) -> dict[str, Any]:
+        """Returns what the statistics extension of the protocol shows of a model."""
+        with self._lock:
+            none = {"count": 0, "ns": 0}
+            return {
+                "last_inference": self._last_ms,
+                "inference_count": self._images,
+                "execution_count": sum(duration.count for duration in self._batches.values()),
+                "inference_stats": {
+                    **{name: duration.plain() for name, duration in self._parts.items()},
+                    "cache_hit": none,
+                    "cache_miss": none,
+                },
+                "batch_stats": [
+                    {
+                        "batch_size": size,
+                        "compute_input": {"count": duration.count, "ns": 0},
+                        "compute_infer": duration.plain(),
+                        "compute_output": {"count": duration.count, "ns": 0},
+                    }
+                    for size, duration in sorted(self._batches.items())
+                ],
+            }
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.runtime.onnx_runtime import Images
-    from alexnet_fast.runtime.tensor_types import Array
+    from alexnet_fast.utils.arrays import AnyArray, Pixels
 
 # Share of a new batch in the running mean of the model's speed: about the last ten count.
 _NEWEST = 0.1
@@ -101,9 +194,9 @@ class Job:
         arrived_ns: `time.perf_counter_ns()` of the arrival.
     """
 
-    images: Images
+    images: Pixels
     outputs: Sequence[str]
-    future: asyncio.Future[tuple[dict[str, Array], Times]]
+    future: asyncio.Future[tuple[dict[str, AnyArray], Times]]
     arrived_ns: int
 
 
@@ -120,7 +213,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Images, Sequence[str]], dict[str, Array]],
+        run: Callable[[Pixels, Sequence[str]], dict[str, AnyArray]],
         queue: Queue,
         statistics: Statistics,
         *,
@@ -139,8 +232,8 @@ class Batcher:
         self._thread.start()
 
     async def classify(
-        self, images: Images, outputs: Sequence[str], deadline: float
-    ) -> tuple[dict[str, Array], Times]:
+        self, images: Pixels, outputs: Sequence[str], deadline: float
+    ) -> tuple[dict[str, AnyArray], Times]:
         """Waits for the answer to images that the queue has let in.
 
         Args:
@@ -240,7 +333,7 @@ def _in_loop(jobs: list[Job], call: Callable[..., None], *arguments: object) -> 
     jobs[0].future.get_loop().call_soon_threadsafe(call, *arguments)
 
 
-def _resolve_all(jobs: list[Job], answers: dict[str, Array], start_ns: int, took_ns: int) -> None:
+def _resolve_all(jobs: list[Job], answers: dict[str, AnyArray], start_ns: int, took_ns: int) -> None:
     """Hands each request of a batch its rows."""
     row = 0
     for job in jobs:

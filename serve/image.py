@@ -21,13 +21,13 @@ from alexnet_fast.pipelines.cpu.pillow import (
     FORMATS,
     MAX_PIXELS,
     BadImageError,
-    Pixels,
     as_rgb,
     centre_square,
     decode,
     reason_of,
 )
 from alexnet_fast.pipelines.geometry import resized
+from alexnet_fast.utils.arrays import Pixels
 from alexnet_fast.utils.special_files import read_given
 
 if TYPE_CHECKING:

@@ -16,18 +16,16 @@ from alexnet_fast.serve.errors import RequestError, malformed, unknown
 from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.log import log_event
 from alexnet_fast.serve.served_model import ServedModel
-from alexnet_fast.serve.v2.infer_answer import AnswerTensor, InferAnswer
-from alexnet_fast.serve.v2.types import images_of, outputs_of
+from alexnet_fast.serve.v2.types import AnswerTensor, InferAnswer, images_of, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from alexnet_fast.runtime.onnx_runtime import Images
-    from alexnet_fast.runtime.tensor_types import Array
     from alexnet_fast.serve.config import ServerConfig
     from alexnet_fast.serve.served_model import ModelVersion
     from alexnet_fast.serve.v2.types import InferRequest
+    from alexnet_fast.utils.arrays import AnyArray, Pixels
 
 
 class ModelRegistry:
@@ -106,11 +104,11 @@ class ModelRegistry:
         self,
         version: ModelVersion,
         model: ServedModel,
-        images: Images | Sequence[bytes],
+        images: Pixels | Sequence[bytes],
         timeout: float | None = None,
         names: Sequence[str | None] | None = None,
         outputs: Sequence[str] = (OUTPUT,),
-    ) -> dict[str, Array]:
+    ) -> dict[str, AnyArray]:
         """Classifies pixels or encoded images: through the queue, the decoders and the batcher.
 
         Args:
@@ -153,7 +151,7 @@ class ModelRegistry:
         images: Sequence[bytes],
         names: Sequence[str | None] | None,
         deadline: float,
-    ) -> Images:
+    ) -> Pixels:
         """Decodes images in threads, several at once."""
         loop, limits = asyncio.get_running_loop(), self.config.limits.images
         spec = version.backend.spec

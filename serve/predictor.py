@@ -21,11 +21,12 @@ from PIL import Image
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.runtime.open import open_backend
-from alexnet_fast.runtime.prediction import Prediction, Probabilities, top_k
+from alexnet_fast.runtime.prediction import Prediction, top_k
 from alexnet_fast.serve.image import TRUSTED, ImageLimits, ImageSource, squares_of
+from alexnet_fast.utils.arrays import Probabilities
 
 if TYPE_CHECKING:
-    from alexnet_fast.pipelines.cpu.pillow import Pixels
+    from alexnet_fast.utils.arrays import Pixels
 
 # Images classified at once: enough to keep the processor busy, ten crops of them fit any machine's memory.
 _BATCH = 16

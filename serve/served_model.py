@@ -13,9 +13,8 @@ import numpy as np
 
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.runtime.open import Backend, model_file, open_backend
-from alexnet_fast.serve.batcher import Batcher, Queue
+from alexnet_fast.serve.batcher import Batcher, Queue, Statistics
 from alexnet_fast.serve.errors import unknown
-from alexnet_fast.serve.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from alexnet_fast.export.graph_form import CPU_CONFIG, GraphConfig
+from alexnet_fast.export.config import CPU_CONFIG, GraphConfig
 from alexnet_fast.export.onnx.model import export_onnx
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec

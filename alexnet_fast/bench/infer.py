@@ -18,15 +18,16 @@ from alexnet_fast.bench.infer_files import write_files
 from alexnet_fast.bench.interleave import figure, run_interleaved
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.export.onnx.model import describe_writer
-from alexnet_fast.runtime.asked_device import parse_device
+from alexnet_fast.runtime.base import parse_device
 from alexnet_fast.runtime.cuda import driver_problem
 
 if TYPE_CHECKING:
     from alexnet_fast.bench.infer_backends import Field
-    from alexnet_fast.bench.infer_config import Candidate, Images
+    from alexnet_fast.bench.infer_config import Candidate
     from alexnet_fast.bench.interleave import Rates
     from alexnet_fast.bench.network import Network
-    from alexnet_fast.runtime.engine_context import EngineTimes
+    from alexnet_fast.runtime.tensorrt_runtime import EngineTimes
+    from alexnet_fast.utils.arrays import Pixels
 
 # onnxruntime's threads go on spinning after a call and take a core from whoever comes next.
 _PAUSE_S = 0.2
@@ -73,7 +74,7 @@ class InferBench:
         if parse_device(self.device).kind == "cpu" and self.cuda_graphs:
             raise UserError("--cuda-graphs needs a GPU", "leave --device cpu out", exit_code=2)
 
-    def images(self, count: int) -> Images:
+    def images(self, count: int) -> Pixels:
         """Returns noise: how long a network takes does not depend on what it sees."""
         side = self.network.spec.resize
         return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
@@ -179,7 +180,7 @@ def _latencies(
     return row
 
 
-def _timed(candidate: Candidate, images: Images, gpu_times: list[EngineTimes]) -> Callable[[int], float]:
+def _timed(candidate: Candidate, images: Pixels, gpu_times: list[EngineTimes]) -> Callable[[int], float]:
     """Returns a candidate that reports the milliseconds of a call; between large ones it holds no memory."""
     large = len(images) >= _LARGE
 

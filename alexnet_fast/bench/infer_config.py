@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from alexnet_fast.utils.arrays import Pixels
 
 if TYPE_CHECKING:
-    from alexnet_fast.runtime.engine_context import EngineTimes
-
-Images = np.ndarray[Any, np.dtype[np.uint8]]
+    from alexnet_fast.runtime.tensorrt_runtime import EngineTimes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +23,7 @@ class Candidate:
         gpu_times: Returns what the last call took on a GPU, the ways there and back apart; None on a CPU.
     """
 
-    call: Callable[[Images], object]
+    call: Callable[[Pixels], object]
     backend: str
     release: Callable[[], object] = lambda: None
     gpu_times: Callable[[], EngineTimes] | None = None

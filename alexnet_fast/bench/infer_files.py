@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 from typing import TYPE_CHECKING
 
-from alexnet_fast.export.graph_form import CPU_CONFIG
+from alexnet_fast.export.config import CPU_CONFIG
 from alexnet_fast.export.onnx.model import build_model, write_model
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from alexnet_fast.pipelines.bad_images import BadImages
-from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.pipelines.loader import BadImages, Batch, Loader
 
 
 class Repeated(Loader):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from alexnet_fast import __version__
-from alexnet_fast.cli.group import LazyGroup
+from alexnet_fast.cli.command import LazyGroup
 
 COMMANDS = {
     name: f"alexnet_fast.cli.{name}:{name}"

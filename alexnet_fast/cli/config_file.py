@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from alexnet_fast.cli.command import say
 from alexnet_fast.errors import UserError
-from alexnet_fast.training.augmentation_names import AUGMENTATION
+from alexnet_fast.training.data import AUGMENTATION
 from alexnet_fast.utils.toml import read_toml
 
 # What a file of options does not change; --augmentation FILE makes its options the command's defaults.
@@ -118,3 +118,25 @@ def _converted(named: str, key: str, value: Any, option: click.Parameter, ctx: c
         return option.type.convert(value if flag else str(value), option, ctx)
     except click.BadParameter as error:
         raise UserError(f"{named}: '{key}': {error.message}", exit_code=2) from error
+
+
+def take_augmentation(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Makes the options in a file the defaults of a command: what is typed wins over them.
+
+    Args:
+        ctx: The command that is running, before its other options are read.
+        path: The file; None where none is given.
+
+    Raises:
+        UsageError: It cannot be read, or holds something else.
+    """
+    if path is None or ctx.resilient_parsing:
+        return
+    try:
+        table = read_toml(path)
+        if set(table) == {"augmentation"} and isinstance(table["augmentation"], dict):
+            table = table["augmentation"]
+        options = augmentation_of(table, f"--augmentation {path}", ctx)
+    except UserError as error:
+        raise click.UsageError(f"{error}.", ctx) from error
+    ctx.default_map = {**(ctx.default_map or {}), **options}

@@ -8,17 +8,68 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
-from alexnet_fast.cli.accuracy_lines import accuracy_lines
-from alexnet_fast.cli.build_line import BuildLine
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.export_output import export_place
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
+from alexnet_fast.utils.progress import progress_bar
+
+
+class BuildLine:
+    """One bar a phase of an engine's build."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._phase = ""
+
+    def __call__(self, phase: str, step: int, steps: int) -> bool:
+        """Shows the state of a phase; the build goes on."""
+        if phase != self._phase:
+            self.close()
+            self._phase = phase
+            self._bar = progress_bar(steps, phase[:40])
+            self._bar.__enter__()
+        self._bar.update(step - self._bar.pos)
+        return True
+
+    def close(self) -> None:
+        """Ends the line."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+            self._phase = ""
+
+
+_HEAD = f"{'':20s} {'in':5s} {'top-1':>7s} {'top-5':>7s} {'same top-1':>11s} {'largest':>9s} {'99 %':>9s}"
+
+
+def accuracy_lines(rows: list[dict[str, Any]] | None) -> list[str]:
+    """Renders the rows of `export.accuracy.Trial`; nothing where nothing was compared."""
+    if not rows:
+        return []
+    images = rows[0]["images"]
+    head = ["", f"compared on {images} images; differences of a probability from PyTorch's", _HEAD]
+    backends = [f"{row['name']}: {row['backend']}" for row in rows if row["backend"]]
+    return [*head, *map(_line, rows), *backends]
+
+
+def _line(row: dict[str, Any]) -> str:
+    name = f"{row['name']:20s} {row['precision']:5s}"
+    if row["not_measured"]:
+        return f"{name} not measured: {row['not_measured']}"
+    return (
+        f"{name} {_share(row['top1'], 7)} {_share(row['top5'], 7)} {_share(row['top1_agreement'], 11)}"
+        f" {row['max_abs_error']:9.1e} {row['p99_abs_error']:9.1e}"
+    )
+
+
+def _share(value: float | None, width: int) -> str:
+    return f"{'-':>{width}s}" if value is None else f"{value:{width}.2%}"
+
 
 if TYPE_CHECKING:
-    from alexnet_fast.export.config import ExportConfig
-    from alexnet_fast.export.engine_config import EngineConfig
+    from alexnet_fast.export.config import EngineConfig, ExportConfig
     from alexnet_fast.pipelines.ten_crop import Crops
 
 EXAMPLE = """\b
@@ -215,7 +266,7 @@ def _engine_config(given: dict[str, Any]) -> EngineConfig:
     Raises:
         UserError: A profile makes no sense, or is given for no engine.
     """
-    from alexnet_fast.export.engine_config import EngineConfig, parse_profile
+    from alexnet_fast.export.config import EngineConfig, parse_profile
 
     if given["profiles"] and not given["trt"]:
         raise UserError("--profile is for the engine, and none is built", "add --trt", exit_code=2)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from alexnet_fast.data import ImageList
     from alexnet_fast.export.config import ExportConfig
     from alexnet_fast.export.export_images import ExportImages, VerificationImages
-    from alexnet_fast.pipelines.cpu.pillow import Pixels
     from alexnet_fast.training.checkpoint.model_io import TrainedModel
+    from alexnet_fast.utils.arrays import Pixels
 
 # How many where nobody says so: a minute of comparing two files of `alexnet` with PyTorch on two cores.
 _VERIFIED, _MEASURED = 64, 200

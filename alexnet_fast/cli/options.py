@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from alexnet_fast.cli.augmentation_file import take_augmentation
-from alexnet_fast.cli.option_block import all_of
+from alexnet_fast.cli.config_file import take_augmentation
 from alexnet_fast.cli.types import choice, number
+
+Decorator = Callable[[Any], Any]
+
+
+def all_of(*options: Decorator) -> Decorator:
+    """Returns a decorator that adds options in their order."""
+
+    def decorate(function: Any) -> Any:
+        for add in reversed(options):
+            function = add(function)
+        return function
+
+    return decorate
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,8 +143,8 @@ def local_source(given: dict[str, Any]) -> Path:
     Raises:
         UserError: It cannot be fetched, or an option of fetching is given with a path.
     """
-    from alexnet_fast.download.address import is_address
     from alexnet_fast.download.cache import FetchConfig, fetch
+    from alexnet_fast.download.download import is_address
     from alexnet_fast.errors import UserError
     from alexnet_fast.utils.progress import progress_bar
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
-from alexnet_fast.cli.option_block import all_of
+from alexnet_fast.cli.options import all_of
 from alexnet_fast.cli.types import number
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> Imag
         UserError: The images are not there, or are of other classes.
     """
     from alexnet_fast.data import ClassMap, open_part
-    from alexnet_fast.data.prepared_classes import prepared_classes
+    from alexnet_fast.data.class_map import prepared_classes
     from alexnet_fast.data.split_rule import recorded_rule
 
     fraction = given["val_fraction"]

@@ -60,8 +60,7 @@ def predict(
     and named pipes there are ignored and counted. MODEL is a run folder, a checkpoint, a file of weights, an
     exported ONNX file or an engine. The exit code is 1 if an image could not be classified; the others are.
     """
-    from alexnet_fast.inference.classifier import open_classifier
-    from alexnet_fast.inference.prediction import predict_files
+    from alexnet_fast.inference.classifier import open_classifier, predict_files
 
     files, ignored = image_files(images)
     classifier = open_classifier(

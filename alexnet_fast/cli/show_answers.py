@@ -9,9 +9,9 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
-from alexnet_fast.cli.image_command import example, image_command, new_image, save_image
 from alexnet_fast.cli.part import image_options, opened, part_images, part_loader, part_options
 from alexnet_fast.cli.path_roles import DATA, IMAGE, MODEL, NETWORK, PathOf
+from alexnet_fast.cli.show import example, image_command, new_image, save_image
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.progress import progress_bar

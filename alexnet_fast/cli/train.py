@@ -223,8 +223,8 @@ def train(ctx: click.Context, **given: Any) -> Result:
 def _run(config: TrainConfig, **how: Any) -> Result:
     """Trains here, or in processes that are started for it."""
     from alexnet_fast.training import run
-    from alexnet_fast.training.distributed.joining import launched
-    from alexnet_fast.training.distributed.train_processes import train_in_processes
+    from alexnet_fast.training.distributed.group import launched
+    from alexnet_fast.training.distributed.launcher import train_in_processes
 
     processes = config.gpus or config.processes
     line = EpochLine()

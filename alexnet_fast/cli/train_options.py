@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from alexnet_fast.cli.option_block import all_of
+from alexnet_fast.cli.options import all_of
 from alexnet_fast.cli.types import choice, number
 
 optimiser = all_of(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data.class_map import SUMMARY, ClassMap, in_prepared_order
 from alexnet_fast.data.entries import (
     LINK_NOWHERE,
     LINK_UPWARDS,
@@ -23,11 +23,16 @@ from alexnet_fast.data.entries import (
     leads_upwards,
     read_directory,
 )
-from alexnet_fast.data.image_list import ARRAY_ENDING, IMAGE_ENDINGS, Encoding, ImageList
+from alexnet_fast.data.image_list import (
+    ARRAY_ENDING,
+    IMAGE_ENDINGS,
+    Encoding,
+    ImageList,
+    StringArray,
+    StringArrayBuilder,
+)
 from alexnet_fast.data.image_names import why_not_entered, why_not_listed
 from alexnet_fast.data.index_cache import Fingerprints, IndexCache, SlowNotice
-from alexnet_fast.data.names import StringArray, StringArrayBuilder
-from alexnet_fast.data.prepared_classes import SUMMARY, in_prepared_order
 from alexnet_fast.errors import UserError
 
 BESIDE_CLASSES = "beside the class folders"

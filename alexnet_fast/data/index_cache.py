@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_fast.data.names import StringArray
+from alexnet_fast.data.image_list import StringArray
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.atomic import atomic_file, make_folder
 from alexnet_fast.utils.cache_dir import cache_folder

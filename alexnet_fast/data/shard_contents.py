@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.data.image_list import ARRAY_ENDING, split_points
+from alexnet_fast.data.class_map import SUMMARY, prepared_classes
+from alexnet_fast.data.image_list import ARRAY_ENDING, StringArray, StringArrayBuilder, split_points
 from alexnet_fast.data.index_cache import Arrays, SlowNotice
-from alexnet_fast.data.names import Integers, StringArray, StringArrayBuilder
-from alexnet_fast.data.prepared_classes import SUMMARY, prepared_classes
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields, number_names
 from alexnet_fast.data.shard_files import in_shard
 from alexnet_fast.data.shard_notes import ShardNotes
-from alexnet_fast.data.shard_table import ShardTable
+from alexnet_fast.data.shards import ShardTable
 from alexnet_fast.data.webdataset import ShardReading, read_shard
 from alexnet_fast.errors import UserError
+from alexnet_fast.utils.arrays import Integers
 
 _COLUMNS = ("labels", "tar", "offset", "length", "sizes", "points")
 

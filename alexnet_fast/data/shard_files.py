@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from alexnet_fast.data.class_map import SUMMARY
 from alexnet_fast.data.entries import WRITTEN_BY_PREPARE, Ignored, is_directory, read_directory
 from alexnet_fast.data.image_names import why_ignored, why_junk
-from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.split_names import PARTS, split_of
 from alexnet_fast.errors import UserError
 

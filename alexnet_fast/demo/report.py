@@ -7,8 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast.demo.cells import CAVEAT
-from alexnet_fast.demo.run import DemoResult
+from alexnet_fast.demo.run import CAVEAT, DemoResult
 from alexnet_fast.doctor import examine_machine
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.samples import sample_squares, square_of
@@ -17,8 +16,8 @@ from alexnet_fast.plots.confusion import confusion
 from alexnet_fast.plots.crops import crop_by_crop, crops
 from alexnet_fast.plots.curves import curves
 from alexnet_fast.plots.kernels import kernels
-from alexnet_fast.plots.png import png_bytes
 from alexnet_fast.plots.predictions import Sample, predictions
+from alexnet_fast.plots.style import png_bytes
 from alexnet_fast.report import Fact, Plot, Report, Section, class_results, class_table, write_report
 from alexnet_fast.training.config import TrainConfig
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,12 @@ from typing import Any
 import torch
 
 from alexnet_fast.data import ImageList, Splits, open_data
-from alexnet_fast.demo.cells import lay_out_cells
+from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages, VerificationImages
 from alexnet_fast.export.exporter import run_export
-from alexnet_fast.inference.classifier import NetClassifier, open_classifier
+from alexnet_fast.inference.classifier import NetClassifier, open_classifier, predict_files
 from alexnet_fast.inference.evaluate import Accuracy, Evaluation, evaluate
-from alexnet_fast.inference.prediction import predict_files
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.samples import sample_squares
@@ -25,10 +25,80 @@ from alexnet_fast.recipes import recipe_options
 from alexnet_fast.runtime.prediction import Prediction
 from alexnet_fast.training.checkpoint.model_io import TrainedModel, load_trained
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.console import Progress
 from alexnet_fast.training.metrics_log import EpochMetrics, read_metrics
-from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run import train
 from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.utils.atomic import make_folder
+
+# Shares of each class; the rest is for training.
+VAL_SHARE = 0.1
+TEST_SHARE = 0.1
+
+CAVEAT = (
+    "Cells are split one by one, class by class. The data set does not say which cells belong to one solar "
+    "module, so cells of one module may sit on both sides of the split, which flatters the accuracy."
+)
+
+
+def lay_out_cells(folder: Path) -> Path:
+    """Links the images into `folder`/train, val and test, each with mono/ and poly/.
+
+    The split depends on the file names alone, and each part has each class in the same proportion.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: The package is not installed, or the folder cannot be written.
+    """
+    for kind, images in _by_class(_package_folder()).items():
+        shuffled = sorted(images, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+        test, val = (round(share * len(shuffled)) for share in (TEST_SHARE, VAL_SHARE))
+        parts = {"test": shuffled[:test], "val": shuffled[test : test + val], "train": shuffled[test + val :]}
+        for part, files in parts.items():
+            _link(files, folder / part / kind)
+    return folder
+
+
+def _package_folder() -> Path:
+    """Finds the installed images."""
+    try:
+        import elpv_dataset
+    except ImportError as error:
+        raise UserError(
+            "the demo's images are not installed (elpv-dataset)", "pip install 'alexnet-fast[demo]'"
+        ) from error
+    return Path(elpv_dataset.__file__).parent / "data"
+
+
+def _by_class(folder: Path) -> dict[str, list[Path]]:
+    """Reads labels.csv: a file name, the probability of a defect and the kind of cell, split by blanks."""
+    found: dict[str, list[Path]] = {}
+    for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines():
+        name, _, kind = line.split()
+        found.setdefault(kind, []).append(folder / name)
+    return found
+
+
+def _link(files: list[Path], folder: Path) -> None:
+    """Links files into a folder; what is there already is left alone, unless it leads nowhere.
+
+    Raises:
+        UserError: The folder cannot be written, or takes no links.
+    """
+    make_folder(folder)
+    try:
+        for link, file in ((folder / file.name, file) for file in files):
+            if not link.exists():
+                # A link into an environment that has been moved or made anew elsewhere.
+                link.unlink(missing_ok=True)
+                link.symlink_to(file)
+    except OSError as error:
+        raise UserError(
+            f"cannot link the images into {folder}: {system_reason(error)}", "give another --output"
+        ) from error
+
 
 # Images that the exported file is compared with PyTorch on, and that the page shows predictions of.
 _VERIFIED = 64

@@ -12,8 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from alexnet_fast.download.address import Address, parse_address
-from alexnet_fast.download.download import Show, download
+from alexnet_fast.download.download import Address, Show, download, parse_address
 from alexnet_fast.download.unpack import unpack
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.atomic import disk_errors, lock_file, make_folder, write_atomically

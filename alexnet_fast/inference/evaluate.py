@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_fast.inference.classifier import Classifier, Probabilities
-from alexnet_fast.pipelines.bad_images import nothing_decoded
-from alexnet_fast.pipelines.loader import Loader
+from alexnet_fast.inference.classifier import Classifier
+from alexnet_fast.pipelines.loader import Loader, nothing_decoded
 from alexnet_fast.pipelines.ten_crop import Crops, crop_offsets
+from alexnet_fast.utils.arrays import Probabilities
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,14 +20,13 @@ from alexnet_fast.data.split_rule import recorded_rule
 from alexnet_fast.data.splits import own_classes
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.feature_names import FEATURE_FILES
-from alexnet_fast.pipelines.bad_images import Policy
-from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.loader import Loader, LoaderConfig, Policy, make_loader
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import Amp
 from alexnet_fast.training.features.embeddings import Embeddings, embeddings
-from alexnet_fast.training.features.vector_file import VectorWriter
+from alexnet_fast.training.features.store import VectorWriter
 from alexnet_fast.training.precision import Precision, choose_precision
 from alexnet_fast.utils.atomic import atomic_file, make_folder, write_atomically
 from alexnet_fast.utils.device import device_or_cpu

@@ -7,11 +7,10 @@ import heapq
 from collections.abc import Callable
 
 from alexnet_fast.inference.classifier import Classifier
-from alexnet_fast.pipelines.bad_images import nothing_decoded
-from alexnet_fast.pipelines.cpu.pillow import Pixels
-from alexnet_fast.pipelines.loader import Loader
+from alexnet_fast.pipelines.loader import Loader, nothing_decoded
 from alexnet_fast.pipelines.ten_crop import Crops
 from alexnet_fast.runtime.prediction import ClassScore, top_k
+from alexnet_fast.utils.arrays import Pixels
 
 # Classes to name for each mistake.
 _GUESSES = 3

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from alexnet_fast.models.alexnet import AlexNet
-from alexnet_fast.models.factory import create_model
-from alexnet_fast.models.input_spec import CAFFE_INPUT, InputSpec
-from alexnet_fast.models.layers import LayerRow, layer_table
+from alexnet_fast.models.factory import build_model, create_model, input_of, is_own
 from alexnet_fast.models.lrn import LocalResponseNorm
-from alexnet_fast.models.network import Network
-from alexnet_fast.models.own import build_model, input_of, is_own
+from alexnet_fast.models.network import LayerRow, Network, layer_table
 from alexnet_fast.models.registry import model_names, model_spec
-from alexnet_fast.models.spec import ConvSpec, Initial, LrnSpec, ModelSpec, NetSpec
+from alexnet_fast.models.spec import CAFFE_INPUT, ConvSpec, Initial, InputSpec, LrnSpec, ModelSpec, NetSpec
 
 __all__ = [
     "CAFFE_INPUT",

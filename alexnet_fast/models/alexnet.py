@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from alexnet_fast.models.layers import Shape, output_shape
 from alexnet_fast.models.lrn import LocalResponseNorm
-from alexnet_fast.models.network import Network
+from alexnet_fast.models.network import Network, Shape, output_shape
 from alexnet_fast.models.spec import ModelSpec
 
 if TYPE_CHECKING:

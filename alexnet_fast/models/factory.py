@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import sys
+from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.convnet import ConvNet
 from alexnet_fast.models.mlp import Perceptron
 from alexnet_fast.models.network import Network
-from alexnet_fast.models.registry import resolve_spec
-from alexnet_fast.models.spec import ConvNetSpec, Initial, ModelSpec, NetSpec, PerceptronSpec, VggSpec
+from alexnet_fast.models.registry import model_spec, resolve_spec
+from alexnet_fast.models.spec import (
+    TORCHVISION_INPUT,
+    ConvNetSpec,
+    Initial,
+    InputSpec,
+    ModelSpec,
+    NetSpec,
+    PerceptronSpec,
+    VggSpec,
+)
 from alexnet_fast.models.vgg import Vgg
 from alexnet_fast.utils.memory import refuse_beyond_memory
 
@@ -94,3 +109,120 @@ def _refuse_huge(spec: NetSpec, num_classes: int) -> None:
         f"--model {spec.name} for images of {spec.input.crop} x {spec.input.crop} pixels",
         "give a smaller --crop",
     )
+
+
+def is_own(name: str) -> bool:
+    """Tells whether a model's name is that of the user's own network."""
+    return ":" in name
+
+
+def build_model(arguments: dict[str, Any]) -> nn.Module:
+    """Makes a network of ours or the user's.
+
+    Args:
+        arguments: As `create_model` takes them; of those only "name", "num_classes" and "image_size" (the
+            side that the network is tried with) have a meaning for the user's own.
+
+    Raises:
+        UserError: There is no such network, it cannot be made, or it does not do what a classifier does.
+    """
+    name = arguments["name"]
+    if not is_own(name):
+        return create_model(**arguments)
+    unknown = arguments.keys() - {"name", "num_classes", "image_size"}
+    if unknown:
+        option = "--" + min(unknown).replace("_", "-")
+        raise UserError(
+            f"--model {name} has no {option} that could be set", f"leave {option} out", exit_code=2
+        )
+    net = _called(name, arguments["num_classes"])
+    _try_out(name, net, arguments["num_classes"], arguments.get("image_size") or input_of(name).crop)
+    return net
+
+
+def input_of(name: str) -> InputSpec:
+    """Returns the images that a network of ours or the user's expects.
+
+    Raises:
+        UserError: There is no such network.
+    """
+    if not is_own(name):
+        return model_spec(name).input
+    found = getattr(_factory(name), "input", None)
+    return found if isinstance(found, InputSpec) else TORCHVISION_INPUT
+
+
+def _factory(name: str) -> Callable[[int], object]:
+    """Imports what a name stands for."""
+    module_name, _, attribute = name.partition(":")
+    module = _import(name, module_name)
+    found = getattr(module, attribute, None)
+    if found is None:
+        near = difflib.get_close_matches(attribute, dir(module), n=1)
+        mend = f"did you mean {module_name}:{near[0]}?" if near else "give the name of a class or function"
+        raise UserError(
+            f"--model {name}: {module_name} has no {attribute or 'empty name'}", mend, exit_code=2
+        )
+    if not callable(found):
+        raise UserError(
+            f"--model {name} cannot be called", "it must be a class or function of num_classes", exit_code=2
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _import(name: str, module_name: str) -> object:
+    """Imports the module, which may lie in the current folder as it may for `python -m`."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:
+        raise UserError(
+            f"--model {name}: {module_name or 'an empty name'} cannot be imported"
+            f" ({type(error).__name__}: {error})",
+            "give package.module:Net, importable from here or by PYTHONPATH",
+            exit_code=2,
+        ) from error
+
+
+def _called(name: str, num_classes: int) -> nn.Module:
+    """Makes the network."""
+    try:
+        net = _factory(name)(num_classes)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"--model {name} cannot be called with {num_classes} ({type(error).__name__}: {error})",
+            "it must take the number of classes as its only argument",
+            exit_code=2,
+        ) from error
+    if not isinstance(net, nn.Module):
+        raise UserError(f"--model {name} gives a {type(net).__name__}, not an nn.Module", exit_code=2)
+    if not any(p.requires_grad for p in net.parameters()):
+        raise UserError(f"--model {name} has no parameters to train", exit_code=2)
+    return net
+
+
+def _try_out(name: str, net: nn.Module, num_classes: int, side: int) -> None:
+    """Runs two black images through the network and checks what comes out."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            logits = net(torch.zeros(2, 3, side, side))
+    except Exception as error:
+        raise UserError(
+            f"--model {name} fails on images of {side} x {side} pixels ({type(error).__name__}: {error})",
+            "give --crop with a size that it can read",
+            exit_code=2,
+        ) from error
+    net.train(training)
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (2, num_classes):
+        raise UserError(
+            f"--model {name} turns 2 images into {shape}, not (2, {num_classes})",
+            "it must return one logit a class",
+            exit_code=2,
+        )

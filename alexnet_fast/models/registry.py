@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import get_args
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models.input_spec import CAFFE_INPUT, PAPER_INPUT, TORCHVISION_INPUT
 from alexnet_fast.models.spec import (
+    CAFFE_INPUT,
+    PAPER_INPUT,
+    TORCHVISION_INPUT,
     ConvNetSpec,
     ConvSpec,
     Initial,

@@ -1,7 +1,7 @@
 """Images of a run: each module draws one kind and returns a matplotlib `Figure`.
 
 from alexnet_fast.plots.curves import curves
-from alexnet_fast.plots.png import save_png
+from alexnet_fast.plots.style import save_png
 
 save_png(curves(rows), Path("curves.png"))
 """

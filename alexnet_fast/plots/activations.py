@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.plots.style import styled
-from alexnet_fast.plots.tiles import Tiles, tile_sheet
+from alexnet_fast.plots.style import styled, tile_sheet
+from alexnet_fast.utils.arrays import Floats
 from alexnet_fast.utils.suggest import choose_from
 
 # All maps of the paper's first layer fit.
@@ -38,7 +38,7 @@ def activations(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Figure:
     return tile_sheet(tiles, min(shown, _COLUMNS), what, _NOTE)
 
 
-def layer_output(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Tiles:
+def layer_output(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Floats:
     """Runs one image and returns what a layer gives.
 
     Returns:
@@ -60,12 +60,12 @@ def layer_output(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Tiles:
         hook.remove()
     if found[0].dim() != 4:
         raise UserError(f"--layer {layer} gives no maps", "choose a layer before flatten", exit_code=2)
-    output: Tiles = found[0][0].float().numpy()
+    output: Floats = found[0][0].float().numpy()
     return output
 
 
-def _scaled(maps_chw: Tiles) -> Tiles:
+def _scaled(maps_chw: Floats) -> Floats:
     """Scales each map to 0..1 by its own largest value; a map without a value above zero stays black."""
     largest = maps_chw.max(axis=(1, 2), keepdims=True)
-    scaled: Tiles = np.maximum(maps_chw, 0) / np.maximum(largest, np.finfo(np.float32).tiny)
+    scaled: Floats = np.maximum(maps_chw, 0) / np.maximum(largest, np.finfo(np.float32).tiny)
     return scaled

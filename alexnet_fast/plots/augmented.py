@@ -17,7 +17,8 @@ from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, Pixels, label_text, show_pixels, styled
+from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, label_text, show_pixels, styled
+from alexnet_fast.utils.arrays import Pixels
 
 # Letters below a figure that fit into its width.
 _LINE = 95

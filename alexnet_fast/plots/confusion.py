@@ -14,8 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.plots.style import FAINT, INK, SMALL, WIDTH, label_text, styled
-
-Counts = npt.NDArray[np.int64]
+from alexnet_fast.utils.arrays import Integers
 
 # With more classes the numbers would not fit their cells; with more still the names would not fit the axes.
 _NUMBERED = 10
@@ -40,7 +39,7 @@ class Confused:
 
 
 @styled
-def confusion(matrix: Counts, classes: Sequence[str]) -> Figure:
+def confusion(matrix: Integers, classes: Sequence[str]) -> Figure:
     """Draws a confusion matrix: with few classes counts and shares of each row, else the shares as colour.
 
     Args:
@@ -70,7 +69,7 @@ def confusion(matrix: Counts, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def most_confused(matrix: Counts, classes: Sequence[str], n: int = 10) -> list[Confused]:
+def most_confused(matrix: Integers, classes: Sequence[str], n: int = 10) -> list[Confused]:
     """Returns the n pairs that are mistaken most often, by count, then by share; none that never are.
 
     Args:
@@ -92,7 +91,7 @@ def most_confused(matrix: Counts, classes: Sequence[str], n: int = 10) -> list[C
     ]
 
 
-def row_shares(matrix: Counts, classes: Sequence[str]) -> npt.NDArray[np.float64]:
+def row_shares(matrix: Integers, classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """Returns each row divided by its sum; a class without images stays zero.
 
     Raises:
@@ -125,7 +124,7 @@ def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
             label.set(rotation=60, ha="right", rotation_mode="anchor")
 
 
-def _write_numbers(axes: Axes, matrix: Counts, shares: npt.NDArray[np.float64]) -> None:
+def _write_numbers(axes: Axes, matrix: Integers, shares: npt.NDArray[np.float64]) -> None:
     """Writes count and percentage into each cell, white on dark ones, and white lines between the cells."""
     size = 12 - 0.45 * len(matrix)
     edges = [place - 0.5 for place in range(1, len(matrix))]

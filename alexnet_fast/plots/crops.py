@@ -26,14 +26,12 @@ from alexnet_fast.plots.style import (
     SMALL,
     VERMILLION,
     WIDTH,
-    Pixels,
     label_text,
     show_pixels,
     styled,
     verdict_colour,
 )
-
-Probabilities = npt.NDArray[np.floating]
+from alexnet_fast.utils.arrays import Pixels, Probabilities
 
 # In the order of `pipelines.crops.crop_offsets`.
 _PLACES = ("top left", "top right", "bottom left", "bottom right", "centre")

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.plots.style import styled
-from alexnet_fast.plots.tiles import Tiles, tile_sheet
+from alexnet_fast.plots.style import styled, tile_sheet
+from alexnet_fast.utils.arrays import Floats
 from alexnet_fast.utils.suggest import choose_from
 
 # Colour kernels: all 96 of the paper's first layer fit. Grey ones: as many kernels by as many input channels.
@@ -51,7 +51,7 @@ def convolutions(net: nn.Module) -> dict[str, nn.Conv2d]:
     return {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
 
 
-def _weights(net: nn.Module, layer: str) -> Tiles:
+def _weights(net: nn.Module, layer: str) -> Floats:
     """Returns the weights of a convolution, float32 (kernels, channels, H, W).
 
     Raises:
@@ -62,14 +62,14 @@ def _weights(net: nn.Module, layer: str) -> Tiles:
         raise UserError(
             f"--layer {layer} is no convolution of this net", choose_from(layer, found), exit_code=2
         )
-    weights: Tiles = found[layer].weight.detach().to("cpu", torch.float32).numpy()
+    weights: Floats = found[layer].weight.detach().to("cpu", torch.float32).numpy()
     return weights
 
 
-def _stretched(weights: Tiles) -> Tiles:
+def _stretched(weights: Floats) -> Floats:
     """Scales each kernel to 0..1 by its own largest weight; 0.5 stays the place of a weight of zero."""
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-    stretched: Tiles = np.float32(0.5) + weights / np.maximum(2 * largest, np.finfo(np.float32).tiny)
+    stretched: Floats = np.float32(0.5) + weights / np.maximum(2 * largest, np.finfo(np.float32).tiny)
     return stretched
 
 

@@ -15,13 +15,13 @@ from alexnet_fast.plots.style import (
     SMALL,
     VERMILLION,
     WIDTH,
-    Pixels,
     label_text,
     show_pixels,
     styled,
     verdict_colour,
 )
 from alexnet_fast.runtime.prediction import ClassScore
+from alexnet_fast.utils.arrays import Pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

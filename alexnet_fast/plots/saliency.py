@@ -5,19 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.cpu.pillow import Pixels
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.plots.predictions import Sample, show_guesses
 from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, bare, label_text, show_pixels, styled
-
-Map = npt.NDArray[np.float32]
+from alexnet_fast.utils.arrays import Floats, Pixels
 
 # Smilkov et al. 2017, "SmoothGrad" (arXiv 1706.03825), section 3.3: noise of 10 to 20 % of the range of the
 # input gives the sharpest maps, and beyond 50 samples little is gained.
@@ -43,11 +40,11 @@ class Explained:
     """
 
     sample: Sample
-    gradient: Map
-    smooth: Map
+    gradient: Floats
+    smooth: Floats
 
 
-def gradient_map(net: nn.Module, view_chw: torch.Tensor, index: int) -> Map:
+def gradient_map(net: nn.Module, view_chw: torch.Tensor, index: int) -> Floats:
     """Says how strongly each pixel moves a class's score.
 
     The largest absolute derivative of the three channels (Simonyan et al. 2014, arXiv 1312.6034, section 3).
@@ -65,7 +62,7 @@ def gradient_map(net: nn.Module, view_chw: torch.Tensor, index: int) -> Map:
 
 def smooth_map(
     net: nn.Module, view_chw: torch.Tensor, index: int, *, samples: int = SAMPLES, seed: int = 0
-) -> Map:
+) -> Floats:
     """Averages the derivative over noisy copies of the image, which leaves what they agree on (SmoothGrad).
 
     The map is then averaged over small neighbourhoods, so that regions show rather than single pixels.
@@ -154,15 +151,15 @@ def _derivative(net: nn.Module, view_nchw: torch.Tensor, index: int) -> torch.Te
     return derivative.float().cpu()
 
 
-def _strongest(derivative_chw: torch.Tensor) -> Map:
+def _strongest(derivative_chw: torch.Tensor) -> Floats:
     """Returns the largest absolute value of the channels, (H, W)."""
-    strongest: Map = derivative_chw.abs().amax(dim=0).numpy()
+    strongest: Floats = derivative_chw.abs().amax(dim=0).numpy()
     return strongest
 
 
-def _averaged(values: Map) -> Map:
+def _averaged(values: Floats) -> Floats:
     """Averages each value with those around it, (H, W) to the same."""
-    averaged: Map = torch.nn.functional.avg_pool2d(
+    averaged: Floats = torch.nn.functional.avg_pool2d(
         torch.from_numpy(values)[None, None],
         _NEIGHBOURHOOD,
         stride=1,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib.style
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-Pixels = npt.NDArray[np.uint8]
+from alexnet_fast.utils.arrays import Floats, Pixels
+from alexnet_fast.utils.atomic import write_atomically
+
 P = ParamSpec("P")
 
 # Okabe and Ito, "Color Universal Design" (2008), less the yellow, which is too pale for lines on white.
@@ -121,3 +125,54 @@ def bare(axes: Axes, *, frame: str = GRID, width: float = 0.8) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set(visible=True, color=frame, linewidth=width)
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Returns a figure as PNG, without date or version inside, so that equal figures are equal files."""
+    for text in figure.findobj(Text):
+        # A font has no glyph for half a character, which stands for a byte that is not UTF-8.
+        text.set_text(text.get_text().encode("utf-8", "backslashreplace").decode("utf-8"))
+    buffer = io.BytesIO()
+    with matplotlib.style.context(STYLE, after_reset=True):
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    write_atomically(path, png_bytes(figure))
+
+
+# Pixels a side that the whole sheet should have at least, so that edges stay sharp when the page is scaled.
+_SHEET = 1000
+_GAP = 4
+
+
+def tile_sheet(tiles_nhwc: Floats, columns: int, what: str, note: str) -> Figure:
+    """Lays tiles out in rows, a white line between them, with a line that says what they are.
+
+    Args:
+        tiles_nhwc: float32 (N, H, W, 3), 0 to 1.
+        columns: Tiles a row.
+        what: Title.
+        note: Stands below.
+    """
+    rows = -(-len(tiles_nhwc) // columns)
+    enlarged = max(1, -(-_SHEET // (columns * tiles_nhwc.shape[2])))
+    big = tiles_nhwc.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
+    height, width = big.shape[1] + _GAP, big.shape[2] + _GAP
+    sheet = np.ones((rows * height - _GAP, columns * width - _GAP, 3), np.float32)
+    for number, tile in enumerate(big):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height - _GAP, left : left + width - _GAP] = tile
+    figure = Figure(figsize=(WIDTH, 0.6 + WIDTH * sheet.shape[0] / sheet.shape[1]), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(sheet, interpolation="antialiased")
+    bare(axes, frame="none")
+    axes.set_title(what)
+    axes.set_xlabel(note, fontsize=SMALL, color=FAINT, loc="left")
+    return figure

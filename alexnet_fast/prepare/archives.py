@@ -19,8 +19,7 @@ from alexnet_fast.data.tar_members import (
     unreadable,
 )
 from alexnet_fast.errors import UserError, packing_reason
-from alexnet_fast.prepare.places import Location, NoLocation, ZipLocation
-from alexnet_fast.prepare.sources import SourceImage, arrange
+from alexnet_fast.prepare.sources import Location, NoLocation, SourceImage, ZipLocation, arrange
 
 _REPLACED = "replaced by a later member of the same name"
 _NO_CLASS = "in no class folder"

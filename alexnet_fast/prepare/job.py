@@ -4,27 +4,58 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from alexnet_fast.data.class_map import SUMMARY
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.detect import Reading
-from alexnet_fast.data.prepared_classes import SUMMARY
 from alexnet_fast.data.splits import refuse_untrainable
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.bad_images import BadImages, Policy
-from alexnet_fast.pipelines.colours import ColourSums
-from alexnet_fast.prepare.maker import ImageWorker, Task
-from alexnet_fast.prepare.naming import output_names
-from alexnet_fast.prepare.output_dir import OutputFolder
+from alexnet_fast.pipelines.color_stats import ColourSums
+from alexnet_fast.pipelines.loader import BadImages, Policy
+from alexnet_fast.prepare.output_dir import TABLES, OutputFolder, Record
 from alexnet_fast.prepare.partition import Partition
-from alexnet_fast.prepare.record import Record
 from alexnet_fast.prepare.shard_writer import make_sample, write_shards
 from alexnet_fast.prepare.sources import MOST_UNPACKED, SourceList, open_source
-from alexnet_fast.prepare.tables import TABLES
-from alexnet_fast.prepare.transform import ResizeConfig
+from alexnet_fast.prepare.transform import ImageWorker, ResizeConfig, Task
 from alexnet_fast.scan.worker_pool import TaskFailed, run_tasks
+
+
+def output_names(names: Sequence[str], ending: str) -> list[str]:
+    """Returns a distinct name for each image: its own, with `ending` in place of its ending.
+
+    Where images differ in nothing but their endings, one that has `ending` already keeps its name and the
+    others keep their endings inside: a.jpg and a.png become a.jpg and a.png.jpg. The names depend on the list
+    alone.
+
+    Args:
+        names: Distinct paths, sorted.
+        ending: With its dot.
+    """
+    plain = [str(PurePosixPath(name).with_suffix(ending)) for name in names]
+    count = Counter(plain)
+    taken = {new for name, new in zip(names, plain, strict=True) if count[new] == 1 or name == new}
+    chosen = []
+    for name, new in zip(names, plain, strict=True):
+        if count[new] == 1 or name == new:
+            chosen.append(new)
+            continue
+        chosen.append(_free(name, ending, taken))
+        taken.add(chosen[-1])
+    return chosen
+
+
+def _free(name: str, ending: str, taken: set[str]) -> str:
+    """Returns the first of name.jpg, name-2.jpg, name-3.jpg ... that no other has."""
+    new, number = f"{name}{ending}", 1
+    while new in taken:
+        number += 1
+        new = f"{name}-{number}{ending}"
+    return new
+
 
 _log = logging.getLogger("alexnet_fast")
 

@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet_fast.data.image_list import ARRAY_ENDING
-from alexnet_fast.data.names import StringArray
-from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
+from alexnet_fast.data.image_list import ARRAY_ENDING, StringArray
+from alexnet_fast.data.shards import TABLE_ENDING, ShardTable
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.prepare.partition import Partition
-from alexnet_fast.scan.header import read_header
+from alexnet_fast.scan.inspect import read_header
 
 # Unit of a tar. A sample takes two headers, a class and an image, each rounded up to blocks.
 _BLOCK = 512

@@ -3,30 +3,104 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from alexnet_fast.data import ClassMap
+from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_folders
-from alexnet_fast.data.image_list import IMAGE_ENDINGS, split_points
-from alexnet_fast.data.layouts.base import Layout
+from alexnet_fast.data.image_list import IMAGE_ENDINGS, FileLocation, StringArray, TarLocation, split_points
+from alexnet_fast.data.layouts.base import Layout, csv_rows
 from alexnet_fast.data.layouts.detect import Reading, find_layout
-from alexnet_fast.data.names import StringArray
 from alexnet_fast.data.parts import Split, beside_parts, find_splits, split_dirs
-from alexnet_fast.data.places import FileLocation
 from alexnet_fast.data.shard_files import compressed_ending, is_tar
 from alexnet_fast.data.shards import Shards
-from alexnet_fast.data.split_names import named_splits
+from alexnet_fast.data.split_names import PARTS, named_splits
 from alexnet_fast.data.split_rule import validation_mask
 from alexnet_fast.data.splits import need_all_classes
-from alexnet_fast.errors import UserError
-from alexnet_fast.prepare.places import Location
+from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
+from alexnet_fast.errors import UserError, packing_reason
+from alexnet_fast.pipelines.cpu.pillow import BadImageError
+from alexnet_fast.pipelines.io import read_bytes as read_stretch
+from alexnet_fast.scan.inspect import read_bytes
+
+
+class ZipLocation(NamedTuple):
+    """A member of a zip.
+
+    Args:
+        path: Of the zip.
+        member: Its name there.
+    """
+
+    path: str
+    member: str
+
+
+class NoLocation(NamedTuple):
+    """A member of an archive that is not read.
+
+    Args:
+        path: Of the archive.
+        reason: Why not.
+    """
+
+    path: str
+    reason: str
+
+
+Location = FileLocation | TarLocation | ZipLocation | NoLocation
+
+
+def read_place(place: Location) -> bytes:
+    """Returns an image as it is stored.
+
+    Raises:
+        BadImageError: It cannot be read, or is not to be.
+    """
+    if isinstance(place, NoLocation):
+        raise BadImageError(place.reason)
+    if isinstance(place, ZipLocation):
+        return _read_member(place)
+    return read_bytes(Path(place.path)) if isinstance(place, FileLocation) else read_stretch(place)
+
+
+def _read_member(place: ZipLocation) -> bytes:
+    """Reads out of a zip, whatever size the archive claims that a member has."""
+    try:
+        with _open_zip(place.path).open(place.member) as file:
+            content = file.read(FILE_BYTES_LIMIT + 1)
+    except NotImplementedError as error:
+        raise BadImageError(f"{packing_reason(error)}: pack the zip anew with deflate") from error
+    if len(content) > FILE_BYTES_LIMIT:
+        raise BadImageError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
+    if not content:
+        raise BadImageError("empty file")
+    return content
+
+
+def stamp(place: Location) -> int:
+    """Returns when a place's file was last changed, in seconds; 0 where there is none."""
+    try:
+        return int(Path(place.path).stat().st_mtime)
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(maxsize=4)
+def _open_zip(path: str) -> zipfile.ZipFile:
+    """Opens an archive once a process: its directory is read whole each time."""
+    return zipfile.ZipFile(path)
+
 
 SOURCE_ENDINGS = IMAGE_ENDINGS
 # Of a compressed tar, unless `--max-download` says otherwise.
@@ -120,7 +194,6 @@ def open_source(
         UserError: It is missing, of no known form or holds no labelled image.
     """
     from alexnet_fast.prepare.archives import list_zip
-    from alexnet_fast.prepare.csv_source import list_csv
     from alexnet_fast.prepare.tars import list_shards, list_tar
 
     reading, ignored = reading or Reading(), Ignored() if ignored is None else ignored
@@ -257,3 +330,30 @@ def _of_class_folders(part: str, contents: Split, ignored: Ignored) -> Iterator[
     for name, label in zip(images.names, images.labels.tolist(), strict=True):
         place = FileLocation(f"{contents.root}/{name}")
         yield SourceImage(part, names[label], name.partition("/")[2], place)
+
+
+def list_csv(path: Path) -> list[SourceImage]:
+    """Reads the columns `file` (relative to the CSV), `class` and, where there is one, `part`.
+
+    Raises:
+        UserError: A column or value is missing or cannot be used; the line is named.
+    """
+    return list(_images(path))
+
+
+def _images(path: Path) -> Iterator[SourceImage]:
+    """Yields the image of each line."""
+    for where, row in csv_rows(path, ("file", "class")):
+        file, part = row["file"], row.get("part", "")
+        if not file or "\0" in file:
+            raise UserError(f"{where} has no file", "each line needs file and class")
+        if part and part not in PARTS:
+            raise UserError(f"{where}: {part!r} is no part", f"use {', '.join(PARTS)} or leave it empty")
+        label = check_class(row["class"].strip(), where)
+        yield SourceImage(part, label, _below(label, file), FileLocation(str(path.parent / file)))
+
+
+def _below(label: str, file: str) -> str:
+    """Returns where a file is to stand in its class folder."""
+    parts = [part for part in PurePosixPath(file).parts if part not in ("/", "..")]
+    return "/".join(parts[1:] if parts[0] == label and len(parts) > 1 else parts)

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_list import TarLocation
 from alexnet_fast.data.parts import split_dirs
-from alexnet_fast.data.places import TarLocation
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import beside_tars, by_part, part_of, shards_in
 from alexnet_fast.data.tar_members import refused_kind, tar_members
 from alexnet_fast.prepare.archives import list_archive
-from alexnet_fast.prepare.places import Location, NoLocation
 from alexnet_fast.prepare.plain_tars import plain_tar
-from alexnet_fast.prepare.sources import SourceImage
+from alexnet_fast.prepare.sources import Location, NoLocation, SourceImage
 from alexnet_fast.prepare.webdataset_source import is_webdataset, list_webdataset
 
 _log = logging.getLogger("alexnet_fast")

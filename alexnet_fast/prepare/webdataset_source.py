@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.image_list import TarLocation
 from alexnet_fast.data.junk import junk_reason
-from alexnet_fast.data.places import TarLocation
 from alexnet_fast.data.shard_fields import (
     DEFAULT_FIELDS,
     LONGEST_LABEL_BYTES,

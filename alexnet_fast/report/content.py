@@ -25,7 +25,7 @@ class Plot:
     """A figure of the page.
 
     Args:
-        png: The PNG file's bytes (`alexnet_fast.plots.png.png_bytes`); they become part of the page.
+        png: The PNG file's bytes (`alexnet_fast.plots.style.png_bytes`); they become part of the page.
         alt: What it shows, for readers who cannot see it.
         caption: Stands below it.
     """

@@ -2,7 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from alexnet_fast.errors import UserError
+
+Kind = Literal["auto", "cpu", "cuda", "tensorrt"]
+
+# "gpu" is what `device.choose_device` takes for "cuda", too.
+_NAMES: dict[str, Kind] = {
+    "auto": "auto",
+    "cpu": "cpu",
+    "cuda": "cuda",
+    "gpu": "cuda",
+    "tensorrt": "tensorrt",
+}
+
+
+class DeviceRequest(NamedTuple):
+    """A device that was asked for: "auto" takes a GPU where there is one; `gpu` counts from 0."""
+
+    kind: Kind
+    gpu: int = 0
+
+
+def parse_device(text: str) -> DeviceRequest:
+    """Reads `--device`.
+
+    Args:
+        text: "auto", "cpu", "cuda", "cuda:N" or "tensorrt".
+
+    Raises:
+        UserError: It is none of these.
+    """
+    found = re.fullmatch(r"(?:(cuda|gpu):(\d{1,4})|([a-z]+))", text)
+    kind = _NAMES.get(found[1] or found[3]) if found else None
+    if found is None or kind is None:
+        raise UserError(
+            f"--device {text} is not a device", "give auto, cpu, cuda, cuda:N or tensorrt", exit_code=2
+        )
+    return DeviceRequest(kind, int(found[2] or 0))
+
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import AugmentSpec

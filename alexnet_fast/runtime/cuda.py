@@ -8,6 +8,125 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from alexnet_fast.errors import UnavailableError, UserError
+from alexnet_fast.utils.arrays import AnyArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# CU_STREAM_CAPTURE_MODE_THREAD_LOCAL in cuda.h: other threads may go on meanwhile.
+_THREAD_LOCAL = 1
+
+
+class Cuda:
+    """The first GPU, in the context that every CUDA library of this process shares.
+
+    Raises:
+        UnavailableError: There is none, and why.
+    """
+
+    def __init__(self) -> None:
+        problem = driver_problem()
+        if problem is not None:
+            raise UnavailableError(
+                f"an engine runs on an NVIDIA GPU only: {problem}",
+                "give the model.onnx beside it, or allow that with --allow-fallback",
+            )
+        self._driver = ctypes.CDLL("libcuda.so.1")
+        device, self._context = ctypes.c_int(), ctypes.c_void_p()
+        self._call("cuDeviceGet", ctypes.byref(device), 0)
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
+        self.enter()
+        self.stream = ctypes.c_void_p()
+        self._call("cuStreamCreate", ctypes.byref(self.stream), 0)
+
+    def enter(self) -> None:
+        """Makes the GPU current in this thread."""
+        self._call("cuCtxSetCurrent", self._context)
+
+    def allocate(self, size: int) -> int:
+        """Returns the address of `size` new bytes on the GPU."""
+        address = ctypes.c_uint64()
+        self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
+        return address.value
+
+    def free(self, address: int) -> None:
+        """Gives memory back."""
+        self._call("cuMemFree_v2", ctypes.c_uint64(address))
+
+    def upload(self, address: int, array: AnyArray) -> None:
+        """Copies a contiguous array to the GPU, in the order of the stream."""
+        self._copy(
+            "cuMemcpyHtoDAsync_v2", ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data), array
+        )
+
+    def download(self, array: AnyArray, address: int) -> None:
+        """Copies from the GPU into a contiguous array; it is there after `wait`."""
+        self._copy(
+            "cuMemcpyDtoHAsync_v2", ctypes.c_void_p(array.ctypes.data), ctypes.c_uint64(address), array
+        )
+
+    def wait(self) -> None:
+        """Waits for everything that the stream was given."""
+        self._call("cuStreamSynchronize", self.stream)
+
+    def event(self) -> ctypes.c_void_p:
+        """Returns a new mark for `record`."""
+        event = ctypes.c_void_p()
+        self._call("cuEventCreate", ctypes.byref(event), 0)
+        return event
+
+    def record(self, event: ctypes.c_void_p) -> None:
+        """Marks the place in the order of the stream; the time is taken when the GPU gets there."""
+        self._call("cuEventRecord", event, self.stream)
+
+    def milliseconds(self, first: ctypes.c_void_p, second: ctypes.c_void_p) -> float:
+        """Returns the GPU's time between two marks that it has passed."""
+        time = ctypes.c_float()
+        self._call("cuEventElapsedTime", ctypes.byref(time), first, second)
+        return time.value
+
+    def capture(self, enqueue: Callable[[], bool]) -> ctypes.c_void_p | None:
+        """Records as a CUDA graph, without running it, what a function puts into the stream.
+
+        Args:
+            enqueue: Returns whether it could.
+
+        Returns:
+            The graph, to be launched any number of times; None where `enqueue` could not.
+        """
+        graph, runnable = ctypes.c_void_p(), ctypes.c_void_p()
+        self._call("cuStreamBeginCapture_v2", self.stream, _THREAD_LOCAL)
+        done = False
+        try:
+            done = enqueue()
+        finally:
+            # A stream that goes on capturing is of no use to anybody. A capture that failed has no graph.
+            code = self._driver.cuStreamEndCapture(self.stream, ctypes.byref(graph))
+        if not done or code != 0:
+            return None
+        self._call("cuGraphInstantiateWithFlags", ctypes.byref(runnable), graph, ctypes.c_ulonglong(0))
+        self._call("cuGraphDestroy", graph)
+        return runnable
+
+    def launch(self, graph: ctypes.c_void_p) -> None:
+        """Puts a graph into the stream."""
+        self._call("cuGraphLaunch", graph, self.stream)
+
+    def drop(self, graph: ctypes.c_void_p) -> None:
+        """Gives a graph back."""
+        self._call("cuGraphExecDestroy", graph)
+
+    def _copy(self, name: str, target: Any, source: Any, array: AnyArray) -> None:
+        self._call(name, target, source, ctypes.c_size_t(array.nbytes), self.stream)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        code = getattr(self._driver, name)(*arguments)
+        if code != 0:
+            raise UserError(f"the GPU refuses {name}: {error_text(self._driver, code)}")
+
 
 _LIBRARY = "libcuda.so.1"
 # CUdevice_attribute in cuda.h.

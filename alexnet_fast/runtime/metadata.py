@@ -6,12 +6,75 @@ Standard library only: the server reads it without torch.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.ten_crop import CROPS
+
+SEAL_KEY = "alexnet_fast.sha256"
+# The tag of ModelProto.metadata_props and of the two strings of an entry (onnx.proto: fields 14, 1 and 2;
+# wire type 2, "length-delimited").
+_ENTRY, _KEY, _VALUE = (field << 3 | 2 for field in (14, 1, 2))
+_HEX = 64
+_EXPORT_AGAIN = "export it again with `alexnet-fast export`"
+
+
+def seal(model: bytes) -> bytes:
+    """Returns a serialized model with its seal behind it."""
+    return model + _entry(hashlib.sha256(model).hexdigest())
+
+
+def check_seal(content: bytes, source: str) -> None:
+    """Checks a whole file.
+
+    Args:
+        content: Its bytes.
+        source: Its name, for messages.
+
+    Raises:
+        UserError: It has no seal at its end, because it is cut or somebody else's, or it has changed since.
+    """
+    begin = _entry("0" * _HEX)[:-_HEX]
+    body, end = content[: -len(begin) - _HEX], content[-len(begin) - _HEX :]
+    if not end.startswith(begin) or len(end) != len(begin) + _HEX:
+        raise UserError(
+            f"{source} does not end as an ONNX file of ours: it is cut, damaged or somebody else's",
+            _EXPORT_AGAIN,
+        )
+    found, wanted = hashlib.sha256(body).hexdigest(), end[-_HEX:].decode(errors="replace")
+    if found != wanted:
+        raise UserError(
+            f"{source} is damaged: it has the SHA-256 {found[:12]}…, its end says {wanted[:12]}…",
+            _EXPORT_AGAIN,
+        )
+
+
+def _entry(digest: str) -> bytes:
+    """Returns a metadata entry as protobuf writes it; every length here fits into one byte."""
+    key, value = SEAL_KEY.encode(), digest.encode()
+    inside = bytes([_KEY, len(key)]) + key + bytes([_VALUE, len(value)]) + value
+    return bytes([_ENTRY, len(inside)]) + inside
+
+
+class TensorType(NamedTuple):
+    """What one type is called: by numpy (little-endian, as on the wire), the protocol and a configuration."""
+
+    numpy: np.dtype[Any]
+    protocol: str
+    config: str
+
+
+# By the name in a manifest; `alexnet-fast export` writes no others.
+TENSOR_TYPES = {
+    "float": TensorType(np.dtype("<f4"), "FP32", "TYPE_FP32"),
+    "int64": TensorType(np.dtype("<i8"), "INT64", "TYPE_INT64"),
+}
+
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from alexnet_fast.errors import UnavailableError, UserError
-from alexnet_fast.runtime.asked_device import DeviceRequest, parse_device
+from alexnet_fast.runtime.base import DeviceRequest, parse_device
 from alexnet_fast.runtime.cuda import gpu_count
 from alexnet_fast.runtime.manifest import vouches_for
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
-    from alexnet_fast.runtime.execution_provider import ProviderName
     from alexnet_fast.runtime.manifest import TensorInfo
     from alexnet_fast.runtime.metadata import GraphMetadata
-    from alexnet_fast.runtime.onnx_runtime import Images, OnnxModel, Probabilities
-    from alexnet_fast.runtime.tensor_types import Array
+    from alexnet_fast.runtime.onnx_runtime import OnnxModel, ProviderName
+    from alexnet_fast.utils.arrays import AnyArray, Pixels, Probabilities
 
 ONNX_NAME, ONNX_SUFFIX, ENGINE = "model.onnx", ".onnx", ".engine"
 
@@ -56,10 +55,10 @@ class Backend(Protocol):
     def backend(self) -> str:
         """What really runs it."""
 
-    def run(self, images_nhwc: Images) -> Probabilities:
+    def run(self, images_nhwc: Pixels) -> Probabilities:
         """Classifies uint8 (N, resize, resize, 3); returns float32 (N, classes); safe in threads."""
 
-    def outputs(self, images_nhwc: Images, names: Sequence[str] | None = None) -> dict[str, Array]:
+    def outputs(self, images_nhwc: Pixels, names: Sequence[str] | None = None) -> dict[str, AnyArray]:
         """Returns the outputs of these names, or all; N rows each; otherwise as `run`."""
 
 

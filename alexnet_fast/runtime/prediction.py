@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-Probabilities = np.ndarray[Any, np.dtype[np.float32]]
+from alexnet_fast.utils.arrays import Probabilities
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ from typing import Any
 from alexnet_fast.data.name_lists import written_name
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.shard_files import is_tar
-from alexnet_fast.scan.in_tars import InTars, Member, Row, TarCount, told_apart
-from alexnet_fast.scan.inspect import ImageReport, examine
+from alexnet_fast.scan.inspect import ImageReport, InTars, Member, Row, TarCount, examine, told_apart
 from alexnet_fast.scan.listing import Listing
 from alexnet_fast.scan.worker_pool import TaskFailed, run_tasks
 from alexnet_fast.utils.atomic import write_atomically

@@ -7,13 +7,17 @@ epoch. A mean over more batches does not (Wu and Johnson 2021, "Rethinking Batch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import nn
 
-from alexnet_fast.pipelines.loader import Batch
+from alexnet_fast.pipelines.loader import Batch, Loader
+from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.precision import Precision
+from alexnet_fast.training.resizable import for_sizes
 
 
 def has_batch_norm(net: nn.Module) -> bool:
@@ -57,3 +61,43 @@ def batch_norm_layers(net: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
 def running(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> list[torch.Tensor]:
     """Returns a layer's running mean and variance, (channels,) each."""
     return [average for average in (layer.running_mean, layer.running_var) if average is not None]
+
+
+def recalibrate_batch_norm(
+    net: nn.Module,
+    loader: Loader,
+    epoch: int,
+    *,
+    config: TrainConfig,
+    precision: Precision,
+    processes: DistributedContext,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Gives all processes the same statistics: measured on an epoch's first batches, or rank 0's.
+
+    Args:
+        net: A network; one without batch norm stays as it is.
+        loader: Of this process's training images.
+        epoch: Whose batches.
+        config: How many batches; with 0 nothing is measured.
+        precision: How to compute.
+        processes: Those that train together.
+        between: Called after each batch.
+    """
+    layers = batch_norm_layers(net)
+    if not layers:
+        return
+    buffers = [buffer for layer in layers for buffer in running(layer)]
+    if not config.bn_batches:
+        processes.broadcast(buffers)
+        return
+    some = itertools.islice(loader.epoch(epoch), config.bn_batches * config.accumulate)
+    measure_statistics(for_sizes(net, config.progressive), _each(some, between), precision)
+    processes.average(buffers)
+
+
+def _each(batches: Iterator[Batch], after: Callable[[], None]) -> Iterator[Batch]:
+    """Yields batches, and calls a function after each."""
+    for batch in batches:
+        yield batch
+        after()

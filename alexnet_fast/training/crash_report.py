@@ -16,8 +16,8 @@ from typing import Any
 from alexnet_fast import __version__
 from alexnet_fast.data import ImageList, Splits
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.pipelines.bad_images import Policy
 from alexnet_fast.pipelines.decoding_record import LeftRecord, OpenBatches, read_record
+from alexnet_fast.pipelines.loader import Policy
 from alexnet_fast.training.log import log, logging_to_file
 from alexnet_fast.training.run_dir import RunFolder
 from alexnet_fast.utils.atomic import write_atomically

@@ -3,27 +3,101 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from alexnet_fast.data import ExcludeList, Splits, open_data
+from alexnet_fast.data.class_map import prepared_background
 from alexnet_fast.data.layouts.detect import Reading
-from alexnet_fast.data.prepared_classes import prepared_background
 from alexnet_fast.data.split_rule import CURRENT_RULE
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import InputSpec
+from alexnet_fast.models import InputSpec, input_of
 from alexnet_fast.pipelines.color import parse_colour
-from alexnet_fast.pipelines.decoder import DecoderSettings
-from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.color_jitter import ColorJitter
+from alexnet_fast.pipelines.loader import DecoderSettings, Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
-from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec
-from alexnet_fast.training.augmentation import random_parts
-from alexnet_fast.training.augmentation_names import RANDOM_PARTS
+from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec, Progressive
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.log import log
 from alexnet_fast.training.precision import Precision
+from alexnet_fast.weights import Pretrained, fit_weights
+
+
+def random_parts(
+    *, random_resized_crop: bool, min_scale: float, progressive: str | None, epochs: int, **amounts: float
+) -> dict[str, Any]:
+    """Returns the fields of `AugmentSpec` that the options ask for; one that is off is None.
+
+    Args:
+        random_resized_crop: Whether areas are random.
+        min_scale: Their smallest share of an image.
+        progressive: Course of the input side.
+        epochs: Over which it runs, where it does not say.
+        amounts: Of `ColorJitter`.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+    area = RandomResizedCrop(min_scale=min_scale)
+    colours = ColorJitter(**amounts)
+    return {
+        "random_resized_crop": area if random_resized_crop else None,
+        "distortion": colours if colours != ColorJitter() else None,
+        "progressive": Progressive.parse(progressive, epochs) if progressive else None,
+    }
+
+
+# What the paper's augmentation does not have: the options of `augmentation.random_parts`.
+RANDOM_PARTS = (
+    "random_resized_crop",
+    "min_scale",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "progressive",
+)
+
+AUGMENTATION = ("resize", "crop", "flip", "pca", "mean", *RANDOM_PARTS)
+
+
+def starting_input(config: TrainConfig, weights: Pretrained | None) -> InputSpec:
+    """Returns the images of a run: what its weights were trained with, or what its network is made for.
+
+    Weights of the same network bring their sizes along; of another one only mean and standard deviation.
+    """
+    own = input_of(config.model)
+    if weights is None or weights.input is None:
+        return own
+    if weights.model == config.model:
+        return weights.input
+    return dataclasses.replace(own, mean=weights.input.mean, std=weights.input.std)
+
+
+def load_initial_weights(
+    net: nn.Module, weights: Pretrained, config: TrainConfig, classes: tuple[str, ...]
+) -> None:
+    """Fills a network and says with what.
+
+    Raises:
+        UserError: The weights do not fit.
+    """
+    fitted = fit_weights(net, weights, classes, new_head=config.transfer or config.features)
+    log.info(
+        "weights of %s: %d tensors%s",
+        weights.path,
+        fitted.tensors,
+        ", the last layer is new" * fitted.new_head,
+    )
+    if weights.model is not None and weights.model != config.model:
+        log.info(
+            "they are those of %s, and %s may compute with them in another way", weights.model, config.model
+        )
+
 
 if TYPE_CHECKING:
     from alexnet_fast.pipelines.color_stats import ColourStatistics

@@ -10,7 +10,7 @@ import json
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.manager import CheckpointInfo, CheckpointManager
-from alexnet_fast.training.checkpoint.position import Position
+from alexnet_fast.training.checkpoint.state import Position
 from alexnet_fast.training.log import log
 from alexnet_fast.training.run_dir import RunFolder
 from alexnet_fast.utils.atomic import write_atomically

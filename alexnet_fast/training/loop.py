@@ -9,8 +9,7 @@ from typing import Any
 from alexnet_fast.training.checkpoint.async_writer import CheckpointWriter
 from alexnet_fast.training.checkpoint.manager import CheckpointManager
 from alexnet_fast.training.checkpoint.model_io import load_trained, save_weights
-from alexnet_fast.training.distributed.agreement import ControlFlags, StopSaveConsensus
-from alexnet_fast.training.distributed.signals import StopSignals
+from alexnet_fast.training.distributed.group import ControlFlags, StopSaveConsensus, StopSignals
 from alexnet_fast.training.diverged import DivergedError, forget_divergence, remember_divergence
 from alexnet_fast.training.log import log
 from alexnet_fast.training.metrics_log import EpochMetrics, MetricsLog, best_row

@@ -2,14 +2,213 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.cosine import CosineSchedule
-from alexnet_fast.training.plateau import ReduceOnPlateau
-from alexnet_fast.training.stairs import StepSchedule
-from alexnet_fast.training.warm_up import LinearWarmup
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CosineSchedule:
+    """Learning rate by step; it asks nothing of the validation error.
+
+    Args:
+        first: Learning rate at the beginning.
+        begin: Step at which the fall begins: the end of the warm-up, or 0.
+        end: Steps of the run; after them the rate is 0.
+    """
+
+    first: float
+    begin: int
+    end: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether training should end early: never."""
+        return False
+
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, counted from 0."""
+        done = (step - self.begin) / max(1, self.end - self.begin)
+        return self.first * 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, done))))
+
+    def end_epoch(self, error: float) -> None:
+        """Takes the end of an epoch, which changes nothing."""
+
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+        return self.first
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Has nothing to do: the rate is a function of step and options."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing: the step says it all."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSchedule:
+    """Learning rate by step; it asks nothing of the validation error.
+
+    Args:
+        first: Learning rate at the beginning.
+        factor: What it is multiplied by at each fall.
+        steps: Steps between two falls.
+    """
+
+    first: float
+    factor: float
+    steps: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether training should end early: never."""
+        return False
+
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, counted from 0."""
+        return float(self.first * self.factor ** (step // self.steps))
+
+    def end_epoch(self, error: float) -> None:
+        """Takes the end of an epoch, which changes nothing."""
+
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+        return self.first
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Has nothing to do: the rate is a function of step and options."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing: the step says it all."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearWarmup:
+    """Rises step by step to what the schedule behind it says.
+
+    Args:
+        schedule: What follows.
+        steps: Steps of the rise; the first has 1 / `steps` of the rate.
+    """
+
+    schedule: LearningRate
+    steps: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether training should end."""
+        return self.schedule.finished
+
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, counted from 0."""
+        return self.schedule.rate(step) * min(1.0, (step + 1) / self.steps)
+
+    def end_epoch(self, error: float) -> None:
+        """Takes the validation error of an epoch."""
+        self.schedule.end_epoch(error)
+
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+        return self.schedule.highest_rate
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Lets changed options hold in the schedule behind it; the rise itself has no state."""
+        self.schedule.change(before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state of the schedule behind it: the rise itself has none."""
+        return self.schedule.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state."""
+        self.schedule.load_state_dict(state)
+
+
+@dataclasses.dataclass(kw_only=True)
+class ReduceOnPlateau:
+    """Learning rate by validation error (Krizhevsky et al. 2012, section 5).
+
+    Args:
+        lr: Current learning rate.
+        patience: Epochs without a lower error before something happens.
+        reductions_left: Falls still to come; with none left the run is finished.
+        factor: What the rate is multiplied by; the paper divides by 10.
+        best_error: Lowest validation error so far, 0..1.
+        waited: Epochs since then.
+        finished: Whether training should end.
+    """
+
+    lr: float
+    patience: int
+    reductions_left: int
+    factor: float = 0.1
+    best_error: float = float("inf")
+    waited: int = 0
+    finished: bool = False
+
+    def __post_init__(self) -> None:
+        self._options = {"lr": self.lr, "reductions_left": self.reductions_left}
+
+    def rate(self, step: int) -> float:
+        """Returns the learning rate, which is the same for every step of an epoch."""
+        del step
+        return self.lr
+
+    def end_epoch(self, error: float) -> None:
+        """Takes the validation error of an epoch."""
+        if error < self.best_error:
+            self.best_error, self.waited = error, 0
+            return
+        self.waited += 1
+        if self.waited < self.patience:
+            return
+        if not self.reductions_left:
+            self.finished = True
+            return
+        self.lr *= self.factor
+        self.reductions_left -= 1
+        self.waited = 0
+
+    @property
+    def highest_rate(self) -> float:
+        """What `--lr` would have to be below to lower the rate from here on."""
+        return self.lr
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Lets changed options hold, after a saved state was taken up; see `LearningRate.change`.
+
+        A new rate holds as it is, whatever falls there were before it, and gives the run new patience.
+        """
+        if "lr" in before:
+            self.lr, self.waited, self.finished = self._options["lr"], 0, False
+        if "drops" in before:
+            self.reductions_left = max(
+                0, self._options["reductions_left"] - (before["drops"] - self.reductions_left)
+            )
+        self.finished = self.finished and not self.reductions_left and self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state as plain values."""
+        return dataclasses.asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state; patience and factor are the options', which may have changed."""
+        for name in state.keys() - {"patience", "factor"}:
+            setattr(self, name, state[name])
 
 
 class LearningRate(Protocol):

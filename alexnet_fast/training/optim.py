@@ -2,13 +2,139 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.lars import Lars
+
+
+class Lars(Optimizer):
+    """LARS with momentum.
+
+    Args:
+        params: Parameters or groups; a group may set `trust=False` to have plain momentum SGD, as is
+            customary for biases and norm layers.
+        lr: The global rate.
+        momentum: Of the moving average of updates.
+        weight_decay: Of the gradient and of the trust ratio.
+        eta: Trust coefficient; 0.001 in the paper's section 5.
+    """
+
+    # GradScaler hands over scale and overflow as `grad_scale` and `found_inf` instead of waiting for them.
+    _step_supports_amp_scaling = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        eta: float = 0.001,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": eta}
+        super().__init__(params, {**defaults, "trust": True})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Takes a step; a closure is not supported."""
+        assert closure is None
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._move(group, params)
+
+    def _move(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
+        """Moves the parameters of a group."""
+        updates = self._gradients(params)
+        decay = group["weight_decay"]
+        if group["trust"]:
+            trust = _trust(params, updates, decay, group["eta"])
+        updates = list(torch._foreach_add(updates, params, alpha=decay))
+        if group["trust"]:
+            torch._foreach_mul_(updates, trust)
+        torch._foreach_mul_(updates, group["lr"])
+        momenta = [self._momentum(p) for p in params]
+        torch._foreach_add_(updates, momenta, alpha=group["momentum"])
+        overflow = getattr(self, "found_inf", None)
+        if overflow is None:
+            torch._foreach_copy_(momenta, updates)
+            torch._foreach_sub_(params, updates)
+            return
+        kept = overflow == 0
+        for param, momentum, update in zip(params, momenta, updates, strict=True):
+            momentum.copy_(torch.where(kept, update, momentum))
+            param.copy_(torch.where(kept, param - update, param))
+
+    def _gradients(self, params: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Returns the gradients, the loss scale taken out."""
+        gradients = [p.grad for p in params if p.grad is not None]
+        scale = getattr(self, "grad_scale", None)
+        return gradients if scale is None else list(torch._foreach_div(gradients, scale))
+
+    def _momentum(self, param: torch.Tensor) -> torch.Tensor:
+        """Returns the momentum of a parameter, at first 0."""
+        state = self.state[param]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(param)
+        buffer: torch.Tensor = state["momentum_buffer"]
+        return buffer
+
+
+def _trust(
+    params: list[torch.Tensor], gradients: list[torch.Tensor], decay: float, eta: float
+) -> list[torch.Tensor]:
+    """Returns the trust ratio of each tensor; 1 where weights or gradient are nothing."""
+    sizes = torch.stack(torch._foreach_norm(params))
+    slopes = torch.stack(torch._foreach_norm(gradients))
+    ratio = eta * sizes / (slopes + decay * sizes)
+    return list(torch.where((sizes > 0) & (slopes > 0), ratio, 1.0).unbind())
+
+
+class ModelEma:
+    """A second network whose values follow those of the one that is trained: parameters and statistics.
+
+    The average of the first updates is short, so that it does not hold on to the initial weights: update n
+    counts `1 - min(decay, (1 + n) / (10 + n))`, as in TensorFlow's ExponentialMovingAverage.
+
+    Args:
+        net: The network that is trained; its values are taken as the beginning.
+        decay: Share of the old average that stays at each update, below 1.
+
+    Attributes:
+        net: The average, a network like the other.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.net = copy.deepcopy(net).requires_grad_(requires_grad=False)
+        self._decay = decay
+        self._updates = 0
+        self._live, self._average = _floats(net), _floats(self.net)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes in the network's values after an optimiser step; the device is not waited for."""
+        kept = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        torch._foreach_lerp_(self._average, [value.detach() for value in self._live], 1.0 - kept)
+        self._updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the average and how many updates it has seen."""
+        return {"updates": self._updates, "net": self.net.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state."""
+        self._updates = state["updates"]
+        self.net.load_state_dict(state["net"])
+
+
+def _floats(net: nn.Module) -> list[torch.Tensor]:
+    """Returns the values that can be averaged; counters of batches cannot."""
+    return [value for value in (*net.parameters(), *net.buffers()) if value.is_floating_point()]
 
 
 def make_optimizer(config: TrainConfig, net: nn.Module) -> torch.optim.Optimizer:

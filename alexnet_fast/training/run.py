@@ -12,23 +12,26 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColourStatistics
 from alexnet_fast.pipelines.decoding_record import recording
 from alexnet_fast.training.adapting import fit_batch
+from alexnet_fast.training.checkpoint.compatibility import record_images
 from alexnet_fast.training.checkpoint.format import load_checkpoint
-from alexnet_fast.training.checkpoint.image_record import record_images
 from alexnet_fast.training.checkpoint.manager import CheckpointInfo, CheckpointManager
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.console import Progress
 from alexnet_fast.training.crash_report import blocked_images, without_blocked
 from alexnet_fast.training.data import open_splits
-from alexnet_fast.training.distributed.group import DistributedContext
-from alexnet_fast.training.distributed.joining import joined, launched, local_device
-from alexnet_fast.training.distributed.signals import StopSignals
+from alexnet_fast.training.distributed.group import (
+    DistributedContext,
+    StopSignals,
+    joined,
+    launched,
+    local_device,
+)
 from alexnet_fast.training.diverged import before_divergence
 from alexnet_fast.training.log import log, logging_to_console, logging_to_file
 from alexnet_fast.training.loop import TrainLoop
 from alexnet_fast.training.metrics_log import best_row
 from alexnet_fast.training.precision import choose_precision
-from alexnet_fast.training.progress import Progress
-from alexnet_fast.training.run_claim import RunDirLock
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDirLock, RunFolder
 from alexnet_fast.training.tensorboard import writer_errors_told_once
 from alexnet_fast.training.training_run import TrainingRun
 from alexnet_fast.utils.atomic import disk_errors

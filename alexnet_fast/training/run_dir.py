@@ -4,10 +4,50 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
+import socket
 from pathlib import Path
+from typing import IO
 
-from alexnet_fast.errors import UserError
-from alexnet_fast.utils.atomic import make_folder
+from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.training.log import log
+from alexnet_fast.utils.atomic import lock_file, make_folder
+from alexnet_fast.utils.special_files import check_plain
+
+
+class LockFile:
+    """A lock on a file; the kernel gives it back when the process ends, however it ends.
+
+    Args:
+        path: The file, which stays when the lock is given back.
+
+    Raises:
+        UserError: Another process holds it, or the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            check_plain(path)
+            self._file: IO[str] = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {system_reason(error)}") from error
+        try:
+            if not lock_file(self._file, wait=False):
+                log.warning("no file of %s can be locked: start no second run there", path.parent)
+        except BlockingIOError as error:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "another process"
+            self._file.close()
+            raise UserError(
+                f"{path.parent} is in use by {holder}", "wait for its end, or give another --run"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        self._file.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,3 +171,45 @@ class RunFolder:
 def new_run(model: str) -> Path:
     """Returns a folder for a run of a model, named after the moment: two that begin in one second differ."""
     return Path("runs") / f"{model}-{datetime.datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
+
+
+class RunDirLock:
+    """Keeps a run folder for one job while its block runs; only the first process calls its methods.
+
+    Args:
+        run: The folder.
+        resume: Whether it may hold a run.
+    """
+
+    def __init__(self, run: RunFolder, *, resume: bool) -> None:
+        self.run, self._resume = run, resume
+        self._lock: LockFile | None = None
+
+    def __enter__(self) -> RunDirLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def check(self) -> None:
+        """Locks a run that is there already; a folder that is not is left so.
+
+        Raises:
+            UserError: There is a run and it is not to be resumed, or another job is at it.
+        """
+        self.run.check(resume=self._resume)
+        if self.run.exists():
+            self._lock = LockFile(self.run.lock)
+
+    def make(self) -> None:
+        """Makes the folder, locks it, and clears away what a killed job did not finish.
+
+        Raises:
+            UserError: It cannot be made, or another job was quicker.
+        """
+        self.run.make()
+        if self._lock is None:
+            self._lock = LockFile(self.run.lock)
+            self.run.check(resume=self._resume)
+        self.run.clear_partial()

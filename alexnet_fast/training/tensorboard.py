@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,29 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.training.event_files import order_before_now
 from alexnet_fast.training.log import log
 from alexnet_fast.utils.atomic import make_folder, utf8_path
+
+_PREFIX = "events.out.tfevents."
+
+
+def order_before_now(folder: Path) -> None:
+    """Renames event files so that TensorBoard reads one that is made now after them.
+
+    It reads them by name, and their names begin with the second they were made in. After the clock was put
+    back a resumed run's file would come first, and TensorBoard would cut off what it draws.
+
+    Raises:
+        OSError: A file cannot be renamed.
+    """
+    latest = int(time.time()) - 1
+    for file in sorted(folder.glob(f"{_PREFIX}*"), reverse=True):
+        second, _, rest = file.name.removeprefix(_PREFIX).partition(".")
+        if not second.isdecimal() or int(second) <= latest:
+            break
+        file.rename(folder / f"{_PREFIX}{latest:010d}.{rest}")
+        latest -= 1
+
 
 if TYPE_CHECKING:
     from alexnet_fast.training.metrics_log import EpochMetrics

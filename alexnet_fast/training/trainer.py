@@ -13,25 +13,49 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.batch_norm import has_batch_norm
-from alexnet_fast.training.checkpoint.position import Position
-from alexnet_fast.training.checkpoint.random_states import RandomStates
-from alexnet_fast.training.checkpoint.small_states import BadState, ScalerState
-from alexnet_fast.training.checkpoint.state import CheckpointState
-from alexnet_fast.training.clock import ThroughputMeter
+from alexnet_fast.training.batch_norm import has_batch_norm, recalibrate_batch_norm
+from alexnet_fast.training.checkpoint.state import (
+    BadState,
+    CheckpointState,
+    Position,
+    RandomStates,
+    ScalerState,
+)
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.console import Phase, Progress
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.diverged import DivergedError
-from alexnet_fast.training.ema import ModelEma
-from alexnet_fast.training.evaluate import validate
 from alexnet_fast.training.lr_schedule import make_schedule
-from alexnet_fast.training.metrics import ClassificationMetrics, Metrics
+from alexnet_fast.training.metrics import ClassificationMetrics, Metrics, validate
 from alexnet_fast.training.metrics_log import EpochMetrics, Timing, as_row
-from alexnet_fast.training.optim import OptimizerState
+from alexnet_fast.training.optim import ModelEma, OptimizerState
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.progress import Phase, Progress
-from alexnet_fast.training.settling import recalibrate_batch_norm
 from alexnet_fast.training.train_step import TrainStep
+
+
+class ThroughputMeter:
+    """Images a second of an epoch, the first steps left out."""
+
+    WARM_UP = 2
+
+    def __init__(self) -> None:
+        self._readings = 0
+        self._started, self._images = 0.0, 0
+
+    @property
+    def warming(self) -> bool:
+        """Whether the rate does not count yet; it is then read after every step."""
+        return self._readings < self.WARM_UP
+
+    def rate(self, images: int) -> float:
+        """Returns the rate since the warm-up, of an epoch that has seen `images`; 0 until then."""
+        now = time.perf_counter()
+        self._readings += 1
+        if self._readings <= self.WARM_UP:
+            self._started, self._images = now, images
+            return 0.0
+        return (images - self._images) / (now - self._started)
+
 
 # Training images kept for TensorBoard, as many as a grid of 4 x 4 shows.
 SAMPLE = 16

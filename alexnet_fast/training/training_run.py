@@ -15,20 +15,19 @@ from alexnet_fast.models import build_model
 from alexnet_fast.pipelines.color_stats import ColourStatistics
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.training.batch_norm import recalibrate_batch_norm
 from alexnet_fast.training.checkpoint.compatibility import Change, changed_options, make_fingerprint
 from alexnet_fast.training.checkpoint.model_io import read_pretrained
-from alexnet_fast.training.checkpoint.random_states import RandomStates
+from alexnet_fast.training.checkpoint.state import RandomStates
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.data import make_loaders, make_spec
+from alexnet_fast.training.console import Progress
+from alexnet_fast.training.data import load_initial_weights, make_loaders, make_spec, starting_input
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.features.linear_probe import LinearProbe
 from alexnet_fast.training.log import log
 from alexnet_fast.training.metrics_log import EpochMetrics
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run_dir import RunFolder
-from alexnet_fast.training.settling import recalibrate_batch_norm
-from alexnet_fast.training.starting_weights import load_initial_weights, starting_input
 from alexnet_fast.training.trainer import Trainer
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from alexnet_fast.weights.fit import Fitted, fit_weights, last_layer, our_names
 from alexnet_fast.weights.known_networks import Recognised, recognise
-from alexnet_fast.weights.pretrained import Pretrained
-from alexnet_fast.weights.reading import is_external, read_foreign
+from alexnet_fast.weights.pretrained import (
+    Fitted,
+    Pretrained,
+    fit_weights,
+    is_external,
+    last_layer,
+    our_names,
+    read_foreign,
+)
 from alexnet_fast.weights.state_dict import unwrapped
 
 __all__ = [

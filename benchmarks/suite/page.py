@@ -31,7 +31,7 @@ def write_page(results: Results, folder: Path) -> Path:
     Returns:
         The page.
     """
-    from alexnet_fast.plots.png import save_png
+    from alexnet_fast.plots.style import save_png
 
     make_folder(folder / PLOTS)
     lines = [*_head(results), *_limits(results)]

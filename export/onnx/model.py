@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.graph_form import CPU_CONFIG, GraphConfig
+from alexnet_fast.export.config import CPU_CONFIG, GraphConfig
 from alexnet_fast.export.layers import Layer, Linear, UnknownLayerError, read_layers, unknown_layer
 from alexnet_fast.export.limits import TOLERANCE
 from alexnet_fast.export.onnx.crops import write_average, write_crops, write_extra, write_images, write_top
@@ -37,8 +37,8 @@ from alexnet_fast.runtime.metadata import (
     TOP_CLASSES,
     TOP_PROBABILITIES,
     GraphMetadata,
+    seal,
 )
-from alexnet_fast.runtime.seal import seal
 from alexnet_fast.utils.atomic import write_atomically
 
 if TYPE_CHECKING:

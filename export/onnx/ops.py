@@ -4,26 +4,168 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import TensorProto
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.layers import (
-    Array,
-    BatchNorm,
-    Conv,
-    Flatten,
-    GlobalPool,
-    Layer,
-    Linear,
-    Lrn,
-    MaxPool,
-    Relu,
-)
-from alexnet_fast.export.onnx.int8_nodes import write_int8_weights, write_quantized
-from alexnet_fast.export.onnx.lrn_nodes import write_lrn
+from alexnet_fast.export.config import QMAX
+from alexnet_fast.export.layers import BatchNorm, Conv, Flatten, GlobalPool, Layer, Linear, Lrn, MaxPool, Relu
 from alexnet_fast.export.onnx.writer import GraphWriter, Value
+from alexnet_fast.utils.arrays import Doubles
+
+if TYPE_CHECKING:
+    from alexnet_fast.export.layers import Lrn
+
+
+def write_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> Value:
+    """Appends local response normalisation of a (batch, channels, height, width) map."""
+    if graph.form.precision == "bf16":
+        return Value(_in_float(layer, graph, x), x.shape)
+    if graph.form.lrn == "node":
+        return Value(_one_node(layer, graph, x.name, layer.name), x.shape)
+    write = _band if graph.form.lrn == "band" else _sums
+    return Value(
+        graph.node("Div", [x.name, _power(layer, graph, write(layer, graph, x))], layer.name), x.shape
+    )
+
+
+def _band(layer: Lrn, graph: GraphWriter, x: Value) -> str:
+    name, channels = layer.name, np.arange(x.shape[0])
+    near = np.abs(channels[:, None] - channels) <= layer.size // 2
+    weight = (near * (layer.alpha / layer.size))[:, :, None, None].astype(graph.dtype)
+    squares = graph.node("Mul", [x.name, x.name], f"{name}/squares")
+    constants = [
+        graph.constant(f"{name}.band", weight),
+        graph.constant(f"{name}.k", np.full(len(channels), layer.k, graph.dtype)),
+    ]
+    return graph.node("Conv", [squares, *constants], f"{name}/base", kernel_shape=[1, 1])
+
+
+def _one_node(layer: Lrn, graph: GraphWriter, x: str, name: str) -> str:
+    return graph.node("LRN", [x], name, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k)
+
+
+def _in_float(layer: Lrn, graph: GraphWriter, x: Value) -> str:
+    """Normalises in float32: bfloat16 has its range, but sums of squares would keep two digits."""
+    wide = graph.node("Cast", [x.name], f"{layer.name}/float", to=TensorProto.FLOAT)
+    normalised = _one_node(layer, graph, wide, f"{layer.name}/normalised")
+    return graph.node("Cast", [normalised], layer.name, to=TensorProto.BFLOAT16)
+
+
+def _sums(layer: Lrn, graph: GraphWriter, x: Value) -> str:
+    """Squares sqrt(alpha / size) * x rather than x: x = 1000 squared is no float16 (largest: 65504)."""
+    name = layer.name
+    scale = graph.number(f"{name}.scale", math.sqrt(layer.alpha / layer.size))
+    scaled = graph.node("Mul", [x.name, scale], f"{name}/scaled")
+    squares = graph.node("Mul", [scaled, scaled], f"{name}/squares")
+    total = _window_sum(layer, graph, squares, channels=x.shape[0])
+    return graph.node("Add", [total, graph.number(f"{name}.k", layer.k)], f"{name}/base")
+
+
+def _window_sum(layer: Lrn, graph: GraphWriter, squares: str, *, channels: int) -> str:
+    """Adds up `size` neighbouring channels of a map; channels beyond its ends count as zero."""
+    name, half = layer.name, layer.size // 2
+    pads = graph.integers(0, half, 0, 0, 0, half, 0, 0)
+    zero = graph.constant(f"{name}.zero", np.array(0, dtype=graph.dtype))
+    padded = graph.node("Pad", [squares, pads, zero], f"{name}/padded")
+    slices = [
+        graph.cut(padded, f"{name}/slice{shift}", {1: (shift, shift + channels)})
+        for shift in range(layer.size)
+    ]
+    total = slices[0]
+    for shift, piece in enumerate(slices[1:], start=1):
+        total = graph.node("Add", [total, piece], f"{name}/sum{shift}")
+    return total
+
+
+def _power(layer: Lrn, graph: GraphWriter, base: str) -> str:
+    """Raises to beta; the usual 0.75 as sqrt(d) * sqrt(sqrt(d)), which costs a tenth of Pow."""
+    name = layer.name
+    if layer.beta != 0.75:
+        return graph.node("Pow", [base, graph.number(f"{name}.beta", layer.beta)], f"{name}/power")
+    root = graph.node("Sqrt", [base], f"{name}/root")
+    root_of_root = graph.node("Sqrt", [root], f"{name}/root_of_root")
+    return graph.node("Mul", [root, root_of_root], f"{name}/power")
+
+
+if TYPE_CHECKING:
+    from alexnet_fast.export.config import Target
+    from alexnet_fast.export.layers import Conv, Linear
+    from alexnet_fast.export.onnx.writer import GraphWriter
+    from alexnet_fast.utils.arrays import Doubles
+
+# Steps of a weight to either side of zero. Processors without VNNI add products by twos in 16 bits and cut
+# off what does not fit (vpmaddubsw); onnxruntime gives them inputs from 0 to 255, and 2 * 255 * 64 fits.
+# With 127 such a processor answers something else. A GPU adds in 32 bits.
+# https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html ("When and why do I need to
+# try U8U8?").
+_WEIGHT_STEPS: dict[Target, int] = {"onnxruntime": 64, "tensorrt": QMAX}
+
+
+def write_quantized(graph: GraphWriter, x: str, scale: float, name: str) -> str:
+    """Appends the rounding of a tensor to int8 and back.
+
+    Args:
+        graph: Receives the nodes.
+        x: float32.
+        scale: What one step stands for.
+        name: Of the two nodes, less their endings.
+    """
+    step = graph.constant(f"{name}.scale", np.array(scale, np.float32))
+    # Left out, it would mean uint8.
+    zero = graph.constant("int8.zero", np.array(0, np.int8))
+    quantized = graph.node("QuantizeLinear", [x, step, zero], f"{name}/int8")
+    return graph.node("DequantizeLinear", [quantized, step, zero], f"{name}/float")
+
+
+def write_int8_weights(graph: GraphWriter, layer: Conv | Linear, input_scale: float) -> list[str]:
+    """Appends weights and bias of a layer, the weights as int8 with a step for each output channel.
+
+    Each channel uses all the steps that the target's kernels can add up: 64 for onnxruntime, 127 for
+    TensorRT.
+
+    Args:
+        graph: Receives the nodes.
+        layer: The layer.
+        input_scale: What one step of its input stands for.
+    """
+    most = _WEIGHT_STEPS[graph.form.target]
+    steps = _steps(layer.weight, most)
+    by_channel = layer.weight / steps.astype(np.float64).reshape(-1, *[1] * (layer.weight.ndim - 1))
+    weight = np.rint(by_channel).clip(-most, most).astype(np.int8)
+    name, channels = layer.name, len(steps)
+    inputs = [
+        graph.constant(f"{name}.weight", weight),
+        graph.constant(f"{name}.weight.scale", steps),
+        graph.constant(f"int8.zeros{channels}", np.zeros(channels, np.int8)),
+    ]
+    return [
+        graph.node("DequantizeLinear", inputs, f"{name}/weight", axis=0),
+        _write_bias(graph, layer, steps.astype(np.float64) * input_scale),
+    ]
+
+
+def _write_bias(graph: GraphWriter, layer: Conv | Linear, steps: Doubles) -> str:
+    """Appends the bias: for onnxruntime in the steps of the products that it is added to, as it computes."""
+    name, limit = layer.name, np.iinfo(np.int32)
+    rounded = np.rint(layer.bias / steps)
+    if graph.form.target == "tensorrt" or np.abs(rounded).max(initial=0) > limit.max:
+        return graph.constant(f"{name}.bias", layer.bias.astype(np.float32))
+    inputs = [
+        graph.constant(f"{name}.bias", rounded.astype(np.int32)),
+        graph.constant(f"{name}.bias.scale", steps.astype(np.float32)),
+        graph.constant(f"int32.zeros{len(steps)}", np.zeros(len(steps), np.int32)),
+    ]
+    return graph.node("DequantizeLinear", inputs, f"{name}/bias", axis=0)
+
+
+def _steps(weight: Doubles, most: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Returns the step of each output channel, float32 (channels,); that of a channel of zeros is 1."""
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1) / most
+    # Kept away from numbers so small that their quotient overflows.
+    return np.where(largest > np.finfo(np.float32).tiny, largest, 1.0).astype(np.float32)
 
 
 def write_net(graph: GraphWriter, layers: list[Layer], x: Value) -> Value:
@@ -173,7 +315,7 @@ def _output_scale(graph: GraphWriter, layer: Conv | Linear) -> float | None:
     return graph.form.scales.outputs.get(layer.name)
 
 
-def _weights(graph: GraphWriter, layer: str, **arrays: Array) -> list[str]:
+def _weights(graph: GraphWriter, layer: str, **arrays: Doubles) -> list[str]:
     """Adds the weights of a layer in the graph's type, each named layer.kind."""
     limit = graph.largest
     for kind, array in arrays.items():

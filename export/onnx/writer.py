@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from alexnet_fast.export.graph_form import GraphConfig
+    from alexnet_fast.export.config import GraphConfig
 
 
 _DTYPES: dict[str, type[Any]] = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}

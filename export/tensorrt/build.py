@@ -2,22 +2,104 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
 import math
 import re
+import signal
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.tensorrt.deferred_sigint import deferred_sigint
-from alexnet_fast.export.tensorrt.timing_cache import TimingCache
 from alexnet_fast.runtime.manifest import TensorInfo
+from alexnet_fast.utils.cache_dir import cache_folder
+from alexnet_fast.utils.verified_cache import load_kept, save_kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def deferred_sigint(note: Callable[[], object]) -> Iterator[None]:
+    """Calls a function at Ctrl-C instead of raising, and raises when the block is over.
+
+    An exception that is raised in a callback of TensorRT's is lost between its frames, and with it the wish
+    to end. Another thread than the main one never sees Ctrl-C, so nothing is changed there.
+
+    Args:
+        note: Makes the work in the block end soon.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+
+    def handle(*_: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        note()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alexnet_fast.export.tensorrt.library import TrtLibrary
+
+_log = logging.getLogger(__name__)
+
+
+class TimingCache:
+    """The kept times of one version of TensorRT on one kind of GPU.
+
+    Args:
+        library: What builds.
+    """
+
+    def __init__(self, library: TrtLibrary) -> None:
+        gpu = "-".join((*library.compute_capabilities, *library.gpu.split()))
+        self.path = cache_folder() / "timing" / f"{library.name}-{library.version}-{gpu}.times"
+        self._times_kernels = library.name == "tensorrt"
+
+    @contextlib.contextmanager
+    def used_by(self, settings: Any) -> Iterator[None]:
+        """Gives the kept times to a builder's settings, and keeps what a build has added.
+
+        Args:
+            settings: An IBuilderConfig.
+        """
+        if not self._times_kernels:
+            yield
+            return
+        kept = bytes(load_kept(self.path) or b"")
+        cache = settings.create_timing_cache(kept)
+        # It refuses times of another GPU or driver; an empty cache is always taken.
+        if not settings.set_timing_cache(cache, ignore_mismatch=False):
+            _log.warning("the kept times of kernels do not fit this GPU; they are taken again")
+            cache = settings.create_timing_cache(b"")
+            settings.set_timing_cache(cache, ignore_mismatch=False)
+        yield
+        times = bytes(settings.get_timing_cache().serialize())
+        if times != kept:
+            save_kept(self.path, times)
+
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from alexnet_fast.export.engine_config import EngineConfig
+    from alexnet_fast.export.config import EngineConfig
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.tensorrt.library import TrtLibrary
 

@@ -21,7 +21,7 @@ from alexnet_fast.utils.verified_cache import load_kept, save_kept
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.engine_config import EngineConfig
+    from alexnet_fast.export.config import EngineConfig
     from alexnet_fast.export.tensorrt.library import TrtLibrary
 
 # A change of what is built from the same files and options, or of how it is kept, needs a new number here.

@@ -21,15 +21,13 @@ from alexnet_fast.export.tensorrt.build import build_plan
 from alexnet_fast.export.tensorrt.cache import EngineCache
 from alexnet_fast.pipelines.ten_crop import CROPS
 from alexnet_fast.runtime.manifest import FileStamp, Manifest, write_manifest
-from alexnet_fast.runtime.metadata import GraphMetadata
-from alexnet_fast.runtime.seal import check_seal
+from alexnet_fast.runtime.metadata import GraphMetadata, check_seal
 from alexnet_fast.utils.atomic import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.export.engine_config import EngineConfig
-    from alexnet_fast.export.graph_form import Precision
+    from alexnet_fast.export.config import EngineConfig, Precision
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.export.tensorrt.library import TrtLibrary
 

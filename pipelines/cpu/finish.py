@@ -20,12 +20,12 @@ from alexnet_fast.pipelines.cpu.normalize import (
     row_deviations,
     row_means,
 )
-from alexnet_fast.pipelines.cpu.pillow import Pixels
 from alexnet_fast.pipelines.cpu.resize import resized_box, resized_view
 from alexnet_fast.pipelines.crop_windows import CropWindows, View
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import BatchIndices
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.arrays import Pixels
 
 
 class Postprocessor:

@@ -20,17 +20,50 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from alexnet_fast.data import ImageList
-from alexnet_fast.data.image_list import Encoding
-from alexnet_fast.data.places import Location
+from alexnet_fast.data.image_list import Encoding, Location
 from alexnet_fast.pipelines.cpu import pillow as pillow_image
+from alexnet_fast.pipelines.cpu.finish import Postprocessor
 from alexnet_fast.pipelines.cpu.normalize import changes_of, normalised
 from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.decoding_record import DecoderDeathError, current_record
 from alexnet_fast.pipelines.io import open_image
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.pipelines.sampler import BatchIndices, EpochSampler, Floats
+from alexnet_fast.pipelines.prefetch import Prefetcher, RawBatch
+from alexnet_fast.pipelines.sampler import BatchIndices, EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.arrays import Floats, Pixels
 from alexnet_fast.utils.interrupts import starting_processes
+
+
+class ArrayLoader(Loader):
+    """Batches of regions that threads read, and others finish; arguments as for `Loader`."""
+
+    @functools.cached_property
+    def _reader(self) -> Prefetcher:
+        """Reads what the view shows of each array."""
+        return Prefetcher(self.images, self.view, threads=self.config.threads, grid=True)
+
+    @functools.cached_property
+    def _finisher(self) -> Postprocessor:
+        """Finishes what was read."""
+        return Postprocessor(self.view, self.config)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields one batch a step from step `start` on."""
+        return self._noted(epoch, start, self._pass(epoch, start))
+
+    def _pass(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Reads and finishes an epoch."""
+        plans = self.schedule.epoch(epoch, self.spec, start)
+        for read in self._reader.batches(plans, self.spec_in(epoch)):
+            yield self._without_lost(self._finished(read), read.lost)
+
+    def _finished(self, read: RawBatch) -> Batch:
+        """Returns a batch that was read as the network takes it, bad images included."""
+        assert read.windows is not None
+        images = self._finisher.batch(read.inputs["pixels"], read.windows, read.plan, read.spec)
+        return Batch(images, self.labels[torch.from_numpy(read.plan.indices)], read.plan.indices)
+
 
 # The main process ends its step when its whole group is told to stop.
 _LEFT_TO_US = (signal.SIGTERM, signal.SIGUSR1)
@@ -168,7 +201,7 @@ class _Row:
 
     index: int
     draws: Floats
-    pixels: pillow_image.Pixels | None
+    pixels: Pixels | None
     reason: str | None
 
 
@@ -208,7 +241,7 @@ class _Decoder(Dataset[_Row]):
             return _Row(index, draws, None, str(error))
 
 
-def view_of(image: Any, spec: AugmentSpec, view: View, draws: Floats) -> pillow_image.Pixels:
+def view_of(image: Any, spec: AugmentSpec, view: View, draws: Floats) -> Pixels:
     """Returns the pixels that a view shows of a decoded image, not normalised yet.
 
     Args:

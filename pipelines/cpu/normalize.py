@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 
 from alexnet_fast.pipelines.color_jitter import colour_transforms
-from alexnet_fast.pipelines.sampler import COLOURS, MIRROR, SHIFT, Floats
+from alexnet_fast.pipelines.sampler import COLOURS, MIRROR, SHIFT
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.arrays import Floats
 
 # Values worked on at a time. As float32 they stay in a core's second cache from one pass to the next; and
 # torch gives fewer than these (at::internal::GRAIN_SIZE) to no second thread. Its threads wait for each other

@@ -14,9 +14,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from alexnet_fast.pipelines.cpu.pillow import Pixels
-from alexnet_fast.pipelines.geometry import Integers
-from alexnet_fast.pipelines.sampler import Floats
+from alexnet_fast.utils.arrays import Floats, Integers, Pixels
 
 _Geometry = tuple[npt.NDArray[np.float64], Integers, tuple[int, int]]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from alexnet_fast.pipelines.crop_windows import View
-from alexnet_fast.pipelines.decoder import DecoderSettings
+from alexnet_fast.pipelines.loader import DecoderSettings
 from alexnet_fast.pipelines.prefetch import Reading
 from alexnet_fast.pipelines.spec import AugmentSpec
 
@@ -217,3 +217,42 @@ def _normalised(cut: Any, given: dict[str, Any], spec: AugmentSpec, dtype: Any) 
         dtype=dtype,
         output_layout="HWC",
     )
+
+
+ENCODED = "encoded"
+
+
+def build_square_graph(
+    side: int, *, device: Device, batch_size: int, threads: int, device_id: int | None = None
+) -> Pipeline:
+    """Defines the graph; nothing is built or run yet.
+
+    Args:
+        side: Length in pixels of the shorter side after resizing, and of the square.
+        device: Where images are decoded and resized.
+        batch_size: Largest batch.
+        threads: DALI's worker threads.
+        device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
+
+    Returns:
+        A pipeline with the open input "encoded" (uint8, files, which zeros may follow) and one output, uint8
+        (N, side, side, 3), RGB.
+    """
+    # Requests come when they come: nothing is prepared ahead.
+    graph = Pipeline(
+        batch_size=batch_size,
+        num_threads=threads,
+        device_id=device_id,
+        prefetch_queue_depth=1,
+        exec_dynamic=True,
+    )
+    decoder: dict[str, Any] = DecoderSettings().arguments() if device == "gpu" else {}
+    with graph:
+        encoded = fn.external_source(name=ENCODED, dtype=types.UINT8, ndim=1)
+        image = fn.decoders.image(encoded, output_type=types.RGB, adjust_orientation=True, **decoder)
+        small = fn.resize(
+            image, resize_shorter=side, interp_type=types.INTERP_TRIANGULAR, subpixel_scale=False
+        )
+        # Truncated, the middle is where `pillow_image.centre_square` has it.
+        graph.set_outputs(fn.crop(small, crop=(side, side), rounding="truncate"))
+    return graph

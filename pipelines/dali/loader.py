@@ -14,13 +14,13 @@ from nvidia.dali import Pipeline
 from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.cpu.finish import Postprocessor
 from alexnet_fast.pipelines.cpu.normalize import changes_of
-from alexnet_fast.pipelines.cpu.pillow import Pixels
 from alexnet_fast.pipelines.crop_windows import CropWindows, View
 from alexnet_fast.pipelines.dali.graph import Part, Source, build_graph
 from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
 from alexnet_fast.pipelines.prefetch import Prefetcher, RawBatch
 from alexnet_fast.pipelines.sampler import BatchIndices, EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.arrays import Pixels
 
 
 class _Flight(NamedTuple):

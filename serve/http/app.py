@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import time
 import traceback
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from alexnet_fast.serve.errors import RequestError
-from alexnet_fast.serve.http.body import BodyReader
-from alexnet_fast.serve.http.hang_up import CLIENT_GONE
-from alexnet_fast.serve.http.page import page_route
+from alexnet_fast.serve.http.body import CLIENT_GONE, BodyReader
 from alexnet_fast.serve.http.predict import PredictRoute
 from alexnet_fast.serve.log import log_event
 from alexnet_fast.serve.v2 import describe
 from alexnet_fast.serve.v2.http_codec import HEADER_LENGTH, parse_request, write_answer
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+# The page's own script and style are inside it; it may talk to this server and show the visitor's image.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def page_route() -> Route:
+    """Returns the route of the page."""
+    page = resources.files("alexnet_fast.serve").joinpath("page.html").read_text(encoding="utf-8")
+    headers = {"content-security-policy": _POLICY, "x-content-type-options": "nosniff"}
+
+    async def show(request: Request) -> Response:
+        del request
+        return HTMLResponse(page, headers=headers)
+
+    return Route("/", show)
+
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

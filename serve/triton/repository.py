@@ -177,7 +177,7 @@ def _fill_ensemble(folder: Path, config: str, source: Source) -> None:
 
 def _fill_dali(folder: Path, text: str, source: Source, config: TritonConfig) -> None:
     try:
-        from alexnet_fast.pipelines.dali.square_graph import build_square_graph
+        from alexnet_fast.pipelines.dali.graph import build_square_graph
     except ModuleNotFoundError as error:
         raise UserError(
             f"the GPU variant needs {error.name}, which is not installed", "pip install alexnet-fast"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alexnet_fast import __version__
-from alexnet_fast.runtime.metadata import INPUT
-from alexnet_fast.runtime.tensor_types import TENSOR_TYPES
+from alexnet_fast.runtime.metadata import INPUT, TENSOR_TYPES
 
 if TYPE_CHECKING:
     from alexnet_fast.serve.config import Batching

@@ -17,7 +17,7 @@ from alexnet_fast.serve.v2.types import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.serve.v2.infer_answer import InferAnswer
+    from alexnet_fast.serve.v2.types import InferAnswer
 
 _Answer = message_class("ModelInferResponse")
 # Which list of a message holds the values of a data type.

@@ -16,14 +16,90 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alexnet_fast.runtime.metadata import INPUT, LOGITS, OUTPUT
+from alexnet_fast.runtime.metadata import INPUT, LOGITS, OUTPUT, TENSOR_TYPES
+from alexnet_fast.runtime.prediction import top_k
 from alexnet_fast.serve.errors import malformed
+
+if TYPE_CHECKING:
+    from alexnet_fast.utils.arrays import AnyArray
+
+_PROTOCOL_NAMES = {kind.numpy: kind.protocol for kind in TENSOR_TYPES.values()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnswerTensor:
+    """One output for the images of one request.
+
+    Args:
+        wanted: Which output, and how.
+        array: (N, ...), float32 or int64.
+        classes: Names of the classes.
+    """
+
+    wanted: RequestedOutput
+    array: AnyArray
+    classes: tuple[str, ...]
+
+    @property
+    def datatype(self) -> str:
+        """As the protocol writes it."""
+        return "BYTES" if self.wanted.top else _PROTOCOL_NAMES[self.array.dtype]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As it is sent."""
+        if self.wanted.top:
+            return (len(self.array), min(self.wanted.top, len(self.classes)))
+        return tuple(self.array.shape)
+
+    def values(self) -> list[Any]:
+        """Returns the output as a flat list."""
+        if self.wanted.top:
+            return self.labels()
+        flat: list[Any] = self.array.ravel().tolist()
+        return flat
+
+    def binary(self) -> bytes:
+        """Returns the output in the binary form of the protocol."""
+        if not self.wanted.top:
+            return np.ascontiguousarray(self.array).tobytes()
+        texts = [label.encode("utf-8", "surrogateescape") for label in self.labels()]
+        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+    def labels(self) -> list[str]:
+        """Returns "value:index:name" of the likeliest classes of each image, best first.
+
+        The form is that of the classification extension of the protocol.
+        """
+        return [
+            f"{guess.probability:f}:{guess.index}:{guess.label}"
+            for row in self.array
+            for guess in top_k(row, self.classes, self.wanted.top)
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferAnswer:
+    """What a model says about the images of one request.
+
+    Args:
+        model: Name of the model.
+        version: The version that answered.
+        id: Identifier of the request.
+        outputs: What it wanted, in its order.
+    """
+
+    model: str
+    version: str
+    id: str | None
+    outputs: tuple[AnswerTensor, ...]
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alexnet_fast.runtime.manifest import TensorInfo
-    from alexnet_fast.runtime.onnx_runtime import Images
+    from alexnet_fast.utils.arrays import Pixels
 
 # An element of a BYTES tensor is preceded by its length, little-endian (binary tensor extension).
 _LENGTH = struct.Struct("<I")
@@ -126,7 +202,7 @@ def outputs_of(request: InferRequest, tensors: Sequence[TensorInfo]) -> tuple[Re
     return request.outputs or tuple(RequestedOutput(name=name, binary=request.binary) for name in there)
 
 
-def images_of(request: InferRequest, side: int, max_batch: int) -> Images | list[bytes]:
+def images_of(request: InferRequest, side: int, max_batch: int) -> Pixels | list[bytes]:
     """Returns the images of a request: uint8 (N, side, side, 3), or N encoded ones.
 
     Args:
@@ -158,7 +234,7 @@ def _check_shape(shape: tuple[int, ...], one: tuple[int, ...], *, encoded: bool)
     raise malformed(f"{INPUT!r} must have the shape {wanted}, not {list(shape)}")
 
 
-def _pixels(tensor: InputTensor) -> Images:
+def _pixels(tensor: InputTensor) -> Pixels:
     """Returns a UINT8 tensor as an array; binary data are not copied."""
     size = math.prod(tensor.shape)
     if isinstance(tensor.data, bytes | memoryview):

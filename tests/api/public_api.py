@@ -34,7 +34,7 @@ MODULES = (
     "alexnet_fast.pipelines",
     "alexnet_fast.export.torch_export:export_ten_crop",
     "alexnet_fast.errors:UserError,UnavailableError",
-    "alexnet_fast.fit_history:FitHistory",
+    "alexnet_fast.estimator:FitHistory",
     "alexnet_fast.runtime.prediction:Prediction",
 )
 # What a class is used by, beside its named members.

@@ -17,7 +17,7 @@ def folders(*names: str) -> set[str]:
     ("name", "yes", "no"),
     [
         ("pipelines/spec.py", {"pipelines", "training", "serve", "export", "preparing"}, {"models"}),
-        ("export/scales.py", {"export", "cli"}, {"data", "scanning", "fetching"}),
+        ("export/config.py", {"export", "cli"}, {"data", "scanning", "fetching"}),
         ("alexnet_fast/demo/report.py", {"demo"}, {"data", "export", "serve", "training"}),
         ("alexnet_fast/cli/scan.py", {"scanning", "cli"}, {"export", "serve"}),
         ("docs/data.md", {"docs"}, {"data", "cli"}),

@@ -20,7 +20,7 @@ from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.runtime.cuda import gpu_count
-from alexnet_fast.runtime.engine_context import EngineTimes
+from alexnet_fast.runtime.tensorrt_runtime import EngineTimes
 from needs import needs_no_gpu
 
 KEYS = {"model", "backend", "batch_size", "p50_ms", "p90_ms", "p99_ms", "images_per_second", "compared"}

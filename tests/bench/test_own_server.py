@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.bench.own_server import own_server
+from alexnet_fast.bench.serve import own_server
 from alexnet_fast.errors import UserError
 
 READY = 'print(\'{"event": "ready", "http": "http://127.0.0.1:1"}\', file=sys.stderr, flush=True)'

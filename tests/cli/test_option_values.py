@@ -19,12 +19,11 @@ from alexnet_fast.cli.types import Number
 from alexnet_fast.data.layouts.detect import KINDS
 from alexnet_fast.download.cache import FetchConfig
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine_config import parse_profile
+from alexnet_fast.export.config import parse_profile
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.progressive import Progressive
 from alexnet_fast.pipelines.sampler import EpochSampler
-from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 from alexnet_fast.serve.config import Batching, ServerConfig
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.utils.ranges import OPTION_CHOICES, OPTION_RANGES

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from alexnet_fast.cli.image_command import new_image
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.overwriting import ask_to_overwrite
+from alexnet_fast.cli.show import new_image
 from alexnet_fast.errors import UserError
 
 

@@ -15,7 +15,7 @@ from installed import Built
 from PIL import Image
 from torch import nn
 
-from alexnet_fast.export.engine_config import EngineConfig
+from alexnet_fast.export.config import EngineConfig
 from alexnet_fast.export.onnx.model import build_model, write_model
 from alexnet_fast.export.tensorrt.engine import build_engine
 from alexnet_fast.export.tensorrt.library import choose_library, installed_version

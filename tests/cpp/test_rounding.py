@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet_fast.export.graph_form import GraphConfig
+from alexnet_fast.export.config import GraphConfig
 from alexnet_fast.export.onnx.model import export_onnx
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.cpu.pillow import centre_square

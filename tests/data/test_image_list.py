@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_fast.data import ClassMap, ExcludeList, ImageList, open_data, open_part
-from alexnet_fast.data.names import StringArray
+from alexnet_fast.data.image_list import StringArray
 from alexnet_fast.errors import UserError
 
 

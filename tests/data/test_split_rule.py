@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet_fast.data import ExcludeList, open_data, open_part
-from alexnet_fast.data.image_list import split_points
-from alexnet_fast.data.names import StringArray
+from alexnet_fast.data.image_list import StringArray, split_points
 from alexnet_fast.data.split_rule import recorded_rule, validation_mask
 
 FRACTIONS = st.floats(0.01, 0.99)

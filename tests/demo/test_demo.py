@@ -18,9 +18,8 @@ from click.testing import CliRunner
 from alexnet_fast.cli.main import commands
 from alexnet_fast.data import open_data
 from alexnet_fast.demo import run as job
-from alexnet_fast.demo.cells import lay_out_cells
 from alexnet_fast.demo.report import repeating_commands
-from alexnet_fast.demo.run import DemoResult, demo_config
+from alexnet_fast.demo.run import DemoResult, demo_config, lay_out_cells
 from alexnet_fast.errors import UserError
 
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from alexnet_fast.download.address import is_address, is_public, parse_address, resolve
+from alexnet_fast.download.download import is_address, is_public, parse_address, resolve
 from alexnet_fast.errors import UserError
 
 FORBIDDEN = {

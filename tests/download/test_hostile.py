@@ -15,8 +15,8 @@ from hostile_archives import ARCHIVES
 from hostile_pickles import PICKLES, as_numpy, as_torch
 from test_addresses import FORBIDDEN
 
-from alexnet_fast.download.address import parse_address
 from alexnet_fast.download.cache import FetchConfig, fetch
+from alexnet_fast.download.download import parse_address
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.format import load_checkpoint, peek_checkpoint
 from alexnet_fast.training.checkpoint.model_io import read_pretrained

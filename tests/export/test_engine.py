@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import for_tensorrt
+from alexnet_fast.export.config import EngineConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, serialize, write_model
 from alexnet_fast.export.tensorrt import library as trt_library
 from alexnet_fast.export.tensorrt.engine import build_engine
@@ -19,8 +18,7 @@ from alexnet_fast.export.tensorrt.library import choose_library, installed_versi
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.runtime.manifest import BatchProfile, FileStamp, verify_manifest
-from alexnet_fast.runtime.metadata import GraphMetadata
-from alexnet_fast.runtime.seal import seal
+from alexnet_fast.runtime.metadata import GraphMetadata, seal
 from alexnet_fast.utils.ranges import OPTION_RANGES, whole
 from needs import needs_rtx
 

@@ -8,11 +8,9 @@ import os
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.config import ExportConfig
-from alexnet_fast.export.engine_config import EngineConfig
+from alexnet_fast.export.config import EngineConfig, ExportConfig, for_tensorrt
 from alexnet_fast.export.export_images import ExportImages
 from alexnet_fast.export.exporter import run_export
-from alexnet_fast.export.graph_form import for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, write_model
 from alexnet_fast.export.tensorrt import engine as engine_module
 from alexnet_fast.export.tensorrt.build import BuiltPlan

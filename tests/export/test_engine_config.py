@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine_config import EngineConfig, parse_profile
+from alexnet_fast.export.config import EngineConfig, parse_profile
 from alexnet_fast.runtime.manifest import BatchProfile
 
 

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 from stand_in_gpu import run_on_stand_in
 
-from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import for_tensorrt
+from alexnet_fast.export.config import EngineConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, write_model
 from alexnet_fast.export.tensorrt.engine import build_engine
 from alexnet_fast.export.tensorrt.library import choose_library
 from alexnet_fast.runtime.cuda import gpu_count
-from alexnet_fast.runtime.engine_context import nearest_profile
 from alexnet_fast.runtime.manifest import BatchProfile
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
-from alexnet_fast.runtime.tensorrt_runtime import EngineModel
+from alexnet_fast.runtime.tensorrt_runtime import EngineModel, nearest_profile
 from needs import needs_no_gpu, needs_rtx
 
 SCRIPT = """

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import for_tensorrt
+from alexnet_fast.export.config import EngineConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, write_model
 from alexnet_fast.export.tensorrt.engine import build_engine
 from alexnet_fast.export.tensorrt.library import choose_library

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.graph_form import CPU_CONFIG, for_tensorrt
+from alexnet_fast.export.config import CPU_CONFIG, for_tensorrt
 from alexnet_fast.export.layers import read_layers
 from alexnet_fast.export.onnx.model import build_model, serialize
 from alexnet_fast.export.onnx.stem_plan import plan_stem

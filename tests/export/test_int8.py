@@ -14,10 +14,8 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export import calibration
-from alexnet_fast.export.calibration import calibrate
-from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import GraphConfig, for_tensorrt
-from alexnet_fast.export.magnitudes import HistogramObserver
+from alexnet_fast.export.calibration import HistogramObserver, calibrate
+from alexnet_fast.export.config import EngineConfig, GraphConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, serialize, write_model
 from alexnet_fast.export.tensorrt.engine import build_engine
 from alexnet_fast.export.tensorrt.library import choose_library

@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.graph_form import GraphConfig, for_tensorrt
+from alexnet_fast.export.config import GraphConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, export_onnx, serialize
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec

@@ -13,8 +13,8 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.onnx.model import build_model, serialize, write_model
+from alexnet_fast.runtime.metadata import seal
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
-from alexnet_fast.runtime.seal import seal
 from needs import needs_no_gpu
 
 
@@ -178,7 +178,7 @@ def test_an_unknown_provider_is_bad_usage(model_file):
 def test_serving_needs_neither_torch_nor_dali_and_says_nothing(model_file):
     code = f"""
 import sys, numpy
-from alexnet_fast.runtime.seal import seal
+from alexnet_fast.runtime.metadata import seal
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
 model = OnnxModel({str(model_file)!r})
 model.run(numpy.zeros((1, 43, 43, 3), numpy.uint8))

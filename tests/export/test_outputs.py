@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import GraphConfig, for_tensorrt
+from alexnet_fast.export.config import EngineConfig, GraphConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, serialize, write_model
 from alexnet_fast.export.tensorrt.engine import build_engine
 from alexnet_fast.export.tensorrt.library import choose_library
@@ -19,7 +18,7 @@ from alexnet_fast.inference.classifier import OnnxClassifier
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.ten_crop import take_crops
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
-from alexnet_fast.serve.http.crop_view import CropView
+from alexnet_fast.serve.http.predict import CropView
 from needs import needs_rtx
 
 ALL = {"extras": ("logits", "features"), "top": 3}

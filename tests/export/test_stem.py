@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.export.graph_form import GraphConfig
+from alexnet_fast.export.config import GraphConfig
 from alexnet_fast.export.layers import read_layers
 from alexnet_fast.export.onnx import stem_plan
 from alexnet_fast.export.onnx.model import build_model, serialize

@@ -7,12 +7,11 @@ import os
 
 import pytest
 
-from alexnet_fast.export.engine_config import EngineConfig
-from alexnet_fast.export.graph_form import for_tensorrt
+from alexnet_fast.export.config import EngineConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, write_model
+from alexnet_fast.export.tensorrt.build import TimingCache
 from alexnet_fast.export.tensorrt.engine import build_engine
 from alexnet_fast.export.tensorrt.library import TrtLibrary, choose_library
-from alexnet_fast.export.tensorrt.timing_cache import TimingCache
 
 CLASSIC = TrtLibrary(
     name="tensorrt",

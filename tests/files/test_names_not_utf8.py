@@ -12,7 +12,7 @@ from PIL import Image
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.runtime.metadata import GraphMetadata
-from alexnet_fast.serve.triton.text_proto import text_proto
+from alexnet_fast.serve.triton.model_config import text_proto
 from alexnet_fast.training.log import log, logging_to_file
 from alexnet_fast.training.tensorboard import TensorBoard
 from warm_commands import run_command
@@ -61,7 +61,7 @@ def test_tensorboard_writes_into_a_folder_of_that_name(tmp_path: Path) -> None:
 def test_a_figure_shows_them() -> None:
     from matplotlib.figure import Figure
 
-    from alexnet_fast.plots.png import png_bytes
+    from alexnet_fast.plots.style import png_bytes
 
     figure = Figure((2, 1))
     figure.suptitle(NAME)

@@ -16,9 +16,8 @@ from PIL import Image
 
 from alexnet_fast import AlexNet
 from alexnet_fast.errors import UserError
+from alexnet_fast.training.console import NotebookLine, Progress
 from alexnet_fast.training.metrics import Metrics
-from alexnet_fast.training.notebook import NotebookLine
-from alexnet_fast.training.progress import Progress
 from warm_commands import run_command
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "keras_like.py"

@@ -16,7 +16,7 @@ from alexnet_fast.cli.prepare import prepare
 from alexnet_fast.data import open_data
 from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.layouts.detect import KINDS, Reading
-from alexnet_fast.data.layouts.matlab_file import read_structs
+from alexnet_fast.data.layouts.imagenet_labels import read_structs
 from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.prepare.sources import open_source
 

@@ -15,7 +15,7 @@ import tritonclient.http
 import tritonclient.utils
 from running_triton import RunningTriton, running
 
-from alexnet_fast.export.graph_form import GraphConfig
+from alexnet_fast.export.config import GraphConfig
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from alexnet_fast.serve.config import Batching
 from alexnet_fast.serve.image import square_of

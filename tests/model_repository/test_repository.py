@@ -15,18 +15,17 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.engine_config import EngineConfig
+from alexnet_fast.export.config import EngineConfig
 from alexnet_fast.export.onnx.model import serialize
 from alexnet_fast.export.tensorrt.engine import build_engine
 from alexnet_fast.export.tensorrt.library import choose_library, installed_version
-from alexnet_fast.pipelines.dali.square_graph import build_square_graph
+from alexnet_fast.pipelines.dali.graph import build_square_graph
 from alexnet_fast.runtime.manifest import FileStamp, manifest_path, read_manifest, write_manifest
 from alexnet_fast.serve.config import Batching
 from alexnet_fast.serve.image import square_of
-from alexnet_fast.serve.triton.model_config import TritonConfig
+from alexnet_fast.serve.triton.model_config import Enum, TritonConfig, text_proto
 from alexnet_fast.serve.triton.repository import write_repository
-from alexnet_fast.serve.triton.rows import padded_rows
-from alexnet_fast.serve.triton.text_proto import Enum, text_proto
+from alexnet_fast.serve.triton.unpack_model import padded_rows
 
 
 def config_of(folder: Path) -> ModelConfig:
@@ -97,7 +96,7 @@ def test_the_decoding_graph_takes_padded_files(model, images, tmp_path):
 
 
 def test_without_dali_the_gpu_variant_is_refused(model, tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "alexnet_fast.pipelines.dali.square_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "alexnet_fast.pipelines.dali.graph", raising=False)
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(UserError, match=r"needs nvidia\.dali, which is not installed"):
         write_repository(model, tmp_path / "models", name="cells", variant="gpu")

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data import ClassMap, ImageList
-from alexnet_fast.data.places import FileLocation
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, Pixels, centre_square
-from alexnet_fast.pipelines.cpu.preprocessing import preprocess
+from alexnet_fast.data.image_list import FileLocation
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, preprocess
 from alexnet_fast.pipelines.io import open_image
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.prepare.transform import ResizeConfig
 from alexnet_fast.serve.image import square_of
+from alexnet_fast.utils.arrays import Pixels
 
 Squares = dict[str, Pixels]
 

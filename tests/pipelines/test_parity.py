@@ -10,10 +10,9 @@ from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.progressive import Progressive
 from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
-from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 
 
 def by_name(images: ImageList, kind: str, view: View, spec: AugmentSpec) -> dict[str, torch.Tensor]:

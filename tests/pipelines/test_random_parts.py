@@ -14,10 +14,9 @@ from alexnet_fast.data import ImageList, open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_jitter import ColorJitter, colour_transforms
 from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
-from alexnet_fast.pipelines.progressive import Progressive
 from alexnet_fast.pipelines.random_resized_crop import TRIES, RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.sampler import EpochSampler
-from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 
 LIMITS = ColorJitter(brightness=0.5, contrast=0.5, saturation=1.0, hue=0.5)
 

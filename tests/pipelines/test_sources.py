@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from alexnet_fast.data import ImageList, open_data
-from alexnet_fast.data.places import FileLocation
+from alexnet_fast.data.image_list import FileLocation
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.cpu.pillow import BadImageError
 from alexnet_fast.pipelines.dali.graph import build_graph

@@ -9,7 +9,7 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.plots.confusion import confusion, most_confused
-from alexnet_fast.plots.png import png_bytes
+from alexnet_fast.plots.style import png_bytes
 
 MATRIX = np.array([[8, 2, 0], [3, 7, 0], [0, 0, 0]])
 

@@ -23,9 +23,8 @@ from alexnet_fast.plots.confusion import confusion
 from alexnet_fast.plots.crops import crop_by_crop, crops
 from alexnet_fast.plots.curves import curves
 from alexnet_fast.plots.kernels import kernels
-from alexnet_fast.plots.png import png_bytes, save_png
 from alexnet_fast.plots.predictions import Sample, predictions
-from alexnet_fast.plots.style import label_text
+from alexnet_fast.plots.style import label_text, png_bytes, save_png
 from alexnet_fast.runtime.prediction import ClassScore
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.plots.confusion import confusion
-from alexnet_fast.plots.png import png_bytes
+from alexnet_fast.plots.style import png_bytes
 from alexnet_fast.report import (
     Fact,
     Image,

@@ -18,7 +18,7 @@ from alexnet_fast.data.layouts.detect import Reading
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.webdataset import read_shard
 from alexnet_fast.errors import UserError
-from alexnet_fast.prepare.naming import output_names
+from alexnet_fast.prepare.job import output_names
 from alexnet_fast.prepare.sources import open_source
 from archives import odd_zip, packed_tar, packed_zip, special
 

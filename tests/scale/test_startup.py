@@ -76,7 +76,7 @@ def test_a_folder_without_images_is_one_line(tmp_path: Path) -> None:
 def test_the_peak_is_that_of_the_process_alone(laid_out: Path) -> None:
     """Linux counts into ru_maxrss what the process took that started it."""
     large = b"x" * (1 << 30)
-    words = [sys.executable, "-m", "alexnet_fast.bench.first_batch", str(laid_out / "folders"), "1", "8"]
+    words = [sys.executable, "-m", "alexnet_fast.bench.startup", str(laid_out / "folders"), "1", "8"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1])["peak_mib"] < len(large) >> 20
 

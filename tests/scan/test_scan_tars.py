@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.data import ExcludeList, ShardFields, open_data
-from alexnet_fast.scan.in_tars import InTars, TarCount, told_apart
+from alexnet_fast.scan.inspect import InTars, TarCount, told_apart
 from archives import special
 from shard_files import JPEG, write_shard
 

@@ -49,8 +49,7 @@ def test_one_image_or_many_give_one_answer_each(reference: Predictor, photograph
 def test_the_answers_are_those_of_predict_files(
     reference: Predictor, model_file: Path, odd_images: Path
 ) -> None:
-    from alexnet_fast.inference.classifier import open_classifier
-    from alexnet_fast.inference.prediction import predict_files
+    from alexnet_fast.inference.classifier import open_classifier, predict_files
 
     files = sorted(odd_images.iterdir())
     theirs = list(predict_files(open_classifier(model_file), files, "ten", 5))

@@ -14,7 +14,7 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from alexnet_fast.export.graph_form import GraphConfig
+from alexnet_fast.export.config import GraphConfig
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from running_server import RunningServer, running
 from small_model import CLASSES, make_model

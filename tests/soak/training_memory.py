@@ -14,7 +14,7 @@ from pathlib import Path
 
 def main() -> None:
     from alexnet_fast.training.config import TrainConfig
-    from alexnet_fast.training.progress import Progress
+    from alexnet_fast.training.console import Progress
     from alexnet_fast.training.run import train
     from benchmarks.memory import resident_mib
 

@@ -18,9 +18,9 @@ from train_jobs import OPTIONS, completed, same_run, saved_steps, signal_at, sta
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.console import Progress
 from alexnet_fast.training.run import train
-from alexnet_fast.training.run_lock import LockFile
+from alexnet_fast.training.run_dir import LockFile
 from small_disk import make_larger, make_read_only, small_disk
 from warm_commands import run_command
 

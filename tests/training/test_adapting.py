@@ -13,9 +13,8 @@ from alexnet_fast.models import build_model, input_of, model_names
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.recipes import RECIPES, recipe_options
 from alexnet_fast.training.adapting import adapt_recipe, fit_batch
-from alexnet_fast.training.augmentation import random_parts
-from alexnet_fast.training.augmentation_names import RANDOM_PARTS
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.data import RANDOM_PARTS, random_parts
 from alexnet_fast.training.resizable import for_sizes
 
 PLAIN = TrainConfig(data=Path("images"), run=Path("run"))

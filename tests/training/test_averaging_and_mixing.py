@@ -10,9 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.ema import ModelEma
-from alexnet_fast.training.losses import make_loss
-from alexnet_fast.training.mixup import Mixup, mix, mixed_loss
+from alexnet_fast.training.losses import Mixup, make_loss, mix, mixed_loss
+from alexnet_fast.training.optim import ModelEma
 
 Make = Callable[..., TrainConfig]
 

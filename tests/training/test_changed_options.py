@@ -25,9 +25,9 @@ from alexnet_fast.training.checkpoint.compatibility import (
 )
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.lr_schedule import ReduceOnPlateau
 from alexnet_fast.training.on_resume import is_free, may_change
 from alexnet_fast.training.optim import OptimizerState, make_optimizer
-from alexnet_fast.training.plateau import ReduceOnPlateau
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run import train
 from alexnet_fast.utils.toml import read_toml

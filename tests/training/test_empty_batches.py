@@ -15,7 +15,7 @@ from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.training.evaluate import validate
+from alexnet_fast.training.metrics import validate
 from alexnet_fast.training.precision import choose_precision
 
 SPEC = AugmentSpec(resize=72, crop=64)

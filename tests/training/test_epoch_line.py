@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from alexnet_fast.cli.command import say
-from alexnet_fast.training.console import EpochLine, _work
+from alexnet_fast.training.console import EpochLine, Progress, _work
 from alexnet_fast.training.log import log, logging_to_console
 from alexnet_fast.training.metrics import Metrics
-from alexnet_fast.training.progress import Progress
 from alexnet_fast.utils.progress import above_bars, on_terminal, progress_bar
 
 

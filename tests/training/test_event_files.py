@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from alexnet_fast.training.event_files import order_before_now
+from alexnet_fast.training.tensorboard import order_before_now
 
 NAME = "events.out.tfevents.{:010d}.host.7.0"
 

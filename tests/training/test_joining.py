@@ -16,7 +16,7 @@ import torch
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.processes import world_info
 from alexnet_fast.training.distributed import joining
-from alexnet_fast.training.distributed.joining import joined, launched, local_device
+from alexnet_fast.training.distributed.group import joined, launched, local_device
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE")
 CPU = torch.device("cpu")
@@ -170,7 +170,7 @@ def test_two_processes_that_a_script_starts_meet(tmp_path: Path) -> None:
     """Without torchrun: four variables are enough on a CPU."""
     script = (
         "import torch\n"
-        "from alexnet_fast.training.distributed.joining import joined\n"
+        "from alexnet_fast.training.distributed.group import joined\n"
         "with joined(torch.device('cpu')) as processes:\n"
         "    print(processes.total([processes.rank + 1.0]), processes.world)\n"
     )

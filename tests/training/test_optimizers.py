@@ -11,8 +11,7 @@ from dispatched import calls
 from torch import nn
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.lars import Lars
-from alexnet_fast.training.optim import make_optimizer
+from alexnet_fast.training.optim import Lars, make_optimizer
 
 Make = Callable[..., TrainConfig]
 

@@ -18,7 +18,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training import metrics_log as history
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.console import Progress
 from alexnet_fast.training.run import train
 
 Make = Callable[..., TrainConfig]

@@ -14,8 +14,8 @@ from alexnet_fast.training.checkpoint.format import format as checkpoint
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.console import Progress
 from alexnet_fast.training.metrics_log import MetricsLog, read_metrics
-from alexnet_fast.training.progress import Progress
 from alexnet_fast.training.run import train
 
 Make = Callable[..., TrainConfig]

@@ -13,14 +13,13 @@ from dispatched import calls
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model
-from alexnet_fast.training.checkpoint.small_states import ScalerState
-from alexnet_fast.training.compiled import compile_net
+from alexnet_fast.training.checkpoint.state import ScalerState
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.metrics_log import read_metrics
 from alexnet_fast.training.optim import make_optimizer
-from alexnet_fast.training.passes import EagerForwardBackward
 from alexnet_fast.training.precision import Precision, choose_precision
 from alexnet_fast.training.run import train
+from alexnet_fast.training.train_step import EagerForwardBackward, compile_net
 from alexnet_fast.training.trainer import Trainer
 
 Make = Callable[..., TrainConfig]

@@ -11,7 +11,7 @@ import fashion
 import pytest
 from test_real_accuracy import alexnet_fast
 
-from alexnet_fast.demo.cells import lay_out_cells
+from alexnet_fast.demo.run import lay_out_cells
 
 # The demo's network and recipe at 56 of 64 pixels, where a run takes minutes; the recipe's own 3 epochs.
 NET = ("--model", "alexnet-bn-64", "--resize", 64, "--crop", 56, "--checkpoint-minutes", 0)

@@ -16,7 +16,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast.training.progress import Progress
+from alexnet_fast.training.console import Progress
 
 HERE = Path(__file__).parent
 

@@ -2,22 +2,93 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from alexnet_fast.data.class_map import ClassMap
-from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.image_list import ImageList, Stretches
-from alexnet_fast.data.names import StringArrayBuilder
-from alexnet_fast.data.places import TarLocation
+from alexnet_fast.data.entries import Ignored, Walk, is_directory, unreadable
+from alexnet_fast.data.image_list import ImageList, Stretches, StringArrayBuilder, TarLocation
+from alexnet_fast.data.image_names import is_image_name, why_not_entered
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.utils.special_files import read_given
+from alexnet_fast.utils.special_files import check_plain, read_given
+
+
+def loose_images(folder: Path, ignored: Ignored | None = None) -> list[str]:
+    """Returns every image below a folder, relative to it and sorted.
+
+    Args:
+        folder: The folder.
+        ignored: Receives what is not listed.
+
+    Raises:
+        UserError: A folder cannot be read.
+    """
+    return sorted(Walk(folder, ignored=ignored).files(), key=os.fsencode)
+
+
+def is_loose_image(name: str) -> bool:
+    """Tells by its name whether a file is an image that training reads."""
+    return is_image_name(name)
+
+
+def has_loose_images(folder: Path) -> bool:
+    """Tells whether an image stands in a folder itself, and no class folder does.
+
+    Raises:
+        UserError: The folder cannot be read.
+    """
+    if not folder.is_dir():
+        return False
+    plain = False
+    try:
+        with os.scandir(folder) as entries:
+            for seen, entry in enumerate(entries):
+                if is_directory(entry):
+                    if why_not_entered(entry.name) is None:
+                        return False
+                    continue
+                plain = plain or is_loose_image(entry.name)
+                # Folders of loose files hold no folders at all; a million entries need not be looked at.
+                if plain and seen > 1000:
+                    break
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    return plain
+
+
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields where each line stands, for messages, and its values; empty where the line is too short.
+
+    Args:
+        path: The file, in UTF-8.
+        columns: Those that it must have; others are given too.
+
+    Raises:
+        UserError: It cannot be read, or is no CSV with these columns.
+    """
+    try:
+        check_plain(path)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise UserError(
+                    f"{path} has no column {missing[0]}", f"its first line must be {','.join(columns)}"
+                )
+            for row in reader:
+                yield f"{path} line {reader.line_num}", {name: row[name] or "" for name in row if name}
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {system_reason(error)}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a CSV in UTF-8 ({error})", "save it again as such") from error
+
 
 # WordNet's number of a noun, which ImageNet calls its classes by.
 WNID = re.compile(r"n\d{8}")

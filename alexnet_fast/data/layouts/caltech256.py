@@ -9,8 +9,7 @@ from pathlib import Path
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_folders
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row
-from alexnet_fast.data.layouts.loose_files import loose_images
+from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, loose_images
 from alexnet_fast.errors import UserError
 
 KIND = "caltech256"

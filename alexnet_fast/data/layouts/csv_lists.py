@@ -12,9 +12,7 @@ from pathlib import Path
 
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, need_file
-from alexnet_fast.data.layouts.csv_rows import csv_rows
-from alexnet_fast.data.layouts.loose_files import loose_images
+from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, csv_rows, loose_images, need_file
 from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError
 

@@ -2,13 +2,211 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from alexnet_fast.data.layouts.base import WNID, read_lines
-from alexnet_fast.data.layouts.csv_rows import csv_rows
-from alexnet_fast.data.layouts.ilsvrc_devkit import Devkit
-from alexnet_fast.errors import UserError
+import numpy as np
+
+from alexnet_fast.data.layouts.base import WNID, csv_rows, read_lines
+from alexnet_fast.errors import UserError, system_reason
+
+# Data types of an element (table 1-1) and array types of a matrix (table 1-3) that meta.mat uses.
+_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le", 18: "utf-32-le"}
+_MATRIX, _COMPRESSED = 14, 15
+_STRUCT, _CHAR = 2, 4
+
+_HEADER_BYTES = 128
+# meta.mat has some 0.5 MB when unpacked; a file that grows beyond this is not it.
+_MOST_BYTES = 64 << 20
+
+Value = str | float | None
+
+
+class _Element(NamedTuple):
+    """A tagged piece of the file."""
+
+    kind: int
+    content: bytes
+
+
+def read_structs(content: bytes) -> list[dict[str, Value]]:
+    """Returns the structs of the first array of structs in a file.
+
+    A field is a text, a number, or None for everything else.
+
+    Raises:
+        ValueError: It is no such file, or has none.
+    """
+    if len(content) < _HEADER_BYTES or content[126:128] != b"IM":
+        raise ValueError("no MATLAB 5 file")
+    try:
+        for element in _elements(content[_HEADER_BYTES:]):
+            matrix = _unpacked(element)
+            parts = list(_elements(matrix.content)) if matrix.kind == _MATRIX else []
+            if parts and parts[0].content[0] == _STRUCT:
+                return _structs(parts)
+    except (struct.error, IndexError, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(f"a damaged MATLAB file: {error}") from error
+    raise ValueError("a MATLAB file without structs")
+
+
+def _elements(content: bytes) -> Iterator[_Element]:
+    """Yields the elements of a stretch of bytes."""
+    at = 0
+    while at + 8 <= len(content):
+        kind, size = struct.unpack_from("<II", content, at)
+        if kind >> 16:
+            # A small element has its size beside its type and its content behind, within eight bytes.
+            size = min(kind >> 16, 4)
+            yield _Element(kind & 0xFFFF, content[at + 4 : at + 4 + size])
+            at += 8
+            continue
+        if at + 8 + size > len(content):
+            raise ValueError("a MATLAB file that was cut off")
+        yield _Element(kind, content[at + 8 : at + 8 + size])
+        at += 8 + size + (0 if kind == _COMPRESSED else -size % 8)
+
+
+def _unpacked(element: _Element) -> _Element:
+    """Returns an element, unpacked where it is compressed."""
+    if element.kind != _COMPRESSED:
+        return element
+    unpacker = zlib.decompressobj()
+    plain = unpacker.decompress(element.content, _MOST_BYTES)
+    if unpacker.unconsumed_tail:
+        raise ValueError(f"a MATLAB file of more than {_MOST_BYTES >> 20} MiB")
+    return next(_elements(plain))
+
+
+def _structs(parts: list[_Element]) -> list[dict[str, Value]]:
+    """Reads an array of structs: flags, sizes, its name, the length of a field's name, names, fields."""
+    width = int.from_bytes(parts[3].content[:4], "little")
+    packed = parts[4].content
+    if not width:
+        raise ValueError("a MATLAB file without names of fields")
+    names = [packed[at : at + width].split(b"\0")[0].decode("ascii") for at in range(0, len(packed), width)]
+    values = [_value(part) for part in parts[5:]]
+    return [
+        dict(zip(names, values[at : at + len(names)], strict=False))
+        for at in range(0, len(values), len(names))
+    ]
+
+
+def _value(element: _Element) -> Value:
+    """Returns the text or the single number that a field holds."""
+    parts = list(_elements(element.content))
+    if len(parts) < 4:
+        return None
+    kind, content = parts[3]
+    if parts[0].content[0] == _CHAR and kind in _TEXTS:
+        return content.decode(_TEXTS[kind])
+    if kind in _NUMBERS:
+        numbers = np.frombuffer(content, "<" + _NUMBERS[kind])
+        return float(numbers[0]) if len(numbers) == 1 else None
+    return None
+
+
+FOLDER = "ILSVRC2012_devkit_t12"
+ARCHIVE = f"{FOLDER}.tar.gz"
+_META, _TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
+
+# meta.mat lists the inner nodes of the tree as well; the classes of the challenge are the first 1000.
+_CLASSES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Devkit:
+    """What the kit says.
+
+    Args:
+        source: Folder or archive, for messages.
+        wnids: WordNet number of each ILSVRC2012_ID.
+        words: Words of each WordNet number.
+        truth: ILSVRC2012_ID of each validation image, in the order of their names.
+    """
+
+    source: Path
+    wnids: dict[int, str]
+    words: dict[str, str]
+    truth: tuple[int, ...]
+
+
+def find_devkit(root: Path) -> Devkit | None:
+    """Reads the kit in a data set's folder, unpacked or not; None where there is none.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    if (root / FOLDER).is_dir():
+        source = root / FOLDER
+        contents = {name: _file(source / name) for name in (_META, _TRUTH)}
+    elif (root / ARCHIVE).is_file():
+        source = root / ARCHIVE
+        contents = _members(source)
+    else:
+        return None
+    try:
+        structs = read_structs(contents[_META])
+        truth = tuple(int(line) for line in contents[_TRUTH].split())
+    except ValueError as error:
+        raise UserError(f"{source} is damaged ({error})", "copy it again") from error
+    return _devkit(source, structs, truth)
+
+
+def _devkit(source: Path, structs: list[dict[str, Value]], truth: tuple[int, ...]) -> Devkit:
+    """Puts the kit together.
+
+    Raises:
+        UserError: A class has no number or name.
+    """
+    wnids, words = {}, {}
+    for row in structs:
+        number, wnid, said = row.get("ILSVRC2012_ID"), row.get("WNID"), row.get("words")
+        if not isinstance(number, float) or not isinstance(wnid, str) or not isinstance(said, str):
+            raise UserError(f"{source}: a class in {_META} lacks its number or name", "copy it again")
+        if number <= _CLASSES:
+            wnids[int(number)], words[wnid] = wnid, said
+    return Devkit(source, wnids, words, truth)
+
+
+def _file(path: Path) -> bytes:
+    """Reads a file of the kit.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {system_reason(error)}", "unpack the development kit again"
+        ) from error
+
+
+def _members(source: Path) -> dict[str, bytes]:
+    """Reads the two files out of the archive.
+
+    Raises:
+        UserError: It is damaged or lacks one.
+    """
+    contents = {}
+    try:
+        with tarfile.open(source, "r:gz") as archive:
+            for name in (_META, _TRUTH):
+                member = archive.extractfile(f"{FOLDER}/{name}")
+                contents[name] = b"" if member is None else member.read()
+    except (OSError, tarfile.TarError, EOFError, KeyError) as error:
+        raise UserError(
+            f"{source} is not ILSVRC-2012's development kit ({error})", "copy it again"
+        ) from error
+    return contents
+
 
 # Kaggle's CSV of ImageId and boxes; Caffe's list of file and index; TensorFlow's list of WordNet numbers.
 LISTS = ("LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_labels.txt", "synset_labels.txt")

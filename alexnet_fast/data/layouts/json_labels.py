@@ -12,8 +12,7 @@ from typing import Any
 
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row
-from alexnet_fast.data.layouts.loose_files import has_loose_images, loose_images
+from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, has_loose_images, loose_images
 from alexnet_fast.data.split_names import PARTS
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.utils.special_files import read_given

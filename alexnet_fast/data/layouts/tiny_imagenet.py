@@ -13,9 +13,8 @@ from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_folders
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, need_file, read_lines
-from alexnet_fast.data.layouts.class_words import class_names, read_words
-from alexnet_fast.data.layouts.loose_files import loose_images
+from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, loose_images, need_file, read_lines
+from alexnet_fast.data.layouts.imagenet import class_names, read_words
 from alexnet_fast.errors import UserError
 
 KIND = "tiny-imagenet"

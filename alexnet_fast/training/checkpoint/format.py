@@ -4,18 +4,57 @@ from __future__ import annotations
 
 import argparse
 import errno
+import hashlib
 import pickle
 import re
 import warnings
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 import torch
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.training.checkpoint.content_digest import content_digest
 from alexnet_fast.utils.atomic import atomic_file, utf8_path
 from alexnet_fast.utils.special_files import check_plain
+
+
+class _Digest(Protocol):
+    def update(self, data: Any, /) -> None:
+        """Adds bytes."""
+
+
+def content_digest(content: Any) -> str:
+    """Returns the SHA-256, in hexadecimal, of nested dictionaries and lists of tensors and plain values.
+
+    Two contents with one digest hold the same bits in the same order; layout in memory does not count.
+    """
+    digest = hashlib.sha256()
+    _add(digest, content)
+    return digest.hexdigest()
+
+
+def _add(digest: _Digest, value: Any) -> None:
+    """Adds a value; each is preceded by its kind and size, so that none can be mistaken for another."""
+    if isinstance(value, torch.Tensor):
+        digest.update(f"tensor {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(_bytes(value))
+    elif isinstance(value, dict):
+        digest.update(f"dict {len(value)}\n".encode())
+        for key, item in value.items():
+            _add(digest, key)
+            _add(digest, item)
+    elif isinstance(value, list | tuple):
+        digest.update(f"list {len(value)}\n".encode())
+        for item in value:
+            _add(digest, item)
+    else:
+        digest.update(f"{type(value).__name__} {value!r}\n".encode("utf-8", "surrogateescape"))
+
+
+def _bytes(tensor: torch.Tensor) -> Any:
+    """Returns a tensor's bytes in row-major order."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
 
 FORMAT = "alexnet-fast checkpoint 2"
 

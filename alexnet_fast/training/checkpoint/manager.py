@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.format import load_checkpoint, peek_checkpoint, save_checkpoint
-from alexnet_fast.training.checkpoint.position import Position
+from alexnet_fast.training.checkpoint.state import Position
 from alexnet_fast.training.log import log
 from alexnet_fast.training.run_dir import RunFolder
 from alexnet_fast.utils.atomic import link_atomically

@@ -13,14 +13,48 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from alexnet_fast.pipelines.loader import Loader, make_loader
-from alexnet_fast.training.checkpoint.content_digest import content_digest
+from alexnet_fast.pipelines.loader import Batch, Loader, make_loader
+from alexnet_fast.training.checkpoint.format import content_digest
 from alexnet_fast.training.distributed.group import DistributedContext
-from alexnet_fast.training.features.feature_loader import FeatureLoader
 from alexnet_fast.training.features.store import cached_vectors
 from alexnet_fast.training.precision import Precision
+from alexnet_fast.utils.arrays import Floats, Integers
 from alexnet_fast.utils.atomic import make_folder
 from alexnet_fast.weights import last_layer
+
+
+class FeatureLoader(Loader):
+    """Batches of vectors, in the order and with the labels of the images that they were made of.
+
+    Args:
+        source: The loader of the images; its schedule is used for those that could be read.
+        values: float32 (N, D), one row an image that could be read.
+        indices: int64 (N,), their positions in the image list.
+        mean: Subtracted, float32 (D,).
+        std: Divides, float32 (D,).
+    """
+
+    def __init__(self, source: Loader, values: Floats, indices: Integers, mean: Floats, std: Floats) -> None:
+        schedule = dataclasses.replace(source.schedule, images=len(indices))
+        super().__init__(source.images, source.spec, source.view, schedule, source.config)
+        self.bad = source.bad
+        self._values, self._indices, self._mean, self._std = values, indices, mean, std
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of a vector, (D,)."""
+        return self._values.shape[1:]
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields one batch a step from step `start` on; `images` are vectors (B, D)."""
+        # No random numbers are drawn for vectors.
+        plain = dataclasses.replace(self.spec, jitter=None, random_resized_crop=None, distortion=None)
+        device = self.config.device
+        for plan in self.schedule.epoch(epoch, plain, start):
+            indices = self._indices[plan.indices]
+            rows = (self._values[plan.indices] - self._mean) / self._std
+            yield Batch(torch.from_numpy(rows).to(device), self.labels[indices].to(device), indices)
+
 
 # Rows whose mean and deviation are taken at a time.
 _ROWS = 4096

@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.bad_images import nothing_decoded
-from alexnet_fast.pipelines.loader import Loader
-from alexnet_fast.pipelines.sampler import Integers
+from alexnet_fast.pipelines.loader import Loader, nothing_decoded
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.features.embeddings import embeddings
-from alexnet_fast.training.features.vector_file import VectorWriter
 from alexnet_fast.training.log import log
 from alexnet_fast.training.precision import Precision
+from alexnet_fast.utils.arrays import Floats, Integers
 from alexnet_fast.utils.atomic import atomic_file
+
+
+class VectorWriter:
+    """Writes float32 (N, D) row by row.
+
+    numpy leaves room in the header for the first side to grow (numpy.lib.format, "growth axis"), so it is
+    written again over itself when N is known.
+
+    Args:
+        file: Open for writing, at its beginning, and able to seek.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._rows, self._columns, self._length = 0, 0, 0
+
+    def add(self, values: npt.NDArray[np.float32]) -> None:
+        """Appends rows (B, D)."""
+        if not self._rows:
+            self._columns = values.shape[1]
+            header = self._header()
+            self._length = len(header)
+            self._file.write(header)
+        self._file.write(np.ascontiguousarray(values, "<f4").tobytes())
+        self._rows += len(values)
+
+    def finish(self, root: Path) -> tuple[int, int]:
+        """Writes the number of rows, and returns rows and columns.
+
+        Args:
+            root: Where the images were to be, for the message.
+
+        Raises:
+            UserError: There are none.
+        """
+        if not self._rows:
+            raise nothing_decoded(root)
+        header = self._header()
+        assert len(header) == self._length
+        self._file.seek(0)
+        self._file.write(header)
+        self._file.seek(0, io.SEEK_END)
+        return self._rows, self._columns
+
+    def _header(self) -> bytes:
+        buffer = io.BytesIO()
+        fields = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._columns)}
+        np.lib.format.write_array_header_1_0(buffer, fields)  # type: ignore[no-untyped-call, unused-ignore]
+        return buffer.getvalue()
+
 
 # Seconds between two lines of progress.
 _SAY_EVERY = 10.0
@@ -26,12 +76,10 @@ _SAY_EVERY = 10.0
 # Rows of the parts that are brought into order at a time: 16 MiB where a row has 4,096 numbers.
 _ROWS = 1024
 
-Values = npt.NDArray[np.float32]
-
 
 def cached_vectors(
     net: nn.Module, loader: Loader, precision: Precision, path: Path, processes: DistributedContext
-) -> tuple[Values, Integers]:
+) -> tuple[Floats, Integers]:
     """Returns the vectors of all images, mapped from a file that is written where there is none.
 
     Args:
@@ -53,7 +101,7 @@ def cached_vectors(
         processes.run_on_main(lambda: _join(parts, positions, values, index, loader.images.root))
     if not all(processes.gather(index.exists())):
         raise _not_shared(index)
-    mapped: Values = np.load(values, mmap_mode="r", allow_pickle=False)
+    mapped: Floats = np.load(values, mmap_mode="r", allow_pickle=False)
     found: Integers = np.load(index, allow_pickle=False)
     return mapped, found
 
