@@ -6,6 +6,8 @@ used.
 
 from __future__ import annotations
 
+from alexnet_fast.version import __version__
+
 # As typing has it; to import that takes longer than all else that comes before a command can be interrupted.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from alexnet_fast.estimator import AlexNet
     from alexnet_fast.models import create_model, model_names
     from alexnet_fast.serve.predictor import Predictor
-
-__version__ = "0.1.0"
 
 __all__ = ["AlexNet", "Predictor", "__version__", "create_model", "model_names"]
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
+from alexnet_fast.version import __version__
 
 PACKAGES = (
     "torch",
@@ -149,7 +149,8 @@ def _decodes(device: str) -> bool:
     from PIL import Image
 
     from alexnet_fast.data import ClassMap, ImageList
-    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.factory import make_loader
+    from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from alexnet_fast.utils.wording import worded
+from alexnet_fast.wording import worded
 
 
 class UserError(Exception):

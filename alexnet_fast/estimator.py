@@ -25,7 +25,7 @@ from alexnet_fast.pipelines.ten_crop import Crops
 from alexnet_fast.runtime.prediction import top_k
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.data import make_spec, measured_colours, open_splits
-from alexnet_fast.training.metrics_log import EpochMetrics
+from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run_dir import RunFolder, new_run
 from alexnet_fast.utils.arrays import Probabilities

@@ -9,7 +9,8 @@ import statistics
 from pathlib import Path
 
 from alexnet_fast.data import open_data
-from alexnet_fast.pipelines.loader import Batch, LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import Batch, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 

@@ -20,8 +20,9 @@ import numpy as np
 from alexnet_fast.data import ClassMap, open_part
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import GraphConfig, LrnForm
+from alexnet_fast.export.limits import Answers
 from alexnet_fast.export.onnx.model import export_onnx
-from alexnet_fast.export.verify import Answers, batches, model_answers, net_answers
+from alexnet_fast.export.verify import batches, model_answers, net_answers
 from alexnet_fast.pipelines.samples import sample_squares
 from alexnet_fast.pipelines.ten_crop import take_crops
 from alexnet_fast.runtime.onnx_runtime import OnnxModel

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data.image_list import StringArray
-from alexnet_fast.data.shards import TABLE_ENDING, ShardTable
+from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
 from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.prepare.shard_writer import make_sample, write_shards
 

@@ -10,7 +10,6 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.artifacts import (
     OutputFiles,
@@ -32,6 +31,7 @@ from alexnet_fast.export.verify import plain_rows
 from alexnet_fast.runtime.manifest import TensorInfo, find_manifest
 from alexnet_fast.runtime.metadata import GraphMetadata
 from alexnet_fast.utils.atomic import put_in_place
+from alexnet_fast.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

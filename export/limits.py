@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import types
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from alexnet_fast.export.export_images import LEAST
 from alexnet_fast.runtime.metadata import TOP_CLASSES, TOP_PROBABILITIES
+from alexnet_fast.utils.arrays import Floats
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from alexnet_fast.export.config import Precision
-    from alexnet_fast.export.verify import Answers
 
 # Largest difference of a probability in float32 on the CPU; measured are 1e-7 to 5e-7 (docs/export.md).
 TOLERANCE = 1e-5
@@ -119,3 +122,11 @@ def _judge_top(got: Answers) -> str | None:
     if np.array_equal(top, top_k) and np.array_equal(named, top):
         return None
     return "its likeliest classes are not those of its probabilities"
+
+
+class Answers(NamedTuple):
+    """Probabilities, float32 (N, classes), what computed them, and further outputs (N, ...) by name."""
+
+    backend: str
+    probabilities: Floats
+    outputs: Mapping[str, np.ndarray[Any, Any]] = types.MappingProxyType({})

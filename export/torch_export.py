@@ -12,11 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.limits import TOLERANCE
 from alexnet_fast.export.onnx.model import export_proven
 from alexnet_fast.runtime.metadata import GraphMetadata
+from alexnet_fast.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.layer_place import run_network
 from alexnet_fast.export.layers import unknown_layer
-from alexnet_fast.export.limits import TOLERANCE, judge, limits_of
+from alexnet_fast.export.limits import TOLERANCE, Answers, judge, limits_of
 from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.pipelines.ten_crop import crop_probabilities
 from alexnet_fast.runtime import cuda as cuda_driver
@@ -21,7 +20,7 @@ from alexnet_fast.runtime.open import open_onnx
 from alexnet_fast.utils.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import torch
@@ -55,14 +54,6 @@ class Verification:
     max_abs_error: float
     p99_abs_error: float
     top1_agreement: float
-
-
-class Answers(NamedTuple):
-    """Probabilities, float32 (N, classes), what computed them, and further outputs (N, ...) by name."""
-
-    backend: str
-    probabilities: Floats
-    outputs: Mapping[str, np.ndarray[Any, Any]] = types.MappingProxyType({})
 
 
 def verify_onnx(

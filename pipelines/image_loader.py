@@ -12,8 +12,9 @@ import torch
 
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.image_dataset import Data, ImageDataset, list_data
-from alexnet_fast.pipelines.loader import BadImages, Batch, Kind, Loader, LoaderConfig, Policy, make_loader
+from alexnet_fast.pipelines.loader import BadImages, Batch, Kind, Loader, LoaderConfig, Policy
 from alexnet_fast.pipelines.processes import world_info
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec

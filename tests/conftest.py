@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import evidence as findings
-from alexnet_fast.utils.wording import on_command_line
+from alexnet_fast.wording import on_command_line
 from cpu_limit import CpuLimit
 from odd_image_files import write_odd_images
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alexnet_fast.export.tensorrt.library import installed_version
 from alexnet_fast.runtime.cuda import gpu_count
+from alexnet_fast.runtime.versions import installed_version
 
 needs_rtx = pytest.mark.skipif(
     installed_version("tensorrt_rtx") is None, reason="needs pip install 'alexnet-fast[rtx]'"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from alexnet_fast.bench.infer import InferBench
+    from alexnet_fast.bench.infer_config import InferBench
     from alexnet_fast.bench.infer_files import InferFiles
     from alexnet_fast.runtime.onnx_runtime import ProviderName
     from alexnet_fast.utils.arrays import Pixels
@@ -77,9 +77,10 @@ def _build(bench: InferBench, file: Path) -> None:
     from alexnet_fast.export.config import EngineConfig, for_tensorrt
     from alexnet_fast.export.onnx.model import build_model, write_model
     from alexnet_fast.export.tensorrt.engine import build_engine
-    from alexnet_fast.export.tensorrt.library import choose_library, installed_version
+    from alexnet_fast.export.tensorrt.library import choose_library
     from alexnet_fast.runtime.cuda import gpus
     from alexnet_fast.runtime.manifest import BatchProfile
+    from alexnet_fast.runtime.versions import installed_version
 
     source = file.with_name("model.tensorrt.onnx")
     write_model(build_model(bench.network.net, bench.network.metadata("ten"), for_tensorrt("fp32")), source)
@@ -127,7 +128,7 @@ def _eager(bench: InferBench, gpu: int) -> Candidate:
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alexnet_fast.bench.infer import InferBench
+    from alexnet_fast.bench.infer_config import InferBench
     from alexnet_fast.bench.infer_files import InferFiles
     from alexnet_fast.utils.arrays import Pixels
 

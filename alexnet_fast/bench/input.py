@@ -17,7 +17,8 @@ from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.dali.graph import Part
-from alexnet_fast.pipelines.loader import Kind, LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import Kind, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 

@@ -1,4 +1,4 @@
-"""What the report of every benchmark carries: its main figure with the spread, baselines, hardware, versions."""
+"""What every benchmark report holds: the main figure with its spread, baselines, hardware and versions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def compared(rates: Rates, ours: str, baselines: list[str], unit: str) -> list[d
         unit: Key of the figure.
 
     Returns:
-        For each baseline "name", `unit` (the median), "low", "high", and "ours_over_it" with its own "ratio_low"
+        Per baseline "name", `unit` (the median), "low", "high", and "ours_over_it" with its own "ratio_low"
         and "ratio_high", which are taken run by run.
     """
     return [_baseline(name, rates[name], rates[ours], unit) for name in baselines]

@@ -37,7 +37,8 @@ def main() -> None:
     with timed("importing"):
         from alexnet_fast.data import Reading, ShardFields, open_data
         from alexnet_fast.pipelines import dali_loader  # noqa: F401 - its import is what is timed
-        from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+        from alexnet_fast.pipelines.factory import make_loader
+        from alexnet_fast.pipelines.loader import LoaderConfig
         from alexnet_fast.pipelines.sampler import EpochSampler
         from alexnet_fast.pipelines.spec import AugmentSpec
     with timed("listing"):

@@ -94,7 +94,7 @@ def bench_input(data: Path, **given: Any) -> Result:
     """How fast the training images of DATA are loaded, and which part costs what.
 
     DALI with the training augmentation; Pillow in a torch DataLoader with the same augmentation and as many
-    workers; DALI decoding the whole images and nothing else; and the baselines, in an environment of their own.
+    workers; DALI decoding whole images and nothing else; and the baselines, in their own environment.
     All take turns, each measured once it flows. A part's cost is what it adds to the time of those before it.
     """
     from alexnet_fast.bench import report

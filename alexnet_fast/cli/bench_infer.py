@@ -93,7 +93,8 @@ def bench_infer(weights: Path | None, model: str | None, **given: Any) -> Result
     time does not depend on them.
     """
     from alexnet_fast.bench import report
-    from alexnet_fast.bench.infer import InferBench, measure_infer
+    from alexnet_fast.bench.infer import measure_infer
+    from alexnet_fast.bench.infer_config import InferBench
 
     sizes = _sizes(given.pop("sizes"))
     contest = InferBench(network=_network(weights, model), batch_sizes=sizes, **given)

@@ -18,7 +18,7 @@ from alexnet_fast.cli.spooled_rows import SpooledRows
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.interrupts import received
 from alexnet_fast.utils.progress import above_bars
-from alexnet_fast.utils.wording import on_command_line
+from alexnet_fast.wording import on_command_line
 
 
 class LazyGroup(click.Group):

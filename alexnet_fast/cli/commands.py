@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from alexnet_fast import __version__
 from alexnet_fast.cli.command import LazyGroup
+from alexnet_fast.version import __version__
 
 COMMANDS = {
     name: f"alexnet_fast.cli.{name}:{name}"

@@ -96,7 +96,8 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     """
     import torch
 
-    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.factory import make_loader
+    from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
 
     images = part_images(classifier, given)

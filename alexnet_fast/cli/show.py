@@ -3,106 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from alexnet_fast.cli import options
-from alexnet_fast.cli.command import Result, answers
-from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
+from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.path_roles import DATA, IMAGE, NETWORK, RUN, PathOf
+from alexnet_fast.cli.plot_command import example, new_plot, plot_command, save_plot
 from alexnet_fast.cli.show_answers import activations, confusion, mistakes, saliency
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.ranges import whole
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_PATH = click.Path(path_type=Path)
-
-
-def example(line: str) -> str:
-    """Returns the end of a help page."""
-    return f"\b\nExample:\n  alexnet-fast show {line}\n"
-
-
-def _written(result: Result) -> str:
-    """Renders a result for a reader."""
-    return f"wrote {result['image']}"
-
-
-def image_command(default: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:
-    """Adds what every subcommand has: `--output`, `--force`, `--json`, `--debug`.
-
-    Args:
-        default: File name that is taken without `--output`, as the help shows it.
-    """
-
-    def decorate(function: Callable[..., Result]) -> Callable[..., None]:
-        command = answers(_written)(function)
-        return click.option(
-            "--output",
-            type=_PATH,
-            metavar="FILE.png|DIR",
-            help=f"Where to write it.  [default: {default} in the folder of the run, else in this one]",
-        )(force_option(command))
-
-    return decorate
-
-
-def new_image(output: Path | None, name: str, *, force: bool, shown: Path | None = None) -> Path:
-    """Returns where to write; refuses before the work is done rather than after.
-
-    Args:
-        output: What `--output` says: a file, or a folder for a file of the default name.
-        name: Default name of the file, without its ending.
-        force: Whether a file that is there may be overwritten without asking.
-        shown: What the image is of; that of a run is written into the folder of the run by default.
-
-    Raises:
-        UserError: The file is there already and is to stay, or is not to be PNG.
-    """
-    folder = output if output is not None and output.is_dir() else run_of(shown) or Path()
-    path = output if output is not None and not output.is_dir() else folder / f"{name}.png"
-    if path.suffix.lower() != ".png":
-        raise UserError(f"--output {path} is no PNG file", f"give {path.with_suffix('.png')}", exit_code=2)
-    if not path.parent.is_dir():
-        raise UserError(f"--output {path}: there is no folder {path.parent}", "make it first", exit_code=2)
-    ask_to_overwrite(path, force=force, instead="another --output")
-    return path
-
-
-def run_of(shown: Path | None) -> Path | None:
-    """Returns the folder of the run that a path is, or lies in, where that can be written to.
-
-    Args:
-        shown: A run folder, a file in one, or one of its checkpoints.
-    """
-    from alexnet_fast.training.run_dir import RunFolder
-
-    for folder in () if shown is None else (shown, shown.parent, shown.parent.parent):
-        if RunFolder(folder).exists() and os.access(folder, os.W_OK):
-            return folder
-    return None
-
-
-def save_image(figure: Figure, path: Path) -> Result:
-    """Writes a figure and returns the part of the result that every subcommand has."""
-    from alexnet_fast.plots.style import save_png
-
-    save_png(figure, path)
-    return {"image": str(path)}
+    pass
 
 
 if TYPE_CHECKING:
     from alexnet_fast.data import ImageList, ShardFields
     from alexnet_fast.pipelines.spec import AugmentSpec
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.group()
@@ -116,10 +37,10 @@ for _command in (activations, confusion, mistakes, saliency):
 
 @show.command(epilog=example("curves runs/first --output curves.png"))
 @click.argument("run", type=PathOf(RUN))
-@image_command("curves.png")
+@plot_command("curves.png")
 def curves(run: Path, output: Path | None, *, force: bool) -> Result:
     """Loss, accuracy and learning rate of each epoch of RUN."""
-    target = new_image(output, "curves", force=force, shown=run)
+    target = new_plot(output, "curves", force=force, shown=run)
     if not run.is_dir():
         raise UserError(f"no such run: {run}", "give the folder of a run", exit_code=2)
     from alexnet_fast.plots.curves import curves as draw
@@ -129,20 +50,20 @@ def curves(run: Path, output: Path | None, *, force: bool) -> Result:
     rows = read_metrics(RunFolder(run).metrics)
     if not rows:
         raise UserError(f"{run} has no finished epoch yet", "draw it when one is done")
-    return {**save_image(draw(rows), target), "epochs": len(rows), "best_epoch": best_row(rows).epoch}
+    return {**save_plot(draw(rows), target), "epochs": len(rows), "best_epoch": best_row(rows).epoch}
 
 
 @show.command(epilog=example("crops runs/first photo.jpg"))
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("image", type=PathOf(IMAGE))
 @options.weights_of
-@image_command("crops-IMAGE.png")
+@plot_command("crops-IMAGE.png")
 def crops(model: Path, image: Path, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The ten crops of IMAGE, what MODEL says to each, and the average.
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_image(output, f"crops-{image.stem}", force=force, shown=model)
+    target = new_plot(output, f"crops-{image.stem}", force=force, shown=model)
     from alexnet_fast.pipelines.samples import square_of
     from alexnet_fast.plots.crops import crop_by_crop
     from alexnet_fast.plots.crops import crops as draw
@@ -160,7 +81,7 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
     figure = draw(square, trained.spec, probabilities, trained.classes)
     top_k = int(average.argmax())
     return {
-        **save_image(figure, target),
+        **save_plot(figure, target),
         "label": trained.classes[top_k],
         "probability": float(average[top_k]),
     }
@@ -181,13 +102,13 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @options.augmentation
 @options.shard_fields
-@image_command("augment.png")
+@plot_command("augment.png")
 def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Result:
     """Images of DATA beside what training makes of them.
 
     DATA holds train/ with one folder of images a class, or the class folders themselves.
     """
-    target = new_image(output, "augment", force=force, shown=Path(given["model"]))
+    target = new_plot(output, "augment", force=force, shown=Path(given["model"]))
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.plots.augmented import augmented, loader_name
     from alexnet_fast.training.data import RANDOM_PARTS, random_parts
@@ -200,7 +121,7 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
     spec = _with_parts(_spec(given["model"]), parts)
     figure = augmented(images, spec, samples=given["samples"], seed=given["seed"], config=config)
     return {
-        **save_image(figure, target),
+        **save_plot(figure, target),
         "files": [images.path(index) for index in range(len(images))],
         "loader": loader_name(config),
     }
@@ -210,17 +131,17 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
 @click.argument("model", type=PathOf(NETWORK))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a convolution.")
 @options.weights_of
-@image_command("kernels-LAYER.png")
+@plot_command("kernels-LAYER.png")
 def kernels(model: Path, layer: str, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The kernels of a convolution of MODEL.
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_image(output, f"kernels-{layer}", force=force, shown=model)
+    target = new_plot(output, f"kernels-{layer}", force=force, shown=model)
     from alexnet_fast.plots.kernels import kernels as draw
     from alexnet_fast.training.checkpoint.model_io import load_trained
 
-    return {**save_image(draw(load_trained(model, net).net, layer), target), "layer": layer}
+    return {**save_plot(draw(load_trained(model, net).net, layer), target), "layer": layer}
 
 
 def _spec(model: str) -> AugmentSpec:

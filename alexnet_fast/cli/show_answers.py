@@ -11,7 +11,7 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.part import image_options, opened, part_images, part_loader, part_options
 from alexnet_fast.cli.path_roles import DATA, IMAGE, MODEL, NETWORK, PathOf
-from alexnet_fast.cli.show import example, image_command, new_image, save_image
+from alexnet_fast.cli.plot_command import example, new_plot, plot_command, save_plot
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.progress import progress_bar
@@ -40,14 +40,14 @@ _PATH = click.Path(path_type=Path)
 )
 @image_options
 @options.weights_of
-@image_command("saliency.png")
+@plot_command("saliency.png")
 def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
     """Pixels that MODEL's answers hang on, beside its top five, for random images of DATA.
 
     MODEL is a run folder, a checkpoint or a file of weights: gradients need the network itself. Two maps an
     image: the gradient of the likeliest class, and its average over noisy copies (SmoothGrad).
     """
-    target = new_image(output, "saliency", force=force, shown=given["model"])
+    target = new_plot(output, "saliency", force=force, shown=given["model"])
     from alexnet_fast.plots.saliency import saliency as draw
     from alexnet_fast.training.checkpoint.model_io import load_trained
 
@@ -59,7 +59,7 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
         for row in chosen:
             explained.append(_explain(trained, images, row, given))
             bar.update(1)
-    return {**save_image(draw(explained), target), "files": [images.path(row) for row in chosen]}
+    return {**save_plot(draw(explained), target), "files": [images.path(row) for row in chosen]}
 
 
 @click.command(epilog=example("confusion runs/first/model.onnx images --split test"))
@@ -67,10 +67,10 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
 @click.argument("data", type=PathOf(DATA))
 @options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
-@image_command("confusion.png")
+@plot_command("confusion.png")
 def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | None, **given: Any) -> Result:
     """Which classes of DATA MODEL takes for which, and the pairs that it confuses most."""
-    target = new_image(output, "confusion", force=force, shown=model)
+    target = new_plot(output, "confusion", force=force, shown=model)
     from alexnet_fast.inference.evaluate import evaluate
     from alexnet_fast.plots.confusion import confusion as draw
     from alexnet_fast.plots.confusion import most_confused
@@ -86,7 +86,7 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
         for pair in most_confused(matrix, classifier.classes)
     ]
     figure = draw(matrix, classifier.classes)
-    return {**save_image(figure, target), "images": found.images, "most_confused": pairs}
+    return {**save_plot(figure, target), "images": found.images, "most_confused": pairs}
 
 
 @click.command(epilog=example("mistakes runs/first images --split test --images 12"))
@@ -95,12 +95,12 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
 @number("--images", "count", of=whole(1, 60), default=12, show_default=True, help="Mistakes to show.")
 @options.crops("Crops to average over.  [default: ten where the model has them]")
 @part_options
-@image_command("mistakes.png")
+@plot_command("mistakes.png")
 def mistakes(
     model: Path, count: int, output: Path | None, *, force: bool, crops: Crops | None, **given: Any
 ) -> Result:
     """The images of DATA that MODEL gets wrong, those first that it is surest of."""
-    target = new_image(output, "mistakes", force=force, shown=model)
+    target = new_plot(output, "mistakes", force=force, shown=model)
     from alexnet_fast.inference.misclassified import worst_misclassified
     from alexnet_fast.plots.predictions import Sample, predictions
 
@@ -115,7 +115,7 @@ def mistakes(
         raise UserError(f"{model} makes no mistake on these {images} images", "there is nothing to draw")
     samples = [Sample(pixels=one.pixels, truth=one.truth, guesses=one.guesses) for one in worst]
     files = [one.file for one in worst]
-    return {**save_image(predictions(samples), target), "images": images, "wrong": wrong, "files": files}
+    return {**save_plot(predictions(samples), target), "images": images, "wrong": wrong, "files": files}
 
 
 @click.command(epilog=example("activations runs/first photo.jpg --layer conv2"))
@@ -123,7 +123,7 @@ def mistakes(
 @click.argument("image", type=PathOf(IMAGE))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a layer that gives maps.")
 @options.weights_of
-@image_command("activations-LAYER.png")
+@plot_command("activations-LAYER.png")
 def activations(
     model: Path, image: Path, layer: str, net: str | None, output: Path | None, *, force: bool
 ) -> Result:
@@ -131,7 +131,7 @@ def activations(
 
     MODEL is a run folder, a checkpoint or a file of weights.
     """
-    target = new_image(output, f"activations-{layer}", force=force, shown=model)
+    target = new_plot(output, f"activations-{layer}", force=force, shown=model)
     from alexnet_fast.pipelines.samples import square_of
     from alexnet_fast.plots.activations import activations as draw
     from alexnet_fast.plots.saliency import view_of
@@ -139,7 +139,7 @@ def activations(
 
     trained = load_trained(model, net)
     _, view = view_of(square_of(str(image), trained.spec), trained.spec)
-    return {**save_image(draw(trained.net, view, layer), target), "layer": layer}
+    return {**save_plot(draw(trained.net, view, layer), target), "layer": layer}
 
 
 def _random_rows(images: ImageList, count: int, seed: int) -> list[int]:

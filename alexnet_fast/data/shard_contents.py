@@ -16,7 +16,7 @@ from alexnet_fast.data.index_cache import Arrays, SlowNotice
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields, number_names
 from alexnet_fast.data.shard_files import in_shard
 from alexnet_fast.data.shard_notes import ShardNotes
-from alexnet_fast.data.shards import ShardTable
+from alexnet_fast.data.shard_table import ShardTable
 from alexnet_fast.data.webdataset import ShardReading, read_shard
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.arrays import Integers

@@ -18,7 +18,8 @@ from alexnet_fast.export.export_images import ExportImages, VerificationImages
 from alexnet_fast.export.exporter import run_export
 from alexnet_fast.inference.classifier import NetClassifier, open_classifier, predict_files
 from alexnet_fast.inference.evaluate import Accuracy, Evaluation, evaluate
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.samples import sample_squares
 from alexnet_fast.recipes import recipe_options
@@ -26,7 +27,8 @@ from alexnet_fast.runtime.prediction import Prediction
 from alexnet_fast.training.checkpoint.model_io import TrainedModel, load_trained
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.console import Progress
-from alexnet_fast.training.metrics_log import EpochMetrics, read_metrics
+from alexnet_fast.training.metrics import EpochMetrics
+from alexnet_fast.training.metrics_log import read_metrics
 from alexnet_fast.training.run import train
 from alexnet_fast.training.run_dir import RunFolder
 from alexnet_fast.utils.atomic import make_folder

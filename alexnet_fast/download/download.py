@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
-from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.atomic import disk_errors
 from alexnet_fast.utils.cache_dir import ROOM
+from alexnet_fast.version import __version__
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|(data|file):", re.IGNORECASE)
 

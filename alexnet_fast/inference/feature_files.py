@@ -20,7 +20,8 @@ from alexnet_fast.data.split_rule import recorded_rule
 from alexnet_fast.data.splits import own_classes
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.feature_names import FEATURE_FILES
-from alexnet_fast.pipelines.loader import Loader, LoaderConfig, Policy, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import Loader, LoaderConfig, Policy
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint.model_io import load_trained

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.io import image_at
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, label_text, show_pixels, styled

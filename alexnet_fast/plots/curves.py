@@ -13,7 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.plots.style import BLUE, FAINT, INK, ORANGE, VERMILLION, WIDTH, styled
-from alexnet_fast.training.metrics_log import EpochMetrics, best_row
+from alexnet_fast.training.metrics import EpochMetrics
+from alexnet_fast.training.metrics_log import best_row
 
 # More rates than this come from a schedule that changes all the time: their ticks would run into one another.
 _FEW_RATES = 5

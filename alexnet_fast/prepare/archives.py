@@ -19,7 +19,8 @@ from alexnet_fast.data.tar_members import (
     unreadable,
 )
 from alexnet_fast.errors import UserError, packing_reason
-from alexnet_fast.prepare.sources import Location, NoLocation, SourceImage, ZipLocation, arrange
+from alexnet_fast.prepare.locations import Location, NoLocation, ZipLocation
+from alexnet_fast.prepare.source_image import SourceImage, arrange
 
 _REPLACED = "replaced by a later member of the same name"
 _NO_CLASS = "in no class folder"

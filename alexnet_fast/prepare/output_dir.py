@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast import __version__
 from alexnet_fast.data.class_map import SUMMARY
 from alexnet_fast.data.layouts.csv_lists import CATEGORIES
 from alexnet_fast.data.parts import UNFINISHED, some
@@ -27,6 +26,7 @@ from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.prepare.shard_writer import is_shard
 from alexnet_fast.scan.listing import list_files
 from alexnet_fast.utils.atomic import disk_errors, lock_file, make_folder, write_atomically
+from alexnet_fast.version import __version__
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alexnet_fast.data.image_list import ARRAY_ENDING, StringArray
-from alexnet_fast.data.shards import TABLE_ENDING, ShardTable
+from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.scan.inspect import read_header

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import itertools
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,115 +15,20 @@ from alexnet_fast.data import ClassMap
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_folders
-from alexnet_fast.data.image_list import IMAGE_ENDINGS, FileLocation, StringArray, TarLocation, split_points
+from alexnet_fast.data.image_list import FileLocation, StringArray, split_points
 from alexnet_fast.data.layouts.base import Layout, csv_rows
 from alexnet_fast.data.layouts.detect import Reading, find_layout
-from alexnet_fast.data.parts import Split, beside_parts, find_splits, split_dirs
+from alexnet_fast.data.parts import Split, beside_parts, find_splits
 from alexnet_fast.data.shard_files import compressed_ending, is_tar
 from alexnet_fast.data.shards import Shards
 from alexnet_fast.data.split_names import PARTS, named_splits
 from alexnet_fast.data.split_rule import validation_mask
 from alexnet_fast.data.splits import need_all_classes
-from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
-from alexnet_fast.errors import UserError, packing_reason
-from alexnet_fast.pipelines.cpu.pillow import BadImageError
-from alexnet_fast.pipelines.io import read_bytes as read_stretch
-from alexnet_fast.scan.inspect import read_bytes
+from alexnet_fast.errors import UserError
+from alexnet_fast.prepare.source_image import SourceImage
 
-
-class ZipLocation(NamedTuple):
-    """A member of a zip.
-
-    Args:
-        path: Of the zip.
-        member: Its name there.
-    """
-
-    path: str
-    member: str
-
-
-class NoLocation(NamedTuple):
-    """A member of an archive that is not read.
-
-    Args:
-        path: Of the archive.
-        reason: Why not.
-    """
-
-    path: str
-    reason: str
-
-
-Location = FileLocation | TarLocation | ZipLocation | NoLocation
-
-
-def read_place(place: Location) -> bytes:
-    """Returns an image as it is stored.
-
-    Raises:
-        BadImageError: It cannot be read, or is not to be.
-    """
-    if isinstance(place, NoLocation):
-        raise BadImageError(place.reason)
-    if isinstance(place, ZipLocation):
-        return _read_member(place)
-    return read_bytes(Path(place.path)) if isinstance(place, FileLocation) else read_stretch(place)
-
-
-def _read_member(place: ZipLocation) -> bytes:
-    """Reads out of a zip, whatever size the archive claims that a member has."""
-    try:
-        with _open_zip(place.path).open(place.member) as file:
-            content = file.read(FILE_BYTES_LIMIT + 1)
-    except NotImplementedError as error:
-        raise BadImageError(f"{packing_reason(error)}: pack the zip anew with deflate") from error
-    if len(content) > FILE_BYTES_LIMIT:
-        raise BadImageError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
-    if not content:
-        raise BadImageError("empty file")
-    return content
-
-
-def stamp(place: Location) -> int:
-    """Returns when a place's file was last changed, in seconds; 0 where there is none."""
-    try:
-        return int(Path(place.path).stat().st_mtime)
-    except OSError:
-        return 0
-
-
-@functools.lru_cache(maxsize=4)
-def _open_zip(path: str) -> zipfile.ZipFile:
-    """Opens an archive once a process: its directory is read whole each time."""
-    return zipfile.ZipFile(path)
-
-
-SOURCE_ENDINGS = IMAGE_ENDINGS
 # Of a compressed tar, unless `--max-download` says otherwise.
 MOST_UNPACKED = 16 << 30
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceImage:
-    """One image to be prepared.
-
-    Args:
-        part: "train", "val" or "test"; empty where the source is not divided.
-        label: Name of its class.
-        rest: Its path below the class folder, with "/" between the parts.
-        place: Where its bytes are.
-    """
-
-    part: str
-    label: str
-    rest: str
-    place: Location
-
-    @property
-    def name(self) -> str:
-        """Its path below the source."""
-        return "/".join(filter(None, (self.part, self.label, self.rest)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,35 +146,6 @@ def gather(
     if layout is not None:
         return SourceList(images, ClassMap(layout.classes), layout.kind)
     return SourceList(images, ClassMap.from_names(image.label for image in images))
-
-
-def arrange(entries: Iterable[tuple[str, Location]], source: Path = Path("SRC")) -> list[SourceImage]:
-    """Finds part and class of each file in the folders above it; files in no class folder are left out.
-
-    Args:
-        entries: Path of each file below the source, with "/" between its parts, and its place.
-        source: What messages call it.
-
-    Raises:
-        UserError: The folders are not those of one data set; see `parts.split_dirs`.
-    """
-    split = [(PurePosixPath(name).parts, place) for name, place in entries]
-    tops = sorted({parts[0] for parts, _ in split if len(parts) > 1})
-    deep = {parts[0] for parts, _ in split if len(parts) > 2}
-    splits = split_dirs(source, tops, has_images=lambda _: True, has_classes=deep.__contains__)
-    part_of = {name: part for part, name in splits.items()}
-    found = []
-    for parts, place in split:
-        below = parts[1:] if splits else parts
-        if len(below) > 1:
-            part = part_of[parts[0]] if splits else ""
-            found.append(SourceImage(part, below[0], "/".join(below[1:]), place))
-    return found
-
-
-def is_image(name: str) -> bool:
-    """Tells by its ending whether a file is an image."""
-    return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
 
 
 def _of_layout(layout: Layout, ignored: Ignored) -> Iterator[SourceImage]:

@@ -15,8 +15,9 @@ from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import beside_tars, by_part, part_of, shards_in
 from alexnet_fast.data.tar_members import refused_kind, tar_members
 from alexnet_fast.prepare.archives import list_archive
+from alexnet_fast.prepare.locations import Location, NoLocation
 from alexnet_fast.prepare.plain_tars import plain_tar
-from alexnet_fast.prepare.sources import Location, NoLocation, SourceImage
+from alexnet_fast.prepare.source_image import SourceImage
 from alexnet_fast.prepare.webdataset_source import is_webdataset, list_webdataset
 
 _log = logging.getLogger("alexnet_fast")

@@ -26,7 +26,7 @@ from alexnet_fast.pipelines.cpu.pillow import (
 )
 from alexnet_fast.pipelines.geometry import resized
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.prepare.sources import Location, read_place, stamp
+from alexnet_fast.prepare.locations import Location, read_place, stamp
 from alexnet_fast.scan.inspect import Header, read_header
 from alexnet_fast.utils.arrays import Pixels
 

@@ -24,7 +24,7 @@ from alexnet_fast.data.shard_notes import field_reason
 from alexnet_fast.data.tar_members import A_FOLDER, safe_name, tar_members
 from alexnet_fast.data.webdataset import TarSample, read_shard
 from alexnet_fast.errors import UserError
-from alexnet_fast.prepare.sources import SOURCE_ENDINGS, SourceImage
+from alexnet_fast.prepare.source_image import SOURCE_ENDINGS, SourceImage
 
 _log = logging.getLogger("alexnet_fast")
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_fast import __version__
 from alexnet_fast.report.content import Fact, Plot, Report, Section, Table
 from alexnet_fast.report.markup import element, escaped, image, paragraphs
 from alexnet_fast.report.page_style import CSS
 from alexnet_fast.utils.atomic import write_atomically
+from alexnet_fast.version import __version__
 
 # Belt and braces: even if something slipped through the escaping, the browser runs and fetches nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

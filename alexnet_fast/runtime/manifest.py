@@ -16,7 +16,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alexnet_fast.errors import UnavailableError, UserError, system_reason
-from alexnet_fast.export.tensorrt.library import installed_version
+from alexnet_fast.runtime.versions import installed_version
 from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.utils.special_files import read_given
 

@@ -11,8 +11,9 @@ import torch
 from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.cpu.loaders import view_of
 from alexnet_fast.pipelines.cpu.pillow import BadImageError
+from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.io import open_image
-from alexnet_fast.pipelines.loader import DecoderSettings, Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.loader import DecoderSettings, Loader, LoaderConfig
 from alexnet_fast.pipelines.sampler import BatchIndices, EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 

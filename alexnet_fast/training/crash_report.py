@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast import __version__
 from alexnet_fast.data import ImageList, Splits
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.pipelines.decoding_record import LeftRecord, OpenBatches, read_record
@@ -21,6 +20,7 @@ from alexnet_fast.pipelines.loader import Policy
 from alexnet_fast.training.log import log, logging_to_file
 from alexnet_fast.training.run_dir import RunFolder
 from alexnet_fast.utils.atomic import write_atomically
+from alexnet_fast.version import __version__
 
 # A fault between threads does not show each time; a process that was only killed is not examined at length.
 _REPEATS_AFTER_FAULT, _REPEATS_AFTER_KILL = 8, 1

@@ -12,7 +12,8 @@ from alexnet_fast.training.checkpoint.model_io import load_trained, save_weights
 from alexnet_fast.training.distributed.group import ControlFlags, StopSaveConsensus, StopSignals
 from alexnet_fast.training.diverged import DivergedError, forget_divergence, remember_divergence
 from alexnet_fast.training.log import log
-from alexnet_fast.training.metrics_log import EpochMetrics, MetricsLog, best_row
+from alexnet_fast.training.metrics import EpochMetrics
+from alexnet_fast.training.metrics_log import MetricsLog, best_row
 from alexnet_fast.training.run_dir import RunFolder
 from alexnet_fast.training.trainer import Trainer
 from alexnet_fast.training.training_run import TrainingRun

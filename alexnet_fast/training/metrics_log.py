@@ -10,44 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.training.metrics import Metrics
+from alexnet_fast.training.metrics import EpochMetrics, Metrics
 from alexnet_fast.training.tensorboard import TensorBoard
 from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.utils.special_files import check_plain
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EpochMetrics:
-    """What an epoch gave.
-
-    Args:
-        epoch: Counted from 1.
-        step: Optimiser steps since the start of the run.
-        lr: Learning rate during the epoch.
-        train_loss: Mean training loss, dropout active.
-        train_top1: Training accuracy, 0..1.
-        val_loss: Mean validation loss.
-        val_top1: Validation accuracy of the single centre crop, 0..1.
-        val_top5: Share of validation images with the right class among five.
-        images_per_second: Training images a second, input and computation together, validation apart.
-        waiting: Share of the training time that the process spent waiting for data, 0..1.
-        seconds: Training and validation.
-        bad_images: Images left out so far.
-    """
-
-    epoch: int
-    step: int
-    lr: float
-    train_loss: float
-    train_top1: float
-    val_loss: float
-    val_top1: float
-    val_top5: float
-    images_per_second: float
-    waiting: float
-    seconds: float
-    bad_images: int
-
 
 _TYPES: dict[str, Any] = {
     field.name: int if field.type == "int" else float for field in dataclasses.fields(EpochMetrics)

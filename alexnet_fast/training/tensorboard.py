@@ -45,7 +45,7 @@ def order_before_now(folder: Path) -> None:
 
 
 if TYPE_CHECKING:
-    from alexnet_fast.training.metrics_log import EpochMetrics
+    from alexnet_fast.training.metrics import EpochMetrics
 
 # Values of a tensor that its histogram is made of, evenly spaced over it. The 38 million weights of fc6 take
 # seconds to sort into bins, and look the same.

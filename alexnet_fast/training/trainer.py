@@ -26,8 +26,8 @@ from alexnet_fast.training.console import Phase, Progress
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.diverged import DivergedError
 from alexnet_fast.training.lr_schedule import make_schedule
-from alexnet_fast.training.metrics import ClassificationMetrics, Metrics, validate
-from alexnet_fast.training.metrics_log import EpochMetrics, Timing, as_row
+from alexnet_fast.training.metrics import ClassificationMetrics, EpochMetrics, Metrics, validate
+from alexnet_fast.training.metrics_log import Timing, as_row
 from alexnet_fast.training.optim import ModelEma, OptimizerState
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.train_step import TrainStep

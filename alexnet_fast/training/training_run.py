@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from alexnet_fast import __version__
 from alexnet_fast.data import Splits
 from alexnet_fast.models import build_model
 from alexnet_fast.pipelines.color_stats import ColourStatistics
@@ -25,10 +24,11 @@ from alexnet_fast.training.data import load_initial_weights, make_loaders, make_
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.features.linear_probe import LinearProbe
 from alexnet_fast.training.log import log
-from alexnet_fast.training.metrics_log import EpochMetrics
+from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.run_dir import RunFolder
 from alexnet_fast.training.trainer import Trainer
+from alexnet_fast.version import __version__
 
 
 class TrainingRun:

@@ -1,6 +1,6 @@
-"""How a baseline takes its turns: each line on stdin is one turn of so many seconds, answered by one JSON line.
+"""The protocol of a baseline: a line on stdin gives the seconds of a turn, one JSON line answers it.
 
-A baseline's script gives a function that returns an endless stream of batch sizes. Run by hand, each line typed,
+A baseline's script gives a function that returns an endless stream of batch sizes. By hand, each line typed,
 such as `2`, measures two seconds.
 """
 

@@ -1,6 +1,6 @@
 """The ends of the graph: from uint8 images to normalised crops, and from logits to averaged probabilities.
 
-The nodes do what `alexnet_fast.pipelines.ten_crop` does in torch, in an order that is cheaper here: images are
+The nodes do what `alexnet_fast.pipelines.ten_crop` does in torch, in a cheaper order: images are
 normalised once, before the ten crops copy each pixel up to ten times, and mirrored once as a whole, since the
 mirror image of a crop is a crop of the mirror image. (Folding mean and std into the first convolution would
 be cheaper still, but is wrong where it pads with zeros.)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import TensorProto, helper
 
-from alexnet_fast import __version__
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import CPU_CONFIG, GraphConfig
 from alexnet_fast.export.layers import Layer, Linear, UnknownLayerError, read_layers, unknown_layer
@@ -40,6 +39,7 @@ from alexnet_fast.runtime.metadata import (
     seal,
 )
 from alexnet_fast.utils.atomic import write_atomically
+from alexnet_fast.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

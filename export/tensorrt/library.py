@@ -10,17 +10,16 @@ import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
-import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.runtime import cuda as cuda_driver
+from alexnet_fast.runtime.versions import LibraryName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-LibraryName = Literal["tensorrt", "tensorrt_rtx"]
 
 # Ampere (A100; RTX 30), Ada (RTX 40, L4, L40S) and Blackwell (RTX 50).
 DEFAULT_ARCHS = ("80", "86", "89", "120")
@@ -48,17 +47,6 @@ class TrtLibrary:
     archs: tuple[str, ...]
     compute_capabilities: tuple[str, ...]
     gpu: str = ""
-
-
-def installed_version(name: str) -> str | None:
-    """Returns the version of an installed TensorRT without importing it, or None.
-
-    Wheels repaired after a release are called 10.13.3.9.post1; the library inside is 10.13.3.9.
-    """
-    try:
-        return re.sub(r"\.post\d+$", "", importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def choose_library(gpu_archs: Sequence[str] | None = None) -> TrtLibrary:

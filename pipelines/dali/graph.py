@@ -73,7 +73,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
         prefetch: Batches prepared ahead.
         decoder: How a GPU decodes.
-        source: Returns the inputs of the next batch by name: what `reading` says, the fields of `CropWindows`,
+        source: Returns the inputs of the next batch by name: what `reading` says, fields of `CropWindows`,
             and where the graph normalises those of `Changes`; None leaves these inputs open.
         reading: "bytes" ("encoded" images, uint8), or "regions" ("pixels" of the parts that the windows
             name, uint8 HWC: nothing is decoded).
@@ -121,7 +121,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
 def _input_kinds(
     spec: AugmentSpec, view: View, reading: Reading, *, normalise: bool, stop_after: Part | None
 ) -> Kinds:
-    """Returns the inputs of a graph, what is read and fields of `CropWindows` and `Changes`, with their types."""
+    """Returns the types of the inputs: what is read, and fields of `CropWindows` and `Changes`."""
     kinds = _SOURCES[reading]
     if stop_after == "reading":
         return kinds

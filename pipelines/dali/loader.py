@@ -48,7 +48,7 @@ class DaliLoader(Loader):
         view: Which part of the image.
         schedule: Batches and order.
         config: Device, threads, bad-image policy.
-        stop_after: Leave out everything after a part of the work; to measure with `benchmark_stages` what parts cost.
+        stop_after: Leave out everything after a stage; to measure with `benchmark_stages` what stages cost.
         region: As in `build_graph`.
     """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast import __version__
 from alexnet_fast.runtime.metadata import INPUT, TENSOR_TYPES
+from alexnet_fast.version import __version__
 
 if TYPE_CHECKING:
     from alexnet_fast.serve.config import Batching

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.tensorrt.library import installed_version
 from alexnet_fast.runtime.manifest import manifest_path, read_manifest, write_manifest
+from alexnet_fast.runtime.versions import installed_version
 from alexnet_fast.utils.device import choose_device
 from needs import needs_no_gpu, needs_rtx
 

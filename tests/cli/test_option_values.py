@@ -21,7 +21,8 @@ from alexnet_fast.download.cache import FetchConfig
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import parse_profile
 from alexnet_fast.models import create_model
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 from alexnet_fast.serve.config import Batching, ServerConfig

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.overwriting import ask_to_overwrite
-from alexnet_fast.cli.show import new_image
+from alexnet_fast.cli.plot_command import new_plot
 from alexnet_fast.errors import UserError
 
 
@@ -84,11 +84,11 @@ def test_at_a_terminal_the_user_is_asked(file: Path, answer: str, code: int) -> 
 
 def test_an_image_of_a_run_goes_into_its_folder(run: Path, tmp_path: Path) -> None:
     for shown in (run, run / "checkpoints" / "best.pt", run / "model.onnx"):
-        assert new_image(None, "curves", force=False, shown=shown) == run / "curves.png"
+        assert new_plot(None, "curves", force=False, shown=shown) == run / "curves.png"
     for shown in (None, tmp_path / "elsewhere.pth", tmp_path):
-        assert new_image(None, "curves", force=False, shown=shown) == Path("curves.png")
-    assert new_image(tmp_path, "curves", force=False, shown=run) == tmp_path / "curves.png"
-    assert new_image(tmp_path / "b.png", "curves", force=False, shown=run) == tmp_path / "b.png"
+        assert new_plot(None, "curves", force=False, shown=shown) == Path("curves.png")
+    assert new_plot(tmp_path, "curves", force=False, shown=run) == tmp_path / "curves.png"
+    assert new_plot(tmp_path / "b.png", "curves", force=False, shown=run) == tmp_path / "b.png"
 
 
 @pytest.mark.parametrize("command", ["curves", "kernels", "saliency", "confusion", "mistakes", "augment"])

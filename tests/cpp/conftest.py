@@ -18,10 +18,11 @@ from torch import nn
 from alexnet_fast.export.config import EngineConfig
 from alexnet_fast.export.onnx.model import build_model, write_model
 from alexnet_fast.export.tensorrt.engine import build_engine
-from alexnet_fast.export.tensorrt.library import choose_library, installed_version
+from alexnet_fast.export.tensorrt.library import choose_library
 from alexnet_fast.pipelines.cpu.pillow import centre_square
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.runtime.metadata import GraphMetadata
+from alexnet_fast.runtime.versions import installed_version
 from sharpened import sharpen
 
 SPEC = AugmentSpec(resize=43, crop=32, std=(50.0, 60.0, 70.0))

@@ -14,11 +14,12 @@ from alexnet_fast.export.config import EngineConfig, for_tensorrt
 from alexnet_fast.export.onnx.model import build_model, serialize, write_model
 from alexnet_fast.export.tensorrt import library as trt_library
 from alexnet_fast.export.tensorrt.engine import build_engine
-from alexnet_fast.export.tensorrt.library import choose_library, installed_version
+from alexnet_fast.export.tensorrt.library import choose_library
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.runtime.manifest import BatchProfile, FileStamp, verify_manifest
 from alexnet_fast.runtime.metadata import GraphMetadata, seal
+from alexnet_fast.runtime.versions import installed_version
 from alexnet_fast.utils.ranges import OPTION_RANGES, whole
 from needs import needs_rtx
 

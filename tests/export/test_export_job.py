@@ -14,7 +14,6 @@ from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages, VerificationImages
 from alexnet_fast.export.exporter import run_export
 from alexnet_fast.export.onnx.model import build_model, write_model
-from alexnet_fast.export.tensorrt.library import installed_version
 from alexnet_fast.export.verify import verify_onnx
 from alexnet_fast.runtime.manifest import (
     FileStamp,
@@ -24,6 +23,7 @@ from alexnet_fast.runtime.manifest import (
     verify_manifest,
 )
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
+from alexnet_fast.runtime.versions import installed_version
 from needs import needs_no_gpu, needs_rtx
 
 

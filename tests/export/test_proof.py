@@ -15,10 +15,9 @@ from alexnet_fast.export import exporter as job
 from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages, generated_images
 from alexnet_fast.export.exporter import run_export
-from alexnet_fast.export.limits import TOLERANCE, judge, limits_of
+from alexnet_fast.export.limits import TOLERANCE, Answers, judge, limits_of
 from alexnet_fast.export.onnx import model as onnx_graph
 from alexnet_fast.export.onnx.model import build_model, export_onnx
-from alexnet_fast.export.verify import Answers
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 

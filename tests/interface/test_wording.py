@@ -13,13 +13,13 @@ import alexnet_fast
 from alexnet_fast import AlexNet, create_model
 from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.pipelines import AugmentSpec, ImageLoader
-from alexnet_fast.utils.wording import as_arguments
+from alexnet_fast.wording import as_arguments
 
 
 @pytest.fixture
 def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """No command is running."""
-    monkeypatch.setattr("alexnet_fast.utils.wording._command_line", False)
+    monkeypatch.setattr("alexnet_fast.wording._command_line", False)
 
 
 @pytest.mark.parametrize(

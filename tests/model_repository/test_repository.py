@@ -18,9 +18,10 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import EngineConfig
 from alexnet_fast.export.onnx.model import serialize
 from alexnet_fast.export.tensorrt.engine import build_engine
-from alexnet_fast.export.tensorrt.library import choose_library, installed_version
+from alexnet_fast.export.tensorrt.library import choose_library
 from alexnet_fast.pipelines.dali.graph import build_square_graph
 from alexnet_fast.runtime.manifest import FileStamp, manifest_path, read_manifest, write_manifest
+from alexnet_fast.runtime.versions import installed_version
 from alexnet_fast.serve.config import Batching
 from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.triton.model_config import Enum, TritonConfig, text_proto

@@ -16,7 +16,8 @@ import pytest
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines import AugmentSpec, ImageLoader
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 
 SPEC = AugmentSpec(resize=32, crop=24)

@@ -19,8 +19,9 @@ from pathlib import Path
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.pipelines import AugmentSpec
 from alexnet_fast.pipelines.cpu.pillow import BadImageError
+from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.io import image_at
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from fuzzed_images import mutated
 

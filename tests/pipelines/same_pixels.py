@@ -10,8 +10,9 @@ import numpy as np
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.data.image_list import FileLocation
 from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, preprocess
+from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.io import open_image
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.prepare.transform import ResizeConfig

@@ -19,7 +19,8 @@ from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.cpu.normalize import changes_of, normalised
 from alexnet_fast.pipelines.crop_windows import View, view_windows
 from alexnet_fast.pipelines.dali.graph import build_graph
-from alexnet_fast.pipelines.loader import DecoderSettings, LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import DecoderSettings, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import for_dali

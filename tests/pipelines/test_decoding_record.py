@@ -19,7 +19,8 @@ from alexnet_fast.pipelines.decoding_record import (
     read_record,
     recording,
 )
-from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import Loader, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 
 SPEC = AugmentSpec(resize=72, crop=64)

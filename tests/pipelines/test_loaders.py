@@ -14,7 +14,8 @@ from PIL import Image
 from alexnet_fast.data import ClassMap, ImageList, list_images, open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.crop_windows import View
-from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import Batch, Loader, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 

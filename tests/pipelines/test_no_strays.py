@@ -14,7 +14,8 @@ LOADER = """
 import gc, multiprocessing, os, sys
 from pathlib import Path
 from alexnet_fast.data import open_data
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
+from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.sampler import Schedule
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train

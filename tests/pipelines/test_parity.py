@@ -9,7 +9,8 @@ import torch
 from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.crop_windows import View
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec, Progressive

@@ -11,7 +11,8 @@ from PIL import Image
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines import AugmentSpec, preprocess
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 
 SPEC = AugmentSpec(resize=72, crop=64, mean=(120.0, 110.0, 100.0), std=(2.0, 3.0, 4.0))

@@ -18,8 +18,9 @@ from alexnet_fast.data.image_list import FileLocation
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.cpu.pillow import BadImageError
 from alexnet_fast.pipelines.dali.graph import build_graph
+from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.io import ArrayFile
-from alexnet_fast.pipelines.loader import Batch, LoaderConfig, make_loader
+from alexnet_fast.pipelines.loader import Batch, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.prepare.job import Preparation, PrepareConfig

@@ -12,7 +12,8 @@ from PIL import Image
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.pipelines.color import WHITE
 from alexnet_fast.pipelines.cpu.pillow import BadImageError
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import for_dali, trusted_size

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.data import ClassMap, list_images
-from alexnet_fast.training.metrics_log import EpochMetrics
+from alexnet_fast.training.metrics import EpochMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,8 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.inference.classifier import NetClassifier
 from alexnet_fast.inference.misclassified import worst_misclassified
 from alexnet_fast.models import create_model
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.ten_crop import take_crops

@@ -9,7 +9,8 @@ import pytest
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.report import Fact, Report, write_report
-from alexnet_fast.training.metrics_log import EpochMetrics, MetricsLog
+from alexnet_fast.training.metrics import EpochMetrics
+from alexnet_fast.training.metrics_log import MetricsLog
 from small_disk import below, make_larger, make_read_only, refused, small_disk
 
 Evidence = Callable[..., None]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from alexnet_fast.training.metrics_log import EpochMetrics
+    from alexnet_fast.training.metrics import EpochMetrics
 
 
 def trained(**spec: int) -> TrainedModel:

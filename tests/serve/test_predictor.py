@@ -63,7 +63,8 @@ def test_the_answers_are_those_of_predict_files(
 def test_the_served_pixels_are_the_training_pixels(odd_images: Path) -> None:
     """File to tensor: what the model sees of each odd image is what the training loaders see of it."""
     from alexnet_fast.data import ClassMap, ImageList
-    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.factory import make_loader
+    from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 

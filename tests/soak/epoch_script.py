@@ -15,7 +15,8 @@ from pathlib import Path
 def main() -> None:
     from alexnet_fast.data import ClassMap
     from alexnet_fast.data.image_folder import class_folders, list_images
-    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.factory import make_loader
+    from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 

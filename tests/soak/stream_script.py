@@ -18,7 +18,8 @@ from alexnet_fast.utils.atomic import write_atomically
 
 def main() -> None:
     from alexnet_fast.data import open_data
-    from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+    from alexnet_fast.pipelines.factory import make_loader
+    from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 

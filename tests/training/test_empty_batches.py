@@ -12,7 +12,8 @@ from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.inference.evaluate import evaluate
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.crop_windows import View
-from alexnet_fast.pipelines.loader import Loader, LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import Loader, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.metrics import validate

@@ -18,8 +18,8 @@ from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.lr_schedule import ReduceOnPlateau
-from alexnet_fast.training.metrics import ClassificationMetrics
-from alexnet_fast.training.metrics_log import EpochMetrics, MetricsLog, best_row, read_metrics
+from alexnet_fast.training.metrics import ClassificationMetrics, EpochMetrics
+from alexnet_fast.training.metrics_log import MetricsLog, best_row, read_metrics
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.utils.atomic import atomic_file, write_atomically
 from alexnet_fast.utils.device import choose_device

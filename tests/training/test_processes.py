@@ -20,7 +20,8 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.console import Progress
-from alexnet_fast.training.metrics_log import EpochMetrics, read_metrics
+from alexnet_fast.training.metrics import EpochMetrics
+from alexnet_fast.training.metrics_log import read_metrics
 from alexnet_fast.training.run import train
 
 # 48 training images: 6 steps an epoch. 15 validation images, which two processes cannot share evenly.

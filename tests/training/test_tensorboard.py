@@ -14,7 +14,8 @@ from torch import nn
 
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.metrics_log import EpochMetrics, read_metrics
+from alexnet_fast.training.metrics import EpochMetrics
+from alexnet_fast.training.metrics_log import read_metrics
 from alexnet_fast.training.run import train
 from alexnet_fast.training.tensorboard import TensorBoard, writer_errors_told_once
 from small_disk import small_disk

@@ -16,7 +16,8 @@ from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.classifier import NetClassifier
 from alexnet_fast.inference.evaluate import evaluate
-from alexnet_fast.pipelines.loader import LoaderConfig, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.checkpoint.model_io import load_trained

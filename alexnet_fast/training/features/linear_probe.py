@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from alexnet_fast.pipelines.loader import Batch, Loader, make_loader
+from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.checkpoint.format import content_digest
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.features.store import cached_vectors

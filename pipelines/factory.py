@@ -1,0 +1,54 @@
+"""Making a loader: DALI or plain PyTorch, for a batch that fits into memory."""
+
+from __future__ import annotations
+
+from alexnet_fast.data import ImageList
+from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.crop_windows import View
+from alexnet_fast.pipelines.loader import Loader, LoaderConfig
+from alexnet_fast.pipelines.sampler import EpochSampler
+from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.memory import refuse_beyond_memory
+
+
+def make_loader(
+    images: ImageList, spec: AugmentSpec, view: View, schedule: EpochSampler, config: LoaderConfig
+) -> Loader:
+    """Makes the loader that the configuration names.
+
+    Raises:
+        UserError: It cannot be had on this machine, or its batches are larger than the memory.
+    """
+    _refuse_huge_batches(images, spec, view, schedule, config)
+    if config.kind == "torch":
+        from alexnet_fast.pipelines.cpu.loaders import TorchLoader
+
+        return TorchLoader(images, spec, view, schedule, config)
+    if config.device.type == "cpu" and images.encoding == "array":
+        from alexnet_fast.pipelines.cpu.loaders import ArrayLoader
+
+        return ArrayLoader(images, spec, view, schedule, config)
+    try:
+        from alexnet_fast.pipelines.dali.loader import DaliLoader
+    except ImportError as error:
+        raise UserError(
+            f"NVIDIA DALI cannot be imported ({error})", "pip install nvidia-dali-cuda120, or give --no-dali"
+        ) from error
+    return DaliLoader(images, spec, view, schedule, config)
+
+
+def _refuse_huge_batches(
+    images: ImageList, spec: AugmentSpec, view: View, schedule: EpochSampler, config: LoaderConfig
+) -> None:
+    """Refuses batches that cannot be held, with those that are prepared ahead.
+
+    Raises:
+        UserError: They are larger than the memory.
+    """
+    batch = min(schedule.batch_size, len(images))
+    side, value = (spec.resize, 1) if view == "square" else (spec.crop, 2 if config.half else 4)
+    refuse_beyond_memory(
+        batch * side * side * 3 * value * (config.prefetch + 1),
+        f"batches of {batch:,} images of {side} x {side} pixels, {config.prefetch + 1} of them at a time,",
+        "give a smaller --batch-size",
+    )
