@@ -63,7 +63,7 @@ demo: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p alexnet_fast
+	$(BIN)/mypy -p alexnet_fast -p benchmarks
 	find serve/cpp tests -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
 
 # A part of the tests: make test TESTS=tests/export

@@ -45,12 +45,12 @@ class Finding:
     Args:
         works: Whether it did.
         what: Why not, in a sentence; None where it works.
-        mend: What to do about it.
+        hint: What to do about it.
     """
 
     works: bool
     what: str | None = None
-    mend: str = ""
+    hint: str = ""
 
 
 def examine() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def examine() -> dict[str, Any]:
         **examine_machine(),
         "can": {name: finding.works for name, finding in findings.items()},
         "problems": [
-            {"part": name, "what": finding.what, "mend": finding.mend}
+            {"part": name, "what": finding.what, "hint": finding.hint}
             for name, finding in findings.items()
             if not finding.works
         ],
@@ -94,13 +94,13 @@ def attempt(name: str, check: Callable[[str | None], Finding], no_gpu: str | Non
     try:
         found = check(no_gpu)
     except UserError as error:
-        return Finding(works=False, what=error.problem, mend=error.mend)
+        return Finding(works=False, what=error.problem, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - a doctor must outlive every illness that it meets
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Finding(works=False, what=f"{name} fails: {reason}", mend=_REINSTALL)
+        return Finding(works=False, what=f"{name} fails: {reason}", hint=_REINSTALL)
     if found.works or found.what is not None:
         return found
-    return Finding(works=False, what=f"{name} runs, and its answer is wrong", mend=_REINSTALL)
+    return Finding(works=False, what=f"{name} runs, and its answer is wrong", hint=_REINSTALL)
 
 
 _REINSTALL = "pip install --force-reinstall alexnet-fast"
@@ -119,12 +119,12 @@ def _cuda(no_gpu: str | None) -> Finding:
     import torch
 
     if no_gpu:
-        return Finding(works=False, what=no_gpu, mend="install NVIDIA's driver, or go on with --device cpu")
+        return Finding(works=False, what=no_gpu, hint="install NVIDIA's driver, or go on with --device cpu")
     if not torch.cuda.is_available():
         return Finding(
             works=False,
             what=f"torch {torch.__version__} cannot use the GPU",
-            mend="install a torch built for this driver's CUDA (https://pytorch.org/get-started)",
+            hint="install a torch built for this driver's CUDA (https://pytorch.org/get-started)",
         )
     ones = torch.ones(2, 2, device="cuda")
     return Finding(works=bool((ones @ ones == 2).all()))
@@ -139,7 +139,7 @@ def _dali(no_gpu: str | None) -> Finding:
 def _dali_gpu(no_gpu: str | None) -> Finding:
     """Decodes an image on the GPU."""
     if no_gpu:
-        return Finding(works=False, what=no_gpu, mend="DALI decodes on the CPU meanwhile")
+        return Finding(works=False, what=no_gpu, hint="DALI decodes on the CPU meanwhile")
     return Finding(works=_decodes("cuda"))
 
 
@@ -154,10 +154,10 @@ def _decodes(device: str) -> bool:
     from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 
-    with tempfile.TemporaryDirectory() as folder:
-        Image.new("RGB", (40, 30), (255, 0, 0)).save(Path(folder) / "red.png")
+    with tempfile.TemporaryDirectory() as directory:
+        Image.new("RGB", (40, 30), (255, 0, 0)).save(Path(directory) / "red.png")
         images = ImageList(
-            root=Path(folder), names=("red.png",), labels=(0,), classes=ClassMap(("red", "blue"))
+            root=Path(directory), names=("red.png",), labels=(0,), classes=ClassMap(("red", "blue"))
         )
         loader = make_loader(
             images,
@@ -179,13 +179,13 @@ def _onnxruntime(no_gpu: str | None) -> Finding:
 def _onnxruntime_cuda(no_gpu: str | None) -> Finding:
     """Runs a graph of one node with the CUDA provider, and asks the session whether it was."""
     if no_gpu:
-        return Finding(works=False, what=no_gpu, mend="onnxruntime runs on the CPU meanwhile")
+        return Finding(works=False, what=no_gpu, hint="onnxruntime runs on the CPU meanwhile")
     if _runs_graph("CUDAExecutionProvider"):
         return Finding(works=True)
     return Finding(
         works=False,
         what="onnxruntime falls back to the CPU: its CUDA provider does not load",
-        mend="install the CUDA and cuDNN libraries that this onnxruntime-gpu was built for",
+        hint="install the CUDA and cuDNN libraries that this onnxruntime-gpu was built for",
     )
 
 
@@ -231,8 +231,8 @@ def _tensorrt(no_gpu: str | None) -> Finding:
     from alexnet_fast.export.tensorrt.library import choose_library
 
     if no_gpu:
-        mend = "engines are built here and run on a machine with a GPU"
-        return Finding(works=False, what=no_gpu, mend=mend)
+        hint = "engines are built here and run on a machine with a GPU"
+        return Finding(works=False, what=no_gpu, hint=hint)
     library = choose_library()
     trt = library.module
     built = build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig())
@@ -242,7 +242,7 @@ def _tensorrt(no_gpu: str | None) -> Finding:
     return Finding(
         works=False,
         what=f"{library.name} {library.version} cannot load its own engine",
-        mend="update the driver",
+        hint="update the driver",
     )
 
 
@@ -252,12 +252,12 @@ def _triton(no_gpu: str | None) -> Finding:
     server = shutil.which("tritonserver")
     if server is None:
         return Finding(
-            works=False, what="no tritonserver on the PATH", mend="needed for serving on many machines only"
+            works=False, what="no tritonserver on the PATH", hint="needed for serving on many machines only"
         )
     asked = subprocess.run([server, "--help"], capture_output=True, check=False, timeout=60)
     if asked.returncode == 0:
         return Finding(works=True)
-    return Finding(works=False, what="tritonserver does not start", mend="run it by hand")
+    return Finding(works=False, what="tritonserver does not start", hint="run it by hand")
 
 
 _CHECKS: dict[str, Callable[[str | None], Finding]] = {

@@ -16,14 +16,14 @@ class UserError(Exception):
 
     Args:
         problem: What is wrong, naming the file or the option, as the command line has it.
-        mend: What to do about it; empty where nothing sensible can be said.
+        hint: What to do about it; empty where nothing sensible can be said.
         exit_code: 1 where the work failed, 2 where the command was used wrongly.
     """
 
-    def __init__(self, problem: str, mend: str = "", *, exit_code: int = 1) -> None:
-        super().__init__(f"{problem}; {mend}" if mend else problem)
+    def __init__(self, problem: str, hint: str = "", *, exit_code: int = 1) -> None:
+        super().__init__(f"{problem}; {hint}" if hint else problem)
         self.problem = problem
-        self.mend = mend
+        self.hint = hint
         self.exit_code = exit_code
         self.argument_names: Mapping[str, str] = {}
 

@@ -27,7 +27,7 @@ from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.data import make_spec, measured_colours, open_splits
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.precision import choose_precision
-from alexnet_fast.training.run_dir import RunFolder, new_run
+from alexnet_fast.training.run_dir import RunDir, new_run
 from alexnet_fast.utils.arrays import Probabilities
 from alexnet_fast.utils.ranges import OPTION_RANGES, shown
 
@@ -148,7 +148,7 @@ class AlexNet:
     ) -> None:
         if loader not in ("dali", "torch"):
             raise UserError(f"loader={loader!r} is none", 'give "dali" or "torch"', exit_code=2)
-        _refuse_unknown(options)
+        _check_known(options)
         for name in ("leave_out", "weights"):
             if options.get(name) is not None:
                 options[name] = Path(options[name])
@@ -164,8 +164,8 @@ class AlexNet:
         )
         # A batch that nobody gave is made to fit the images.
         self._adaptable = () if "batch_size" in options else ("batch_size",)
-        self._folder = RunFolder(self._config.run)
-        self._folder.check(resume=resume)
+        self._dir = RunDir(self._config.run)
+        self._dir.check(resume=resume)
         self._classifier: NetClassifier | None = None
         self._colours = self._measure()
 
@@ -206,13 +206,13 @@ class AlexNet:
         """
         from alexnet_fast.training.metrics_log import read_metrics
 
-        before = read_metrics(self._folder.metrics) if self._folder.metrics.exists() else []
+        before = read_metrics(self._dir.metrics) if self._dir.metrics.exists() else []
         done = before[-1].epoch if before else 0
         epochs = _number("epochs", epochs)
         config = dataclasses.replace(self._config, epochs=done + epochs)
         self._train(config)
         self._classifier = None
-        return FitHistory([row for row in read_metrics(self._folder.metrics) if row.epoch > done])
+        return FitHistory([row for row in read_metrics(self._dir.metrics) if row.epoch > done])
 
     def predict(
         self, image: str | Path, *, crops: Crops | None = None, jitter: bool = False
@@ -262,12 +262,12 @@ class AlexNet:
         from alexnet_fast.training.run import train
 
         processes = config.gpus or config.processes
-        how: dict[str, Any] = {"resume": self._folder.exists(), "adaptable": self._adaptable}
+        how: dict[str, Any] = {"resume": self._dir.exists(), "adaptable": self._adaptable}
         if processes > 1:
             train_in_processes(config, processes, **how)
             return
         with training_line(config.epochs) as line:
-            train(config, **how, show=line, colours=self._colours)
+            train(config, **how, on_progress=line, colours=self._colours)
 
     def _trained(self) -> NetClassifier:
         """Returns the network with its best weights.
@@ -278,7 +278,7 @@ class AlexNet:
         from alexnet_fast.training.checkpoint.model_io import load_trained
 
         if self._classifier is None:
-            if not self._folder.last.exists():
+            if not self._dir.last.exists():
                 raise UserError("this network has not been trained yet", "call fit(epochs) first")
             trained = load_trained(self.run)
             self._classifier = NetClassifier(trained, device=self._config.device, amp="off")
@@ -297,7 +297,7 @@ def _number(argument: str, value: int, of: str | None = None) -> int:
         raise UserError(f"{argument}={shown(value)} does not fit", str(error), exit_code=2) from error
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
+def _check_known(options: dict[str, Any]) -> None:
     """Refuses options that training does not have.
 
     Raises:
@@ -307,5 +307,5 @@ def _refuse_unknown(options: dict[str, Any]) -> None:
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            mend = f"did you mean {near[0]}?" if near else "see alexnet-fast train --help"
-            raise UserError(f"AlexNet has no option {name}", mend, exit_code=2)
+            hint = f"did you mean {near[0]}?" if near else "see alexnet-fast train --help"
+            raise UserError(f"AlexNet has no option {name}", hint, exit_code=2)

@@ -11,7 +11,7 @@ from alexnet_fast.utils.toml import read_toml
 
 RECIPES = ("paper", "modern", "small-images", "tiny-imagenet", "caltech256", "fashion-mnist", "demo")
 
-_FOLDER = Path(__file__).parent / "recipes"
+_DIR = Path(__file__).parent / "recipes"
 
 
 def recipe_path(name: str) -> Path:
@@ -21,7 +21,7 @@ def recipe_path(name: str) -> Path:
         UserError: It is neither.
     """
     if name in RECIPES:
-        return _FOLDER / f"{name}.toml"
+        return _DIR / f"{name}.toml"
     if Path(name).is_file():
         return Path(name)
     raise UserError(f"--recipe {name}: no such recipe or file", choose_from(name, RECIPES), exit_code=2)
@@ -29,4 +29,4 @@ def recipe_path(name: str) -> Path:
 
 def recipe_options(name: str) -> dict[str, Any]:
     """Returns the options of a recipe of ours, as `TrainConfig` takes them."""
-    return read_toml(_FOLDER / f"{name}.toml")
+    return read_toml(_DIR / f"{name}.toml")

@@ -1,4 +1,4 @@
-"""`alexnet-fast bench all`."""
+"""Every benchmark in one run, with a page: `python -m benchmarks FILES PREPARED`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 EXAMPLE = """\b
 Examples:
   make bench                                                 (makes the images, sets up the baselines)
-  alexnet-fast bench all images prepared
-  alexnet-fast bench all images prepared --quick --output /tmp/try --json
+  python -m benchmarks images prepared
+  python -m benchmarks images prepared --quick --output /tmp/try --json
 """
 
 
@@ -29,7 +29,7 @@ def _table(result: Result) -> str:
     return "\n".join(lines)
 
 
-@click.command("all", epilog=EXAMPLE)
+@click.command(epilog=EXAMPLE)
 @click.argument("files", type=PathOf(DATA))
 @click.argument("prepared", type=PathOf(DATA))
 @click.option(
@@ -74,3 +74,7 @@ def bench_all(quick: bool, output: Path, **given: Any) -> Result:
         "failed": failed,
         **{name: results[name] for name in ("hardware", "versions", "commit", "quick")},
     }
+
+
+if __name__ == "__main__":
+    bench_all(prog_name="python -m benchmarks")

@@ -60,8 +60,8 @@ def main() -> None:
 
 def layer_table(network: Network, threads: int, runs: int) -> list[str]:
     """Renders the milliseconds of each layer, crop by crop and shared; medians over the runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        profiles = {stem: Profiled(network, stem, threads, Path(folder)) for stem in ("plain", "shared")}
+    with tempfile.TemporaryDirectory() as directory:
+        profiles = {stem: Profiled(network, stem, threads, Path(directory)) for stem in ("plain", "shared")}
         run_interleaved({stem: profiled.run for stem, profiled in profiles.items()}, runs)
         found = {stem: profiled.layers() for stem, profiled in profiles.items()}
     rows = list(dict.fromkeys(row for times in found.values() for row in times))
@@ -80,13 +80,13 @@ class Profiled:
         network: The network.
         stem: How its crops are shared.
         threads: Of the session.
-        folder: For the profile.
+        directory: For the profile.
     """
 
-    def __init__(self, network: Network, stem: StemForm, threads: int, folder: Path) -> None:
+    def __init__(self, network: Network, stem: StemForm, threads: int, directory: Path) -> None:
         options = _options(threads)
         options.enable_profiling = True
-        options.profile_file_prefix = str(folder / stem)
+        options.profile_file_prefix = str(directory / stem)
         self._session, self._images = _session(network, stem, options)
         self._runs = 0
 

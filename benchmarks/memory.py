@@ -13,6 +13,7 @@ from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import Batch, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
+from alexnet_fast.utils.memory import resident_mib
 
 # Epochs in which memory is still being taken: every pool and buffer has then met its largest batch.
 WARM_UP = 10
@@ -39,27 +40,6 @@ def main() -> None:
         resident.append(resident_mib())
     found = {"images": len(images), "epochs": given.epochs, "resident_mib": resident}
     print(json.dumps({**found, "mib_per_epoch": slope(resident[WARM_UP:])}))  # noqa: T201 - what it is for
-
-
-def resident_mib() -> float:
-    """Returns the memory of this process that is in RAM, in MiB."""
-    return _status_mib("VmRSS")
-
-
-def peak_mib() -> float:
-    """Returns the most of it that ever was.
-
-    getrusage's ru_maxrss is no less than what the process took that started this one (Linux, fs/exec.c).
-    """
-    return _status_mib("VmHWM")
-
-
-def _status_mib(field: str) -> float:
-    """Reads a field of proc(5), which is in KiB."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"/proc/self/status has no {field}")
 
 
 def slope(values: list[float]) -> float:

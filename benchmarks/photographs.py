@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.utils.atomic import make_folder
+from alexnet_fast.utils.atomic import make_dir
 
 # What ImageNet's images have on average (Russakovsky et al. 2015, section 3: 400 x 350 to 500 x 375).
 _WIDE, _TALL = (500, 375), (375, 500)
@@ -30,10 +30,10 @@ def make_photographs(out: Path, count: int = 600) -> None:
     """
     if out.exists():
         raise UserError(f"{out} is there already", "give the name of a new folder", exit_code=2)
-    make_folder(out.parent)
+    make_dir(out.parent)
     # A folder that is there is taken for finished, by `make` and by this function.
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-        made = Path(folder) / out.name
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as directory:
+        made = Path(directory) / out.name
         generator = np.random.default_rng(0)
         for name, photograph in _photographs().items():
             (made / name).mkdir(parents=True)
@@ -49,8 +49,8 @@ def _photographs() -> dict[str, Image.Image]:
         import sklearn.datasets
     except ImportError as error:
         raise UserError("scikit-learn is not installed", "pip install scikit-learn") from error
-    folder = Path(sklearn.datasets.__file__).parent / "images"
-    return {name: Image.open(folder / f"{name}.jpg").convert("RGB") for name in ("china", "flower")}
+    directory = Path(sklearn.datasets.__file__).parent / "images"
+    return {name: Image.open(directory / f"{name}.jpg").convert("RGB") for name in ("china", "flower")}
 
 
 def _cut(photograph: Image.Image, generator: np.random.Generator) -> Image.Image:

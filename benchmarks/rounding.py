@@ -60,9 +60,9 @@ def distances(trained: TrainedModel, images_nhwc_u8: Pixels, crops: Crops) -> di
         "float64": exact_answers(trained.net, trained.spec, images_nhwc_u8, crops),
         "PyTorch": net_answers(trained.net, trained.spec, images_nhwc_u8, crops),
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         for form in _FORMS:
-            path = Path(folder) / f"{form}.onnx"
+            path = Path(directory) / f"{form}.onnx"
             export_onnx(
                 trained.net,
                 trained.spec,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_fast.data.image_list import StringArray
-from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
+from alexnet_fast.data.shard_table import TABLE_SUFFIX, ShardTable
 from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.prepare.shard_writer import make_sample, write_shards
 
@@ -25,17 +25,17 @@ IMAGENET_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
 _SHARD_IMAGES = 5000
 
 
-def lay_out_folders(files: list[Path], out: Path, images: int, classes: int) -> None:
+def lay_out_dirs(files: list[Path], out: Path, images: int, classes: int) -> None:
     """Links `images` names in `classes` class folders to a few files, as evenly as possible."""
     for label in range(classes):
-        folder = out / f"n{label:08d}"
-        folder.mkdir(parents=True)
+        directory = out / f"n{label:08d}"
+        directory.mkdir(parents=True)
         for number in range(label, images, classes):
-            os.link(files[number % len(files)], folder / f"n{label:08d}_{number}.JPEG")
+            os.link(files[number % len(files)], directory / f"n{label:08d}_{number}.JPEG")
 
 
 def lay_out_shards(files: list[Path], out: Path, images: int, classes: int) -> None:
-    """Links tars to one, each with a table whose names and classes are those of `lay_out_folders`."""
+    """Links tars to one, each with a table whose names and classes are those of `lay_out_dirs`."""
     out.mkdir(parents=True)
     work = out / "work"
     work.mkdir()
@@ -62,7 +62,7 @@ def lay_out_shards(files: list[Path], out: Path, images: int, classes: int) -> N
             lengths=table.lengths[: len(numbers)],
             sizes=table.sizes[: len(numbers)],
         )
-        with target.with_suffix(TABLE_ENDING).open("wb") as file:
+        with target.with_suffix(TABLE_SUFFIX).open("wb") as file:
             mine.save(file)
     names = [f"n{label:08d}" for label in range(classes)]
     (out / "prepared.json").write_text(json.dumps({"classes": names}))
@@ -73,5 +73,5 @@ if __name__ == "__main__":
     numbers = [int(word) for word in sys.argv[3:]]
     size = (numbers or [IMAGENET_IMAGES])[0], (numbers[1:] or [IMAGENET_CLASSES])[0]
     found = sorted(source.rglob("*.jpg"))
-    lay_out_folders(found, out / "folders", *size)
+    lay_out_dirs(found, out / "folders", *size)
     lay_out_shards(found, out / "shards", *size)

@@ -129,32 +129,32 @@ class OutputFiles:
     """Where an export puts its files.
 
     Args:
-        folder: Their folder.
+        directory: Their folder.
         name: What they are called before their endings; the manifest has one name in every folder.
     """
 
-    folder: Path
+    directory: Path
     name: str = "model"
 
     @property
     def onnx(self) -> Path:
         """The portable file."""
-        return self.folder / f"{self.name}.onnx"
+        return self.directory / f"{self.name}.onnx"
 
     @property
     def engine_onnx(self) -> Path:
         """The file that the engine is built from, where it is another than the portable one."""
-        return self.folder / f"{self.name}.tensorrt.onnx"
+        return self.directory / f"{self.name}.tensorrt.onnx"
 
     @property
     def engine(self) -> Path:
         """The engine."""
-        return self.folder / f"{self.name}.engine"
+        return self.directory / f"{self.name}.engine"
 
     @property
     def manifest(self) -> Path:
         """What vouches for the others."""
-        return self.folder / MANIFEST_NAME
+        return self.directory / MANIFEST_NAME
 
     def in_order(self) -> tuple[Path, ...]:
         """All of them, as they are put in place.
@@ -164,7 +164,7 @@ class OutputFiles:
         return (self.manifest, self.engine_onnx, self.engine, self.onnx)
 
 
-def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
+def prepare_dir(files: OutputFiles, *, trt: bool, force: bool) -> None:
     """Makes the folder, and checks that what is going to be overwritten came from an export.
 
     Raises:
@@ -172,10 +172,10 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
             its manifest is that of another export which is still there.
     """
     try:
-        files.folder.mkdir(parents=True, exist_ok=True)
+        files.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"the folder {files.folder} cannot be made ({system_reason(error)})", "choose another --output"
+            f"the folder {files.directory} cannot be made ({system_reason(error)})", "choose another --output"
         ) from error
     for path in files.in_order() if trt else (files.manifest, files.onnx):
         if path.is_dir():
@@ -189,10 +189,10 @@ def prepare_folder(files: OutputFiles, *, trt: bool, force: bool) -> None:
             )
 
     if not force:
-        _refuse_other_export(files)
+        _check_same_export(files)
 
 
-def _refuse_other_export(files: OutputFiles) -> None:
+def _check_same_export(files: OutputFiles) -> None:
     """Refuses a folder whose manifest vouches for a model of another name, whose engine would not load again.
 
     Raises:
@@ -205,9 +205,9 @@ def _refuse_other_export(files: OutputFiles) -> None:
         return
     own = {path.name for path in files.in_order()}
     for stamp in manifest.stamps if manifest else ():
-        if stamp.file not in own and (files.folder / stamp.file).is_file():
+        if stamp.file not in own and (files.directory / stamp.file).is_file():
             raise UserError(
-                f"{files.manifest} belongs to {files.folder / stamp.file}, and a folder holds one export",
+                f"{files.manifest} belongs to {files.directory / stamp.file}, and a folder holds one export",
                 "choose another --output folder, or add --force",
                 exit_code=2,
             )
@@ -221,19 +221,19 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
         UserError: The output folder cannot be written to, now or later.
     """
     try:
-        folder = tempfile.TemporaryDirectory(dir=files.folder, prefix=".export-")
+        directory = tempfile.TemporaryDirectory(dir=files.directory, prefix=".export-")
     except OSError as error:
         raise UserError(
-            f"the folder {files.folder} cannot be written to ({system_reason(error)})",
+            f"the folder {files.directory} cannot be written to ({system_reason(error)})",
             "choose another --output",
         ) from error
-    with disk_errors(files.folder), folder as name, gone_at_the_end(Path(name)):
+    with disk_errors(files.directory), directory as name, gone_at_the_end(Path(name)):
         try:
             yield OutputFiles(Path(name), files.name)
         except UserError as error:
             # The hidden folder is no concern of whoever reads the sentence.
-            problem = error.problem.replace(name, str(files.folder))
-            raise type(error)(problem, error.mend, exit_code=error.exit_code) from error
+            problem = error.problem.replace(name, str(files.directory))
+            raise type(error)(problem, error.hint, exit_code=error.exit_code) from error
 
 
 def _is_ours(path: Path, files: OutputFiles) -> bool:

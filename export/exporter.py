@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.artifacts import (
     OutputFiles,
-    prepare_folder,
+    prepare_dir,
     staging,
     write_engine_manifest,
     write_onnx_manifest,
@@ -87,7 +87,7 @@ def run_export(
     _check_images(config, images)
     library = choose_library(config.gpu_archs) if config.trt else None
     final = OutputFiles(config.output, config.name)
-    prepare_folder(final, trt=config.trt, force=config.force)
+    prepare_dir(final, trt=config.trt, force=config.force)
     metadata = _metadata(spec, classes, model_name, provenance, config)
     net = evaluation_copy(net)
     scales = _scales(net, spec, images, config, progress)
@@ -253,7 +253,7 @@ def _describe_engine(built: BuiltEngine | None, files: OutputFiles, proof: Proof
     manifest = built.manifest
     return {
         "engine": str(files.engine),
-        "engine_onnx": str(files.folder / manifest.onnx.file),
+        "engine_onnx": str(files.directory / manifest.onnx.file),
         "engine_bytes": manifest.engine.bytes,
         "engine_seconds": built.seconds,
         "engine_scratch_bytes": built.scratch_bytes,

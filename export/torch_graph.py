@@ -78,7 +78,7 @@ def write_traced(
     import torch
 
     copied = evaluation_copy(net)
-    _refuse_batch_statistics(copied)
+    _check_no_batch_statistics(copied)
     crops = torch.rand(_TRACED, *x.shape, generator=torch.Generator().manual_seed(0)) * 4 - 2
     with torch.no_grad():
         classes = run_network(copied, crops).shape[1]
@@ -104,7 +104,7 @@ def _check_possible(graph: GraphWriter, unknown: UnknownLayerError) -> None:
         )
 
 
-def _refuse_batch_statistics(net: torch.nn.Module) -> None:
+def _check_no_batch_statistics(net: torch.nn.Module) -> None:
     """Refuses what makes an answer depend on the other images of its batch.
 
     Raises:

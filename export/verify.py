@@ -319,13 +319,13 @@ class Verifier:
             outputs={key: values[:1] for key, values in self._want.outputs.items()},
         )
         if judge(alone, first, limits_of("fp32", TOLERANCE)) is not None:
-            mend = "nothing was written; the network's answer depends on the other images of its batch"
-            return UserError(problem, mend)
+            hint = "nothing was written; the network's answer depends on the other images of its batch"
+            return UserError(problem, hint)
         unknown = unknown_layer(self._net)
-        mend = "please report this network"
+        hint = "please report this network"
         if unknown is not None:
-            mend = f"torch's exporter wrote it, because {unknown.layer} {unknown.why}"
-        return UserError(problem, f"nothing was written; {mend}")
+            hint = f"torch's exporter wrote it, because {unknown.layer} {unknown.why}"
+        return UserError(problem, f"nothing was written; {hint}")
 
     def _row(self, name: str, precision: str, got: Answers) -> AccuracyRow:
         found = dataclasses.asdict(compare(got, self._want))

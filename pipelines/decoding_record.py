@@ -43,11 +43,11 @@ class DecoderDeathError(UserError):
     Args:
         who: Which process, and how it died.
         what: What it was decoding.
-        mend: As for `UserError`.
+        hint: As for `UserError`.
     """
 
-    def __init__(self, who: str, what: str, mend: str) -> None:
-        super().__init__(f"{who} while it decoded {what}", mend)
+    def __init__(self, who: str, what: str, hint: str) -> None:
+        super().__init__(f"{who} while it decoded {what}", hint)
         self.who = who
 
 
@@ -129,8 +129,8 @@ class DecodingRecord:
                 self._path.unlink(missing_ok=True)
             else:
                 os.pwrite(self._file, _FAULT + death.encode(), _BLOCK * _MOST_LOADERS)
-            for folder in reversed(self._made):
-                folder.rmdir()
+            for directory in reversed(self._made):
+                directory.rmdir()
         os.close(self._file)
         self._file = None
 
@@ -183,9 +183,9 @@ def _lock(file: int) -> bool:
     return True
 
 
-def _missing(folder: Path) -> list[Path]:
+def _missing(directory: Path) -> list[Path]:
     """Returns a folder and those above it, from the top, that are not there yet."""
-    return [each for each in reversed((folder, *folder.parents)) if not each.exists()]
+    return [each for each in reversed((directory, *directory.parents)) if not each.exists()]
 
 
 _current: contextvars.ContextVar[DecodingRecord | None] = contextvars.ContextVar("record", default=None)

@@ -8,7 +8,7 @@ from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.loader import Loader, LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.utils.memory import refuse_beyond_memory
+from alexnet_fast.utils.memory import check_memory
 
 
 def make_loader(
@@ -19,7 +19,7 @@ def make_loader(
     Raises:
         UserError: It cannot be had on this machine, or its batches are larger than the memory.
     """
-    _refuse_huge_batches(images, spec, view, schedule, config)
+    _check_batch_memory(images, spec, view, schedule, config)
     if config.kind == "torch":
         from alexnet_fast.pipelines.cpu.loaders import TorchLoader
 
@@ -37,7 +37,7 @@ def make_loader(
     return DaliLoader(images, spec, view, schedule, config)
 
 
-def _refuse_huge_batches(
+def _check_batch_memory(
     images: ImageList, spec: AugmentSpec, view: View, schedule: EpochSampler, config: LoaderConfig
 ) -> None:
     """Refuses batches that cannot be held, with those that are prepared ahead.
@@ -47,7 +47,7 @@ def _refuse_huge_batches(
     """
     batch = min(schedule.batch_size, len(images))
     side, value = (spec.resize, 1) if view == "square" else (spec.crop, 2 if config.half else 4)
-    refuse_beyond_memory(
+    check_memory(
         batch * side * side * 3 * value * (config.prefetch + 1),
         f"batches of {batch:,} images of {side} x {side} pixels, {config.prefetch + 1} of them at a time,",
         "give a smaller --batch-size",

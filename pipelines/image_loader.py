@@ -53,7 +53,7 @@ def describe_stream(loader: Loader) -> dict[str, Any]:
     }
 
 
-def refuse_other_stream(saved: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def check_same_stream(saved: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Compares a saved description with that of the loader at hand.
 
     Raises:
@@ -216,7 +216,7 @@ class ImageLoader:
         """
         if not {"epoch", "step", "stream"} <= state.keys():
             raise UserError("this is not the state of an ImageLoader", "give what its state_dict returned")
-        refuse_other_stream(state["stream"], self.state_dict()["stream"])
+        check_same_stream(state["stream"], self.state_dict()["stream"])
         if (state["epoch"], state["step"]) == (self.epoch, self.step):
             self._placed = True
         else:

@@ -61,8 +61,8 @@ def number_of_environment(name: str, default: int) -> int:
 
 def _wrong(name: str, what: str) -> UserError:
     """Returns what is said of a variable of the environment."""
-    mend = "start the job with torchrun, which sets them all, or unset it for a single process"
-    return UserError(f"the environment has {name}={os.environ.get(name, '')}, {what}", mend, exit_code=2)
+    hint = "start the job with torchrun, which sets them all, or unset it for a single process"
+    return UserError(f"the environment has {name}={os.environ.get(name, '')}, {what}", hint, exit_code=2)
 
 
 def _from_group() -> tuple[int, int] | None:

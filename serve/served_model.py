@@ -189,9 +189,9 @@ class ServedModel:
         )
         _warm_up(backend, self._config.batching.max_batch)
         self._loaded += 1
-        folder = stamp.path.parent
-        numbered = folder != self.path and folder.name.isdecimal()
-        version = folder.name if numbered else str(self._loaded)
+        directory = stamp.path.parent
+        numbered = directory != self.path and directory.name.isdecimal()
+        version = directory.name if numbered else str(self._loaded)
         return ModelVersion(self.name, version, backend, self.queue, self._config)
 
 
@@ -206,10 +206,12 @@ def default_name(path: Path) -> str:
 def _newest_file(path: Path) -> Path:
     """Returns the file that a path stands for now."""
     if path.is_dir():
-        numbered = [folder for folder in path.iterdir() if folder.name.isdecimal() and folder.is_dir()]
-        complete = [folder for folder in numbered if any(folder.glob("*.onnx"))]
+        numbered = [
+            directory for directory in path.iterdir() if directory.name.isdecimal() and directory.is_dir()
+        ]
+        complete = [directory for directory in numbered if any(directory.glob("*.onnx"))]
         if complete:
-            return model_file(max(complete, key=lambda folder: int(folder.name)))
+            return model_file(max(complete, key=lambda directory: int(directory.name)))
     return model_file(path)
 
 

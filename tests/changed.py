@@ -34,7 +34,7 @@ READ_BY = {
     "serve/deploy/": ("deploy",),
     "serve/page.html": ("serve",),
     "alexnet_fast/recipes/": ("cli", "training", "demo", "docs", "models"),
-    "benchmarks/baselines/": ("bench", "bench_suite", "docs"),
+    "benchmarks/baselines/": ("bench", "benchmarks", "docs"),
     "tests/api/": ("api",),
     "tests/cpp/": ("cpp",),
 }
@@ -53,7 +53,7 @@ def module_of(path: Path) -> str:
 @functools.cache
 def modules() -> dict[str, Path]:
     """Returns the files of the product and of the tests' helpers, by module."""
-    top = ("alexnet_fast", *MAPPED, "tests")
+    top = ("alexnet_fast", "benchmarks", *MAPPED, "tests")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", *(f"{name}/*.py" for name in top)],
         cwd=ROOT,
@@ -117,7 +117,7 @@ def named_in(text: str) -> Iterator[str]:
     elif found := re.fullmatch(r"(\w+)(\.py|:\w+)", text):
         yield found[1]
     else:
-        yield from re.findall(r"\balexnet_fast(?:\.\w+)+", text)
+        yield from re.findall(r"\b(?:alexnet_fast|benchmarks)(?:\.\w+)+", text)
 
 
 def commands_in(path: Path) -> Iterator[Path]:
@@ -134,8 +134,15 @@ def commands_in(path: Path) -> Iterator[Path]:
 @functools.cache
 def needed_by(path: Path) -> frozenset[Path]:
     """Returns all files that a test file can be touched by."""
-    folders = [parent for parent in path.parents if parent.parts]
-    own = [path, *(folder / "conftest.py" for folder in folders if (ROOT / folder / "conftest.py").exists())]
+    directories = [parent for parent in path.parents if parent.parts]
+    own = [
+        path,
+        *(
+            directory / "conftest.py"
+            for directory in directories
+            if (ROOT / directory / "conftest.py").exists()
+        ),
+    ]
     found, new = set(own), [*own, *(file for test in own if is_test(test) for file in commands_in(test))]
     while new:
         file = new.pop()
@@ -153,15 +160,15 @@ def test_files() -> list[Path]:
 
 def touched(changed: Iterable[str]) -> list[Path]:
     """Returns the test files that a change of these files can touch."""
-    python, folders = set(), set()
+    python, directories = set(), set()
     for name in changed:
         fitting = [prefix for prefix in READ_BY if name.startswith(prefix)]
         if fitting:
-            folders |= set(READ_BY[max(fitting, key=len)])
+            directories |= set(READ_BY[max(fitting, key=len)])
         elif not any(Path(name) in needed_by(test) for test in test_files()):
             return test_files()
         python.add(Path(name))
-    return [path for path in test_files() if path.parts[1] in folders or needed_by(path) & python]
+    return [path for path in test_files() if path.parts[1] in directories or needed_by(path) & python]
 
 
 def changed_since(commit: str) -> list[str]:

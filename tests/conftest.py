@@ -129,8 +129,8 @@ def photographs() -> list[Image.Image]:
     """Two colour photographs of 640 x 427 pixels, from scikit-learn."""
     import sklearn.datasets
 
-    folder = Path(sklearn.datasets.__file__).parent / "images"
-    return [Image.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg")]
+    directory = Path(sklearn.datasets.__file__).parent / "images"
+    return [Image.open(directory / name).convert("RGB") for name in ("china.jpg", "flower.jpg")]
 
 
 @pytest.fixture(scope="session")
@@ -138,11 +138,11 @@ def cells() -> dict[str, list[Path]]:
     """Real 300 x 300 photographs of solar cells by class, from elpv-dataset."""
     import elpv_dataset
 
-    folder = Path(elpv_dataset.__file__).parent / "data"
+    directory = Path(elpv_dataset.__file__).parent / "data"
     found: dict[str, list[Path]] = {"mono": [], "poly": []}
-    for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines():
+    for line in (directory / "labels.csv").read_text(encoding="utf-8").splitlines():
         name, _, kind = line.split()
-        found[kind].append(folder / name)
+        found[kind].append(directory / name)
     return found
 
 
@@ -178,7 +178,7 @@ def loose(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def odd_images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one image of each kind, named after the kind."""
-    folder = tmp_path_factory.mktemp("odd") / "odd"
-    folder.mkdir()
-    write_odd_images(folder, photographs)
-    return folder
+    directory = tmp_path_factory.mktemp("odd") / "odd"
+    directory.mkdir()
+    write_odd_images(directory, photographs)
+    return directory

@@ -19,12 +19,12 @@ class MovedClock:
     What the kernel itself writes, the times of files, is not moved.
 
     Args:
-        folder: An empty one.
+        directory: An empty one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         compiler = shutil.which("c++") or pytest.skip("needs a C++ compiler")
-        library, file = folder / "moved_clock.so", folder / "seconds"
+        library, file = directory / "moved_clock.so", directory / "seconds"
         source = Path(__file__).with_suffix(".cpp")
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True, timeout=100)
         file.write_bytes(bytes(8))

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 
-def write_odd_images(folder: Path, photographs: list[Image.Image]) -> None:
+def write_odd_images(directory: Path, photographs: list[Image.Image]) -> None:
     """Writes one image of each kind, named after the kind."""
     china, flower = photographs
 
     def save(image: Image.Image, name: str, **options: object) -> None:
-        image.save(folder / name, **options)
+        image.save(directory / name, **options)
 
     save(china, "baseline-420.jpg", quality=90)
     save(china, "chroma-444.jpg", quality=90, subsampling=0)
@@ -47,7 +47,7 @@ def write_odd_images(folder: Path, photographs: list[Image.Image]) -> None:
     sixteen = np.asarray(china.convert("L")).astype(np.uint16) * 257
     save(Image.fromarray(sixteen), "sixteen-bit.png")
     colour = np.asarray(china).astype(np.uint16) * 257 + 100
-    (folder / "sixteen-bit-colour.png").write_bytes(sixteen_bit_png(np.minimum(colour, 65000)))
+    (directory / "sixteen-bit-colour.png").write_bytes(sixteen_bit_png(np.minimum(colour, 65000)))
 
 
 def sixteen_bit_png(pixels: np.ndarray) -> bytes:

@@ -50,8 +50,8 @@ def samples(labels: str = "0101", *, first: int = 0, image: str = "jpg", label: 
     return found
 
 
-def listed(folder: Path, members: list[Member], fields: ShardFields | None = None) -> dict[str, str]:
+def listed(directory: Path, members: list[Member], fields: ShardFields | None = None) -> dict[str, str]:
     """Returns the label of each image of one shard."""
-    tar = write_shard(folder / "a.tar", members)
-    found = read_contents(folder, [tar], fields or ShardFields())
+    tar = write_shard(directory / "a.tar", members)
+    found = read_contents(directory, [tar], fields or ShardFields())
     return {name: found.classes[label] for name, label in zip(found.names, found.labels, strict=True)}

@@ -16,26 +16,26 @@ def _mount(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
+def small_disk(directory: Path, kibibytes: int) -> Iterator[Path]:
     """Mounts one for a block."""
-    folder.mkdir()
-    done = _mount("-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder))
+    directory.mkdir()
+    done = _mount("-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(directory))
     if done.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
     try:
-        yield folder
+        yield directory
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-def make_larger(folder: Path, kibibytes: int) -> None:
+def make_larger(directory: Path, kibibytes: int) -> None:
     """What a user does whose disk was full."""
-    assert _mount("-o", f"remount,size={kibibytes}k", str(folder)).returncode == 0
+    assert _mount("-o", f"remount,size={kibibytes}k", str(directory)).returncode == 0
 
 
-def make_read_only(folder: Path) -> None:
+def make_read_only(directory: Path) -> None:
     """What a kernel does with a disk that has errors."""
-    assert _mount("-o", "remount,ro", str(folder)).returncode == 0
+    assert _mount("-o", "remount,ro", str(directory)).returncode == 0
 
 
 def refused(words: list[object], reason: str) -> str:
@@ -54,6 +54,8 @@ def refused(words: list[object], reason: str) -> str:
     return line
 
 
-def below(folder: Path) -> dict[str, bytes]:
+def below(directory: Path) -> dict[str, bytes]:
     """Returns every file of a folder, hidden ones too."""
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(directory)): file.read_bytes() for file in directory.rglob("*") if file.is_file()
+    }

@@ -51,7 +51,7 @@ class _Commands:
 
     def __init__(self) -> None:
         # Short, because the address of a socket is: pytest's own folders are too deep.
-        self.folder = Path(tempfile.mkdtemp(prefix="warm-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="warm-"))
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.bind(str(self.address))
         listener.listen()
@@ -64,7 +64,7 @@ class _Commands:
     @property
     def address(self) -> Path:
         """Of the socket that it listens at."""
-        return self.folder / "socket"
+        return self.directory / "socket"
 
     def run(self, request: Mapping[str, object], streams: list[int], timeout: float | None) -> int:
         """Runs a command and returns its exit code, negative where a signal ended it.
@@ -80,7 +80,7 @@ class _Commands:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.directory)
 
 
 class _Connection:
@@ -156,8 +156,8 @@ def run_command(
     return subprocess.CompletedProcess(["alexnet-fast", *arguments], code, *said)
 
 
-def _request(words: list[str], folder: Path, environment: dict[str, str]) -> dict[str, object]:
-    return {"words": words, "cwd": str(folder), "env": environment}
+def _request(words: list[str], directory: Path, environment: dict[str, str]) -> dict[str, object]:
+    return {"words": words, "cwd": str(directory), "env": environment}
 
 
 def _text(file: int) -> str:

@@ -68,12 +68,12 @@ class Baseline:
 
 @contextlib.contextmanager
 def running_baselines(
-    folder: Path, arguments: Sequence[str]
+    directory: Path, arguments: Sequence[str]
 ) -> Iterator[tuple[list[Baseline], dict[str, str]]]:
     """Starts every `*_baseline.py` of a folder, one after the other, in the environment `.venv` beside them.
 
     Args:
-        folder: Where the scripts are.
+        directory: Where the scripts are.
         arguments: For each of them.
 
     Yields:
@@ -82,14 +82,14 @@ def running_baselines(
     Raises:
         UserError: There is no script, or no environment.
     """
-    python = folder / ".venv" / "bin" / "python"
-    scripts = sorted(folder.glob("*_baseline.py"))
+    python = directory / ".venv" / "bin" / "python"
+    scripts = sorted(directory.glob("*_baseline.py"))
     if not scripts:
         raise UserError(
-            f"--baselines {folder} holds no script named *_baseline.py", "check the folder", exit_code=2
+            f"--baselines {directory} holds no script named *_baseline.py", "check the folder", exit_code=2
         )
     if not python.exists():
-        raise UserError(f"the baselines in {folder} have no environment", "make baselines sets it up")
+        raise UserError(f"the baselines in {directory} have no environment", "make baselines sets it up")
     ready: list[Baseline] = []
     missing: dict[str, str] = {}
     with contextlib.ExitStack() as stack:

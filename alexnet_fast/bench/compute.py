@@ -75,7 +75,7 @@ def compute_config(model: str, batch_size: int, *, compiled: bool, cuda_graphs: 
     )
 
 
-def measure_compute(bench: ComputeBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def measure_compute(bench: ComputeBench, on_progress: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """Lets ours and the plain net take the same steps in turns.
 
     Returns:
@@ -86,7 +86,7 @@ def measure_compute(bench: ComputeBench, show: Callable[[], object] = lambda: No
     half = bench.precision.dtype is torch.float16
     batch = synthetic_batch(config.batch_size, side, CLASSES, bench.precision.device, half)
     candidates = {OURS: _ours(bench, batch), PLAIN: _plain(bench, batch)}
-    rates = run_interleaved(candidates, bench.runs, show)
+    rates = run_interleaved(candidates, bench.runs, on_progress)
     return {
         "model": config.model,
         "device": str(bench.precision.device),

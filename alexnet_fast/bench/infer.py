@@ -40,14 +40,14 @@ _log = logging.getLogger(__name__)
 def measure_infer(
     bench: InferBench,
     begin: Callable[[int], object] = lambda _: None,
-    show: Callable[[], object] = lambda: None,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Lets everyone answer the same images in turns.
 
     Args:
         bench: What is measured.
         begin: Told the number of turns before the first.
-        show: Called after each turn.
+        on_progress: Called after each turn.
 
     Returns:
         The figures of `alexnet-fast bench infer --json`, without hardware and versions: those of the first
@@ -57,11 +57,13 @@ def measure_infer(
         UnavailableError: What stands for us cannot run, and no fallback is allowed.
     """
     _check_gpu(bench)
-    with tempfile.TemporaryDirectory() as folder:
-        field = gather(bench, write_files(bench.network, Path(folder)), Path(folder))
+    with tempfile.TemporaryDirectory() as directory:
+        field = gather(bench, write_files(bench.network, Path(directory)), Path(directory))
         ours = _ours(bench, field)
         begin(len(bench.batch_sizes) * len(field.running) * (bench.runs + 1))
-        batches = [_measure_batch(bench, field.running, ours, size, show) for size in bench.batch_sizes]
+        batches = [
+            _measure_batch(bench, field.running, ours, size, on_progress) for size in bench.batch_sizes
+        ]
     return {
         "model": bench.network.model,
         "ours": ours,
@@ -106,13 +108,13 @@ def _measure_batch(
     running: Mapping[str, Candidate],
     ours: str,
     size: int,
-    show: Callable[[], object],
+    on_progress: Callable[[], object],
 ) -> dict[str, Any]:
     """Returns the figures of one batch size."""
     images = bench.images(size)
     on_gpu: dict[str, list[EngineTimes]] = {name: [] for name, one in running.items() if one.gpu_times}
     turns = {name: _timed(one, images, on_gpu.get(name, [])) for name, one in running.items()}
-    times = run_interleaved(turns, bench.runs, show)
+    times = run_interleaved(turns, bench.runs, on_progress)
     baselines = report.compared(times, ours, [name for name in times if name != ours], _UNIT)
     return {
         "batch_size": size,

@@ -32,7 +32,7 @@ ON_GPU = (
 CUDA, TENSORRT, ENGINE, EAGER_GPU, GRAPHS = ON_GPU
 
 
-def gpu_candidate(name: str, bench: InferBench, files: InferFiles, folder: Path) -> Candidate:
+def gpu_candidate(name: str, bench: InferBench, files: InferFiles, directory: Path) -> Candidate:
     """Loads one of `ON_GPU`.
 
     Raises:
@@ -47,7 +47,7 @@ def gpu_candidate(name: str, bench: InferBench, files: InferFiles, folder: Path)
     if name == EAGER_GPU:
         return _eager(bench, asked.gpu)
     if name in (ENGINE, GRAPHS):
-        return _engine(bench, folder, cuda_graphs=name == GRAPHS)
+        return _engine(bench, directory, cuda_graphs=name == GRAPHS)
     return _onnx(files.ours, ("cuda",) if name == CUDA else ("tensorrt", "cuda"), asked.gpu)
 
 
@@ -58,18 +58,18 @@ def _onnx(file: Path, providers: Sequence[ProviderName], gpu: int) -> Candidate:
     return Candidate(call=model.run, backend=model.backend)
 
 
-def _engine(bench: InferBench, folder: Path, *, cuda_graphs: bool) -> Candidate:
+def _engine(bench: InferBench, directory: Path, *, cuda_graphs: bool) -> Candidate:
     """Builds an engine in float32 with kernels for each of the batch sizes."""
     from alexnet_fast.runtime.tensorrt_runtime import EngineModel
 
-    file = folder / "model.engine"
+    file = directory / "model.engine"
     try:
         if not file.exists():
             _build(bench, file)
         model = EngineModel(file, cuda_graphs=cuda_graphs)
     except UserError as error:
         # No TensorRT for this GPU is no reason to leave the others unmeasured.
-        raise UnavailableError(error.problem, error.mend) from error
+        raise UnavailableError(error.problem, error.hint) from error
     return Candidate(call=model.run, backend=model.backend, gpu_times=model.times)
 
 
@@ -154,15 +154,15 @@ class Field:
     not_run: Mapping[str, str]
 
 
-def gather(bench: InferBench, files: InferFiles, folder: Path) -> Field:
+def gather(bench: InferBench, files: InferFiles, directory: Path) -> Field:
     """Loads everybody who can run here.
 
     Args:
         bench: What is measured, and on what.
         files: The network's forms.
-        folder: For the engine.
+        directory: For the engine.
     """
-    everybody = (*_on_cpu(bench, files), *_on_gpu(bench, files, folder))
+    everybody = (*_on_cpu(bench, files), *_on_gpu(bench, files, directory))
     loaded = {name: _loaded(make) for name, make in everybody}
     return Field(
         running={name: one for name, one in loaded.items() if isinstance(one, Candidate)},
@@ -189,11 +189,11 @@ def _on_cpu(bench: InferBench, files: InferFiles) -> Iterator[tuple[str, Callabl
 
 
 def _on_gpu(
-    bench: InferBench, files: InferFiles, folder: Path
+    bench: InferBench, files: InferFiles, directory: Path
 ) -> Iterator[tuple[str, Callable[[], Candidate]]]:
     for name in ON_GPU:
         if bench.cuda_graphs or name != GRAPHS:
-            yield name, lambda name=name: gpu_candidate(name, bench, files, folder)  # type: ignore[misc]
+            yield name, lambda name=name: gpu_candidate(name, bench, files, directory)  # type: ignore[misc]
 
 
 def _there(plain: Path | None) -> Path:

@@ -35,15 +35,15 @@ class InferFiles:
     plain: Path | None
 
 
-def write_files(network: Network, folder: Path) -> InferFiles:
+def write_files(network: Network, directory: Path) -> InferFiles:
     """Writes the network in each form."""
     ten, single = network.metadata("ten"), network.metadata("single")
     plain_stem = dataclasses.replace(CPU_CONFIG, stem="plain")
     files = InferFiles(
-        ours=folder / "ours.onnx",
-        crop_by_crop=folder / "crop-by-crop.onnx",
-        single=folder / "single.onnx",
-        plain=_write_plain(network, folder / "plain.onnx"),
+        ours=directory / "ours.onnx",
+        crop_by_crop=directory / "crop-by-crop.onnx",
+        single=directory / "single.onnx",
+        plain=_write_plain(network, directory / "plain.onnx"),
     )
     write_model(build_model(network.net, ten), files.ours)
     write_model(build_model(network.net, ten, plain_stem), files.crop_by_crop)

@@ -88,14 +88,14 @@ class InputBench:
 def measure_input(
     bench: InputBench,
     begin: Callable[[int], object] = lambda _: None,
-    show: Callable[[], object] = lambda: None,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Lets everyone load in turns.
 
     Args:
         bench: What to measure.
         begin: Receives the number of turns.
-        show: Called after each turn.
+        on_progress: Called after each turn.
 
     Returns:
         The figures of `alexnet-fast bench input --json`, without hardware and versions.
@@ -109,7 +109,7 @@ def measure_input(
         turns = {name: _turns_of(baseline, bench.seconds) for name, baseline in beside.items()}
         candidates = {**_ours(bench), **turns}
         begin((bench.runs + 1) * len(candidates))
-        rates = run_interleaved(candidates, bench.runs, show)
+        rates = run_interleaved(candidates, bench.runs, on_progress)
     ours = NAMES[bench.config.kind]
     others = [name for name in NAMES.values() if name != ours] + [
         _beside(ours, name) for name in bench.beside

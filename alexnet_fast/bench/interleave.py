@@ -32,14 +32,16 @@ Rates = dict[str, list[float]]
 
 
 def run_interleaved(
-    candidates: Mapping[str, Callable[[int], float]], runs: int, show: Callable[[], object] = lambda: None
+    candidates: Mapping[str, Callable[[int], float]],
+    runs: int,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> Rates:
     """Runs everyone once to warm up, then in turns: A B C, A B C and so on.
 
     Args:
         candidates: By name; each gets the number of the run (0 is the warm-up) and returns its rate.
         runs: Counted runs of each.
-        show: Called after each run.
+        on_progress: Called after each run.
 
     Returns:
         The rates of each candidate, run by run.
@@ -50,7 +52,7 @@ def run_interleaved(
             rate = candidate(run)
             if run:
                 rates[name].append(rate)
-            show()
+            on_progress()
     return rates
 
 

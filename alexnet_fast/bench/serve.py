@@ -65,8 +65,8 @@ def _address(process: subprocess.Popen[bytes], said: IO[bytes], until: float) ->
                 return str(event["http"])
         if ended or time.monotonic() > until:
             last = [line.strip() for line in lines if line.strip()][-1:] or ["it says nothing"]
-            mend = "start it by hand: alexnet-fast serve MODEL"
-            raise UserError(f"the server did not start: {last[0]}", mend)
+            hint = "start it by hand: alexnet-fast serve MODEL"
+            raise UserError(f"the server did not start: {last[0]}", hint)
         time.sleep(_PAUSE_S)
 
 
@@ -126,7 +126,7 @@ class ServeBench:
             )
 
 
-def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def measure_serve(bench: ServeBench, on_progress: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """Lets the server, the bare model and the other servers take turns.
 
     Returns:
@@ -141,7 +141,7 @@ def measure_serve(bench: ServeBench, show: Callable[[], object] = lambda: None) 
     with own_server(_command(bench)) as url:
         candidates = {OURS: _Http(bench, f"{url}/v2/models/{_NAME}/infer", side), **others}
         bare = _Bare(bench, backend.run, side, url)
-        rates = run_interleaved({**candidates, BARE: bare}, bench.runs, show)
+        rates = run_interleaved({**candidates, BARE: bare}, bench.runs, on_progress)
     ours = candidates[OURS].counted
     answered = [one for one in ours if one.status == 200]
     latencies = {BARE: bare.p50_ms, **{name: one.p50_ms for name, one in candidates.items()}}

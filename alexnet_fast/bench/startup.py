@@ -52,7 +52,7 @@ def main() -> None:
         loader = make_loader(train, AugmentSpec(), "train", schedule, LoaderConfig(threads=threads))
     with timed("first batch"):
         next(loader.epoch(0))
-    from benchmarks.memory import peak_mib
+    from alexnet_fast.utils.memory import peak_mib
 
     print(json.dumps({"images": len(train), "seconds": seconds, "peak_mib": peak_mib()}))  # noqa: T201
 
@@ -94,7 +94,7 @@ class StartupBench:
             raise UserError(f"--runs {self.runs} is no run", "give 1 or more", exit_code=2)
 
 
-def measure_startup(bench: StartupBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def measure_startup(bench: StartupBench, on_progress: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """Starts processes that load one batch, without a kept list and with one in turns.
 
     Returns:
@@ -110,7 +110,7 @@ def measure_startup(bench: StartupBench, show: Callable[[], object] = lambda: No
             shutil.rmtree(cache, ignore_errors=True)
             for runs in found.values():
                 runs.append(_start(bench, cache))
-                show()
+                on_progress()
     warm = figure([run["total"] for run in found["with a kept list"]])
     return {
         "images": found["with a kept list"][0]["images"],
@@ -136,11 +136,11 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 @contextmanager
 def _cache() -> Iterator[Path]:
     """Yields a folder for the kept list, so that the user's own is left alone."""
-    folder = tempfile.mkdtemp(prefix="alexnet-fast-startup-")
+    directory = tempfile.mkdtemp(prefix="alexnet-fast-startup-")
     try:
-        yield Path(folder) / "cache"
+        yield Path(directory) / "cache"
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _start(bench: StartupBench, cache: Path) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class TrainBench:
                 )
 
 
-def measure_train(bench: TrainBench, show: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def measure_train(bench: TrainBench, on_progress: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """Lets the three take turns on the same epochs.
 
     Returns:
@@ -71,7 +71,7 @@ def measure_train(bench: TrainBench, show: Callable[[], object] = lambda: None) 
         "compute": _training(bench, arguments, Repeated(kept, len(loader))),
         "train": _training(bench, arguments, loader),
     }
-    rates = run_interleaved(candidates, bench.runs, show)
+    rates = run_interleaved(candidates, bench.runs, on_progress)
     return {
         **_figures(rates, shared=device.type == "cpu"),
         "model": config.model,

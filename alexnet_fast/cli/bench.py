@@ -16,7 +16,6 @@ from alexnet_fast.cli.command import Result, answers
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.utils.progress import progress_bar
-from benchmarks.__main__ import bench_all
 
 if TYPE_CHECKING:
     from alexnet_fast.data import ImageList, ShardFields
@@ -35,7 +34,6 @@ def bench() -> None:
     """Measure, with the baseline in the same run."""
 
 
-bench.add_command(bench_all)
 bench.add_command(bench_compute)
 bench.add_command(bench_train)
 bench.add_command(bench_startup)
@@ -124,7 +122,7 @@ def bench_input(data: Path, **given: Any) -> Result:
             bar.length = turns
 
         try:
-            result = measure_input(contest, begin, show=lambda: bar.update(1))
+            result = measure_input(contest, begin, on_progress=lambda: bar.update(1))
         except BaselineError as error:
             raise UserError(f"a baseline ended in its turn: {error}", "leave --baselines out") from error
     return {**result, **report.machine()}
@@ -132,11 +130,11 @@ def bench_input(data: Path, **given: Any) -> Result:
 
 def _images(data: Path, left_out: Path | None, fields: ShardFields) -> ImageList:
     """Lists the training images of a folder, or all where it has no train/."""
-    from alexnet_fast.data.image_folder import class_folders
+    from alexnet_fast.data.image_folder import class_dirs
     from alexnet_fast.data.split_names import named_splits
     from alexnet_fast.pipelines.image_dataset import list_data
 
-    folder = next(iter(named_splits(class_folders(data)).get("train", [])), "")
-    images = list_data(data / folder, fields=fields)
-    some, prefix = options.left_out(left_out), f"{folder}/" if folder else ""
+    directory = next(iter(named_splits(class_dirs(data)).get("train", [])), "")
+    images = list_data(data / directory, fields=fields)
+    some, prefix = options.left_out(left_out), f"{directory}/" if directory else ""
     return images if some is None else some.apply(data, {prefix: images})[prefix]

@@ -103,7 +103,7 @@ def bench_infer(weights: Path | None, model: str | None, **given: Any) -> Result
         def begin(turns: int) -> None:
             bar.length = turns
 
-        result = measure_infer(contest, begin, show=lambda: bar.update(1))
+        result = measure_infer(contest, begin, on_progress=lambda: bar.update(1))
     return {**result, **report.machine()}
 
 

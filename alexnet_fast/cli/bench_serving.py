@@ -68,7 +68,7 @@ def bench_serve(model: Path, image: Path | None, against: tuple[str, ...], **giv
         **given,
     )
     with progress_bar((2 + len(against)) * (given["runs"] + 1), "asking") as bar:
-        result = measure_serve(contest, show=lambda: bar.update(1))
+        result = measure_serve(contest, on_progress=lambda: bar.update(1))
     return {**result, **machine()}
 
 

@@ -53,5 +53,5 @@ def bench_startup(data: Path, **given: Any) -> Result:
 
     find_splits(data, reading=Reading(fields=options.fields(given)))
     with progress_bar(2 * given["runs"], "starting") as bar:
-        result = measure_startup(StartupBench(data=data, **given), show=lambda: bar.update(1))
+        result = measure_startup(StartupBench(data=data, **given), on_progress=lambda: bar.update(1))
     return {**result, **report.machine()}

@@ -79,7 +79,7 @@ def bench_compute(**given: Any) -> Result:
         runs=given["runs"],
     )
     with progress_bar(2 * (given["runs"] + 1), "computing") as bar:
-        result = measure_compute(contest, show=lambda: bar.update(1))
+        result = measure_compute(contest, on_progress=lambda: bar.update(1))
     return {**result, **report.machine()}
 
 
@@ -133,5 +133,5 @@ def bench_train(**given: Any) -> Result:
         runs=runs,
     )
     with progress_bar(3 * (runs + 1), "training") as bar:
-        result = measure_train(contest, show=lambda: bar.update(1))
+        result = measure_train(contest, on_progress=lambda: bar.update(1))
     return {**result, **report.machine()}

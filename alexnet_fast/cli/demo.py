@@ -57,7 +57,7 @@ def demo(output: Path, device: str, dali: bool, threads: int) -> Result:
     line = EpochLine()
     try:
         result = run_demo(
-            demo_config(output, device=device, threads=threads, dali=dali), trt=trt, say=say, show=line
+            demo_config(output, device=device, threads=threads, dali=dali), trt=trt, log=say, on_progress=line
         )
     finally:
         line.close()

@@ -40,9 +40,9 @@ def _table(result: Result) -> str:
     for part, works in result["can"].items():
         lines.append(f"  {'yes' if works else 'no ':3s} {_MEANING[part]}")
         if part in problems:
-            what, mend = problems[part]["what"], problems[part]["mend"]
+            what, hint = problems[part]["what"], problems[part]["hint"]
             # One missing driver is behind several of them.
-            lines.append(f"        {mend if what in said else f'{what}; {mend}'}")
+            lines.append(f"        {hint if what in said else f'{what}; {hint}'}")
             said.add(what)
     return "\n".join(lines)
 

@@ -56,10 +56,10 @@ def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
     MODEL is a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
     """
     from alexnet_fast.inference.evaluate import evaluate as measure
-    from alexnet_fast.training.run_dir import RunFolder
+    from alexnet_fast.training.run_dir import RunDir
 
     path = given["model"]
-    classifier = opened(RunFolder(path).last if checkpoint == "last" and path.is_dir() else path, given)
+    classifier = opened(RunDir(path).last if checkpoint == "last" and path.is_dir() else path, given)
     loader = part_loader(classifier, given)
     kinds: tuple[Crops, ...] = (crops,) if crops else classifier.crops
     with progress_bar(len(loader.images), "evaluating") as bar:

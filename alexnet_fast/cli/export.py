@@ -241,9 +241,9 @@ def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> ExportConfig:
     from alexnet_fast.export.config import ExportConfig
 
     archs = given["gpu_arch"]
-    folder, name = export_place(given["output"], weights, trt=given["trt"])
+    directory, name = export_place(given["output"], weights, trt=given["trt"])
     return ExportConfig(
-        output=folder,
+        output=directory,
         name=name,
         crops=crops,
         trt=given["trt"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.cli.command import say
 from alexnet_fast.errors import UserError
-from alexnet_fast.utils.memory import refuse_beyond_memory
+from alexnet_fast.utils.memory import check_memory
 from alexnet_fast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def _few_images(weights: Path, trained: TrainedModel, given: dict[str, Any]) -> 
         UserError: --data or --images asks for images that are not there.
     """
     from alexnet_fast.export.export_images import LEAST
-    from alexnet_fast.training.run_dir import RunFolder
+    from alexnet_fast.training.run_dir import RunDir
 
     asked = given["data"] is not None
-    if not asked and not RunFolder(weights).config.exists():
+    if not asked and not RunDir(weights).config.exists():
         return None
     try:
         part = _part(weights, trained, given["data"], "val", "the comparison needs images", "--data DIR")
@@ -125,10 +125,10 @@ def _part(
     from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.data.layouts.detect import Reading
     from alexnet_fast.data.split_rule import recorded_rule
-    from alexnet_fast.training.run_dir import RunFolder
+    from alexnet_fast.training.run_dir import RunDir
     from alexnet_fast.utils.toml import read_toml
 
-    file, reading = RunFolder(weights).config, Reading()
+    file, reading = RunDir(weights).config, Reading()
     if data is None and file.exists():
         run = read_toml(file)
         data = Path(run["data"])
@@ -152,7 +152,7 @@ def _squares(part: ImageList, trained: TrainedModel, count: int) -> tuple[Pixels
     from alexnet_fast.pipelines.samples import spread, square_at
 
     places = spread(len(part), count)
-    refuse_beyond_memory(
+    check_memory(
         len(places) * trained.spec.resize**2 * 3,
         f"{len(places):,} images to compare on",
         "give fewer --images",

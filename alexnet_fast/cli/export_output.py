@@ -37,19 +37,19 @@ def export_place(output: Path | None, weights: Path, *, trt: bool) -> tuple[Path
     """
     if output is None:
         return (weights if weights.is_dir() else weights.parent), _DEFAULT
-    ending = output.suffix.lower()
-    if ending in _OTHERS and not output.is_dir():
+    suffix = output.suffix.lower()
+    if suffix in _OTHERS and not output.is_dir():
         raise UserError(
-            f"--output {output}: an export writes ONNX files and TensorRT engines, not {ending}",
+            f"--output {output}: an export writes ONNX files and TensorRT engines, not {suffix}",
             f"give a folder, or {output.with_suffix(_ONNX)}",
             exit_code=2,
         )
-    if ending not in (_ONNX, _ENGINE):
+    if suffix not in (_ONNX, _ENGINE):
         return output, _DEFAULT
-    if output.suffix != ending:
+    if output.suffix != suffix:
         raise UserError(
-            f"--output {output}: {output.suffix} is not known as {ending}",
-            f"give {output.with_suffix(ending)}",
+            f"--output {output}: {output.suffix} is not known as {suffix}",
+            f"give {output.with_suffix(suffix)}",
             exit_code=2,
         )
     if output.is_dir():
@@ -58,6 +58,6 @@ def export_place(output: Path | None, weights: Path, *, trt: bool) -> tuple[Path
             "remove it, or give another path",
             exit_code=2,
         )
-    if ending == _ENGINE and not trt:
+    if suffix == _ENGINE and not trt:
         raise UserError(f"--output {output} is an engine, and none is built", "add --trt", exit_code=2)
     return output.parent, output.stem

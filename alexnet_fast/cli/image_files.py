@@ -54,30 +54,30 @@ def special_kind(path: str | Path) -> str | None:
         return None
 
 
-def _below(folder: Path, ignored: Ignored) -> list[Path]:
+def _below(directory: Path, ignored: Ignored) -> list[Path]:
     """Returns the images below a folder.
 
     Raises:
         UserError: There is none, or a folder cannot be read.
     """
-    names = sorted(_regular(folder, ignored))
+    names = sorted(_regular(directory, ignored))
     if not names:
         raise UserError(
-            f"no images in {folder}" + (f" (ignored: {ignored.summary()})" if len(ignored) else ""),
+            f"no images in {directory}" + (f" (ignored: {ignored.summary()})" if len(ignored) else ""),
             "give a folder of images, or image files",
             exit_code=2,
         )
     if len(ignored):
-        say(f"ignored in {folder}: {ignored.summary()}")
-    return [folder / name for name in names]
+        say(f"ignored in {directory}: {ignored.summary()}")
+    return [directory / name for name in names]
 
 
-def _regular(folder: Path, ignored: Ignored) -> Iterator[str]:
+def _regular(directory: Path, ignored: Ignored) -> Iterator[str]:
     """Yields the names below a folder that can be read without waiting for somebody to write."""
     from alexnet_fast.data.entries import Walk
 
-    for name in Walk(folder, ignored=ignored).files():
-        kind = special_kind(f"{folder}/{name}")
+    for name in Walk(directory, ignored=ignored).files():
+        kind = special_kind(f"{directory}/{name}")
         if kind is None:
             yield name
         else:

@@ -28,7 +28,7 @@ class Kind(enum.Enum):
     UNKNOWN = "something else"
 
 
-_BY_ENDING = {
+_BY_SUFFIX = {
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors", ".caffemodel", ".npy"), Kind.WEIGHTS),
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff"), Kind.IMAGE),
     **dict.fromkeys((".pgm", ".pbm", ".pnm", ".jpe", ".jfif", ".gif", ".heic", ".avif"), Kind.IMAGE),
@@ -49,12 +49,12 @@ def kind_of(path: Path) -> Kind:
     """Returns what a path is; `UNKNOWN` wherever that is not certain."""
     try:
         if path.is_dir():
-            return _folder(path)
+            return _dir(path)
         if not os.path.lexists(path):
             return Kind.MISSING
         if not path.is_file():
             return Kind.UNKNOWN
-        return _BY_ENDING.get(path.suffix.lower()) or _by_content(path)
+        return _BY_SUFFIX.get(path.suffix.lower()) or _by_content(path)
     except OSError:
         return Kind.UNKNOWN
 
@@ -66,7 +66,7 @@ def _by_content(path: Path) -> Kind:
     return Kind.IMAGE if webp or start.startswith(_SIGNATURES) else Kind.UNKNOWN
 
 
-def _folder(path: Path) -> Kind:
+def _dir(path: Path) -> Kind:
     if (path / "config.toml").is_file() and (path / "checkpoints").is_dir():
         return Kind.EXPORTED_RUN if (path / "model.onnx").is_file() else Kind.RUN
     if (path / "metrics.csv").is_file():
@@ -93,11 +93,11 @@ def _entries(path: str | Path) -> Iterator[os.DirEntry[str]]:
 
 def _has_images(entries: list[os.DirEntry[str]], depth: int) -> bool:
     """Tells whether images, shards or a folder with some of them are among entries."""
-    folders = []
+    directories = []
     for entry in entries:
         if entry.is_dir():
-            folders.append(entry)
-        elif entry.name.endswith(".tar") or _BY_ENDING.get(Path(entry.name).suffix.lower()) is Kind.IMAGE:
+            directories.append(entry)
+        elif entry.name.endswith(".tar") or _BY_SUFFIX.get(Path(entry.name).suffix.lower()) is Kind.IMAGE:
             return True
     # The first folders stand for all: class folders, or train/ and val/ with them.
-    return depth > 1 and any(_has_images(list(_entries(f.path)), depth - 1) for f in folders[:3])
+    return depth > 1 and any(_has_images(list(_entries(f.path)), depth - 1) for f in directories[:3])

@@ -62,8 +62,8 @@ def new_plot(output: Path | None, name: str, *, force: bool, shown: Path | None 
     Raises:
         UserError: The file is there already and is to stay, or is not to be PNG.
     """
-    folder = output if output is not None and output.is_dir() else run_of(shown) or Path()
-    path = output if output is not None and not output.is_dir() else folder / f"{name}.png"
+    directory = output if output is not None and output.is_dir() else run_of(shown) or Path()
+    path = output if output is not None and not output.is_dir() else directory / f"{name}.png"
     if path.suffix.lower() != ".png":
         raise UserError(f"--output {path} is no PNG file", f"give {path.with_suffix('.png')}", exit_code=2)
     if not path.parent.is_dir():
@@ -78,11 +78,11 @@ def run_of(shown: Path | None) -> Path | None:
     Args:
         shown: A run folder, a file in one, or one of its checkpoints.
     """
-    from alexnet_fast.training.run_dir import RunFolder
+    from alexnet_fast.training.run_dir import RunDir
 
-    for folder in () if shown is None else (shown, shown.parent, shown.parent.parent):
-        if RunFolder(folder).exists() and os.access(folder, os.W_OK):
-            return folder
+    for directory in () if shown is None else (shown, shown.parent, shown.parent.parent):
+        if RunDir(directory).exists() and os.access(directory, os.W_OK):
+            return directory
     return None
 
 

@@ -81,7 +81,7 @@ def scan(
     behind, files of other endings or beside the class folders.
     """
     from alexnet_fast.scan.listing import list_for_scan
-    from alexnet_fast.scan.scan import scan_folder
+    from alexnet_fast.scan.scan import scan_dir
     from alexnet_fast.utils.atomic import check_writable
 
     if write_list is not None:
@@ -96,13 +96,13 @@ def scan(
         def begin(count: int) -> None:
             bar.length = count
 
-        report = scan_folder(
+        report = scan_dir(
             data,
             listing,
             workers=workers,
             seconds=seconds,
             begin=begin,
-            show=lambda: bar.update(1),
+            on_progress=lambda: bar.update(1),
             fields=fields,
         )
     if write_list is not None:

@@ -27,7 +27,7 @@ Examples:
 
 def _table(result: Result) -> str:
     if "repository" in result:
-        return "\n".join(f"wrote {folder}" for folder in result["folders"])
+        return "\n".join(f"wrote {directory}" for directory in result["folders"])
     return "\n".join(f"{name}: {count} reloads" for name, count in result["reloads"].items())
 
 
@@ -130,12 +130,12 @@ def _write_repository(models: tuple[Path, ...], names: tuple[str, ...], given: d
 
     threads = {} if given["threads"] is None else {"threads": given["threads"]}
     config = TritonConfig(batching=_batching(given), **threads)
-    folders = []
+    directories = []
     for name, model in _named(models, names).items():
-        folders += write_repository(
+        directories += write_repository(
             model, given["repository"], name=name, variant=given["variant"], config=config
         )
-    return {"repository": str(given["repository"]), "folders": [str(folder) for folder in folders]}
+    return {"repository": str(given["repository"]), "folders": [str(directory) for directory in directories]}
 
 
 def _batching(given: dict[str, Any]) -> Batching:

@@ -45,9 +45,9 @@ def curves(run: Path, output: Path | None, *, force: bool) -> Result:
         raise UserError(f"no such run: {run}", "give the folder of a run", exit_code=2)
     from alexnet_fast.plots.curves import curves as draw
     from alexnet_fast.training.metrics_log import best_row, read_metrics
-    from alexnet_fast.training.run_dir import RunFolder
+    from alexnet_fast.training.run_dir import RunDir
 
-    rows = read_metrics(RunFolder(run).metrics)
+    rows = read_metrics(RunDir(run).metrics)
     if not rows:
         raise UserError(f"{run} has no finished epoch yet", "draw it when one is done")
     return {**save_plot(draw(rows), target), "epochs": len(rows), "best_epoch": best_row(rows).epoch}

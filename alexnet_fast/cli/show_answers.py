@@ -79,7 +79,7 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
     loader = part_loader(classifier, given)
     crops = crops or classifier.crops[0]
     with progress_bar(len(loader.images), "classifying") as bar:
-        found = evaluate(classifier, loader, [crops], show=lambda done: bar.update(done - bar.pos))
+        found = evaluate(classifier, loader, [crops], on_progress=lambda done: bar.update(done - bar.pos))
     matrix = found.by_crops[crops].confusion
     pairs = [
         {"true": pair.true, "predicted": pair.predicted, "count": pair.count, "share": pair.share}
@@ -109,7 +109,7 @@ def mistakes(
     crops = crops or classifier.crops[0]
     with progress_bar(len(loader.images), "classifying") as bar:
         worst, wrong, images = worst_misclassified(
-            classifier, loader, crops, count, show=lambda done: bar.update(done - bar.pos)
+            classifier, loader, crops, count, on_progress=lambda done: bar.update(done - bar.pos)
         )
     if not worst:
         raise UserError(f"{model} makes no mistake on these {images} images", "there is nothing to draw")

@@ -231,7 +231,7 @@ def _run(config: TrainConfig, **how: Any) -> Result:
     try:
         if processes > 1 and not launched():
             return train_in_processes(config, processes, **how)
-        return run.train(config, **how, show=line)
+        return run.train(config, **how, on_progress=line)
     except KeyboardInterrupt:
         if (config.run / "config.toml").exists():
             say(f"go on with: alexnet-fast train --run {config.run} --resume")

@@ -60,20 +60,20 @@ def _damaged(root: Path, error: Exception) -> UserError:
     return UserError(f"{root / SUMMARY} is damaged ({error})", "copy it again")
 
 
-def in_prepared_order(root: Path, folders: list[str]) -> list[str]:
+def in_prepared_order(root: Path, directories: list[str]) -> list[str]:
     """Puts class folders into the order of the summary beside them, or above where they stand in a part.
 
     A source may number its classes in another order than that of their names; a network's outputs follow it.
 
     Args:
         root: Folder of the class folders.
-        folders: Their names, sorted.
+        directories: Their names, sorted.
     """
     for place in (root, root.parent):
         classes = prepared_classes(place)
-        if classes is not None and sorted(classes) == folders:
+        if classes is not None and sorted(classes) == directories:
             return list(classes)
-    return folders
+    return directories
 
 
 @dataclasses.dataclass(frozen=True)

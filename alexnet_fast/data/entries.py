@@ -201,7 +201,7 @@ def directories_above(path: str | Path) -> frozenset[_Identity]:
     """Returns the identities of the directories that a path lies in, with and without following links."""
     places = [Path(os.path.abspath(path)), Path(os.path.realpath(path))]  # noqa: PTH100 - links stay links
     found = set()
-    for above in {folder for place in places for folder in place.parents}:
+    for above in {directory for place in places for directory in place.parents}:
         # What cannot be looked at, no link can lead to either.
         with contextlib.suppress(OSError):
             found.add(_identity(above.stat()))

@@ -24,8 +24,8 @@ from alexnet_fast.data.entries import (
     read_directory,
 )
 from alexnet_fast.data.image_list import (
-    ARRAY_ENDING,
-    IMAGE_ENDINGS,
+    ARRAY_SUFFIX,
+    IMAGE_EXTENSIONS,
     Encoding,
     ImageList,
     StringArray,
@@ -38,7 +38,7 @@ from alexnet_fast.errors import UserError
 BESIDE_CLASSES = "beside the class folders"
 
 
-def class_folders(root: Path, ignored: Ignored | None = None) -> list[str]:
+def class_dirs(root: Path, ignored: Ignored | None = None) -> list[str]:
     """Returns the names of the class folders in `root`, sorted.
 
     Hidden folders, those that systems leave behind and links to a folder that `root` lies in are none.
@@ -51,7 +51,7 @@ def class_folders(root: Path, ignored: Ignored | None = None) -> list[str]:
         UserError: `root` is missing, is no folder or cannot be read.
     """
     ignored = Ignored() if ignored is None else ignored
-    folders = []
+    directories = []
     for entry in read_directory(root):
         if not is_directory(entry):
             why = LINK_NOWHERE if leads_nowhere(entry) else _why_beside(entry.name)
@@ -61,8 +61,8 @@ def class_folders(root: Path, ignored: Ignored | None = None) -> list[str]:
         elif leads_upwards(entry, root):
             ignored.add(entry.name, LINK_UPWARDS)
         else:
-            folders.append(entry.name)
-    return sorted(folders)
+            directories.append(entry.name)
+    return sorted(directories)
 
 
 def _why_beside(name: str) -> str:
@@ -71,7 +71,7 @@ def _why_beside(name: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassFolders:
+class ImageFolderDataset:
     """The images below the class folders of one folder.
 
     Args:
@@ -82,7 +82,7 @@ class ClassFolders:
 
     def class_names(self) -> list[str]:
         """Returns the names of the class folders: sorted, or in the order that `prepare` has given them."""
-        return in_prepared_order(self.root, class_folders(self.root))
+        return in_prepared_order(self.root, class_dirs(self.root))
 
     def strangers(self, classes: ClassMap) -> list[str]:
         """Returns the class folders that a class map does not have."""
@@ -103,7 +103,7 @@ class ClassFolders:
 
 
 def list_images(root: Path, classes: ClassMap) -> ImageList:
-    """Lists the images of class folders; see `ClassFolders.images`.
+    """Lists the images of class folders; see `ImageFolderDataset.images`.
 
     Raises:
         UserError: There is no image, or one cannot be read.
@@ -153,14 +153,14 @@ def _list(root: Path, classes: ClassMap) -> tuple[ImageList, Fingerprints]:
     )
     stamps.add(os.fspath(root))
     ignored = Ignored()
-    class_folders(root, ignored)
+    class_dirs(root, ignored)
     images, arrays = _Gathered(), _Gathered()
-    for label, folder in enumerate(classes.names):
-        walk = Walk(f"{root}/{folder}", why_not_listed, ignored, stamps.add)
+    for label, directory in enumerate(classes.names):
+        walk = Walk(f"{root}/{directory}", why_not_listed, ignored, stamps.add)
         # By bytes, as names in tars are sorted.
-        found = sorted(walk.files(f"{folder}/"), key=os.fsencode)
-        images.add(label, [name for name in found if not name.endswith(ARRAY_ENDING)])
-        arrays.add(label, [name for name in found if name.endswith(ARRAY_ENDING)])
+        found = sorted(walk.files(f"{directory}/"), key=os.fsencode)
+        images.add(label, [name for name in found if not name.endswith(ARRAY_SUFFIX)])
+        arrays.add(label, [name for name in found if name.endswith(ARRAY_SUFFIX)])
         patience.tick()
     gathered, rest = (images, arrays) if images.labels else (arrays, images)
     if not gathered.labels:
@@ -181,8 +181,8 @@ def _list(root: Path, classes: ClassMap) -> tuple[ImageList, Fingerprints]:
 def nothing_listed(root: Path, ignored: Ignored) -> UserError:
     """Returns the error for a folder without a single image, which says what stands there instead."""
     there = f" ({ignored.summary()})" if ignored.summary() else ""
-    endings = " ".join(sorted(IMAGE_ENDINGS))
-    return UserError(f"no images in {root}{there}", f"put one folder of images a class there ({endings})")
+    extensions = " ".join(sorted(IMAGE_EXTENSIONS))
+    return UserError(f"no images in {root}{there}", f"put one folder of images a class there ({extensions})")
 
 
 class _Gathered:

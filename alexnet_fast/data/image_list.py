@@ -146,12 +146,12 @@ Encoding = Literal["image", "array"]
 
 # JPEG, JPEG 2000, PNG, BMP, TIFF, WebP, PNM and GIF, of which the first image counts; a file's content
 # decides how it is decoded, its ending only whether it is listed.
-IMAGE_ENDINGS = frozenset(
+IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".png", ".apng", ".bmp", ".dib", ".tif", ".tiff"}
     | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".webp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm"}
 )
 # uint8 arrays (H, W, 3), as `prepare --encoding raw` writes them.
-ARRAY_ENDING = ".npy"
+ARRAY_SUFFIX = ".npy"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -294,11 +294,11 @@ class ImageList:
 
 def split_points(names: StringArray) -> npt.NDArray[np.float64]:
     """Returns the points of names; see `ImageList.split_points`."""
-    digests = b"".join(hashlib.sha256(_without_ending(name)).digest()[:8] for name in names.encoded())
+    digests = b"".join(hashlib.sha256(_without_suffix(name)).digest()[:8] for name in names.encoded())
     return np.frombuffer(digests, ">u8").astype(np.float64) / 2**64
 
 
-def _without_ending(name: bytes) -> bytes:
+def _without_suffix(name: bytes) -> bytes:
     """Returns a name up to its last dot, as `os.path.splitext` does, which is slow for a million of them."""
     dot = name.rfind(b".")
     return name[:dot] if dot > name.rfind(b"/") + 1 else name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from alexnet_fast.data.image_list import ARRAY_ENDING, IMAGE_ENDINGS
+from alexnet_fast.data.image_list import ARRAY_SUFFIX, IMAGE_EXTENSIONS
 
 NO_EXTENSION = "without an extension"
 HIDDEN = "hidden"
@@ -78,13 +78,13 @@ def why_ignored(name: str) -> str | None:
     reason = why_junk(name)
     if reason is not None:
         return reason
-    ending = extension(name)
-    return None if ending in IMAGE_ENDINGS else _why_unread(ending)
+    suffix = extension(name)
+    return None if suffix in IMAGE_EXTENSIONS else _why_unread(suffix)
 
 
 def why_not_listed(name: str) -> str | None:
     """Returns why a file of this name is neither an image nor a raw array; None for one that is."""
-    return None if name.endswith(ARRAY_ENDING) and why_junk(name) is None else why_ignored(name)
+    return None if name.endswith(ARRAY_SUFFIX) and why_junk(name) is None else why_ignored(name)
 
 
 def is_image_name(name: str) -> bool:
@@ -92,14 +92,14 @@ def is_image_name(name: str) -> bool:
     return why_ignored(name) is None
 
 
-def _why_unread(ending: str) -> str:
+def _why_unread(suffix: str) -> str:
     """Returns why a file of an extension is not listed."""
-    if not ending:
+    if not suffix:
         return NO_EXTENSION
-    if ending in _UNREAD:
-        return f"{_UNREAD[ending]} ({ending}), not read"
-    if ending in _ARCHIVES:
-        return f"packed ({ending}), not read"
-    if ending == ".tar":
+    if suffix in _UNREAD:
+        return f"{_UNREAD[suffix]} ({suffix}), not read"
+    if suffix in _ARCHIVES:
+        return f"packed ({suffix}), not read"
+    if suffix == ".tar":
         return "a tar beside folders (.tar), not read"
-    return f"{ending}, not an image"
+    return f"{suffix}, not an image"

@@ -21,8 +21,8 @@ import numpy as np
 
 from alexnet_fast.data.image_list import StringArray
 from alexnet_fast.errors import UserError
-from alexnet_fast.utils.atomic import atomic_file, make_folder
-from alexnet_fast.utils.cache_dir import cache_folder
+from alexnet_fast.utils.atomic import atomic_file, make_dir
+from alexnet_fast.utils.cache_dir import cache_dir
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -89,7 +89,7 @@ class IndexCache:
     def __init__(self, root: Path, kind: str) -> None:
         key = f"{_FORMAT}\n{os.path.abspath(root)}\n{kind}"  # noqa: PTH100 - links are to stay links
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-        self.path = cache_folder() / "lists" / f"{digest}.npz"
+        self.path = cache_dir() / "lists" / f"{digest}.npz"
 
     def load(self) -> Arrays | None:
         """Returns the kept arrays; None where there are none, or a folder has changed since."""
@@ -121,7 +121,7 @@ class IndexCache:
             "marks": np.array(stamps.marks),
         }
         try:
-            make_folder(self.path.parent)
+            make_dir(self.path.parent)
             with atomic_file(self.path) as file:
                 np.savez(file, **arrays, **marks)  # type: ignore[arg-type, unused-ignore]
         except UserError as error:

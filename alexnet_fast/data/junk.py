@@ -11,5 +11,5 @@ def junk_reason(name: str) -> str | None:
     Args:
         name: With "/" between the parts.
     """
-    *folders, file = name.split("/")
-    return next(filter(None, (*map(why_not_entered, folders), why_junk(file))), None)
+    *directories, file = name.split("/")
+    return next(filter(None, (*map(why_not_entered, directories), why_junk(file))), None)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored, Walk
-from alexnet_fast.data.image_folder import ClassFolders, class_folders
+from alexnet_fast.data.image_folder import ImageFolderDataset, class_dirs
 from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.image_names import why_not_listed
 from alexnet_fast.data.layouts.detect import Reading, find_layout
@@ -16,7 +16,7 @@ from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import (
     beside_tars,
     by_part,
-    compressed_ending,
+    compressed_suffix,
     is_tar,
     say_mixed,
     shards_in,
@@ -65,7 +65,7 @@ def find_splits(root: Path, wanted: str = "train", reading: Reading | None = Non
         raise UserError(
             f"{root} is an address, no folder", "alexnet-fast prepare URL OUT fetches it", exit_code=2
         )
-    folders = class_folders(root)
+    directories = class_dirs(root)
     if (root / UNFINISHED).exists():
         raise UserError(
             f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
@@ -75,25 +75,25 @@ def find_splits(root: Path, wanted: str = "train", reading: Reading | None = Non
     if layout is not None:
         return dict(layout.parts)
     if wanted != "all":
-        splits = split_dirs(root, folders, wanted)
+        splits = split_dirs(root, directories, wanted)
         if splits:
             return {part: _contents(root / name, reading.fields) for part, name in splits.items()}
     else:
-        _refuse_divided(root, folders)
-    tars = [] if folders else shards_in(root)
+        _check_undivided(root, directories)
+    tars = [] if directories else shards_in(root)
     if tars and wanted != "all":
         parts = by_part(root, tars)
         alone = len(parts) == 1
         return {part: Shards(root, mine, reading.fields, alone) for part, mine in parts.items()}
     if not tars:
-        return {"all": ClassFolders(root)}
+        return {"all": ImageFolderDataset(root)}
     say_mixed(root, tars)
     return {"all": Shards(root, tuple(tars), reading.fields, all_of_root=True)}
 
 
 def split_dirs(
     root: Path,
-    folders: list[str],
+    directories: list[str],
     wanted: str = "train",
     *,
     has_images: Callable[[Path], bool] | None = None,
@@ -103,7 +103,7 @@ def split_dirs(
 
     Args:
         root: Their folder.
-        folders: Their names.
+        directories: Their names.
         wanted: The part that must be there, unless there is a training part.
         has_images: Tells whether there are images below a folder; by default the disk is asked.
         has_classes: Tells by its name whether a folder has folders in it.
@@ -112,16 +112,16 @@ def split_dirs(
         UserError: A part has two folders, a folder beside them is none of them and has images, or there are
             validation images with classes and no training images.
     """
-    named = named_splits(folders)
+    named = named_splits(directories)
     if "train" not in named and wanted not in named:
-        _refuse_headless(root, folders, named, has_classes or (lambda name: bool(class_folders(root / name))))
+        _check_head(root, directories, named, has_classes or (lambda name: bool(class_dirs(root / name))))
         return {}
     for mine in named.values():
         if len(mine) > 1:
             names = " and ".join(f"{name}/" for name in mine)
             raise UserError(f"{root} has {names}, which are one part", "join them, or move one elsewhere")
     splits = {part: mine[0] for part, mine in named.items()}
-    for name in sorted(set(folders) - set(splits.values())):
+    for name in sorted(set(directories) - set(splits.values())):
         if (has_images or _has_images)(root / name):
             raise UserError(
                 f"{root / name} has images and is no part of the data set: it stands beside"
@@ -134,21 +134,21 @@ def split_dirs(
 def beside_parts(root: Path) -> Ignored:
     """Returns what stands beside train/, val/ and test/, or beside tars of several parts, and is ignored."""
     ignored = Ignored()
-    folders = class_folders(root, ignored)
-    if not folders:
+    directories = class_dirs(root, ignored)
+    if not directories:
         beside = Ignored()
         beside_tars(root, beside)
         return beside
-    if "train" not in named_splits(folders):
+    if "train" not in named_splits(directories):
         return Ignored()
-    splits = split_dirs(root, folders)
-    for name in set(folders) - set(splits.values()):
+    splits = split_dirs(root, directories)
+    for name in set(directories) - set(splits.values()):
         ignored.add(f"{name}/", "a folder without images beside train/")
     return ignored
 
 
-def _refuse_headless(
-    root: Path, folders: list[str], named: dict[str, list[str]], has_classes: Callable[[str], bool]
+def _check_head(
+    root: Path, directories: list[str], named: dict[str, list[str]], has_classes: Callable[[str], bool]
 ) -> None:
     """Refuses val/ or test/ with class folders in them where train/ is not there: they are no classes.
 
@@ -157,36 +157,36 @@ def _refuse_headless(
     """
     for mine in named.values():
         for name in mine:
-            if has_classes(name) or len(folders) == sum(map(len, named.values())) > 1:
+            if has_classes(name) or len(directories) == sum(map(len, named.values())) > 1:
                 raise UserError(
                     f"{root} has {name}/ and no train/",
                     "put the training images there, or give the folder of the class folders itself",
                 )
 
 
-def _refuse_divided(root: Path, folders: list[str]) -> None:
+def _check_undivided(root: Path, directories: list[str]) -> None:
     """Refuses a divided data set as one part: its parts would be taken for classes.
 
     Raises:
         UserError: It is one.
     """
-    named = named_splits(folders)
+    named = named_splits(directories)
     for name in named.get("train", ()):
-        if class_folders(root / name):
+        if class_dirs(root / name):
             others = ", ".join(f"{other}/" for mine in named.values() for other in mine)
             raise UserError(f"{root} is divided into {others}", "give one of these folders")
 
 
-def _has_images(folder: Path) -> bool:
+def _has_images(directory: Path) -> bool:
     """Tells whether there is an image, a raw array or a tar anywhere below a folder."""
 
     def why_none(name: str) -> str | None:
-        return None if is_tar(name) or compressed_ending(name) else why_not_listed(name)
+        return None if is_tar(name) or compressed_suffix(name) else why_not_listed(name)
 
-    return next(Walk(folder, why_none).files(), None) is not None
+    return next(Walk(directory, why_none).files(), None) is not None
 
 
-def refuse_strangers(contents: Split, classes: ClassMap) -> None:
+def check_known_classes(contents: Split, classes: ClassMap) -> None:
     """Refuses classes that the class map does not have: their images would be left out in silence.
 
     Raises:
@@ -195,8 +195,8 @@ def refuse_strangers(contents: Split, classes: ClassMap) -> None:
     _refuse(contents.root, contents.strangers(classes), classes)
 
 
-def refuse_unknown(where: Path, names: Iterable[str], classes: ClassMap) -> None:
-    """Refuses class names that a class map does not have; see `refuse_strangers`.
+def check_known(where: Path, names: Iterable[str], classes: ClassMap) -> None:
+    """Refuses class names that a class map does not have; see `check_known_classes`.
 
     Raises:
         UserError: There is one.
@@ -220,8 +220,8 @@ def some(names: list[str], most: int = 5) -> str:
 
 def _contents(root: Path, fields: ShardFields) -> Split:
     """Returns the contents of one folder."""
-    tars = [] if class_folders(root) else shards_in(root)
+    tars = [] if class_dirs(root) else shards_in(root)
     if not tars:
-        return ClassFolders(root)
+        return ImageFolderDataset(root)
     warn_of_gaps(tars)
     return Shards(root, tuple(tars), fields, all_of_root=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.data.class_map import SUMMARY, prepared_classes
-from alexnet_fast.data.image_list import ARRAY_ENDING, StringArray, StringArrayBuilder, split_points
+from alexnet_fast.data.image_list import ARRAY_SUFFIX, StringArray, StringArrayBuilder, split_points
 from alexnet_fast.data.index_cache import Arrays, SlowNotice
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields, number_names
 from alexnet_fast.data.shard_files import in_shard
@@ -147,8 +147,8 @@ def _from_headers(
     for number, tar in enumerate(tars):
         patience.tick()
         found = read_shard(tar, LISTED, fields)
-        found.refuse_problems(tar)
-        _refuse_beyond(tar, found, prepared)
+        found.raise_problems(tar)
+        _check_within(tar, found, prepared)
         notes.add(found)
         for sample in found.samples:
             names.add(sample.name)
@@ -158,7 +158,7 @@ def _from_headers(
     labels, tar_of, offset, length = np.array(rows, np.int64).reshape(-1, 4).T
     classes, places = _numbered(list(texts), prepared)
     packed = names.done()
-    _refuse_mixture(packed, tars, tar_of)
+    _check_not_mixed(packed, tars, tar_of)
     # Of the plain names, so that an image keeps its side when a shard is added that has its name too.
     points = split_points(packed)
     return ShardContents(
@@ -175,14 +175,14 @@ def _from_headers(
     )
 
 
-def _refuse_mixture(names: StringArray, tars: Sequence[Path], tar_of: Integers) -> None:
+def _check_not_mixed(names: StringArray, tars: Sequence[Path], tar_of: Integers) -> None:
     """Refuses arrays beside images: one of the kinds would be left out.
 
     Raises:
         UserError: There are both.
     """
-    ending = ARRAY_ENDING.encode()
-    arrays = np.fromiter((name.lower().endswith(ending) for name in names.encoded()), bool, len(names))
+    suffix = ARRAY_SUFFIX.encode()
+    arrays = np.fromiter((name.lower().endswith(suffix) for name in names.encoded()), bool, len(names))
     if arrays.any() and not arrays.all():
         first = int(arrays.argmax())
         raise UserError(
@@ -191,7 +191,7 @@ def _refuse_mixture(names: StringArray, tars: Sequence[Path], tar_of: Integers) 
         )
 
 
-def _refuse_beyond(tar: Path, found: ShardReading, prepared: tuple[str, ...] | None) -> None:
+def _check_within(tar: Path, found: ShardReading, prepared: tuple[str, ...] | None) -> None:
     """Refuses a label that is no place in the classes of `prepare`, which wrote the tars.
 
     Raises:

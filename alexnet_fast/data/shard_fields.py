@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from alexnet_fast.data.class_map import check_class
-from alexnet_fast.data.image_list import ARRAY_ENDING, IMAGE_ENDINGS
+from alexnet_fast.data.image_list import ARRAY_SUFFIX, IMAGE_EXTENSIONS
 from alexnet_fast.errors import UserError
 
 # In their order: of a sample that has several, the first is its image or its label. Behind the four come the
@@ -25,7 +25,7 @@ LONGEST_LABEL_BYTES = 1 << 20
 _LONGEST_TEXT_BYTES = 1024
 
 _JSON_KEYS = ("cls", "label", "class")
-_ARRAY_FIELD = ARRAY_ENDING[1:]
+_ARRAY_FIELD = ARRAY_SUFFIX[1:]
 # A number as Python, JSON or C write one.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 # What Python and JSON write where there is no label.
@@ -47,9 +47,9 @@ class FieldName(NamedTuple):
 
 def field_name(name: str) -> FieldName | None:
     """Takes a member's name apart; None where it belongs to no sample: it has no dot, or begins with one."""
-    folder, slash, file = name.rpartition("/")
+    directory, slash, file = name.rpartition("/")
     base, _, field = file.partition(".")
-    return FieldName(f"{folder}{slash}{base}", field.lower()) if base and field else None
+    return FieldName(f"{directory}{slash}{base}", field.lower()) if base and field else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +86,15 @@ class ShardFields:
         )
         return cls(image, label or LABEL_FIELDS)
 
-    def images(self, endings: Collection[str]) -> tuple[str, ...]:
+    def images(self, extensions: Collection[str]) -> tuple[str, ...]:
         """Returns the fields that may be the image.
 
         Args:
-            endings: Those that the reader of the images knows, with their dots.
+            extensions: Those that the reader of the images knows, with their dots.
         """
         if self.image:
             return self.image
-        known = {ending[1:] for ending in endings}
+        known = {suffix[1:] for suffix in extensions}
         rest = sorted(known - {*_FIRST_IMAGES, _ARRAY_FIELD})
         return (*_FIRST_IMAGES, *rest, *({_ARRAY_FIELD} & known))
 
@@ -105,7 +105,7 @@ class ShardFields:
 
 DEFAULT_FIELDS = ShardFields()
 # What training lists.
-LISTED = IMAGE_ENDINGS | {ARRAY_ENDING}
+LISTED = IMAGE_EXTENSIONS | {ARRAY_SUFFIX}
 
 
 def read_label(content: bytes, field: str, where: str) -> str | None:

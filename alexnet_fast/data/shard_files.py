@@ -14,7 +14,7 @@ from alexnet_fast.data.image_names import why_ignored, why_junk
 from alexnet_fast.data.split_names import PARTS, split_of
 from alexnet_fast.errors import UserError
 
-TAR_ENDING = ".tar"
+TAR_SUFFIX = ".tar"
 # How a compressed tar is called, and what makes a plain one of it.
 COMPRESSED = {
     ".tar.gz": "gunzip",
@@ -47,12 +47,12 @@ _log = logging.getLogger("alexnet_fast")
 
 def is_tar(name: str) -> bool:
     """Tells by its name whether a file is an uncompressed tar."""
-    return name.lower().endswith(TAR_ENDING)
+    return name.lower().endswith(TAR_SUFFIX)
 
 
-def compressed_ending(name: str) -> str | None:
+def compressed_suffix(name: str) -> str | None:
     """Returns the ending that says that a tar is compressed; None for another file."""
-    return next((ending for ending in COMPRESSED if name.lower().endswith(ending)), None)
+    return next((suffix for suffix in COMPRESSED if name.lower().endswith(suffix)), None)
 
 
 def part_of(tar: Path) -> str:
@@ -82,12 +82,12 @@ def shards_in(root: Path, *, compressed: bool = False) -> list[Path]:
         UserError: One of them is no file, or is compressed where that is not wanted.
     """
     names = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    packed = [path for path in names if compressed_ending(path.name)]
+    packed = [path for path in names if compressed_suffix(path.name)]
     if packed and not compressed:
-        ending = compressed_ending(packed[0].name)
+        suffix = compressed_suffix(packed[0].name)
         raise UserError(
             f"{packed[0]}{_and_more(packed)} is compressed, and images are read out of the middle of a tar",
-            f"unpack it with {COMPRESSED[ending or '']}, or let alexnet-fast prepare read it",
+            f"unpack it with {COMPRESSED[suffix or '']}, or let alexnet-fast prepare read it",
         )
     tars = [path for path in names if is_tar(path.name) or path in packed]
     for tar in tars:
@@ -106,7 +106,7 @@ def beside_tars(root: Path, ignored: Ignored, *, compressed: bool = False) -> No
     """
     for entry in read_directory(root):
         name = entry.name
-        read = is_tar(name) or (compressed and compressed_ending(name))
+        read = is_tar(name) or (compressed and compressed_suffix(name))
         if is_directory(entry) or (read and why_junk(name) is None):
             continue
         ours = name == SUMMARY or name.lower().endswith(_OF_A_TAR)
@@ -180,4 +180,4 @@ def _and_more(paths: list[Path]) -> str:
 
 def in_shard(tar: Path, name: str) -> str:
     """Returns what an image is called whose name several tars of its part have."""
-    return f"{tar.name[: -len(TAR_ENDING)]}/{name}"
+    return f"{tar.name[: -len(TAR_SUFFIX)]}/{name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.tar_members import A_FOLDER
+from alexnet_fast.data.tar_members import A_DIR
 from alexnet_fast.data.webdataset import ShardReading
 from alexnet_fast.errors import UserError
 
@@ -20,16 +20,16 @@ class ShardNotes:
     def add(self, found: ShardReading) -> None:
         """Adds one tar."""
         for member in found.ignored:
-            if member.reason != A_FOLDER:
+            if member.reason != A_DIR:
                 self.ignored.add(member.name, member.reason)
         self.ignored.add_counts({field_reason(field): count for field, count in found.other.items()})
         self.odd += found.odd
 
-    def no_sample(self, folder: Path) -> UserError:
+    def no_sample(self, directory: Path) -> UserError:
         """Returns the error where there is no sample at all."""
         counted = f": {self.ignored.summary()}" if len(self.ignored) else ""
         return UserError(
-            f"the tars in {folder} hold no sample{counted}",
+            f"the tars in {directory} hold no sample{counted}",
             "a sample is KEY.jpg and KEY.cls; image-key and label-key choose other fields",
         )
 

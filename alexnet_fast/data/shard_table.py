@@ -15,7 +15,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.utils.arrays import Integers
 from alexnet_fast.utils.special_files import check_plain
 
-TABLE_ENDING = ".npz"
+TABLE_SUFFIX = ".npz"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class ShardTable:
         Raises:
             UserError: It is damaged, or of another tar.
         """
-        path = tar.with_suffix(TABLE_ENDING)
+        path = tar.with_suffix(TABLE_SUFFIX)
         try:
             check_plain(path)
             with np.load(path, allow_pickle=False) as file:

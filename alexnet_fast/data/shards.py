@@ -11,12 +11,12 @@ import numpy as np
 
 from alexnet_fast.data.class_map import SUMMARY, ClassMap
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.image_list import ARRAY_ENDING, ImageList, Stretches
+from alexnet_fast.data.image_list import ARRAY_SUFFIX, ImageList, Stretches
 from alexnet_fast.data.index_cache import Fingerprints, IndexCache
 from alexnet_fast.data.shard_contents import ShardContents, read_contents
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.shard_files import beside_tars
-from alexnet_fast.data.shard_table import TABLE_ENDING
+from alexnet_fast.data.shard_table import TABLE_SUFFIX
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -55,7 +55,7 @@ class Shards:
         found = self._contents
         numbers = {_plain(name): number for number, name in enumerate(classes.names)}
         labels = np.array([numbers[_plain(name)] for name in found.classes], np.int64)[found.labels]
-        arrays = len(found.names) > 0 and found.names[0].lower().endswith(ARRAY_ENDING)
+        arrays = len(found.names) > 0 and found.names[0].lower().endswith(ARRAY_SUFFIX)
         listed = ImageList(
             root=self.root,
             names=found.names,
@@ -91,7 +91,7 @@ class Shards:
         if kept is not None:
             return ShardContents.unpack(kept)
         stamps = Fingerprints()
-        tables = (tar.with_suffix(TABLE_ENDING) for tar in self.tars)
+        tables = (tar.with_suffix(TABLE_SUFFIX) for tar in self.tars)
         for path in (*self.tars, *tables, self.root / SUMMARY):
             if path.exists():
                 stamps.add(path)

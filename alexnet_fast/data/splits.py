@@ -23,9 +23,9 @@ from alexnet_fast.data.layouts.detect import Reading
 from alexnet_fast.data.parts import (
     Split,
     beside_parts,
+    check_known,
+    check_known_classes,
     find_splits,
-    refuse_strangers,
-    refuse_unknown,
     some,
 )
 from alexnet_fast.data.split_rule import CURRENT_RULE, validation_mask
@@ -205,7 +205,7 @@ def _split(
 
 def _list(contents: Split, classes: ClassMap) -> ImageList:
     """Lists a part."""
-    refuse_strangers(contents, classes)
+    check_known_classes(contents, classes)
     return contents.images(classes)
 
 
@@ -239,17 +239,19 @@ def say_ignored(root: Path, listed: Iterable[ImageList], beside: Ignored) -> Non
         _log.warning("ignored in %s: %s; alexnet-fast scan names each", root, beside.summary())
 
 
-def _class_map(root: Path, folders: list[str]) -> ClassMap:
+def _class_map(root: Path, directories: list[str]) -> ClassMap:
     """Numbers the classes in the order given.
 
     Raises:
         UserError: There are fewer than two.
     """
-    if not folders:
+    if not directories:
         raise UserError(f"no class folders in {root}", f"put images into {root}/CLASS/, one folder a class")
-    if len(folders) == 1:
-        raise UserError(f"{root} has one class folder only ({folders[0]})", "a classifier needs at least two")
-    return ClassMap(tuple(folders))
+    if len(directories) == 1:
+        raise UserError(
+            f"{root} has one class folder only ({directories[0]})", "a classifier needs at least two"
+        )
+    return ClassMap(tuple(directories))
 
 
 def no_validation(root: Path) -> UserError:
@@ -260,7 +262,7 @@ def no_validation(root: Path) -> UserError:
     )
 
 
-def refuse_untrainable(where: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
+def check_trainable(where: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
     """Refuses a data set that training would refuse.
 
     Args:
@@ -281,7 +283,7 @@ def refuse_untrainable(where: Path, counts: Mapping[str, Mapping[str, int]]) -> 
         raise no_validation(where)
     classes = _class_map(where, list(counts["train"]))
     for part in counts:
-        refuse_unknown(where / part, list(counts[part]), classes)
+        check_known(where / part, list(counts[part]), classes)
 
 
 def _no_pair(where: Path) -> UserError:

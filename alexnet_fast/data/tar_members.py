@@ -14,7 +14,7 @@ from alexnet_fast.utils.special_files import check_plain
 FILE_BYTES_LIMIT = 512 << 20
 TOO_LARGE = f"more than {FILE_BYTES_LIMIT >> 20} MiB"
 A_LINK = "a link inside an archive"
-A_FOLDER = "a folder"
+A_DIR = "a folder"
 
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 20
@@ -87,10 +87,10 @@ def safe_name(path: Path, name: str) -> str:
     return "/".join(part for part in parts if part != ".")
 
 
-def refused_kind(member: tarfile.TarInfo) -> str | None:
+def forbidden_kind(member: tarfile.TarInfo) -> str | None:
     """Returns why a member of a tar is not read; None for a plain file."""
     if member.isdir():
-        return A_FOLDER
+        return A_DIR
     if member.issym() or member.islnk():
         return A_LINK
     if not member.isreg() or member.issparse():

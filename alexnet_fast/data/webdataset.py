@@ -21,7 +21,7 @@ from alexnet_fast.data.shard_fields import (
     field_name,
     read_label,
 )
-from alexnet_fast.data.tar_members import refused_kind, safe_name, tar_members, unreadable
+from alexnet_fast.data.tar_members import forbidden_kind, safe_name, tar_members, unreadable
 from alexnet_fast.errors import UserError
 
 _NEEDS = "each needs one of both, such as KEY.jpg and KEY.cls; image-key and label-key choose other fields"
@@ -101,7 +101,7 @@ class ShardReading:
         """How many members belong to samples that cannot be used."""
         return sum(problem.members for problem in self.problems)
 
-    def refuse_problems(self, path: Path) -> None:
+    def raise_problems(self, path: Path) -> None:
         """Refuses a tar that has samples which cannot be used.
 
         Raises:
@@ -111,25 +111,25 @@ class ShardReading:
             return
         error, more = self.problems[0].error, len(self.problems) - 1
         if more:
-            mend = f"{error.mend}; {more} more like it: alexnet-fast scan '{path.parent}' names all"
-            raise UserError(error.problem, mend) from error
+            hint = f"{error.hint}; {more} more like it: alexnet-fast scan '{path.parent}' names all"
+            raise UserError(error.problem, hint) from error
         raise error
 
 
 def tar_samples(
-    path: Path, endings: Collection[str], fields: ShardFields = DEFAULT_FIELDS
+    path: Path, extensions: Collection[str], fields: ShardFields = DEFAULT_FIELDS
 ) -> Iterator[TarSample]:
     """Yields the samples of one shard; see `read_shard`.
 
     Raises:
         UserError: It cannot be read, or a sample cannot be used.
     """
-    found = read_shard(path, endings, fields)
-    found.refuse_problems(path)
+    found = read_shard(path, extensions, fields)
+    found.raise_problems(path)
     yield from found.samples
 
 
-def read_shard(path: Path, endings: Collection[str], fields: ShardFields = DEFAULT_FIELDS) -> ShardReading:
+def read_shard(path: Path, extensions: Collection[str], fields: ShardFields = DEFAULT_FIELDS) -> ShardReading:
     """Reads the headers and the labels of one shard.
 
     The members of a sample stand together, as the webdataset library wants it. Where they do not (a tar that
@@ -138,13 +138,13 @@ def read_shard(path: Path, endings: Collection[str], fields: ShardFields = DEFAU
 
     Args:
         path: The tar.
-        endings: Those of images, in small letters, with their dots.
+        extensions: Those of images, in small letters, with their dots.
         fields: Which fields are image and label.
 
     Raises:
         UserError: It is no tar, is damaged, or a name leads out of it.
     """
-    reader = _Reader(path, fields.images(endings), fields.label)
+    reader = _Reader(path, fields.images(extensions), fields.label)
     reader.gather()
     try:
         with path.open("rb") as content:
@@ -191,7 +191,7 @@ class _Reader:
         for member in tar_members(self._path, self.found.odd.append):
             name = safe_name(self._path, member.name)
             parsed = field_name(name)
-            reason = junk_reason(name) or refused_kind(member)
+            reason = junk_reason(name) or forbidden_kind(member)
             if reason is None and parsed is not None:
                 run += parsed.key != key
                 key = parsed.key
@@ -263,8 +263,8 @@ class _Reader:
         problem = f"{self._called(key)} has no {lacks} (it has {', '.join(sorted(sample))}{why})"
         self._problem(name, len(sample), problem, _NEEDS)
 
-    def _problem(self, name: str, members: int, problem: str, mend: str) -> None:
-        self.found.problems.append(Problem(name, members, UserError(problem, mend)))
+    def _problem(self, name: str, members: int, problem: str, hint: str) -> None:
+        self.found.problems.append(Problem(name, members, UserError(problem, hint)))
 
     def _called(self, key: str) -> str:
         """Returns what messages call a sample."""

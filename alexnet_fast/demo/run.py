@@ -30,8 +30,8 @@ from alexnet_fast.training.console import Progress
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.metrics_log import read_metrics
 from alexnet_fast.training.run import train
-from alexnet_fast.training.run_dir import RunFolder
-from alexnet_fast.utils.atomic import make_folder
+from alexnet_fast.training.run_dir import RunDir
+from alexnet_fast.utils.atomic import make_dir
 
 # Shares of each class; the rest is for training.
 VAL_SHARE = 0.1
@@ -43,8 +43,8 @@ CAVEAT = (
 )
 
 
-def lay_out_cells(folder: Path) -> Path:
-    """Links the images into `folder`/train, val and test, each with mono/ and poly/.
+def lay_out_cells(directory: Path) -> Path:
+    """Links the images into `directory`/train, val and test, each with mono/ and poly/.
 
     The split depends on the file names alone, and each part has each class in the same proportion.
 
@@ -54,16 +54,16 @@ def lay_out_cells(folder: Path) -> Path:
     Raises:
         UserError: The package is not installed, or the folder cannot be written.
     """
-    for kind, images in _by_class(_package_folder()).items():
+    for kind, images in _by_class(_package_dir()).items():
         shuffled = sorted(images, key=lambda path: hashlib.sha256(path.name.encode()).digest())
         test, val = (round(share * len(shuffled)) for share in (TEST_SHARE, VAL_SHARE))
         parts = {"test": shuffled[:test], "val": shuffled[test : test + val], "train": shuffled[test + val :]}
         for part, files in parts.items():
-            _link(files, folder / part / kind)
-    return folder
+            _link(files, directory / part / kind)
+    return directory
 
 
-def _package_folder() -> Path:
+def _package_dir() -> Path:
     """Finds the installed images."""
     try:
         import elpv_dataset
@@ -74,31 +74,31 @@ def _package_folder() -> Path:
     return Path(elpv_dataset.__file__).parent / "data"
 
 
-def _by_class(folder: Path) -> dict[str, list[Path]]:
+def _by_class(directory: Path) -> dict[str, list[Path]]:
     """Reads labels.csv: a file name, the probability of a defect and the kind of cell, split by blanks."""
     found: dict[str, list[Path]] = {}
-    for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines():
+    for line in (directory / "labels.csv").read_text(encoding="utf-8").splitlines():
         name, _, kind = line.split()
-        found.setdefault(kind, []).append(folder / name)
+        found.setdefault(kind, []).append(directory / name)
     return found
 
 
-def _link(files: list[Path], folder: Path) -> None:
+def _link(files: list[Path], directory: Path) -> None:
     """Links files into a folder; what is there already is left alone, unless it leads nowhere.
 
     Raises:
         UserError: The folder cannot be written, or takes no links.
     """
-    make_folder(folder)
+    make_dir(directory)
     try:
-        for link, file in ((folder / file.name, file) for file in files):
+        for link, file in ((directory / file.name, file) for file in files):
             if not link.exists():
                 # A link into an environment that has been moved or made anew elsewhere.
                 link.unlink(missing_ok=True)
                 link.symlink_to(file)
     except OSError as error:
         raise UserError(
-            f"cannot link the images into {folder}: {system_reason(error)}", "give another --output"
+            f"cannot link the images into {directory}: {system_reason(error)}", "give another --output"
         ) from error
 
 
@@ -160,11 +160,11 @@ class DemoResult:
         return f"{'no training' if over else part}, evaluation, export, prediction"
 
 
-def demo_config(folder: Path, *, device: str, threads: int, dali: bool) -> TrainConfig:
+def demo_config(directory: Path, *, device: str, threads: int, dali: bool) -> TrainConfig:
     """Returns the training options of the demo: its recipe, on the machine that there is."""
     return TrainConfig(
-        data=folder / "data",
-        run=folder / "run",
+        data=directory / "data",
+        run=directory / "run",
         device=device,
         threads=threads,
         dali=dali,
@@ -173,37 +173,37 @@ def demo_config(folder: Path, *, device: str, threads: int, dali: bool) -> Train
 
 
 def run_demo(
-    config: TrainConfig, *, trt: bool, say: Callable[[str], None], show: Callable[[Progress], None]
+    config: TrainConfig, *, trt: bool, log: Callable[[str], None], on_progress: Callable[[Progress], None]
 ) -> DemoResult:
     """Runs the main job; one that was cut off goes on where it was.
 
     Args:
         config: From `demo_config`.
         trt: Whether to build an engine.
-        say: Told about each part of the work.
-        show: Shown the progress of training.
+        log: Told about each part of the work.
+        on_progress: Shown the progress of training.
 
     Raises:
         UserError: The images are not installed, or a part of the work fails.
     """
     started = time.perf_counter()
-    say("1/5 laying out the images (elpv-dataset: 2,624 photographs of solar cells)")
+    log("1/5 laying out the images (elpv-dataset: 2,624 photographs of solar cells)")
     lay_out_cells(config.data)
-    say("2/5 training")
-    training = train(config, resume=True, show=show)
+    log("2/5 training")
+    training = train(config, resume=True, on_progress=on_progress)
     trained, splits = load_trained(config.run), open_data(config.data)
     assert splits.test is not None
-    say(f"3/5 evaluating on {len(splits.test)} test images, with one crop and with ten")
+    log(f"3/5 evaluating on {len(splits.test)} test images, with one crop and with ten")
     evaluation = _evaluate(config, trained, splits.test)
-    say("4/5 exporting: ONNX" + (" and TensorRT" if trt else ""))
+    log("4/5 exporting: ONNX" + (" and TensorRT" if trt else ""))
     exported = _export(config.run, load_trained(config.run), splits.test, trt=trt)
-    say("5/5 predicting with the exported file")
+    log("5/5 predicting with the exported file")
     backend, predictions = _predict(exported["onnx"], splits.test)
     return DemoResult(
         config=config,
         splits=splits,
         trained=load_trained(config.run),
-        rows=read_metrics(RunFolder(config.run).metrics),
+        rows=read_metrics(RunDir(config.run).metrics),
         evaluation=evaluation,
         exported=exported,
         predictions=predictions,

@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from alexnet_fast.download.download import Address, Show, download, parse_address
+from alexnet_fast.download.download import Address, OnProgress, download, parse_address
 from alexnet_fast.download.unpack import unpack
 from alexnet_fast.errors import UserError
-from alexnet_fast.utils.atomic import disk_errors, lock_file, make_folder, write_atomically
-from alexnet_fast.utils.cache_dir import ROOM, cache_folder
+from alexnet_fast.utils.atomic import disk_errors, lock_file, make_dir, write_atomically
+from alexnet_fast.utils.cache_dir import ROOM, cache_dir
 from alexnet_fast.utils.ranges import check_fields
 
 _log = logging.getLogger("alexnet_fast")
@@ -52,13 +52,13 @@ def _silent(done: int, length: int | None) -> None:
     del done, length
 
 
-def fetch(url: str, config: FetchConfig | None = None, show: Show = _silent) -> Path:
+def fetch(url: str, config: FetchConfig | None = None, on_progress: OnProgress = _silent) -> Path:
     """Returns the folder of an archive's content, in the user's cache folder; it is fetched once.
 
     Args:
         url: An https address of a zip or tar.
         config: Limits.
-        show: As for `download.download`.
+        on_progress: As for `download.download`.
 
     Raises:
         UserError: It may not be fetched, is not to be had, is too large, or is not the archive wanted.
@@ -66,39 +66,43 @@ def fetch(url: str, config: FetchConfig | None = None, show: Show = _silent) -> 
     config = config or FetchConfig()
     address = parse_address(url)
     key = hashlib.sha256(f"{url}\n{(config.sha256 or '').lower()}".encode()).hexdigest()[:32]
-    folder = cache_folder() / "archives" / key
+    directory = cache_dir() / "archives" / key
     # It takes its place when it is whole, so that a copy can be used from a cache that cannot be written.
-    if not _is_there(folder):
-        make_folder(folder.parent)
-        with _locked(folder.with_suffix(".lock")):
+    if not _is_there(directory):
+        make_dir(directory.parent)
+        with _locked(directory.with_suffix(".lock")):
             # Another process may have fetched it meanwhile.
-            if not _is_there(folder):
-                _fetch(address, config, folder, show)
-                return _top(folder / "content")
-    _log.warning("using the copy in %s; remove it to fetch %s again", folder, address.url)
-    return _top(folder / "content")
+            if not _is_there(directory):
+                _fetch(address, config, directory, on_progress)
+                return _top(directory / "content")
+    _log.warning("using the copy in %s; remove it to fetch %s again", directory, address.url)
+    return _top(directory / "content")
 
 
-def _is_there(folder: Path) -> bool:
+def _is_there(directory: Path) -> bool:
     """Tells whether a folder holds what was fetched before."""
-    return (folder / _RECORD).is_file()
+    return (directory / _RECORD).is_file()
 
 
-def _fetch(address: Address, config: FetchConfig, folder: Path, show: Show) -> None:
+def _fetch(address: Address, config: FetchConfig, directory: Path, on_progress: OnProgress) -> None:
     """Downloads and unpacks; to be called by whoever holds the lock.
 
     Raises:
         UserError: As for `fetch`.
     """
-    work = folder.with_suffix(".partial")
+    work = directory.with_suffix(".partial")
     # What a killed process has left.
     shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
     try:
-        make_folder(work / "content")
+        make_dir(work / "content")
         limit = int(config.gibibytes * 2**30)
         digest = download(
-            address, work / "archive", limit=limit, allow_private=config.allow_private, show=show
+            address,
+            work / "archive",
+            limit=limit,
+            allow_private=config.allow_private,
+            on_progress=on_progress,
         )
         if config.sha256 is not None and digest != config.sha256.lower():
             raise UserError(
@@ -108,7 +112,7 @@ def _fetch(address: Address, config: FetchConfig, folder: Path, show: Show) -> N
         (work / "archive").unlink()
         record = {"url": address.url, "sha256": digest, "files": files}
         write_atomically(work / _RECORD, json.dumps(record).encode())
-        work.replace(folder)
+        work.replace(directory)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise

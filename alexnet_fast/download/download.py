@@ -130,7 +130,7 @@ _MOVED = (301, 302, 303, 307, 308)
 # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
 _OF_ANOTHER_TIME = (9, 10)
 
-Show = Callable[[int, int | None], None]
+OnProgress = Callable[[int, int | None], None]
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -152,7 +152,9 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
 
 
-def download(address: Address, file: Path, *, limit: int, allow_private: bool, show: Show) -> str:
+def download(
+    address: Address, file: Path, *, limit: int, allow_private: bool, on_progress: OnProgress
+) -> str:
     """Downloads a file, following a few redirects; each address is checked like the first.
 
     Args:
@@ -160,7 +162,7 @@ def download(address: Address, file: Path, *, limit: int, allow_private: bool, s
         file: Where to; it must not be there.
         limit: Most bytes.
         allow_private: As for `address.resolve`.
-        show: Receives the bytes that are there, and how many there will be, where that is known.
+        on_progress: Receives the bytes that are there, and how many there will be, where that is known.
 
     Returns:
         The SHA-256 of the content, in hexadecimal digits.
@@ -175,7 +177,7 @@ def download(address: Address, file: Path, *, limit: int, allow_private: bool, s
             if response.status in _MOVED:
                 address = address.follow(response.headers.get("Location", ""))
                 continue
-            return _save(response, address, file, limit, show)
+            return _save(response, address, file, limit, on_progress)
         except ssl.SSLCertVerificationError as error:
             raise _distrusted(address, error) from error
         except (OSError, http.client.HTTPException) as error:
@@ -202,7 +204,9 @@ def _ask(connection: _Connection, address: Address) -> http.client.HTTPResponse:
     return response
 
 
-def _save(response: http.client.HTTPResponse, address: Address, file: Path, limit: int, show: Show) -> str:
+def _save(
+    response: http.client.HTTPResponse, address: Address, file: Path, limit: int, on_progress: OnProgress
+) -> str:
     """Writes the body to a file.
 
     Raises:
@@ -225,7 +229,7 @@ def _save(response: http.client.HTTPResponse, address: Address, file: Path, limi
                 raise _too_large(address, "more bytes", limit)
             digest.update(chunk)
             out.write(chunk)
-            show(done, length)
+            on_progress(done, length)
     if length is not None and done < length:
         raise UserError(f"{address.url} ended after {done:,} of {length:,} bytes", "try again")
     return digest.hexdigest()

@@ -43,12 +43,12 @@ class _Member(NamedTuple):
     content: IO[bytes]
 
 
-def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
+def unpack(archive: Path, directory: Path, *, limit: int, called: str) -> int:
     """Unpacks a zip or a tar, packed or not, told by its content.
 
     Args:
         archive: The file.
-        folder: An empty folder.
+        directory: An empty folder.
         limit: Most bytes of all files together.
         called: What messages call the archive.
 
@@ -69,7 +69,7 @@ def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
             files += 1
             if files > _MOST_FILES:
                 raise UserError(f"{called} holds more than {_MOST_FILES:,} files", "unpack it yourself")
-            limit -= _write(member, folder / safe_name(Path(called), member.name), limit, called)
+            limit -= _write(member, directory / safe_name(Path(called), member.name), limit, called)
     except NotImplementedError as error:
         raise UserError(f"{called} is {packing_reason(error)}", "pack it anew with deflate") from error
     except _DAMAGED as error:
@@ -81,7 +81,7 @@ def unpack(archive: Path, folder: Path, *, limit: int, called: str) -> int:
         reason = system_reason(error)
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
             raise UserError(f"{called} holds a name that cannot be unpacked ({reason})", "") from error
-        raise UserError(f"cannot unpack {called} into {folder}: {reason}", ROOM) from error
+        raise UserError(f"cannot unpack {called} into {directory}: {reason}", ROOM) from error
     if not files:
         raise UserError(f"{called} holds no files", "check the address")
     return files

@@ -51,7 +51,7 @@ def evaluate(
     classifier: Classifier,
     loader: Loader,
     crops: Sequence[Crops],
-    show: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
     *,
     jitter: bool = False,
 ) -> Evaluation:
@@ -61,7 +61,7 @@ def evaluate(
         classifier: The model.
         loader: Of the view "square", over images with the classifier's classes.
         crops: "single", "ten" or both.
-        show: Receives the number of images done.
+        on_progress: Receives the number of images done.
         jitter: As for `Classifier.probabilities`.
 
     Raises:
@@ -80,7 +80,7 @@ def evaluate(
         for kind, tally in tallies.items():
             tally.add(classifier.probabilities(images, kind, jitter=jitter), labels)
         done += len(labels)
-        show(done)
+        on_progress(done)
     if not done:
         raise nothing_decoded(loader.images.root)
     return Evaluation(

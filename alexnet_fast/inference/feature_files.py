@@ -29,7 +29,7 @@ from alexnet_fast.training.config import Amp
 from alexnet_fast.training.features.embeddings import Embeddings, embeddings
 from alexnet_fast.training.features.store import VectorWriter
 from alexnet_fast.training.precision import Precision, choose_precision
-from alexnet_fast.utils.atomic import atomic_file, make_folder, write_atomically
+from alexnet_fast.utils.atomic import atomic_file, make_dir, write_atomically
 from alexnet_fast.utils.device import device_or_cpu
 
 
@@ -78,12 +78,12 @@ class FeatureConfig:
     amp: Amp = "off"
 
 
-def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> dict[str, Any]:
+def write_features(config: FeatureConfig, on_progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Computes the vectors of a part of a data set and writes them, all files or none.
 
     Args:
         config: Which, and where.
-        show: Told how many images are done, and of how many.
+        on_progress: Told how many images are done, and of how many.
 
     Returns:
         What `alexnet-fast features --json` prints.
@@ -91,7 +91,7 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
     Raises:
         UserError: A part is missing or wrong; without `overwrite`, a file is there already.
     """
-    _refuse_old(config.out, overwrite=config.overwrite)
+    _check_no_features(config.out, overwrite=config.overwrite)
     if config.parquet:
         _pyarrow()
     trained = load_trained(config.model, config.net)
@@ -100,9 +100,9 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
     net = trained.net.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = _images(config, trained.provenance)
     loader = _loader(images, trained.spec, config, precision)
-    make_folder(config.out)
+    make_dir(config.out)
     paths = [config.out / name for name in FEATURE_FILES]
-    counted = _counted(embeddings(net, loader, precision, config.layer), len(images), show)
+    counted = _counted(embeddings(net, loader, precision, config.layer), len(images), on_progress)
     with _all_or_none(paths):
         shape = _write(counted, images, paths[0], paths[1])
         if config.parquet:
@@ -122,7 +122,7 @@ def write_features(config: FeatureConfig, show: Callable[[int, int], None]) -> d
     }
 
 
-def _refuse_old(out: Path, *, overwrite: bool) -> None:
+def _check_no_features(out: Path, *, overwrite: bool) -> None:
     """Refuses a folder with features in it.
 
     Raises:
@@ -166,14 +166,14 @@ def _loader(images: ImageList, spec: AugmentSpec, config: FeatureConfig, precisi
 
 
 def _counted(
-    found: Iterator[Embeddings], total: int, show: Callable[[int, int], None]
+    found: Iterator[Embeddings], total: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[Embeddings]:
     """Passes batches on and tells how many images they were."""
     done = 0
     for vectors in found:
         yield vectors
         done += len(vectors.labels)
-        show(done, total)
+        on_progress(done, total)
 
 
 def _write(found: Iterator[Embeddings], images: ImageList, vectors: Path, table: Path) -> tuple[int, int]:

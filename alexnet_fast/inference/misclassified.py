@@ -38,7 +38,7 @@ def worst_misclassified(
     loader: Loader,
     crops: Crops,
     count: int,
-    show: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[list[Misclassified], int, int]:
     """Finds the wrong answers that the classifier is surest of.
 
@@ -47,7 +47,7 @@ def worst_misclassified(
         loader: Of the view "square", over images with the classifier's classes.
         crops: What to average over.
         count: Mistakes to keep.
-        show: Receives the number of images done.
+        on_progress: Receives the number of images done.
 
     Returns:
         The mistakes, surest first; how many there were in all; how many images were classified.
@@ -70,7 +70,7 @@ def worst_misclassified(
                 truth = classifier.classes[label]
                 kept.add(index, loader.images.path(index), pixels, truth, guesses)
         done += len(images)
-        show(done)
+        on_progress(done)
     if not done:
         raise nothing_decoded(loader.images.root)
     return kept.mistakes(), wrong, done

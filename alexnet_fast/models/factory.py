@@ -30,7 +30,7 @@ from alexnet_fast.models.spec import (
     VggSpec,
 )
 from alexnet_fast.models.vgg import Vgg
-from alexnet_fast.utils.memory import refuse_beyond_memory
+from alexnet_fast.utils.memory import check_memory
 
 _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
     ModelSpec: AlexNet,
@@ -92,11 +92,11 @@ def network_of(spec: NetSpec, num_classes: int) -> Network[Any]:
         problem = f"--crop {spec.input.crop} leaves --model {spec.name} no pixel before flatten"
         raise UserError(problem, f"the smallest that it can read is {smallest}", exit_code=2)
     if spec.input.crop > _ALWAYS_FITS:
-        _refuse_huge(spec, num_classes)
+        _check_size(spec, num_classes)
     return family(spec, num_classes)
 
 
-def _refuse_huge(spec: NetSpec, num_classes: int) -> None:
+def _check_size(spec: NetSpec, num_classes: int) -> None:
     """Refuses a network whose weights are larger than the memory.
 
     Raises:
@@ -104,7 +104,7 @@ def _refuse_huge(spec: NetSpec, num_classes: int) -> None:
     """
     with torch.device("meta"):
         weights = sum(tensor.nbytes for tensor in _FAMILIES[type(spec)](spec, num_classes).parameters())
-    refuse_beyond_memory(
+    check_memory(
         weights,
         f"--model {spec.name} for images of {spec.input.crop} x {spec.input.crop} pixels",
         "give a smaller --crop",
@@ -159,9 +159,9 @@ def _factory(name: str) -> Callable[[int], object]:
     found = getattr(module, attribute, None)
     if found is None:
         near = difflib.get_close_matches(attribute, dir(module), n=1)
-        mend = f"did you mean {module_name}:{near[0]}?" if near else "give the name of a class or function"
+        hint = f"did you mean {module_name}:{near[0]}?" if near else "give the name of a class or function"
         raise UserError(
-            f"--model {name}: {module_name} has no {attribute or 'empty name'}", mend, exit_code=2
+            f"--model {name}: {module_name} has no {attribute or 'empty name'}", hint, exit_code=2
         )
     if not callable(found):
         raise UserError(

@@ -12,11 +12,11 @@ from typing import Any
 from alexnet_fast.data.class_map import SUMMARY
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.detect import Reading
-from alexnet_fast.data.splits import refuse_untrainable
+from alexnet_fast.data.splits import check_trainable
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColourSums
 from alexnet_fast.pipelines.loader import BadImages, Policy
-from alexnet_fast.prepare.output_dir import TABLES, OutputFolder, Record
+from alexnet_fast.prepare.output_dir import TABLES, OutputDir, Record
 from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.prepare.shard_writer import make_sample, write_shards
 from alexnet_fast.prepare.sources import MOST_UNPACKED, SourceList, open_source
@@ -24,18 +24,18 @@ from alexnet_fast.prepare.transform import ImageWorker, ResizeConfig, Task
 from alexnet_fast.scan.worker_pool import TaskFailed, run_tasks
 
 
-def output_names(names: Sequence[str], ending: str) -> list[str]:
-    """Returns a distinct name for each image: its own, with `ending` in place of its ending.
+def output_names(names: Sequence[str], suffix: str) -> list[str]:
+    """Returns a distinct name for each image: its own, with `suffix` in place of its ending.
 
-    Where images differ in nothing but their endings, one that has `ending` already keeps its name and the
+    Where images differ in nothing but their endings, one that has `suffix` already keeps its name and the
     others keep their endings inside: a.jpg and a.png become a.jpg and a.png.jpg. The names depend on the list
     alone.
 
     Args:
         names: Distinct paths, sorted.
-        ending: With its dot.
+        suffix: With its dot.
     """
-    plain = [str(PurePosixPath(name).with_suffix(ending)) for name in names]
+    plain = [str(PurePosixPath(name).with_suffix(suffix)) for name in names]
     count = Counter(plain)
     taken = {new for name, new in zip(names, plain, strict=True) if count[new] == 1 or name == new}
     chosen = []
@@ -43,17 +43,17 @@ def output_names(names: Sequence[str], ending: str) -> list[str]:
         if count[new] == 1 or name == new:
             chosen.append(new)
             continue
-        chosen.append(_free(name, ending, taken))
+        chosen.append(_free(name, suffix, taken))
         taken.add(chosen[-1])
     return chosen
 
 
-def _free(name: str, ending: str, taken: set[str]) -> str:
+def _free(name: str, suffix: str, taken: set[str]) -> str:
     """Returns the first of name.jpg, name-2.jpg, name-3.jpg ... that no other has."""
-    new, number = f"{name}{ending}", 1
+    new, number = f"{name}{suffix}", 1
     while new in taken:
         number += 1
-        new = f"{name}-{number}{ending}"
+        new = f"{name}-{number}{suffix}"
     return new
 
 
@@ -133,28 +133,28 @@ class Preparation:
 
     def __init__(self, config: PrepareConfig) -> None:
         self.config = config
-        self.folder = OutputFolder(config.output)
-        self.folder.refuse_nesting(config.source)
+        self.directory = OutputDir(config.output)
+        self.directory.check_not_nested(config.source)
         self.ignored = Ignored()
         self.source: SourceList = _open(config, self.ignored)
-        refuse_untrainable(config.source, self.source.counts())
+        check_trainable(config.source, self.source.counts())
         if self.ignored.summary():
             summary = self.ignored.summary()
             _log.warning("ignored in %s: %s; alexnet-fast scan names each", config.source, summary)
         names = [image.name for image in self.source.images]
-        self.targets = output_names(names, config.recipe.ending)
+        self.targets = output_names(names, config.recipe.suffix)
         self.mine = [number for number, name in enumerate(names) if config.share.has(name)]
         self.divided = self.source.divided
-        self.root = config.output if config.shard_mib is None else self.folder.images(config.share)
+        self.root = config.output if config.shard_mib is None else self.directory.images(config.share)
 
     def __len__(self) -> int:
         return len(self.mine)
 
-    def run(self, show: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    def run(self, on_progress: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Prepares every image of this share; what an earlier run has finished is kept.
 
         Args:
-            show: Called after each image.
+            on_progress: Called after each image.
 
         Returns:
             What stands in `prepared.json`, for this share, and that file's path (None before parts join).
@@ -163,21 +163,23 @@ class Preparation:
             UserError: An image cannot be used (policy "fail"), or the folder cannot be filled.
         """
         config = self.config
-        with self.folder.begun(config.options(), config.share) as work:
+        with self.directory.begun(config.options(), config.share) as work:
             own = set(TABLES) if config.has_tables else set()
-            self.folder.refuse_strangers(own | (set(self.targets) if config.shard_mib is None else set()))
-            record = self._make_all(ImageWorker(config.recipe, str(work)), show)
+            self.directory.check_known_classes(
+                own | (set(self.targets) if config.shard_mib is None else set())
+            )
+            record = self._make_all(ImageWorker(config.recipe, str(work)), on_progress)
             if config.shard_mib is not None:
                 record = self._pack(record, config.shard_mib, work)
             if config.share.whole:
-                self.folder.finish(record)
+                self.directory.finish(record)
             else:
-                self.folder.finish_share(config.share, record)
+                self.directory.finish_share(config.share, record)
         done = config.output / SUMMARY if config.share.whole else None
         ignored = {"ignored": dict(self.ignored.counts.most_common())}
         return {**record.summary(), **ignored, "prepared": done}
 
-    def _make_all(self, maker: ImageWorker, show: Callable[[], None]) -> Record:
+    def _make_all(self, maker: ImageWorker, on_progress: Callable[[], None]) -> Record:
         """Makes the images and records them."""
         bad = BadImages(self.config.on_bad_image)
         colours, files, skipped = ColourSums(), [], []
@@ -194,7 +196,7 @@ class Preparation:
                 files.append((target, made.sha256))
                 if image.part == "train" or not self.divided:
                     colours += made.colours
-            show()
+            on_progress()
         return Record(
             options=self.config.options(),
             source=self.source.fingerprint(),
@@ -247,4 +249,4 @@ def join(output: Path) -> dict[str, Any]:
     Raises:
         UserError: A part is missing.
     """
-    return {**OutputFolder(output).join().summary(), "ignored": {}, "prepared": output / SUMMARY}
+    return {**OutputDir(output).join().summary(), "ignored": {}, "prepared": output / SUMMARY}

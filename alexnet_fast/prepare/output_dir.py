@@ -19,13 +19,13 @@ from typing import Any
 from alexnet_fast.data.class_map import SUMMARY
 from alexnet_fast.data.layouts.csv_lists import CATEGORIES
 from alexnet_fast.data.parts import UNFINISHED, some
-from alexnet_fast.data.splits import refuse_untrainable
+from alexnet_fast.data.splits import check_trainable
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColourSums
 from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.prepare.shard_writer import is_shard
 from alexnet_fast.scan.listing import list_files
-from alexnet_fast.utils.atomic import disk_errors, lock_file, make_folder, write_atomically
+from alexnet_fast.utils.atomic import disk_errors, lock_file, make_dir, write_atomically
 from alexnet_fast.version import __version__
 
 
@@ -95,8 +95,8 @@ class Record:
             "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
         }
 
-    def refuse_untrainable(self, where: Path) -> None:
-        """Refuses a folder that training would refuse; see `splits.refuse_untrainable`.
+    def check_trainable(self, where: Path) -> None:
+        """Refuses a folder that training would refuse; see `splits.check_trainable`.
 
         Raises:
             UserError: It is so.
@@ -109,7 +109,7 @@ class Record:
                 f"{where} has no images of class {some(empty)}: all of them were left out",
                 "add images that can be used, or remove the class from the source",
             )
-        refuse_untrainable(
+        check_trainable(
             where,
             {part: {label: n for label, n in found.items() if n} for part, found in counts.items()},
         )
@@ -198,7 +198,7 @@ def _csv(columns: tuple[str, str], rows: Iterable[tuple[object, object]]) -> str
     return text.getvalue()
 
 
-class OutputFolder:
+class OutputDir:
     """A folder of prepared images.
 
     Args:
@@ -209,7 +209,7 @@ class OutputFolder:
         self.path = path
         self.unfinished = path / UNFINISHED
 
-    def refuse_nesting(self, source: Path) -> None:
+    def check_not_nested(self, source: Path) -> None:
         """Refuses an output inside its source and a source inside its output.
 
         Raises:
@@ -233,8 +233,8 @@ class OutputFolder:
         Raises:
             UserError: The folder is not ours, was filled with other options or is being filled.
         """
-        self._refuse_other_content(options)
-        make_folder(self.unfinished)
+        self._check_same_content(options)
+        make_dir(self.unfinished)
         with self._locked(share):
             try:
                 write_atomically(self.unfinished / "options.json", json.dumps(options).encode("ascii"))
@@ -245,10 +245,10 @@ class OutputFolder:
             (self.path / SUMMARY).unlink(missing_ok=True)
             work = self.unfinished / f"work-{share}"
             shutil.rmtree(work, ignore_errors=True)
-            make_folder(work)
+            make_dir(work)
             yield work
 
-    def refuse_strangers(self, expected: set[str]) -> None:
+    def check_known_classes(self, expected: set[str]) -> None:
         """Refuses files that this work would not make: training would use them.
 
         Args:
@@ -283,7 +283,7 @@ class OutputFolder:
         Raises:
             UserError: Training would refuse what is there, since images were left out.
         """
-        record.refuse_untrainable(self.path)
+        record.check_trainable(self.path)
         if record.options.get("layout") == "caltech256":
             write_tables(self.path, self.unfinished, record)
         os.sync()
@@ -317,7 +317,7 @@ class OutputFolder:
         self.finish(record)
         return record
 
-    def _refuse_other_content(self, options: dict[str, Any]) -> None:
+    def _check_same_content(self, options: dict[str, Any]) -> None:
         """Refuses a folder that holds something else than what these options make."""
         try:
             entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()

@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from alexnet_fast.data.shard_files import COMPRESSED, TAR_ENDING, compressed_ending
+from alexnet_fast.data.shard_files import COMPRESSED, TAR_SUFFIX, compressed_suffix
 from alexnet_fast.data.tar_members import unreadable
 from alexnet_fast.errors import UserError
-from alexnet_fast.utils.atomic import atomic_file, disk_errors, make_folder
-from alexnet_fast.utils.cache_dir import ROOM, cache_folder
+from alexnet_fast.utils.atomic import atomic_file, disk_errors, make_dir
+from alexnet_fast.utils.cache_dir import ROOM, cache_dir
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -43,7 +43,7 @@ def plain_tar(path: Path, limit: int) -> Path:
     Raises:
         UserError: Python does not know the compression, the file is damaged, or holds more than the limit.
     """
-    ending = compressed_ending(path.name)
+    suffix = compressed_suffix(path.name)
     try:
         with path.open("rb") as file:
             beginning = file.read(8)
@@ -52,16 +52,16 @@ def plain_tar(path: Path, limit: int) -> Path:
         raise unreadable(path, error) from error
     opener = next((opener for magic, opener in _OPENERS.items() if beginning.startswith(magic)), None)
     if opener is None:
-        if ending is None:
+        if suffix is None:
             return path
         raise UserError(
             f"{path} is compressed in a way that is not read here ({_KNOWN} are)",
-            f"unpack it with {COMPRESSED[ending]}",
+            f"unpack it with {COMPRESSED[suffix]}",
         )
-    stem = path.name[: -len(ending)] if ending else path.stem
+    stem = path.name[: -len(suffix)] if suffix else path.stem
     key = f"{path.resolve()}\n{mark.st_size}\n{mark.st_mtime_ns}\n{mark.st_ino}"
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    plain = cache_folder() / "tars" / digest / f"{stem}{TAR_ENDING}"
+    plain = cache_dir() / "tars" / digest / f"{stem}{TAR_SUFFIX}"
     if not plain.exists():
         _unpack(path, opener, plain, limit)
         _log.warning("unpacked %s into %s, which may be removed", path, plain)
@@ -70,7 +70,7 @@ def plain_tar(path: Path, limit: int) -> Path:
 
 def _unpack(path: Path, opener: Callable[[Path], io.BufferedIOBase], plain: Path, limit: int) -> None:
     """Writes the plain tar."""
-    make_folder(plain.parent)
+    make_dir(plain.parent)
     left = limit
     try:
         with disk_errors(plain.parent, ROOM), atomic_file(plain) as out, opener(path) as content:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet_fast.data.image_list import ARRAY_ENDING, StringArray
-from alexnet_fast.data.shard_table import TABLE_ENDING, ShardTable
+from alexnet_fast.data.image_list import ARRAY_SUFFIX, StringArray
+from alexnet_fast.data.shard_table import TABLE_SUFFIX, ShardTable
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.scan.inspect import read_header
@@ -73,13 +73,13 @@ def is_shard(name: str) -> bool:
 
 
 def write_shards(
-    samples: Sequence[Sample], folder: Path, work: Path, *, mebibytes: int, share: Partition
+    samples: Sequence[Sample], directory: Path, work: Path, *, mebibytes: int, share: Partition
 ) -> tuple[tuple[str, int], ...]:
     """Packs samples into PART-000000.tar, ... each with its .idx, each moved into its place when it is whole.
 
     Args:
         samples: What to pack.
-        folder: Where the shards go; those of an earlier run of this share are removed.
+        directory: Where the shards go; those of an earlier run of this share are removed.
         work: Folder for unfinished files, on the same file system.
         mebibytes: Most of one shard, but one image always fits.
         share: Its numbers are in the names where there are several.
@@ -91,7 +91,7 @@ def write_shards(
         UserError: They cannot be written.
     """
     infix = "" if share.whole else f"{share.index}of{share.count}-"
-    for old in folder.iterdir():
+    for old in directory.iterdir():
         if is_shard(old.name) and (share.whole or f"-{infix}" in old.name):
             old.unlink()
     written = []
@@ -102,11 +102,11 @@ def write_shards(
             )
             for number, group in enumerate(_groups(mine, mebibytes << 20)):
                 name = f"{part}-{infix}{number:06d}"
-                _write_one(group, folder, work, name)
+                _write_one(group, directory, work, name)
                 written.append((f"{name}.tar", len(group)))
     except OSError as error:
         raise UserError(
-            f"cannot write shards in {folder}: {system_reason(error)}", "check the folder and the disk"
+            f"cannot write shards in {directory}: {system_reason(error)}", "check the folder and the disk"
         ) from error
     return tuple(sorted(written))
 
@@ -127,7 +127,7 @@ def _groups(samples: Sequence[Sample], limit: int) -> Iterator[list[Sample]]:
         yield group
 
 
-def _write_one(samples: Sequence[Sample], folder: Path, work: Path, name: str) -> None:
+def _write_one(samples: Sequence[Sample], directory: Path, work: Path, name: str) -> None:
     """Writes a tar, its index and its table; a tar that is in its place has both."""
     # The index: "v1.2 N", then a line a sample of extension, offset, size and name of each member,
     # https://docs.nvidia.com/deeplearning/dali/user-guide/docs/examples/general/data_loading/dataloading_webdataset.html
@@ -140,7 +140,7 @@ def _write_one(samples: Sequence[Sample], folder: Path, work: Path, name: str) -
             lengths.append(len(content))
             sizes.append(_size(sample.file.suffix, content))
             members = ((sample.file.suffix[1:], content), ("cls", str(sample.label).encode("ascii")))
-            lines.append(" ".join(_add(archive, sample.key, ending, body) for ending, body in members))
+            lines.append(" ".join(_add(archive, sample.key, suffix, body) for suffix, body in members))
     (work / f"{name}.idx").write_text("\n".join(lines) + "\n", encoding="ascii")
     table = ShardTable(
         tar_bytes=(work / f"{name}.tar").stat().st_size,
@@ -150,28 +150,28 @@ def _write_one(samples: Sequence[Sample], folder: Path, work: Path, name: str) -
         lengths=np.array(lengths, np.int64),
         sizes=np.array(sizes, np.int32),
     )
-    with (work / f"{name}{TABLE_ENDING}").open("wb") as file:
+    with (work / f"{name}{TABLE_SUFFIX}").open("wb") as file:
         table.save(file)
-    for ending in (".idx", TABLE_ENDING, ".tar"):
-        (work / f"{name}{ending}").replace(folder / f"{name}{ending}")
+    for suffix in (".idx", TABLE_SUFFIX, ".tar"):
+        (work / f"{name}{suffix}").replace(directory / f"{name}{suffix}")
 
 
-def _size(ending: str, content: bytes) -> tuple[int, int]:
+def _size(suffix: str, content: bytes) -> tuple[int, int]:
     """Returns height and width of a prepared file; those that are copied as they are lie upright."""
-    if ending == ARRAY_ENDING:
+    if suffix == ARRAY_SUFFIX:
         height, width, _ = np.load(io.BytesIO(content), allow_pickle=False).shape
         return height, width
     header = read_header(content)
     return header.height, header.width
 
 
-def _add(archive: tarfile.TarFile, key: str, ending: str, content: bytes) -> str:
+def _add(archive: tarfile.TarFile, key: str, suffix: str, content: bytes) -> str:
     """Adds a member that looks alike wherever it is made; returns its words in the index."""
-    member = tarfile.TarInfo(f"{key}.{ending}")
+    member = tarfile.TarInfo(f"{key}.{suffix}")
     member.size = len(content)
     offset = archive.offset + _BLOCK
     archive.addfile(member, io.BytesIO(content))
-    return f"{ending} {offset} {len(content)} {member.name}"
+    return f"{suffix} {offset} {len(content)} {member.name}"
 
 
 def _padded(size: int) -> int:

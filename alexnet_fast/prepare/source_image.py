@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from alexnet_fast.data.image_list import IMAGE_ENDINGS
+from alexnet_fast.data.image_list import IMAGE_EXTENSIONS
 from alexnet_fast.data.parts import split_dirs
 from alexnet_fast.prepare.locations import Location
 
-SOURCE_ENDINGS = IMAGE_ENDINGS
+SOURCE_EXTENSIONS = IMAGE_EXTENSIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,4 +61,4 @@ def arrange(entries: Iterable[tuple[str, Location]], source: Path = Path("SRC"))
 
 def is_image(name: str) -> bool:
     """Tells by its ending whether a file is an image."""
-    return PurePosixPath(name).suffix.lower() in SOURCE_ENDINGS
+    return PurePosixPath(name).suffix.lower() in SOURCE_EXTENSIONS

@@ -14,12 +14,12 @@ import numpy as np
 from alexnet_fast.data import ClassMap
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import FileLocation, StringArray, split_points
 from alexnet_fast.data.layouts.base import Layout, csv_rows
 from alexnet_fast.data.layouts.detect import Reading, find_layout
 from alexnet_fast.data.parts import Split, beside_parts, find_splits
-from alexnet_fast.data.shard_files import compressed_ending, is_tar
+from alexnet_fast.data.shard_files import compressed_suffix, is_tar
 from alexnet_fast.data.shards import Shards
 from alexnet_fast.data.split_names import PARTS, named_splits
 from alexnet_fast.data.split_rule import validation_mask
@@ -103,7 +103,7 @@ def open_source(
         layout = find_layout(source, reading)
         if layout is not None:
             return gather(source, _of_layout(layout, ignored), layout)
-        if _has_class_folders(source):
+        if _has_class_dirs(source):
             return gather(source, _of_parts(source, reading, ignored), ignored=ignored)
         found = list_shards(source, ignored, reading.fields, most_unpacked)
         return gather(source, found, ignored=ignored)
@@ -111,12 +111,12 @@ def open_source(
         raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
     if reading.kind not in (None, "folders"):
         raise UserError(f"--layout {reading.kind} is that of a folder, and {source} is a file", exit_code=2)
-    ending = source.suffix.lower()
-    if ending == ".csv":
+    suffix = source.suffix.lower()
+    if suffix == ".csv":
         return gather(source, list_csv(source))
-    if ending == ".zip":
+    if suffix == ".zip":
         return gather(source, list_zip(source, ignored))
-    if is_tar(source.name) or compressed_ending(source.name):
+    if is_tar(source.name) or compressed_suffix(source.name):
         return gather(source, list_tar(source, ignored, reading.fields, most_unpacked))
     raise UserError(
         f"{source} is of no kind that can be prepared",
@@ -157,11 +157,11 @@ def _of_layout(layout: Layout, ignored: Ignored) -> Iterator[SourceImage]:
         ignored.add_counts(contents.ignored.counts)
 
 
-def _has_class_folders(root: Path) -> bool:
+def _has_class_dirs(root: Path) -> bool:
     """Tells whether class folders stand in a folder, or in train/, val/ and test/ in it."""
-    folders = class_folders(root)
-    parts = [name for mine in named_splits(folders).values() for name in mine]
-    return len(folders) > len(parts) or any(class_folders(root / name) for name in parts)
+    directories = class_dirs(root)
+    parts = [name for mine in named_splits(directories).values() for name in mine]
+    return len(directories) > len(parts) or any(class_dirs(root / name) for name in parts)
 
 
 def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[SourceImage]:
@@ -180,11 +180,11 @@ def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[Source
         if isinstance(contents, Shards):
             tars[name] = list(contents.tars)
         else:
-            yield from _of_class_folders(name, contents, ignored)
+            yield from _of_class_dirs(name, contents, ignored)
     yield from list_webdataset(tars, ignored, reading.fields)
 
 
-def _of_class_folders(part: str, contents: Split, ignored: Ignored) -> Iterator[SourceImage]:
+def _of_class_dirs(part: str, contents: Split, ignored: Ignored) -> Iterator[SourceImage]:
     """Yields the images of one part.
 
     Raises:
@@ -192,7 +192,7 @@ def _of_class_folders(part: str, contents: Split, ignored: Ignored) -> Iterator[
     """
     names = contents.class_names()
     if not names:
-        class_folders(contents.root, ignored)
+        class_dirs(contents.root, ignored)
         return
     images = contents.images(ClassMap(tuple(names)))
     ignored.add_counts(images.ignored)

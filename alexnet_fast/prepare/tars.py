@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import TarLocation
 from alexnet_fast.data.parts import split_dirs
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import beside_tars, by_part, part_of, shards_in
-from alexnet_fast.data.tar_members import refused_kind, tar_members
+from alexnet_fast.data.tar_members import forbidden_kind, tar_members
 from alexnet_fast.prepare.archives import list_archive
 from alexnet_fast.prepare.locations import Location, NoLocation
 from alexnet_fast.prepare.plain_tars import plain_tar
@@ -52,9 +52,9 @@ def list_shards(root: Path, ignored: Ignored, fields: ShardFields, most: int) ->
     if tars:
         beside_tars(root, ignored, compressed=True)
     else:
-        for part, folder in split_dirs(root, class_folders(root, ignored)).items():
-            parts[part] = tuple(shards_in(root / folder, compressed=True))
-            beside_tars(root / folder, ignored, compressed=True)
+        for part, directory in split_dirs(root, class_dirs(root, ignored)).items():
+            parts[part] = tuple(shards_in(root / directory, compressed=True))
+            beside_tars(root / directory, ignored, compressed=True)
     plain = {
         "" if part == "all" else part: [plain_tar(tar, most) for tar in mine] for part, mine in parts.items()
     }
@@ -70,7 +70,7 @@ def _members(path: Path) -> Iterator[tuple[str, Location]]:
 
 def _place(path: Path, member: tarfile.TarInfo) -> Location:
     """Returns where a member's bytes are."""
-    reason = refused_kind(member)
+    reason = forbidden_kind(member)
     if reason is not None:
         return NoLocation(str(path), reason)
     return TarLocation(str(path), member.offset_data, member.size)

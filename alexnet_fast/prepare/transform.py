@@ -66,7 +66,7 @@ class ResizeConfig:
         object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
 
     @property
-    def ending(self) -> str:
+    def suffix(self) -> str:
         """Ending of the prepared files."""
         return ".jpg" if self.encoding == "jpeg" else ".npy"
 
@@ -83,7 +83,7 @@ class ResizeConfig:
             BadImageError: It cannot be decoded, or would become too large.
         """
         header = read_header(content)
-        self._refuse_giants(header)
+        self._check_model_size(header)
         if self._is_prepared(header):
             return content
         image = decode(io.BytesIO(content), parse_colour(self.background))
@@ -119,7 +119,7 @@ class ResizeConfig:
             and (header.width == header.height or not self.square)
         )
 
-    def _refuse_giants(self, header: Header) -> None:
+    def _check_model_size(self, header: Header) -> None:
         """Refuses an image so narrow that its longer side would not fit into a file."""
         size = resized(header.width, header.height, self.short)
         if max(size) > _LONGEST_SIDE or math.prod(size) > MAX_PIXELS:

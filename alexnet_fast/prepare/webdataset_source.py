@@ -21,10 +21,10 @@ from alexnet_fast.data.shard_fields import (
 )
 from alexnet_fast.data.shard_files import in_shard
 from alexnet_fast.data.shard_notes import field_reason
-from alexnet_fast.data.tar_members import A_FOLDER, safe_name, tar_members
+from alexnet_fast.data.tar_members import A_DIR, safe_name, tar_members
 from alexnet_fast.data.webdataset import TarSample, read_shard
 from alexnet_fast.errors import UserError
-from alexnet_fast.prepare.source_image import SOURCE_ENDINGS, SourceImage
+from alexnet_fast.prepare.source_image import SOURCE_EXTENSIONS, SourceImage
 
 _log = logging.getLogger("alexnet_fast")
 
@@ -44,7 +44,7 @@ def is_webdataset(path: Path, fields: ShardFields = DEFAULT_FIELDS) -> bool:
     """
     if fields != DEFAULT_FIELDS:
         return True
-    images = set(fields.images(SOURCE_ENDINGS))
+    images = set(fields.images(SOURCE_EXTENSIONS))
     seen: dict[str, dict[str, tarfile.TarInfo]] = collections.defaultdict(dict)
     for _, member in zip(range(_FIRST), tar_members(path), strict=False):
         name = safe_name(path, member.name)
@@ -104,12 +104,12 @@ def list_webdataset(
 
 def _read(tar: Path, ignored: Ignored, fields: ShardFields) -> list[TarSample]:
     """Returns the samples of one shard."""
-    found = read_shard(tar, SOURCE_ENDINGS, fields)
-    found.refuse_problems(tar)
+    found = read_shard(tar, SOURCE_EXTENSIONS, fields)
+    found.raise_problems(tar)
     for what in found.odd:
         _log.warning("%s", what)
     for name, reason in found.ignored:
-        if reason != A_FOLDER:
+        if reason != A_DIR:
             ignored.add(f"{tar.name}/{name}", reason)
     ignored.add_counts({field_reason(field): count for field, count in found.other.items()})
     return found.samples

@@ -317,32 +317,32 @@ def read_manifest(path: Path) -> Manifest:
     return _checked(plain, path, parse_engine_manifest, _BUILD_AGAIN)
 
 
-def _read_json(path: Path, mend: str) -> Any:
+def _read_json(path: Path, hint: str) -> Any:
     try:
         return json.loads(read_given(path))
     except FileNotFoundError as error:
-        raise UserError(f"the engine has no manifest {path}", mend) from error
+        raise UserError(f"the engine has no manifest {path}", hint) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({system_reason(error)})") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON", mend) from error
+        raise UserError(f"{path} is not JSON", hint) from error
 
 
-def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]], _Kind], mend: str) -> _Kind:
+def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]], _Kind], hint: str) -> _Kind:
     """Parses a manifest of ours and compares its values with their hash."""
     if plain.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {plain.get('format_version')}, this version reads {FORMAT_VERSION}",
-            mend,
+            hint,
         )
     try:
         manifest, sealed = parse(plain), typed(plain, "sha256", str)
     except KeyError as error:
-        raise UserError(f"{path} lacks the key {error}", mend) from error
+        raise UserError(f"{path} lacks the key {error}", hint) from error
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path} does not hold what a manifest should ({error})", mend) from error
+        raise UserError(f"{path} does not hold what a manifest should ({error})", hint) from error
     if sealed != digest(plain):
-        raise UserError(f"{path} is damaged: its values are not those that were written", mend)
+        raise UserError(f"{path} is damaged: its values are not those that were written", hint)
     return manifest
 
 
@@ -353,12 +353,12 @@ def _compare_file(engine: Path, stamp: FileStamp) -> None:
     _compare(engine, size, found, stamp, _BUILD_AGAIN)
 
 
-def _compare(path: Path, size: int, sha256: str, stamp: FileStamp, mend: str) -> None:
+def _compare(path: Path, size: int, sha256: str, stamp: FileStamp, hint: str) -> None:
     if size != stamp.bytes:
-        raise UserError(f"{path} has {size} bytes, its manifest says {stamp.bytes}", mend)
+        raise UserError(f"{path} has {size} bytes, its manifest says {stamp.bytes}", hint)
     if sha256 != stamp.sha256:
         raise UserError(
-            f"{path} has the SHA-256 {sha256[:12]}…, its manifest says {stamp.sha256[:12]}…", mend
+            f"{path} has the SHA-256 {sha256[:12]}…, its manifest says {stamp.sha256[:12]}…", hint
         )
 
 

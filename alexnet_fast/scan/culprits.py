@@ -88,14 +88,14 @@ class Finding:
 
 
 def find_culprits(
-    batches: Sequence[Suspect], *, repeats: int, say: Callable[[Suspect, str], None]
+    batches: Sequence[Suspect], *, repeats: int, on_death: Callable[[Suspect, str], None]
 ) -> list[Finding]:
     """Decodes batches in worker processes, and looks for the images in those that a process dies of.
 
     Args:
         batches: To decode.
         repeats: How often each.
-        say: Told of each batch that a process died of, and how.
+        on_death: Told of each batch that a process died of, and how.
 
     Raises:
         UserError: No worker can be started.
@@ -103,7 +103,7 @@ def find_culprits(
     deadly = _deadly({batch: batch.probe(None, repeats) for batch in batches})
     found = []
     for batch, how in deadly.items():
-        say(batch, how)
+        on_death(batch, how)
         found.append(_examine(batch, how, max(repeats, _REPEATS_OF_DEADLY)))
     return found
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from alexnet_fast.data.image_list import ARRAY_ENDING, FileLocation, Location, TarLocation
+from alexnet_fast.data.image_list import ARRAY_SUFFIX, FileLocation, Location, TarLocation
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields
 from alexnet_fast.data.shard_files import in_shard, part_of
 from alexnet_fast.data.shard_notes import field_reason
@@ -38,7 +38,7 @@ from alexnet_fast.pipelines.orientation import orientation_of
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif")
 # Formats by Pillow's name, and the endings that go with each. An MPO (a telephone's image with a second one
 # for depth) is opened as the JPEG that it begins with.
-ENDINGS = {
+EXTENSIONS = {
     "JPEG": _JPEG,
     "MPO": _JPEG,
     "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
@@ -172,7 +172,7 @@ class Member(NamedTuple):
     listed: str
 
     @property
-    def ending(self) -> str:
+    def suffix(self) -> str:
         """The name's ending, in small letters."""
         return PurePosixPath(self.name).suffix.lower()
 
@@ -319,40 +319,40 @@ def examine(task: str | Member) -> ImageReport:
     Raises:
         Exception: Whatever a decoder raises for a file that is damaged in a way of its own.
     """
-    ending = task.ending if isinstance(task, Member) else Path(task).suffix.lower()
+    suffix = task.suffix if isinstance(task, Member) else Path(task).suffix.lower()
     try:
-        if ending == ARRAY_ENDING:
+        if suffix == ARRAY_SUFFIX:
             check_array(task.place if isinstance(task, Member) else FileLocation(task))
             return ImageReport(image=True)
         if isinstance(task, Member):
-            return _examine_content(place_content(task.place), ending)
-        return _examine_content(read_bytes(Path(task)), ending)
+            return _examine_content(place_content(task.place), suffix)
+        return _examine_content(read_bytes(Path(task)), suffix)
     except BadImageError as error:
         return ImageReport(True, str(error))
 
 
-def _examine_content(content: bytes, ending: str) -> ImageReport:
+def _examine_content(content: bytes, suffix: str) -> ImageReport:
     """Decodes an image.
 
     Raises:
         BadImageError: Nothing can be made of it.
     """
     header = read_header(content)
-    odd = oddities(header, ending)
+    odd = oddities(header, suffix)
     decode(io.BytesIO(content), WHITE)
     return ImageReport(True, odd=odd)
 
 
-def oddities(header: Header, ending: str) -> tuple[str, ...]:
+def oddities(header: Header, suffix: str) -> tuple[str, ...]:
     """Returns what is unusual about an image, in words.
 
     Args:
         header: Its header.
-        ending: The file's ending, in small letters.
+        suffix: The file's ending, in small letters.
     """
     pixels = header.width * header.height
     found = (
-        (ending not in ENDINGS[header.kind], f"{header.kind} called {ending}"),
+        (suffix not in EXTENSIONS[header.kind], f"{header.kind} called {suffix}"),
         (header.mode == "CMYK", "CMYK"),
         (header.orientation in range(2, 9), f"EXIF orientation {header.orientation}"),
         (header.sixteen_bit, "16-bit"),

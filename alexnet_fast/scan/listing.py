@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored, Walk
-from alexnet_fast.data.image_folder import class_folders
-from alexnet_fast.data.image_list import ARRAY_ENDING
+from alexnet_fast.data.image_folder import class_dirs
+from alexnet_fast.data.image_list import ARRAY_SUFFIX
 from alexnet_fast.data.image_names import extension, why_junk, why_not_listed
 from alexnet_fast.data.layouts.imagenet import is_ilsvrc2012
 from alexnet_fast.data.parts import split_dirs
@@ -87,38 +87,38 @@ class _Lister:
 
     def list_root(self) -> None:
         """Lists the whole."""
-        folders = class_folders(self._root)
+        directories = class_dirs(self._root)
         try:
-            split_dirs(self._root, folders)
+            split_dirs(self._root, directories)
         except UserError as error:
             _log.warning("training would refuse this folder: %s", error.problem)
-        splits = named_splits(folders)
+        splits = named_splits(directories)
         divided = {name for names in splits.values() for name in names} if "train" in splits else set()
         # Its tars lie beside its folders.
         tars = is_ilsvrc2012(self._root)
-        for folder in self._level("", with_tars=tars):
-            if folder in divided:
+        for directory in self._level("", with_tars=tars):
+            if directory in divided:
                 mine: list[str] = []
-                for name in self._level(f"{folder}/", with_tars=tars):
-                    mine += self._class_folder(f"{folder}/{name}")
+                for name in self._level(f"{directory}/", with_tars=tars):
+                    mine += self._class_dir(f"{directory}/{name}")
                 self._add(mine)
             else:
-                self._add(self._class_folder(folder))
+                self._add(self._class_dir(directory))
 
     def _level(self, prefix: str, *, with_tars: bool) -> list[str]:
         """Returns the class folders of one level; where there are none, its files are those that count."""
         here = Ignored(names=True)
-        folders = class_folders(self._root / prefix, here)
+        directories = class_dirs(self._root / prefix, here)
         for name, reason in here.entries:
-            plain = not folders and why_not_listed(name) is None
+            plain = not directories and why_not_listed(name) is None
             tar = is_tar(name) and why_junk(name) is None
-            if plain or (tar and (with_tars or not folders)):
+            if plain or (tar and (with_tars or not directories)):
                 self.names.append(prefix + name)
             else:
                 self.ignored.add(prefix + name, reason)
-        return folders
+        return directories
 
-    def _class_folder(self, name: str) -> list[str]:
+    def _class_dir(self, name: str) -> list[str]:
         """Returns the images and arrays of a class folder."""
         found = list(Walk(self._root / name, why_not_listed, self.ignored).files(f"{name}/"))
         if not found:
@@ -127,7 +127,7 @@ class _Lister:
 
     def _add(self, found: list[str]) -> None:
         """Adds the files of class folders; arrays count only where there are no images."""
-        images = [name for name in found if not name.endswith(ARRAY_ENDING)]
+        images = [name for name in found if not name.endswith(ARRAY_SUFFIX)]
         self.names += images or found
         for name in set(found) - set(images) if images else ():
             self.ignored.add(name, ARRAYS_BESIDE)
@@ -151,8 +151,8 @@ def _explained(root: Path, name: str, reason: str) -> Iterator[tuple[str, str]]:
         yield name, _stray(root / name) or reason
         return
     found = [
-        os.path.relpath(os.path.join(folder, file), root)  # noqa: PTH118 - may be a million thumbnails
-        for folder, _, files in os.walk(root / name)
+        os.path.relpath(os.path.join(directory, file), root)  # noqa: PTH118 - may be a million thumbnails
+        for directory, _, files in os.walk(root / name)
         for file in files
     ]
     yield from ((file, reason) for file in found or [name])

@@ -54,14 +54,14 @@ class ScanReport:
         write_atomically(path, lines.encode("utf-8", "surrogateescape"))
 
 
-def scan_folder(
+def scan_dir(
     root: Path,
     listing: Listing,
     *,
     workers: int,
     seconds: float,
     begin: Callable[[int], None] = lambda _: None,
-    show: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
     look: Callable[[str | Member], ImageReport] = examine,
     fields: ShardFields = DEFAULT_FIELDS,
 ) -> ScanReport:
@@ -73,7 +73,7 @@ def scan_folder(
         workers: Number of processes.
         seconds: Most seconds for one file.
         begin: Receives the number of files and members of tars, before the first is examined.
-        show: Called after each.
+        on_progress: Called after each.
         look: Examines one, given the full path of a file or a member.
         fields: Which fields of a tar's samples are image and label.
 
@@ -88,7 +88,7 @@ def scan_folder(
     images = 0
     bad = [row[:2] for row in inside.bad]
     odd = [row[:2] for row in inside.odd]
-    odd += [(folder, "a class folder without images") for folder in listing.empty]
+    odd += [(directory, "a class folder without images") for directory in listing.empty]
     begin(len(tasks))
     for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
         verdict = ImageReport(image=True, bad=found.reason) if isinstance(found, TaskFailed) else found
@@ -97,7 +97,7 @@ def scan_folder(
         if verdict.bad:
             bad.append((tasks[task], verdict.bad + where))
         odd += [(tasks[task], what + where) for what in verdict.odd]
-        show()
+        on_progress()
     ignored = [*inside.ignored, *(Row(file, reason) for file, reason in listing.ignored)]
     return ScanReport(
         images=images,

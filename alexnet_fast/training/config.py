@@ -112,7 +112,7 @@ class TrainConfig:
         log_every: Steps between two readings of loss and accuracy; the device is not waited for in between.
 
     Raises:
-        UserError: A value is out of its range (`alexnet_fast.utils.ranges`), or options contradict each other.
+        UserError: A value is out of its range (`alexnet_fast.utils.ranges`), or options conflict.
     """
 
     data: Path = free()

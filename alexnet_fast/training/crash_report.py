@@ -18,7 +18,7 @@ from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.pipelines.decoding_record import LeftRecord, OpenBatches, read_record
 from alexnet_fast.pipelines.loader import Policy
 from alexnet_fast.training.log import log, logging_to_file
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.version import __version__
 
@@ -31,7 +31,7 @@ Blocked = dict[str, str]
 _Batches = list[tuple[str, OpenBatches]]
 
 
-def blocked_images(run: RunFolder, splits: Splits, policy: Policy) -> Blocked:
+def blocked_images(run: RunDir, splits: Splits, policy: Policy) -> Blocked:
     """Returns the images that the run must not decode; records that dead processes left are examined first.
 
     Only the first process of a job calls this, when no other is decoding.
@@ -165,7 +165,7 @@ def _culprits(batches: _Batches, splits: Splits, repeats: int) -> Blocked:
         log.info("batch %d of %s: %s; looking for the image", suspect.step + 1, each[suspect], how)
 
     blocked: Blocked = {}
-    findings = find_culprits(list(each), repeats=repeats, say=say)
+    findings = find_culprits(list(each), repeats=repeats, on_death=say)
     for finding in findings:
         part = each[finding.suspect]
         blocked |= {f"{part}/{parts[part].names[i]}": reason for i, reason in finding.culprits.items()}

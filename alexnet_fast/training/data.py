@@ -139,7 +139,7 @@ def make_loaders(
     """
     settings = _loader_config(config, precision)
     rank, world, batch = processes.rank, processes.world, _own_batch(config, processes)
-    _refuse_large_batch(config, len(splits.train))
+    _check_batch_size(config, len(splits.train))
     train = EpochSampler(
         images=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
     )
@@ -167,7 +167,7 @@ def _own_batch(config: TrainConfig, processes: DistributedContext) -> int:
     return config.batch_size // parts
 
 
-def _refuse_large_batch(config: TrainConfig, images: int) -> None:
+def _check_batch_size(config: TrainConfig, images: int) -> None:
     """Refuses a batch that is never full.
 
     Raises:
@@ -209,7 +209,7 @@ def make_spec(
         own: The images that the network expects.
         colours: Those of the training images; None to measure them where the options ask for them.
     """
-    _refuse_other_background(config)
+    _check_same_background(config)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
         # Nobody who asks for a larger crop has to ask for larger images too.
@@ -232,7 +232,7 @@ def make_spec(
     )
 
 
-def _refuse_other_background(config: TrainConfig) -> None:
+def _check_same_background(config: TrainConfig) -> None:
     """Refuses images that `prepare` laid over another background than the one that will be served.
 
     Raises:

@@ -12,7 +12,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.manager import CheckpointInfo, CheckpointManager
 from alexnet_fast.training.checkpoint.state import Position
 from alexnet_fast.training.log import log
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import write_atomically
 
 
@@ -20,7 +20,7 @@ class DivergedError(UserError):
     """The loss or the weights are infinite or no numbers."""
 
 
-def remember_divergence(run: RunFolder, position: Position) -> None:
+def remember_divergence(run: RunDir, position: Position) -> None:
     """Writes down where a run diverged.
 
     Raises:
@@ -31,7 +31,7 @@ def remember_divergence(run: RunFolder, position: Position) -> None:
 
 
 def before_divergence(
-    run: RunFolder, folder: CheckpointManager, found: CheckpointInfo
+    run: RunDir, directory: CheckpointManager, found: CheckpointInfo
 ) -> CheckpointInfo | None:
     """Returns the checkpoint to go on from: `found`, or one from before an epoch that diverged.
 
@@ -41,15 +41,15 @@ def before_divergence(
     if found.position.at_boundary or _diverged_epoch(run) != found.position.epoch:
         return found
     log.info("the loss diverged in epoch %d: going back to its start", found.position.epoch + 1)
-    return folder.boundary_before(found)
+    return directory.boundary_before(found)
 
 
-def forget_divergence(run: RunFolder) -> None:
+def forget_divergence(run: RunDir) -> None:
     """Removes what `remember_divergence` wrote, once there is a checkpoint from after it."""
     run.diverged.unlink(missing_ok=True)
 
 
-def _diverged_epoch(run: RunFolder) -> int | None:
+def _diverged_epoch(run: RunDir) -> int | None:
     """Returns the epoch, counted from 0, in which a run diverged last."""
     try:
         place = json.loads(run.diverged.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from alexnet_fast.training.diverged import DivergedError, forget_divergence, rem
 from alexnet_fast.training.log import log
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.metrics_log import MetricsLog, best_row
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.training.trainer import Trainer
 from alexnet_fast.training.training_run import TrainingRun
 
@@ -29,16 +29,16 @@ class TrainLoop:
     Args:
         session: Network, data and place.
         run: Where the files go; only the first process writes.
-        folder: The run's checkpoints.
+        directory: The run's checkpoints.
         signals: What asks the run to end.
     """
 
     def __init__(
-        self, session: TrainingRun, run: RunFolder, folder: CheckpointManager, signals: StopSignals
+        self, session: TrainingRun, run: RunDir, directory: CheckpointManager, signals: StopSignals
     ) -> None:
         self._session, self._run = session, run
         self._first, self._config = session.processes.first, session.config
-        self._writer = CheckpointWriter(folder, session.precision.device)
+        self._writer = CheckpointWriter(directory, session.precision.device)
         self._agreement = StopSaveConsensus(session.processes)
         self._signals = signals
         self._rows = list(session.rows)
@@ -155,7 +155,7 @@ class TrainLoop:
         content = self._session.content(self._rows)
         if self._first:
             best = position.at_boundary and best_row(self._rows) is self._rows[-1]
-            self._writer.save(content, best=best, mend=self._trainer.lower_rate)
+            self._writer.save(content, best=best, hint=self._trainer.lower_rate)
             if self._saved:
                 # The one before lies on the disk now, and has taken away what came after it in another line.
                 forget_divergence(self._run)

@@ -31,7 +31,7 @@ from alexnet_fast.training.log import log, logging_to_console, logging_to_file
 from alexnet_fast.training.loop import TrainLoop
 from alexnet_fast.training.metrics_log import best_row
 from alexnet_fast.training.precision import choose_precision
-from alexnet_fast.training.run_dir import RunDirLock, RunFolder
+from alexnet_fast.training.run_dir import RunDir, RunDirLock
 from alexnet_fast.training.tensorboard import writer_errors_told_once
 from alexnet_fast.training.training_run import TrainingRun
 from alexnet_fast.utils.atomic import disk_errors
@@ -43,7 +43,7 @@ def train(
     resume: bool = False,
     redo_epoch: bool = False,
     adaptable: Collection[str] = (),
-    show: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
     colours: ColourStatistics | None = None,
 ) -> dict[str, Any]:
     """Trains until progress stops or the epochs are over, and leaves a run folder behind.
@@ -56,7 +56,7 @@ def train(
         resume: Go on with the run in `config.run` where there is one.
         redo_epoch: Where another number of processes stopped within an epoch, go back to its start.
         adaptable: Names of options that nobody gave: "batch_size" is made to fit the data.
-        show: Receives the progress within an epoch, in the first process.
+        on_progress: Receives the progress within an epoch, in the first process.
         colours: Those of the training images, where they have been measured and the options ask for them.
 
     Returns:
@@ -69,7 +69,7 @@ def train(
         raise UserError(
             "train is one process of many", "call it in each, or use alexnet-fast train", exit_code=2
         )
-    device, run = local_device(config.device), RunFolder(config.run)
+    device, run = local_device(config.device), RunDir(config.run)
     with (
         disk_errors(config.run),
         writer_errors_told_once(),
@@ -79,9 +79,9 @@ def train(
         logging_to_console(processes.rank),
     ):
         processes.run_on_main(claim.check)
-        folder = CheckpointManager(run, config.keep)
+        directory = CheckpointManager(run, config.keep)
         found = processes.run_on_main(
-            lambda: _choose(run, folder, processes.world, redo_epoch) if resume else None
+            lambda: _choose(run, directory, processes.world, redo_epoch) if resume else None
         )
         saved = load_checkpoint(found.path) if found else None
         precision = choose_precision(config.amp, device)
@@ -91,29 +91,29 @@ def train(
         # Before any process decodes: the records of those that died are still there.
         blocked = processes.run_on_main(lambda: blocked_images(run, splits, config.on_bad_image))
         with recording(run.decoding(processes.rank)):
-            shown = show if processes.first else _mute
+            shown = on_progress if processes.first else _mute
             splits = without_blocked(splits, blocked)
             session = TrainingRun(config, splits, precision, processes, saved, shown, colours)
             # The folder is made when nothing can be wrong with the options any more.
-            processes.run_on_main(lambda: _begin(claim, session, folder, found))
+            processes.run_on_main(lambda: _begin(claim, session, directory, found))
             with logging_to_file(run.log if processes.first else None):
                 session.announce()
                 if line:
                     log.info("%s", line)
-                return TrainLoop(session, run, folder, signals).train()
+                return TrainLoop(session, run, directory, signals).train()
 
 
 def _choose(
-    run: RunFolder, folder: CheckpointManager, processes: int, redo_epoch: bool
+    run: RunDir, directory: CheckpointManager, processes: int, redo_epoch: bool
 ) -> CheckpointInfo | None:
     """Returns the checkpoint to go on from; None begins anew.
 
     Raises:
         UserError: None is good, or the newest is of other processes and within an epoch.
     """
-    found = folder.newest()
+    found = directory.newest()
     if found is not None:
-        found = before_divergence(run, folder, found)
+        found = before_divergence(run, directory, found)
     if found is None or found.position.at_boundary or found.processes == processes:
         return found
     if not redo_epoch:
@@ -123,7 +123,7 @@ def _choose(
             f"go on with {found.processes}, or give --redo-epoch to go back to the start of that epoch",
         )
     log.info("going back to the start of epoch %d", found.position.epoch + 1)
-    return folder.boundary_before(found)
+    return directory.boundary_before(found)
 
 
 def _fitted(
@@ -158,7 +158,7 @@ def _agreed_splits(config: TrainConfig, processes: DistributedContext, rule: int
 
 
 def _begin(
-    claim: RunDirLock, session: TrainingRun, folder: CheckpointManager, found: CheckpointInfo | None
+    claim: RunDirLock, session: TrainingRun, directory: CheckpointManager, found: CheckpointInfo | None
 ) -> None:
     """Makes the folder, and brings it into the state that the checkpoint has left it in."""
     claim.make()
@@ -168,7 +168,7 @@ def _begin(
         record_images(claim.run.images, session.splits)
     if found is not None:
         rows = session.rows
-        folder.point_at(found, best=found.position.at_boundary and best_row(rows) is rows[-1])
+        directory.point_at(found, best=found.position.at_boundary and best_row(rows) is rows[-1])
 
 
 def _mute(progress: Progress) -> None:

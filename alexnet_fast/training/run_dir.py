@@ -11,7 +11,7 @@ from typing import IO
 
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.training.log import log
-from alexnet_fast.utils.atomic import lock_file, make_folder
+from alexnet_fast.utils.atomic import lock_file, make_dir
 from alexnet_fast.utils.special_files import check_plain
 
 
@@ -51,7 +51,7 @@ class LockFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunFolder:
+class RunDir:
     """Paths of a run.
 
     Args:
@@ -160,7 +160,7 @@ class RunFolder:
         Raises:
             UserError: It cannot be made.
         """
-        make_folder(self.checkpoints)
+        make_dir(self.checkpoints)
 
     def clear_partial(self) -> None:
         """Removes files that a killed process did not finish; only the holder of the lock may call it."""
@@ -181,7 +181,7 @@ class RunDirLock:
         resume: Whether it may hold a run.
     """
 
-    def __init__(self, run: RunFolder, *, resume: bool) -> None:
+    def __init__(self, run: RunDir, *, resume: bool) -> None:
         self.run, self._resume = run, resume
         self._lock: LockFile | None = None
 

@@ -21,12 +21,12 @@ from torch.nn import functional
 
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.log import log
-from alexnet_fast.utils.atomic import make_folder, utf8_path
+from alexnet_fast.utils.atomic import make_dir, utf8_path
 
 _PREFIX = "events.out.tfevents."
 
 
-def order_before_now(folder: Path) -> None:
+def order_before_now(directory: Path) -> None:
     """Renames event files so that TensorBoard reads one that is made now after them.
 
     It reads them by name, and their names begin with the second they were made in. After the clock was put
@@ -36,11 +36,11 @@ def order_before_now(folder: Path) -> None:
         OSError: A file cannot be renamed.
     """
     latest = int(time.time()) - 1
-    for file in sorted(folder.glob(f"{_PREFIX}*"), reverse=True):
+    for file in sorted(directory.glob(f"{_PREFIX}*"), reverse=True):
         second, _, rest = file.name.removeprefix(_PREFIX).partition(".")
         if not second.isdecimal() or int(second) <= latest:
             break
-        file.rename(folder / f"{_PREFIX}{latest:010d}.{rest}")
+        file.rename(directory / f"{_PREFIX}{latest:010d}.{rest}")
         latest -= 1
 
 
@@ -90,17 +90,17 @@ class TensorBoard:
     """Writes the event files of a run.
 
     Args:
-        folder: Where they lie.
+        directory: Where they lie.
         done: Epochs whose drawing stays; what was drawn beyond them is cut off. 0 for a new run.
     """
 
-    def __init__(self, folder: Path, done: int) -> None:
+    def __init__(self, directory: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        order_before_now(folder)
-        make_folder(folder)
+        order_before_now(directory)
+        make_dir(directory)
         self._named = contextlib.ExitStack()
-        self._writer = SummaryWriter(self._named.enter_context(utf8_path(folder)), purge_step=done + 1)
+        self._writer = SummaryWriter(self._named.enter_context(utf8_path(directory)), purge_step=done + 1)
 
     def draw(self, row: EpochMetrics) -> None:
         """Adds an epoch to the curves."""

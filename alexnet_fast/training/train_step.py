@@ -148,7 +148,7 @@ class CudaGraphForwardBackward:
             buffer.copy_(value)
 
 
-def _refuse_graphs(device: torch.device, passes: int, world: int) -> None:
+def _check_no_graphs(device: torch.device, passes: int, world: int) -> None:
     """Refuses CUDA graphs where they do not hold.
 
     Args:
@@ -197,7 +197,7 @@ def make_pass(
     eager = EagerForwardBackward(model=model, loss=make_loss(config), precision=precision, scaler=scaler)
     if not config.cuda_graphs:
         return eager
-    _refuse_graphs(precision.device, config.accumulate, world)
+    _check_no_graphs(precision.device, config.accumulate, world)
     return CudaGraphForwardBackward(eager, net, precision.device)
 
 

@@ -73,7 +73,7 @@ class Trainer:
         config: Hyper-parameters.
         precision: How to compute.
         processes: Those that train together.
-        show: Called after every step, and after every batch that is not trained on; loss and accuracy are
+        on_progress: Called after every step and every batch that is not trained on; loss and accuracy are
             read every `config.log_every` steps and at the end of each epoch.
         factor: What the learning rate of the schedule is multiplied by.
 
@@ -90,11 +90,16 @@ class Trainer:
         config: TrainConfig,
         precision: Precision,
         processes: DistributedContext,
-        show: Callable[[Progress], None],
+        on_progress: Callable[[Progress], None],
         factor: float = 1.0,
     ) -> None:
         self.net, self.train_loader, self.val_loader = net, train, val
-        self.config, self.precision, self.processes, self._show = config, precision, processes, show
+        self.config, self.precision, self.processes, self._on_progress = (
+            config,
+            precision,
+            processes,
+            on_progress,
+        )
         self.steps = len(train) // config.accumulate
         self.schedule = make_schedule(config, self.steps)
         self.position = Position()
@@ -151,12 +156,12 @@ class Trainer:
         """
         self.train_epoch(after_step)
         train, lr = self.check(), self._lr
-        self._refuse_nothing(train, "training", self.train_loader)
+        self._check_not_empty(train, "training", self.train_loader)
         trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
         self._settle_batch_norm(self._counting("measuring", in_validation))
         between = self._counting("validating", in_validation)
         val = validate(self.kept, self.val_loader, self.precision, over=self.processes.total, between=between)
-        self._refuse_nothing(val, "validation", self.val_loader)
+        self._check_not_empty(val, "validation", self.val_loader)
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
         self._meter.reset()
@@ -171,7 +176,7 @@ class Trainer:
             bad=len(set(itertools.chain.from_iterable(bad))),
         )
 
-    def _refuse_nothing(self, score: Metrics, part: str, loader: Loader) -> None:
+    def _check_not_empty(self, score: Metrics, part: str, loader: Loader) -> None:
         """Refuses a score over no image at all, which would count as a loss of 0.
 
         Raises:
@@ -263,7 +268,7 @@ class Trainer:
                 images_per_second=clock.rate(train.images),
                 waiting=self.position.waited,
             )
-        self._show(self._shown)
+        self._on_progress(self._shown)
 
     def _batches_after(self) -> dict[Phase, int]:
         """Returns how many batches follow the training of an epoch."""
@@ -277,7 +282,7 @@ class Trainer:
 
         def count() -> None:
             assert self._shown is not None, "an epoch has reported its end"
-            self._show(dataclasses.replace(self._shown, phase=phase, done=next(done)))
+            self._on_progress(dataclasses.replace(self._shown, phase=phase, done=next(done)))
             after_batch()
 
         return count

@@ -26,7 +26,7 @@ from alexnet_fast.training.features.linear_probe import LinearProbe
 from alexnet_fast.training.log import log
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.training.trainer import Trainer
 from alexnet_fast.version import __version__
 
@@ -40,7 +40,7 @@ class TrainingRun:
         precision: How to compute.
         processes: Those that train together.
         saved: The checkpoint to go on from.
-        show: Receives the progress within an epoch.
+        on_progress: Receives the progress within an epoch.
         colours: Those of the training images, where they have been measured.
 
     Attributes:
@@ -54,7 +54,7 @@ class TrainingRun:
         precision: Precision,
         processes: DistributedContext,
         saved: dict[str, Any] | None,
-        show: Callable[[Progress], None],
+        on_progress: Callable[[Progress], None],
         colours: ColourStatistics | None = None,
     ) -> None:
         self.config, self.splits, self.precision = config, splits, precision
@@ -70,7 +70,7 @@ class TrainingRun:
         self._weights = read_pretrained(config.weights) if config.weights and saved is None else None
         self.spec = self._make_spec() if saved is None else AugmentSpec.from_dict(saved["spec"])
         self.arguments = _model_arguments(config, splits, self.spec)
-        self._show = show
+        self._on_progress = on_progress
         self._net, self._train, self._val = self._build(saved)
         epoch = 0 if saved is None else saved["training"]["shared"]["position"]["epoch"]
         self._features = self._feature_task() if self._head_alone(epoch) else None
@@ -115,12 +115,16 @@ class TrainingRun:
 
     def _feature_task(self) -> LinearProbe:
         """Makes what the last layer learns on by itself."""
-        cache = RunFolder(self.config.run).features
+        cache = RunDir(self.config.run).features
         return LinearProbe(self._net, self._train, self._val, self.precision, cache, self.processes)
 
     def _trainer(self) -> Trainer:
         """Makes the trainer of the last layer, or of the whole network."""
-        config, features, rest = self.config, self._features, (self.precision, self.processes, self._show)
+        config, features, rest = (
+            self.config,
+            self._features,
+            (self.precision, self.processes, self._on_progress),
+        )
         if features is not None:
             # Vectors have no sides that could grow.
             config = dataclasses.replace(config, progressive=None)

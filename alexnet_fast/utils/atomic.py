@@ -74,7 +74,7 @@ def _beside(target: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             _remove(temporary)
             raise
-    _sync_folder(target.parent)
+    _sync_dir(target.parent)
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -126,7 +126,7 @@ def link_atomically(source: Path, path: Path) -> None:
                 raise OSError(errno.ENOTSUP, "no plain file")
             temporary.hardlink_to(source)
             temporary.replace(target)
-        _sync_folder(target.parent)
+        _sync_dir(target.parent)
     except OSError:
         write_atomically(path, source.read_bytes())
     finally:
@@ -152,12 +152,12 @@ def put_in_place(source: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(folder: Path, mend: str = "check the folder and the disk") -> Iterator[None]:
+def disk_errors(directory: Path, hint: str = "check the folder and the disk") -> Iterator[None]:
     """Says in one sentence what the disk says to a block that writes files of a folder by other means.
 
     Args:
-        folder: The folder, or a file that is written.
-        mend: What to do about it.
+        directory: The folder, or a file that is written.
+        hint: What to do about it.
 
     Raises:
         UserError: The disk is full, or not to be written.
@@ -167,7 +167,9 @@ def disk_errors(folder: Path, mend: str = "check the folder and the disk") -> It
     except OSError as error:
         if error.errno not in _OF_THE_DISK:
             raise
-        raise UserError(f"cannot write {error.filename or folder}: {system_reason(error)}", mend) from error
+        raise UserError(
+            f"cannot write {error.filename or directory}: {system_reason(error)}", hint
+        ) from error
 
 
 # What a file system answers to a write that is right.
@@ -222,7 +224,7 @@ def utf8_path(path: Path) -> Iterator[str]:
         yield str(path)
 
 
-def make_folder(path: Path) -> None:
+def make_dir(path: Path) -> None:
     """Makes a folder and those above it.
 
     Raises:
@@ -242,9 +244,9 @@ def _remove(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_dir(directory: Path) -> None:
     """Makes a rename last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

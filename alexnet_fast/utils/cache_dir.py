@@ -9,7 +9,7 @@ from pathlib import Path
 ROOM = "make room, or set XDG_CACHE_HOME to another disk"
 
 
-def cache_folder() -> Path:
+def cache_dir() -> Path:
     """Returns the folder that this program may fill and anybody may empty, by the XDG base directories.
 
     https://specifications.freedesktop.org/basedir-spec/latest/: a relative path there is to be ignored.

@@ -55,7 +55,7 @@ def device_or_cpu(name: str, *, allow_fallback: bool) -> torch.device:
         return choose_device(name)
     except UnavailableError as error:
         if not allow_fallback:
-            mend = "give --device cpu, or allow it with --allow-fallback"
-            raise UnavailableError(error.problem, mend, exit_code=error.exit_code) from error
+            hint = "give --device cpu, or allow it with --allow-fallback"
+            raise UnavailableError(error.problem, hint, exit_code=error.exit_code) from error
         _log.warning("%s; PyTorch runs on the CPU instead", error.problem)
         return torch.device("cpu")

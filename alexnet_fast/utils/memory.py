@@ -22,7 +22,7 @@ def memory_bytes() -> int:
     return min(found)
 
 
-def refuse_beyond_memory(needed: int, what: str, hint: str) -> None:
+def check_memory(needed: int, what: str, hint: str) -> None:
     """Refuses work whose data alone are larger than the memory.
 
     Args:
@@ -40,3 +40,24 @@ def refuse_beyond_memory(needed: int, what: str, hint: str) -> None:
             hint,
             exit_code=2,
         )
+
+
+def resident_mib() -> float:
+    """Returns the memory of this process that is in RAM, in MiB."""
+    return _status_mib("VmRSS")
+
+
+def peak_mib() -> float:
+    """Returns the most of it that ever was.
+
+    getrusage's ru_maxrss is no less than what the process took that started this one (Linux, fs/exec.c).
+    """
+    return _status_mib("VmHWM")
+
+
+def _status_mib(field: str) -> float:
+    """Reads a field of proc(5), which is in KiB."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {field}")

@@ -38,7 +38,7 @@ class ProgressBar:
     Args:
         length: Number of things to be done; 0 if it is not known yet.
         label: What is being done.
-        show: Renders the current item, as figures of falling importance; as many are shown as fit.
+        describe: Renders the current item, as figures of falling importance; as many are shown as fit.
         counts: Whether the things done are counted behind the bar.
         done: Things done before, which do not count in the estimate of the time that is left.
     """
@@ -47,12 +47,12 @@ class ProgressBar:
         self,
         length: float,
         label: str,
-        show: Callable[[Any], Sequence[str]] | None = None,
+        describe: Callable[[Any], Sequence[str]] | None = None,
         *,
         counts: bool = True,
         done: float = 0,
     ) -> None:
-        self._length, self._label, self._figures = length, label, show
+        self._length, self._label, self._figures = length, label, describe
         self._counts, self.pos = counts, done
         self._bar: FittedBar | None = None
         self._over = threading.Event()
@@ -96,7 +96,7 @@ class ProgressBar:
 
         Args:
             steps: How many more.
-            current_item: What `show` renders.
+            current_item: What `describe` renders.
             label: What is being done from now on.
         """
         self.pos += steps
@@ -115,10 +115,10 @@ class ProgressBar:
 
 
 def progress_bar(
-    length: float, label: str, show: Callable[[Any], Sequence[str]] | None = None, *, counts: bool = True
+    length: float, label: str, describe: Callable[[Any], Sequence[str]] | None = None, *, counts: bool = True
 ) -> ProgressBar:
     """Returns a bar on stderr, which stays silent if that is no terminal; see `ProgressBar`."""
-    return ProgressBar(length, label, show, counts=counts)
+    return ProgressBar(length, label, describe, counts=counts)
 
 
 @contextlib.contextmanager

@@ -146,11 +146,11 @@ def open_given(path: Path) -> IO[bytes]:
 def open_number(path: Path) -> int | None:
     """Returns the number of the open file that a path such as /dev/stdout or /dev/fd/3 names, if it does."""
     for _ in range(_MOST_LINKS):
-        folder = os.path.realpath(path.parent)
-        if path.name.isdecimal() and re.fullmatch(rf"/proc/(self|{os.getpid()})(/task/\d+)?/fd", folder):
+        directory = os.path.realpath(path.parent)
+        if path.name.isdecimal() and re.fullmatch(rf"/proc/(self|{os.getpid()})(/task/\d+)?/fd", directory):
             return int(path.name)
         try:
-            path = Path(folder, os.readlink(path))  # noqa: PTH115 - of a string that is no path
+            path = Path(directory, os.readlink(path))  # noqa: PTH115 - of a string that is no path
         except OSError:
             return None
     return None

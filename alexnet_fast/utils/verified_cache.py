@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.utils.atomic import atomic_file, make_folder
+from alexnet_fast.utils.atomic import atomic_file, make_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def save_kept(path: Path, *parts: bytes | memoryview) -> bool:
     for part in parts:
         digest.update(part)
     try:
-        make_folder(path.parent)
+        make_dir(path.parent)
         with atomic_file(path) as file:
             for part in (digest.digest(), *parts):
                 file.write(part)

@@ -130,22 +130,22 @@ def _check(weights: Pretrained, needed: dict[str, Any], found: dict[str, torch.T
     Raises:
         UserError: They differ.
     """
-    mend = _hint(weights)
+    hint = _hint(weights)
     for name, tensor in needed.items():
         if name not in found:
             # Counters of batches are of no use here, and files of before PyTorch 0.4.1 lack them.
             if name.endswith("num_batches_tracked"):
                 continue
-            raise UserError(f"{weights.path} has no {name}, which the network needs", mend)
+            raise UserError(f"{weights.path} has no {name}, which the network needs", hint)
         if found[name].shape != tensor.shape:
             raise UserError(
                 f"{name} in {weights.path} has shape {_shape(found[name])},"
                 f" the network needs {_shape(tensor)}",
-                mend + ", and the --crop of that training",
+                hint + ", and the --crop of that training",
             )
     strangers = sorted(found.keys() - needed.keys())
     if strangers:
-        raise UserError(f"{weights.path} has {strangers[0]}, which the network does not know", mend)
+        raise UserError(f"{weights.path} has {strangers[0]}, which the network does not know", hint)
 
 
 def _hint(weights: Pretrained) -> str:

@@ -55,8 +55,10 @@ def _options() -> argparse.Namespace:
 
 def files_of(options: argparse.Namespace) -> tuple[list[str], list[int]]:
     """Lists the images of an epoch and their labels."""
-    folders = sorted(folder for folder in options.data.iterdir() if folder.is_dir())
+    directories = sorted(directory for directory in options.data.iterdir() if directory.is_dir())
     pairs = [
-        (str(file), label) for label, folder in enumerate(folders) for file in sorted(folder.rglob("*.*"))
+        (str(file), label)
+        for label, directory in enumerate(directories)
+        for file in sorted(directory.rglob("*.*"))
     ]
     return [path for path, _ in pairs] * options.repeat, [label for _, label in pairs] * options.repeat

@@ -35,16 +35,16 @@ class Images:
 
 def written(options: argparse.Namespace) -> Path:
     """Writes the data set file: JPEG at quality 90, in the images' own size."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
+    directory = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, directory)
     field = RGBImageField(write_mode="jpg", jpeg_quality=90)
     writer = DatasetWriter(
-        str(folder / "train.beton"), {"image": field, "label": IntField()}, num_workers=options.threads
+        str(directory / "train.beton"), {"image": field, "label": IntField()}, num_workers=options.threads
     )
     files, labels = files_of(options)
     once = len(files) // options.repeat
     writer.from_indexed_dataset(Images(files[:once], labels[:once]))
-    return folder / "train.beton"
+    return directory / "train.beton"
 
 
 def epoch_of(options: argparse.Namespace) -> Callable[[], Iterator[int]]:

@@ -22,9 +22,9 @@ def epoch_of(options: argparse.Namespace) -> Callable[[], Iterator[int]]:
             transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
         ]
     )
-    folder = datasets.ImageFolder(options.data, train)
+    directory = datasets.ImageFolder(options.data, train)
     loader = DataLoader(
-        ConcatDataset([folder] * options.repeat),
+        ConcatDataset([directory] * options.repeat),
         batch_size=options.batch_size,
         shuffle=True,
         num_workers=options.threads,

@@ -50,11 +50,11 @@ def source_commit(file: Path = Path(__file__)) -> str | None:
     return f"{name}+changes-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else name
 
 
-def keep(folder: Path, part: Part, around: Circumstances, **found: Any) -> dict[str, Any]:
+def keep(directory: Path, part: Part, around: Circumstances, **found: Any) -> dict[str, Any]:
     """Writes what became of a part.
 
     Args:
-        folder: Of the parts.
+        directory: Of the parts.
         part: Which one.
         around: Where and when.
         found: "result" or "error", and "seconds".
@@ -71,17 +71,17 @@ def keep(folder: Path, part: Part, around: Circumstances, **found: Any) -> dict[
         **dataclasses.asdict(around),
         **found,
     }
-    write_atomically(folder / f"{part.key}.json", json.dumps(record, indent=2).encode() + b"\n")
+    write_atomically(directory / f"{part.key}.json", json.dumps(record, indent=2).encode() + b"\n")
     return record
 
 
-def kept(folder: Path, part: Part, around: Circumstances) -> dict[str, Any] | None:
+def kept(directory: Path, part: Part, around: Circumstances) -> dict[str, Any] | None:
     """Returns what was measured before by the same command in the same circumstances, or None.
 
     A part that failed, and a file that is damaged, are measured again.
     """
     try:
-        record: dict[str, Any] = json.loads((folder / f"{part.key}.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((directory / f"{part.key}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     same = {"command": part.shown, **dataclasses.asdict(around)}

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.utils.atomic import make_folder
+from alexnet_fast.utils.atomic import make_dir
 from benchmarks.suite.parts import Scale
 
 # A file may have 65,000 names on ext4; a million images are shared among these.
@@ -26,7 +26,7 @@ def export_fresh(model: str, file: Path) -> None:
     from alexnet_fast.bench.network import fresh_network
     from alexnet_fast.export.onnx.model import build_model, write_model
 
-    make_folder(file.parent)
+    make_dir(file.parent)
     network = fresh_network(model)
     write_model(build_model(network.net, network.metadata("ten")), file)
 
@@ -66,7 +66,7 @@ def _copy_few(prepared: Path, few: Path) -> None:
     files = list(itertools.islice(sorted(prepared.rglob("*.jpg")), _FEW))
     if not files:
         raise UserError(f"{prepared} holds no *.jpg", "make bench makes it; or give a prepared folder")
-    make_folder(few)
+    make_dir(few)
     for number, file in enumerate(files):
         shutil.copyfile(file, few / f"{number}.jpg")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.bench.report import machine_line
-from alexnet_fast.utils.atomic import make_folder, write_atomically
+from alexnet_fast.utils.atomic import make_dir, write_atomically
 from benchmarks.suite import rows
 from benchmarks.suite.arithmetic import Point, points
 from benchmarks.suite.parts import FILES, ROOFLINE, Device
@@ -21,26 +21,26 @@ PAGE, PLOTS = "benchmarks.md", "benchmarks"
 DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "GPU"}
 
 
-def write_page(results: Results, folder: Path) -> Path:
+def write_page(results: Results, directory: Path) -> Path:
     """Writes the page and its plots.
 
     Args:
         results: What `run_suite` returned.
-        folder: Gets benchmarks.md and a folder benchmarks with the plots.
+        directory: Gets benchmarks.md and a folder benchmarks with the plots.
 
     Returns:
         The page.
     """
     from alexnet_fast.plots.style import save_png
 
-    make_folder(folder / PLOTS)
+    make_dir(directory / PLOTS)
     lines = [*_head(results), *_limits(results)]
     for section in (_input, _compute, _answers, _serving, _startup, _failures):
         lines += section(results)
     for name, draw in plots(results).items():
-        save_png(draw(), folder / PLOTS / f"{name}.png")
-    write_atomically(folder / PAGE, ("\n".join(lines) + "\n").encode())
-    return folder / PAGE
+        save_png(draw(), directory / PLOTS / f"{name}.png")
+    write_atomically(directory / PAGE, ("\n".join(lines) + "\n").encode())
+    return directory / PAGE
 
 
 def plots(results: Results) -> dict[str, Callable[[], Figure]]:

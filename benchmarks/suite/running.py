@@ -17,7 +17,7 @@ from typing import Any
 from alexnet_fast.bench import report
 from alexnet_fast.errors import UserError
 from alexnet_fast.runtime.cuda import driver_problem
-from alexnet_fast.utils.atomic import make_folder, write_atomically
+from alexnet_fast.utils.atomic import make_dir, write_atomically
 from benchmarks.suite.kept import Circumstances, keep, kept, source_commit
 from benchmarks.suite.material import export_fresh, forget_other_sizes, lay_out_many
 from benchmarks.suite.parts import FULL, QUICK, STARTUP, Device, Material, Part, Scale, parts
@@ -26,7 +26,7 @@ from benchmarks.suite.parts import FULL, QUICK, STARTUP, Device, Material, Part,
 PART_LIMIT = 900
 
 Begin = Callable[[int], object]
-Show = Callable[[Part, str], object]
+OnProgress = Callable[[Part, str], object]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,13 +74,15 @@ class Suite:
         )
 
 
-def run_suite(suite: Suite, begin: Begin = lambda _: None, show: Show = lambda *_: None) -> dict[str, Any]:
+def run_suite(
+    suite: Suite, begin: Begin = lambda _: None, on_progress: OnProgress = lambda *_: None
+) -> dict[str, Any]:
     """Measures what has not been measured yet in these circumstances.
 
     Args:
         suite: What to measure.
         begin: Receives the number of parts.
-        show: Called with each part and what becomes of it: "begins", "kept", "done" or the error.
+        on_progress: Called with each part and what becomes of it: "begins", "kept", "done" or the error.
 
     Returns:
         What is in results.json: "date", "commit", "hardware", "versions", "quick", "devices", "scale", and in
@@ -90,7 +92,7 @@ def run_suite(suite: Suite, begin: Begin = lambda _: None, show: Show = lambda *
         UserError: There are no images to measure with, or results cannot be written.
     """
     _check(suite)
-    make_folder(suite.output / "parts")
+    make_dir(suite.output / "parts")
     material = suite.material()
     # What a run that was cut off has left may be of other code, or half done.
     shutil.rmtree(suite.work, ignore_errors=True)
@@ -99,7 +101,7 @@ def run_suite(suite: Suite, begin: Begin = lambda _: None, show: Show = lambda *
     ]
     begin(len(todo))
     around = Circumstances(commit=source_commit(), **report.machine())
-    records = {part.key: _one(suite, material, part, around, show) for part in todo}
+    records = {part.key: _one(suite, material, part, around, on_progress) for part in todo}
     shutil.rmtree(suite.work, ignore_errors=True)
     results = {
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -118,19 +120,21 @@ def run_suite(suite: Suite, begin: Begin = lambda _: None, show: Show = lambda *
 
 def _check(suite: Suite) -> None:
     """Says at once what would end every part."""
-    for folder in (suite.files, suite.prepared):
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}", "make bench makes both", exit_code=2)
+    for directory in (suite.files, suite.prepared):
+        if not directory.is_dir():
+            raise UserError(f"there is no folder {directory}", "make bench makes both", exit_code=2)
     if suite.baselines is not None and not (suite.baselines / ".venv" / "bin" / "python").exists():
         raise UserError(
             f"the baselines in {suite.baselines} have no environment", "make baselines sets it up"
         )
 
 
-def _one(suite: Suite, material: Material, part: Part, around: Circumstances, show: Show) -> dict[str, Any]:
+def _one(
+    suite: Suite, material: Material, part: Part, around: Circumstances, show: OnProgress
+) -> dict[str, Any]:
     """Measures one part, or takes what was measured before."""
-    folder = suite.output / "parts"
-    before = kept(folder, part, around)
+    directory = suite.output / "parts"
+    before = kept(directory, part, around)
     if before is not None:
         show(part, "kept")
         return before
@@ -138,7 +142,7 @@ def _one(suite: Suite, material: Material, part: Part, around: Circumstances, sh
     _get_ready(suite, material, part)
     started = time.perf_counter()
     found = run_part(part)
-    record = keep(folder, part, around, seconds=round(time.perf_counter() - started, 1), **found)
+    record = keep(directory, part, around, seconds=round(time.perf_counter() - started, 1), **found)
     show(part, str(found.get("error", "done")))
     return record
 

@@ -17,10 +17,10 @@ def small_net(classes: int) -> torch.nn.Module:
     return torch.nn.Sequential(*features, torch.nn.Flatten(), torch.nn.Linear(256, classes))
 
 
-def main(folder: str, checkpoint: str, epochs: int = 3, stop_at: int | None = None) -> list[float]:
+def main(directory: str, checkpoint: str, epochs: int = 3, stop_at: int | None = None) -> list[float]:
     """Trains, saving after every step; returns the losses."""
     torch.manual_seed(0)
-    loader = ImageLoader(folder, batch_size=8, spec=SPEC)
+    loader = ImageLoader(directory, batch_size=8, spec=SPEC)
     net = small_net(len(loader.dataset.classes))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
     parts = {"net": net, "optimizer": optimizer, "loader": loader}

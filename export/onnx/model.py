@@ -118,8 +118,8 @@ def export_proven(
     from alexnet_fast.export.proof import prove_onnx
 
     model = build_model(net, metadata, form)
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / path.name
+    with tempfile.TemporaryDirectory() as directory:
+        draft = Path(directory) / path.name
         write_model(model, draft)
         prove_onnx(draft, net, metadata.spec, metadata.crops, form.precision, tolerance=tolerance)
         write_atomically(path, draft.read_bytes())

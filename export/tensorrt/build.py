@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.runtime.manifest import TensorInfo
-from alexnet_fast.utils.cache_dir import cache_folder
+from alexnet_fast.utils.cache_dir import cache_dir
 from alexnet_fast.utils.verified_cache import load_kept, save_kept
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class TimingCache:
 
     def __init__(self, library: TrtLibrary) -> None:
         gpu = "-".join((*library.compute_capabilities, *library.gpu.split()))
-        self.path = cache_folder() / "timing" / f"{library.name}-{library.version}-{gpu}.times"
+        self.path = cache_dir() / "timing" / f"{library.name}-{library.version}-{gpu}.times"
         self._times_kernels = library.name == "tensorrt"
 
     @contextlib.contextmanager

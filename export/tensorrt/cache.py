@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet_fast.errors import system_reason
 from alexnet_fast.export.tensorrt.build import BuiltPlan
 from alexnet_fast.runtime.manifest import TensorInfo
-from alexnet_fast.utils.cache_dir import cache_folder
+from alexnet_fast.utils.cache_dir import cache_dir
 from alexnet_fast.utils.verified_cache import load_kept, save_kept
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # A change of what is built from the same files and options, or of how it is kept, needs a new number here.
 _FORMAT = 1
-_ENDING = ".plan"
+_SUFFIX = ".plan"
 # Some thirty float32 engines of `alexnet` with 1000 classes, 245 MB each.
 MOST_BYTES = 8 << 30
 
@@ -41,12 +41,12 @@ class EngineCache:
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self.folder = cache_folder() / "engines"
+        self.directory = cache_dir() / "engines"
         self._most = most_bytes
 
     def path(self, onnx_sha256: str, library: TrtLibrary, config: EngineConfig) -> Path:
         """Returns where the engine for these lies, or would lie; the graph is named by its hash."""
-        return self.folder / f"{_key(onnx_sha256, library, config)}{_ENDING}"
+        return self.directory / f"{_key(onnx_sha256, library, config)}{_SUFFIX}"
 
     def load(self, path: Path) -> BuiltPlan | None:
         """Returns a kept engine; None where there is none or it is damaged, which is said."""
@@ -76,14 +76,14 @@ class EngineCache:
     def _make_room(self) -> None:
         """Removes what was used longest ago, until the rest is small enough."""
         try:
-            files = [(file, file.stat()) for file in self.folder.glob(f"*{_ENDING}")]
+            files = [(file, file.stat()) for file in self.directory.glob(f"*{_SUFFIX}")]
             kept = 0
             for file, found in sorted(files, key=lambda entry: -entry[1].st_mtime_ns):
                 kept += found.st_size
                 if kept > self._most:
                     file.unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("old engines in %s stay: %s", self.folder, system_reason(error))
+            _log.warning("old engines in %s stay: %s", self.directory, system_reason(error))
 
 
 def _key(onnx_sha256: str, library: TrtLibrary, config: EngineConfig) -> str:

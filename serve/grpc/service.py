@@ -11,10 +11,10 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from alexnet_fast.serve.errors import RequestError, malformed
+from alexnet_fast.serve.grpc.codec import read_request, write_answer
 from alexnet_fast.serve.grpc.messages import SERVICE, message_class
 from alexnet_fast.serve.log import log_event
 from alexnet_fast.serve.v2 import describe
-from alexnet_fast.serve.v2.grpc_codec import read_request, write_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -139,7 +139,7 @@ class _Protocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn = _StrictConnection(self.max_chunks)
-        self._sending_due = _Term(self.patience, self._refuse_slow_sender)
+        self._sending_due = _Term(self.patience, self._disconnect_slow_sender)
         self._reading_due = _Term(self.patience, self._drop)
 
     def connection_made(self, transport: Any) -> None:
@@ -198,7 +198,7 @@ class _Protocol(H11Protocol):
         else:
             self._sending_due.stop()
 
-    def _refuse_slow_sender(self) -> None:
+    def _disconnect_slow_sender(self) -> None:
         """Ends a connection whose client does not send in time; half a header is answered."""
         if not self.transport.is_closing() and self.conn.our_state is h11.IDLE:
             problem = f"the header did not come within {self.patience:g} s"

@@ -26,8 +26,8 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the model."""
         threads = json.loads(args["model_config"])["parameters"]["threads"]["string_value"]
-        folder = Path(args["model_repository"]) / args["model_version"]
-        self._model = OnnxModel(folder / "model.onnx", threads=int(threads))
+        directory = Path(args["model_repository"]) / args["model_version"]
+        self._model = OnnxModel(directory / "model.onnx", threads=int(threads))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers a batch of requests; a bad image fails the request that it came with."""

@@ -28,7 +28,7 @@ from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from alexnet_fast.runtime.open import model_file
 from alexnet_fast.serve.triton import model_config as configs
 from alexnet_fast.serve.triton.model_config import LABELS, WARMUP, TritonConfig
-from alexnet_fast.utils.atomic import link_atomically, make_folder, write_atomically
+from alexnet_fast.utils.atomic import link_atomically, make_dir, write_atomically
 
 Variant = Literal["python", "gpu"]
 
@@ -98,20 +98,20 @@ def write_repository(
     source = _open(model)
     wanted = _models(name, variant, source, config or TritonConfig())
     written = _written_before(directory)
-    for folder in wanted:
-        _check_replaceable(directory / folder, written)
-    make_folder(directory)
+    for entry in wanted:
+        _check_replaceable(directory / entry, written)
+    make_dir(directory)
     with _staging(directory) as work:
-        for folder, fill in wanted.items():
-            fill(work / folder)
-        written |= {folder: FileStamp.of(work / folder / CONFIG).sha256 for folder in wanted}
-        # First the record: a folder that it names and that is not there does no harm.
+        for entry, fill in wanted.items():
+            fill(work / entry)
+        written |= {entry: FileStamp.of(work / entry / CONFIG).sha256 for entry in wanted}
+        # First the record: a model that it names and that is not there does no harm.
         record = {"format": _FORMAT, "models": dict(sorted(written.items()))}
         write_atomically(directory / RECORD, json.dumps(record, indent=2).encode() + b"\n")
         # What is called comes last: a Triton that watches never finds an ensemble without its parts.
-        for folder in reversed(wanted):
-            _move(work / folder, directory / folder)
-    return [directory / folder for folder in wanted]
+        for entry in reversed(wanted):
+            _move(work / entry, directory / entry)
+    return [directory / name for name in wanted]
 
 
 def _open(model: Path) -> Source:
@@ -139,43 +139,43 @@ def _models(
     side, outputs = source.metadata.spec.resize, source.outputs
     if variant == "python":
         described = configs.python_config(name, outputs, config)
-        return {name: lambda folder: _fill_python(folder, described, source)}
+        return {name: lambda directory: _fill_python(directory, described, source)}
     parts = (f"{name}-unpack", f"{name}-decode", f"{name}-network")
     whole = configs.ensemble_config(name, outputs, parts, config)
     unpack = configs.unpack_config(parts[0], side, source.metadata.spec.background, config)
     decode = configs.dali_config(parts[1], side, config)
     network = configs.network_config(parts[2], source.platform, side, outputs, config)
     return {
-        name: lambda folder: _fill_ensemble(folder, whole, source),
-        parts[0]: lambda folder: _fill(folder, unpack, _HERE / "unpack_model.py", "model.py"),
-        parts[1]: lambda folder: _fill_dali(folder, decode, source, config),
-        parts[2]: lambda folder: _fill_network(folder, network, source),
+        name: lambda directory: _fill_ensemble(directory, whole, source),
+        parts[0]: lambda directory: _fill(directory, unpack, _HERE / "unpack_model.py", "model.py"),
+        parts[1]: lambda directory: _fill_dali(directory, decode, source, config),
+        parts[2]: lambda directory: _fill_network(directory, network, source),
     }
 
 
-def _fill(folder: Path, config: str, source: Path, name: str) -> None:
+def _fill(directory: Path, config: str, source: Path, name: str) -> None:
     """Writes the configuration and the one file of version 1."""
-    make_folder(folder / "1")
-    write_atomically(folder / CONFIG, config.encode())
-    write_atomically(folder / "1" / name, source.read_bytes())
+    make_dir(directory / "1")
+    write_atomically(directory / CONFIG, config.encode())
+    write_atomically(directory / "1" / name, source.read_bytes())
 
 
-def _fill_python(folder: Path, config: str, source: Source) -> None:
-    _fill(folder, config, _HERE / "python_model.py", "model.py")
-    link_atomically(source.network, folder / "1" / "model.onnx")
-    _write_labels(folder, source)
-    _write_warmup(folder, source)
+def _fill_python(directory: Path, config: str, source: Source) -> None:
+    _fill(directory, config, _HERE / "python_model.py", "model.py")
+    link_atomically(source.network, directory / "1" / "model.onnx")
+    _write_labels(directory, source)
+    _write_warmup(directory, source)
 
 
-def _fill_ensemble(folder: Path, config: str, source: Source) -> None:
+def _fill_ensemble(directory: Path, config: str, source: Source) -> None:
     # An ensemble has no file, and yet Triton wants the folder of its version.
-    make_folder(folder / "1")
-    write_atomically(folder / CONFIG, config.encode())
-    _write_labels(folder, source)
-    _write_warmup(folder, source)
+    make_dir(directory / "1")
+    write_atomically(directory / CONFIG, config.encode())
+    _write_labels(directory, source)
+    _write_warmup(directory, source)
 
 
-def _fill_dali(folder: Path, text: str, source: Source, config: TritonConfig) -> None:
+def _fill_dali(directory: Path, text: str, source: Source, config: TritonConfig) -> None:
     try:
         from alexnet_fast.pipelines.dali.graph import build_square_graph
     except ModuleNotFoundError as error:
@@ -188,38 +188,38 @@ def _fill_dali(folder: Path, text: str, source: Source, config: TritonConfig) ->
         batch_size=config.batching.max_batch,
         threads=config.threads,
     )
-    make_folder(folder / "1")
-    write_atomically(folder / CONFIG, text.encode())
-    write_atomically(folder / "1" / "model.dali", graph.serialize())
+    make_dir(directory / "1")
+    write_atomically(directory / CONFIG, text.encode())
+    write_atomically(directory / "1" / "model.dali", graph.serialize())
 
 
-def _fill_network(folder: Path, config: str, source: Source) -> None:
-    make_folder(folder / "1")
-    write_atomically(folder / CONFIG, config.encode())
+def _fill_network(directory: Path, config: str, source: Source) -> None:
+    make_dir(directory / "1")
+    write_atomically(directory / CONFIG, config.encode())
     plan = source.platform == "tensorrt_plan"
-    link_atomically(source.network, folder / "1" / ("model.plan" if plan else "model.onnx"))
-    _write_labels(folder, source)
+    link_atomically(source.network, directory / "1" / ("model.plan" if plan else "model.onnx"))
+    _write_labels(directory, source)
 
 
-def _write_labels(folder: Path, source: Source) -> None:
+def _write_labels(directory: Path, source: Source) -> None:
     """Writes the names of the classes, one a line, for Triton's classification extension."""
     for label in source.metadata.classes:
         if len(label.splitlines()) != 1:
             raise UserError(f"the class {label!r} does not fit into a line of Triton's labels", "rename it")
     write_atomically(
-        folder / LABELS,
+        directory / LABELS,
         "".join(f"{label}\n" for label in source.metadata.classes).encode("utf-8", "surrogateescape"),
     )
 
 
-def _write_warmup(folder: Path, source: Source) -> None:
+def _write_warmup(directory: Path, source: Source) -> None:
     """Writes a grey image as a BYTES tensor has it: behind its length in four bytes, little-endian."""
     encoded = io.BytesIO()
     side = source.metadata.spec.resize
     Image.new("RGB", (side, side), (128, 128, 128)).save(encoded, "JPEG")
-    make_folder(folder / "warmup")
+    make_dir(directory / "warmup")
     content = encoded.getvalue()
-    write_atomically(folder / "warmup" / WARMUP, len(content).to_bytes(4, "little") + content)
+    write_atomically(directory / "warmup" / WARMUP, len(content).to_bytes(4, "little") + content)
 
 
 def _written_before(directory: Path) -> dict[str, str]:
@@ -237,7 +237,7 @@ def _written_before(directory: Path) -> dict[str, str]:
     try:
         record = json.loads((directory / RECORD).read_bytes())
         if record["format"] == _FORMAT:
-            return {str(folder): str(sha256) for folder, sha256 in record["models"].items()}
+            return {str(directory): str(sha256) for directory, sha256 in record["models"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _somebody_elses(directory) from error
     raise _somebody_elses(directory)
@@ -247,14 +247,14 @@ def _somebody_elses(directory: Path) -> UserError:
     return UserError(f"{directory} holds something else than a repository of ours", "choose another folder")
 
 
-def _check_replaceable(folder: Path, written: Mapping[str, str]) -> None:
+def _check_replaceable(directory: Path, written: Mapping[str, str]) -> None:
     """Raises `UserError` where a folder is not ours, or its configuration was changed by hand."""
-    if not folder.exists():
+    if not directory.exists():
         return
-    if folder.name not in written:
-        raise UserError(f"{folder} exists and is not ours", "choose another --name")
-    config = folder / CONFIG
-    if config.is_file() and FileStamp.of(config).sha256 != written[folder.name]:
+    if directory.name not in written:
+        raise UserError(f"{directory} exists and is not ours", "choose another --name")
+    config = directory / CONFIG
+    if config.is_file() and FileStamp.of(config).sha256 != written[directory.name]:
         raise UserError(f"{config} was changed since it was written", "move it away or choose another --name")
 
 
@@ -270,8 +270,8 @@ def _staging(directory: Path) -> Iterator[Path]:
         raise UserError(f"cannot write into {directory}: {system_reason(error)}") from error
 
 
-def _move(new: Path, folder: Path) -> None:
+def _move(new: Path, directory: Path) -> None:
     """Moves a folder to its place."""
-    if folder.exists():
-        folder.rename(new.with_name(f"{new.name}.old"))
-    new.rename(folder)
+    if directory.exists():
+        directory.rename(new.with_name(f"{new.name}.old"))
+    new.rename(directory)

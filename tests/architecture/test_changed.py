@@ -9,17 +9,17 @@ import pytest
 from changed import ROOT, test_files, touched
 
 
-def folders(*names: str) -> set[str]:
+def directories(*names: str) -> set[str]:
     return {path.parts[1] for path in touched(names)}
 
 
 @pytest.mark.parametrize(
     ("name", "yes", "no"),
     [
-        ("pipelines/spec.py", {"pipelines", "training", "serve", "export", "preparing"}, {"models"}),
-        ("export/config.py", {"export", "cli"}, {"data", "scanning", "fetching"}),
+        ("pipelines/spec.py", {"pipelines", "training", "serve", "export", "prepare"}, {"models"}),
+        ("export/config.py", {"export", "cli"}, {"data", "scan", "download"}),
         ("alexnet_fast/demo/report.py", {"demo"}, {"data", "export", "serve", "training"}),
-        ("alexnet_fast/cli/scan.py", {"scanning", "cli"}, {"export", "serve"}),
+        ("alexnet_fast/cli/scan.py", {"scan", "cli"}, {"export", "serve"}),
         ("docs/data.md", {"docs"}, {"data", "cli"}),
         ("serve/cpp/src/engine.cpp", {"cpp"}, {"serve"}),
         ("tests/training/small_net.py", {"training"}, {"cli"}),
@@ -28,7 +28,7 @@ def folders(*names: str) -> set[str]:
 )
 def test_what_imports_a_file_is_touched_by_it(name: str, yes: set[str], no: set[str]) -> None:
     assert (ROOT / name).exists(), name
-    found = folders(name)
+    found = directories(name)
     assert yes <= found
     assert not no & found
 

@@ -94,7 +94,7 @@ def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
     turns: list[int] = []
     config = LoaderConfig(kind=kind, device=torch.device("cpu"), threads=2)
     result = measure_input(
-        bench_of(two_classes, config=config), begin=turns.append, show=lambda: shown.append(None)
+        bench_of(two_classes, config=config), begin=turns.append, on_progress=lambda: shown.append(None)
     )
     other = NAMES["torch" if kind == "dali" else "dali"]
     assert result["loader"] == kind

@@ -39,8 +39,8 @@ def test_a_server_that_complains_a_lot_is_not_stopped_by_it(tmp_path: Path) -> N
 
 
 def test_one_that_ends_is_quoted_and_one_that_says_nothing_is_given_up() -> None:
-    ending, silent = server("sys.stderr.write('no model')"), server("time.sleep(300)")
-    with pytest.raises(UserError, match="did not start: no model; start it"), own_server(ending):
+    suffix, silent = server("sys.stderr.write('no model')"), server("time.sleep(300)")
+    with pytest.raises(UserError, match="did not start: no model; start it"), own_server(suffix):
         pass
     with pytest.raises(UserError, match="did not start: it says nothing"), own_server(silent, seconds=1):
         pass

@@ -281,19 +281,19 @@ def _page_says_what_was_measured(page: str, results: dict[str, Any]) -> None:
     ]
 
 
-def _plots_are_images(page: str, folder: Path) -> None:
+def _plots_are_images(page: str, directory: Path) -> None:
     """Every plot that the page names is there, and shows something."""
     named = re.findall(r"!\[[^]]+\]\((.+?)\)", page)
     assert {Path(name).stem for name in named} == {
         *("threads-cpu", "batch-cpu", "latency-cpu", "limits-cpu", "roofline-cpu", "startup")
     }
     for name in named:
-        with Image.open(folder / name) as image:
+        with Image.open(directory / name) as image:
             assert image.width > 1000
             assert len(image.convert("RGB").getcolors(1 << 24)) > 20
 
 
-def _gpu_columns_are_empty_and_can_be_filled(results: dict[str, Any], page: str, folder: Path) -> None:
+def _gpu_columns_are_empty_and_can_be_filled(results: dict[str, Any], page: str, directory: Path) -> None:
     """Without a GPU they say so; figures of one fill them through the same code."""
     heads = [row for row in cells(page) if row[-1] == "GPU"]
     assert len(heads) >= 5
@@ -303,7 +303,7 @@ def _gpu_columns_are_empty_and_can_be_filled(results: dict[str, Any], page: str,
     filled["devices"] = ["cpu", "cuda"]
     for key, record in results["parts"].items():
         filled["parts"][key.replace("-cpu", "-cuda")] = {**record, "device": "cuda"}
-    again = write_page(filled, folder).read_text()
+    again = write_page(filled, directory).read_text()
     assert "GPU: not measured." not in again
     assert "make bench` on a machine with" not in again
     assert {name for name in plots(filled) if name.endswith("cuda")} == {

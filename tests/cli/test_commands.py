@@ -58,8 +58,8 @@ def test_predict_agrees_between_the_run_and_the_exported_file(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:
     onnx = json_of("export", trained_run, "--output", tmp_path)["onnx"]
-    folder = two_classes / "val" / "mono"
-    ours, theirs = (json_of("predict", model, folder, "--top", 2) for model in (trained_run, onnx))
+    directory = two_classes / "val" / "mono"
+    ours, theirs = (json_of("predict", model, directory, "--top", 2) for model in (trained_run, onnx))
     assert len(ours["predictions"]) == len(theirs["predictions"]) == 8
     for a, b in zip(ours["predictions"], theirs["predictions"], strict=True):
         assert a["file"] == b["file"]
@@ -109,7 +109,7 @@ def test_doctor_tries_things_and_says_what_mends_them(json_of: Json) -> None:
     assert {p["part"] for p in result["problems"]} == {
         part for part, works in result["can"].items() if not works
     }
-    assert all(problem["what"] and problem["mend"] for problem in result["problems"])
+    assert all(problem["what"] and problem["hint"] for problem in result["problems"])
     assert result["can"]["cuda"] == bool(result["gpu"])
 
 

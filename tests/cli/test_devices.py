@@ -24,10 +24,10 @@ NO_GPU = "NVIDIA's driver"
 @pytest.fixture(scope="module")
 def exported(trained_run: Path, alexnet_fast, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model.onnx, and an engine where TensorRT-RTX is installed."""
-    folder = tmp_path_factory.mktemp("exported")
+    directory = tmp_path_factory.mktemp("exported")
     trt = ("--trt", "--gpu-arch", "86") if installed_version("tensorrt_rtx") else ()
-    assert alexnet_fast("export", trained_run, "--output", folder, *trt).returncode == 0
-    return folder
+    assert alexnet_fast("export", trained_run, "--output", directory, *trt).returncode == 0
+    return directory
 
 
 @pytest.fixture

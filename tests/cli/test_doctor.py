@@ -15,7 +15,7 @@ def test_a_part_that_knows_its_mend_is_quoted() -> None:
         raise UserError("TensorRT is not installed", "pip install 'alexnet-fast[tensorrt]'")
 
     assert attempt("tensorrt", check, None) == Finding(
-        works=False, what="TensorRT is not installed", mend="pip install 'alexnet-fast[tensorrt]'"
+        works=False, what="TensorRT is not installed", hint="pip install 'alexnet-fast[tensorrt]'"
     )
 
 
@@ -27,7 +27,7 @@ def test_a_part_that_breaks_or_computes_wrongly_is_named() -> None:
     assert (broken.works, broken.what) == (False, "onnxruntime fails: libcudart.so.12: cannot open")
     wrong = attempt("torch", lambda _: Finding(works=False), None)
     assert wrong.what == "torch runs, and its answer is wrong"
-    assert wrong.mend
+    assert wrong.hint
 
 
 def test_whatever_works_not_has_a_reason_and_a_mend() -> None:
@@ -35,7 +35,7 @@ def test_whatever_works_not_has_a_reason_and_a_mend() -> None:
     assert {problem["part"] for problem in found["problems"]} == {
         part for part, works in found["can"].items() if not works
     }
-    assert all(problem["what"] and problem["mend"] for problem in found["problems"])
+    assert all(problem["what"] and problem["hint"] for problem in found["problems"])
 
 
 @pytest.mark.parametrize("starts", [True, False])

@@ -31,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, cells: dict[str, list[Path]]) -> Path:
+def directory(tmp_path: Path, cells: dict[str, list[Path]]) -> Path:
     """Images on three levels, beside all that people's folders hold besides."""
     top = tmp_path / "images"
     for place in ("b.jpg", "a.PNG", "sub/c.jpg", "sub/x.jpg/d.jpeg", "class.jpg/e.jpg"):
@@ -55,21 +55,21 @@ def predict(*arguments: Any) -> Result:
     return CliRunner().invoke(commands, ["predict", *map(str, arguments)])
 
 
-def test_everything_below_a_folder_is_answered_and_the_rest_is_counted(model: Path, folder: Path) -> None:
-    done = predict(model, folder, "--json")
+def test_everything_below_a_folder_is_answered_and_the_rest_is_counted(model: Path, directory: Path) -> None:
+    done = predict(model, directory, "--json")
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
-    assert [row["file"] for row in answer["predictions"]] == [str(folder / name) for name in IMAGES]
+    assert [row["file"] for row in answer["predictions"]] == [str(directory / name) for name in IMAGES]
     assert all(len(row["classes"]) == 5 and row["error"] is None for row in answer["predictions"])
     assert sum(answer["ignored"].values()) == 6
     assert answer["ignored"]["a named pipe with the name of an image"] == 1
-    assert f"ignored in {folder}: " in done.stderr
+    assert f"ignored in {directory}: " in done.stderr
 
 
-def test_one_that_is_broken_is_named_and_the_others_are_answered(model: Path, folder: Path) -> None:
-    (folder / "sub" / "broken.jpg").write_bytes(b"no image")
-    (folder / "nowhere.png").symlink_to("gone")
-    done = predict(model, folder)
+def test_one_that_is_broken_is_named_and_the_others_are_answered(model: Path, directory: Path) -> None:
+    (directory / "sub" / "broken.jpg").write_bytes(b"no image")
+    (directory / "nowhere.png").symlink_to("gone")
+    done = predict(model, directory)
     assert done.exit_code == 1
     assert done.stdout.count("cannot be classified") == 2
     assert done.stdout.count("%") == 5 * len(IMAGES)
@@ -103,19 +103,19 @@ def test_what_holds_no_image_is_refused_or_named(
     )
 
 
-def test_a_folder_twice_and_a_file_by_itself_keep_their_order(folder: Path) -> None:
-    files, _ = image_files([folder / "sub", folder / "b.jpg", folder / "sub"])
-    names = [str(file.relative_to(folder)) for file in files]
+def test_a_folder_twice_and_a_file_by_itself_keep_their_order(directory: Path) -> None:
+    files, _ = image_files([directory / "sub", directory / "b.jpg", directory / "sub"])
+    names = [str(file.relative_to(directory)) for file in files]
     assert names == ["sub/c.jpg", "sub/x.jpg/d.jpeg", "b.jpg", "sub/c.jpg", "sub/x.jpg/d.jpeg"]
 
 
 def test_names_that_are_not_utf8_are_answered(model: Path, tmp_path: Path, cells: Any) -> None:
-    folder = tmp_path / os.fsdecode(b"caf\xe9")
-    folder.mkdir()
-    shutil.copy(cells["mono"][0], folder / os.fsdecode(b"\xff.jpg"))
-    done = predict(model, folder, "--json")
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir()
+    shutil.copy(cells["mono"][0], directory / os.fsdecode(b"\xff.jpg"))
+    done = predict(model, directory, "--json")
     assert done.exit_code == 0
-    assert json.loads(done.stdout)["predictions"][0]["file"] == f"{folder}/\udcff.jpg"
+    assert json.loads(done.stdout)["predictions"][0]["file"] == f"{directory}/\udcff.jpg"
 
 
 def test_many_rows_take_no_memory_and_come_out_as_json() -> None:
@@ -140,9 +140,9 @@ def _command(rows: SpooledRows) -> Any:
     return click.command()(answers(lambda _: "")(lambda: {"a": 1, "rows": rows, "z": None}))
 
 
-def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
-    (folder / "locked").mkdir(mode=0)
-    if os.access(folder / "locked", os.R_OK):
+def test_a_folder_that_cannot_be_read_is_named(directory: Path) -> None:
+    (directory / "locked").mkdir(mode=0)
+    if os.access(directory / "locked", os.R_OK):
         pytest.skip("the superuser reads everything")
     with pytest.raises(UserError, match="no permission to read"):
-        image_files([folder])
+        image_files([directory])

@@ -27,8 +27,8 @@ def test_a_recipe_holds_only_differences_and_its_command(name: str) -> None:
 
 
 def test_every_file_that_is_shipped_has_a_name() -> None:
-    folder = recipe_path("paper").parent
-    assert {file.stem for file in folder.glob("*.toml")} == set(RECIPES)
+    directory = recipe_path("paper").parent
+    assert {file.stem for file in directory.glob("*.toml")} == set(RECIPES)
 
 
 def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(

@@ -43,9 +43,9 @@ def test_a_batch_of_a_recipe_shrinks_too(two_classes: Path, tmp_path: Path) -> N
     assert "batches of 8 instead of 64" in done.stderr
 
 
-def in_a_file(folder: Path) -> tuple[object, ...]:
-    (folder / "mine.toml").write_text("batch-size = 128\n", encoding="utf-8")
-    return "--config", folder / "mine.toml"
+def in_a_file(directory: Path) -> tuple[object, ...]:
+    (directory / "mine.toml").write_text("batch-size = 128\n", encoding="utf-8")
+    return "--config", directory / "mine.toml"
 
 
 @pytest.mark.parametrize("how", ["option", "config", "own recipe"])

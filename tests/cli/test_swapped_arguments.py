@@ -17,7 +17,7 @@ from alexnet_fast.cli.path_kinds import Kind, kind_of
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one of everything that a path may be."""
     top = tmp_path_factory.mktemp("place")
-    for folder in (
+    for directory in (
         "run/checkpoints",
         "images/train/cat",
         "versions/1",
@@ -26,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "other",
         "shards",
     ):
-        (top / folder).mkdir(parents=True)
+        (top / directory).mkdir(parents=True)
     for file in (
         *("run/config.toml", "run/checkpoints/best.pt", "images/train/cat/a.JPG", "versions/1/model.onnx"),
         *("exported/model.onnx", "other/notes.txt", "shards/0.tar", "net.onnx", "net.engine", "net.pth"),

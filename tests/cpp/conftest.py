@@ -79,7 +79,7 @@ def model(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFacto
     """model.onnx with the engine that TensorRT-RTX built from it, and the manifest of both."""
     if installed_version("tensorrt_rtx") is None:
         pytest.skip("needs pip install 'alexnet-fast[rtx]'")
-    folder = tmp_path_factory.mktemp("model")
+    directory = tmp_path_factory.mktemp("model")
     squares = np.stack([centre_square(tile, SPEC) for tile in tiles(photographs)])
     metadata = GraphMetadata(
         classes=("ant", "bee", "café, noir", "dog", "eel", "fox", "gnu"),
@@ -89,9 +89,9 @@ def model(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFacto
         version="1.2.3",
         provenance={},
     )
-    write_model(build_model(small_net(squares), metadata), folder / "model.onnx")
-    build_engine(folder / "model.onnx", folder / "model.engine", choose_library(["86"]), EngineConfig())
-    return folder / "model.onnx"
+    write_model(build_model(small_net(squares), metadata), directory / "model.onnx")
+    build_engine(directory / "model.onnx", directory / "model.engine", choose_library(["86"]), EngineConfig())
+    return directory / "model.onnx"
 
 
 def tiles(photographs: list[Image.Image]) -> list[Image.Image]:
@@ -107,7 +107,7 @@ def tiles(photographs: list[Image.Image]) -> list[Image.Image]:
 @pytest.fixture(scope="session")
 def hundred(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """100 JPEG files: parts of photographs, of every chroma, grey, CMYK, progressive and orientation."""
-    folder = tmp_path_factory.mktemp("hundred")
+    directory = tmp_path_factory.mktemp("hundred")
     files = []
     for number, tile in enumerate(tiles(photographs)):
         options: dict[str, object] = {"quality": 50 + number // 2, "subsampling": number % 3}
@@ -118,6 +118,6 @@ def hundred(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFac
         mode = {3: "L", 7: "CMYK"}.get(number % 10, "RGB")
         if mode != "RGB":
             del options["subsampling"]
-        files.append(folder / f"{number}.jpg")
+        files.append(directory / f"{number}.jpg")
         tile.convert(mode).save(files[-1], progressive=number % 4 == 1, **options)
     return files

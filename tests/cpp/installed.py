@@ -64,21 +64,21 @@ class Built:
             "-DALEXNET_FAST_WERROR=ON",
         )
         KEPT.mkdir(parents=True, exist_ok=True)
-        folder = KEPT / f"{name}-{digest(flags)}"
-        self.prefix = folder / "installed"
+        directory = KEPT / f"{name}-{digest(flags)}"
+        self.prefix = directory / "installed"
         self.classify = self.prefix / "bin/classify"
-        self.probe = folder / "probe" / "probe"
+        self.probe = directory / "probe" / "probe"
         with (KEPT / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / "complete").exists():
+            if not (directory / "complete").exists():
                 for earlier in KEPT.glob(f"{name}-*"):
                     shutil.rmtree(earlier)
-                self._build(folder, flags, sanitize)
-                (folder / "complete").touch()
+                self._build(directory, flags, sanitize)
+                (directory / "complete").touch()
 
-    def _build(self, folder: Path, flags: Sequence[str], sanitize: str) -> None:
+    def _build(self, directory: Path, flags: Sequence[str], sanitize: str) -> None:
         # A copy: the folder must need nothing of the repository around it.
-        source, build = folder / "copied", folder / "build"
+        source, build = directory / "copied", directory / "build"
         shutil.copytree(ROOT / "serve/cpp", source)
         must("cmake", "-S", source, "-B", build, *flags)
         must("cmake", "--build", build, "--parallel", 2)
@@ -91,7 +91,7 @@ class Built:
 def digest(flags: Sequence[str]) -> str:
     """Returns a name for the sources, the compiler and what it is told."""
     state = hashlib.sha256(must("c++", "--version") + repr((str(ROOT), *flags)).encode())
-    for folder in (ROOT / "serve/cpp", ROOT / "tests/cpp/probe"):
-        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+    for directory in (ROOT / "serve/cpp", ROOT / "tests/cpp/probe"):
+        for file in sorted(file for file in directory.rglob("*") if file.is_file()):
             state.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
     return state.hexdigest()[:16]

@@ -42,13 +42,13 @@ def image(hundred: list[Path]) -> Path:
     return hundred[0]
 
 
-def raw(squares: np.ndarray, folder: Path) -> Path:
-    (folder / "squares.raw").write_bytes(squares.tobytes())
-    return folder / "squares.raw"
+def raw(squares: np.ndarray, directory: Path) -> Path:
+    (directory / "squares.raw").write_bytes(squares.tobytes())
+    return directory / "squares.raw"
 
 
-def infer(built: Built, model: Path, squares: np.ndarray, folder: Path, how: str = "infer") -> np.ndarray:
-    answer = must(built.probe, how, model, raw(squares, folder))
+def infer(built: Built, model: Path, squares: np.ndarray, directory: Path, how: str = "infer") -> np.ndarray:
+    answer = must(built.probe, how, model, raw(squares, directory))
     return np.frombuffer(answer, np.float32).reshape(-1, 7)
 
 

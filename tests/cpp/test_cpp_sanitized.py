@@ -82,17 +82,17 @@ def with_tensorrt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not HEADERS.is_dir():
         pytest.skip("needs the headers of TensorRT and CUDA: make tensorrt-headers")
     cuda = HEADERS / "nvidia/cuda_runtime"
-    folder = tmp_path_factory.mktemp("tensorrt")
+    directory = tmp_path_factory.mktemp("tensorrt")
     must(
-        *("cmake", "-S", ROOT / "serve/cpp", "-B", folder),
+        *("cmake", "-S", ROOT / "serve/cpp", "-B", directory),
         *("-DALEXNET_FAST_OPENVINO=OFF", "-DALEXNET_FAST_TENSORRT=ON"),
         f"-DTensorRT_INCLUDE_DIR={HEADERS}/kernel_lens/include/tensorrt",
         f"-DTensorRT_LIBRARY={Path(rtx.origin).parent}/libtensorrt_rtx.so.1",
         f"-DTensorRT_CUDA_INCLUDE_DIR={cuda}/include;{HEADERS}/nvidia/cuda_nvcc/include",
         f"-DTensorRT_CUDART_LIBRARY={cuda}/lib/libcudart.so.12",
     )
-    must("cmake", "--build", folder, "--parallel", 2)
-    return folder / "classify"
+    must("cmake", "--build", directory, "--parallel", 2)
+    return directory / "classify"
 
 
 def test_tensorrt_compiles_links_and_says_what_is_missing(with_tensorrt, model, hundred, tmp_path):

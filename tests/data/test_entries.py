@@ -109,12 +109,12 @@ class TestLinks:
 
     def test_folders_that_all_link_to_each_other_are_entered_once_each(self, tmp_path: Path) -> None:
         """By every way there would be some 16! of them."""
-        folders = [tmp_path / "class" / f"{number:02d}" for number in range(16)]
-        for folder in folders:
-            touch(folder / "x.jpg")
-        for folder in folders:
-            for other in folders:
-                (folder / f"to-{other.name}").symlink_to(other)
+        directories = [tmp_path / "class" / f"{number:02d}" for number in range(16)]
+        for directory in directories:
+            touch(directory / "x.jpg")
+        for directory in directories:
+            for other in directories:
+                (directory / f"to-{other.name}").symlink_to(other)
         listed, ignored = walked(tmp_path / "class")
         assert len(listed) == 16
         assert len(ignored) == 16 * 16
@@ -174,22 +174,22 @@ class TestLinks:
 def all_files(root: Path) -> set[str]:
     """Returns every file below a folder, and every link to a folder, by its path."""
     found = set()
-    for folder, folders, files in os.walk(root):
-        names = [*files, *(name for name in folders if (Path(folder) / name).is_symlink())]
-        found |= {os.path.relpath(Path(folder) / name, root) for name in names}
+    for directory, directories, files in os.walk(root):
+        names = [*files, *(name for name in directories if (Path(directory) / name).is_symlink())]
+        found |= {os.path.relpath(Path(directory) / name, root) for name in names}
     return found
 
 
 def litter(data: Path) -> None:
     """Puts what people's folders hold beside images everywhere."""
-    for folder in (data, data / "train", data / "train" / "cat", data / "val" / "dog" / "deeper"):
+    for directory in (data, data / "train", data / "train" / "cat", data / "val" / "dog" / "deeper"):
         touch(
             *(
-                folder / name
+                directory / name
                 for name in (".DS_Store", "._0.jpg", "Thumbs.db", "notes.txt", "README", "x.heic")
             ),
             *(
-                folder / below / "y.jpg"
+                directory / below / "y.jpg"
                 for below in ("__MACOSX", "@eaDir/0.jpg", ".git/objects", "lost+found")
             ),
         )
@@ -245,8 +245,8 @@ def test_a_kept_list_knows_what_was_ignored(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(list_cache, "WORTH_KEEPING", 1)
     litter(data)
-    for folder, _, _ in os.walk(data):
-        os.utime(folder, (1_700_000_000, 1_700_000_000))
+    for directory, _, _ in os.walk(data):
+        os.utime(directory, (1_700_000_000, 1_700_000_000))
     first = list_images(data / "train", ClassMap(("cat", "dog")))
     assert list((tmp_path / "cache").rglob("*.npz"))
     again = list_images(data / "train", ClassMap(("cat", "dog")))

@@ -19,7 +19,7 @@ def names() -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     """Two classes of 100 empty files."""
     for kind in ("a", "b"):
         (tmp_path / kind).mkdir()
@@ -47,7 +47,7 @@ def test_a_selection_has_its_own_order(names: list[str]) -> None:
     assert some.fingerprint() != images.select([0, 2]).fingerprint()
 
 
-def test_the_split_does_not_depend_on_the_ending(tmp_path: Path, folder: Path) -> None:
+def test_the_split_does_not_depend_on_the_suffix(tmp_path: Path, directory: Path) -> None:
     """So what `prepare` makes of PNG files has the validation images of the PNG files."""
     for kind in ("a", "b"):
         (tmp_path / "png" / kind).mkdir(parents=True)
@@ -55,26 +55,26 @@ def test_the_split_does_not_depend_on_the_ending(tmp_path: Path, folder: Path) -
             (tmp_path / "png" / kind / f"{number}.png").touch()
     png = {name.removesuffix(".png") for name in open_data(tmp_path / "png").val.names}
     (tmp_path / "png").rename(tmp_path / ".away")
-    assert png == {name.removesuffix(".jpg") for name in open_data(folder).val.names}
+    assert png == {name.removesuffix(".jpg") for name in open_data(directory).val.names}
 
 
 class TestLeaveOut:
     """The list that `scan --write-list` writes."""
 
-    def test_what_it_names_is_not_listed(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_what_it_names_is_not_listed(self, directory: Path, caplog: pytest.LogCaptureFixture) -> None:
         some = ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
-        splits = open_data(folder, leave_out=some)
+        splits = open_data(directory, leave_out=some)
         left = {*splits.train.names, *splits.val.names}
         assert len(left) == 198
         assert not left & some.names
-        assert f"left out 2 of 200 images of {folder}: bad.txt names them" in caplog.text
+        assert f"left out 2 of 200 images of {directory}: bad.txt names them" in caplog.text
 
-    def test_the_others_keep_their_side_of_the_split(self, folder: Path) -> None:
+    def test_the_others_keep_their_side_of_the_split(self, directory: Path) -> None:
         some = ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
-        before, after = open_data(folder), open_data(folder, leave_out=some)
+        before, after = open_data(directory), open_data(directory, leave_out=some)
         assert set(after.val.names) == set(before.val.names) - some.names
 
-    def test_names_of_parts_begin_with_the_part(self, tmp_path: Path, folder: Path) -> None:
+    def test_names_of_parts_begin_with_the_part(self, tmp_path: Path, directory: Path) -> None:
         parts = tmp_path / "parts"
         for part in ("train", "val"):
             for kind in ("a", "b"):
@@ -87,16 +87,16 @@ class TestLeaveOut:
         assert len(open_part(parts, "val", splits.classes, leave_out=some)) == 4
 
     def test_some_names_that_are_not_there_are_counted(
-        self, folder: Path, caplog: pytest.LogCaptureFixture
+        self, directory: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        open_data(folder, leave_out=ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "a/gone.jpg"})))
+        open_data(directory, leave_out=ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "a/gone.jpg"})))
         assert "bad.txt names 1 images that" in caplog.text
 
-    def test_the_list_of_another_folder_is_refused(self, folder: Path) -> None:
+    def test_the_list_of_another_folder_is_refused(self, directory: Path) -> None:
         with pytest.raises(
             UserError, match=r"--leave-out bad.txt: none of its 2 names is an image of .*write-list"
         ):
-            open_data(folder, leave_out=ExcludeList(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
+            open_data(directory, leave_out=ExcludeList(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
 
     def test_a_list_is_read_byte_for_byte(self, tmp_path: Path) -> None:
         (tmp_path / "bad.txt").write_bytes(b"a/ 1.jpg\n\nb/\xff.jpg\n")

@@ -32,8 +32,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def age(root: Path) -> None:
     """Makes folders look as if nobody had touched them for an hour."""
-    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
-        os.utime(folder, (time.time() - 3600,) * 2)
+    for directory in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        os.utime(directory, (time.time() - 3600,) * 2)
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_a_clock_that_jumps_hides_no_change(
 
 def test_folders_of_the_future_are_listed_anew(root: Path, tmp_path: Path) -> None:
     """They changed while the clock was ahead; when it comes to that time again, they could look the same."""
-    for folder in (root / "a", root / "b", root / "b" / "deeper"):
-        os.utime(folder, (time.time() + DAY,) * 2)
+    for directory in (root / "a", root / "b", root / "b" / "deeper"):
+        os.utime(directory, (time.time() + DAY,) * 2)
     assert len(list_images(root, CLASSES)) == 20
     assert not (tmp_path / "cache").exists()
     (root / "a" / "new.jpg").touch()
@@ -183,4 +183,4 @@ def test_a_relative_cache_folder_is_ignored_as_the_specification_says(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert list_cache.cache_folder() == tmp_path / ".cache" / "alexnet-fast"
+    assert list_cache.cache_dir() == tmp_path / ".cache" / "alexnet-fast"

@@ -230,8 +230,8 @@ def test_training_counts_what_it_does_not_use(tmp_path: Path, caplog: pytest.Log
 def test_files_beside_tars_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, below: tuple[str, str]
 ) -> None:
-    for part, folder in zip(("train", "val"), below, strict=True):
-        write_shard(tmp_path / folder / f"{part}-0.tar", samples())
+    for part, directory in zip(("train", "val"), below, strict=True):
+        write_shard(tmp_path / directory / f"{part}-0.tar", samples())
     for name in ("loose.jpg", "._train-0.tar", "readme.md", "train-0.idx", "train-0.npz"):
         (tmp_path / below[0] / name).touch()
     assert len(open_data(tmp_path).train) == 4

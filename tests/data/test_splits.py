@@ -143,8 +143,8 @@ class TestErrors:
     def test_train_without_val(self, parts: Path) -> None:
         for file in (parts / "val").rglob("*.jpg"):
             file.unlink()
-        for folder in (parts / "val" / "cat", parts / "val" / "dog", parts / "val"):
-            folder.rmdir()
+        for directory in (parts / "val" / "cat", parts / "val" / "dog", parts / "val"):
+            directory.rmdir()
         with pytest.raises(UserError, match="has train/ but no val/"):
             open_data(parts)
 
@@ -181,8 +181,8 @@ class TestErrors:
         )
         with tempfile.TemporaryDirectory() as open_to_all:
             images = Path(shutil.copytree(parts, Path(open_to_all) / "images"))
-            for folder in (images, images.parent):
-                folder.chmod(0o755)
+            for directory in (images, images.parent):
+                directory.chmod(0o755)
             (images / what).chmod(0)
             run = [sys.executable, "-c", code, str(images)]
             said = subprocess.run(run, capture_output=True, text=True, check=False, cwd=images)

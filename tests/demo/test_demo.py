@@ -41,14 +41,14 @@ def test_the_split_is_the_same_again(tmp_path: Path) -> None:
 
 def test_links_into_an_environment_that_is_gone_are_made_anew(tmp_path: Path) -> None:
     """`make clean` and another place for .venv leave a folder of links that lead nowhere."""
-    folder = lay_out_cells(tmp_path / "data")
-    (moved, copied, *_) = sorted((folder / "test" / "mono").iterdir())
+    directory = lay_out_cells(tmp_path / "data")
+    (moved, copied, *_) = sorted((directory / "test" / "mono").iterdir())
     wanted = moved.read_bytes()
     moved.unlink()
     moved.symlink_to(tmp_path / "gone" / moved.name)
     copied.unlink()
     copied.write_bytes(b"the user's own")
-    lay_out_cells(folder)
+    lay_out_cells(directory)
     assert moved.read_bytes() == wanted
     assert copied.read_bytes() == b"the user's own"
 

@@ -89,8 +89,8 @@ def calls_of(text: str) -> list[list[str]]:
     return calls
 
 
-def write_titled(page: str, folder: Path) -> None:
+def write_titled(page: str, directory: Path) -> None:
     """Writes the files that a page shows, blocks with a title, into a folder."""
     for block in page_blocks(ROOT / page):
         if block.title:
-            (folder / block.title).write_text(block.code, encoding="utf-8")
+            (directory / block.title).write_text(block.code, encoding="utf-8")

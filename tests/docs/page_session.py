@@ -43,11 +43,11 @@ class PageSession:
     """A folder, a shell in it, a Python that remembers, and the servers that the page has started.
 
     Args:
-        folder: Where it runs; holds bin/alexnet-fast.
+        directory: Where it runs; holds bin/alexnet-fast.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path) -> None:
+        self._dir = directory
         self._python: subprocess.Popen[str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
         # The page's first server, which its clients speak to.
@@ -64,7 +64,7 @@ class PageSession:
             return ""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self._here(command)],
-            cwd=self._folder, env=self._environment(self._http, self._grpc), text=True, check=False,
+            cwd=self._dir, env=self._environment(self._http, self._grpc), text=True, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}"
@@ -75,7 +75,7 @@ class PageSession:
         if self._python is None:
             self._python = subprocess.Popen(
                 [sys.executable, "-c", _PYTHON],
-                cwd=self._folder, env=self._environment(self._http, self._grpc), text=True,
+                cwd=self._dir, env=self._environment(self._http, self._grpc), text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )  # fmt: skip
         assert self._python.stdin
@@ -103,7 +103,7 @@ class PageSession:
         first = self._server is None
         http, grpc = (self._http, self._grpc) if first else (free_port(), free_port())
         server = subprocess.Popen(
-            ["bash", "-c", f"exec {command}"], cwd=self._folder, env=self._environment(http, grpc)
+            ["bash", "-c", f"exec {command}"], cwd=self._dir, env=self._environment(http, grpc)
         )
         _wait_until_ready(server, http)
         if first:
@@ -112,9 +112,7 @@ class PageSession:
             _stop(server)
 
     def _environment(self, http: int, grpc: int) -> dict[str, str]:
-        path = os.pathsep.join(
-            (str(self._folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
-        )
+        path = os.pathsep.join((str(self._dir / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
         ports = {"HTTP_PORT": str(http), "GRPC_PORT": str(grpc)}
         return {**os.environ, **ports, "PATH": path, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "2"}
 
@@ -137,9 +135,9 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def page_session(folder: Path) -> Iterator[PageSession]:
+def page_session(directory: Path) -> Iterator[PageSession]:
     """Runs a page, and ends what it started."""
-    session = PageSession(folder)
+    session = PageSession(directory)
     try:
         yield session
     finally:

@@ -51,12 +51,12 @@ def excused(page: str, code: str) -> bool:
 @pytest.fixture(scope="session")
 def images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages name: images, photo.jpg, bin/alexnet-fast, a run and its export."""
-    folder = tmp_path_factory.mktemp("page")
-    write_images(folder / "images", photographs, ("cat", "mug"))
-    write_images(folder / "imagenet", photographs, ("n01440764", "n01443537"))
+    directory = tmp_path_factory.mktemp("page")
+    write_images(directory / "images", photographs, ("cat", "mug"))
+    write_images(directory / "imagenet", photographs, ("n01440764", "n01443537"))
     for name, number in (("photo", 3), ("one", 5), ("two", 7)):
-        cut(photographs[number % 2], number).save(folder / f"{name}.jpg")
-    write_titled("docs/recipes.md", folder)
+        cut(photographs[number % 2], number).save(directory / f"{name}.jpg")
+    write_titled("docs/recipes.md", directory)
     for config, (model, resize, crop) in NETWORKS.items():
         lines = (
             f'model = "{model}"',
@@ -64,34 +64,34 @@ def images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFact
             f"crop = {crop}",
             f'progressive = "{crop}:{crop}"',
         )
-        (folder / config).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "bin").mkdir()
-    command = folder / "bin" / "alexnet-fast"
+        (directory / config).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (directory / "bin").mkdir()
+    command = directory / "bin" / "alexnet-fast"
     script = Path(__file__).with_name("small_command.py")
     command.write_text(
         f'#!/bin/sh\nWARM_COMMANDS={warm_commands.address()} exec {sys.executable} -S {script} "$@"\n'
     )
     command.chmod(0o755)
-    with page_session(folder) as session:
+    with page_session(directory) as session:
         session.run("alexnet-fast train images --run runs/first && alexnet-fast export runs/first")
-    shutil.copytree(folder / "runs/first", folder / "runs/other")
+    shutil.copytree(directory / "runs/first", directory / "runs/other")
     for copy in ("cells", "cars", "."):
-        (folder / copy).mkdir(exist_ok=True)
-        shutil.copy(folder / "runs/first/model.onnx", folder / copy / "model.onnx")
-    return folder
+        (directory / copy).mkdir(exist_ok=True)
+        shutil.copy(directory / "runs/first/model.onnx", directory / copy / "model.onnx")
+    return directory
 
 
-def write_images(folder: Path, photographs: list[Image.Image], classes: tuple[str, str]) -> None:
+def write_images(directory: Path, photographs: list[Image.Image], classes: tuple[str, str]) -> None:
     """Writes cuts of two photographs, a class each: 16 to train on and 4 to validate.
 
     The last is of the other photograph, so that there is a mistake to show.
     """
     for name, photograph in zip(classes, photographs, strict=True):
         for part, numbers in (("train", range(16)), ("val", range(16, 20))):
-            (folder / part / name).mkdir(parents=True)
+            (directory / part / name).mkdir(parents=True)
             for number in numbers:
                 shown = photographs[name == classes[0]] if number == 19 else photograph
-                cut(shown, number).save(folder / part / name / f"{number}.jpg")
+                cut(shown, number).save(directory / part / name / f"{number}.jpg")
 
 
 def cut(photograph: Image.Image, number: int) -> Image.Image:
@@ -100,18 +100,18 @@ def cut(photograph: Image.Image, number: int) -> Image.Image:
 
 
 @pytest.fixture
-def folder(images: Path, tmp_path: Path) -> Path:
+def directory(images: Path, tmp_path: Path) -> Path:
     """A copy of that folder for one page."""
     return Path(shutil.copytree(images, tmp_path / "page"))
 
 
 @pytest.mark.parametrize("page", [p.relative_to(ROOT).as_posix() for p in PAGES])
-def test_a_page_runs_from_its_first_block_to_its_last(page: str, folder: Path) -> None:
+def test_a_page_runs_from_its_first_block_to_its_last(page: str, directory: Path) -> None:
     blocks = [block for block in page_blocks(ROOT / page) if block in RUNNABLE and block not in OF_OTHERS]
     for run in runs_begun(blocks):
-        shutil.rmtree(folder / run, ignore_errors=True)
-    write_titled(page, folder)
-    with page_session(folder) as session:
+        shutil.rmtree(directory / run, ignore_errors=True)
+    write_titled(page, directory)
+    with page_session(directory) as session:
         for block in blocks:
             if block.language == "python":
                 if not excused(page, block.code):
@@ -144,16 +144,16 @@ def test_what_is_made_smaller_is_there() -> None:
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="needs torchvision, FFCV and timm: make baselines")
 @pytest.mark.parametrize("block", OF_OTHERS, ids=str)
-def test_what_is_written_for_other_projects_runs_there(block: Block, folder: Path) -> None:
+def test_what_is_written_for_other_projects_runs_there(block: Block, directory: Path) -> None:
     if "ffcv" in block.code and not list(PYTHON.parent.parent.glob("lib/python*/site-packages/ffcv")):
         packages = "pkg-config libopencv-dev libturbojpeg0-dev"
         pytest.skip(f"needs apt-get install {packages}, then without {PYTHON.parent.parent}: make baselines")
     # Worker processes import the file again.
     lines = ["import torchvision_beside_cpu_torch", *block.code.splitlines()]
     script = 'if __name__ == "__main__":\n' + "".join(f"    {line}\n" for line in lines)
-    (folder / "block.py").write_text(script, encoding="utf-8")
+    (directory / "block.py").write_text(script, encoding="utf-8")
     done = subprocess.run(
-        [PYTHON, "block.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(BASELINES)},
+        [PYTHON, "block.py"], cwd=directory, env={**os.environ, "PYTHONPATH": str(BASELINES)},
         text=True, capture_output=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ OF_OTHERS = {
 }  # fmt: skip
 
 # Paths that begin with these are of the repository; others are the user's.
-FOLDERS = ("alexnet_fast", "docs", "export", "pipelines", "serve", "tests", ".ci")
+DIRS = ("alexnet_fast", "docs", "export", "pipelines", "serve", "tests", ".ci")
 
 
 def named(page: Path) -> list[str]:
@@ -50,7 +50,7 @@ def test_options_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_and_tests_exist(page: Path) -> None:
     paths = {word for words in named(page) for word in words.split() if re.match(r"[\w.-]+/[\w./-]+$", word)}
-    ours = {path for path in paths if path.split("/")[0] in FOLDERS}
+    ours = {path for path in paths if path.split("/")[0] in DIRS}
     assert sorted(path for path in ours if not (ROOT / path).exists()) == []
     modules = {word for words in named(page) for word in re.findall(r"python -m (alexnet_fast[\w.]*)", words)}
     assert [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()] == []

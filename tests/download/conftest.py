@@ -38,15 +38,15 @@ class Site:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate for localhost, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
+    directory = tmp_path_factory.mktemp("certificate")
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl to make a certificate")
     words = (
         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out cert.pem"
     )
     extra = ["-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*words.split(), *extra], cwd=folder, check=True, capture_output=True)
-    return folder / "cert.pem", folder / "key.pem"
+    subprocess.run([*words.split(), *extra], cwd=directory, check=True, capture_output=True)
+    return directory / "cert.pem", directory / "key.pem"
 
 
 @pytest.fixture

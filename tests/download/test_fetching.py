@@ -21,10 +21,12 @@ ALLOWED = FetchConfig(allow_private=True)
 SMALL = FetchConfig(allow_private=True, gibibytes=2**-14)
 
 
-def files_below(folder: Path) -> dict[str, bytes]:
+def files_below(directory: Path) -> dict[str, bytes]:
     """Returns every file of a folder."""
     return {
-        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+        file.relative_to(directory).as_posix(): file.read_bytes()
+        for file in directory.rglob("*")
+        if file.is_file()
     }
 
 
@@ -42,9 +44,9 @@ def test_an_archive_is_unpacked_whole_and_fetched_once(site, members, tar, zippe
     content = zipped(members) if kind == "zip" else tar(members, kind)
     url = site.put("/download?id=7", content)
     config = FetchConfig(sha256=hashlib.sha256(content).hexdigest().upper(), allow_private=True)
-    folder = fetch(url, config)
-    assert {f"solar/{name}": body for name, body in files_below(folder).items()} == members
-    assert fetch(url, config) == folder
+    directory = fetch(url, config)
+    assert {f"solar/{name}": body for name, body in files_below(directory).items()} == members
+    assert fetch(url, config) == directory
     assert site.asked == ["/download?id=7"]
 
 

@@ -82,17 +82,17 @@ class Runtime:
 """
 
 
-def run_on_stand_in(folder, script):
+def run_on_stand_in(directory, script):
     """Runs a Python script on a machine with the stand-in GPU; returns what it prints."""
     compiler = shutil.which("cc") or shutil.which("c++")
     if compiler is None:
         pytest.skip("needs a C compiler")
-    (folder / "driver.c").write_text(DRIVER)
-    shared = ["-x", "c", "-shared", "-fPIC", folder / "driver.c", "-o", folder / "libcuda.so.1"]
+    (directory / "driver.c").write_text(DRIVER)
+    shared = ["-x", "c", "-shared", "-fPIC", directory / "driver.c", "-o", directory / "libcuda.so.1"]
     subprocess.run([compiler, *shared], check=True)
-    (folder / "tensorrt_rtx.py").write_text(TENSORRT)
-    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": paths}
+    (directory / "tensorrt_rtx.py").write_text(TENSORRT)
+    paths = os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(directory), "PYTHONPATH": paths}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
     )

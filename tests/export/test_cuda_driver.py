@@ -31,17 +31,18 @@ print(json.dumps([d.gpu_count(), d.driver_problem(), [dataclasses.asdict(g) for 
 """
 
 
-def ask_fake_driver(folder, *, init, count):
+def ask_fake_driver(directory, *, init, count):
     compiler = shutil.which("cc") or shutil.which("c++")
     if compiler is None:
         pytest.skip("needs a C compiler")
-    source = folder / "driver.c"
+    source = directory / "driver.c"
     source.write_text(FAKE_DRIVER)
     numbers = [f"-DINIT={init}", f"-DCOUNT={count}"]
     subprocess.run(
-        [compiler, "-x", "c", "-shared", "-fPIC", *numbers, source, "-o", folder / "libcuda.so.1"], check=True
+        [compiler, "-x", "c", "-shared", "-fPIC", *numbers, source, "-o", directory / "libcuda.so.1"],
+        check=True,
     )
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(directory)}
     answer = subprocess.run(
         [sys.executable, "-c", ASK], env=environment, check=True, capture_output=True, text=True
     )

@@ -24,8 +24,8 @@ from alexnet_fast.utils.ranges import OPTION_RANGES, whole
 from needs import needs_rtx
 
 
-def write(net, metadata, folder, precision="fp32"):
-    path = folder / "model.tensorrt.onnx"
+def write(net, metadata, directory, precision="fp32"):
+    path = directory / "model.tensorrt.onnx"
     write_model(build_model(net, metadata, for_tensorrt(precision)), path)
     return path
 

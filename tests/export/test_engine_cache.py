@@ -159,7 +159,7 @@ def test_a_build_that_fails_keeps_nothing(small_net, metadata, tmp_path, cache):
     write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
     with pytest.raises(UserError, match="FP32 GEMM"):
         build_engine(source, tmp_path / "x.engine", choose_library(["75"]), EngineConfig(), cache=cache)
-    assert not cache.folder.exists()
+    assert not cache.directory.exists()
 
 
 @needs_rtx
@@ -169,9 +169,9 @@ def test_an_export_says_that_its_engine_was_kept(small_net, metadata, tmp_path, 
         return run_export(small_net, metadata.spec, metadata.classes, "small", {}, ExportImages(), config)
 
     assert export(engine_cache=False)["engine_cached"] is None
-    assert not cache.folder.exists()
+    assert not cache.directory.exists()
     assert export()["engine_cached"] is None
-    assert export()["engine_cached"] == str(next(cache.folder.iterdir()))
+    assert export()["engine_cached"] == str(next(cache.directory.iterdir()))
     assert export(engine_cache=False)["engine_cached"] is None
     assert export(precision="fp16")["engine_cached"] is None
     several = BatchProfile(min=1, opt=2, max=4), BatchProfile(min=1, opt=4, max=4)

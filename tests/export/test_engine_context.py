@@ -66,13 +66,13 @@ def profiles(*sizes):
     return tuple(BatchProfile(min=low, opt=likely, max=high) for low, likely, high in sizes)
 
 
-def engine_of(net, metadata, folder, *sizes, **outputs):
-    source = folder / "model.onnx"
+def engine_of(net, metadata, directory, *sizes, **outputs):
+    source = directory / "model.onnx"
     form = dataclasses.replace(for_tensorrt("fp32"), **outputs)
     write_model(build_model(net, metadata, form), source)
     library = choose_library(None if gpu_count() else ["86"])
     return build_engine(
-        source, folder / "model.engine", library, EngineConfig(profiles=profiles(*sizes))
+        source, directory / "model.engine", library, EngineConfig(profiles=profiles(*sizes))
     ).engine
 
 

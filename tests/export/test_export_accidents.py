@@ -18,9 +18,9 @@ SIZES = [4, 24, 44, 64, 84, 120, 200]
 
 @pytest.fixture
 def export(small_net, metadata, images):
-    def run(folder, *, trt, progress=None):
+    def run(directory, *, trt, progress=None):
         config = ExportConfig(
-            output=folder, trt=trt, gpu_archs=("86",) if trt else None, verify=True, engine_cache=False
+            output=directory, trt=trt, gpu_archs=("86",) if trt else None, verify=True, engine_cache=False
         )
         given = ExportImages(trial=VerificationImages(nhwc_u8=images, labels=None))
         return run_export(
@@ -30,13 +30,13 @@ def export(small_net, metadata, images):
     return run
 
 
-def check_full_disks(export, folder, sizes, *, trt):
+def check_full_disks(export, directory, sizes, *, trt):
     """An export that finds no room leaves what was there before; with room it is what it is elsewhere."""
-    folder.mkdir()
-    export(folder / "whole", trt=False)
-    whole = below(folder / "whole")
+    directory.mkdir()
+    export(directory / "whole", trt=False)
+    whole = below(directory / "whole")
     for size in sizes:
-        with small_disk(folder / str(size), 10_000) as disk:
+        with small_disk(directory / str(size), 10_000) as disk:
             (disk / "out").mkdir()
             for name, content in whole.items():
                 (disk / "out" / name).write_bytes(content + b"")

@@ -37,8 +37,8 @@ def export(small_net, metadata, images):
     return run
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
 
 
 def test_onnx_alone(export, tmp_path):

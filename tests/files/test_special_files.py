@@ -32,8 +32,8 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(special_files, "_SECONDS_FOR_THE_OTHER_END", 0.2)
 
 
-def names_in(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
+def names_in(directory: Path) -> set[str]:
+    return {entry.name for entry in directory.iterdir()}
 
 
 class TestWriting:

@@ -87,7 +87,7 @@ def messages() -> Iterator[str]:
 def _sources() -> Iterator[Path]:
     """Yields the package's files, but for the commands'."""
     root = Path(alexnet_fast.__file__).parent
-    for folder in (
+    for directory in (
         root / "models",
         root / "data",
         root / "training",
@@ -95,7 +95,7 @@ def _sources() -> Iterator[Path]:
         root / "export",
         root / "serve",
     ):
-        yield from folder.resolve().rglob("*.py")
+        yield from directory.resolve().rglob("*.py")
 
 
 def test_no_message_keeps_an_option() -> None:

@@ -68,10 +68,10 @@ def caltech(cells: dict[str, list[Path]], tmp_path: Path) -> Path:
         ),
         1,
     ):
-        folder = root / f"{number:03d}.{label}"
-        folder.mkdir(parents=True)
+        directory = root / f"{number:03d}.{label}"
+        directory.mkdir(parents=True)
         for image, cell in enumerate(cells[kind][some], 1):
-            shutil.copy(cell, folder / f"{number:03d}_{image:04d}.png")
+            shutil.copy(cell, directory / f"{number:03d}_{image:04d}.png")
     return root
 
 

@@ -77,7 +77,7 @@ def test_json_labels_give_the_order_of_their_indices(loose: Path) -> None:
         assert all(name.startswith(label) for name, label in labelled(images))
 
 
-def test_json_ids_may_be_names_paths_or_names_without_ending(loose: Path) -> None:
+def test_json_ids_may_be_names_paths_or_names_without_suffix(loose: Path) -> None:
     before = labelled(open_data(loose).train)
     labels = json.loads((loose / "labels.json").read_text())
     for change in ("{}.png", "train/{}.png"):
@@ -149,9 +149,9 @@ def test_caltech256_prepares_again_to_the_same_and_its_lists_are_its_folders(
         == first["fingerprint"]
     )
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
-    by_lists, by_folders = open_data(out), open_data(out, reading=Reading("folders"))
-    assert by_lists.classes.names == by_folders.classes.names == ("poly-cell", "mono-cell", "clutter")
-    assert by_lists.val.fingerprint() == by_folders.val.fingerprint()
+    by_lists, by_dirs = open_data(out), open_data(out, reading=Reading("folders"))
+    assert by_lists.classes.names == by_dirs.classes.names == ("poly-cell", "mono-cell", "clutter")
+    assert by_lists.val.fingerprint() == by_dirs.val.fingerprint()
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def test_a_tiny_imagenet_that_is_wrong(tiny: Path, change: Change, said: str) ->
     refused(tiny, said)
 
 
-def csv_folder(root: Path, cells: dict[str, list[Path]]) -> Path:
+def csv_dir(root: Path, cells: dict[str, list[Path]]) -> Path:
     """Makes a folder in the format of Caltech-256's preprocessor."""
     (root / "categories.csv").write_text("id,label\n0,poly\n1,mono\n")
     for part in ("train", "val"):
@@ -149,7 +149,7 @@ def csv_folder(root: Path, cells: dict[str, list[Path]]) -> Path:
 def test_csv_lists_that_are_wrong(
     cells: dict[str, list[Path]], tmp_path: Path, name: str, text: str, said: str
 ) -> None:
-    (csv_folder(tmp_path, cells) / name).write_text(text)
+    (csv_dir(tmp_path, cells) / name).write_text(text)
     refused(tmp_path, said)
 
 

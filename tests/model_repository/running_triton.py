@@ -22,16 +22,16 @@ ENVIRONMENT = ROOT / ".venv" / "triton"
 class RunningTriton:
     """A process and where it listens."""
 
-    def __init__(self, repository: Path, folder: Path) -> None:
+    def __init__(self, repository: Path, directory: Path) -> None:
         packages = ENVIRONMENT / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
         server = packages / "pytriton" / "tritonserver"
         if not server.is_dir():
             pytest.skip("needs a Triton: make triton")
         http, grpc, metrics = free_ports(3)
         self.http, self.grpc, self.metrics = (f"127.0.0.1:{port}" for port in (http, grpc, metrics))
-        self.log = folder / "triton.log"
+        self.log = directory / "triton.log"
         words: list[str | Path] = [server / "bin" / "tritonserver", "--model-repository", repository]
-        words += ["--backend-directory", backends(server, folder)]
+        words += ["--backend-directory", backends(server, directory)]
         for what, port in (("http", http), ("grpc", grpc), ("metrics", metrics)):
             words += [f"--{what}-port", str(port), f"--{what}-address", "127.0.0.1"]
         library = Path(sys.base_prefix) / "lib"
@@ -62,9 +62,9 @@ class RunningTriton:
         return self.process.wait(30)
 
 
-def backends(server: Path, folder: Path) -> Path:
+def backends(server: Path, directory: Path) -> Path:
     """Puts the Python backend together with the stub for this version of Python."""
-    python = folder / "backends" / "python"
+    python = directory / "backends" / "python"
     python.mkdir(parents=True)
     version = f"3.{sys.version_info.minor}"
     stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
@@ -83,9 +83,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running(repository: Path, folder: Path) -> Iterator[RunningTriton]:
+def running(repository: Path, directory: Path) -> Iterator[RunningTriton]:
     """Runs Triton for a block."""
-    triton = RunningTriton(repository, folder)
+    triton = RunningTriton(repository, directory)
     try:
         yield triton
     finally:

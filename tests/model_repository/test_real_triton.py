@@ -30,11 +30,11 @@ MODULES = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 
 @pytest.fixture(scope="module")
 def triton(model: Path, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("triton")
+    directory = tmp_path_factory.mktemp("triton")
     # A long delay, so that requests meet.
     config = TritonConfig(batching=Batching(max_delay=0.2), threads=2)
-    write_repository(model, folder / "models", name="cells", config=config)
-    with running(folder / "models", folder) as server:
+    write_repository(model, directory / "models", name="cells", config=config)
+    with running(directory / "models", directory) as server:
         server.wait_until_ready()
         yield server
 
@@ -113,8 +113,8 @@ def test_requests_share_a_batch(triton, images, expected):
 
 
 def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
-    (folder,) = write_repository(model, tmp_path / "models", name="cells")
-    config = folder / "config.pbtxt"
+    (directory,) = write_repository(model, tmp_path / "models", name="cells")
+    config = directory / "config.pbtxt"
     config.write_text(config.read_text().replace("max_batch_size", "max_batch_sighs"))
     with running(tmp_path / "models", tmp_path) as server:
         assert server.process.wait(60) != 0

@@ -29,9 +29,9 @@ from alexnet_fast.serve.triton.repository import write_repository
 from alexnet_fast.serve.triton.unpack_model import padded_rows
 
 
-def config_of(folder: Path) -> ModelConfig:
+def config_of(directory: Path) -> ModelConfig:
     """Parses a model's configuration as Triton does, against its schema."""
-    return text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
+    return text_format.Parse((directory / "config.pbtxt").read_text(), ModelConfig())
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -40,11 +40,11 @@ def tree(root: Path) -> dict[str, str]:
 
 
 def test_the_python_variant_is_one_model(model, tmp_path):
-    (folder,) = write_repository(model, tmp_path / "models", name="cells")
-    assert tree(folder).keys() == {
+    (directory,) = write_repository(model, tmp_path / "models", name="cells")
+    assert tree(directory).keys() == {
         "1/model.onnx", "1/model.py", "config.pbtxt", "labels.txt", "warmup/image"
     }  # fmt: skip
-    config = config_of(folder)
+    config = config_of(directory)
     assert (config.name, config.backend, config.max_batch_size) == ("cells", "python", 16)
     assert [(t.name, t.data_type, list(t.dims)) for t in (*config.input, *config.output)] == [
         ("images", 13, [1]),
@@ -52,14 +52,19 @@ def test_the_python_variant_is_one_model(model, tmp_path):
     ]
     assert config.dynamic_batching.max_queue_delay_microseconds == 2000
     assert config.dynamic_batching.default_queue_policy.max_queue_size == 128, "the queue is bounded"
-    assert (folder / "labels.txt").read_text().splitlines()[2] == "café, noir"
-    assert (folder / "1/model.onnx").read_bytes() == model.read_bytes()
+    assert (directory / "labels.txt").read_text().splitlines()[2] == "café, noir"
+    assert (directory / "1/model.onnx").read_bytes() == model.read_bytes()
 
 
 def test_the_gpu_variant_is_an_ensemble_whose_tensors_fit(model, tmp_path):
-    folders = write_repository(model, tmp_path / "models", name="cells", variant="gpu")
-    assert [folder.name for folder in folders] == ["cells", "cells-unpack", "cells-decode", "cells-network"]
-    whole, *parts = (config_of(folder) for folder in folders)
+    directories = write_repository(model, tmp_path / "models", name="cells", variant="gpu")
+    assert [directory.name for directory in directories] == [
+        "cells",
+        "cells-unpack",
+        "cells-decode",
+        "cells-network",
+    ]
+    whole, *parts = (config_of(directory) for directory in directories)
     shapes = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in whole.input}
     for step, part in zip(whole.ensemble_scheduling.step, parts, strict=True):
         assert step.model_name == part.name
@@ -72,7 +77,7 @@ def test_the_gpu_variant_is_an_ensemble_whose_tensors_fit(model, tmp_path):
     assert parts[1].backend == "dali"
     assert parts[1].input[0].allow_ragged_batch
     assert parts[2].platform == "onnxruntime_onnx"
-    network = onnx.load(folders[3] / "1/model.onnx").graph
+    network = onnx.load(directories[3] / "1/model.onnx").graph
     assert {tensor.name for tensor in (*parts[2].input, *parts[2].output)} == {
         tensor.name for tensor in (*network.input, *network.output)
     }
@@ -81,8 +86,8 @@ def test_the_gpu_variant_is_an_ensemble_whose_tensors_fit(model, tmp_path):
 def test_the_decoding_graph_takes_padded_files(model, images, tmp_path):
     from small_model import SMALL
 
-    folders = write_repository(model, tmp_path / "models", name="cells", variant="gpu")
-    serialized = (folders[2] / "1/model.dali").read_bytes()
+    directories = write_repository(model, tmp_path / "models", name="cells", variant="gpu")
+    serialized = (directories[2] / "1/model.dali").read_bytes()
     assert b"encoded" in serialized
     assert b"decoders__Image" in serialized
     assert b"mixed" in serialized
@@ -134,11 +139,11 @@ def test_a_second_model_goes_beside_the_first(model, tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"cells", "cars", "alexnet-fast.json"}
 
 
-def untouched(folder: Path, call, message: str) -> None:
-    before = tree(folder)
+def untouched(directory: Path, call, message: str) -> None:
+    before = tree(directory)
     with pytest.raises(UserError, match=message):
         call()
-    assert tree(folder) == before
+    assert tree(directory) == before
 
 
 def test_nothing_of_anybody_else_is_touched(model, tmp_path):
@@ -208,9 +213,9 @@ def test_an_engine_of_tensorrt_is_checked_and_taken(engine, tmp_path):
     built = read_manifest(manifest_path(engine))
     described = dataclasses.replace(built, library="tensorrt", library_version="10.14.1.48")
     write_manifest(described, engine)
-    folders = write_repository(engine, tmp_path / "models", name="cells", variant="gpu")
-    assert config_of(folders[3]).platform == "tensorrt_plan"
-    assert FileStamp.of(folders[3] / "1/model.plan").sha256 == described.engine.sha256
+    directories = write_repository(engine, tmp_path / "models", name="cells", variant="gpu")
+    assert config_of(directories[3]).platform == "tensorrt_plan"
+    assert FileStamp.of(directories[3] / "1/model.plan").sha256 == described.engine.sha256
     engine.write_bytes(engine.read_bytes()[:-1])
     with pytest.raises(UserError, match="its manifest says"):
         write_repository(engine, tmp_path / "models", name="cells", variant="gpu")

@@ -23,15 +23,15 @@ from alexnet_fast.pipelines.sampler import EpochSampler
 SPEC = AugmentSpec(resize=32, crop=24)
 
 
-def main(folder: Path, sizes: list[int]) -> None:
+def main(directory: Path, sizes: list[int]) -> None:
     """Runs the batch sizes, both policies, first and later epochs, both ways in."""
-    names = sorted(file.name for file in folder.iterdir())
-    images = ImageList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
+    names = sorted(file.name for file in directory.iterdir())
+    images = ImageList(root=directory, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
     bad = {images.path(i) for i, name in enumerate(names) if name.startswith("bad")}
     for size in sizes:
         skipped(images, bad, size)
         failed(images, size)
-        replaced(images, folder, size)
+        replaced(images, directory, size)
     loader = ImageLoader(
         images, train=False, batch_size=sizes[0], spec=SPEC, on_bad_image="skip", device="cpu"
     )
@@ -63,11 +63,11 @@ def failed(images: ImageList, size: int) -> None:
         list(loader_of(images, size, "fail").epoch(0))
 
 
-def replaced(images: ImageList, folder: Path, size: int) -> None:
+def replaced(images: ImageList, directory: Path, size: int) -> None:
     """Files that were good in the first epoch, and are garbage or of another size in the second."""
     loader = loader_of(images, size, "skip")
     list(loader.epoch(0))
-    victim, smaller, other = (folder / f"good-{number:03d}.jpg" for number in (7, 8, 9))
+    victim, smaller, other = (directory / f"good-{number:03d}.jpg" for number in (7, 8, 9))
     kept = {file: file.read_bytes() for file in (victim, smaller)}
     victim.write_bytes(b"garbage")
     smaller.write_bytes(other.read_bytes())

@@ -19,6 +19,6 @@ def odd_list(odd_images: Path) -> ImageList:
 
 
 @pytest.fixture
-def folder(two_classes: Path) -> Path:
+def directory(two_classes: Path) -> Path:
     """48 images of two classes."""
     return two_classes / "train"

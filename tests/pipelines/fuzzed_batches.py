@@ -30,26 +30,26 @@ SPEC = AugmentSpec(resize=32, crop=24)
 VIEWS = ("train", "centre", "square")
 
 
-def main(folder: Path, seed: int, rounds: int, batches: int) -> None:
+def main(directory: Path, seed: int, rounds: int, batches: int) -> None:
     """Runs the rounds."""
     logging.getLogger("alexnet_fast").setLevel(logging.ERROR)
     counts: collections.Counter[str] = collections.Counter()
     for number in range(seed, seed + rounds):
-        images = written(folder / str(number), number, batches * BATCH)
+        images = written(directory / str(number), number, batches * BATCH)
         counts += one_round(images, number)
         shutil.rmtree(images.root)
     print(json.dumps(counts))
 
 
-def written(folder: Path, seed: int, count: int) -> ImageList:
+def written(directory: Path, seed: int, count: int) -> ImageList:
     """Writes the files of a round."""
-    folder.mkdir(parents=True)
+    directory.mkdir(parents=True)
     names = []
     for number in range(count):
-        ending, content = mutated(seed, number)
-        names.append(f"{number:05}.{ending}")
-        (folder / names[-1]).write_bytes(content)
-    return ImageList(root=folder, names=names, labels=[0] * count, classes=ClassMap(("x", "y")))
+        suffix, content = mutated(seed, number)
+        names.append(f"{number:05}.{suffix}")
+        (directory / names[-1]).write_bytes(content)
+    return ImageList(root=directory, names=names, labels=[0] * count, classes=ClassMap(("x", "y")))
 
 
 def one_round(images: ImageList, seed: int) -> collections.Counter[str]:

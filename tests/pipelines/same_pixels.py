@@ -22,9 +22,9 @@ from alexnet_fast.utils.arrays import Pixels
 Squares = dict[str, Pixels]
 
 
-def loaded_by_dali(folder: Path, names: list[str], spec: AugmentSpec, batch: int = 64) -> Squares:
+def loaded_by_dali(directory: Path, names: list[str], spec: AugmentSpec, batch: int = 64) -> Squares:
     """Squares of the training loader; those that it leaves out are missing."""
-    images = ImageList(root=folder, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
+    images = ImageList(root=directory, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
     schedule = EpochSampler(images=len(names), batch_size=batch, shuffle=False)
     loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
     found = {}
@@ -33,31 +33,31 @@ def loaded_by_dali(folder: Path, names: list[str], spec: AugmentSpec, batch: int
     return found
 
 
-def loaded_by_pillow(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+def loaded_by_pillow(directory: Path, names: list[str], spec: AugmentSpec) -> Squares:
     """Squares as the workers of the plain loader make them."""
 
     def read(name: str) -> Pixels:
-        image = open_image(FileLocation(str(folder / name)), "image", spec.background)
+        image = open_image(FileLocation(str(directory / name)), "image", spec.background)
         return centre_square(image, spec)
 
     return _all(names, read)
 
 
-def served(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+def served(directory: Path, names: list[str], spec: AugmentSpec) -> Squares:
     """Squares of the server and of `predict` with an exported model."""
-    return _all(names, lambda name: square_of((folder / name).read_bytes(), spec))
+    return _all(names, lambda name: square_of((directory / name).read_bytes(), spec))
 
 
-def preprocessed(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+def preprocessed(directory: Path, names: list[str], spec: AugmentSpec) -> Squares:
     """Squares of the Python interface."""
-    return _all(names, lambda name: preprocess(folder / name, spec, "square"))
+    return _all(names, lambda name: preprocess(directory / name, spec, "square"))
 
 
-def prepared(folder: Path, names: list[str], spec: AugmentSpec) -> Squares:
+def prepared(directory: Path, names: list[str], spec: AugmentSpec) -> Squares:
     """Squares that `prepare --encoding raw --square` stores."""
     colour = "#{:02x}{:02x}{:02x}".format(*spec.background)
     recipe = ResizeConfig(short=spec.resize, square=True, encoding="raw", background=colour)
-    return _all(names, lambda name: np.load(io.BytesIO(recipe.prepare((folder / name).read_bytes()))))
+    return _all(names, lambda name: np.load(io.BytesIO(recipe.prepare((directory / name).read_bytes()))))
 
 
 def _all(names: list[str], read) -> Squares:

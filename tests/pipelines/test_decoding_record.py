@@ -27,11 +27,11 @@ SPEC = AugmentSpec(resize=72, crop=64)
 
 
 @pytest.fixture
-def listed(folder: Path, tmp_path: Path) -> Callable[[str], ImageList]:
+def listed(directory: Path, tmp_path: Path) -> Callable[[str], ImageList]:
     """Lists the images, or arrays of twelve of them."""
 
     def make(kind: str) -> ImageList:
-        files = sorted(folder.glob("*/*.png"))
+        files = sorted(directory.glob("*/*.png"))
         if kind == "array":
             files = [tmp_path / f"{number}.npy" for number in range(48)]
             for file in files:

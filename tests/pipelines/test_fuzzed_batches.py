@@ -20,10 +20,10 @@ from fuzzed_images import seeds
 FINDINGS = Path(__file__).parents[2] / "runs" / "soak" / "fuzzed-images"
 
 
-def fuzzed(folder: Path, seed: int, rounds: int, batches: int) -> dict[str, Any]:
+def fuzzed(directory: Path, seed: int, rounds: int, batches: int) -> dict[str, Any]:
     """Runs rounds in a process; what it dies of, or hangs at, is kept."""
     here = Path(__file__)
-    command = [sys.executable, str(here.with_name("fuzzed_batches.py")), str(folder)]
+    command = [sys.executable, str(here.with_name("fuzzed_batches.py")), str(directory)]
     environment = {**os.environ, "PYTHONPATH": str(here.parents[1])}
     done = subprocess.run(
         [*command, *map(str, (seed, rounds, batches))],
@@ -34,7 +34,7 @@ def fuzzed(folder: Path, seed: int, rounds: int, batches: int) -> dict[str, Any]
         timeout=3600,
     )
     if done.returncode:
-        for left in folder.iterdir():
+        for left in directory.iterdir():
             shutil.copytree(left, FINDINGS / left.name, dirs_exist_ok=True)
         pytest.fail(f"exit code {done.returncode}, files in {FINDINGS}: {done.stderr[-2000:]}")
     counts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

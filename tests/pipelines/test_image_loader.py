@@ -16,8 +16,8 @@ from alexnet_fast.pipelines.image_dataset import list_data
 
 
 @KINDS
-def test_batches_are_pairs_and_the_classes_are_those_of_an_image_folder(folder: Path, kind: str) -> None:
-    loader = loader_of(str(folder), loader=kind)
+def test_batches_are_pairs_and_the_classes_are_those_of_an_image_folder(directory: Path, kind: str) -> None:
+    loader = loader_of(str(directory), loader=kind)
     batches = list(loader)
     assert len(batches) == len(loader) == 6
     for images, labels in batches:
@@ -32,8 +32,8 @@ def test_batches_are_pairs_and_the_classes_are_those_of_an_image_folder(folder: 
     assert sorted(label for _, labels in batches for label in labels.tolist()) == loader.dataset.targets
 
 
-def test_the_default_pixels_are_those_that_torchvisions_weights_expect(folder: Path) -> None:
-    loader = ImageLoader(folder, batch_size=4, device="cpu", threads=2)
+def test_the_default_pixels_are_those_that_torchvisions_weights_expect(directory: Path) -> None:
+    loader = ImageLoader(directory, batch_size=4, device="cpu", threads=2)
     images, _ = next(iter(loader))
     assert images.shape == (4, 3, 224, 224)
     assert -2.2 < images.min() < images.max() < 2.7
@@ -42,8 +42,8 @@ def test_the_default_pixels_are_those_that_torchvisions_weights_expect(folder: P
     )
 
 
-def test_pairs_of_path_and_label_are_a_list(folder: Path) -> None:
-    pairs = loader_of(folder).dataset.samples[20:28]
+def test_pairs_of_path_and_label_are_a_list(directory: Path) -> None:
+    pairs = loader_of(directory).dataset.samples[20:28]
     loader = loader_of(pairs, train=False, classes=["one", "other"])
     ((images, labels),) = list(loader)
     assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -67,13 +67,13 @@ def test_pairs_of_path_and_label_are_a_list(folder: Path) -> None:
         (None, {"device": "tpu"}, "--device tpu is not a device"),
     ],
 )
-def test_a_mistake_is_named(folder: Path, data: object, options: dict[str, object], message: str) -> None:
+def test_a_mistake_is_named(directory: Path, data: object, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        loader_of(folder if data is None else data, **options)
+        loader_of(directory if data is None else data, **options)
 
 
-def test_every_pass_is_the_next_epoch_and_set_epoch_chooses_it(folder: Path) -> None:
-    loader = loader_of(folder)
+def test_every_pass_is_the_next_epoch_and_set_epoch_chooses_it(directory: Path) -> None:
+    loader = loader_of(directory)
     first, second = list(loader), list(loader)
     assert not equal(first, second)
     loader.set_epoch(0)
@@ -89,25 +89,25 @@ def test_every_pass_is_the_next_epoch_and_set_epoch_chooses_it(folder: Path) -> 
     assert len(list(loader)) == 6
 
 
-def test_an_evaluation_goes_through_the_list_in_order_with_a_smaller_last_batch(folder: Path) -> None:
-    loader = loader_of(folder, train=False, batch_size=20)
+def test_an_evaluation_goes_through_the_list_in_order_with_a_smaller_last_batch(directory: Path) -> None:
+    loader = loader_of(directory, train=False, batch_size=20)
     batches = list(loader)
     assert [len(labels) for _, labels in batches] == [20, 20, 8]
     assert [label for _, labels in batches for label in labels.tolist()] == loader.dataset.targets
     assert equal(loader, batches)
 
 
-def test_the_last_images_are_dropped_or_not_as_asked(folder: Path) -> None:
+def test_the_last_images_are_dropped_or_not_as_asked(directory: Path) -> None:
     for train, drop, sizes in [(True, True, [20, 20]), (True, False, [20, 20, 8]), (False, True, [20, 20])]:
-        loader = loader_of(folder, train=train, batch_size=20, drop_last=drop)
+        loader = loader_of(directory, train=train, batch_size=20, drop_last=drop)
         assert [len(labels) for _, labels in loader] == sizes
         assert len(loader) == len(sizes)
         assert loader.drop_last == drop
 
 
-def test_processes_without_drop_last_take_as_many_images_each(folder: Path) -> None:
+def test_processes_without_drop_last_take_as_many_images_each(directory: Path) -> None:
     streams = [
-        list(loader_of(folder, batch_size=4, drop_last=False, rank=rank, world=5)) for rank in range(5)
+        list(loader_of(directory, batch_size=4, drop_last=False, rank=rank, world=5)) for rank in range(5)
     ]
     # 48 images for 5 processes: 10 each, so that 2 come twice.
     assert [[len(labels) for _, labels in stream] for stream in streams] == [[4, 4, 2]] * 5
@@ -172,8 +172,8 @@ def test_what_is_no_list_of_pairs_is_an_error(data: Any, classes: Any, message: 
         list_data(data, classes)
 
 
-def test_the_default_batch_fits_a_small_data_set(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    loader = ImageLoader(folder, threads=1, device="cpu")
+def test_the_default_batch_fits_a_small_data_set(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loader = ImageLoader(directory, threads=1, device="cpu")
     assert (loader.batch_size, len(loader)) == (len(loader.dataset), 1)
     assert f"batches of {loader.batch_size} instead of 256" in caplog.text
-    assert ImageLoader(folder, threads=1, device="cpu", train=False).batch_size == 256
+    assert ImageLoader(directory, threads=1, device="cpu", train=False).batch_size == 256

@@ -14,15 +14,15 @@ from alexnet_fast.pipelines import AugmentSpec
 
 @KINDS
 @pytest.mark.parametrize("stop", [0, 1, 4, 6])
-def test_a_restored_loader_goes_on_behind_the_last_batch(folder: Path, kind: str, stop: int) -> None:
-    loader = loader_of(folder, loader=kind)
+def test_a_restored_loader_goes_on_behind_the_last_batch(directory: Path, kind: str, stop: int) -> None:
+    loader = loader_of(directory, loader=kind)
     list(loader)
     whole = list(loader)
     loader.set_epoch(1)
     taken = [pair for _, pair in zip(range(stop), loader, strict=False)]
     state = json.loads(json.dumps(loader.state_dict()))
     assert (state["epoch"], state["step"]) == (1, stop)
-    fresh = loader_of(folder, loader=kind)
+    fresh = loader_of(directory, loader=kind)
     fresh.load_state_dict(state)
     # Scripts set the epoch before every pass; that must not lose the place.
     fresh.set_epoch(1)
@@ -31,21 +31,21 @@ def test_a_restored_loader_goes_on_behind_the_last_batch(folder: Path, kind: str
     assert len(list(fresh)) == 6
 
 
-def test_a_state_taken_between_epochs_begins_the_next_one(folder: Path) -> None:
-    loader = loader_of(folder)
+def test_a_state_taken_between_epochs_begins_the_next_one(directory: Path) -> None:
+    loader = loader_of(directory)
     list(loader)
     state = loader.state_dict()
     wanted = list(loader)
-    fresh = loader_of(folder)
+    fresh = loader_of(directory)
     fresh.load_state_dict(state)
     assert equal(fresh, wanted)
 
 
 def test_going_on_in_the_same_process_decodes_nothing_twice(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was prepared ahead is handed out: no pass over the data is begun for it."""
-    loader = loader_of(folder)
+    loader = loader_of(directory)
     whole = list(loader)
     loader.set_epoch(0)
     taken = [pair for _, pair in zip(range(3), loader, strict=False)]
@@ -54,9 +54,9 @@ def test_going_on_in_the_same_process_decodes_nothing_twice(
     assert equal(taken + list(loader), whole)
 
 
-def test_an_iterator_that_nothing_was_taken_from_costs_no_epoch(folder: Path) -> None:
+def test_an_iterator_that_nothing_was_taken_from_costs_no_epoch(directory: Path) -> None:
     """Lightning asks for an iterator more than once before it takes a batch."""
-    loader = loader_of(folder)
+    loader = loader_of(directory)
     first = list(loader)
     loader.set_epoch(0)
     used = iter(loader)
@@ -64,8 +64,8 @@ def test_an_iterator_that_nothing_was_taken_from_costs_no_epoch(folder: Path) ->
     assert equal(used, first)
 
 
-def test_a_pass_that_another_has_replaced_says_so(folder: Path) -> None:
-    loader = loader_of(folder)
+def test_a_pass_that_another_has_replaced_says_so(directory: Path) -> None:
+    loader = loader_of(directory)
     old = iter(loader)
     next(old)
     next(iter(loader))
@@ -74,9 +74,9 @@ def test_a_pass_that_another_has_replaced_says_so(folder: Path) -> None:
 
 
 def test_a_position_in_another_stream_is_refused_and_each_difference_named(
-    folder: Path, two_classes: Path
+    directory: Path, two_classes: Path
 ) -> None:
-    state = loader_of(folder).state_dict()
+    state = loader_of(directory).state_dict()
     other = loader_of(
         two_classes / "val", seed=7, batch_size=4, loader="torch", rank=1, world=2, spec=AugmentSpec(crop=32)
     )
@@ -102,8 +102,8 @@ def test_a_position_in_another_stream_is_refused_and_each_difference_named(
         other.load_state_dict({"epoch": 1})
 
 
-def test_an_image_that_changes_its_class_makes_another_stream(folder: Path) -> None:
-    pairs = loader_of(folder).dataset.samples
+def test_an_image_that_changes_its_class_makes_another_stream(directory: Path) -> None:
+    pairs = loader_of(directory).dataset.samples
     state = loader_of(pairs).state_dict()
     moved = [(pairs[0][0], 1), *pairs[1:]]
     with pytest.raises(UserError, match="another stream of images: image list was"):

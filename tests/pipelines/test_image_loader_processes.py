@@ -14,36 +14,36 @@ from torch.nn import functional
 from alexnet_fast.errors import UserError
 
 
-def test_rank_and_world_come_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_and_world_come_from_the_environment(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     labels = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
-        loader = loader_of(folder)
+        loader = loader_of(directory)
         assert len(loader) == 2
         labels += [label for _, some in loader for label in some.tolist()]
     assert sorted(labels) == [0] * 24 + [1] * 24
     monkeypatch.setenv("RANK", "three")
     with pytest.raises(UserError, match="the environment has RANK=three"):
-        loader_of(folder)
+        loader_of(directory)
 
 
 def test_an_initialised_process_group_says_rank_and_world(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "5")
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        assert loader_of(folder).state_dict()["stream"]["rank"] == 0
+        assert loader_of(directory).state_dict()["stream"]["rank"] == 0
     finally:
         torch.distributed.destroy_process_group()
 
 
 @pytest.fixture
-def one_bad_batch(folder: Path, tmp_path: Path) -> list[tuple[str, int]]:
+def one_bad_batch(directory: Path, tmp_path: Path) -> list[tuple[str, int]]:
     """48 images, of which the second batch of 4 of the first process among two is bad, every one."""
-    pairs = [(path, label) for path, label in loader_of(folder).dataset.samples]
+    pairs = [(path, label) for path, label in loader_of(directory).dataset.samples]
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"not an image")
     plan = loader_of(pairs, batch_size=4, rank=0, world=2)._loader.schedule
@@ -121,11 +121,11 @@ def test_two_processes_train_through_a_bad_batch_to_the_same_weights(
 
 
 @pytest.mark.parametrize("kind", ["dali", "torch"])
-def test_a_notebook_or_script_may_stop_anywhere_and_ends_quietly(folder: Path, kind: str) -> None:
+def test_a_notebook_or_script_may_stop_anywhere_and_ends_quietly(directory: Path, kind: str) -> None:
     """As in a notebook's cells, there is no main module for workers to import; it ends inside a pass."""
     code = (
         "from alexnet_fast.pipelines import AugmentSpec, ImageLoader\n"
-        f"loader = ImageLoader({str(folder)!r}, batch_size=8, spec=AugmentSpec(resize=72, crop=64),"
+        f"loader = ImageLoader({str(directory)!r}, batch_size=8, spec=AugmentSpec(resize=72, crop=64),"
         f" threads=2, loader={kind!r}, device='cpu')\n"
         "again = ImageLoader(loader.dataset.images, batch_size=4, train=False, threads=2, device='cpu')\n"
         "for images, labels in loader: break\n"

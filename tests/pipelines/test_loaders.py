@@ -97,12 +97,12 @@ def with_bad_ones(two_classes: Path, tmp_path: Path) -> Path:
             (tmp_path / part / kind).mkdir(parents=True)
             for file in (two_classes / part / kind).iterdir():
                 (tmp_path / part / kind / file.name).symlink_to(file.resolve())
-    folder = tmp_path / "train" / "mono"
-    whole = next(iter(sorted(folder.iterdir()))).read_bytes()
-    (folder / "empty.jpg").write_bytes(b"")
-    (folder / "garbage.jpg").write_bytes(b"not an image at all" * 50)
-    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "text.png").write_text("hello", encoding="utf-8")
+    directory = tmp_path / "train" / "mono"
+    whole = next(iter(sorted(directory.iterdir()))).read_bytes()
+    (directory / "empty.jpg").write_bytes(b"")
+    (directory / "garbage.jpg").write_bytes(b"not an image at all" * 50)
+    (directory / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (directory / "text.png").write_text("hello", encoding="utf-8")
     return tmp_path
 
 

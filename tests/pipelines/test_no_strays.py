@@ -68,13 +68,13 @@ answers.set()
 def of_session(leader: int) -> list[int]:
     """Returns the processes of a session that still run."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            state, _, _, session, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            state, _, _, session, *_ = (directory / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(session) == leader and state != "Z":
-            found.append(int(folder.name))
+            found.append(int(directory.name))
     return found
 
 

@@ -56,14 +56,14 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def check_all(folder: Path, files: dict[str, bytes]) -> set[str]:
+def check_all(directory: Path, files: dict[str, bytes]) -> set[str]:
     """Compares every reader with DALI's loader; returns what all take."""
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        (directory / name).write_bytes(content)
     names = sorted(files)
-    taken = loaded_by_dali(folder, names, SPEC)
+    taken = loaded_by_dali(directory, names, SPEC)
     for reader in (loaded_by_pillow, served, preprocessed, prepared):
-        assert differences(taken, reader(folder, names, SPEC)) == {}, reader.__name__
+        assert differences(taken, reader(directory, names, SPEC)) == {}, reader.__name__
     return set(taken)
 
 

@@ -194,9 +194,9 @@ class TestOtherPeoplesTars:
                 with tarfile.open(tmp_path / "tars" / name, "w", format=tarfile.PAX_FORMAT) as archive:
                     for file in files[number :: len(names)]:
                         archive.add(file, f"./{file.stem}.jpg")
-                        for ending, content in label(file.parent.name).items():
+                        for suffix, content in label(file.parent.name).items():
                             (tmp_path / "label").write_bytes(content)
-                            archive.add(tmp_path / "label", f"./{file.stem}.{ending}")
+                            archive.add(tmp_path / "label", f"./{file.stem}.{suffix}")
             return tmp_path / "tars"
 
         return tars

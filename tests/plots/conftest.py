@@ -78,7 +78,7 @@ def hostile() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of two images, 72 pixels high, lossless."""
     root = tmp_path_factory.mktemp("images")
     for seed, name in enumerate(("ant/1.png", "ant/2.png", "bee/1.png", "bee/2.png")):
@@ -89,5 +89,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def listed(folder: Path) -> ImageList:
-    return list_images(folder, ClassMap(("ant", "bee")))
+def listed(directory: Path) -> ImageList:
+    return list_images(directory, ClassMap(("ant", "bee")))

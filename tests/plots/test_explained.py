@@ -96,14 +96,14 @@ class TestActivations:
 
 
 @pytest.mark.parametrize("count", [1, 2, 99])
-def test_the_worst_mistakes_are_the_surest_wrong_answers(folder: Path, count: int) -> None:
+def test_the_worst_mistakes_are_the_surest_wrong_answers(directory: Path, count: int) -> None:
     torch.manual_seed(0)
     net = create_model("alexnet-64", 2).eval()
     trained = TrainedModel(
         net=net, arguments={"name": "alexnet-64"}, classes=("ant", "bee"), spec=SPEC, provenance={}
     )
     classifier = NetClassifier(trained, device="cpu", amp="off")
-    images = open_part(folder, "all", ClassMap(("ant", "bee")))
+    images = open_part(directory, "all", ClassMap(("ant", "bee")))
     schedule = EpochSampler(images=len(images), batch_size=2, shuffle=False)
     loader = make_loader(images, SPEC, "square", schedule, LoaderConfig(kind="dali"))
 

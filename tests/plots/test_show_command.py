@@ -41,24 +41,24 @@ def trained(**spec: int) -> TrainedModel:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a net with room for ten crops, and of one without."""
-    folder = tmp_path_factory.mktemp("models")
+    directory = tmp_path_factory.mktemp("models")
     roomy = trained(resize=72, crop=64)
-    save_weights(folder / "roomy.safetensors", roomy)
+    save_weights(directory / "roomy.safetensors", roomy)
     tight = dataclasses.replace(roomy, spec=AugmentSpec(resize=64, crop=64))
-    save_weights(folder / "tight.safetensors", tight)
-    return folder
+    save_weights(directory / "tight.safetensors", tight)
+    return directory
 
 
 @pytest.fixture
 def run(tmp_path: Path, rows: Callable[[int], list[EpochMetrics]]) -> Path:
     """A run folder with the metrics of five epochs."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    history = MetricsLog(folder / "metrics.csv", folder / "tensorboard")
+    directory = tmp_path / "run"
+    directory.mkdir()
+    history = MetricsLog(directory / "metrics.csv", directory / "tensorboard")
     for row in rows(5):
         history.add(row)
     history.close()
-    return folder
+    return directory
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ class TestImages:
         assert found == {"image": "curves.png", "epochs": 5, "best_epoch": 4}
         assert pixels_of((run.parent / "here" / "curves.png").read_bytes()).std() > 8
 
-    def test_crops(self, call: Any, models: Path, folder: Path, tmp_path: Path, pixels_of: Any) -> None:
-        image = folder / "bee" / "2.png"
+    def test_crops(self, call: Any, models: Path, directory: Path, tmp_path: Path, pixels_of: Any) -> None:
+        image = directory / "bee" / "2.png"
         found = answer(call("crops", models / "roomy.safetensors", image, "--json"))
         assert found["image"] == "crops-2.png"
         assert found["label"] in {"ant", "bee"}
@@ -98,52 +98,60 @@ class TestImages:
         assert pixels_of((tmp_path / "here" / "crops-2.png").read_bytes()).std() > 8
 
     @pytest.mark.parametrize(("option", "loader"), [("--dali", "DALI"), ("--no-dali", "Pillow")])
-    def test_augment(self, call: Any, folder: Path, option: str, loader: str) -> None:
+    def test_augment(self, call: Any, directory: Path, option: str, loader: str) -> None:
         found = answer(
-            call("augment", folder, option, "--model", "convnet-64", "--images", 2, "--samples", 2, "--json")
+            call(
+                "augment", directory, option, "--model", "convnet-64", "--images", 2, "--samples", 2, "--json"
+            )
         )
         assert found["image"] == "augment.png"
         assert found["loader"].startswith(loader)
         assert [file.rsplit("/", 2)[1] for file in found["files"]] == ["ant", "bee"], "from all over the list"
 
     def test_augment_takes_the_preprocessing_of_a_model_file(
-        self, call: Any, models: Path, folder: Path
+        self, call: Any, models: Path, directory: Path
     ) -> None:
-        assert call("augment", folder, "--model", models / "roomy.safetensors", "--samples", 1).exit_code == 0
+        assert (
+            call("augment", directory, "--model", models / "roomy.safetensors", "--samples", 1).exit_code == 0
+        )
 
     def test_kernels(self, call: Any, models: Path, tmp_path: Path, pixels_of: Any) -> None:
         found = answer(call("kernels", models / "roomy.safetensors", "--layer", "conv2", "--json"))
         assert found == {"image": "kernels-conv2.png", "layer": "conv2"}
         assert pixels_of((tmp_path / "here" / "kernels-conv2.png").read_bytes()).std() > 8
 
-    def test_activations(self, call: Any, models: Path, folder: Path, tmp_path: Path, pixels_of: Any) -> None:
-        image = folder / "bee" / "2.png"
+    def test_activations(
+        self, call: Any, models: Path, directory: Path, tmp_path: Path, pixels_of: Any
+    ) -> None:
+        image = directory / "bee" / "2.png"
         found = answer(call("activations", models / "roomy.safetensors", image, "--json"))
         assert found == {"image": "activations-conv1.png", "layer": "conv1"}
         assert pixels_of((tmp_path / "here" / "activations-conv1.png").read_bytes()).std() > 8
 
-    def test_saliency_is_of_images_chosen_by_the_seed(self, call: Any, models: Path, folder: Path) -> None:
+    def test_saliency_is_of_images_chosen_by_the_seed(self, call: Any, models: Path, directory: Path) -> None:
         options = ("--split", "all", "--images", 2, "--samples", 2, "--force", "--json")
         chosen = [
-            answer(call("saliency", models / "roomy.safetensors", folder, *options, "--seed", seed))["files"]
+            answer(call("saliency", models / "roomy.safetensors", directory, *options, "--seed", seed))[
+                "files"
+            ]
             for seed in (0, 0, 3)
         ]
         assert chosen[0] == chosen[1]
         assert len({tuple(files) for files in chosen}) > 1
 
-    def test_confusion_and_mistakes_agree(self, call: Any, models: Path, folder: Path) -> None:
-        given = (models / "roomy.safetensors", folder, "--split", "all", "--json")
+    def test_confusion_and_mistakes_agree(self, call: Any, models: Path, directory: Path) -> None:
+        given = (models / "roomy.safetensors", directory, "--split", "all", "--json")
         confused = answer(call("confusion", *given))
         wrong = answer(call("mistakes", *given))
-        assert confused["images"] == wrong["images"] == len(list(folder.glob("*/*.png")))
+        assert confused["images"] == wrong["images"] == len(list(directory.glob("*/*.png")))
         assert (
             sum(pair["count"] for pair in confused["most_confused"]) == wrong["wrong"] == len(wrong["files"])
         )
 
     def test_mistakes_among_batches_without_a_good_image(
-        self, call: Any, models: Path, folder: Path, tmp_path: Path
+        self, call: Any, models: Path, directory: Path, tmp_path: Path
     ) -> None:
-        data = shutil.copytree(folder, tmp_path / "data")
+        data = shutil.copytree(directory, tmp_path / "data")
         for name in ("ant/1.png", "ant/2.png"):
             (data / name).write_bytes(b"no image")
         given = (models / "roomy.safetensors", data, "--split", "all", "--json", "--no-dali")
@@ -194,28 +202,30 @@ class TestMistakes:
         assert "choose from conv1, conv2, conv3, conv4, conv5" in line
 
     def test_ten_crops_of_a_net_that_takes_the_whole_image(
-        self, call: Any, models: Path, folder: Path
+        self, call: Any, models: Path, directory: Path
     ) -> None:
-        line = complaint(call("crops", models / "tight.safetensors", folder / "ant" / "1.png"), 1)
+        line = complaint(call("crops", models / "tight.safetensors", directory / "ant" / "1.png"), 1)
         assert "has no ten crops: it takes the whole image of 64 pixels" in line
 
     def test_a_file_that_is_no_image(self, call: Any, models: Path) -> None:
         model = models / "roomy.safetensors"
         assert "is a file of weights; give an image file" in complaint(call("crops", model, model), 2)
 
-    def test_saliency_of_an_onnx_file(self, call: Any, folder: Path, tmp_path: Path) -> None:
+    def test_saliency_of_an_onnx_file(self, call: Any, directory: Path, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").write_bytes(b"x")
-        assert "model.onnx is an ONNX file" in complaint(call("saliency", tmp_path / "model.onnx", folder), 2)
+        assert "model.onnx is an ONNX file" in complaint(
+            call("saliency", tmp_path / "model.onnx", directory), 2
+        )
 
-    def test_a_validation_share_of_nothing(self, call: Any, models: Path, folder: Path) -> None:
-        done = call("saliency", models / "roomy.safetensors", folder, "--val-fraction", 0)
+    def test_a_validation_share_of_nothing(self, call: Any, models: Path, directory: Path) -> None:
+        done = call("saliency", models / "roomy.safetensors", directory, "--val-fraction", 0)
         assert done.exit_code == 2
         assert "'--val-fraction': give a number above 0 and below 1, not '0'" in done.stderr
 
     def test_labelled_images_of_classes_that_the_model_does_not_know(
-        self, call: Any, models: Path, folder: Path, tmp_path: Path
+        self, call: Any, models: Path, directory: Path, tmp_path: Path
     ) -> None:
-        more = shutil.copytree(folder, tmp_path / "more")
+        more = shutil.copytree(directory, tmp_path / "more")
         shutil.copytree(more / "ant", more / "wasp")
         line = complaint(call("mistakes", models / "roomy.safetensors", more, "--split", "all"), 1)
         assert "classes that the 2 known ones do not include: wasp" in line
@@ -225,8 +235,8 @@ class TestMistakes:
         empty.mkdir()
         assert "no images in" in complaint(call("augment", empty), 1)
 
-    def test_an_unknown_network(self, call: Any, folder: Path) -> None:
-        assert "did you mean alexnet?" in complaint(call("augment", folder, "--model", "alexnot"), 2)
+    def test_an_unknown_network(self, call: Any, directory: Path) -> None:
+        assert "did you mean alexnet?" in complaint(call("augment", directory, "--model", "alexnot"), 2)
 
 
 def test_help_has_an_example_and_needs_no_heavy_import() -> None:

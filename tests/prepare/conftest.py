@@ -53,8 +53,8 @@ def many_kinds(photographs: list[Image.Image], tmp_path_factory: pytest.TempPath
     """train/ and val/ with cats and dogs, 320 x 214 unless the name says otherwise."""
     root = tmp_path_factory.mktemp("kinds")
     cats, dogs, val = root / "train" / "cats", root / "train" / "dogs", root / "val" / "cats"
-    for folder in (cats / "deeper", dogs, val):
-        folder.mkdir(parents=True)
+    for directory in (cats / "deeper", dogs, val):
+        directory.mkdir(parents=True)
     china, flower = (image.resize((320, 214)) for image in photographs)
     china.save(cats / "plain.jpg", quality=95)
     china.save(cats / "deeper" / "wavelet.jp2")

@@ -42,11 +42,11 @@ def written_kibibytes(source: Path, out: Path, options: list[str]) -> int:
 
 
 def check_full_disk(
-    source: Path, whole: Path, folder: Path, share: float, options: list[str], prepare, tree
+    source: Path, whole: Path, directory: Path, share: float, options: list[str], prepare, tree
 ) -> None:
     """A full disk ends `prepare` with a sentence; with room it goes on, and ends as one never stopped."""
     size = max(4, int(share * written_kibibytes(source, whole, options)))
-    with small_disk(folder, size) as disk:
+    with small_disk(directory, size) as disk:
         done = prepare(source, disk / "out", "--short", 128, *options)
         assert done.returncode == 1, done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -267,13 +267,13 @@ def test_a_strange_file_in_the_output_is_refused_by_name(prepare, many_kinds: Pa
 
 
 def test_names_that_are_not_utf8(json_of_prepare, many_kinds: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "source" / "cats"
-    folder.mkdir(parents=True)
+    directory = tmp_path / "source" / "cats"
+    directory.mkdir(parents=True)
     (tmp_path / "source" / "dogs").mkdir()
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(many_kinds / "train/cats/plain.jpg", tmp_path / "source" / "dogs" / name)
-    shutil.copy(many_kinds / "train/cats/plain.jpg", os.fsencode(folder) + b"/caf\xe9.jpg")
-    Path(os.fsdecode(os.fsencode(folder) + b"/bad\xe9.jpg")).write_bytes(b"bad")
+    shutil.copy(many_kinds / "train/cats/plain.jpg", os.fsencode(directory) + b"/caf\xe9.jpg")
+    Path(os.fsdecode(os.fsencode(directory) + b"/bad\xe9.jpg")).write_bytes(b"bad")
     result = json_of_prepare(tmp_path / "source", tmp_path / "out", "--short", 16, "--on-bad-image", "skip")
     assert [os.fsencode(file.name) for file in (tmp_path / "out" / "cats").iterdir()] == [b"caf\xe9.jpg"]
     assert [os.fsencode(row["file"]) for row in result["skipped"]] == [b"cats/bad\xe9.jpg"]

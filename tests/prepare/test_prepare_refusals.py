@@ -20,10 +20,10 @@ CONFIG = PrepareConfig(source=Path(), output=Path(), recipe=ResizeConfig(short=1
 
 def fill(root: Path, counts: dict[str, int]) -> Path:
     """Makes small images in folders."""
-    for folder, count in counts.items():
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    for directory, count in counts.items():
+        (root / directory).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            Image.new("RGB", (20, 18), (number * 20, 9, 99)).save(root / folder / f"{number}.jpg")
+            Image.new("RGB", (20, 18), (number * 20, 9, 99)).save(root / directory / f"{number}.jpg")
     return root
 
 

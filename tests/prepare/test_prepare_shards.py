@@ -53,7 +53,7 @@ def test_shards_hold_every_image_once_and_keep_their_size(shards) -> None:
     assert all(tar.stat().st_size <= 1 << 20 for tar in tars)
     assert {file.name for file in out.iterdir()} == {
         "prepared.json",
-        *(f"{tar.stem}{ending}" for tar in tars for ending in (".tar", ".idx", ".npz")),
+        *(f"{tar.stem}{suffix}" for tar in tars for suffix in (".tar", ".idx", ".npz")),
     }
 
 
@@ -102,10 +102,10 @@ def test_they_can_be_prepared_again_as_a_source(shards, json_of_prepare, tmp_pat
     assert again["mean"] == result["mean"]
 
 
-def written(folder: Path) -> int:
+def written(directory: Path) -> int:
     """Returns the bytes of all files below a folder; some may go while it looks."""
     found = 0
-    for here, _, names in os.walk(folder):
+    for here, _, names in os.walk(directory):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 found += (Path(here) / name).stat().st_size

@@ -360,11 +360,11 @@ def test_names_are_distinct_and_keep_what_they_can() -> None:
 
 @pytest.mark.parametrize("below", ["", "train"])
 def test_files_beside_shards_are_counted(tmp_path: Path, below: str) -> None:
-    folder = tmp_path / "data" / below
-    folder.mkdir(parents=True)
-    write_tar(folder / "train-0.tar", {"0.jpg": CONTENT, "0.cls": b"1"})
-    (folder / "loose.jpg").write_bytes(CONTENT)
-    (folder / "._train-0.tar").touch()
+    directory = tmp_path / "data" / below
+    directory.mkdir(parents=True)
+    write_tar(directory / "train-0.tar", {"0.jpg": CONTENT, "0.cls": b"1"})
+    (directory / "loose.jpg").write_bytes(CONTENT)
+    (directory / "._train-0.tar").touch()
     ignored = Ignored()
     assert len(open_source(tmp_path / "data", ignored=ignored).images) == 1
     assert ignored.counts == {"images beside tars": 1, "hidden, of macOS (._)": 1}

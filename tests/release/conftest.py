@@ -62,7 +62,7 @@ def exported(installed: InstalledCopy) -> Path:
         "s.save_file(alexnet_fast.create_model('linear', 2).state_dict(), 'fresh.safetensors')\n"
     )
     installed.run(installed.bin / "python", "-c", code)
-    out = installed.folder / "exported"
+    out = installed.directory / "exported"
     installed.command("export", "fresh.safetensors", "--model", "linear", "--onnx", "--output", out)
     return out
 

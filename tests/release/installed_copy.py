@@ -18,10 +18,10 @@ class InstalledCopy:
     checkout, which an editable install would bring in, is not on the path.
     """
 
-    def __init__(self, folder: Path, distribution: Path) -> None:
-        venv.create(folder / "env", symlinks=True)
-        self.folder, self.bin = folder, folder / "env" / "bin"
-        (self.site,) = (folder / "env" / "lib").glob("python*/site-packages")
+    def __init__(self, directory: Path, distribution: Path) -> None:
+        venv.create(directory / "env", symlinks=True)
+        self.directory, self.bin = directory, directory / "env" / "bin"
+        (self.site,) = (directory / "env" / "lib").glob("python*/site-packages")
         others = [place for place in sys.path if place.endswith("site-packages")]
         (self.site / "others.pth").write_text("\n".join(others), encoding="utf-8")
         words = ["--python", str(self.bin / "python"), "install", "--no-deps", "--no-index", "--quiet"]
@@ -38,7 +38,7 @@ class InstalledCopy:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [str(word) for word in words],
-            cwd=self.folder,
+            cwd=self.directory,
             env=environment,
             capture_output=True,
             text=True,

@@ -25,18 +25,18 @@ def test_every_module_and_the_type_marker_are_in_it(wheel: Path) -> None:
         f"alexnet_fast/recipes/{file.name}" for file in (ROOT / "alexnet_fast/recipes").iterdir()
     } <= names
     assert "alexnet_fast/serve/page.html" in names
-    folders = {"alexnet_fast": ROOT / "alexnet_fast"}
-    folders |= {f"alexnet_fast/{name}": ROOT / name for name in ("pipelines", "export", "serve")}
-    for place, folder in folders.items():
-        for file in folder.rglob("*.py"):
+    directories = {"alexnet_fast": ROOT / "alexnet_fast"}
+    directories |= {f"alexnet_fast/{name}": ROOT / name for name in ("pipelines", "export", "serve")}
+    for place, directory in directories.items():
+        for file in directory.rglob("*.py"):
             # Scripts of the other projects' loaders run in an environment of their own.
-            if "baselines" in file.relative_to(folder).parts:
+            if "baselines" in file.relative_to(directory).parts:
                 continue
-            assert f"{place}/{file.relative_to(folder)}" in names
+            assert f"{place}/{file.relative_to(directory)}" in names
 
 
 def test_the_installed_copy_runs_beside_a_users_own_pipelines(installed, tmp_path: Path) -> None:
-    (installed.folder / "pipelines.py").write_text("raise RuntimeError('the user')", encoding="utf-8")
+    (installed.directory / "pipelines.py").write_text("raise RuntimeError('the user')", encoding="utf-8")
     code = (
         "import alexnet_fast.pipelines.spec as spec, alexnet_fast.runtime.metadata, alexnet_fast.serve\n"
         "print(spec.__file__)"

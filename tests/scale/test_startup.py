@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet_fast.bench.startup import StartupBench, measure_startup
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
-from benchmarks.synthetic_dataset import lay_out_folders, lay_out_shards
+from benchmarks.synthetic_dataset import lay_out_dirs, lay_out_shards
 
 IMAGES, CLASSES = 12_000, 20
 
@@ -26,7 +26,7 @@ def laid_out(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFa
     for number, image in enumerate(photographs):
         files.append(root / f"{number}.jpg")
         image.resize((384, 256)).save(files[-1])
-    lay_out_folders(files, root / "folders", IMAGES, CLASSES)
+    lay_out_dirs(files, root / "folders", IMAGES, CLASSES)
     lay_out_shards(files, root / "shards", IMAGES, CLASSES)
     return root
 

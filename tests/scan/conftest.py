@@ -54,12 +54,12 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def mixed_folder(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mixed_dir(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train/ and val/ with two classes; files are named after what they are."""
     root = tmp_path_factory.mktemp("mixed")
     cats, dogs = root / "train" / "cats", root / "val" / "dogs"
-    for folder in (cats, dogs):
-        folder.mkdir(parents=True)
+    for directory in (cats, dogs):
+        directory.mkdir(parents=True)
     china, flower = (image.resize((160, 107)) for image in photographs)
     _good(cats, china, flower)
     _odd(cats, china, flower)
@@ -67,44 +67,46 @@ def mixed_folder(photographs: list[Image.Image], tmp_path_factory: pytest.TempPa
     return root
 
 
-def _good(folder: Path, china: Image.Image, flower: Image.Image) -> None:
-    china.save(folder / "plain.jpg")
-    china.convert("L").save(folder / "grey.jpg")
-    flower.save(folder / "progressive.JPEG", progressive=True)
-    flower.save(folder / "plain.png")
-    (folder / "notes.txt").write_text("not an image, and not called one", encoding="utf-8")
-    (folder / ".hidden.jpg").write_bytes(b"")
-    china.save(os.fsencode(folder) + b"/caf\xe9.jpg")
+def _good(directory: Path, china: Image.Image, flower: Image.Image) -> None:
+    china.save(directory / "plain.jpg")
+    china.convert("L").save(directory / "grey.jpg")
+    flower.save(directory / "progressive.JPEG", progressive=True)
+    flower.save(directory / "plain.png")
+    (directory / "notes.txt").write_text("not an image, and not called one", encoding="utf-8")
+    (directory / ".hidden.jpg").write_bytes(b"")
+    china.save(os.fsencode(directory) + b"/caf\xe9.jpg")
 
 
-def _odd(folder: Path, china: Image.Image, flower: Image.Image) -> None:
-    china.convert("CMYK").save(folder / "cmyk.jpg")
+def _odd(directory: Path, china: Image.Image, flower: Image.Image) -> None:
+    china.convert("CMYK").save(directory / "cmyk.jpg")
     exif = Image.Exif()
     exif[0x0112] = 6
-    china.save(folder / "turned.jpg", exif=exif)
+    china.save(directory / "turned.jpg", exif=exif)
     deep = np.asarray(china.convert("L")).astype(np.uint16) * 257
-    Image.fromarray(deep).save(folder / "sixteen.png")
-    Image.fromarray(deep).save(folder / "sixteen.tif")
-    (folder / "sixteen-colour.png").write_bytes(png(2, 1, 16, 2, b"\0" + bytes(12)))
-    flower.save(folder / "animated.webp", save_all=True, append_images=[china])
-    Image.new("RGB", (5200, 5000)).save(folder / "huge.png")
-    flower.convert("RGBA").save(folder / "alpha.png")
-    flower.quantize(16).save(folder / "palette.png")
-    flower.save(folder / "png-called.jpg", format="PNG")
-    flower.save(folder / "photo.txt", format="JPEG")
-    flower.save(folder / "image.gif")
+    Image.fromarray(deep).save(directory / "sixteen.png")
+    Image.fromarray(deep).save(directory / "sixteen.tif")
+    (directory / "sixteen-colour.png").write_bytes(png(2, 1, 16, 2, b"\0" + bytes(12)))
+    flower.save(directory / "animated.webp", save_all=True, append_images=[china])
+    Image.new("RGB", (5200, 5000)).save(directory / "huge.png")
+    flower.convert("RGBA").save(directory / "alpha.png")
+    flower.quantize(16).save(directory / "palette.png")
+    flower.save(directory / "png-called.jpg", format="PNG")
+    flower.save(directory / "photo.txt", format="JPEG")
+    flower.save(directory / "image.gif")
 
 
-def _bad(folder: Path, china: Image.Image) -> None:
-    china.save(folder / "whole.jpg")
-    content = (folder / "whole.jpg").read_bytes()
-    (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
-    (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("not an image", encoding="utf-8")
-    (folder / "bomb.png").write_bytes(png(60000, 60000, 8, 2, b""))
-    (folder / "big-header.png").write_bytes(png(10000, 9000, 8, 2, b""))
-    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
-    (folder / "script.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
-    china.save(folder / "gif-called.jpg", format="GIF")
-    os.mkfifo(folder / "pipe.jpg")
-    (folder / "around").symlink_to(folder.parent)
+def _bad(directory: Path, china: Image.Image) -> None:
+    china.save(directory / "whole.jpg")
+    content = (directory / "whole.jpg").read_bytes()
+    (directory / "truncated.jpg").write_bytes(content[: len(content) // 2])
+    (directory / "empty.jpg").write_bytes(b"")
+    (directory / "text.jpg").write_text("not an image", encoding="utf-8")
+    (directory / "bomb.png").write_bytes(png(60000, 60000, 8, 2, b""))
+    (directory / "big-header.png").write_bytes(png(10000, 9000, 8, 2, b""))
+    (directory / "gone.jpg").symlink_to(directory / "nowhere.jpg")
+    (directory / "script.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    )
+    china.save(directory / "gif-called.jpg", format="GIF")
+    os.mkfifo(directory / "pipe.jpg")
+    (directory / "around").symlink_to(directory.parent)

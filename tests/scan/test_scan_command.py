@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 
-def test_each_bad_file_has_its_reason(json_of_scan, mixed_folder: Path) -> None:
-    result = json_of_scan(mixed_folder)
+def test_each_bad_file_has_its_reason(json_of_scan, mixed_dir: Path) -> None:
+    result = json_of_scan(mixed_dir)
     bad = {Path(row["file"]).name: row["reason"] for row in result["bad"]}
     expected = {
         "truncated.jpg": "truncated",
@@ -29,8 +29,8 @@ def test_each_bad_file_has_its_reason(json_of_scan, mixed_folder: Path) -> None:
     assert all(row["file"].startswith("val/dogs/") for row in result["bad"])
 
 
-def test_each_odd_file_says_what_it_is(json_of_scan, mixed_folder: Path) -> None:
-    result = json_of_scan(mixed_folder)
+def test_each_odd_file_says_what_it_is(json_of_scan, mixed_dir: Path) -> None:
+    result = json_of_scan(mixed_dir)
     odd = {(Path(row["file"]).name, row["what"]) for row in result["odd"]}
     assert odd == {
         ("cmyk.jpg", "CMYK"),
@@ -51,8 +51,8 @@ def test_each_odd_file_says_what_it_is(json_of_scan, mixed_folder: Path) -> None
     assert result["seconds"] > 0
 
 
-def test_what_is_not_listed_is_named_with_its_reason(json_of_scan, mixed_folder: Path) -> None:
-    result = json_of_scan(mixed_folder)
+def test_what_is_not_listed_is_named_with_its_reason(json_of_scan, mixed_dir: Path) -> None:
+    result = json_of_scan(mixed_dir)
     ignored = {row["file"]: row["reason"] for row in result["ignored"]}
     assert ignored == {
         "train/cats/notes.txt": ".txt, not an image",
@@ -62,24 +62,22 @@ def test_what_is_not_listed_is_named_with_its_reason(json_of_scan, mixed_folder:
     }
 
 
-def test_the_list_names_the_bad_files_below_the_folder(
-    json_of_scan, mixed_folder: Path, tmp_path: Path
-) -> None:
-    result = json_of_scan(mixed_folder, "--write-list", tmp_path / "bad.txt")
+def test_the_list_names_the_bad_files_below_the_folder(json_of_scan, mixed_dir: Path, tmp_path: Path) -> None:
+    result = json_of_scan(mixed_dir, "--write-list", tmp_path / "bad.txt")
     listed = (tmp_path / "bad.txt").read_text(encoding="utf-8").splitlines()
     assert listed == [row["file"] for row in result["bad"]]
     assert [file.name for file in tmp_path.iterdir()] == ["bad.txt"]
 
 
-def test_bad_files_are_a_finding_and_with_strict_a_failure(scan, mixed_folder: Path) -> None:
-    found = scan(mixed_folder)
+def test_bad_files_are_a_finding_and_with_strict_a_failure(scan, mixed_dir: Path) -> None:
+    found = scan(mixed_dir)
     assert found.returncode == 0
     assert "bad           8" in found.stdout
     assert "val/dogs/text.jpg: not an image" in found.stdout
-    strict = scan(mixed_folder, "--strict")
+    strict = scan(mixed_dir, "--strict")
     assert strict.returncode == 1
     assert strict.stdout.splitlines()[1:] == found.stdout.splitlines()[1:]
-    assert scan(mixed_folder / "train" / "cats", "--strict").returncode == 0
+    assert scan(mixed_dir / "train" / "cats", "--strict").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -99,8 +97,8 @@ def test_wrong_use_ends_in_one_line(scan, tmp_path: Path, arguments: list[str], 
     assert "Traceback" not in done.stderr
 
 
-def test_a_list_that_cannot_be_written_is_one_line(scan, mixed_folder: Path, tmp_path: Path) -> None:
-    done = scan(mixed_folder, "--write-list", tmp_path / "nowhere" / "bad.txt")
+def test_a_list_that_cannot_be_written_is_one_line(scan, mixed_dir: Path, tmp_path: Path) -> None:
+    done = scan(mixed_dir, "--write-list", tmp_path / "nowhere" / "bad.txt")
     assert done.returncode == 1
     assert done.stderr.strip().endswith("check the folder and the disk")
     assert len(done.stderr.strip().splitlines()) == 1
@@ -112,19 +110,21 @@ def test_an_empty_folder(json_of_scan, tmp_path: Path) -> None:
 
 
 def test_every_image_with_random_bytes_changed_is_survived(
-    json_of_scan, mixed_folder: Path, tmp_path: Path
+    json_of_scan, mixed_dir: Path, tmp_path: Path
 ) -> None:
     generator = np.random.default_rng(0)
-    folder = tmp_path / "damaged"
-    folder.mkdir()
-    sources = [f for f in sorted((mixed_folder / "train" / "cats").iterdir()) if f.stat().st_size > 100]
+    directory = tmp_path / "damaged"
+    directory.mkdir()
+    sources = [f for f in sorted((mixed_dir / "train" / "cats").iterdir()) if f.stat().st_size > 100]
     for number, source in enumerate(sources * 6):
         content = np.frombuffer(source.read_bytes(), np.uint8).copy()
         where = generator.integers(4, min(len(content), 600), 12)
         content[where] = generator.integers(0, 256, 12)
-        (folder / f"{number}{source.suffix}").write_bytes(content[: generator.integers(50, len(content) + 1)])
-    result = json_of_scan(folder)
-    assert result["images"] == len([f for f in folder.iterdir() if f.suffix != ".txt"])
+        (directory / f"{number}{source.suffix}").write_bytes(
+            content[: generator.integers(50, len(content) + 1)]
+        )
+    result = json_of_scan(directory)
+    assert result["images"] == len([f for f in directory.iterdir() if f.suffix != ".txt"])
     assert result["bad"]
     assert all(row["reason"] for row in result["bad"])
-    shutil.rmtree(folder)
+    shutil.rmtree(directory)

@@ -31,17 +31,17 @@ def shards(photographs: list[Image.Image], tmp_path: Path) -> Path:
     turned = io.BytesIO()
     photographs[1].resize((96, 64)).save(turned, "JPEG", exif=exif)
     images = {"a": good, "b": good[: len(good) // 2], "c": turned.getvalue(), "d": good}
-    folder = tmp_path / "shards"
-    folder.mkdir()
+    directory = tmp_path / "shards"
+    directory.mkdir()
     for part, names in (("train", "abcd"), ("val", "ad")):
-        with tarfile.open(folder / f"{part}-000.tar", "w") as tar:
+        with tarfile.open(directory / f"{part}-000.tar", "w") as tar:
             for number, name in enumerate(names):
                 label = str(number % 2).encode()
-                for ending, content in ((".jpg", images[name]), (".cls", label)):
-                    member = tarfile.TarInfo(name + ending)
+                for suffix, content in ((".jpg", images[name]), (".cls", label)):
+                    member = tarfile.TarInfo(name + suffix)
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
-    return folder
+    return directory
 
 
 def test_members_are_named_with_their_tar(json_of_scan, shards: Path) -> None:
@@ -127,12 +127,12 @@ def test_the_fields_can_be_chosen(tmp_path: Path) -> None:
 
 
 def test_arrays_are_read(json_of_scan, tmp_path: Path) -> None:
-    folder = tmp_path / "raw" / "train" / "x"
-    folder.mkdir(parents=True)
-    np.save(folder / "good.npy", np.zeros((8, 9, 3), np.uint8))
-    np.save(folder / "grey.npy", np.zeros((8, 9), np.uint8))
-    whole = (folder / "good.npy").read_bytes()
-    (folder / "short.npy").write_bytes(whole[:-1])
+    directory = tmp_path / "raw" / "train" / "x"
+    directory.mkdir(parents=True)
+    np.save(directory / "good.npy", np.zeros((8, 9, 3), np.uint8))
+    np.save(directory / "grey.npy", np.zeros((8, 9), np.uint8))
+    whole = (directory / "good.npy").read_bytes()
+    (directory / "short.npy").write_bytes(whole[:-1])
     found = json_of_scan(tmp_path / "raw")
     assert found["images"] == 3
     assert [one["file"] for one in found["bad"]] == ["train/x/grey.npy", "train/x/short.npy"]

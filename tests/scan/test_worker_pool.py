@@ -14,7 +14,7 @@ import pytest
 from alexnet_fast.errors import UserError
 from alexnet_fast.scan.inspect import ImageReport, examine
 from alexnet_fast.scan.listing import list_for_scan
-from alexnet_fast.scan.scan import scan_folder
+from alexnet_fast.scan.scan import scan_dir
 from alexnet_fast.scan.worker_pool import TaskFailed, run_tasks
 
 
@@ -91,7 +91,7 @@ def test_an_image_that_kills_its_worker_is_named_bad(tmp_path: Path, photographs
     for name in ("a.jpg", "killer.jpg", "z.jpg"):
         photographs[0].resize((60, 40)).save(tmp_path / name)
     names = list_for_scan(tmp_path)
-    report = scan_folder(tmp_path, names, workers=2, seconds=30, look=crash_on_bad_names)
+    report = scan_dir(tmp_path, names, workers=2, seconds=30, look=crash_on_bad_names)
     assert report.bad == (("killer.jpg", "the decoder crashed (SIGSEGV)"),)
     assert report.images == 3
 

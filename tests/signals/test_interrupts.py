@@ -35,7 +35,7 @@ def ended(work):
 """
 
 
-def begin(work: str, folder: Path, *before: str) -> subprocess.Popen[str]:
+def begin(work: str, directory: Path, *before: str) -> subprocess.Popen[str]:
     """Starts a program of the function `work` in a group of its own, and waits until it says that it runs."""
     command = [*before, sys.executable, "-c", f"{START}\n{work}\nended(work)"]
     process = subprocess.Popen(
@@ -44,7 +44,7 @@ def begin(work: str, folder: Path, *before: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        cwd=folder,
+        cwd=directory,
     )
     assert process.stdout
     assert process.stdout.readline() == "begun\n", process.communicate()

@@ -16,7 +16,7 @@ NAMES = ("Ähre", "犬", "\N{PILE OF POO}", os.fsdecode(b"k\xe9l"), "a\tb")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("streams")
     for name in NAMES:
         (root / "data" / name).mkdir(parents=True)
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def shell(line: str, directory: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Runs a line of bash in which AF is the command; LANG and the like are as given, or not set."""
     plain = {
         name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))
@@ -34,7 +34,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     plain["AF"] = f"{sys.executable} -m alexnet_fast"
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line}"],
-        cwd=folder,
+        cwd=directory,
         env={**plain, **environment},
         capture_output=True,
         timeout=120,
@@ -63,23 +63,23 @@ CLOSED = b"alexnet-fast: cannot write to stdout: it is closed; give it a file or
         ("$AF scan empty 2>&1 >/dev/null | true", 0, b""),
     ],
 )
-def test_they_may_be_whatever_they_are(folder: Path, line: str, code: int | None, said: bytes) -> None:
-    done = shell(line, folder)
+def test_they_may_be_whatever_they_are(directory: Path, line: str, code: int | None, said: bytes) -> None:
+    done = shell(line, directory)
     # `head` may have gone before the last word or not.
     assert done.returncode == code if code is not None else done.returncode in (0, 141)
     assert done.stderr == said
 
 
-def test_a_closed_stderr_is_no_file_of_the_user_s(folder: Path) -> None:
+def test_a_closed_stderr_is_no_file_of_the_user_s(directory: Path) -> None:
     """The next file that is opened gets the number 2, and libraries in C write their complaints to it."""
     code = (
         "import os, sys; from alexnet_fast.utils.streams import prepare_streams; prepare_streams()\n"
         "file = open('mine', 'wb'); os.write(2, b'a complaint'); print(file.fileno() > 2)\n"
         "import subprocess; subprocess.run(['sh', '-c', 'echo other >&2'])"
     )
-    done = shell(f'"{sys.executable}" -c "{code}" 2>&-', folder)
+    done = shell(f'"{sys.executable}" -c "{code}" 2>&-', directory)
     assert done.stdout == b"True\n"
-    assert (folder / "mine").read_bytes() == b""
+    assert (directory / "mine").read_bytes() == b""
 
 
 ENVIRONMENTS: tuple[dict[str, str], ...] = (
@@ -96,22 +96,22 @@ ENVIRONMENTS: tuple[dict[str, str], ...] = (
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=str)
 def test_a_character_that_the_encoding_lacks_is_printed_as_its_escape(
-    folder: Path, environment: dict[str, str]
+    directory: Path, environment: dict[str, str]
 ) -> None:
     code = (
         "import os, sys; from alexnet_fast.utils.streams import prepare_streams; prepare_streams()\n"
         "import click; names = sorted(os.listdir('data'))\n"
         "click.echo(' '.join(names), file=sys.stdout); click.echo(' '.join(names), file=sys.stderr)"
     )
-    done = shell(f'"{sys.executable}" -c "{code}"', folder, **environment)
+    done = shell(f'"{sys.executable}" -c "{code}"', directory, **environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(b" ") == done.stderr.count(b" ") == len(NAMES) - 1
     assert b"k\\udce9l" in done.stdout
 
 
 @pytest.mark.parametrize("environment", [ENVIRONMENTS[4]], ids=str)
-def test_json_is_the_same_in_every_encoding(folder: Path, environment: dict[str, str]) -> None:
-    done = shell("$AF scan data --json --workers 1", folder, **environment)
+def test_json_is_the_same_in_every_encoding(directory: Path, environment: dict[str, str]) -> None:
+    done = shell("$AF scan data --json --workers 1", directory, **environment)
     assert (done.returncode, done.stderr) == (0, b"")
     bad = {row["file"].encode("utf-8", "surrogateescape") for row in json.loads(done.stdout)["bad"]}
     assert bad == {os.fsencode(f"{name}/bad{name}.jpg") for name in NAMES}

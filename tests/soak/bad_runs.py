@@ -67,7 +67,7 @@ def bad_files(random: np.random.Generator) -> dict[str, bytes]:
     }
 
 
-def made(folder: Path, number: int, images: int) -> tuple[Path, set[str]]:
+def made(directory: Path, number: int, images: int) -> tuple[Path, set[str]]:
     """Writes a set whose training and validation have a bad file of each kind; returns the bad ones."""
     random = np.random.default_rng(number)
     bad = set()
@@ -75,12 +75,12 @@ def made(folder: Path, number: int, images: int) -> tuple[Path, set[str]]:
         files = {f"good-{i:03}.jpg": encoded(random) for i in range(count - 10)} | bad_files(random)
         order = random.permutation(count)
         for at, (name, content) in zip(order, files.items(), strict=True):
-            path = folder / part / ("a", "b")[at % 2] / f"{at:03}-{name}"
+            path = directory / part / ("a", "b")[at % 2] / f"{at:03}-{name}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             if not name.startswith("good"):
                 bad.add(str(path))
-    return folder, bad
+    return directory, bad
 
 
 class Told(logging.Handler):
@@ -102,16 +102,16 @@ def ended(policy: str, error: UserError, bad: set[str]) -> Counter[str]:
     return Counter(runs=1, failed=1)
 
 
-def train_round(folder: Path, number: int) -> Counter[str]:
+def train_round(directory: Path, number: int) -> Counter[str]:
     """One training."""
     (size, images), policy = BATCHES[number // 2 % len(BATCHES)], ("skip", "fail")[number % 2]
-    data, bad = made(folder / "data", number, images)
+    data, bad = made(directory / "data", number, images)
     told = Told()
     logging.getLogger("alexnet_fast").addHandler(told)
     options = {"model": "bad_runs:Linear", "epochs": 1, "batch_size": size, "bn_batches": 0, "lr": 1e-4}
     config = TrainConfig(
         data=data,
-        run=folder / "run",
+        run=directory / "run",
         threads=2 + number % 5,
         on_bad_image=policy,
         checkpoint_minutes=0,
@@ -130,10 +130,10 @@ def train_round(folder: Path, number: int) -> Counter[str]:
     return Counter(runs=1, skipped=1, named=len(bad))
 
 
-def load(folder: Path, number: int) -> Counter[str]:
+def load(directory: Path, number: int) -> Counter[str]:
     """One pass of `ImageLoader` over the training files."""
     (size, images), policy = BATCHES[number // 2 % len(BATCHES)], ("skip", "fail")[number % 2]
-    data, bad = made(folder / "data", number, images)
+    data, bad = made(directory / "data", number, images)
     bad = {path for path in bad if path.startswith(f"{data}/train/")}
     kind = "torch" if number % 20 == 0 else "dali"
     loader = ImageLoader(
@@ -157,12 +157,12 @@ def load(folder: Path, number: int) -> Counter[str]:
     return Counter(runs=1, skipped=1, named=len(bad))
 
 
-def main(what: str, folder: Path, first: int, count: int) -> None:
+def main(what: str, directory: Path, first: int, count: int) -> None:
     """Runs them one after the other."""
     torch.set_num_threads(1)
     found: Counter[str] = Counter()
     for number in range(first, first + count):
-        here = folder / str(number)
+        here = directory / str(number)
         found += {"train": train, "loader": load}[what](here, number)
         shutil.rmtree(here)
     print(json.dumps(found))

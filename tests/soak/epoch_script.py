@@ -14,14 +14,14 @@ from pathlib import Path
 
 def main() -> None:
     from alexnet_fast.data import ClassMap
-    from alexnet_fast.data.image_folder import class_folders, list_images
+    from alexnet_fast.data.image_folder import class_dirs, list_images
     from alexnet_fast.pipelines.factory import make_loader
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
     from alexnet_fast.pipelines.spec import AugmentSpec
 
     root = Path(sys.argv[1])
-    images = list_images(root, ClassMap.from_names(class_folders(root)))
+    images = list_images(root, ClassMap.from_names(class_dirs(root)))
     schedule = EpochSampler(images=len(images), batch_size=16, shuffle=False)
     config = LoaderConfig(kind=sys.argv[2], on_bad_image="skip")
     loader = make_loader(images, AugmentSpec(), "centre", schedule, config)

@@ -15,20 +15,20 @@ Evidence = Callable[..., None]
 RUNS, IN_A_PROCESS = 200, 25
 
 
-def runs(what: str, folder: Path, count: int = RUNS, first: int = 0) -> Counter[str]:
+def runs(what: str, directory: Path, count: int = RUNS, first: int = 0) -> Counter[str]:
     """Does them, some in each process."""
     script, found = Path(__file__).with_name("bad_runs.py"), Counter[str]()
     for number in range(first, first + count, IN_A_PROCESS):
         these = min(IN_A_PROCESS, first + count - number)
         done = subprocess.run(
-            [sys.executable, str(script), what, str(folder), str(number), str(these)],
+            [sys.executable, str(script), what, str(directory), str(number), str(these)],
             capture_output=True,
             text=True,
             check=False,
             timeout=3600,
             cwd=script.parent,
         )
-        assert done.returncode == 0, (done.returncode, sorted(folder.glob("*")), done.stderr[-3000:])
+        assert done.returncode == 0, (done.returncode, sorted(directory.glob("*")), done.stderr[-3000:])
         found += Counter(json.loads(done.stdout.splitlines()[-1]))
     return found
 

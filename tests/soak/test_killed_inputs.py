@@ -108,13 +108,13 @@ def steps(out: Path) -> dict[str, str]:
     return found
 
 
-def check_killed(data: Path, kind: str, folder: Path, kills: int) -> int:
+def check_killed(data: Path, kind: str, directory: Path, kills: int) -> int:
     """Kills a stream so many times, and compares it with one that was left alone; returns its batches."""
-    run(stream(data, kind, folder / "whole"))
-    whole = steps(folder / "whole")
+    run(stream(data, kind, directory / "whole"))
+    whole = steps(directory / "whole")
     assert len(whole) > 40
     moments, hits = random.Random(f"{kind} {data.name}"), 0
-    words, log = stream(data, kind, folder / "killed"), folder / "killed" / "stream.txt"
+    words, log = stream(data, kind, directory / "killed"), directory / "killed" / "stream.txt"
     while hits < kills:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # At least one new step between two kills, else this would never end.
@@ -127,11 +127,11 @@ def check_killed(data: Path, kind: str, folder: Path, kills: int) -> int:
             hits += 1
             continue
         # It came to its end before it was hit: from the start again.
-        assert steps(folder / "killed") == whole
+        assert steps(directory / "killed") == whole
         log.unlink()
         log.with_name("position.json").unlink()
     run(words)
-    assert steps(folder / "killed") == whole
+    assert steps(directory / "killed") == whole
     return len(whole)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import PIL
 import pytest
 
-from alexnet_fast.data.image_list import IMAGE_ENDINGS
+from alexnet_fast.data.image_list import IMAGE_EXTENSIONS
 from bad_images import KINDS, bad_image
 from running_server import running
 from small_model import make_model
@@ -30,12 +30,12 @@ SEEDS = 10
 Evidence = Callable[..., None]
 
 
-def write_pillows(folder: Path) -> None:
+def write_pillows(directory: Path) -> None:
     """Fetches Pillow's, each with an ending that training lists."""
     words = ["download", "--no-binary", ":all:", "--no-deps", "--quiet", f"pillow=={PIL.__version__}"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", *words],
-        cwd=folder.parent.parent,
+        cwd=directory.parent.parent,
         capture_output=True,
         text=True,
         check=False,
@@ -43,15 +43,15 @@ def write_pillows(folder: Path) -> None:
     )
     if done.returncode:
         pytest.skip(f"pip cannot fetch Pillow's source: {done.stderr.strip().splitlines()[-1]}")
-    (archive,) = folder.parent.parent.glob("*.tar.gz")
+    (archive,) = directory.parent.parent.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         for member in file:
             _, _, name = member.name.partition("/Tests/images/")
             content = file.extractfile(member) if name and member.isfile() else None
             if content is not None:
                 flat = name.replace("/", "-")
-                ending = "" if Path(flat).suffix.lower() in IMAGE_ENDINGS else ".jpg"
-                (folder / f"{flat.lstrip('.')}{ending}").write_bytes(content.read())
+                suffix = "" if Path(flat).suffix.lower() in IMAGE_EXTENSIONS else ".jpg"
+                (directory / f"{flat.lstrip('.')}{suffix}").write_bytes(content.read())
 
 
 @pytest.fixture(scope="module")

@@ -81,9 +81,9 @@ def in_group(number: int) -> list[str]:
     return found
 
 
-def half_files(folder: Path) -> Iterator[Path]:
+def half_files(directory: Path) -> Iterator[Path]:
     """Yields what is neither whole nor a folder in which `prepare` goes on."""
-    for path in folder.rglob("*"):
+    for path in directory.rglob("*"):
         if path.name.endswith(".partial") or path.name.startswith(".export-"):
             yield path
 

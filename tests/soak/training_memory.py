@@ -16,7 +16,7 @@ def main() -> None:
     from alexnet_fast.training.config import TrainConfig
     from alexnet_fast.training.console import Progress
     from alexnet_fast.training.run import train
-    from benchmarks.memory import resident_mib
+    from alexnet_fast.utils.memory import resident_mib
 
     data, run, epochs, leak = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     kept: list[bytearray] = []
@@ -33,7 +33,7 @@ def main() -> None:
     config = TrainConfig(
         data=data, run=run, epochs=epochs + 1, patience=1000, lr=0.0001, checkpoint_steps=3, **options
     )
-    train(config, show=show)
+    train(config, on_progress=show)
     print(json.dumps({"resident_mib": resident[1:]}))
 
 

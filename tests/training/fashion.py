@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 PACKAGE = "dataset-fashion-mnist"
-FOLDER = Path("/usr/share/datasets/fashion-mnist")
+DIR = Path("/usr/share/datasets/fashion-mnist")
 
 # In the order of the labels 0 to 9.
 NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
@@ -27,16 +27,16 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
 
 def write_fashion(root: Path, train: int, val: int, test: int) -> None:
     """Writes the first `train` training images, the next `val`, and the first `test` test images."""
-    images, labels = (read_idx(FOLDER / f"train-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    images, labels = (read_idx(DIR / f"train-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     _write(root / "train", images[:train], labels[:train])
     _write(root / "val", images[train : train + val], labels[train : train + val])
-    images, labels = (read_idx(FOLDER / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    images, labels = (read_idx(DIR / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     _write(root / "test", images[:test], labels[:test])
 
 
-def _write(folder: Path, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> None:
+def _write(directory: Path, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> None:
     """Writes 28 x 28 grey images, one folder a class."""
     for name in NAMES:
-        (folder / name).mkdir(parents=True)
+        (directory / name).mkdir(parents=True)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        Image.fromarray(image).save(folder / NAMES[label] / f"{number:05d}.png", compress_level=1)
+        Image.fromarray(image).save(directory / NAMES[label] / f"{number:05d}.png", compress_level=1)

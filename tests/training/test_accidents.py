@@ -53,9 +53,9 @@ def check_clear(done: subprocess.CompletedProcess[str], reason: str) -> None:
     assert reason in done.stderr.splitlines()[-1].lower(), done.stderr
 
 
-def check_full_disk(data: Path, whole: Path, folder: Path, size: int) -> None:
+def check_full_disk(data: Path, whole: Path, directory: Path, size: int) -> None:
     """A full disk ends the run with a sentence; with room it goes on, and ends as one never stopped."""
-    with small_disk(folder, size) as disk:
+    with small_disk(directory, size) as disk:
         done = train_command(data, disk / "run")
         check_clear(done, "no space left on device")
         assert done.stderr.splitlines()[-1].startswith("alexnet-fast: cannot write")
@@ -104,9 +104,9 @@ def test_a_folder_that_cannot_be_written(
     )
 
 
-def without_one(two_classes: Path, folder: Path) -> tuple[Path, Path]:
+def without_one(two_classes: Path, directory: Path) -> tuple[Path, Path]:
     """Copies the data; returns it, and the last training image of all."""
-    data = folder / "data"
+    data = directory / "data"
     shutil.copytree(two_classes, data, symlinks=True)
     return data, max((data / "train" / "poly").iterdir())
 
@@ -128,9 +128,9 @@ def test_an_image_that_goes_in_mid_epoch(
 
         if policy == "fail":
             with pytest.raises(UserError, match=f"{gone.name}.*no such file"):
-                train(options, show=remove)
+                train(options, on_progress=remove)
         else:
-            result = train(options, show=remove)
+            result = train(options, on_progress=remove)
             assert (result["epochs"], result["bad_images"]) == (3, 1)
             assert str(gone) in (options.run / "log.txt").read_text(encoding="utf-8")
     evidence(f"an image deleted in mid-epoch ({'DALI' if dali else 'Pillow'})", n=2, named=2)
@@ -191,7 +191,7 @@ def test_a_clock_that_jumps_between_two_starts_of_a_run(
     train(small("whole"))
     cut = small("cut", checkpoint_steps=2)
     for stop in (2, 3):
-        train(cut, resume=True, show=signal_at(stop, 2))
+        train(cut, resume=True, on_progress=signal_at(stop, 2))
         clock(seconds)
         _made_at(cut.run, seconds)
     train(cut, resume=True)
@@ -215,7 +215,7 @@ def test_a_clock_that_jumps_in_a_run(
 
     train(small("whole"))
     options = small("jumps", checkpoint_minutes=60)
-    train(options, show=jump)
+    train(options, on_progress=jump)
     assert same_run(small("whole").run, options.run)
     rows = (options.run / "metrics.csv").read_text(encoding="utf-8").splitlines()
     names = rows[0].split(",")

@@ -39,7 +39,7 @@ Make = Callable[..., TrainConfig]
 def stopped(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs of six steps that was stopped after the eighth step."""
     run = tmp_path_factory.mktemp("stopped") / "run"
-    train(TrainConfig(data=two_classes, run=run, **SMALL), show=signal_at(2, 2))
+    train(TrainConfig(data=two_classes, run=run, **SMALL), on_progress=signal_at(2, 2))
     return run
 
 
@@ -187,7 +187,7 @@ def test_the_advice_after_a_loss_that_is_no_number_works(small: Make, steps: int
     options = small("a run", lr=1e30, checkpoint_steps=steps)
     with pytest.raises(UserError) as told:
         train(options)
-    command = re.search(r"alexnet-fast (train --run .* --resume --lr [\d.e+]+);", told.value.mend)
+    command = re.search(r"alexnet-fast (train --run .* --resume --lr [\d.e+]+);", told.value.hint)
     assert command is not None, told.value
     # A hundredth and less of what fails at once takes one or two rounds more of the same advice.
     arguments = [*shlex.split(command[1])[:-1], "0.001"]

@@ -29,10 +29,10 @@ BAD = "train/poly/03.png"
 def data(two_classes: Path, tmp_path: Path) -> Path:
     """A copy of the two classes, whose files are called by their numbers."""
     root = tmp_path / "data"
-    for folder in sorted(two_classes.glob("*/*")):
-        made = root / folder.relative_to(two_classes)
+    for directory in sorted(two_classes.glob("*/*")):
+        made = root / directory.relative_to(two_classes)
         made.mkdir(parents=True)
-        for number, file in enumerate(sorted(folder.iterdir())):
+        for number, file in enumerate(sorted(directory.iterdir())):
             shutil.copy(file, made / f"{number:02}.png")
     return root
 

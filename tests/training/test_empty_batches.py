@@ -61,5 +61,5 @@ def test_validation_and_evaluation_are_those_of_the_good_images(
     assert validate(net, loader_of(cells, bad, "centre"), precision) == validate(
         net, loader_of(cells, (), "centre"), precision
     )
-    found = evaluate(Constant(), loader_of(cells, bad, "square"), ["single"], show=lambda _: None)
+    found = evaluate(Constant(), loader_of(cells, bad, "square"), ["single"], on_progress=lambda _: None)
     assert (found.images, found.bad_images, found.by_crops["single"].top1) == (4, 2, 0.5)

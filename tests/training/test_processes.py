@@ -153,7 +153,7 @@ def test_another_number_of_processes_goes_on_between_epochs_only(
             os.kill(os.getpid(), signal.SIGTERM)
 
     cut = {**OPTIONS, "data": data, "run": tmp_path / "cut", "log_every": 1}
-    train(TrainConfig(**cut), show=stop)
+    train(TrainConfig(**cut), on_progress=stop)
     pretend_two(tmp_path / "cut")
     with pytest.raises(UserError, match="saved by 2 processes within epoch 2, and 1 cannot go on there"):
         train(TrainConfig(**cut), resume=True)

@@ -41,7 +41,7 @@ def alexnet_fast(*words: object) -> dict[str, Any]:
 
 
 needs_fashion = pytest.mark.skipif(
-    not fashion.FOLDER.is_dir(), reason=f"needs {fashion.FOLDER}: apt-get install {fashion.PACKAGE}"
+    not fashion.DIR.is_dir(), reason=f"needs {fashion.DIR}: apt-get install {fashion.PACKAGE}"
 )
 
 

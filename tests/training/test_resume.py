@@ -36,7 +36,7 @@ def test_a_run_stopped_three_times_ends_as_one_never_stopped(small: Make) -> Non
     cut = small("cut", **options)
     stops = [(1, 4, signal.SIGTERM), (2, 6, signal.SIGUSR1), (3, 1, signal.SIGTERM)]
     for number, (epoch, step, which) in enumerate(stops):
-        result = train(cut, resume=number > 0, show=signal_at(epoch, step, which))
+        result = train(cut, resume=number > 0, on_progress=signal_at(epoch, step, which))
         assert result["stopped"] == which.name
         assert (result["epochs"], result["steps"]) == (epoch - 1, (epoch - 1) * 6 + step)
     result = train(cut, resume=True)
@@ -55,7 +55,7 @@ def test_the_plain_loader_and_a_schedule_by_step_go_on_too(small: Make) -> None:
         "bn_batches": 0,
     }
     train(small("whole", **options))
-    train(small("cut", **options), show=signal_at(1, 4))
+    train(small("cut", **options), on_progress=signal_at(1, 4))
     train(small("cut", **options), resume=True)
     assert same_run(small("whole").run, small("cut").run)
 
@@ -70,7 +70,7 @@ def test_how_often_is_saved_does_not_change_the_run(small: Make) -> None:
 
 def test_what_was_measured_of_an_epoch_before_the_stop_is_in_its_row(small: Make) -> None:
     train(small("whole", epochs=1))
-    train(small("cut", epochs=1), show=signal_at(1, 5))
+    train(small("cut", epochs=1), on_progress=signal_at(1, 5))
     train(small("cut", epochs=1), resume=True)
     whole, cut = (history.read_metrics(small(name).run / "metrics.csv")[0] for name in ("whole", "cut"))
     assert (whole.train_loss, whole.train_top1) == (cut.train_loss, cut.train_top1)
@@ -78,7 +78,7 @@ def test_what_was_measured_of_an_epoch_before_the_stop_is_in_its_row(small: Make
 
 def test_a_stopped_run_says_how_to_go_on(small: Make, caplog: pytest.LogCaptureFixture) -> None:
     options = small("cut")
-    train(options, show=signal_at(2, 3))
+    train(options, on_progress=signal_at(2, 3))
     assert "SIGTERM: saved after epoch 1 and 3 of 6 steps" in caplog.text
     assert f"go on with: alexnet-fast train --run {options.run} --resume" in caplog.text
 
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
 ) -> None:
     train(small("whole"))
     cut = small("cut", checkpoint_steps=1)
-    train(cut, show=signal_at(2, 4))
+    train(cut, on_progress=signal_at(2, 4))
     newest = cut.run / "checkpoints" / numbered(cut.run)[-1]
     damage(newest, how)
     assert train(cut, resume=True)["resumed_from"] == 1
@@ -116,7 +116,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
 
 def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(small: Make) -> None:
     options = small("cut")
-    train(options, show=signal_at(1, 2))
+    train(options, on_progress=signal_at(1, 2))
     for path in (options.run / "checkpoints").glob("epoch-*.pt"):
         damage(path, "cut short")
     with pytest.raises(UserError, match="no checkpoint in .*checkpoints is good; restore one"):
@@ -126,14 +126,14 @@ def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(small: Make) ->
 def test_the_newest_is_found_by_what_it_holds(small: Make) -> None:
     """Neither by a name that sorts last as text, nor by the time of the file."""
     options = small("cut", keep=3, checkpoint_steps=1)
-    train(options, show=signal_at(2, 5))
-    folder = options.run / "checkpoints"
-    (folder / "last.pt").unlink()
+    train(options, on_progress=signal_at(2, 5))
+    directory = options.run / "checkpoints"
+    (directory / "last.pt").unlink()
     old, *_, new = numbered(options.run)
-    (folder / new).rename(folder / "epoch-2-step-9.pt")
-    (folder / old).rename(folder / "epoch-9-step-10.pt")
-    os.utime(folder / "epoch-9-step-10.pt", (4e9, 4e9))
-    result = train(options, resume=True, show=signal_at(2, 6))
+    (directory / new).rename(directory / "epoch-2-step-9.pt")
+    (directory / old).rename(directory / "epoch-9-step-10.pt")
+    os.utime(directory / "epoch-9-step-10.pt", (4e9, 4e9))
+    result = train(options, resume=True, on_progress=signal_at(2, 6))
     assert result["resumed_from"] == 1
     assert result["steps"] == 12, "it went on after step 11, not after an earlier one"
 
@@ -141,7 +141,7 @@ def test_the_newest_is_found_by_what_it_holds(small: Make) -> None:
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_last_n_stay_and_the_best(small: Make, keep: int) -> None:
     options = small("run", keep=keep, checkpoint_steps=2, epochs=2)
-    train(options, show=signal_at(2, 5))
+    train(options, on_progress=signal_at(2, 5))
     places = [(1, 6), (1, 8), (1, 10), (1, 11)]
     wanted = {f"epoch-{epoch:05d}-step-{step:09d}.pt" for epoch, step in [(1, 6), *places[-keep:]]}
     assert set(numbered(options.run)) == wanted
@@ -161,7 +161,7 @@ def test_the_last_n_stay_and_the_best(small: Make, keep: int) -> None:
 def test_options_that_make_it_another_run_must_stay(
     small: Make, tmp_path: Path, change: dict[str, Any], complaint: str
 ) -> None:
-    train(small("run"), show=signal_at(1, 1))
+    train(small("run"), on_progress=signal_at(1, 1))
     before = sorted(path.name for path in tmp_path.rglob("*"))
     with pytest.raises(UserError, match=complaint):
         train(small("run", **change), resume=True)
@@ -171,7 +171,7 @@ def test_options_that_make_it_another_run_must_stay(
 def test_images_that_came_and_went_are_named(small: Make, two_classes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(two_classes, data)
-    train(small("run", data=data), show=signal_at(1, 1))
+    train(small("run", data=data), on_progress=signal_at(1, 1))
     gone = sorted((data / "train" / "mono").iterdir())[3]
     gone.rename(data / "train" / "poly" / "other.png")
     complaint = f"1 is gone .train/mono/{gone.name}. and 1 is new .train/poly/other.png."
@@ -183,14 +183,14 @@ def test_a_list_of_images_left_out_is_no_hindrance(small: Make, tmp_path: Path) 
     """It is a path, which no checkpoint may hold; the images that are left are compared instead."""
     left_out = tmp_path / "bad.txt"
     left_out.write_text("", encoding="utf-8")
-    train(small("run", leave_out=left_out), show=signal_at(1, 2))
+    train(small("run", leave_out=left_out), on_progress=signal_at(1, 2))
     assert train(small("run", leave_out=left_out), resume=True)["epochs"] == 3
 
 
 def test_a_class_too_many_is_another_run(small: Make, two_classes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(two_classes, data)
-    train(small("run", data=data), show=signal_at(1, 1))
+    train(small("run", data=data), on_progress=signal_at(1, 1))
     for part in ("train", "val"):
         shutil.copytree(data / part / "poly", data / part / "third")
     with pytest.raises(UserError, match="32 are new .train/third/"):
@@ -209,7 +209,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(small: Make) ->
 
     try:
         with pytest.raises(UserError, match="cannot write .*epoch-00001-step-.*: file too large"):
-            train(options, show=fill)
+            train(options, on_progress=fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(options.run.rglob("*.partial"))
@@ -239,7 +239,7 @@ def test_two_runs_in_one_folder_at_the_same_time(small: Make) -> None:
                 train(options, resume=True)
             refused.append(str(error.value))
 
-    train(options, show=second)
+    train(options, on_progress=second)
     assert f"{options.run} is in use by process {os.getpid()} on " in refused[0]
 
 
@@ -254,7 +254,7 @@ def test_a_checkpoint_written_by_another_program_is_left_aside(
     small: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = small("run")
-    train(options, show=signal_at(1, 2))
+    train(options, on_progress=signal_at(1, 2))
     torch.save({"weights": torch.zeros(1)}, options.run / "checkpoints" / "zz.pt")
     assert train(options, resume=True)["epochs"] == 3
     assert "zz.pt is not a checkpoint of alexnet-fast" in caplog.text

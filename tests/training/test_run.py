@@ -35,7 +35,7 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("log_every", [1, 2, 3, 20])
 def test_each_epoch_is_reported_once_at_its_end(config: Make, log_every: int) -> None:
     seen: list[Progress] = []
-    train(config(epochs=1, log_every=log_every), show=seen.append)
+    train(config(epochs=1, log_every=log_every), on_progress=seen.append)
     steps = [progress.step for progress in seen if progress.phase == "training"]
     assert steps == sorted(set(steps))
     assert steps[-1] == 3
@@ -44,7 +44,7 @@ def test_each_epoch_is_reported_once_at_its_end(config: Make, log_every: int) ->
 def test_a_run_leaves_what_the_contract_names(config: Make) -> None:
     options = config()
     seen: list[Progress] = []
-    result = train(options, show=seen.append)
+    result = train(options, on_progress=seen.append)
     run = options.run
     assert result["epochs"] == 2
     assert result["steps"] == 6

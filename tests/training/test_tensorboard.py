@@ -34,9 +34,9 @@ SCALARS = {
 }
 
 
-def read(folder: Path) -> EventAccumulator:
+def read(directory: Path) -> EventAccumulator:
     """Reads all of the event files."""
-    events = EventAccumulator(str(folder), size_guidance={"histograms": 0, "images": 0, "scalars": 0})
+    events = EventAccumulator(str(directory), size_guidance={"histograms": 0, "images": 0, "scalars": 0})
     events.Reload()
     return events
 

@@ -89,7 +89,7 @@ def test_a_transfer_stopped_in_both_parts_ends_as_one_never_stopped(
     options = {"weights": source, "transfer": True, **options}
     train(small("whole", **options))
     for number, (epoch, step) in enumerate([(1, 3), (1, 6), (2, 2), (3, 4)]):
-        result = train(small("cut", **options), resume=number > 0, show=signal_at(epoch, step))
+        result = train(small("cut", **options), resume=number > 0, on_progress=signal_at(epoch, step))
         assert result["stopped"]
     assert train(small("cut", **options), resume=True)["stopped"] is None
     assert same_run(small("whole").run, small("cut").run)
@@ -117,7 +117,7 @@ def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, sourc
 def test_features_are_computed_once_and_a_resumed_run_is_the_same(small: Make, source: Path) -> None:
     options = {"weights": source, "features": True}
     train(small("whole", **options))
-    train(small("cut", **options), show=signal_at(2, 3))
+    train(small("cut", **options), on_progress=signal_at(2, 3))
     times = {path: path.stat().st_mtime_ns for path in (small("cut").run / "features").iterdir()}
     train(small("cut", **options), resume=True)
     assert {path: path.stat().st_mtime_ns for path in (small("cut").run / "features").iterdir()} == times
@@ -141,7 +141,7 @@ def test_a_run_ends_with_its_steps(small: Make) -> None:
     assert (small("run").run / "model.safetensors").exists()
     again = train(small("run", max_steps=9), resume=True)
     assert again["steps"] == 9
-    train(small("cut", max_steps=9), show=signal_at(2, 2))
+    train(small("cut", max_steps=9), on_progress=signal_at(2, 2))
     train(small("cut", max_steps=9), resume=True)
     assert same_run(small("run").run, small("cut").run)
 

@@ -40,7 +40,7 @@ def processor_seconds(work: Callable[[], Any]) -> float:
 
 @pytest.mark.soak
 @pytest.mark.skipif(
-    not fashion.FOLDER.is_dir(), reason=f"needs {fashion.FOLDER}: apt-get install {fashion.PACKAGE}"
+    not fashion.DIR.is_dir(), reason=f"needs {fashion.DIR}: apt-get install {fashion.PACKAGE}"
 )
 def test_weights_of_clothes_help_with_cells(tmp_path: Path) -> None:
     """Both reach what training from scratch does, in a third of its time; what each took is printed."""

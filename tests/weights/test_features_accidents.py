@@ -38,11 +38,11 @@ def words(model: Path, data: Path, out: Path) -> list[object]:
     return ["features", model, data, out, "--no-dali", "--threads", "1", "--device", "cpu", "--parquet"]
 
 
-def check_full_disks(model: Path, data: Path, folder: Path, sizes: list[int]) -> None:
+def check_full_disks(model: Path, data: Path, directory: Path, sizes: list[int]) -> None:
     """All three files, or none; what was there before stays, and with room they are written."""
     pytest.importorskip("pyarrow")
     for size in sizes:
-        with small_disk(folder / str(size), size + 4) as disk:
+        with small_disk(directory / str(size), size + 4) as disk:
             (disk / "notes.txt").write_text("mine")
             refused(words(model, data, disk), "no space left on device; check the folder and the disk")
             assert below(disk) == {"notes.txt": b"mine"}

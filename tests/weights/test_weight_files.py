@@ -98,18 +98,18 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("how", ["cut", "empty", "text", "bit"])
 @pytest.mark.parametrize("ending", [".npy", ".caffemodel", ".pth", ".safetensors"])
-def test_damaged_files_are_named(how: str, ending: str, arrays, tmp_path: Path) -> None:
-    path = tmp_path / f"x{ending}"
-    if ending == ".npy":
+def test_damaged_files_are_named(how: str, suffix: str, arrays, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".npy":
         write_numpy(path, arrays)
-    elif ending == ".caffemodel":
+    elif suffix == ".caffemodel":
         write_caffe_model(path, arrays, old=True)
-    elif ending == ".pth":
+    elif suffix == ".pth":
         torch.save({"a": torch.zeros(100)}, path)
     else:
         save_file({"a": torch.zeros(100)}, path)
     path.write_bytes(damaged(path.read_bytes())[how])
-    with pytest.raises(UserError, match=f"x{ending}") as caught:
+    with pytest.raises(UserError, match=f"x{suffix}") as caught:
         read_pretrained(path)
     assert "\n" not in str(caught.value)
 
@@ -117,9 +117,9 @@ def test_damaged_files_are_named(how: str, ending: str, arrays, tmp_path: Path) 
 def test_random_bytes_never_do_more_than_refuse(arrays, tmp_path: Path) -> None:
     """400 files with a few bytes changed: each is read or refused, none raises anything else."""
     random = np.random.default_rng(3)
-    for ending in (".npy", ".caffemodel"):
-        path = tmp_path / f"x{ending}"
-        whole = (write_numpy if ending == ".npy" else lambda p, a: write_caffe_model(p, a, old=False))(
+    for suffix in (".npy", ".caffemodel"):
+        path = tmp_path / f"x{suffix}"
+        whole = (write_numpy if suffix == ".npy" else lambda p, a: write_caffe_model(p, a, old=False))(
             path, arrays
         )
         content = whole.read_bytes()
@@ -193,14 +193,14 @@ def test_the_last_layer_begins_anew_for_other_classes() -> None:
 
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
-def test_torchvisions_names(ending: str, tmp_path: Path) -> None:
+def test_torchvisions_names(suffix: str, tmp_path: Path) -> None:
     ours = create_model("alexnet-owt", 3)
     names = {ours_: theirs for theirs, ours_ in ours.torchvision_names(ours.spec).items()}
     theirs = {
         f"{names[k.rpartition('.')[0]]}.{k.rpartition('.')[2]}": v for k, v in ours.state_dict().items()
     }
-    path = tmp_path / f"alexnet{ending}"
-    torch.save(theirs, path) if ending == ".pth" else save_file(theirs, path)
+    path = tmp_path / f"alexnet{suffix}"
+    torch.save(theirs, path) if suffix == ".pth" else save_file(theirs, path)
     trained = load_trained(path, "alexnet-owt")
     assert torch.equal(trained.net.conv5.weight, ours.conv5.weight)
     assert len(trained.classes) == 3

@@ -20,17 +20,17 @@ from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.utils.special_files import check_plain, read_given
 
 
-def loose_images(folder: Path, ignored: Ignored | None = None) -> list[str]:
+def loose_images(directory: Path, ignored: Ignored | None = None) -> list[str]:
     """Returns every image below a folder, relative to it and sorted.
 
     Args:
-        folder: The folder.
+        directory: The folder.
         ignored: Receives what is not listed.
 
     Raises:
         UserError: A folder cannot be read.
     """
-    return sorted(Walk(folder, ignored=ignored).files(), key=os.fsencode)
+    return sorted(Walk(directory, ignored=ignored).files(), key=os.fsencode)
 
 
 def is_loose_image(name: str) -> bool:
@@ -38,17 +38,17 @@ def is_loose_image(name: str) -> bool:
     return is_image_name(name)
 
 
-def has_loose_images(folder: Path) -> bool:
+def has_loose_images(directory: Path) -> bool:
     """Tells whether an image stands in a folder itself, and no class folder does.
 
     Raises:
         UserError: The folder cannot be read.
     """
-    if not folder.is_dir():
+    if not directory.is_dir():
         return False
     plain = False
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             for seen, entry in enumerate(entries):
                 if is_directory(entry):
                     if why_not_entered(entry.name) is None:
@@ -59,7 +59,7 @@ def has_loose_images(folder: Path) -> bool:
                 if plain and seen > 1000:
                     break
     except OSError as error:
-        raise unreadable(folder, error) from error
+        raise unreadable(directory, error) from error
     return plain
 
 

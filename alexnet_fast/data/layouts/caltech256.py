@@ -8,12 +8,12 @@ from pathlib import Path
 
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, loose_images
 from alexnet_fast.errors import UserError
 
 KIND = "caltech256"
-_FOLDER = re.compile(r"(\d+)\.(.+)")
+_DIR = re.compile(r"(\d+)\.(.+)")
 
 
 def caltech256(root: Path) -> Layout:
@@ -24,17 +24,17 @@ def caltech256(root: Path) -> Layout:
     """
     labels: dict[str, str] = {}
     numbers: dict[int, str] = {}
-    for folder in class_folders(root):
-        match = _FOLDER.fullmatch(folder)
+    for directory in class_dirs(root):
+        match = _DIR.fullmatch(directory)
         if not match:
             raise UserError(
-                f"{root / folder} is no class folder of Caltech-256", "its folders are called 001.ak47"
+                f"{root / directory} is no class folder of Caltech-256", "its folders are called 001.ak47"
             )
-        number, label = int(match[1]), check_class(match[2], str(root / folder))
+        number, label = int(match[1]), check_class(match[2], str(root / directory))
         if number in numbers or label in labels.values():
             other = numbers.get(number) or next(name for name in labels if labels[name] == label)
-            raise UserError(f"{root} has {other} and {folder}", "rename one of them")
-        numbers[number], labels[folder] = folder, label
+            raise UserError(f"{root} has {other} and {directory}", "rename one of them")
+        numbers[number], labels[directory] = directory, label
     if len(labels) < 2:
         raise UserError(f"{root} has fewer than two class folders", "its folders are called 001.ak47")
     names = tuple(labels[numbers[number]] for number in sorted(numbers))
@@ -46,7 +46,7 @@ def caltech256(root: Path) -> Layout:
 
 def _rows(root: Path, labels: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
     """Yields the images of all folders."""
-    class_folders(root, ignored)
-    for folder, label in labels.items():
-        for name in loose_images(root / folder, ignored):
-            yield Row(f"{folder}/{name}", label, name)
+    class_dirs(root, ignored)
+    for directory, label in labels.items():
+        for name in loose_images(root / directory, ignored):
+            yield Row(f"{directory}/{name}", label, name)

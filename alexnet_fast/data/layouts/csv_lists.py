@@ -40,10 +40,10 @@ def csv_lists(root: Path) -> Layout:
     )
 
 
-def _part(folder: Path, path: Path, names: tuple[str, ...], labels: dict[int, str]) -> LayoutPart:
+def _part(directory: Path, path: Path, names: tuple[str, ...], labels: dict[int, str]) -> LayoutPart:
     """Returns the images of one part."""
     ignored = Ignored()
-    return LayoutPart(folder, names, functools.partial(_rows, path, folder, labels, ignored), ignored)
+    return LayoutPart(directory, names, functools.partial(_rows, path, directory, labels, ignored), ignored)
 
 
 def _labels(path: Path) -> dict[int, str]:
@@ -65,7 +65,7 @@ def _labels(path: Path) -> dict[int, str]:
     return labels
 
 
-def _rows(path: Path, folder: Path, labels: dict[int, str], ignored: Ignored) -> Iterator[Row]:
+def _rows(path: Path, directory: Path, labels: dict[int, str], ignored: Ignored) -> Iterator[Row]:
     """Yields the images of a list.
 
     Raises:
@@ -80,10 +80,10 @@ def _rows(path: Path, folder: Path, labels: dict[int, str], ignored: Ignored) ->
             )
         if image in seen:
             raise UserError(f"{where}: {image} stands twice", "remove one of the lines")
-        if ".." in image.split("/") or image.startswith("/") or not (folder / image).is_file():
-            raise UserError(f"{where}: {folder} has no image {image!r}", "copy the data set again")
+        if ".." in image.split("/") or image.startswith("/") or not (directory / image).is_file():
+            raise UserError(f"{where}: {directory} has no image {image!r}", "copy the data set again")
         seen.add(image)
         label = labels[int(number)]
         yield Row(image, label, image.removeprefix(f"{label}/"))
-    for image in set(loose_images(folder, ignored)) - seen:
+    for image in set(loose_images(directory, ignored)) - seen:
         ignored.add(image, f"not in {path.name}")

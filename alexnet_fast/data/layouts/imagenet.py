@@ -19,7 +19,7 @@ from typing import IO
 
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored, read_directory
-from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import TarLocation
 from alexnet_fast.data.image_names import why_ignored
 from alexnet_fast.data.junk import junk_reason
@@ -34,10 +34,10 @@ from alexnet_fast.data.layouts.base import (
 )
 from alexnet_fast.data.layouts.imagenet_labels import LISTS, Devkit, find_devkit, validation_wnids
 from alexnet_fast.data.tar_members import (
-    A_FOLDER,
+    A_DIR,
     DAMAGED,
+    forbidden_kind,
     members_of_open,
-    refused_kind,
     safe_name,
     tar_members,
 )
@@ -65,10 +65,10 @@ class InnerTar:
             content.seek(self._offset)
             for member in self._members(content):
                 name = safe_name(self._path, member.name)
-                reason = junk_reason(name) or refused_kind(member) or why_ignored(name.rpartition("/")[2])
+                reason = junk_reason(name) or forbidden_kind(member) or why_ignored(name.rpartition("/")[2])
                 if reason is None:
                     yield name, TarLocation(str(self._path), member.offset_data, member.size)
-                elif reason != A_FOLDER:
+                elif reason != A_DIR:
                     ignored.add(name, reason)
         if len(ignored):
             _log.warning("ignored in %s of %s: %s", self.name, self._path, ignored.summary())
@@ -200,7 +200,7 @@ def _train(root: Path, ignored: Ignored) -> Train:
         root: The folder of train/, or of its tar.
         ignored: Receives what is not listed, when a class is.
     """
-    folder = root / "train"
+    directory = root / "train"
     if (root / _TRAIN_TAR).is_file():
         return {
             tar.name.removesuffix(".tar"): tar
@@ -208,15 +208,19 @@ def _train(root: Path, ignored: Ignored) -> Train:
             if WNID.match(tar.name)
         }
     tars = (
-        sorted(path for path in folder.glob("n*.tar") if WNID.fullmatch(path.stem)) if folder.is_dir() else []
+        sorted(path for path in directory.glob("n*.tar") if WNID.fullmatch(path.stem))
+        if directory.is_dir()
+        else []
     )
     if tars:
         return {path.stem: tar_images(path) for path in tars}
-    folders = [name for name in class_folders(folder) if WNID.fullmatch(name)] if folder.is_dir() else []
-    return {wnid: _Folder(folder, wnid, ignored) for wnid in folders}
+    directories = (
+        [name for name in class_dirs(directory) if WNID.fullmatch(name)] if directory.is_dir() else []
+    )
+    return {wnid: _Dir(directory, wnid, ignored) for wnid in directories}
 
 
-class _Folder:
+class _Dir:
     """The images of one class folder."""
 
     def __init__(self, root: Path, wnid: str, ignored: Ignored) -> None:
@@ -242,28 +246,28 @@ def _val(
     Raises:
         UserError: There are none, or the list of their classes does not fit.
     """
-    folder, tar = images / "val", images / _VAL_TAR
+    directory, tar = images / "val", images / _VAL_TAR
     places: dict[str, TarLocation | None] = {}
-    if folder.is_dir() and not has_loose_images(folder):
+    if directory.is_dir() and not has_loose_images(directory):
         for wnid, label in called.items():
-            for name in loose_images(folder / wnid, ignored):
+            for name in loose_images(directory / wnid, ignored):
                 yield Row(f"{wnid}/{name}", label, name)
         return
     if tar.is_file():
         places = {name.rpartition("/")[2]: place for name, place in tar_images(tar)}
-    elif folder.is_dir():
-        places = dict.fromkeys(_loose(folder, ignored))
+    elif directory.is_dir():
+        places = dict.fromkeys(_loose(directory, ignored))
     if not places:
         raise UserError(f"no ILSVRC-2012 validation images in {images}", f"put {_VAL_TAR} or val/ there")
     names = sorted(places)
-    wnids = validation_wnids(_list_folder(root, images), names, sorted(called), devkit)
+    wnids = validation_wnids(_list_dir(root, images), names, sorted(called), devkit)
     for name in names:
         yield Row(name, called[wnids[name]], name, places[name])
 
 
-def _loose(folder: Path, ignored: Ignored) -> Iterator[str]:
+def _loose(directory: Path, ignored: Ignored) -> Iterator[str]:
     """Yields the images that stand in a folder itself."""
-    for entry in read_directory(folder):
+    for entry in read_directory(directory):
         reason = why_ignored(entry.name)
         if reason is None:
             yield entry.name
@@ -271,7 +275,7 @@ def _loose(folder: Path, ignored: Ignored) -> Iterator[str]:
             ignored.add(entry.name, reason)
 
 
-def _list_folder(root: Path, images: Path) -> Path:
+def _list_dir(root: Path, images: Path) -> Path:
     """Returns the folder of the list of classes: that of the data set, of the images, or val/."""
     places = (root, images, images / "val")
     return next((place for place in places if any((place / name).is_file() for name in LISTS)), root)

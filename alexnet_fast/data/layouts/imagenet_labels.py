@@ -112,8 +112,8 @@ def _value(element: _Element) -> Value:
     return None
 
 
-FOLDER = "ILSVRC2012_devkit_t12"
-ARCHIVE = f"{FOLDER}.tar.gz"
+DIR = "ILSVRC2012_devkit_t12"
+ARCHIVE = f"{DIR}.tar.gz"
 _META, _TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
 
 # meta.mat lists the inner nodes of the tree as well; the classes of the challenge are the first 1000.
@@ -143,8 +143,8 @@ def find_devkit(root: Path) -> Devkit | None:
     Raises:
         UserError: It is damaged.
     """
-    if (root / FOLDER).is_dir():
-        source = root / FOLDER
+    if (root / DIR).is_dir():
+        source = root / DIR
         contents = {name: _file(source / name) for name in (_META, _TRUTH)}
     elif (root / ARCHIVE).is_file():
         source = root / ARCHIVE
@@ -199,7 +199,7 @@ def _members(source: Path) -> dict[str, bytes]:
     try:
         with tarfile.open(source, "r:gz") as archive:
             for name in (_META, _TRUTH):
-                member = archive.extractfile(f"{FOLDER}/{name}")
+                member = archive.extractfile(f"{DIR}/{name}")
                 contents[name] = b"" if member is None else member.read()
     except (OSError, tarfile.TarError, EOFError, KeyError) as error:
         raise UserError(
@@ -262,10 +262,11 @@ def _read_list(path: Path, images: Sequence[str], wnids: Sequence[str]) -> dict[
         UserError: It does not fit the images.
     """
     if path.suffix == ".csv":
-        endings = {name.rpartition(".")[0]: name for name in images}
+        extensions = {name.rpartition(".")[0]: name for name in images}
         rows = (row for _, row in csv_rows(path, ("ImageId", "PredictionString")))
         return {
-            endings.get(row["ImageId"], row["ImageId"]): row["PredictionString"].split(" ")[0] for row in rows
+            extensions.get(row["ImageId"], row["ImageId"]): row["PredictionString"].split(" ")[0]
+            for row in rows
         }
     lines = [line.split() for line in read_lines(path)]
     if all(len(line) == 1 for line in lines):

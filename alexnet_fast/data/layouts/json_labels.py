@@ -59,7 +59,7 @@ def json_labels(root: Path, files: LabelFiles) -> Layout:
     """
     names = _class_order(files.encoding)
     labels = _load(files.labels)
-    _refuse_unknown(files, labels, names)
+    _check_known(files, labels, names)
     found = {part: Ignored() for part in PARTS if (root / part).is_dir()}
     parts = {part: loose_images(root / part, mine) for part, mine in found.items()}
     if "train" not in parts:
@@ -69,7 +69,7 @@ def json_labels(root: Path, files: LabelFiles) -> Layout:
         _log.warning("%s labels no image of %s: the part is left out", files.labels, root / "test")
         del parts["test"]
     for part, images in parts.items():
-        _refuse_unlabelled(files, part, [file for file in images if find(part, file) is None])
+        _check_labelled(files, part, [file for file in images if find(part, file) is None])
     return Layout(
         KIND,
         names,
@@ -81,7 +81,7 @@ def json_labels(root: Path, files: LabelFiles) -> Layout:
 
 
 def _part(
-    folder: Path, names: tuple[str, ...], rows: Callable[[], Iterator[Row]], found: Ignored
+    directory: Path, names: tuple[str, ...], rows: Callable[[], Iterator[Row]], found: Ignored
 ) -> LayoutPart:
     """Returns a part whose folder has been walked through."""
     ignored = Ignored()
@@ -90,7 +90,7 @@ def _part(
         ignored.add_counts(found.counts)
         yield from rows()
 
-    return LayoutPart(folder, names, counted, ignored)
+    return LayoutPart(directory, names, counted, ignored)
 
 
 def _rows(labels: Mapping[str, str], part: str, images: list[str]) -> Iterator[Row]:
@@ -131,7 +131,7 @@ def _class_order(encoding: Path) -> tuple[str, ...]:
     return tuple(by_index[index] for index in sorted(by_index))
 
 
-def _refuse_unknown(files: LabelFiles, labels: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def _check_known(files: LabelFiles, labels: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """Refuses a label that has no index.
 
     Raises:
@@ -151,7 +151,7 @@ def _refuse_unknown(files: LabelFiles, labels: Mapping[str, Any], names: tuple[s
             )
 
 
-def _refuse_unlabelled(files: LabelFiles, part: str, lacking: list[str]) -> None:
+def _check_labelled(files: LabelFiles, part: str, lacking: list[str]) -> None:
     """Refuses images without a label: they would be left out in silence.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.image_folder import class_folders
+from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, loose_images, need_file, read_lines
 from alexnet_fast.data.layouts.imagenet import class_names, read_words
 from alexnet_fast.errors import UserError
@@ -34,7 +34,7 @@ def tiny_imagenet(root: Path) -> Layout:
     """
     annotations = need_file(root / "val" / _ANNOTATIONS, "the list of the validation images' classes")
     words = read_words(root / "words.txt") if (root / "words.txt").is_file() else {}
-    called = class_names(class_folders(root / "train"), words, root)
+    called = class_names(class_dirs(root / "train"), words, root)
     names = tuple(sorted(called.values()))
     train, val = Ignored(), Ignored()
     return Layout(
@@ -47,13 +47,13 @@ def tiny_imagenet(root: Path) -> Layout:
     )
 
 
-def _train(folder: Path, called: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
+def _train(directory: Path, called: Mapping[str, str], ignored: Ignored) -> Iterator[Row]:
     """Lists the images below each class folder."""
-    class_folders(folder, ignored)
-    if (folder.parent / "test").is_dir():
+    class_dirs(directory, ignored)
+    if (directory.parent / "test").is_dir():
         ignored.add("test/", "test/ has no labels: left out")
     for wnid, label in called.items():
-        for name in loose_images(folder / wnid, ignored):
+        for name in loose_images(directory / wnid, ignored):
             yield Row(f"{wnid}/{name}", label, name.removeprefix("images/"))
 
 
@@ -63,8 +63,8 @@ def _val(annotations: Path, called: Mapping[str, str], ignored: Ignored) -> Iter
     Raises:
         UserError: List and images do not fit each other.
     """
-    folder = annotations.parent
-    there = set(loose_images(folder, ignored))
+    directory = annotations.parent
+    there = set(loose_images(directory, ignored))
     for number, line in enumerate(read_lines(annotations), 1):
         where = f"{annotations} line {number}"
         words = line.split("\t")
@@ -73,7 +73,7 @@ def _val(annotations: Path, called: Mapping[str, str], ignored: Ignored) -> Iter
             raise UserError(f"{where} has no class", "each line is a file, a tab and a WordNet number")
         if file not in there:
             raise UserError(
-                f"{where} names {words[0]}, and {folder} has no such image (or names it twice)",
+                f"{where} names {words[0]}, and {directory} has no such image (or names it twice)",
                 "copy the data set again, or remove the line",
             )
         if words[1] not in called:

@@ -16,12 +16,12 @@ class CheckpointWriter:
     """One checkpoint at a time; an error surfaces at the next call.
 
     Args:
-        folder: Where they go.
+        directory: Where they go.
         device: Where the state is.
     """
 
-    def __init__(self, folder: CheckpointManager, device: torch.device) -> None:
-        self._folder, self._device = folder, device
+    def __init__(self, directory: CheckpointManager, device: torch.device) -> None:
+        self._dir, self._device = directory, device
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -30,13 +30,13 @@ class CheckpointWriter:
         """Whether one is being written."""
         return self._thread is not None and self._thread.is_alive()
 
-    def save(self, content: dict[str, Any], *, best: bool, mend: str) -> None:
+    def save(self, content: dict[str, Any], *, best: bool, hint: str) -> None:
         """Copies the state, and writes it while the caller goes on; waits for the one before.
 
         Args:
             content: See `checkpoint.save_checkpoint`; the tensors may change after the call.
             best: Whether it is the best one so far.
-            mend: What to do if the weights turn out to be no numbers.
+            hint: What to do if the weights turn out to be no numbers.
 
         Raises:
             UserError: The one before could not be written.
@@ -44,7 +44,7 @@ class CheckpointWriter:
         self.finish()
         take = _copied(content, self._device)
         # Not a daemon: a process that ends by itself finishes its file first.
-        self._thread = threading.Thread(target=self._write, args=(take, best, mend), name="checkpoint")
+        self._thread = threading.Thread(target=self._write, args=(take, best, hint), name="checkpoint")
         self._thread.start()
 
     def check(self) -> None:
@@ -69,12 +69,12 @@ class CheckpointWriter:
         if error is not None:
             raise error
 
-    def _write(self, take: Callable[[], dict[str, Any]], best: bool, mend: str) -> None:
+    def _write(self, take: Callable[[], dict[str, Any]], best: bool, hint: str) -> None:
         """Writes a copy; runs in the thread."""
         try:
             content = take()
-            _refuse_broken(content, mend)
-            self._folder.save(content, best=best)
+            _check_intact(content, hint)
+            self._dir.save(content, best=best)
         # Whatever it is, it belongs to the training, which raises it.
         except BaseException as error:  # noqa: BLE001
             self._error = error
@@ -127,7 +127,7 @@ def _mapped(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any
     return value
 
 
-def _refuse_broken(content: dict[str, Any], mend: str) -> None:
+def _check_intact(content: dict[str, Any], hint: str) -> None:
     """Refuses weights that hold something that is no number: the good checkpoint before must stay the last.
 
     Raises:
@@ -139,5 +139,5 @@ def _refuse_broken(content: dict[str, Any], mend: str) -> None:
         raise DivergedError(
             f"the weights of {broken[0]} hold infinite or undefined values in epoch {place.epoch + 1},"
             f" before step {place.step}",
-            mend,
+            hint,
         )

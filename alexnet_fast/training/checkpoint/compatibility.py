@@ -13,7 +13,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.on_resume import is_free, may_change, reason_to_stay
 from alexnet_fast.training.precision import Precision
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.utils.special_files import read_given
 
@@ -131,7 +131,7 @@ def changeable_options() -> tuple[str, ...]:
 
 def _other_images(name: str, config: TrainConfig, splits: Splits) -> UserError:
     """Returns the error for a list of images that is another one."""
-    change = describe_change(RunFolder(config.run).images, splits)
+    change = describe_change(RunDir(config.run).images, splits)
     return UserError(
         f"{name} in {config.data} have changed since the run in {config.run} began"
         + (f": {change}" if change else ""),

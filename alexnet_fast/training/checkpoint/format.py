@@ -86,7 +86,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: The file is missing, damaged or no checkpoint of ours.
     """
     content = load_tensors(path)
-    _refuse_foreign(path, content)
+    _check_external(path, content)
     stored = {name: value for name, value in content.items() if name not in ("format", "sha256")}
     if content_digest(stored) != content["sha256"]:
         raise UserError(f"{path} is damaged: its content does not match its fingerprint", "use another one")
@@ -100,7 +100,7 @@ def peek_checkpoint(path: Path) -> dict[str, Any]:
         UserError: The file is missing, cut short or no checkpoint of ours.
     """
     content = load_tensors(path, mmap=True)
-    _refuse_foreign(path, content)
+    _check_external(path, content)
     return content
 
 
@@ -165,7 +165,7 @@ def _damaged(path: Path) -> UserError:
     )
 
 
-def _refuse_foreign(path: Path, content: dict[str, Any]) -> None:
+def _check_external(path: Path, content: dict[str, Any]) -> None:
     """Refuses what was not written by `save_checkpoint`."""
     if content.get("format") != FORMAT or not content.keys() >= _KEYS | {"sha256"}:
         raise UserError(

@@ -10,7 +10,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.format import load_checkpoint, peek_checkpoint, save_checkpoint
 from alexnet_fast.training.checkpoint.state import Position
 from alexnet_fast.training.log import log
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import link_atomically
 
 
@@ -42,7 +42,7 @@ class CheckpointManager:
         keep: How many of the last ones stay, besides the best and that of the last epoch's end.
     """
 
-    def __init__(self, run: RunFolder, keep: int) -> None:
+    def __init__(self, run: RunDir, keep: int) -> None:
         self._run, self._keep = run, keep
         self._known: list[CheckpointInfo] = []
 

@@ -14,7 +14,7 @@ from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint.format import FORMAT, load_checkpoint, load_tensors
-from alexnet_fast.training.run_dir import RunFolder
+from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import atomic_file, utf8_path
 from alexnet_fast.utils.special_files import check_plain
 from alexnet_fast.weights import (
@@ -170,7 +170,7 @@ def _in_order(content: bytes) -> bytes:
 
 def _checkpoint_of(path: Path) -> Path:
     """Returns the best checkpoint of a run folder."""
-    run = RunFolder(path)
+    run = RunDir(path)
     for checkpoint in (run.best, run.last):
         if checkpoint.exists():
             return checkpoint

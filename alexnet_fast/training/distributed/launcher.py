@@ -38,36 +38,36 @@ def train_in_processes(config: TrainConfig, processes: int, **how: Any) -> dict[
         UserError: One of them raised it, or ended otherwise.
     """
     temporary = tempfile.TemporaryDirectory(prefix="alexnet-fast-")
-    folder = Path(temporary.name)
-    with temporary as name, gone_at_the_end(folder):
+    directory = Path(temporary.name)
+    with temporary as name, gone_at_the_end(directory):
         options = {"config": config.to_dict(), "how": how}
-        (folder / "options.json").write_text(json.dumps(options), encoding="utf-8")
+        (directory / "options.json").write_text(json.dumps(options), encoding="utf-8")
         try:
             stopped = launch([sys.executable, "-m", __name__, name], processes)
         except UserError:
-            _raise_first(folder)
+            _raise_first(directory)
             raise
-        result = folder / "result.json"
+        result = directory / "result.json"
         if not result.exists():
-            _raise_first(folder)
+            _raise_first(directory)
             raise UserError(f"{stopped} ended the job before it had begun", "start it again with --resume")
         found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return found
 
 
-def _raise_first(folder: Path) -> None:
+def _raise_first(directory: Path) -> None:
     """Raises the error that one of the processes left behind, but for those that only lost another one.
 
     Raises:
         UserError: There is one.
     """
-    for path in sorted(folder.glob("error-*.json")):
+    for path in sorted(directory.glob("error-*.json")):
         error = json.loads(path.read_text(encoding="utf-8"))
         if not error["lost_baseline"]:
-            raise UserError(error["problem"], error["mend"], exit_code=error["exit_code"])
+            raise UserError(error["problem"], error["hint"], exit_code=error["exit_code"])
 
 
-def _run(folder: Path) -> None:
+def _run(directory: Path) -> None:
     """Does the work of one process.
 
     Raises:
@@ -78,36 +78,36 @@ def _run(folder: Path) -> None:
     from alexnet_fast.training.run import train
 
     end_with_launcher()
-    options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
+    options = json.loads((directory / "options.json").read_text(encoding="utf-8"))
     line = EpochLine()
     try:
-        result = train(TrainConfig.from_dict(options["config"]), **options["how"], show=line)
+        result = train(TrainConfig.from_dict(options["config"]), **options["how"], on_progress=line)
     finally:
         line.close()
     if os.environ["RANK"] == "0":
-        (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        (directory / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 def main() -> None:
     """Runs one process of a job; a user's mistake is left for the launcher to print, once."""
-    folder = Path(sys.argv[1])
+    directory = Path(sys.argv[1])
     with contextlib.suppress(OutputError):
         prepare_streams()
     try:
         with interruptible():
             # The launcher blocks them until here, so that nothing can be interrupted before.
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            _run(folder)
+            _run(directory)
     except UserError as error:
         from alexnet_fast.training.distributed.group import LostPeerError
 
         report = {
             "problem": error.problem,
-            "mend": error.mend,
+            "hint": error.hint,
             "exit_code": error.exit_code,
             "lost_baseline": isinstance(error, LostPeerError),
         }
-        (folder / f"error-{os.environ['RANK']}.json").write_text(json.dumps(report), encoding="utf-8")
+        (directory / f"error-{os.environ['RANK']}.json").write_text(json.dumps(report), encoding="utf-8")
         sys.exit(error.exit_code)
     except Interrupted as error:
         sys.exit(128 + error.number)

@@ -20,7 +20,7 @@ from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.features.store import cached_vectors
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.utils.arrays import Floats, Integers
-from alexnet_fast.utils.atomic import make_folder
+from alexnet_fast.utils.atomic import make_dir
 from alexnet_fast.weights import last_layer
 
 
@@ -92,7 +92,7 @@ class LinearProbe:
     ) -> None:
         self._net, self._name = net, last_layer(net)
         self.head = copy.deepcopy(net.get_submodule(self._name))
-        make_folder(cache)
+        make_dir(cache)
         centre = _centre(train)
         key = self._key(centre)
         values, indices = cached_vectors(net, centre, precision, cache / f"train-{key}", processes)
