@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from alexnet_fast.utils.arrays import Pixels
 
 # That of model.onnx, and the one operator.
-_FORMS: tuple[LrnForm, ...] = ("band", "node")
+_FORMS: tuple[LrnForm, ...] = ("conv", "op")
 
 
 def exact_answers(net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Pixels, crops: Crops) -> Answers:

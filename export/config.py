@@ -88,7 +88,7 @@ def _check_order(profile: BatchProfile) -> None:
 
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
-LrnForm = Literal["band", "sums", "node"]
+LrnForm = Literal["conv", "slices", "op"]
 StemForm = Literal["shared", "plain", "eager"]
 Target = Literal["onnxruntime", "tensorrt"]
 Extra = Literal["logits", "features"]
@@ -118,7 +118,7 @@ class GraphConfig:
     """
 
     precision: Precision = "fp32"
-    lrn: LrnForm = "band"
+    lrn: LrnForm = "conv"
     stem: StemForm = "shared"
     extras: tuple[Extra, ...] = ()
     top: int = 0
@@ -126,13 +126,13 @@ class GraphConfig:
     target: Target = "onnxruntime"
 
     def __post_init__(self) -> None:
-        if self.precision == "fp16" and self.lrn != "sums":
+        if self.precision == "fp16" and self.lrn != "slices":
             raise UserError(
-                f'LRN as "{self.lrn}" overflows in --precision {self.precision}', 'write it as lrn="sums"'
+                f'LRN as "{self.lrn}" overflows in --precision {self.precision}', 'write it as lrn="slices"'
             )
-        if self.precision == "bf16" and self.lrn != "node":
+        if self.precision == "bf16" and self.lrn != "op":
             raise UserError(
-                f'LRN as "{self.lrn}" is not known in --precision {self.precision}', 'write it as lrn="node"'
+                f'LRN as "{self.lrn}" is not known in --precision {self.precision}', 'write it as lrn="op"'
             )
         if (self.precision == "int8") != (self.scales is not None):
             raise ValueError("int8 needs scales, and nothing else does")
@@ -151,7 +151,7 @@ def for_tensorrt(precision: Precision, scales: QuantScales | None = None) -> Gra
         precision: Of the engine.
         scales: For "int8".
     """
-    lrn: LrnForm = "sums" if precision == "fp16" else "node"
+    lrn: LrnForm = "slices" if precision == "fp16" else "op"
     return GraphConfig(precision=precision, lrn=lrn, stem="plain", scales=scales, target="tensorrt")
 
 

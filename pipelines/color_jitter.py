@@ -44,20 +44,20 @@ class ColorJitter:
                 raise UserError(f"--{name} {amount:g} is out of range", f"give 0 to {most:g}", exit_code=2)
 
 
-def colour_transforms(draws: Floats, limits: ColorJitter) -> tuple[Floats, Floats]:
+def colour_transforms(random_params: Floats, limits: ColorJitter) -> tuple[Floats, Floats]:
     """Returns what happens to the colours of each image: `matrix @ rgb + offset`.
 
     The steps are hue and saturation in YIQ, then contrast, then brightness; nothing is rounded or clipped in
     between, so they are one matrix and one offset.
 
     Args:
-        draws: (B, 4) in [0, 1): brightness, contrast, saturation, hue; 0.5 changes nothing.
+        random_params: (B, 4) in [0, 1): brightness, contrast, saturation, hue; 0.5 changes nothing.
         limits: How far.
 
     Returns:
         float32 (B, 3, 3) and (B, 3), on the 0..255 scale.
     """
-    spread = draws.astype(np.float64) * 2 - 1
+    spread = random_params.astype(np.float64) * 2 - 1
     amounts = np.array([limits.brightness, limits.contrast, limits.saturation])
     brightness, contrast, saturation = (1 + spread[:, :3] * amounts).T
     turned = np.linalg.inv(_YIQ) @ _turns(spread[:, 3] * limits.hue, saturation) @ _YIQ

@@ -15,7 +15,7 @@ from alexnet_fast.pipelines.sampler import AREAS, PLACE
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Floats, Integers
 
-View = Literal["train", "centre", "square"]
+View = Literal["train", "eval", "square"]
 
 # Pixels decoded around a window besides the reach of the resizing filter: room for rounding.
 _SPARE = 2.0
@@ -25,7 +25,7 @@ _SPARE = 2.0
 _FAR = 4
 
 # What a graph takes.
-_GRAPH_FIELDS = ("start", "end", "roi_start", "roi_end", "size", "needed")
+_GRAPH_FIELDS = ("start", "end", "roi_start", "roi_end", "size", "needs_resize")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class CropWindows:
         roi_start: float32 (B, 2), where the view begins in that part, in fractions of its pixels.
         roi_end: float32 (B, 2), where it ends.
         size: float32 (B, 2), pixels of the view.
-        needed: bool (B,), whether that part has to be resized to become the view.
+        needs_resize: bool (B,), whether that part has to be resized to become the view.
         scale: float64 (B, 2), pixels of the file for each pixel of the view.
         aligned: bool (B,), whether the part begins where its image (or random area) does, so that each
             pixel of the resized part is one of the whole image resized.
@@ -50,7 +50,7 @@ class CropWindows:
     roi_start: Floats
     roi_end: Floats
     size: Floats
-    needed: npt.NDArray[np.bool_]
+    needs_resize: npt.NDArray[np.bool_]
     scale: npt.NDArray[np.float64]
     aligned: npt.NDArray[np.bool_]
     corner: Integers
@@ -76,13 +76,13 @@ def joined(windows: Sequence[CropWindows]) -> CropWindows:
 
 
 def view_windows(
-    sizes: Integers, draws: Floats, spec: AugmentSpec, view: View, *, grid: bool = False
+    sizes: Integers, random_params: Floats, spec: AugmentSpec, view: View, *, grid: bool = False
 ) -> CropWindows:
     """Computes the windows of a batch.
 
     Args:
         sizes: (B, 2), height and width of each upright file, in pixels.
-        draws: As in `plan.BatchIndices`; read for the view "train" alone.
+        random_params: As in `plan.BatchIndices`; read for the view "train" alone.
         spec: Geometry, of one epoch (`AugmentSpec.in_epoch`).
         view: Which part.
         grid: Let the parts that have to be resized be on the grid, as torch's resizing needs it; DALI's can
@@ -90,20 +90,22 @@ def view_windows(
     """
     side = spec.resize if view == "square" else spec.crop
     if view == "train" and spec.random_resized_crop is not None:
-        corner, extent = random_boxes(sizes, draws[:, PLACE], draws[:, AREAS], spec.random_resized_crop)
+        corner, extent = random_boxes(
+            sizes, random_params[:, PLACE], random_params[:, AREAS], spec.random_resized_crop
+        )
         # The area is cut first and resized then: nothing outside it is seen.
         start, end = begin, finish = corner.astype(np.float64), (corner + extent).astype(np.float64)
-        needed = (extent != side).any(axis=1)
+        needs_resize = (extent != side).any(axis=1)
         scale, corner = extent / side, np.zeros_like(corner)
         aligned = np.ones(len(sizes), np.bool_)
     else:
         tall_wide = resized_sizes(sizes, spec.resize)
-        places = draws[:, PLACE] if view == "train" else None
+        places = random_params[:, PLACE] if view == "train" else None
         corner = (tall_wide - side) // 2 if places is None else crop_starts(places, tall_wide, side)
-        needed = sizes.min(axis=1) != spec.resize
+        needs_resize = sizes.min(axis=1) != spec.resize
         scale = sizes / tall_wide
-        start, end, begin, finish = _source_spans(sizes, scale, corner, side, needed)
-        aligned = needed & grid & (corner.max(axis=1) < _FAR * side)
+        start, end, begin, finish = _source_spans(sizes, scale, corner, side, needs_resize)
+        aligned = needs_resize & grid & (corner.max(axis=1) < _FAR * side)
         start = np.where(aligned[:, None], 0, start)
     return CropWindows(
         start=start.astype(np.int32),
@@ -111,7 +113,7 @@ def view_windows(
         roi_start=(begin - start).astype(np.float32),
         roi_end=(finish - start).astype(np.float32),
         size=np.full((len(sizes), 2), side, np.float32),
-        needed=needed,
+        needs_resize=needs_resize,
         scale=scale,
         aligned=aligned,
         corner=corner,
@@ -123,7 +125,7 @@ def _source_spans(
     scale: npt.NDArray[np.float64],
     corner: Integers,
     side: int,
-    needed: npt.NDArray[np.bool_],
+    needs_resize: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.float64], ...]:
     """Maps views back to their files.
 
@@ -132,12 +134,12 @@ def _source_spans(
         scale: (B, 2), their pixels for each one after resizing.
         corner: (B, 2), where the views begin, after resizing.
         side: Of the views, after resizing.
-        needed: (B,), whether anything has to be resized.
+        needs_resize: (B,), whether anything has to be resized.
 
     Returns:
         The first pixels to decode, one past the last, and where the view begins and ends; all (B, 2).
     """
     begin, finish = corner * scale, (corner + side) * scale
     # The filter reaches as far as the scale; without resizing exactly the view is decoded.
-    reach = needed[:, None] * (np.maximum(scale, 1.0) + _SPARE)
+    reach = needs_resize[:, None] * (np.maximum(scale, 1.0) + _SPARE)
     return np.maximum(np.floor(begin - reach), 0), np.minimum(np.ceil(finish + reach), sizes), begin, finish

@@ -12,7 +12,7 @@ import torch
 
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
@@ -94,7 +94,7 @@ def list_data(
     if isinstance(data, ImageList):
         return data
     if isinstance(data, str | Path):
-        contents = find_splits(Path(data), "all", Reading(fields=fields))["all"]
+        contents = find_splits(Path(data), "all", DatasetFormat(fields=fields))["all"]
         given = ClassMap(_class_names(classes)) if classes is not None else None
         listed = contents.images(given or ClassMap.from_names(contents.class_names()))
         say_ignored(Path(data), [listed], Ignored())

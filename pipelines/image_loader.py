@@ -161,7 +161,7 @@ class ImageLoader:
         )
         self.dataset = ImageDataset(images, spec)
         self.epoch, self.step = 0, 0
-        self._loader = make_loader(images, spec, "train" if train else "centre", schedule, config)
+        self._loader = make_loader(images, spec, "train" if train else "eval", schedule, config)
         self._stream: dict[str, Any] | None = None
         self._running: Iterator[Batch] | None = None
         # Whether the next pass stays where it is: at the start, or at a place that the caller has chosen.

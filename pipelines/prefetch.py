@@ -28,7 +28,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import PLACEHOLDER, Encoded, for_dali, transcoded
 from alexnet_fast.utils.arrays import Integers, Pixels
 
-Reading = Literal["bytes", "regions"]
+InputKind = Literal["bytes", "regions"]
 Inputs = dict[str, Any]
 
 # Batches that are read before the graph asks for them.
@@ -71,7 +71,7 @@ class Prefetcher:
         self._buffers = BufferPool()
         # Positions in the list of files that DALI has failed at: Pillow decodes them from then on.
         self.distrusted: set[int] = set()
-        self.kind: Reading = "regions" if images.encoding == "array" else "bytes"
+        self.kind: InputKind = "regions" if images.encoding == "array" else "bytes"
 
     def batches(self, plans: Iterator[BatchIndices], spec: AugmentSpec) -> Iterator[RawBatch]:
         """Reads the batches of plans, a little ahead of who takes them."""
@@ -114,7 +114,7 @@ class Prefetcher:
         sizes = np.array([file.size for file in files], np.int64)
         for position, reason in self._too_large(sizes, spec).items():
             lost[position], files[position], sizes[position] = reason, PLACEHOLDER, PLACEHOLDER.size
-        windows = view_windows(sizes, plan.draws, spec, self._view, grid=self._grid)
+        windows = view_windows(sizes, plan.random_params, spec, self._view, grid=self._grid)
         encoded = [np.frombuffer(file.content, np.uint8) for file in files]
         return RawBatch(plan, spec, {"encoded": encoded}, windows, lost)
 
@@ -146,18 +146,18 @@ class Prefetcher:
                     file = opened.enter_context(ArrayFile(self._images.place(index)))
                     sizes[position] = file.shape()
                     files.append((position, file))
-            windows = view_windows(sizes, plan.draws, spec, self._view, grid=self._grid)
+            windows = view_windows(sizes, plan.random_params, spec, self._view, grid=self._grid)
             starts, ends = windows.start.tolist(), windows.end.tolist()
             heights = windows.end[:, 0] - windows.start[:, 0]
             stops = np.cumsum(heights * sizes[:, 1] * 3)
-            memory = self._buffers.take((int(stops[-1]),), np.uint8)
+            memory = self._buffers.get((int(stops[-1]),), np.uint8)
             for position, file in files:
                 rows = memory[: stops[position]][-heights[position] * sizes[position, 1] * 3 :]
                 with _noting(lost, position):
                     pixels[position] = file.region(
                         starts[position], ends[position], rows.reshape(heights[position], -1, 3)
                     )
-        windows.needed[list(lost)] = False
+        windows.needs_resize[list(lost)] = False
         return RawBatch(plan, spec, {"pixels": pixels}, windows, lost)
 
 

@@ -19,7 +19,7 @@ from alexnet_fast.pipelines.random_resized_crop import TRIES
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Floats, Integers
 
-# Columns of the draws, see `BatchIndices`.
+# Columns of the random parameters, see `BatchIndices`.
 PLACE, MIRROR, SHIFT = slice(0, 2), 2, slice(3, 6)
 COLOURS, AREAS = slice(6, 10), slice(10, 10 + 2 * TRIES)
 
@@ -30,13 +30,13 @@ class BatchIndices:
 
     Args:
         indices: int64 (B,), positions in the image list.
-        draws: float32 (B, 6 or more): vertical and horizontal crop position in [0, 1), mirrored (0 or 1), and
+        random_params: float32 (B, 6 or more): vertical and horizontal crop position in [0, 1), mirrored (0 or 1),
             the shift of R, G and B on the 0..255 scale; then, where the spec distorts colours or resizes
             random areas, the columns `COLOURS` and `AREAS`, in [0, 1).
     """
 
     indices: Integers
-    draws: Floats
+    random_params: Floats
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -47,7 +47,7 @@ class BatchIndices:
 
     def some(self, rows: slice | list[int]) -> BatchIndices:
         """Returns the plan of some images of this batch."""
-        return BatchIndices(indices=self.indices[rows], draws=self.draws[rows])
+        return BatchIndices(indices=self.indices[rows], random_params=self.random_params[rows])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,15 +108,17 @@ class EpochSampler:
         """
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         order = generator.permutation(self.images) if self.shuffle else np.arange(self.images)
-        draws = _draw(generator, self.images, spec) if self.shuffle else None
+        random_params = _draw(generator, self.images, spec) if self.shuffle else None
         if self.shuffle and not self.full_only:
             # As many for every process: the first ones of the order come again.
             order = np.resize(order, -(-self.images // self.world) * self.world)
         mine = order[self.rank :: self.world]
         for step in range(start, self.steps):
             indices = mine[step * self.batch_size : (step + 1) * self.batch_size]
-            rows = np.zeros((len(indices), 6), np.float32) if draws is None else draws[indices]
-            yield BatchIndices(indices=indices, draws=rows)
+            rows = (
+                np.zeros((len(indices), 6), np.float32) if random_params is None else random_params[indices]
+            )
+            yield BatchIndices(indices=indices, random_params=rows)
 
     def describe(self) -> dict[str, Any]:
         """Returns what must agree for a stream to be continued."""
@@ -124,18 +126,18 @@ class EpochSampler:
 
 
 def _draw(generator: np.random.Generator, images: int, spec: AugmentSpec) -> Floats:
-    """Draws the random numbers of every image of an epoch; see `BatchIndices.draws`."""
-    draws = np.zeros((images, _columns(spec)), np.float32)
-    draws[:, :3] = generator.random((images, 3), dtype=np.float32)
-    draws[:, MIRROR] = (draws[:, MIRROR] < 0.5) & spec.flip
+    """Draws the random numbers of every image of an epoch; see `BatchIndices.random_params`."""
+    random_params = np.zeros((images, _columns(spec)), np.float32)
+    random_params[:, :3] = generator.random((images, 3), dtype=np.float32)
+    random_params[:, MIRROR] = (random_params[:, MIRROR] < 0.5) & spec.flip
     components = generator.standard_normal((images, 3), dtype=np.float32)
     if spec.jitter is not None:
-        draws[:, SHIFT] = colour_shifts(spec.jitter, components)
+        random_params[:, SHIFT] = colour_shifts(spec.jitter, components)
     # The additions come last: what was drawn before stays the same without them.
     for columns in (COLOURS, AREAS):
-        some = draws[:, columns]
+        some = random_params[:, columns]
         some[:] = generator.random(some.shape, dtype=np.float32)
-    return draws
+    return random_params
 
 
 def _columns(spec: AugmentSpec) -> int:

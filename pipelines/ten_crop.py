@@ -52,7 +52,7 @@ def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
     Args:
         spec: Its jitter.
         crops: Which crops.
-        seed: Of the draws.
+        seed: Of the random_params.
 
     Returns:
         float32 (K, 3): what is added to R, G and B of each crop, on the 0..255 scale.
@@ -67,8 +67,8 @@ def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
     if spec.jitter is None:
         raise UserError("this model was trained without colour jitter", "leave out --jitter", exit_code=2)
     generator = np.random.Generator(np.random.Philox(key=seed))
-    draws = generator.standard_normal((CROPS[crops], 3), dtype=np.float32)
-    return colour_shifts(spec.jitter, draws).astype(np.float32)
+    random_params = generator.standard_normal((CROPS[crops], 3), dtype=np.float32)
+    return colour_shifts(spec.jitter, random_params).astype(np.float32)
 
 
 def take_crops(

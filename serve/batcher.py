@@ -152,7 +152,7 @@ class Queue:
         if self._waiting >= self._max:
             raise self._full()
 
-    def enter(self, images: int) -> None:
+    def admit(self, images: int) -> None:
         """Lets images in.
 
         Raises:
@@ -168,7 +168,7 @@ class Queue:
         with self._lock:
             self._waiting -= images
 
-    def learn(self, images: int, seconds: float) -> None:
+    def record_latency(self, images: int, seconds: float) -> None:
         """Remembers how long a batch took."""
         newest = seconds / images
         before = self._seconds_an_image or newest
@@ -324,7 +324,7 @@ class Batcher:
             return
         took = time.perf_counter_ns() - start
         self._statistics.add_batch(len(images), took)
-        self._queue.learn(len(images), took / 1e9)
+        self._queue.record_latency(len(images), took / 1e9)
         _in_loop(jobs, _resolve_all, jobs, answers, start, took)
 
 

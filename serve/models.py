@@ -183,13 +183,13 @@ class ModelRegistry:
         """Takes the newer file of a model, where there is one that can be served."""
         loop = asyncio.get_running_loop()
         try:
-            newer = await loop.run_in_executor(self._loader, model.newer)
+            newer = await loop.run_in_executor(self._loader, model.poll)
         except Exception as error:  # noqa: BLE001 - the look-out outlives whatever a file makes of a library
-            model.refuse(str(error))
+            model.reject(str(error))
             log_event("reload refused", level="error", model=model.name, reason=str(error))
             return
         if newer is not None:
-            model.take(newer)
+            model.activate(newer)
             log_event("reloaded", model=model.name, version=newer.version, classes=len(newer.backend.classes))
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class _Place:
 
     def __init__(self, model: ServedModel, images: int) -> None:
         self._queue, self._images = model.queue, images
-        self._queue.enter(images)
+        self._queue.admit(images)
         self._mine = True
 
     def hand_over(self) -> None:

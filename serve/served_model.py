@@ -148,7 +148,7 @@ class ServedModel:
             )
         return self.current
 
-    def newer(self) -> ModelVersion | None:
+    def poll(self) -> ModelVersion | None:
         """Loads and warms up the file that took the place of the present one; None where there is none.
 
         May take seconds; the present version answers meanwhile.
@@ -168,13 +168,13 @@ class ServedModel:
         self._seen = stamp
         return self._load(stamp)
 
-    def take(self, version: ModelVersion) -> None:
+    def activate(self, version: ModelVersion) -> None:
         """Lets a newer version answer from now on."""
         before, self.current, self.problem = self.current, version, None
         self.reloads[True] += 1
         before.retire()
 
-    def refuse(self, problem: str) -> None:
+    def reject(self, problem: str) -> None:
         """Notes that a newer file cannot be served."""
         self.problem = problem
         self.reloads[False] += 1

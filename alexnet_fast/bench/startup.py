@@ -35,7 +35,7 @@ def main() -> None:
         seconds[part] = time.perf_counter() - started
 
     with timed("importing"):
-        from alexnet_fast.data import Reading, ShardFields, open_data
+        from alexnet_fast.data import DatasetFormat, ShardFields, open_data
         from alexnet_fast.pipelines import dali_loader  # noqa: F401 - its import is what is timed
         from alexnet_fast.pipelines.factory import make_loader
         from alexnet_fast.pipelines.loader import LoaderConfig
@@ -43,7 +43,7 @@ def main() -> None:
         from alexnet_fast.pipelines.spec import AugmentSpec
     with timed("listing"):
         train = open_data(
-            data, reading=Reading(fields=ShardFields.from_options(image_key or None, label_key or None))
+            data, reading=DatasetFormat(fields=ShardFields.from_options(image_key or None, label_key or None))
         ).train
     with timed("fingerprint"):
         train.fingerprint()

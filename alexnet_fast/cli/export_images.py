@@ -123,17 +123,17 @@ def _part(
         UserError: None is named, or it is not there or holds none.
     """
     from alexnet_fast.data import ClassMap, open_part
-    from alexnet_fast.data.layouts.detect import Reading
+    from alexnet_fast.data.layouts.detect import DatasetFormat
     from alexnet_fast.data.split_rule import recorded_rule
     from alexnet_fast.training.run_dir import RunDir
     from alexnet_fast.utils.toml import read_toml
 
-    file, reading = RunDir(weights).config, Reading()
+    file, reading = RunDir(weights).config, DatasetFormat()
     if data is None and file.exists():
         run = read_toml(file)
         data = Path(run["data"])
         labels, encoding = (Path(run[name]) if name in run else None for name in ("labels", "label_encoding"))
-        reading = Reading.from_options(
+        reading = DatasetFormat.from_options(
             run.get("layout"), labels, encoding, run.get("image_key"), run.get("label_key")
         )
     if data is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alexnet_fast.data import ExcludeList
-    from alexnet_fast.data.layouts.detect import Reading
+    from alexnet_fast.data.layouts.detect import DatasetFormat
     from alexnet_fast.data.shard_fields import ShardFields
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -107,11 +107,11 @@ layout = all_of(
 READING = ("layout", "labels", "label_encoding", "image_key", "label_key")
 
 
-def reading(given: dict[str, Any]) -> Reading:
+def reading(given: dict[str, Any]) -> DatasetFormat:
     """Returns what the options of `layout` say."""
-    from alexnet_fast.data.layouts.detect import Reading
+    from alexnet_fast.data.layouts.detect import DatasetFormat
 
-    return Reading.from_options(*(given[name] for name in READING))
+    return DatasetFormat.from_options(*(given[name] for name in READING))
 
 
 def fields(given: dict[str, Any]) -> ShardFields:

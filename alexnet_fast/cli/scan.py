@@ -28,7 +28,7 @@ _LINES_LOOKED_AT = 1000
 
 def _table(result: Result) -> str:
     lines = [f"images      {result['images']}, decoded in {result['seconds']:.1f} s"]
-    for kind, column in (("bad", "reason"), ("odd", "what"), ("ignored", "reason")):
+    for kind, column in (("bad", "reason"), ("warnings", "what"), ("ignored", "reason")):
         rows = result[kind]
         lines.append(f"{kind:13s} {sum(row.get('members', 1) for row in rows)}")
         lines += [f"  {_printable(row['file'])}: {_counted(row)}{row[column]}" for row in rows[:_MOST_ROWS]]

@@ -11,7 +11,7 @@ from alexnet_fast.data.entries import Ignored, Walk
 from alexnet_fast.data.image_folder import ImageFolderDataset, class_dirs
 from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.image_names import why_not_listed
-from alexnet_fast.data.layouts.detect import Reading, find_layout
+from alexnet_fast.data.layouts.detect import DatasetFormat, find_layout
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import (
     beside_tars,
@@ -47,7 +47,7 @@ class Split(Protocol):
         """Lists the images, numbered by a class map."""
 
 
-def find_splits(root: Path, wanted: str = "train", reading: Reading | None = None) -> dict[str, Split]:
+def find_splits(root: Path, wanted: str = "train", reading: DatasetFormat | None = None) -> dict[str, Split]:
     """Finds the parts of a data set; nothing is listed yet.
 
     Args:
@@ -70,7 +70,7 @@ def find_splits(root: Path, wanted: str = "train", reading: Reading | None = Non
         raise UserError(
             f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
         )
-    reading = reading or Reading()
+    reading = reading or DatasetFormat()
     layout = find_layout(root, reading) if wanted != "all" else None
     if layout is not None:
         return dict(layout.parts)

@@ -19,7 +19,7 @@ from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.exclude import ExcludeList
 from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.layouts.base import LayoutPart
-from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.parts import (
     Split,
     beside_parts,
@@ -62,7 +62,7 @@ def open_data(
     val_fraction: float = 0.1,
     classes: ClassMap | None = None,
     leave_out: ExcludeList | None = None,
-    reading: Reading | None = None,
+    reading: DatasetFormat | None = None,
     rule: int = CURRENT_RULE,
 ) -> Splits:
     """Finds the layout of a folder and lists its parts.
@@ -92,7 +92,7 @@ def open_part(
     *,
     val_fraction: float = 0.1,
     leave_out: ExcludeList | None = None,
-    reading: Reading | None = None,
+    reading: DatasetFormat | None = None,
     rule: int = CURRENT_RULE,
 ) -> ImageList:
     """Lists the images to evaluate on.
@@ -124,7 +124,7 @@ def open_part(
     return images
 
 
-def own_classes(root: Path, part: str, reading: Reading | None = None) -> ClassMap:
+def own_classes(root: Path, part: str, reading: DatasetFormat | None = None) -> ClassMap:
     """Numbers the classes of a folder whose other parts need not be there.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from alexnet_fast.data import ExcludeList, ImageList, open_part
-from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.split_rule import recorded_rule
 from alexnet_fast.data.splits import own_classes
 from alexnet_fast.errors import UserError
@@ -68,7 +68,7 @@ class FeatureConfig:
     split: str = "val"
     val_fraction: float | None = None
     leave_out: ExcludeList | None = None
-    reading: Reading = dataclasses.field(default_factory=Reading)
+    reading: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
     batch_size: int = 32
     dali: bool = True
     threads: int = 2
@@ -162,7 +162,7 @@ def _loader(images: ImageList, spec: AugmentSpec, config: FeatureConfig, precisi
         on_bad_image=config.on_bad_image,
     )
     schedule = EpochSampler(images=len(images), batch_size=config.batch_size, shuffle=False)
-    return make_loader(images, spec, "centre", schedule, how)
+    return make_loader(images, spec, "eval", schedule, how)
 
 
 def _counted(

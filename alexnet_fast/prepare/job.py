@@ -11,7 +11,7 @@ from typing import Any
 
 from alexnet_fast.data.class_map import SUMMARY
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.splits import check_trainable
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColourSums
@@ -83,7 +83,7 @@ class PrepareConfig:
 
     source: Path
     output: Path
-    reading: Reading = dataclasses.field(default_factory=Reading)
+    reading: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
     recipe: ResizeConfig = dataclasses.field(default_factory=ResizeConfig)
     share: Partition = dataclasses.field(default_factory=Partition)
     val_fraction: float | None = None

@@ -17,7 +17,7 @@ from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import FileLocation, StringArray, split_points
 from alexnet_fast.data.layouts.base import Layout, csv_rows
-from alexnet_fast.data.layouts.detect import Reading, find_layout
+from alexnet_fast.data.layouts.detect import DatasetFormat, find_layout
 from alexnet_fast.data.parts import Split, beside_parts, find_splits
 from alexnet_fast.data.shard_files import compressed_suffix, is_tar
 from alexnet_fast.data.shards import Shards
@@ -79,7 +79,7 @@ class SourceList:
 
 def open_source(
     source: Path,
-    reading: Reading | None = None,
+    reading: DatasetFormat | None = None,
     *,
     ignored: Ignored | None = None,
     most_unpacked: int = MOST_UNPACKED,
@@ -98,7 +98,7 @@ def open_source(
     from alexnet_fast.prepare.archives import list_zip
     from alexnet_fast.prepare.tars import list_shards, list_tar
 
-    reading, ignored = reading or Reading(), Ignored() if ignored is None else ignored
+    reading, ignored = reading or DatasetFormat(), Ignored() if ignored is None else ignored
     if source.is_dir():
         layout = find_layout(source, reading)
         if layout is not None:
@@ -164,7 +164,7 @@ def _has_class_dirs(root: Path) -> bool:
     return len(directories) > len(parts) or any(class_dirs(root / name) for name in parts)
 
 
-def _of_parts(root: Path, reading: Reading, ignored: Ignored) -> Iterator[SourceImage]:
+def _of_parts(root: Path, reading: DatasetFormat, ignored: Ignored) -> Iterator[SourceImage]:
     """Yields the images of class folders, alone or in parts, as training lists them.
 
     Raises:

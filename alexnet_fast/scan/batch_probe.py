@@ -92,7 +92,7 @@ def _decode_by_pillow(probe: BatchProbe) -> None:
     for row in rows:
         try:
             image = open_image(probe.images.place(row), probe.images.encoding, spec.background)
-            view_of(image, spec, view, probe.plan.draws[row])
+            view_of(image, spec, view, probe.plan.random_params[row])
         except BadImageError:  # noqa: PERF203 - each image by itself
             continue
 

@@ -58,7 +58,7 @@ class Suspect:
         listed = self.images.select(self.plan.indices)
         if kept is not None:
             listed = listed.blocking(dict.fromkeys(set(range(len(self.plan))) - set(kept), "left out"))
-        plan = BatchIndices(indices=np.arange(len(self.plan)), draws=self.plan.draws)
+        plan = BatchIndices(indices=np.arange(len(self.plan)), random_params=self.plan.random_params)
         return BatchProbe(
             loader=self.loader, images=listed, plan=plan, epoch=self.epoch, repeats=repeats, alone=alone
         )

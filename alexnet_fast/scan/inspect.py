@@ -225,7 +225,7 @@ class InTars:
 
     members: list[Member] = dataclasses.field(default_factory=list)
     bad: list[Row] = dataclasses.field(default_factory=list)
-    odd: list[Row] = dataclasses.field(default_factory=list)
+    warnings: list[Row] = dataclasses.field(default_factory=list)
     ignored: list[Row] = dataclasses.field(default_factory=list)
     counts: list[TarCount] = dataclasses.field(default_factory=list)
 
@@ -249,7 +249,7 @@ class InTars:
             self.members.append(Member(place, sample.name, _listed(part, sample.name)))
         for problem in found.problems:
             self.bad.append(Row(_listed(part, problem.name), problem.error.problem, problem.members))
-        self.odd += [Row(tar, what) for what in found.odd]
+        self.odd += [Row(tar, what) for what in found.warnings]
         self.ignored += [Row(_listed(part, name), reason + where) for name, reason in found.ignored]
         self.ignored += [Row(tar, field_reason(field), count) for field, count in sorted(found.other.items())]
         unused = len(found.ignored) + found.other.total()
@@ -301,13 +301,13 @@ class ImageReport(NamedTuple):
 
     Args:
         image: Whether training would list it.
-        bad: Why it cannot be used; None where it can.
+        error: Why it cannot be used; None where it can.
         odd: What is unusual about it.
     """
 
     image: bool
-    bad: str | None = None
-    odd: tuple[str, ...] = ()
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def examine(task: str | Member) -> ImageReport:
@@ -338,9 +338,9 @@ def _examine_content(content: bytes, suffix: str) -> ImageReport:
         BadImageError: Nothing can be made of it.
     """
     header = read_header(content)
-    odd = oddities(header, suffix)
+    warnings = oddities(header, suffix)
     decode(io.BytesIO(content), WHITE)
-    return ImageReport(True, odd=odd)
+    return ImageReport(True, warnings=warnings)
 
 
 def oddities(header: Header, suffix: str) -> tuple[str, ...]:

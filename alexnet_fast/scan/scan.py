@@ -30,7 +30,7 @@ class ScanReport:
 
     images: int
     bad: tuple[tuple[str, str], ...]
-    odd: tuple[tuple[str, str], ...]
+    warnings: tuple[tuple[str, str], ...]
     ignored: tuple[Row, ...] = ()
     tars: tuple[TarCount, ...] = ()
 
@@ -39,7 +39,7 @@ class ScanReport:
         return {
             "images": self.images,
             "bad": [{"file": file, "reason": reason} for file, reason in self.bad],
-            "odd": [{"file": file, "what": what} for file, what in self.odd],
+            "warnings": [{"file": file, "what": what} for file, what in self.warnings],
             "ignored": [{"file": file, "reason": why, "members": count} for file, why, count in self.ignored],
             "tars": [tar._asdict() for tar in self.tars],
         }
@@ -87,22 +87,22 @@ def scan_dir(
     tasks |= {member: member.listed for member in told_apart(inside.members)}
     images = 0
     bad = [row[:2] for row in inside.bad]
-    odd = [row[:2] for row in inside.odd]
-    odd += [(directory, "a class folder without images") for directory in listing.empty]
+    warnings = [row[:2] for row in inside.warnings]
+    warnings += [(directory, "a class folder without images") for directory in listing.empty]
     begin(len(tasks))
     for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
-        verdict = ImageReport(image=True, bad=found.reason) if isinstance(found, TaskFailed) else found
-        images += verdict.image
+        report = ImageReport(image=True, error=found.reason) if isinstance(found, TaskFailed) else found
+        images += report.image
         where = f" (in {Path(task.place.path).name})" if isinstance(task, Member) else ""
-        if verdict.bad:
-            bad.append((tasks[task], verdict.bad + where))
-        odd += [(tasks[task], what + where) for what in verdict.odd]
+        if report.error:
+            bad.append((tasks[task], report.error + where))
+        warnings += [(tasks[task], what + where) for what in report.warnings]
         on_progress()
     ignored = [*inside.ignored, *(Row(file, reason) for file, reason in listing.ignored)]
     return ScanReport(
         images=images,
         bad=tuple(sorted(bad)),
-        odd=tuple(sorted(odd)),
+        warnings=tuple(sorted(warnings)),
         ignored=tuple(sorted(ignored)),
         tars=tuple(inside.counts),
     )

@@ -43,7 +43,7 @@ class Progress:
     train: Metrics
     lr: float
     images_per_second: float
-    waiting: float
+    data_wait: float
 
 
 # Each line is a message to the browser: more of them than one can read would only slow it down.
@@ -163,5 +163,5 @@ def _figures(progress: Progress) -> list[str]:
         f"top-1 {progress.train.top1:.3f}",
         f"{progress.images_per_second:.0f} images/s",
         f"lr {progress.lr:.3g}",
-        f"{progress.waiting:.0%} waiting",
+        f"{progress.data_wait:.0%} waiting",
     ]

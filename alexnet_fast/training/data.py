@@ -10,7 +10,7 @@ from torch import nn
 
 from alexnet_fast.data import ExcludeList, Splits, open_data
 from alexnet_fast.data.class_map import prepared_background
-from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.split_rule import CURRENT_RULE
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import InputSpec, input_of
@@ -119,7 +119,7 @@ def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
         val_fraction=config.val_fraction,
         rule=rule,
         leave_out=ExcludeList.load(config.leave_out) if config.leave_out else None,
-        reading=Reading.from_options(
+        reading=DatasetFormat.from_options(
             config.layout, config.labels, config.label_encoding, config.image_key, config.label_key
         ),
     )
@@ -146,7 +146,7 @@ def make_loaders(
     val = EpochSampler(images=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
     return (
         make_loader(splits.train, spec, "train", train, settings),
-        make_loader(splits.val, spec, "centre", val, settings),
+        make_loader(splits.val, spec, "eval", val, settings),
     )
 
 

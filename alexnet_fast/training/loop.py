@@ -37,9 +37,9 @@ class TrainLoop:
         self, session: TrainingRun, run: RunDir, directory: CheckpointManager, signals: StopSignals
     ) -> None:
         self._session, self._run = session, run
-        self._first, self._config = session.processes.first, session.config
+        self._first, self._config = session.processes.is_main, session.config
         self._writer = CheckpointWriter(directory, session.precision.device)
-        self._agreement = StopSaveConsensus(session.processes)
+        self._consensus = StopSaveConsensus(session.processes)
         self._signals = signals
         self._rows = list(session.rows)
         self._history = MetricsLog(run.metrics, run.tensorboard, self._rows) if self._first else None
@@ -116,7 +116,7 @@ class TrainLoop:
         """
         self._writer.check()
         due = self._first and self._minutes_due() and not self._writer.busy
-        agreed = self._agreement.settle(ControlFlags(stop=self._signals.received is not None, save=due))
+        agreed = self._consensus.sync(ControlFlags(stop=self._signals.received is not None, save=due))
         if agreed.stop:
             raise Stopped
         if agreed.save or self._steps_due():
@@ -128,7 +128,7 @@ class TrainLoop:
         Raises:
             Stopped: It does.
         """
-        if self._agreement.settle(ControlFlags(stop=self._signals.received is not None)).stop:
+        if self._consensus.sync(ControlFlags(stop=self._signals.received is not None)).stop:
             raise Stopped
 
     def _steps_due(self) -> bool:
@@ -166,7 +166,7 @@ class TrainLoop:
         """Finishes what is being written and said."""
         try:
             self._writer.finish()
-            self._agreement.close()
+            self._consensus.close()
         finally:
             if self._history:
                 self._history.close()

@@ -54,7 +54,7 @@ class Mixup:
     alpha: float
     seed: int
 
-    def share(self, epoch: int, step: int) -> float:
+    def lam(self, epoch: int, step: int) -> float:
         """Returns what the first image of each pair counts in a step of an epoch, 0.5..1.
 
         Every image is the first of one pair, so nothing is lost if the first is never the fainter one; and
@@ -63,17 +63,17 @@ class Mixup:
         key = np.array([self.seed, _STREAM + epoch], np.uint64)
         # In the upper half of the counter, so that the numbers of two steps never overlap.
         generator = np.random.Generator(np.random.Philox(key=key, counter=step << 128))
-        share = float(generator.beta(self.alpha, self.alpha))
-        return max(share, 1.0 - share)
+        lam = float(generator.beta(self.alpha, self.alpha))
+        return max(lam, 1.0 - lam)
 
 
-def mix(images: torch.Tensor, share: float) -> torch.Tensor:
+def mix(images: torch.Tensor, lam: float) -> torch.Tensor:
     """Returns the mixed images, (B, 3, crop, crop) in the layout of `images`."""
-    return torch.lerp(_partners(images), images, share)
+    return torch.lerp(_partners(images), images, lam)
 
 
 def mixed_loss(
-    loss: Loss, logits: torch.Tensor, labels: torch.Tensor, share: float | torch.Tensor
+    loss: Loss, logits: torch.Tensor, labels: torch.Tensor, lam: float | torch.Tensor
 ) -> torch.Tensor:
     """Returns the loss of mixed images: both labels, each by its share.
 
@@ -81,9 +81,9 @@ def mixed_loss(
         loss: Of plain images.
         logits: (B, classes).
         labels: int64 (B,) of the first image of each pair.
-        share: What the first image counts.
+        lam: What the first image counts.
     """
-    return share * loss(logits, labels) + (1.0 - share) * loss(logits, _partners(labels))
+    return lam * loss(logits, labels) + (1.0 - lam) * loss(logits, _partners(labels))
 
 
 def _partners(batch: torch.Tensor) -> torch.Tensor:

@@ -157,7 +157,7 @@ class ReduceOnPlateau:
     reductions_left: int
     factor: float = 0.1
     best_error: float = float("inf")
-    waited: int = 0
+    bad_epochs: int = 0
     finished: bool = False
 
     def __post_init__(self) -> None:
@@ -171,17 +171,17 @@ class ReduceOnPlateau:
     def end_epoch(self, error: float) -> None:
         """Takes the validation error of an epoch."""
         if error < self.best_error:
-            self.best_error, self.waited = error, 0
+            self.best_error, self.bad_epochs = error, 0
             return
-        self.waited += 1
-        if self.waited < self.patience:
+        self.bad_epochs += 1
+        if self.bad_epochs < self.patience:
             return
         if not self.reductions_left:
             self.finished = True
             return
         self.lr *= self.factor
         self.reductions_left -= 1
-        self.waited = 0
+        self.bad_epochs = 0
 
     @property
     def highest_rate(self) -> float:
@@ -194,12 +194,12 @@ class ReduceOnPlateau:
         A new rate holds as it is, whatever falls there were before it, and gives the run new patience.
         """
         if "lr" in before:
-            self.lr, self.waited, self.finished = self._options["lr"], 0, False
+            self.lr, self.bad_epochs, self.finished = self._options["lr"], 0, False
         if "drops" in before:
             self.reductions_left = max(
                 0, self._options["reductions_left"] - (before["drops"] - self.reductions_left)
             )
-        self.finished = self.finished and not self.reductions_left and self.waited >= self.patience
+        self.finished = self.finished and not self.reductions_left and self.bad_epochs >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state as plain values."""

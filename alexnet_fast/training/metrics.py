@@ -103,7 +103,7 @@ def validate(
 
     Args:
         net: The network; it comes back in evaluation mode.
-        loader: Of the view "centre", over this process's share of the images.
+        loader: Of the view "eval", over this process's share of the images.
         precision: How to compute.
         over: Adds the sums of all processes.
         between: Called after each batch, equally often in every process.
@@ -150,6 +150,6 @@ class EpochMetrics:
     val_top1: float
     val_top5: float
     images_per_second: float
-    waiting: float
+    data_wait: float
     seconds: float
     bad_images: int

@@ -97,7 +97,7 @@ class Timing:
     """
 
     training: float
-    waiting: float
+    data_wait: float
     whole: float
 
 
@@ -122,7 +122,7 @@ def as_row(
         val_top1=val.top1,
         val_top5=val.top5,
         images_per_second=train.images / timing.training if timing.training else 0.0,
-        waiting=timing.waiting,
+        data_wait=timing.data_wait,
         seconds=timing.whole,
         bad_images=bad,
     )

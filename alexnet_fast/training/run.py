@@ -91,12 +91,12 @@ def train(
         # Before any process decodes: the records of those that died are still there.
         blocked = processes.run_on_main(lambda: blocked_images(run, splits, config.on_bad_image))
         with recording(run.decoding(processes.rank)):
-            shown = on_progress if processes.first else _mute
+            shown = on_progress if processes.is_main else _mute
             splits = without_blocked(splits, blocked)
             session = TrainingRun(config, splits, precision, processes, saved, shown, colours)
             # The folder is made when nothing can be wrong with the options any more.
             processes.run_on_main(lambda: _begin(claim, session, directory, found))
-            with logging_to_file(run.log if processes.first else None):
+            with logging_to_file(run.log if processes.is_main else None):
                 session.announce()
                 if line:
                     log.info("%s", line)
@@ -111,7 +111,7 @@ def _choose(
     Raises:
         UserError: None is good, or the newest is of other processes and within an epoch.
     """
-    found = directory.newest()
+    found = directory.latest()
     if found is not None:
         found = before_divergence(run, directory, found)
     if found is None or found.position.at_boundary or found.processes == processes:

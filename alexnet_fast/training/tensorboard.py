@@ -62,7 +62,7 @@ _SCALARS = {
     "top5/val": "val_top5",
     "learning rate": "lr",
     "images per second": "images_per_second",
-    "share of time waiting for data": "waiting",
+    "data_wait": "data_wait",
 }
 
 

@@ -254,7 +254,7 @@ class TrainStep:
         self._warm_up_ddp(shape)
         self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
 
-    def take(self, batches: list[Batch], position: Position, lr: float) -> bool:
+    def step(self, batches: list[Batch], position: Position, lr: float) -> bool:
         """Takes one step over the images of all batches; False where there was none to learn from.
 
         Args:
@@ -293,7 +293,7 @@ class TrainStep:
             return
         images, share = batch.images, None
         if self._mixup is not None:
-            share = self._mixup.share(position.epoch, position.epoch_step)
+            share = self._mixup.lam(position.epoch, position.epoch_step)
             images = mix(images, share)
         weight = len(batch.labels) * self._processes.world / self._config.batch_size
         loss, logits = self._pass(images, batch.labels, weight, share)
@@ -323,7 +323,7 @@ class TrainStep:
     def _rescale_gradients(self, images: int) -> bool:
         """Makes the gradients a mean over the images that there were; False where there was none."""
         if self._config.on_bad_image == "skip":
-            images = int(self._processes.total([images])[0])
+            images = int(self._processes.all_reduce_sum([images])[0])
         else:
             images *= self._processes.world
         if images not in (0, self._config.batch_size):

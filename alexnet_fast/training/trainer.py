@@ -69,7 +69,7 @@ class Trainer:
     Args:
         net: On the device already, in channels_last.
         train: Loader of the view "train"; its batches are those of this process and one backward pass.
-        val: Loader of the view "centre", over this process's share.
+        val: Loader of the view "eval", over this process's share.
         config: Hyper-parameters.
         precision: How to compute.
         processes: Those that train together.
@@ -120,9 +120,9 @@ class Trainer:
         state.add("position", self.position)
         if self.average is not None:
             state.add("average", self.average)
-        state.add_own("random", RandomStates(self.precision.device))
-        state.add_own("meter", self._meter)
-        state.add_own("bad images", BadState(self.train_loader.bad, self.val_loader.bad))
+        state.add_per_rank("random", RandomStates(self.precision.device))
+        state.add_per_rank("meter", self._meter)
+        state.add_per_rank("bad images", BadState(self.train_loader.bad, self.val_loader.bad))
         return state
 
     @property
@@ -140,7 +140,7 @@ class Trainer:
     def go_on_from(self, before: Trainer) -> None:
         """Takes up another's place between two epochs: position, and what the schedule has learned."""
         for name in ("position", "schedule"):
-            self.state.shared[name].load_state_dict(before.state.shared[name].state_dict())
+            self.state.replicated[name].load_state_dict(before.state.replicated[name].state_dict())
 
     def run_epoch(
         self,
@@ -157,10 +157,12 @@ class Trainer:
         self.train_epoch(after_step)
         train, lr = self.check(), self._lr
         self._check_not_empty(train, "training", self.train_loader)
-        trained, seconds, waiting = time.perf_counter(), self.position.seconds, self.position.waited
+        trained, seconds, data_wait = time.perf_counter(), self.position.seconds, self.position.data_wait
         self._settle_batch_norm(self._counting("measuring", in_validation))
         between = self._counting("validating", in_validation)
-        val = validate(self.kept, self.val_loader, self.precision, over=self.processes.total, between=between)
+        val = validate(
+            self.kept, self.val_loader, self.precision, over=self.processes.all_reduce_sum, between=between
+        )
         self._check_not_empty(val, "validation", self.val_loader)
         bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
         self.position.next_epoch()
@@ -172,7 +174,9 @@ class Trainer:
             lr=lr,
             train=train,
             val=val,
-            timing=Timing(training=seconds, waiting=waiting, whole=seconds + time.perf_counter() - trained),
+            timing=Timing(
+                training=seconds, data_wait=data_wait, whole=seconds + time.perf_counter() - trained
+            ),
             bad=len(set(itertools.chain.from_iterable(bad))),
         )
 
@@ -208,7 +212,7 @@ class Trainer:
         position, clock = self.position, ThroughputMeter()
         mark = time.perf_counter()
         for batches in self._groups():
-            position.waiting += time.perf_counter() - mark
+            position.data_wait_seconds += time.perf_counter() - mark
             if self.sample is None and batches[0].images.dim() == 4:
                 self.sample = batches[0].images[:SAMPLE].clone()
             self._take_step(batches)
@@ -241,7 +245,7 @@ class Trainer:
 
     def _take_step(self, batches: list[Batch]) -> None:
         """Takes one optimiser step, and takes its weights into their average."""
-        learned = self._step.take(batches, self.position, self._rate(self.position.step))
+        learned = self._step.step(batches, self.position, self._rate(self.position.step))
         if learned and self.average is not None:
             self.average.update()
 
@@ -266,7 +270,7 @@ class Trainer:
                 train=train,
                 lr=self._lr,
                 images_per_second=clock.rate(train.images),
-                waiting=self.position.waited,
+                data_wait=self.position.data_wait,
             )
         self._on_progress(self._shown)
 
@@ -311,7 +315,7 @@ class Trainer:
         Raises:
             DivergedError: The loss is no number any more.
         """
-        score = self._meter.read(self.processes.total)
+        score = self._meter.read(self.processes.all_reduce_sum)
         if score.loss != score.loss or score.loss == float("inf"):
             place = f"epoch {self.position.epoch + 1}, before step {self.position.step}"
             raise DivergedError(f"the loss is {score.loss} in {place}", self.lower_rate)

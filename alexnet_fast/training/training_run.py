@@ -72,7 +72,7 @@ class TrainingRun:
         self.arguments = _model_arguments(config, splits, self.spec)
         self._on_progress = on_progress
         self._net, self._train, self._val = self._build(saved)
-        epoch = 0 if saved is None else saved["training"]["shared"]["position"]["epoch"]
+        epoch = 0 if saved is None else saved["training"]["replicated"]["position"]["epoch"]
         self._features = self._feature_task() if self._head_alone(epoch) else None
         self.trainer = self._trainer()
         self.resumed_from: int | None = None
@@ -149,15 +149,15 @@ class TrainingRun:
     def _take_up(self, training: dict[str, Any]) -> None:
         """Puts everything back as it was when the checkpoint was made."""
         self.rows = [EpochMetrics(**row) for row in training["rows"]]
-        self.trainer.state.load_shared(training["shared"])
+        self.trainer.state.load_replicated(training["replicated"])
         position = self.trainer.position
         self.resumed_from = position.epoch
         if self._new:
             self.trainer.schedule.change({change.name: change.before for change in self._new})
             place = f"epoch {position.epoch + 1}, step {position.epoch_step + 1}"
             self.changes += [f"changed from {place} on: {change}" for change in self._new]
-        if len(training["own"]) == self.processes.world:
-            self.trainer.state.load_own(training["own"][self.processes.rank])
+        if len(training["per_rank"]) == self.processes.world:
+            self.trainer.state.load_per_rank(training["per_rank"][self.processes.rank])
             return
         # Other processes than before, between two epochs: what each had of its own begins anew.
         seed = self.config.seed + self.trainer.position.step
@@ -199,15 +199,15 @@ class TrainingRun:
     def content(self, rows: list[EpochMetrics]) -> dict[str, Any]:
         """Returns what a checkpoint holds; see `checkpoint.save_checkpoint`."""
         state = self.trainer.state
-        shared = state.shared_state()
+        replicated = state.replicated_state()
         return {
             "model": self.arguments,
             "classes": list(self.splits.classes.names),
             "spec": self.spec.to_dict(),
             "weights": self._all_weights(),
             "training": {
-                "shared": shared,
-                "own": self.processes.gather(state.own_state()),
+                "replicated": replicated,
+                "per_rank": self.processes.gather(state.per_rank_state()),
                 "rows": [dataclasses.asdict(row) for row in rows],
                 "fingerprint": self.fingerprint,
                 "changes": self.changes,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def of_device(results: Results, device: Device) -> dict[str, Callable[[], Figure]]:
-    """Returns what draws the plots of a device, by name; none where nothing was measured."""
+    """Returns what random_params the plots of a device, by name; none where nothing was measured."""
     found: dict[str, Callable[[], Figure]] = {}
     if rows.by_threads(results, device):
         found[f"threads-{device}"] = lambda: _threads(results, device)

@@ -15,7 +15,7 @@ from benchmarks.suite.parts import Scale
 # A file may have 65,000 names on ext4; a million images are shared among these.
 _FEW = 64
 # Of ILSVRC-2012, or so many that each has this many images: of a few none may fall into the validation
-# split, which draws a tenth of them by their names.
+# split, which random_params a tenth of them by their names.
 _CLASSES, _IN_A_CLASS = 1000, 250
 
 

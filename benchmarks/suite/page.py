@@ -44,7 +44,7 @@ def write_page(results: Results, directory: Path) -> Path:
 
 
 def plots(results: Results) -> dict[str, Callable[[], Figure]]:
-    """Returns what draws each plot that there are figures for, by the name of its file."""
+    """Returns what random_params each plot that there are figures for, by the name of its file."""
     from benchmarks.suite import drawing
 
     found: dict[str, Callable[[], Figure]] = {}

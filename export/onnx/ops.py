@@ -23,15 +23,15 @@ def write_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> Value:
     """Appends local response normalisation of a (batch, channels, height, width) map."""
     if graph.form.precision == "bf16":
         return Value(_in_float(layer, graph, x), x.shape)
-    if graph.form.lrn == "node":
+    if graph.form.lrn == "op":
         return Value(_one_node(layer, graph, x.name, layer.name), x.shape)
-    write = _band if graph.form.lrn == "band" else _sums
+    write = _conv_lrn if graph.form.lrn == "conv" else _slices_lrn
     return Value(
         graph.node("Div", [x.name, _power(layer, graph, write(layer, graph, x))], layer.name), x.shape
     )
 
 
-def _band(layer: Lrn, graph: GraphWriter, x: Value) -> str:
+def _conv_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> str:
     name, channels = layer.name, np.arange(x.shape[0])
     near = np.abs(channels[:, None] - channels) <= layer.size // 2
     weight = (near * (layer.alpha / layer.size))[:, :, None, None].astype(graph.dtype)
@@ -54,7 +54,7 @@ def _in_float(layer: Lrn, graph: GraphWriter, x: Value) -> str:
     return graph.node("Cast", [normalised], layer.name, to=TensorProto.BFLOAT16)
 
 
-def _sums(layer: Lrn, graph: GraphWriter, x: Value) -> str:
+def _slices_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> str:
     """Squares sqrt(alpha / size) * x rather than x: x = 1000 squared is no float16 (largest: 65504)."""
     name = layer.name
     scale = graph.number(f"{name}.scale", math.sqrt(layer.alpha / layer.size))

@@ -28,7 +28,7 @@ class BufferPool:
         self._buffers: list[npt.NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 
-    def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    def get(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Returns an array with any values."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         with self._lock:

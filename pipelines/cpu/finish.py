@@ -54,7 +54,7 @@ class Postprocessor:
         """
         if self._view == "square":
             return self.views(parts, windows)
-        changes = changes_of(plan.draws, spec, random=self._view == "train")
+        changes = changes_of(plan.random_params, spec, random=self._view == "train")
         images = self._images(parts, windows, changes, spec)
         return images.to(torch.float16) if self._half else images
 
@@ -65,7 +65,7 @@ class Postprocessor:
             parts: As for `batch`.
             windows: Of these images.
         """
-        found = self._buffers.take((len(parts), *windows.view_size(), 3), np.uint8)
+        found = self._buffers.get((len(parts), *windows.view_size(), 3), np.uint8)
 
         def finish(first: int, last: int) -> None:
             for position in range(first, last):
@@ -79,7 +79,7 @@ class Postprocessor:
     ) -> torch.Tensor:
         """Returns what the network sees, float32 (B, 3, side, side) in channels_last order."""
         height, width = windows.view_size()
-        found = self._buffers.take((len(parts), height, width * 3), np.float32)
+        found = self._buffers.get((len(parts), height, width * 3), np.float32)
         means, deviations = row_means(changes, width), row_deviations(spec, width)
 
         def finish(first: int, last: int) -> None:
@@ -102,7 +102,7 @@ class Postprocessor:
 
 def _view(part: Pixels, windows: CropWindows, position: int) -> Pixels:
     """Returns what one window shows of its part."""
-    if not windows.needed[position]:
+    if not windows.needs_resize[position]:
         return part
     size = windows.view_size()
     if windows.aligned[position]:

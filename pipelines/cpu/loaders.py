@@ -125,7 +125,9 @@ class TorchLoader(Loader):
         indices = np.array([row.index for row in good])
         images = torch.from_numpy(np.stack([row.pixels for row in good if row.pixels is not None]))
         if self.view != "square":
-            changes = changes_of(np.stack([row.draws for row in good]), spec, random=self.view == "train")
+            changes = changes_of(
+                np.stack([row.random_params for row in good]), spec, random=self.view == "train"
+            )
             images = normalised(images, changes, spec)
             images = images.to(torch.float16) if self.config.half else images
         images = images.to(self.config.device)
@@ -200,13 +202,13 @@ class _Row:
     """One image, decoded or not."""
 
     index: int
-    draws: Floats
+    random_params: Floats
     pixels: Pixels | None
     reason: str | None
 
 
 class _Rows:
-    """A batch sampler that gives each image its index, its place and its draws.
+    """A batch sampler that gives each image its index, its place and its random parameters.
 
     So a worker needs no list: that of a million images would be sent to each at every epoch.
     """
@@ -218,11 +220,11 @@ class _Rows:
         self._epoch, self._start = epoch, start
 
     def __iter__(self) -> Iterator[list[tuple[int, Location, Floats]]]:
-        """Yields batches of (index, place, draws)."""
+        """Yields batches of (index, place, random_params)."""
         plan: BatchIndices
         for plan in self._schedule.epoch(self._epoch, self._spec, self._start):
             indices = plan.indices.tolist()
-            yield list(zip(indices, map(self._images.place, indices), plan.draws, strict=True))
+            yield list(zip(indices, map(self._images.place, indices), plan.random_params, strict=True))
 
 
 class _Decoder(Dataset[_Row]):
@@ -233,28 +235,28 @@ class _Decoder(Dataset[_Row]):
 
     def __getitem__(self, key: tuple[int, Location, Floats]) -> _Row:
         """Returns one image; a bad one carries the reason instead of pixels."""
-        index, place, draws = key
+        index, place, random_params = key
         try:
             image = open_image(place, self._encoding, self._spec.background)
-            return _Row(index, draws, view_of(image, self._spec, self._view, draws), None)
+            return _Row(index, random_params, view_of(image, self._spec, self._view, random_params), None)
         except pillow_image.BadImageError as error:
-            return _Row(index, draws, None, str(error))
+            return _Row(index, random_params, None, str(error))
 
 
-def view_of(image: Any, spec: AugmentSpec, view: View, draws: Floats) -> Pixels:
+def view_of(image: Any, spec: AugmentSpec, view: View, random_params: Floats) -> Pixels:
     """Returns the pixels that a view shows of a decoded image, not normalised yet.
 
     Args:
         image: A Pillow image, RGB.
         spec: Geometry, of one epoch.
         view: Which part.
-        draws: float32, one row of `plan.BatchIndices.draws`.
+        random_params: float32, one row of `plan.BatchIndices.random_params`.
 
     Returns:
         uint8 (side, side, 3); `side` is `spec.resize` for "square", else `spec.crop`.
     """
     if view == "square":
         return pillow_image.centre_square(image, spec)
-    if view == "centre":
+    if view == "eval":
         return pillow_image.centre_crop(image, spec)
-    return pillow_image.training_crop(image, spec, draws)
+    return pillow_image.training_crop(image, spec, random_params)

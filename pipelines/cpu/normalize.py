@@ -38,24 +38,24 @@ class Changes:
     mean: Floats
 
 
-def changes_of(draws: Floats, spec: AugmentSpec, *, random: bool) -> Changes:
-    """Returns the changes that the draws choose, or for a view without random parts the plain mean.
+def changes_of(random_params: Floats, spec: AugmentSpec, *, random: bool) -> Changes:
+    """Returns the changes that the random parameters choose, or for a view without random parts the plain mean.
 
     Args:
-        draws: As in `plan.BatchIndices`.
+        random_params: As in `plan.BatchIndices`.
         spec: Mean and random parts.
         random: Whether the view is random.
     """
-    mean = np.tile(np.array(spec.mean, np.float32), (len(draws), 1))
+    mean = np.tile(np.array(spec.mean, np.float32), (len(random_params), 1))
     if not random:
-        return Changes(mirror=np.zeros(len(draws), np.bool_), matrix=None, mean=mean)
+        return Changes(mirror=np.zeros(len(random_params), np.bool_), matrix=None, mean=mean)
     # Adding the jitter to every pixel is subtracting a mean that is smaller by it.
-    mean -= draws[:, SHIFT]
+    mean -= random_params[:, SHIFT]
     matrix = None
     if spec.distortion is not None:
-        matrix, offset = colour_transforms(draws[:, COLOURS], spec.distortion)
+        matrix, offset = colour_transforms(random_params[:, COLOURS], spec.distortion)
         mean -= offset
-    return Changes(mirror=draws[:, MIRROR] > 0, matrix=matrix, mean=mean)
+    return Changes(mirror=random_params[:, MIRROR] > 0, matrix=matrix, mean=mean)
 
 
 def normalised(pixels_nhwc: torch.Tensor, changes: Changes, spec: AugmentSpec) -> torch.Tensor:

@@ -177,11 +177,11 @@ def training_crop(image: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.fl
 
 
 def _resized_area(
-    image: Image.Image, spec: AugmentSpec, bounds: RandomResizedCrop, draws: npt.NDArray[np.float32]
+    image: Image.Image, spec: AugmentSpec, bounds: RandomResizedCrop, random_params: npt.NDArray[np.float32]
 ) -> Pixels:
-    """Returns the random area of an image that its draws, float32 (1, ...), choose, resized."""
+    """Returns the random area of an image chosen by its random parameters, float32 (1, ...), resized."""
     size = np.array([[image.height, image.width]])
-    corner, extent = random_boxes(size, draws[:, PLACE], draws[:, AREAS], bounds)
+    corner, extent = random_boxes(size, random_params[:, PLACE], random_params[:, AREAS], bounds)
     (top, left), (height, width) = corner[0].tolist(), extent[0].tolist()
     area = image.crop((left, top, left + width, top + height))
     return np.asarray(_scaled(area, (spec.crop, spec.crop)))
@@ -196,14 +196,14 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image | Pixels
 
 
 def preprocess(
-    image: ImageSource, spec: AugmentSpec, view: Literal["centre", "square"] = "centre"
+    image: ImageSource, spec: AugmentSpec, view: Literal["eval", "square"] = "eval"
 ) -> npt.NDArray[Any]:
     """Turns one image into what a network takes, as the loaders do for evaluation.
 
     Args:
         image: A path, an encoded file as bytes, a Pillow image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
         spec: Sizes and normalisation of the model.
-        view: "centre" for the network itself, "square" for an exported graph, which crops and normalises.
+        view: "eval" for the network itself, "square" for an exported graph, which crops and normalises.
 
     Returns:
         float32 (3, crop, crop), or for "square" uint8 (resize, resize, 3). `np.stack` makes a batch of them,

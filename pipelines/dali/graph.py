@@ -15,7 +15,7 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.loader import DecoderSettings
-from alexnet_fast.pipelines.prefetch import Reading
+from alexnet_fast.pipelines.prefetch import InputKind
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 Device = Literal["cpu", "gpu"]
@@ -24,7 +24,7 @@ Source = Callable[[], Mapping[str, Any]]
 Kinds = dict[str, tuple[Any, int]]
 
 # Inputs by name: type and dimensions of an image's value.
-_SOURCES: dict[Reading, Kinds] = {
+_SOURCES: dict[InputKind, Kinds] = {
     "bytes": {"encoded": (types.UINT8, 1)},
     "regions": {"pixels": (types.UINT8, 3)},
 }
@@ -33,7 +33,7 @@ _VIEW = {
     "roi_start": (types.FLOAT, 1),
     "roi_end": (types.FLOAT, 1),
     "size": (types.FLOAT, 1),
-    "needed": (types.BOOL, 0),
+    "needs_resize": (types.BOOL, 0),
 }
 _CHANGES = {"mirror": (types.INT32, 0), "mean": (types.FLOAT, 1)}
 _COLOURS = {"matrix": (types.FLOAT, 2)}
@@ -53,14 +53,14 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     prefetch: int = 2,
     decoder: DecoderSettings | None = None,
     source: Source | None = None,
-    reading: Reading = "bytes",
+    reading: InputKind = "bytes",
     stop_after: Part | None = None,
 ) -> Pipeline:
     """Defines a graph; nothing is built or run yet.
 
     Args:
         spec: Normalisation and colours; the geometry comes with each batch.
-        view: "train" (random crop, flip, jitter), "centre" (the single crop) or "square" (uint8, uncropped,
+        view: "train" (random crop, flip, jitter), "eval" (the single crop) or "square" (uint8, uncropped,
             for the ten crops).
         device: Where images are decoded and everything after.
         batch_size: Largest batch.
@@ -119,7 +119,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
 
 
 def _input_kinds(
-    spec: AugmentSpec, view: View, reading: Reading, *, normalise: bool, stop_after: Part | None
+    spec: AugmentSpec, view: View, reading: InputKind, *, normalise: bool, stop_after: Part | None
 ) -> Kinds:
     """Returns the types of the inputs: what is read, and fields of `CropWindows` and `Changes`."""
     kinds = _SOURCES[reading]
@@ -191,7 +191,7 @@ def _resize(image: Any, given: dict[str, Any]) -> Any:
     So the pixels are those of decoding, resizing and cutting, but for rounding: one level on about one value
     in 10,000. An image of the right size is not resized at all.
     """
-    if given["needed"]:
+    if given["needs_resize"]:
         cut = fn.resize(
             image,
             size=given["size"],

@@ -216,7 +216,7 @@ class DaliLoader(Loader):
         }
         inputs |= windows.dali_inputs()
         if self._on_gpu:
-            changes = changes_of(plan.draws, spec, random=self.view == "train")
+            changes = changes_of(plan.random_params, spec, random=self.view == "train")
             inputs |= {**vars(changes), "mirror": changes.mirror.astype(np.int32)}
         return _Flight(plan, spec, windows, read.lost), inputs
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 CLIENT_GONE = 499
 
 
-def hung_up() -> RequestError:
+def client_disconnected() -> RequestError:
     """Returns what the log says of such a request."""
     return RequestError(CLIENT_GONE, "the client hung up")
 
 
 @contextlib.asynccontextmanager
-async def cancelled_by_hang_up(request: Request) -> AsyncIterator[None]:
+async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
     """Cancels what is done in the block once the client hangs up.
 
     Args:
@@ -57,7 +57,7 @@ async def cancelled_by_hang_up(request: Request) -> AsyncIterator[None]:
     except asyncio.CancelledError as error:
         # The server's own end cancels too.
         if gone:
-            raise hung_up() from error
+            raise client_disconnected() from error
         raise
     finally:
         left = True
@@ -182,7 +182,7 @@ class BodyReader:
             body = parts[0] if len(parts) == 1 else b"".join(parts)
             if encoding != "identity":
                 body = await asyncio.to_thread(self._decompress, body, encoding)
-            async with cancelled_by_hang_up(request):
+            async with cancelled_on_disconnect(request):
                 yield body
         finally:
             self._in_flight -= sum(map(len, parts))
@@ -193,7 +193,7 @@ class BodyReader:
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise RequestError(408, f"the body did not come within {self._timeout:g} s") from error
         except ClientDisconnect as error:
-            raise hung_up() from error
+            raise client_disconnected() from error
 
     async def _receive(self, request: Request, parts: list[bytes]) -> None:
         """Collects the parts of a body."""

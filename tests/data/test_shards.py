@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_fast.data import ExcludeList, Reading, ShardFields, open_data, open_part
+from alexnet_fast.data import DatasetFormat, ExcludeList, ShardFields, open_data, open_part
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.shard_fields import LISTED
 from alexnet_fast.data.webdataset import read_shard
@@ -165,7 +165,7 @@ class TestChosenFields:
             ("jpg", JPEG), ("seg.png", JPEG), ("cls", b"0" if key in "ab" else b"1"))]  # fmt: skip
         for part in ("train", "val"):
             write_shard(tmp_path / "data" / f"{part}-0.tar", members)
-        masks = Reading(fields=ShardFields.from_options("seg.png", None))
+        masks = DatasetFormat(fields=ShardFields.from_options("seg.png", None))
         for _ in range(2):
             assert open_data(tmp_path / "data").train.names[0] == "a.jpg"
             assert open_data(tmp_path / "data", reading=masks).train.names[0] == "a.seg.png"

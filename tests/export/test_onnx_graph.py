@@ -41,11 +41,11 @@ def operators(model: onnx.ModelProto) -> list[str]:
 
 
 # Each network and each form of local response normalisation once.
-FAST = {("alexnet-64", "node"), ("alexnet-bn-64", "band"), ("caffenet-64", "sums")}
+FAST = {("alexnet-64", "op"), ("alexnet-bn-64", "conv"), ("caffenet-64", "slices")}
 
 
 @pytest.mark.parametrize("crops", ["single", "five", "ten"])
-@pytest.mark.parametrize("lrn", ["band", "sums", "node"])
+@pytest.mark.parametrize("lrn", ["conv", "slices", "op"])
 def test_probabilities_are_those_of_pytorch(small_net, metadata, images, crops, lrn):
     model = build_model(small_net, dataclasses.replace(metadata, crops=crops), GraphConfig(lrn=lrn))
     got, want = run_onnx(model, images), run_torch(small_net, images, metadata.spec, crops)
@@ -58,7 +58,7 @@ def test_probabilities_are_those_of_pytorch(small_net, metadata, images, crops, 
     [
         pytest.param(name, lrn, marks=[] if (name, lrn) in FAST else pytest.mark.slow)
         for name in ("alexnet-64", "alexnet-bn-64", "alexnet-owt-64", "caffenet-64")
-        for lrn in ("band", "sums", "node")
+        for lrn in ("conv", "slices", "op")
     ],
 )
 def test_every_family_of_the_small_networks(name, lrn, sharpen, make_images):
@@ -188,7 +188,7 @@ def test_lrn_with_other_constants(size, beta, k, small_spec, images, sharpen):
     )
     sharpen(net, images, small_spec)
     want = run_torch(net, images, small_spec, "ten")
-    for lrn in ("band", "sums", "node"):
+    for lrn in ("conv", "slices", "op"):
         got = run_onnx(build_model(net, _metadata(small_spec, 3), GraphConfig(lrn=lrn)), images)
         np.testing.assert_allclose(got, want, atol=1e-5)
 

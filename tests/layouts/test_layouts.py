@@ -15,7 +15,7 @@ from PIL import Image
 from alexnet_fast.cli.prepare import prepare
 from alexnet_fast.data import open_data
 from alexnet_fast.data.image_list import ImageList
-from alexnet_fast.data.layouts.detect import KINDS, Reading
+from alexnet_fast.data.layouts.detect import KINDS, DatasetFormat
 from alexnet_fast.data.layouts.imagenet_labels import read_structs
 from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.prepare.sources import open_source
@@ -100,7 +100,7 @@ def test_json_files_may_stand_elsewhere_and_test_images_may_have_no_labels(
     (tmp_path / "of-images.json").write_text(json.dumps(labels))
     (loose / "labels.json").unlink()
     (loose / "indices.json").rename(tmp_path / "of-labels.json")
-    reading = Reading.from_options(None, tmp_path / "of-images.json", tmp_path / "of-labels.json")
+    reading = DatasetFormat.from_options(None, tmp_path / "of-images.json", tmp_path / "of-labels.json")
     splits = open_data(loose, reading=reading)
     assert splits.test is None
     assert splits.train.counts() == (12, 12)
@@ -149,7 +149,7 @@ def test_caltech256_prepares_again_to_the_same_and_its_lists_are_its_folders(
         == first["fingerprint"]
     )
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
-    by_lists, by_dirs = open_data(out), open_data(out, reading=Reading("folders"))
+    by_lists, by_dirs = open_data(out), open_data(out, reading=DatasetFormat("folders"))
     assert by_lists.classes.names == by_dirs.classes.names == ("poly-cell", "mono-cell", "clutter")
     assert by_lists.val.fingerprint() == by_dirs.val.fingerprint()
 
@@ -239,9 +239,9 @@ def test_every_form_of_ilsvrc2012_is_the_same_data_set(
 
 
 def test_a_layout_that_is_given_wins(tiny: Path, caltech: Path) -> None:
-    assert open_source(tiny, Reading("folders")).classes.names == ("images", "n01443537", "n02123045")
+    assert open_source(tiny, DatasetFormat("folders")).classes.names == ("images", "n01443537", "n02123045")
     assert open_source(caltech).classes.names == ("001.poly-cell", "002.mono-cell", "003.clutter")
-    assert open_data(caltech, reading=Reading("caltech256")).classes.names[0] == "poly-cell"
+    assert open_data(caltech, reading=DatasetFormat("caltech256")).classes.names[0] == "poly-cell"
 
 
 def test_the_command_line_offers_every_layout() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from alexnet_fast.data import open_data
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.errors import UserError
 from alexnet_fast.prepare.sources import open_source
 
@@ -36,7 +36,7 @@ def write(name: str, text: str) -> Change:
     return lambda root: (root / name).write_text(text)
 
 
-def refused(root: Path, said: str, reading: Reading | None = None) -> None:
+def refused(root: Path, said: str, reading: DatasetFormat | None = None) -> None:
     """Training and `prepare` refuse a folder with the same words."""
     for opened in (open_data, open_source):
         with pytest.raises(UserError, match=said):
@@ -75,18 +75,20 @@ def test_json_labels_that_are_wrong(loose: Path, change: Change, said: str) -> N
 
     change(loose)
     files = LabelFiles(labels=loose / "labels.json", encoding=loose / "indices.json")
-    refused(loose, said, Reading("json", files))
+    refused(loose, said, DatasetFormat("json", files))
 
 
 def test_label_files_that_are_not_there(loose: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--labels and --label-encoding belong together"):
-        Reading.from_options(None, loose / "labels.json", None)
+        DatasetFormat.from_options(None, loose / "labels.json", None)
     with pytest.raises(UserError, match="--labels belongs to --layout json, not csv"):
-        Reading.from_options("csv", loose / "labels.json", loose / "indices.json")
+        DatasetFormat.from_options("csv", loose / "labels.json", loose / "indices.json")
     with pytest.raises(UserError, match="cannot read .*none.json: no such file"):
-        open_data(loose, reading=Reading.from_options(None, tmp_path / "none.json", loose / "indices.json"))
+        open_data(
+            loose, reading=DatasetFormat.from_options(None, tmp_path / "none.json", loose / "indices.json")
+        )
     (loose / "indices.json").unlink()
-    refused(loose, "does not hold one JSON of image id -> label and one of label", Reading("json"))
+    refused(loose, "does not hold one JSON of image id -> label and one of label", DatasetFormat("json"))
 
 
 ANNOTATIONS = "val/val_annotations.txt"
@@ -166,7 +168,7 @@ def test_csv_lists_that_are_wrong(
 )
 def test_a_caltech256_that_is_wrong(caltech: Path, change: Change, said: str) -> None:
     change(caltech)
-    refused(caltech, said, Reading("caltech256"))
+    refused(caltech, said, DatasetFormat("caltech256"))
 
 
 TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
@@ -274,7 +276,7 @@ class TestNothingVanishes:
     def test_caltech(self, caltech: Path, caplog: pytest.LogCaptureFixture) -> None:
         (caltech / "001.poly-cell" / "RENAME2").touch()
         (caltech / "Thumbs.db").touch()
-        open_data(caltech, reading=Reading(kind="caltech256"))
+        open_data(caltech, reading=DatasetFormat(kind="caltech256"))
         assert f"ignored in {caltech}: 1 thumbnails of Windows, 1 without an extension" in caplog.text
 
     def test_tiny_imagenet(self, tiny: Path, caplog: pytest.LogCaptureFixture) -> None:

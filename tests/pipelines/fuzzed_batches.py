@@ -27,7 +27,7 @@ from fuzzed_images import mutated
 
 BATCH = 128
 SPEC = AugmentSpec(resize=32, crop=24)
-VIEWS = ("train", "centre", "square")
+VIEWS = ("train", "eval", "square")
 
 
 def main(directory: Path, seed: int, rounds: int, batches: int) -> None:

@@ -25,7 +25,7 @@ from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import for_dali
 
-VIEWS = pytest.mark.parametrize("view", ["train", "centre", "square"])
+VIEWS = pytest.mark.parametrize("view", ["train", "eval", "square"])
 
 
 @VIEWS
@@ -78,7 +78,7 @@ def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) 
     val = open_data(two_classes).val
     schedule = EpochSampler(images=len(val), batch_size=8, shuffle=False)
     config = LoaderConfig(device=torch.device("cuda"), half=True)
-    batch = next(make_loader(val, AugmentSpec(), "centre", schedule, config).epoch(0))
+    batch = next(make_loader(val, AugmentSpec(), "eval", schedule, config).epoch(0))
     assert batch.images.dtype == torch.float16
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
@@ -100,13 +100,13 @@ def sizes_of(files: list[Path]) -> np.ndarray:
 
 
 def drawn(images: int, spec: AugmentSpec) -> np.ndarray:
-    """Returns the draws of an epoch."""
+    """Returns the random parameters of an epoch."""
     schedule = EpochSampler(images=images, batch_size=images, shuffle=True, seed=1)
-    return next(schedule.epoch(0, spec)).draws
+    return next(schedule.epoch(0, spec)).random_params
 
 
-def decode_resize_crop(files: list[Path], sizes: np.ndarray, draws: np.ndarray | None) -> np.ndarray:
-    """The plain way: decodes and resizes whole images to 256, then cuts 224 where the draws say."""
+def decode_resize_crop(files: list[Path], sizes: np.ndarray, random_params: np.ndarray | None) -> np.ndarray:
+    """The plain way: decodes and resizes whole images to 256, then cuts 224 where the random parameters say."""
     graph = Pipeline(batch_size=len(files), num_threads=2, device_id=None, prefetch_queue_depth=1)
     with graph:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
@@ -120,23 +120,27 @@ def decode_resize_crop(files: list[Path], sizes: np.ndarray, draws: np.ndarray |
     for position in range(len(files)):
         image = np.array(pixels[position])
         room = np.array(image.shape[:2]) - 224
-        top, left = room // 2 if draws is None else np.floor(draws[position, :2] * (room + 1)).astype(int)
+        top, left = (
+            room // 2
+            if random_params is None
+            else np.floor(random_params[position, :2] * (room + 1)).astype(int)
+        )
         found.append(image[top : top + 224, left : left + 224])
     return np.stack(found).astype(np.float32)
 
 
 @pytest.mark.parametrize("region", [True, False], ids=["region decoded", "whole decoded"])
-@pytest.mark.parametrize("view", ["train", "centre"])
+@pytest.mark.parametrize("view", ["train", "eval"])
 def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     odd_images: Path, view: View, region: bool
 ) -> None:
     """At most one level of difference, on at most one value in a thousand, for every kind of image."""
     files = sorted(odd_images.iterdir())
     sizes, spec = sizes_of(files), AugmentSpec()
-    draws = drawn(len(files), spec)
+    random_params = drawn(len(files), spec)
     graph = build_graph(spec, view, device="cpu", batch_size=len(files), threads=2, prefetch=1, region=region)
-    ours = run_once(graph, files, **view_windows(sizes, draws, spec, view).dali_inputs())
-    plain = decode_resize_crop(files, sizes, draws if view == "train" else None)
+    ours = run_once(graph, files, **view_windows(sizes, random_params, spec, view).dali_inputs())
+    plain = decode_resize_crop(files, sizes, random_params if view == "train" else None)
     difference = np.abs(ours - plain)
     print(f"largest {difference.max():.0f}, on {(difference > 0).mean():.6f} of the values")
     assert difference.max() <= 1
@@ -155,9 +159,12 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
 def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, spec: AugmentSpec) -> None:
     """What a GPU does in the graph, and a CPU after it, is one arithmetic; here the graph runs on the CPU."""
     files = sorted(odd_images.glob("*.jpg"))
-    draws, options = drawn(len(files), spec), {"device": "cpu", "batch_size": len(files), "threads": 2}
-    windows = view_windows(sizes_of(files), draws, spec, "train").dali_inputs()
-    changes = changes_of(draws, spec, random=True)
+    random_params, options = (
+        drawn(len(files), spec),
+        {"device": "cpu", "batch_size": len(files), "threads": 2},
+    )
+    windows = view_windows(sizes_of(files), random_params, spec, "train").dali_inputs()
+    changes = changes_of(random_params, spec, random=True)
     fed = {"mirror": changes.mirror.astype(np.int32), "mean": changes.mean}
     if changes.matrix is not None:
         fed["matrix"] = changes.matrix

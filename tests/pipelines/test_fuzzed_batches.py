@@ -59,7 +59,7 @@ def test_the_whole_files_are_of_six_formats() -> None:
     assert sum(map(len, seeds().values())) > 50
 
 
-@pytest.mark.parametrize("view", ["train", "centre", "square"])
+@pytest.mark.parametrize("view", ["train", "eval", "square"])
 def test_the_graph_that_a_gpu_would_run_can_be_defined(view: Any) -> None:
     """What it decodes comes through the same gate; without a GPU it cannot be run."""
     graph = build_graph(AugmentSpec(resize=32, crop=24), view, device="gpu", batch_size=128, threads=2)

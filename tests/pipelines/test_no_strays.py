@@ -55,7 +55,7 @@ def slow(place):
     return read_bytes(place)
 reading.read_bytes = slow
 plans = Schedule(images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
-cycle = [Reader(images, "centre", threads=2, grid=True).batches(plans, AugmentSpec())]
+cycle = [Reader(images, "eval", threads=2, grid=True).batches(plans, AugmentSpec())]
 cycle.append(cycle)
 next(cycle[0])
 del cycle

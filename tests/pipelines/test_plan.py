@@ -40,27 +40,29 @@ def test_the_same_seed_gives_the_same_epoch_and_another_seed_another() -> None:
     def plan(seed: int) -> BatchIndices:
         return next(EpochSampler(images=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
 
-    assert np.array_equal(plan(1).draws, plan(1).draws)
-    assert not np.array_equal(plan(1).draws, plan(2).draws)
+    assert np.array_equal(plan(1).random_params, plan(1).random_params)
+    assert not np.array_equal(plan(1).random_params, plan(2).random_params)
 
 
 def test_an_epoch_goes_on_in_the_middle_as_if_it_had_not_stopped() -> None:
     schedule = EpochSampler(images=60, batch_size=7, shuffle=True)
     whole, rest = list(schedule.epoch(2, SPEC)), list(schedule.epoch(2, SPEC, start=5))
     assert indices(rest) == indices(whole[5:])
-    assert np.array_equal(rest[0].draws, whole[5].draws)
+    assert np.array_equal(rest[0].random_params, whole[5].random_params)
 
 
 def test_an_images_draws_do_not_depend_on_batches_or_processes() -> None:
-    def draws(batch_size: int, world: int) -> dict[int, bytes]:
+    def random_params(batch_size: int, world: int) -> dict[int, bytes]:
         found = {}
         for rank in range(world):
             schedule = EpochSampler(images=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
             for plan in schedule.epoch(0, SPEC):
-                found.update(zip(plan.indices.tolist(), (d.tobytes() for d in plan.draws), strict=True))
+                found.update(
+                    zip(plan.indices.tolist(), (d.tobytes() for d in plan.random_params), strict=True)
+                )
         return found
 
-    assert draws(48, 1) == draws(6, 4)
+    assert random_params(48, 1) == random_params(6, 4)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -79,15 +81,15 @@ def test_ranks_are_disjoint_and_cover_the_list(shuffle: bool) -> None:
 def test_draws_follow_the_spec() -> None:
     schedule = EpochSampler(images=4000, batch_size=4000, shuffle=True)
     plan = next(schedule.epoch(0, SPEC))
-    assert plan.draws.dtype == np.float32
-    assert ((plan.draws[:, :2] >= 0) & (plan.draws[:, :2] < 1)).all()
-    assert 0.45 < plan.draws[:, 2].mean() < 0.55
+    assert plan.random_params.dtype == np.float32
+    assert ((plan.random_params[:, :2] >= 0) & (plan.random_params[:, :2] < 1)).all()
+    assert 0.45 < plan.random_params[:, 2].mean() < 0.55
     assert SPEC.jitter is not None
     # The shift along the first component has the deviation that the constants say.
-    along = plan.draws[:, 3:] @ np.array(SPEC.jitter.eigenvectors)[:, 0]
+    along = plan.random_params[:, 3:] @ np.array(SPEC.jitter.eigenvectors)[:, 0]
     assert along.std() == pytest.approx(SPEC.jitter.stdev[0] * 0.1, rel=0.05)
     still = next(schedule.epoch(0, AugmentSpec(flip=False, jitter=None)))
-    assert not still.draws[:, 2:].any()
+    assert not still.random_params[:, 2:].any()
 
 
 def test_a_batch_larger_than_the_data_set() -> None:

@@ -19,14 +19,14 @@ SPEC = AugmentSpec(resize=72, crop=64, mean=(120.0, 110.0, 100.0), std=(2.0, 3.0
 
 
 @pytest.mark.parametrize(("kind", "levels"), [("torch", 0), ("dali", 2)])
-@pytest.mark.parametrize("view", ["centre", "square"])
+@pytest.mark.parametrize("view", ["eval", "square"])
 def test_the_pixels_are_those_of_the_evaluation_view(
     odd_list: ImageList, kind: str, levels: int, view: str
 ) -> None:
     """The same as the plain loader's; within two levels of 255 of DALI's, on every kind of image."""
     schedule = EpochSampler(images=len(odd_list), batch_size=8, shuffle=False)
     loader = make_loader(odd_list, SPEC, view, schedule, LoaderConfig(kind=kind))
-    scale = np.reshape(SPEC.std, (3, 1, 1)) if view == "centre" else 1
+    scale = np.reshape(SPEC.std, (3, 1, 1)) if view == "eval" else 1
     for batch in loader.epoch(0):
         for index, image in zip(batch.indices.tolist(), batch.images.numpy(), strict=True):
             mine = preprocess(odd_list.path(index), SPEC, view)

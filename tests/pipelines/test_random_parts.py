@@ -161,8 +161,8 @@ def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
     for spec in (AugmentSpec(distortion=LIMITS), AugmentSpec(random_resized_crop=RandomResizedCrop())):
         more = next(schedule.epoch(2, spec))
         assert np.array_equal(more.indices, plain.indices)
-        assert np.array_equal(more.draws[:, :6], plain.draws)
-        added = more.draws[:, 6:]
+        assert np.array_equal(more.random_params[:, :6], plain.random_params)
+        added = more.random_params[:, 6:]
         assert ((added >= 0) & (added < 1)).all()
         assert len(np.unique(added)) > 0.9 * added.size
 
@@ -177,7 +177,7 @@ def test_the_side_follows_the_epoch_without_another_loader(two_classes: Path, ki
     assert sides == [{32}, {64}, {32}]
     again = next(loader.epoch(1)).images
     assert again.is_contiguous(memory_format=torch.channels_last)
-    validation = make_loader(train, spec, "centre", schedule, LoaderConfig(kind=kind, threads=2))
+    validation = make_loader(train, spec, "eval", schedule, LoaderConfig(kind=kind, threads=2))
     assert next(validation.epoch(0)).images.shape[2] == 64
 
 
@@ -189,7 +189,7 @@ def test_evaluated_pixels_do_not_depend_on_the_random_parts(odd_list: ImageList)
         progressive=Progressive(start=64, end=224, epochs=9),
     )
     schedule = EpochSampler(images=len(odd_list), batch_size=len(odd_list), shuffle=False)
-    for view in ("centre", "square"):
+    for view in ("eval", "square"):
         one, other = (
             next(make_loader(odd_list, spec, view, schedule, LoaderConfig(threads=2)).epoch(0)).images
             for spec in (plain, full)

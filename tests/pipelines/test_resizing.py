@@ -18,17 +18,19 @@ COUNT = 60
 
 
 def drawn(spec: AugmentSpec) -> np.ndarray:
-    """Returns the draws of 60 views; the first four are at the corners."""
-    draws = next(EpochSampler(images=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)).draws.copy()
-    draws[:4, :2] = [(0, 0), (0, 0.9999), (0.9999, 0), (0.9999, 0.9999)]
-    return draws
+    """Returns the random parameters of 60 views; the first four are at the corners."""
+    random_params = next(
+        EpochSampler(images=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)
+    ).random_params.copy()
+    random_params[:4, :2] = [(0, 0), (0, 0.9999), (0.9999, 0), (0.9999, 0.9999)]
+    return random_params
 
 
-def ours(image: Image.Image, spec: AugmentSpec, draws: np.ndarray) -> np.ndarray:
+def ours(image: Image.Image, spec: AugmentSpec, random_params: np.ndarray) -> np.ndarray:
     """Cuts the parts of the windows out of an image, and finishes them."""
     pixels = np.array(image)
     sizes = np.tile(pixels.shape[:2], (COUNT, 1))
-    windows = view_windows(sizes, draws, spec, "train", grid=True)
+    windows = view_windows(sizes, random_params, spec, "train", grid=True)
     spans = zip(windows.start.tolist(), windows.end.tolist(), strict=True)
     parts = [pixels[top:bottom, left:right].copy() for (top, left), (bottom, right) in spans]
     return Postprocessor("train", LoaderConfig()).views(parts, windows).numpy()
@@ -41,20 +43,20 @@ def test_views_anywhere_are_those_of_pillow(
 ) -> None:
     """Smaller and larger, at every border; the longest too, of which far views are resized another way."""
     spec = AugmentSpec(resize=72, crop=64, random_resized_crop=area)
-    image, draws = photographs[0].resize(size), drawn(spec)
-    found = ours(image, spec, draws).astype(int)
-    wanted = np.stack([training_crop(image, spec, draw) for draw in draws])
+    image, random_params = photographs[0].resize(size), drawn(spec)
+    found = ours(image, spec, random_params).astype(int)
+    wanted = np.stack([training_crop(image, spec, draw) for draw in random_params])
     assert np.abs(found - wanted).max() <= 2
     assert (found != wanted).mean() < 0.1
 
 
 def test_a_part_has_exactly_the_pixels_of_the_whole(photographs: list[Image.Image]) -> None:
     spec = AugmentSpec(resize=72, crop=64)
-    image, draws = photographs[0].resize((500, 375)), drawn(spec)
-    whole = ours(image, AugmentSpec(resize=72, crop=72), np.zeros_like(draws))[0]
+    image, random_params = photographs[0].resize((500, 375)), drawn(spec)
+    whole = ours(image, AugmentSpec(resize=72, crop=72), np.zeros_like(random_params))[0]
     assert whole.shape == (72, 72, 3)
-    near = draws[:, 1] * (shrink(image, spec).width - 64 + 1) < 9
+    near = random_params[:, 1] * (shrink(image, spec).width - 64 + 1) < 9
     assert near.sum() >= 3
-    for view, draw in zip(ours(image, spec, draws)[near], draws[near], strict=True):
+    for view, draw in zip(ours(image, spec, random_params)[near], random_params[near], strict=True):
         top, left = (int(draw[axis] * (length - 64 + 1)) for axis, length in ((0, 72), (1, 96)))
         assert np.array_equal(view, whole[top : top + 64, left : left + 64])

@@ -40,7 +40,7 @@ def epoch_rows(count: int) -> list[EpochMetrics]:
             val_top1=0.9 if epoch == 4 else 0.5 + epoch / 100,
             val_top5=1.0,
             images_per_second=100.0,
-            waiting=0.25,
+            data_wait=0.25,
             seconds=1.0,
             bad_images=0,
         )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.detect import Reading
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.webdataset import read_shard
 from alexnet_fast.errors import UserError
@@ -298,7 +298,7 @@ def test_every_member_of_a_shard_is_an_image_a_label_or_named(tmp_path: Path) ->
     ignored = Ignored(names=True)
     assert len(open_source(shard, ignored=ignored).images) == 1
     assert ignored.counts.total() == 3
-    masks = Reading(fields=ShardFields.from_options("seg.png", None))
+    masks = DatasetFormat(fields=ShardFields.from_options("seg.png", None))
     assert [image.rest for image in open_source(shard, masks).images] == ["0.seg.png"]
 
 

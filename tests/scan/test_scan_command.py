@@ -31,7 +31,7 @@ def test_each_bad_file_has_its_reason(json_of_scan, mixed_dir: Path) -> None:
 
 def test_each_odd_file_says_what_it_is(json_of_scan, mixed_dir: Path) -> None:
     result = json_of_scan(mixed_dir)
-    odd = {(Path(row["file"]).name, row["what"]) for row in result["odd"]}
+    odd = {(Path(row["file"]).name, row["what"]) for row in result["warnings"]}
     assert odd == {
         ("cmyk.jpg", "CMYK"),
         ("turned.jpg", "EXIF orientation 6"),
@@ -106,7 +106,7 @@ def test_a_list_that_cannot_be_written_is_one_line(scan, mixed_dir: Path, tmp_pa
 
 def test_an_empty_folder(json_of_scan, tmp_path: Path) -> None:
     result = json_of_scan(tmp_path)
-    assert (result["images"], result["bad"], result["odd"]) == (0, [], [])
+    assert (result["images"], result["bad"], result["warnings"]) == (0, [], [])
 
 
 def test_every_image_with_random_bytes_changed_is_survived(

@@ -50,7 +50,7 @@ def test_members_are_named_with_their_tar(json_of_scan, shards: Path) -> None:
     (bad,) = found["bad"]
     assert bad["file"] == "train/b.jpg"
     assert bad["reason"].endswith("(in train-000.tar)")
-    assert found["odd"] == [{"file": "train/c.jpg", "what": "EXIF orientation 6 (in train-000.tar)"}]
+    assert found["warnings"] == [{"file": "train/c.jpg", "what": "EXIF orientation 6 (in train-000.tar)"}]
     assert [(row["file"], row["members"], row["images"]) for row in found["tars"]] == [
         ("train-000.tar", 8, 4),
         ("val-000.tar", 4, 2),

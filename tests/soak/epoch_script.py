@@ -24,7 +24,7 @@ def main() -> None:
     images = list_images(root, ClassMap.from_names(class_dirs(root)))
     schedule = EpochSampler(images=len(images), batch_size=16, shuffle=False)
     config = LoaderConfig(kind=sys.argv[2], on_bad_image="skip")
-    loader = make_loader(images, AugmentSpec(), "centre", schedule, config)
+    loader = make_loader(images, AugmentSpec(), "eval", schedule, config)
     used = [images.path(index) for batch in loader.epoch(0) for index in batch.indices.tolist()]
     print(json.dumps({"used": used, "bad": loader.bad.reasons}))
 

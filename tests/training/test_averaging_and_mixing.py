@@ -56,7 +56,7 @@ class TestWeightAverage:
 class TestMixup:
     def test_the_share_belongs_to_seed_epoch_and_step(self) -> None:
         mixup = Mixup(alpha=0.2, seed=7)
-        shares = {(epoch, step): mixup.share(epoch, step) for epoch in range(3) for step in range(20)}
+        shares = {(epoch, step): mixup.lam(epoch, step) for epoch in range(3) for step in range(20)}
         assert len(set(shares.values())) == 60
         assert all(0.5 <= share <= 1 for share in shares.values())
         assert Mixup(alpha=0.2, seed=7).share(2, 11) == shares[2, 11]

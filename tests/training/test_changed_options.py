@@ -86,7 +86,7 @@ def test_a_change_is_recorded_and_holds_whatever_stops_follow(
     last = load_checkpoint(cut / "checkpoints" / "last.pt")["training"]
     assert sorted(last["changes"]) == sorted(lines)
     assert last["fingerprint"]["--lr"] == 0.002
-    assert {group["weight_decay"] for group in last["shared"]["optimizer"]["param_groups"]} == {0.01}
+    assert {group["weight_decay"] for group in last["replicated"]["optimizer"]["param_groups"]} == {0.01}
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,6 @@ def test_a_change_holds_in_all_processes_and_after_further_stops(two_classes: Pa
     done = finish_many(start_many(two_classes, cut, "--resume", "--epochs", "3"))
     assert done[0] == 0, done[2]
     left, right = (load_checkpoint(run / "checkpoints" / "last.pt") for run in (whole, cut))
-    assert left["training"]["shared"]["position"]["epoch"] == 3
+    assert left["training"]["replicated"]["position"]["epoch"] == 3
     assert all(torch.equal(tensor, right["weights"][name]) for name, tensor in left["weights"].items())
     assert read_toml(cut / "config.toml")["lr"] == 0.001

@@ -58,8 +58,8 @@ def test_validation_and_evaluation_are_those_of_the_good_images(
 ) -> None:
     net = create_model("alexnet-64", 2, image_size=64)
     precision = choose_precision("off", torch.device("cpu"))
-    assert validate(net, loader_of(cells, bad, "centre"), precision) == validate(
-        net, loader_of(cells, (), "centre"), precision
+    assert validate(net, loader_of(cells, bad, "eval"), precision) == validate(
+        net, loader_of(cells, (), "eval"), precision
     )
     found = evaluate(Constant(), loader_of(cells, bad, "square"), ["single"], on_progress=lambda _: None)
     assert (found.images, found.bad_images, found.by_crops["single"].top1) == (4, 2, 0.5)

@@ -172,7 +172,7 @@ def test_two_processes_that_a_script_starts_meet(tmp_path: Path) -> None:
         "import torch\n"
         "from alexnet_fast.training.distributed.group import joined\n"
         "with joined(torch.device('cpu')) as processes:\n"
-        "    print(processes.total([processes.rank + 1.0]), processes.world)\n"
+        "    print(processes.all_reduce_sum([processes.rank + 1.0]), processes.world)\n"
     )
     port = free_port()
     running = [

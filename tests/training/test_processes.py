@@ -167,7 +167,7 @@ def pretend_two(run: Path) -> None:
 
     newest = sorted((run / "checkpoints").glob("epoch-*.pt"))[-1]
     content = {k: v for k, v in load_checkpoint(newest).items() if k not in ("format", "sha256")}
-    content["training"]["own"] *= 2
+    content["training"]["per_rank"] *= 2
     save_checkpoint(newest, content)
 
 

@@ -147,7 +147,7 @@ def test_the_last_n_stay_and_the_best(small: Make, keep: int) -> None:
     assert set(numbered(options.run)) == wanted
     assert load_checkpoint(options.run / "checkpoints" / "best.pt")["provenance"]["epoch"] == 1
     last = load_checkpoint(options.run / "checkpoints" / "last.pt")
-    assert last["training"]["shared"]["position"]["epoch_step"] == 5
+    assert last["training"]["replicated"]["position"]["epoch_step"] == 5
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(small: Make) ->
     assert not list(options.run.rglob("*.partial"))
     last = load_checkpoint(options.run / "checkpoints" / "last.pt")
     # How far the thread that writes had come when the disk was full is a matter of the machine's load.
-    assert last["training"]["shared"]["position"]["step"] in range(1, 10)
+    assert last["training"]["replicated"]["position"]["step"] in range(1, 10)
     train(options, resume=True)
     assert same_run(small("whole").run, options.run)
 

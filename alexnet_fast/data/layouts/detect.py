@@ -34,7 +34,7 @@ _READ: dict[str, Callable[[Path], Layout]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class DatasetFormat:
     """How a folder is to be read.
 
     Args:
@@ -55,7 +55,7 @@ class Reading:
         label_encoding: Path | None,
         image_key: str | None = None,
         label_key: str | None = None,
-    ) -> Reading:
+    ) -> DatasetFormat:
         """Makes one of what the command line says.
 
         Raises:
@@ -77,7 +77,7 @@ class Reading:
         return cls(kind="json", label_files=LabelFiles(labels, label_encoding))
 
 
-def find_layout(root: Path, reading: Reading) -> Layout | None:
+def find_layout(root: Path, reading: DatasetFormat) -> Layout | None:
     """Reads a folder in the layout that it has, or that it is said to have.
 
     Args:

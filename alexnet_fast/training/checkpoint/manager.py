@@ -70,7 +70,7 @@ class CheckpointManager:
             if found.path != link:
                 link_atomically(found.path, link)
 
-    def newest(self) -> CheckpointInfo | None:
+    def latest(self) -> CheckpointInfo | None:
         """Returns the newest good checkpoint by what the files hold, whatever their names and dates.
 
         Returns:
@@ -144,9 +144,11 @@ def _numbered(path: Path) -> bool:
 
 def position_of(content: dict[str, Any]) -> Position:
     """Returns where the run was when a checkpoint was made."""
-    return Position(**content["training"]["shared"]["position"])
+    return Position(**content["training"]["replicated"]["position"])
 
 
 def _info(path: Path, content: dict[str, Any]) -> CheckpointInfo:
     """Describes a checkpoint."""
-    return CheckpointInfo(path=path, position=position_of(content), processes=len(content["training"]["own"]))
+    return CheckpointInfo(
+        path=path, position=position_of(content), processes=len(content["training"]["per_rank"])
+    )

@@ -111,7 +111,7 @@ class Position:
     epoch_step: int = 0
     step: int = 0
     seconds: float = 0.0
-    waiting: float = 0.0
+    data_wait_seconds: float = 0.0
 
     @property
     def at_boundary(self) -> bool:
@@ -119,9 +119,9 @@ class Position:
         return self.epoch_step == 0
 
     @property
-    def waited(self) -> float:
+    def data_wait(self) -> float:
         """Share of the epoch's training time that was spent waiting for data, 0..1."""
-        return min(1.0, self.waiting / self.seconds) if self.seconds else 0.0
+        return min(1.0, self.data_wait_seconds / self.seconds) if self.seconds else 0.0
 
     def next_step(self) -> None:
         """Counts an optimiser step."""
@@ -131,7 +131,7 @@ class Position:
     def next_epoch(self) -> None:
         """Counts an epoch."""
         self.epoch += 1
-        self.epoch_step, self.seconds, self.waiting = 0, 0.0, 0.0
+        self.epoch_step, self.seconds, self.data_wait_seconds = 0, 0.0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the position as plain values."""
@@ -162,40 +162,40 @@ class CheckpointState:
         own: Parts that each process has of its own: random states, sums over its images.
     """
 
-    shared: dict[str, Stateful] = dataclasses.field(default_factory=dict)
-    own: dict[str, Stateful] = dataclasses.field(default_factory=dict)
+    replicated: dict[str, Stateful] = dataclasses.field(default_factory=dict)
+    per_rank: dict[str, Stateful] = dataclasses.field(default_factory=dict)
 
     def add(self, name: str, part: Stateful) -> None:
         """Adds a part that is the same in every process."""
-        self.shared[name] = part
+        self.replicated[name] = part
 
-    def add_own(self, name: str, part: Stateful) -> None:
+    def add_per_rank(self, name: str, part: Stateful) -> None:
         """Adds a part that each process has of its own."""
-        self.own[name] = part
+        self.per_rank[name] = part
 
-    def shared_state(self) -> dict[str, dict[str, Any]]:
+    def replicated_state(self) -> dict[str, dict[str, Any]]:
         """Returns the state of the shared parts by name."""
-        return {name: part.state_dict() for name, part in self.shared.items()}
+        return {name: part.state_dict() for name, part in self.replicated.items()}
 
-    def own_state(self) -> dict[str, dict[str, Any]]:
+    def per_rank_state(self) -> dict[str, dict[str, Any]]:
         """Returns the state of this process's own parts by name."""
-        return {name: part.state_dict() for name, part in self.own.items()}
+        return {name: part.state_dict() for name, part in self.per_rank.items()}
 
-    def load_shared(self, state: dict[str, dict[str, Any]]) -> None:
+    def load_replicated(self, state: dict[str, dict[str, Any]]) -> None:
         """Takes up the shared parts.
 
         Raises:
             UserError: The saved run had other parts.
         """
-        _load(self.shared, state)
+        _load(self.replicated, state)
 
-    def load_own(self, state: dict[str, dict[str, Any]]) -> None:
+    def load_per_rank(self, state: dict[str, dict[str, Any]]) -> None:
         """Takes up this process's own parts.
 
         Raises:
             UserError: The saved run had other parts.
         """
-        _load(self.own, state)
+        _load(self.per_rank, state)
 
 
 def _load(parts: dict[str, Stateful], state: dict[str, dict[str, Any]]) -> None:

@@ -68,7 +68,7 @@ class DistributedContext:
     control: distributed.ProcessGroup | None = None
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes."""
         return self.rank == 0
 
@@ -76,7 +76,7 @@ class DistributedContext:
         """Returns a network whose backward pass averages the gradients of all processes."""
         return net if self.world == 1 else nn.parallel.DistributedDataParallel(net)
 
-    def total(self, values: list[float]) -> list[float]:
+    def all_reduce_sum(self, values: list[float]) -> list[float]:
         """Returns the sums over all processes."""
         if self.world == 1:
             return values
@@ -117,7 +117,7 @@ class DistributedContext:
         if self.world == 1:
             return function()
         answer: list[Any] = [None]
-        if self.first:
+        if self.is_main:
             try:
                 answer = [function()]
             except UserError as error:
@@ -357,16 +357,16 @@ class StopSaveConsensus:
         self._sent: torch.Tensor | None = None
         self._work: distributed.Work | None = None
 
-    def settle(self, own: ControlFlags) -> ControlFlags:
+    def sync(self, local: ControlFlags) -> ControlFlags:
         """Returns what all are to do now. Must be called equally often by all.
 
         Args:
-            own: What this process wishes for.
+            local: What this process wishes for.
         """
         if self._processes.world == 1:
-            return own
+            return local
         agreed = self._received()
-        self._sent = torch.tensor([own.stop, own.save and not agreed.save], dtype=torch.int32)
+        self._sent = torch.tensor([local.stop, local.save and not agreed.save], dtype=torch.int32)
         self._work = distributed.all_reduce(
             self._sent, distributed.ReduceOp.MAX, group=self._processes.control, async_op=True
         )

@@ -38,7 +38,7 @@ def embeddings(
 
     Args:
         net: On the device; it comes back in evaluation mode.
-        loader: Of the view "centre".
+        loader: Of the view "eval".
         precision: How to compute.
         layer: The layer whose output is taken, in one row; None for what enters the last layer.
 

@@ -70,7 +70,7 @@ class LinearProbe:
     Args:
         net: The network, on the device, with a fresh last layer.
         train: Loader of the training images; which images, batches and order are taken from it.
-        val: Loader of the validation images, of the view "centre".
+        val: Loader of the validation images, of the view "eval".
         precision: How to compute.
         cache: Folder that keeps the vectors.
         processes: Those that train together.
@@ -123,7 +123,7 @@ class LinearProbe:
 def _centre(train: Loader) -> Loader:
     """Returns a loader of the training images as they are validated: in order, without augmentation."""
     schedule = dataclasses.replace(train.schedule, shuffle=False)
-    return make_loader(train.images, train.spec, "centre", schedule, train.config)
+    return make_loader(train.images, train.spec, "eval", schedule, train.config)
 
 
 def _statistics(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

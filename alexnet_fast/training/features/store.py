@@ -84,7 +84,7 @@ def cached_vectors(
 
     Args:
         net: On the device.
-        loader: Of the view "centre", over this process's share of the images.
+        loader: Of the view "eval", over this process's share of the images.
         precision: How to compute.
         path: Of the files, less their endings: `PATH.npy` holds the vectors in the order of the image list,
             `PATH.index.npy` the positions of those that could be read.
