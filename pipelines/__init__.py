@@ -19,7 +19,7 @@ _LAZY = {
     "TORCHVISION_SPEC": "image_loader",
     "AugmentSpec": "spec",
     "ImageLoader": "image_loader",
-    "preprocess": "preprocessing",
+    "preprocess": "cpu.pillow",
 }
 
 

@@ -30,8 +30,8 @@ class BatchIndices:
 
     Args:
         indices: int64 (B,), positions in the image list.
-        random_params: float32 (B, 6 or more): vertical and horizontal crop position in [0, 1), mirrored (0 or 1),
-            the shift of R, G and B on the 0..255 scale; then, where the spec distorts colours or resizes
+        random_params: float32 (B, 6 or more): vertical and horizontal crop position in [0, 1), mirrored (0 or
+            1), the shift of R, G and B on the 0..255 scale; then, where the spec distorts colours or resizes
             random areas, the columns `COLOURS` and `AREAS`, in [0, 1).
     """
 

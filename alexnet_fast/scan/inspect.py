@@ -249,7 +249,7 @@ class InTars:
             self.members.append(Member(place, sample.name, _listed(part, sample.name)))
         for problem in found.problems:
             self.bad.append(Row(_listed(part, problem.name), problem.error.problem, problem.members))
-        self.odd += [Row(tar, what) for what in found.warnings]
+        self.warnings += [Row(tar, what) for what in found.odd]
         self.ignored += [Row(_listed(part, name), reason + where) for name, reason in found.ignored]
         self.ignored += [Row(tar, field_reason(field), count) for field, count in sorted(found.other.items())]
         unused = len(found.ignored) + found.other.total()

@@ -100,7 +100,7 @@ def real(least: float, most: float, *, above: bool = False, below: bool = False)
 # The kinds. The upper ends are far above what anybody uses; they stop slips of the keyboard.
 COUNT = whole(1, 1_000_000)
 COUNT_OR_NONE = whole(0, 1_000_000)
-QMAX = whole(1, 10**12)
+STEPS = whole(1, 10**12)
 STEPS_OR_NONE = whole(0, 10**12)
 # ImageNet has been trained with 65,536 images per step.
 BATCH = whole(1, 1 << 20)
@@ -160,7 +160,7 @@ OPTION_RANGES: Mapping[str, Range] = {
     "max_delay": real(0.0, 60_000.0),
     "max_download": real(0.0, 1e6, above=True),
     "max_queue": COUNT,
-    "max_steps": QMAX,
+    "max_steps": STEPS,
     "min_scale": FACTOR_OR_ONE,
     # Beta(1000, 1000) mixes every pair half and half.
     "mixup": real(0.0, 1000.0),

@@ -39,7 +39,7 @@ class Changes:
 
 
 def changes_of(random_params: Floats, spec: AugmentSpec, *, random: bool) -> Changes:
-    """Returns the changes that the random parameters choose, or for a view without random parts the plain mean.
+    """Returns the changes that random parameters choose, or for a view without random parts the plain mean.
 
     Args:
         random_params: As in `plan.BatchIndices`.

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+# Exists inside Triton alone.
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 from PIL import Image
 
@@ -23,17 +22,7 @@ from alexnet_fast.pipelines.transcode import trusted_size, uncompressed
 from alexnet_fast.runtime.metadata import INPUT
 from alexnet_fast.serve.image import SERVED, check_encoded
 from alexnet_fast.serve.triton.model_config import ENCODED
-
-
-def padded_rows(files: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Returns files as uint8 (N, length of the longest), zeros behind the shorter ones."""
-    rows = np.zeros((len(files), max(map(len, files))), np.uint8)
-    for row, file in zip(rows, files, strict=True):
-        row[: len(file)] = np.frombuffer(file, np.uint8)
-    return rows
-
-
-# Exists inside Triton alone.
+from alexnet_fast.serve.triton.rows import padded_rows
 
 
 class TritonPythonModel:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from alexnet_fast.bench import gpu_candidates, infer
+from alexnet_fast.bench import infer
 from alexnet_fast.bench import infer_backends as candidates
 from alexnet_fast.bench.infer_config import Candidate
 from alexnet_fast.bench.network import Network
@@ -54,14 +54,14 @@ def test_everyone_answers_in_turns() -> None:
         candidates.PLAIN,
         candidates.OURS_OPENVINO,
         candidates.PLAIN_OPENVINO,
-        *gpu_candidates.ON_GPU,
+        *candidates.ON_GPU,
     }
     assert set(found["backends"]) | set(found["not_run"]) == everyone
     assert set(found["backends"]) >= {candidates.OURS, candidates.SINGLE, candidates.EAGER}
     assert (candidates.PLAIN in found["backends"]) == (importlib.util.find_spec("onnxscript") is not None)
     assert (candidates.OURS_OPENVINO in found["not_run"]) == (importlib.util.find_spec("openvino") is None)
     if not gpu_count():
-        assert all("NVIDIA's driver" in found["not_run"][name] for name in gpu_candidates.ON_GPU)
+        assert all("NVIDIA's driver" in found["not_run"][name] for name in candidates.ON_GPU)
         assert "TensorRT engine was asked for and cannot run" in done.stderr
     for batch in found["batches"]:
         names = [row["name"] for row in batch["compared"]]
@@ -119,14 +119,14 @@ def test_batch_sizes_come_in_lists_or_one_by_one() -> None:
 def test_who_was_asked_for_and_cannot_run_is_not_replaced_in_silence() -> None:
     cpu = Candidate(call=np.copy, backend="a CPU")
     field = candidates.Field(
-        running={candidates.OURS: cpu}, not_run=dict.fromkeys(gpu_candidates.ON_GPU, "no such thing")
+        running={candidates.OURS: cpu}, not_run=dict.fromkeys(candidates.ON_GPU, "no such thing")
     )
     assert candidates.choose_ours(field, "auto", cuda_graphs=False) == candidates.OURS
     for device, graphs in (("cuda:1", False), ("tensorrt", False), ("auto", True)):
         with pytest.raises(UnavailableError, match="was asked for and cannot run: no such thing"):
             candidates.choose_ours(field, device, cuda_graphs=graphs)
-    both = candidates.Field(running={candidates.OURS: cpu, gpu_candidates.CUDA: cpu}, not_run={})
-    assert candidates.choose_ours(both, "cuda", cuda_graphs=False) == gpu_candidates.CUDA
+    both = candidates.Field(running={candidates.OURS: cpu, candidates.CUDA: cpu}, not_run={})
+    assert candidates.choose_ours(both, "cuda", cuda_graphs=False) == candidates.CUDA
 
 
 def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
@@ -135,8 +135,8 @@ def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
     gpu = Candidate(call=np.copy, backend="a GPU", gpu_times=lambda: next(given))
     cpu = Candidate(call=np.copy, backend="a CPU")
     monkeypatch.setattr(infer, "_PAUSE_S", 0)
-    running = {gpu_candidates.ENGINE: gpu, candidates.SINGLE: cpu}
-    found = infer._measure_batch(small(runs=3), running, gpu_candidates.ENGINE, 2, lambda: None)
+    running = {candidates.ENGINE: gpu, candidates.SINGLE: cpu}
+    found = infer._measure_batch(small(runs=3), running, candidates.ENGINE, 2, lambda: None)
     assert (found["transfer_ms"], found["compute_ms"]) == (4, 20), "medians of 3 calls, the warm-up apart"
     assert found["batch_size"] == 2
     assert "transfer_ms" not in found["compared"][0]
@@ -160,10 +160,10 @@ def test_on_a_gpu_everyone_there_runs_or_says_why() -> None:
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    for name in gpu_candidates.ON_GPU:
+    for name in candidates.ON_GPU:
         assert (name in found["backends"]) != (name in found["not_run"])
     for batch in found["batches"]:
         for row in batch["compared"]:
-            if row["name"] in (gpu_candidates.ENGINE, gpu_candidates.EAGER_GPU, gpu_candidates.GRAPHS):
+            if row["name"] in (candidates.ENGINE, candidates.EAGER_GPU, candidates.GRAPHS):
                 assert row["transfer_ms"] > 0
                 assert row["compute_ms"] > 0

@@ -67,9 +67,9 @@ def test_redirects_are_followed_to_https_alone(site, members, tar) -> None:
 
 def test_a_redirect_may_not_leave_the_public_internet(site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first host passes for a public one; the one that it leads to is this machine."""
-    from alexnet_fast.download import address
+    from alexnet_fast.download import download
 
-    monkeypatch.setattr(address, "is_public", lambda ip: ip != "127.0.0.2")
+    monkeypatch.setattr(download, "is_public", lambda ip: ip != "127.0.0.2")
     url = site.put("/away", status=302, Location=f"https://127.0.0.2:{site.port}/secret")
     refused(url, "127.0.0.2 is 127.0.0.2, an address that is not on the public", FetchConfig())
     assert site.asked == ["/away"]

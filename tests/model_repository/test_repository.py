@@ -26,7 +26,7 @@ from alexnet_fast.serve.config import Batching
 from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.triton.model_config import Enum, TritonConfig, text_proto
 from alexnet_fast.serve.triton.repository import write_repository
-from alexnet_fast.serve.triton.unpack_model import padded_rows
+from alexnet_fast.serve.triton.rows import padded_rows
 
 
 def config_of(directory: Path) -> ModelConfig:

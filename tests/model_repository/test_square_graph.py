@@ -11,7 +11,7 @@ from PIL import Image
 from alexnet_fast.pipelines.cpu.pillow import centre_square, decode
 from alexnet_fast.pipelines.dali.graph import build_square_graph
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.serve.triton.unpack_model import padded_rows
+from alexnet_fast.serve.triton.rows import padded_rows
 
 
 def files(photograph: Image.Image) -> list[bytes]:

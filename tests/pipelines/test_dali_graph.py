@@ -106,7 +106,7 @@ def drawn(images: int, spec: AugmentSpec) -> np.ndarray:
 
 
 def decode_resize_crop(files: list[Path], sizes: np.ndarray, random_params: np.ndarray | None) -> np.ndarray:
-    """The plain way: decodes and resizes whole images to 256, then cuts 224 where the random parameters say."""
+    """The plain way: decodes and resizes whole images to 256, then cuts 224 at random."""
     graph = Pipeline(batch_size=len(files), num_threads=2, device_id=None, prefetch_queue_depth=1)
     with graph:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)

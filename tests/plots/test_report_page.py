@@ -15,7 +15,7 @@ from alexnet_fast.plots.confusion import confusion
 from alexnet_fast.plots.style import png_bytes
 from alexnet_fast.report import (
     Fact,
-    Image,
+    Plot,
     Report,
     Section,
     Table,
@@ -80,7 +80,7 @@ def report(png: bytes, name: str = "plain") -> Report:
         text=f"{name}\n\nanother paragraph",
         notice=name,
         facts=(fact, Fact(label="bare", value="1")),
-        images=(Image(png=png, alt=f"alt {name}", caption=name),),
+        plots=(Plot(png=png, alt=f"alt {name}", caption=name),),
         tables=(Table(head=("class", name), rows=((name, name),), caption=name),),
         commands=(name, "make demo"),
     )
@@ -172,10 +172,10 @@ class TestPage:
 class TestContent:
     def test_an_image_needs_words(self, png: bytes) -> None:
         with pytest.raises(ValueError, match="alternative text"):
-            Image(png=png, alt=" ")
+            Plot(png=png, alt=" ")
 
     def test_an_image_must_be_png(self) -> None:
-        broken = Section(heading="h", images=(Image(png=b"GIF89a", alt="a"),))
+        broken = Section(heading="h", plots=(Plot(png=b"GIF89a", alt="a"),))
         with pytest.raises(ValueError, match="not a PNG"):
             render_report(Report(title="t", lead="l", results=(), model="m", sections=(broken,)))
 

@@ -15,7 +15,7 @@ import torch
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.processes import world_info
-from alexnet_fast.training.distributed import joining
+from alexnet_fast.training.distributed import group
 from alexnet_fast.training.distributed.group import joined, launched, local_device
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE")
@@ -107,7 +107,7 @@ def test_a_loader_does_not_take_a_share_by_half_an_environment(environment, text
 
 def test_one_gpu_of_several_is_not_guessed(environment, monkeypatch: pytest.MonkeyPatch) -> None:
     environment("WORLD_SIZE=2 RANK=1")
-    monkeypatch.setattr(joining, "choose_device", torch.device)
+    monkeypatch.setattr(group, "choose_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match="LOCAL_RANK does not say which of the GPUs is its own"):
         local_device("cuda")
@@ -120,7 +120,7 @@ def test_others_that_never_come_are_not_waited_for_without_end(
     environment, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     """Rank 0 waits for the others to come, the others for rank 0."""
-    monkeypatch.setattr(joining, "SECONDS_TO_JOIN", 1)
+    monkeypatch.setattr(group, "SECONDS_TO_JOIN", 1)
     port = free_port()
     environment(f"WORLD_SIZE=2 RANK={rank} MASTER_ADDR=127.0.0.1 MASTER_PORT={port}")
     start = time.monotonic()
@@ -135,7 +135,7 @@ def test_others_that_never_come_are_not_waited_for_without_end(
 
 
 def test_a_port_that_is_taken_is_named(environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "SECONDS_TO_JOIN", 1)
+    monkeypatch.setattr(group, "SECONDS_TO_JOIN", 1)
     with socket.socket() as listener:
         listener.bind(("0.0.0.0", 0))
         listener.listen()
@@ -152,7 +152,7 @@ def test_ctrl_c_ends_the_waiting_which_is_said(
     """Nothing interrupts torch's own waiting."""
     import _thread
 
-    monkeypatch.setattr(joining, "SECONDS_TO_JOIN", 20)
+    monkeypatch.setattr(group, "SECONDS_TO_JOIN", 20)
     monkeypatch.setattr("alexnet_fast.data.index_cache._SECONDS_OF_SILENCE", 0.0)
     environment(f"WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT={free_port()}")
     threading.Timer(1, _thread.interrupt_main).start()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.training.checkpoint.format import format as checkpoint
+from alexnet_fast.training.checkpoint import format as checkpoint_format
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.checkpoint.model_io import load_trained
 from alexnet_fast.training.config import TrainConfig
@@ -116,7 +116,7 @@ def test_a_run_cut_off_while_it_saves_goes_on_from_the_checkpoint_before(
             raise OSError(28, "No space left on device")
         real_save(content, file)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(checkpoint.torch, "save", failing_save)
+    monkeypatch.setattr(checkpoint_format.torch, "save", failing_save)
     with pytest.raises(UserError, match="cannot write .*: no space left on device"):
         train(config(run=tmp_path / "cut", epochs=2))
     monkeypatch.undo()

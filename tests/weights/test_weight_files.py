@@ -97,7 +97,7 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "text", "bit"])
-@pytest.mark.parametrize("ending", [".npy", ".caffemodel", ".pth", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".npy", ".caffemodel", ".pth", ".safetensors"])
 def test_damaged_files_are_named(how: str, suffix: str, arrays, tmp_path: Path) -> None:
     path = tmp_path / f"x{suffix}"
     if suffix == ".npy":
@@ -192,7 +192,7 @@ def test_the_last_layer_begins_anew_for_other_classes() -> None:
     assert fit_weights(net, same, ("a", "b", "c"), new_head=True).new_head
 
 
-@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_torchvisions_names(suffix: str, tmp_path: Path) -> None:
     ours = create_model("alexnet-owt", 3)
     names = {ours_: theirs for theirs, ours_ in ours.torchvision_names(ours.spec).items()}
