@@ -164,7 +164,7 @@ def _decodes(device: str) -> bool:
             AugmentSpec(resize=16, crop=8),
             "square",
             EpochSampler(images=1, batch_size=1, shuffle=False),
-            LoaderConfig(device=torch.device(device), threads=1),
+            LoaderConfig(device=torch.device(device), workers=1),
         )
         (batch,) = list(loader.epoch(0))
     return bool((batch.images.cpu() == torch.tensor([255, 0, 0], dtype=torch.uint8)).all())

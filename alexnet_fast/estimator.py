@@ -149,7 +149,7 @@ class AlexNet:
         if loader not in ("dali", "torch"):
             raise UserError(f"loader={loader!r} is none", 'give "dali" or "torch"', exit_code=2)
         _check_known(options)
-        for name in ("leave_out", "weights"):
+        for name in ("exclude", "weights"):
             if options.get(name) is not None:
                 options[name] = Path(options[name])
         remote = isinstance(data_path, str) and is_address(data_path)
@@ -251,7 +251,7 @@ class AlexNet:
         splits = open_splits(config)
         self._classes = splits.classes.names
         precision = choose_precision(config.amp, choose_device(config.device))
-        plain = dataclasses.replace(config, pca="original", mean="imagenet")
+        plain = dataclasses.replace(config, pca_jitter="original", mean="imagenet")
         own = starting_input(config, read_pretrained(config.weights) if config.weights else None)
         return measured_colours(config, splits, make_spec(plain, splits, precision, own), precision)
 

@@ -30,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     images = open_data(given.data).train
     schedule = EpochSampler(images=len(images), batch_size=given.batch_size, shuffle=True)
-    loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(threads=given.threads))
+    loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(workers=given.threads))
     kept: list[Batch] = []
     resident = []
     for epoch in range(given.epochs):

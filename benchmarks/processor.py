@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     images = open_data(given.data).train
-    parts = _parts(images, given.batch_size, LoaderConfig(threads=given.threads))
+    parts = _parts(images, given.batch_size, LoaderConfig(workers=given.threads))
     found: dict[str, list[float]] = {name: [] for name in parts}
     for epoch in range(given.runs + 1):
         for name, run in parts.items():

@@ -90,7 +90,7 @@ def calibrate(
     import torch
 
     if len(images_nhwc_u8) == 0:
-        raise UserError("there are no images to calibrate int8 on", "give a data set with --calibrate")
+        raise UserError("there are no images to calibrate int8 on", "give a data set with --calibration-data")
     points = _points(net)
     found = {name: HistogramObserver() for name in points}
     reference = evaluation_copy(net)

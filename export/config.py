@@ -39,35 +39,35 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         if not self.profiles:
-            raise UserError("an engine needs a profile", "give one with --profile", exit_code=2)
+            raise UserError("an engine needs a profile", "give one with --batch-profile", exit_code=2)
         for profile in self.profiles:
             _check_order(profile)
         if len(set(self.profiles)) < len(self.profiles):
-            raise UserError("a profile is there twice", "give each --profile once", exit_code=2)
+            raise UserError("a profile is there twice", "give each --batch-profile once", exit_code=2)
         if self.workspace_mib is not None and self.workspace_mib < 1:
             raise UserError(f"a workspace of {self.workspace_mib} MiB is none", "give 1 or more", exit_code=2)
         if self.level is not None and not 0 <= self.level <= MOST_LEVEL:
             raise UserError(f"there is no builder level {self.level}", f"give 0 to {MOST_LEVEL}", exit_code=2)
 
 
-def parse_profile(text: str, max_batch: int) -> BatchProfile:
+def parse_profile(text: str, max_batch_size: int) -> BatchProfile:
     """Reads a profile: `min,opt,max`, or a name.
 
     Args:
         text: Such as "1,8,64"; "latency" is tuned for one image and "throughput" for full batches, and both
             take every batch up to the largest.
-        max_batch: That largest batch.
+        max_batch_size: That largest batch.
 
     Raises:
         UserError: It is neither, or its sizes are not in order.
     """
     if text in NAMED_PROFILES:
-        return BatchProfile(min=1, opt=1 if text == "latency" else max_batch, max=max_batch)
+        return BatchProfile(min=1, opt=1 if text == "latency" else max_batch_size, max=max_batch_size)
     try:
         low, likely, high = map(int, text.split(","))
     except ValueError as error:
         raise UserError(
-            f"--profile {text} is not three batch sizes",
+            f"--batch-profile {text} is not three batch sizes",
             f"give MIN,OPT,MAX such as 1,8,64, or {' or '.join(NAMED_PROFILES)}",
             exit_code=2,
         ) from error
@@ -78,7 +78,7 @@ def parse_profile(text: str, max_batch: int) -> BatchProfile:
 
 def _check_order(profile: BatchProfile) -> None:
     low, likely, high = dataclasses.astuple(profile)
-    most = OPTION_RANGES["max_batch"].most
+    most = OPTION_RANGES["max_batch_size"].most
     if not 1 <= low <= likely <= high <= most:
         raise UserError(
             f"the batch sizes {low}, {likely}, {high} are not in order",
@@ -235,9 +235,9 @@ class ExportConfig:
         for option, given in (
             (f"--precision {self.precision}", self.precision not in ("fp32", "int8")),
             ("--gpu-arch", self.gpu_archs is not None),
-            ("--profile or --max-batch", self.engine.profiles != EngineConfig().profiles),
-            ("--workspace", self.engine.workspace_mib is not None),
-            ("--builder-level", self.engine.level is not None),
+            ("--batch-profile or --max-batch-size", self.engine.profiles != EngineConfig().profiles),
+            ("--workspace-mib", self.engine.workspace_mib is not None),
+            ("--builder-optimization-level", self.engine.level is not None),
         ):
             if given:
                 raise UserError(f"{option} is for the engine, and none is built", "add --trt", exit_code=2)

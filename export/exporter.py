@@ -123,7 +123,7 @@ def _check_images(config: ExportConfig, images: ExportImages) -> None:
     if config.precision == "int8" and images.calibration is None:
         raise UserError(
             "--precision int8 needs images to calibrate on",
-            "give the training data with --calibrate DATA",
+            "give the training data with --calibration-data DATA",
             exit_code=2,
         )
 

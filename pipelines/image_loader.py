@@ -102,7 +102,7 @@ class ImageLoader:
         drop_last: Full batches only; by default when training.
         loader: "dali", or "torch" for Pillow in worker processes.
         device: "cpu", "cuda", "cuda:N", a torch device, or "auto": this process's GPU where there is one.
-        threads: DALI's threads, or worker processes; by default one a core, at most 8.
+        workers: DALI's threads, or worker processes; by default one a core, at most 8.
         half: float16 instead of float32 images.
         prefetch: Batches prepared ahead.
         on_bad_image: "fail" or "skip".
@@ -128,7 +128,7 @@ class ImageLoader:
         drop_last: bool | None = None,
         loader: Kind = "dali",
         device: str | torch.device = "auto",
-        threads: int | None = None,
+        workers: int | None = None,
         half: bool = False,
         prefetch: int = 2,
         on_bad_image: Policy = "fail",
@@ -143,7 +143,7 @@ class ImageLoader:
         config = LoaderConfig(
             kind=loader,
             device=_device(device),
-            threads=min(8, len(os.sched_getaffinity(0))) if threads is None else threads,
+            workers=min(8, len(os.sched_getaffinity(0))) if workers is None else workers,
             half=half,
             prefetch=prefetch,
             on_bad_image=on_bad_image,
@@ -183,7 +183,7 @@ class ImageLoader:
     @property
     def num_workers(self) -> int:
         """DALI's threads, or worker processes."""
-        return self._loader.config.threads
+        return self._loader.config.workers
 
     @property
     def bad_images(self) -> BadImages:

@@ -139,7 +139,7 @@ class LoaderConfig:
     Args:
         kind: "dali", or "torch" for Pillow in worker processes.
         device: Where the batches end, and where DALI decodes.
-        threads: DALI's threads, or worker processes.
+        workers: DALI's threads, or worker processes.
         half: float16 instead of float32 pixels.
         prefetch: Batches prepared ahead.
         on_bad_image: What to do about an image that cannot be decoded.
@@ -148,7 +148,7 @@ class LoaderConfig:
 
     kind: Kind = "dali"
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
-    threads: int = 2
+    workers: int = 2
     half: bool = False
     prefetch: int = 2
     on_bad_image: Policy = "fail"
@@ -225,7 +225,7 @@ class Loader(abc.ABC):
             "config": {
                 "kind": config.kind,
                 "device": str(config.device),
-                "threads": config.threads,
+                "workers": config.workers,
                 "half": config.half,
                 "prefetch": config.prefetch,
                 "decoder": dataclasses.asdict(config.decoder),

@@ -38,7 +38,7 @@ class RandomResizedCrop:
     def __post_init__(self) -> None:
         if not 0 < self.min_scale <= self.max_scale <= 1:
             raise UserError(
-                f"--min-scale {self.min_scale:g} is no share of an image",
+                f"--crop-min-scale {self.min_scale:g} is no share of an image",
                 f"give a number above 0 and up to {self.max_scale:g}",
                 exit_code=2,
             )

@@ -47,7 +47,7 @@ class Progressive:
             SIDE.take(self.start), SIDE.take(self.end), COUNT.take(self.epochs)
         except ValueError as error:
             raise UserError(
-                f"--progressive {self.start}:{self.end}:{self.epochs} is no course of sizes ({error})",
+                f"--progressive-resize {self.start}:{self.end}:{self.epochs} is no course of sizes ({error})",
                 "give positive numbers of pixels and epochs, such as 128:224:30",
                 exit_code=2,
             ) from error
@@ -66,7 +66,7 @@ class Progressive:
         parts = text.split(":")
         if not 2 <= len(parts) <= 3 or not all(_NUMBER.fullmatch(part) for part in parts):
             raise UserError(
-                f"--progressive {text} is no course of sizes",
+                f"--progressive-resize {text} is no course of sizes",
                 "give START:END or START:END:EPOCHS, such as 128:224:30",
                 exit_code=2,
             )
@@ -172,7 +172,7 @@ class AugmentSpec:
             )
         if self.progressive is not None and self.progressive.end != self.crop:
             raise UserError(
-                f"--progressive ends at {self.progressive.end} pixels, the network's input has {self.crop}",
+                f"--progressive-resize ends at {self.progressive.end}, the network reads {self.crop} pixels",
                 f"let it end at {self.crop}, or give --crop {self.progressive.end}",
                 exit_code=2,
             )

@@ -207,8 +207,8 @@ class Batcher:
         run: The model: uint8 (N, side, side, 3) and names of outputs to these outputs, N rows each.
         queue: Is told when images leave it.
         statistics: Is told about each batch.
-        max_batch: Images in one call.
-        max_delay: Seconds that the first request of a batch waits for others.
+        max_batch_size: Images in one call.
+        max_queue_delay: Seconds that the first request of a batch waits for others.
     """
 
     def __init__(
@@ -217,14 +217,14 @@ class Batcher:
         queue: Queue,
         statistics: Statistics,
         *,
-        max_batch: int,
-        max_delay: float,
+        max_batch_size: int,
+        max_queue_delay: float,
     ) -> None:
         self._run = run
         self._queue = queue
         self._statistics = statistics
-        self._max_batch = max_batch
-        self._max_delay = max_delay
+        self._max_batch_size = max_batch_size
+        self._max_queue_delay = max_queue_delay
         self._jobs: collections.deque[Job] = collections.deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -237,7 +237,7 @@ class Batcher:
         """Waits for the answer to images that the queue has let in.
 
         Args:
-            images: uint8 (N, side, side, 3), at most `max_batch` of them.
+            images: uint8 (N, side, side, 3), at most `max_batch_size` of them.
             outputs: Names of the outputs that are wanted.
             deadline: `time.monotonic()` after which the answer is not wanted.
 
@@ -295,11 +295,11 @@ class Batcher:
 
     def _seconds_to_wait(self) -> float | None:
         """Returns how long the next batch may still grow; None while there is nobody in it."""
-        if self._closed or self._count() >= self._max_batch:
+        if self._closed or self._count() >= self._max_batch_size:
             return 0.0
         if not self._jobs:
             return None
-        return self._jobs[0].arrived_ns / 1e9 + self._max_delay - time.perf_counter()
+        return self._jobs[0].arrived_ns / 1e9 + self._max_queue_delay - time.perf_counter()
 
     def _count(self) -> int:
         return sum(len(job.images) for job in self._jobs)
@@ -308,7 +308,7 @@ class Batcher:
         """Takes the oldest requests that fit into one batch."""
         jobs: list[Job] = []
         images = 0
-        while self._jobs and images + len(self._jobs[0].images) <= self._max_batch:
+        while self._jobs and images + len(self._jobs[0].images) <= self._max_batch_size:
             images += len(self._jobs[0].images)
             jobs.append(self._jobs.popleft())
         return jobs

@@ -35,23 +35,25 @@ class Batching:
     """How requests are put together.
 
     Args:
-        max_batch: Images in one call of the model, and the most that one request may hold.
-        max_delay: Seconds that a request may wait for others while the model is idle. With 0, requests are
+        max_batch_size: Images in one call of the model, and the most that one request may hold.
+        max_queue_delay: Seconds a request may wait for others while the model is idle. With 0, requests are
             joined that arrive while the model is busy.
-        max_queue: Images that may wait; more are refused.
+        max_queue_size: Images that may wait; more are refused.
         timeout: Seconds that a request may take where it does not say so itself.
     """
 
-    max_batch: int = 16
-    max_delay: float = 0.0
-    max_queue: int = 128
+    max_batch_size: int = 16
+    max_queue_delay: float = 0.0
+    max_queue_size: int = 128
     timeout: float = 30.0
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.max_queue < self.max_batch:
+        if self.max_queue_size < self.max_batch_size:
             raise UserError(
-                f"--max-queue {self.max_queue} is too small", f"give {self.max_batch} or more", exit_code=2
+                f"--max-queue-size {self.max_queue_size} is too small",
+                f"give {self.max_batch_size} or more",
+                exit_code=2,
             )
 
 

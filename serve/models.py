@@ -86,7 +86,7 @@ class ModelRegistry:
         """
         with model.version(wanted).in_use() as version:
             spec, batching = version.backend.spec, self.config.batching
-            images = images_of(request, spec.resize, batching.max_batch)
+            images = images_of(request, spec.resize, batching.max_batch_size)
             wanted_outputs = outputs_of(request, version.backend.output_tensors)
             names = [output.name for output in wanted_outputs]
             found = await self.classify(version, model, images, timeout, outputs=names)

@@ -71,8 +71,8 @@ class ModelVersion:
             backend.outputs,
             queue,
             self.statistics,
-            max_batch=config.batching.max_batch,
-            max_delay=config.batching.max_delay,
+            max_batch_size=config.batching.max_batch_size,
+            max_queue_delay=config.batching.max_queue_delay,
         )
         self._users = 0
         self._retired = False
@@ -125,7 +125,7 @@ class ServedModel:
                 exit_code=2,
             )
         self.name, self.path, self._config = name, path, config
-        self.queue = Queue(config.batching.max_queue)
+        self.queue = Queue(config.batching.max_queue_size)
         self.reloads = {True: 0, False: 0}
         self.problem: str | None = None
         self._loaded = 0
@@ -187,7 +187,7 @@ class ServedModel:
         backend = open_backend(
             stamp.path, device=config.device, threads=config.threads, allow_fallback=config.allow_fallback
         )
-        _warm_up(backend, self._config.batching.max_batch)
+        _warm_up(backend, self._config.batching.max_batch_size)
         self._loaded += 1
         directory = stamp.path.parent
         numbered = directory != self.path and directory.name.isdecimal()
@@ -215,14 +215,14 @@ def _newest_file(path: Path) -> Path:
     return model_file(path)
 
 
-def _warm_up(backend: Backend, max_batch: int) -> None:
+def _warm_up(backend: Backend, max_batch_size: int) -> None:
     """Answers once for one image and once for a full batch, so that the first request waits for neither.
 
     Raises:
         UserError: The answers are not probabilities.
     """
     side = backend.spec.resize
-    for count in dict.fromkeys((1, max_batch)):
+    for count in dict.fromkeys((1, max_batch_size)):
         sums = backend.run(np.zeros((count, side, side, 3), np.uint8)).sum(axis=1)
         if not np.allclose(sums, 1, atol=1e-2):
             raise UserError(

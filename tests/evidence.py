@@ -41,8 +41,8 @@ def keep(line: dict[str, Any]) -> None:
 
 def quoted(line: dict[str, Any]) -> str:
     """Returns a finding without what is the same for all of them."""
-    left_out = ("command", "hardware", "versions")
-    return ", ".join(f"{name} {value}" for name, value in line.items() if name not in left_out)
+    excluded = ("command", "hardware", "versions")
+    return ", ".join(f"{name} {value}" for name, value in line.items() if name not in excluded)
 
 
 def _processor() -> str:

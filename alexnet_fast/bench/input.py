@@ -48,7 +48,7 @@ class InputBench:
         runs: Counted turns of each candidate.
         seconds: Length of a turn.
         baselines: Folder of the baselines' scripts, or None.
-        beside: The same images in other forms, by name: the measured loader loads them too.
+        compare: The same images in other forms, by name: the measured loader loads them too.
 
     Raises:
         UserError: There is no run, or no time for one.
@@ -61,7 +61,7 @@ class InputBench:
     runs: int
     seconds: float = 1.0
     baselines: Path | None = None
-    beside: Mapping[str, ImageList] = dataclasses.field(default_factory=dict)
+    compare: Mapping[str, ImageList] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.runs < 1:
@@ -105,21 +105,21 @@ def measure_input(
         BaselineError: A baseline ends in its turn.
     """
     with _baselines(bench) as (baselines, missing):
-        beside = {name_beside(baseline.name, bench.config.device.type): baseline for baseline in baselines}
-        turns = {name: _turns_of(baseline, bench.seconds) for name, baseline in beside.items()}
+        compare = {name_beside(baseline.name, bench.config.device.type): baseline for baseline in baselines}
+        turns = {name: _turns_of(baseline, bench.seconds) for name, baseline in compare.items()}
         candidates = {**_ours(bench), **turns}
         begin((bench.runs + 1) * len(candidates))
         rates = run_interleaved(candidates, bench.runs, on_progress)
     ours = NAMES[bench.config.kind]
     others = [name for name in NAMES.values() if name != ours] + [
-        _beside(ours, name) for name in bench.beside
+        _beside(ours, name) for name in bench.compare
     ]
     limit = [LIMIT] if LIMIT in rates else []
-    compared = report.compared(rates, ours, [*others, *limit, *beside], UNIT)
+    compared = report.compared(rates, ours, [*others, *limit, *compare], UNIT)
     return {
         "loader": bench.config.kind,
         "device": bench.config.device.type,
-        "threads": bench.config.threads,
+        "workers": bench.config.workers,
         "batch_size": bench.batch_size,
         "images": len(bench.images),
         **report.main_figure(rates[ours], UNIT),
@@ -129,7 +129,7 @@ def measure_input(
         ),
         "microseconds_per_image": _costs(rates),
         "not_run": missing,
-        "baselines": {name: baseline.versions for name, baseline in beside.items()},
+        "baselines": {name: baseline.versions for name, baseline in compare.items()},
     }
 
 
@@ -163,7 +163,7 @@ def _baselines(bench: InputBench) -> Iterator[tuple[list[Baseline], dict[str, st
         yield [], {}
         return
     options = {
-        "threads": bench.config.threads,
+        "threads": bench.config.workers,
         "batch-size": bench.batch_size,
         "resize": bench.spec.resize,
         "crop": bench.spec.crop,
@@ -187,7 +187,7 @@ def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
             LIMIT: _cut_off(bench, "decoding", "square", region=False),
             **{f"up to {part}": _cut_off(bench, part, "train") for part in _PARTS},
         }
-    for name, images in bench.beside.items():
+    for name, images in bench.compare.items():
         form = dataclasses.replace(bench, images=images)
         streams[_beside(NAMES[bench.config.kind], name)] = _loaded(form, bench.config.kind)
     return {name: functools.partial(_turn, stream, bench) for name, stream in streams.items()}
@@ -200,7 +200,7 @@ def _beside(ours: str, name: str) -> str:
 
 def _turn(stream: Iterator[int], bench: InputBench, _run: int) -> float:
     """Measures a stream for one turn."""
-    return rate_of(stream, bench.seconds, bench.config.threads)
+    return rate_of(stream, bench.seconds, bench.config.workers)
 
 
 def _loaded(bench: InputBench, kind: Kind) -> Iterator[int]:

@@ -92,7 +92,7 @@ class ServeBench:
         runs: Counted runs of each candidate.
         encoded: An encoded image to send; None for random pixels as a uint8 tensor.
         threads: CPU threads of the model; None for one a core.
-        max_batch: Images that the server classifies at once.
+        max_batch_size: Images that the server classifies at once.
         device: Of the server and of the bare model, as `open_backend` takes it.
         against: Addresses of the V2 inference path of other servers of the same model, by name.
 
@@ -107,7 +107,7 @@ class ServeBench:
     runs: int = 5
     encoded: bytes | None = None
     threads: int | None = None
-    max_batch: int = 16
+    max_batch_size: int = 16
     device: str = "auto"
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -220,7 +220,7 @@ class _Bare:
 
     def __init__(self, bench: ServeBench, run: Callable[[Any], Any], side: int, url: str) -> None:
         self._bench, self._run, self._url = bench, run, url
-        self._images = _random_pixels(bench.max_batch, side)
+        self._images = _random_pixels(bench.max_batch_size, side)
         self.sizes: dict[int, int] = {}
         self._milliseconds: list[float] = []
 
@@ -278,7 +278,14 @@ def _target(url: str, encoded: bytes | None, side: int) -> Target:
 def _command(bench: ServeBench) -> list[str]:
     """Returns what serves the model on a free port."""
     words = ["serve", os.fspath(bench.model), "--name", _NAME, "--http-port", "0", "--no-grpc"]
-    words += ["--max-batch", str(bench.max_batch), "--reload-interval", "0", "--device", bench.device]
+    words += [
+        "--max-batch-size",
+        str(bench.max_batch_size),
+        "--reload-interval",
+        "0",
+        "--device",
+        bench.device,
+    ]
     words += [] if bench.threads is None else ["--threads", str(bench.threads)]
     return [sys.executable, "-m", "alexnet_fast", *words]
 

@@ -23,8 +23,8 @@ PARTS = ("importing", "listing", "fingerprint", "loader", "first batch")
 
 
 def main() -> None:
-    """Loads the first batch of what the arguments name: DATA, threads, batch size[, image key, label key]."""
-    data, threads, batch_size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    """Loads the first batch of what the arguments name: DATA, workers, batch size[, image key, label key]."""
+    data, workers, batch_size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     image_key, label_key = ([*sys.argv[4:6], "", ""])[:2]
     seconds: dict[str, float] = {}
 
@@ -49,7 +49,7 @@ def main() -> None:
         train.fingerprint()
     with timed("loader"):
         schedule = EpochSampler(images=len(train), batch_size=min(batch_size, len(train)), shuffle=True)
-        loader = make_loader(train, AugmentSpec(), "train", schedule, LoaderConfig(threads=threads))
+        loader = make_loader(train, AugmentSpec(), "train", schedule, LoaderConfig(workers=workers))
     with timed("first batch"):
         next(loader.epoch(0))
     from alexnet_fast.utils.memory import peak_mib
@@ -72,7 +72,7 @@ class StartupBench:
 
     Args:
         data: The data set's folder.
-        threads: Of DALI.
+        workers: Of DALI.
         batch_size: Images of the first batch.
         runs: Of each kind.
         image_key: Field of WebDataset samples that is the image; None for the default.
@@ -83,7 +83,7 @@ class StartupBench:
     """
 
     data: Path
-    threads: int
+    workers: int
     batch_size: int
     runs: int
     image_key: str | None = None
@@ -114,7 +114,7 @@ def measure_startup(bench: StartupBench, on_progress: Callable[[], object] = lam
     warm = figure([run["total"] for run in found["with a kept list"]])
     return {
         "images": found["with a kept list"][0]["images"],
-        "threads": bench.threads,
+        "workers": bench.workers,
         "batch_size": bench.batch_size,
         "runs": bench.runs,
         "seconds": warm.median,
@@ -146,7 +146,7 @@ def _cache() -> Iterator[Path]:
 def _start(bench: StartupBench, cache: Path) -> dict[str, Any]:
     """Runs one process to its first batch."""
     words = [sys.executable, "-m", "alexnet_fast.bench.startup", str(bench.data)]
-    words += [str(bench.threads), str(bench.batch_size), bench.image_key or "", bench.label_key or ""]
+    words += [str(bench.workers), str(bench.batch_size), bench.image_key or "", bench.label_key or ""]
     started = time.perf_counter()
     done = subprocess.run(
         words,

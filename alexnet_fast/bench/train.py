@@ -77,7 +77,7 @@ def measure_train(bench: TrainBench, on_progress: Callable[[], object] = lambda:
         "model": config.model,
         "device": str(device),
         "precision": bench.precision.name,
-        "threads": config.threads,
+        "workers": config.workers,
         "batch_size": config.batch_size,
         "images": len(splits.train),
         "steps": len(loader),

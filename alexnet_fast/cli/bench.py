@@ -13,6 +13,7 @@ from alexnet_fast.cli.bench_serving import bench_serve
 from alexnet_fast.cli.bench_startup import bench_startup
 from alexnet_fast.cli.bench_training import bench_compute, bench_train
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import HelpGroup
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.utils.progress import progress_bar
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 EXAMPLE = """\b
 Examples:
   alexnet-fast bench input images
-  alexnet-fast bench input images --threads 4 --batch-size 128 --runs 9 --json
-  alexnet-fast bench input prepared --beside raw --beside shards
+  alexnet-fast bench input images --workers 4 --batch-size 128 --runs 9 --json
+  alexnet-fast bench input prepared --compare raw --compare shards
   alexnet-fast bench input images --baselines benchmarks/baselines    (after: make baselines)
 """
 
 
-@click.group()
+@click.group(cls=HelpGroup)
 def bench() -> None:
     """Measure, with the baseline in the same run."""
 
@@ -47,7 +48,7 @@ def _table(result: Result) -> str:
 
     ours = NAMES[result["loader"]]
     lines = [
-        f"{machine_line(result)}; {result['threads']} threads, batches of {result['batch_size']},"
+        f"{machine_line(result)}; {result['workers']} workers, batches of {result['batch_size']},"
         f" {result['images']} images, median of {result['runs']} turns",
         figure_line(result, ours, UNIT, ours),
     ]
@@ -69,7 +70,7 @@ def _table(result: Result) -> str:
     show_default=True,
     help="Which of our loaders the others are compared with.",
 )
-@options.threads
+@options.workers
 @number("--batch-size", default=128, show_default=True, help="Images a batch.")
 @number("--resize", default=256, show_default=True, help="Shorter side of the images.")
 @number("--crop", default=224, show_default=True, help="Input side of the network.")
@@ -80,12 +81,12 @@ def _table(result: Result) -> str:
     "--baselines", type=click.Path(path_type=Path), help="Folder of other projects' loaders, *_baseline.py."
 )
 @click.option(
-    "--beside",
+    "--compare",
     multiple=True,
     type=click.Path(path_type=Path),
     help="The same images in another form (raw arrays, shards), loaded in turns too.",
 )
-@options.leave_out
+@options.exclude
 @options.shard_fields
 @answers(_table)
 def bench_input(data: Path, **given: Any) -> Result:
@@ -105,16 +106,16 @@ def bench_input(data: Path, **given: Any) -> Result:
 
     fields = options.fields(given)
     contest = InputBench(
-        images=_images(data, given["leave_out"], fields),
+        images=_images(data, given["exclude"], fields),
         spec=AugmentSpec(resize=given["resize"], crop=given["crop"]),
         config=LoaderConfig(
-            kind=given["kind"], device=choose_device(given["device"]), threads=given["threads"]
+            kind=given["kind"], device=choose_device(given["device"]), workers=given["workers"]
         ),
         batch_size=given["batch_size"],
         runs=given["runs"],
         seconds=given["seconds"],
         baselines=given["baselines"],
-        beside={str(form): _images(form, None, fields) for form in given["beside"]},
+        compare={str(form): _images(form, None, fields) for form in given["compare"]},
     )
     with progress_bar(0, "loading") as bar:
 
@@ -128,7 +129,7 @@ def bench_input(data: Path, **given: Any) -> Result:
     return {**result, **report.machine()}
 
 
-def _images(data: Path, left_out: Path | None, fields: ShardFields) -> ImageList:
+def _images(data: Path, excluded: Path | None, fields: ShardFields) -> ImageList:
     """Lists the training images of a folder, or all where it has no train/."""
     from alexnet_fast.data.image_folder import class_dirs
     from alexnet_fast.data.split_names import named_splits
@@ -136,5 +137,5 @@ def _images(data: Path, left_out: Path | None, fields: ShardFields) -> ImageList
 
     directory = next(iter(named_splits(class_dirs(data)).get("train", [])), "")
     images = list_data(data / directory, fields=fields)
-    some, prefix = options.left_out(left_out), f"{directory}/" if directory else ""
+    some, prefix = options.excluded(excluded), f"{directory}/" if directory else ""
     return images if some is None else some.apply(data, {prefix: images})[prefix]

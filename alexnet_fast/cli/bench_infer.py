@@ -10,6 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
@@ -55,7 +56,7 @@ def _row(size: int, row: Result) -> str:
     return line
 
 
-@click.command("infer", epilog=EXAMPLE)
+@command("infer", epilog=EXAMPLE)
 @click.argument("weights", required=False, metavar="[RUN|WEIGHTS]", type=PathOf(NETWORK))
 @click.option("--model", help="Name of the network, for bare weights.  [default: alexnet if there are none]")
 @number(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError, system_reason
@@ -38,7 +39,7 @@ def _table(result: Result) -> str:
     return "\n".join(lines)
 
 
-@click.command("serve", epilog=EXAMPLE)
+@command("serve", epilog=EXAMPLE)
 @click.argument("model", type=PathOf(EXPORTED))
 @number("--concurrency", default=8, show_default=True, help="Requests at once.")
 @number("--rate", help="Requests a second, whether or not the server keeps up.")
@@ -46,7 +47,7 @@ def _table(result: Result) -> str:
 @number("--runs", default=5, show_default=True, help="Turns of each candidate.")
 @click.option("--image", type=click.Path(path_type=Path), help="Send this file.  [default: a uint8 tensor]")
 @number("--threads", help="CPU threads of the model.  [default: one a core]")
-@number("--max-batch", default=16, show_default=True, help="Images classified at once.")
+@number("--max-batch-size", default=16, show_default=True, help="Images classified at once.")
 @click.option(
     "--device", default="auto", show_default=True, help="Of the server and the bare model, as for serve."
 )

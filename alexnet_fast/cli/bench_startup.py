@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.utils.progress import progress_bar
@@ -33,9 +34,9 @@ def _table(result: Result) -> str:
     return "\n".join(lines)
 
 
-@click.command("startup", epilog=EXAMPLE)
+@command("startup", epilog=EXAMPLE)
 @click.argument("data", type=PathOf(DATA))
-@options.threads
+@options.workers
 @number("--batch-size", default=128, show_default=True, help="Images of the batch.")
 @number("--runs", default=3, show_default=True, help="Processes of each kind.")
 @options.shard_fields

@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.utils.progress import progress_bar
@@ -38,7 +39,7 @@ def _where(result: Result) -> str:
 
     return (
         f"{machine_line(result)}; {result['model']} in {result['precision']} on {result['device']},"
-        f" {result['threads']} threads, batches of {result['batch_size']},"
+        f" {result['workers']} workers, batches of {result['batch_size']},"
         f" median of {result['runs']} turns of {result['steps']} steps"
     )
 
@@ -50,12 +51,13 @@ def _compute_table(result: Result) -> str:
     return "\n".join([*lines, *(figure_line(row, row["name"], _UNIT, "ours") for row in result["compared"])])
 
 
-@click.command("compute", epilog=COMPUTE_EXAMPLE)
+@command("compute", epilog=COMPUTE_EXAMPLE)
 @_model
 @_batch_size
 @options.device
 @options.amp("auto")
-@train_options.speed
+@train_options.train_option("compile")
+@train_options.train_option("cuda_graphs")
 @_steps
 @_runs
 @answers(_compute_table)
@@ -98,15 +100,16 @@ def _train_table(result: Result) -> str:
     )
 
 
-@click.command("train", epilog=TRAIN_EXAMPLE)
+@command("train", epilog=TRAIN_EXAMPLE)
 @click.argument("data", type=PathOf(DATA))
 @_model
 @_batch_size
 @options.dali
 @options.device
 @options.amp("auto")
-@train_options.speed
-@options.threads
+@train_options.train_option("compile")
+@train_options.train_option("cuda_graphs")
+@options.workers
 @options.shard_fields
 @_steps
 @_runs

@@ -10,15 +10,15 @@ import click
 from click.core import ParameterSource
 
 from alexnet_fast.cli.command import say
+from alexnet_fast.cli.train_options import AUGMENTATION_OPTIONS
 from alexnet_fast.errors import UserError
-from alexnet_fast.training.data import AUGMENTATION
 from alexnet_fast.utils.toml import read_toml
 
 # What a file of options does not change; --augmentation FILE makes its options the command's defaults.
 _BEFORE_FILES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 # Options that say where others come from, or how a result is shown.
-_NOT_IN_FILES = frozenset({"augmentation", "config", "recipe", "as_json", "debug", "resume"})
+_NOT_IN_FILES = frozenset({"augmentation", "config", "recipe", "as_json", "debug", "resume", "help_all"})
 
 
 def read_options(path: Path, ctx: click.Context, *, named: str | None = None) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def augmentation_of(table: dict[str, Any], named: str, ctx: click.Context) -> di
     """
     for key in table:
         name = key.replace("-", "_")
-        if name not in AUGMENTATION:
-            near = difflib.get_close_matches(name, AUGMENTATION, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(AUGMENTATION)}"
+        if name not in AUGMENTATION_OPTIONS:
+            near = difflib.get_close_matches(name, AUGMENTATION_OPTIONS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(AUGMENTATION_OPTIONS)}"
             raise UserError(f"{named}: '{key}' is no part of the augmentation", hint, exit_code=2)
     taken = {parameter.name for parameter in ctx.command.params}
     beyond = [key for key in table if key.replace("-", "_") not in taken]

@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.training.console import EpochLine
 
 EXAMPLE = """\b
@@ -35,15 +36,15 @@ def _table(result: Result) -> str:
     return "\n".join(f"{name:18s} {value:34s} {note}".rstrip() for name, value, note in rows)
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Folder."
 )
 @options.device
 @options.dali
-@options.threads
+@options.workers
 @answers(_table)
-def demo(output: Path, device: str, dali: bool, threads: int) -> Result:
+def demo(output: Path, device: str, dali: bool, workers: int) -> Result:
     """The main job on real images, from files to a page.
 
     From photographs to a network, an ONNX file, a TensorRT engine and a report.
@@ -57,7 +58,7 @@ def demo(output: Path, device: str, dali: bool, threads: int) -> Result:
     line = EpochLine()
     try:
         result = run_demo(
-            demo_config(output, device=device, threads=threads, dali=dali), trt=trt, log=say, on_progress=line
+            demo_config(output, device=device, workers=workers, dali=dali), trt=trt, log=say, on_progress=line
         )
     finally:
         line.close()

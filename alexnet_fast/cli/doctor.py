@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 
 EXAMPLE = """\b
 Examples:
@@ -53,7 +52,7 @@ def _failed(result: Result) -> bool:
     return not all(result["can"][part] for part in REQUIRED)
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @answers(_table, failed=_failed)
 def doctor() -> Result:
     """What this machine can run, what is missing, and what mends it.

@@ -8,6 +8,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.part import opened, part_loader, part_options
 from alexnet_fast.cli.path_roles import DATA, MODEL, PathOf
 from alexnet_fast.utils.progress import progress_bar
@@ -35,7 +36,7 @@ def _table(result: Result) -> str:
     return "\n".join(lines)
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("data", type=PathOf(DATA))
 @options.crops("Only the average over these crops.  [default: those of the file; of a network one and ten]")

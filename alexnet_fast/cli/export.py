@@ -10,6 +10,7 @@ import click
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.export_output import export_place
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
@@ -76,7 +77,7 @@ EXAMPLE = """\b
 Examples:
   alexnet-fast export runs/first --onnx --verify
   alexnet-fast export runs/first --trt --gpu-arch 86,89 --precision fp16
-  alexnet-fast export runs/first --trt --profile latency --profile throughput --builder-level 5
+  alexnet-fast export runs/first --trt --batch-profile latency --batch-profile throughput
   alexnet-fast export runs/first --precision int8 --output int8 --top-k 5
   alexnet-fast export alexnet.pth --model alexnet-owt --output exported
 """
@@ -120,7 +121,7 @@ def _scratch(result: Result) -> str:
     return f"needs {found / 2**20:.0f} MiB besides its weights for a batch of {batch}"
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.argument("weights", metavar="RUN|WEIGHTS", type=PathOf(NETWORK))
 @click.option("--model", help="Name of the network, for weights that do not say it.")
 @click.option(
@@ -143,7 +144,7 @@ def _scratch(result: Result) -> str:
     help="Of the engine; int8 also of model.onnx.",
 )
 @click.option(
-    "--calibrate",
+    "--calibration-data",
     type=click.Path(path_type=Path),
     metavar="DATA",
     help="Training images for int8.  [default: those of the run]",
@@ -159,22 +160,22 @@ def _scratch(result: Result) -> str:
     help="Compute capabilities to build for, such as 86,89.  [default: the GPU here, else 80,86,89,120]",
 )
 @number(
-    "--max-batch",
+    "--max-batch-size",
     default=64,
     show_default=True,
-    help="Of the engine, where --profile does not say it.",
+    help="Of the engine, where --batch-profile does not say it.",
 )
 @click.option(
-    "--profile",
+    "--batch-profile",
     "profiles",
     multiple=True,
     metavar="MIN,OPT,MAX",
     help="Batch sizes that the engine takes, OPT the likeliest; or latency, or throughput. May be repeated."
-    "  [default: 1, 8 and --max-batch]",
+    "  [default: 1, 8 and --max-batch-size]",
 )
-@number("--workspace", help="Most memory for one layer of the engine, in MiB.")
+@number("--workspace-mib", help="Most memory for one layer of the engine, in MiB.")
 @number(
-    "--builder-level",
+    "--builder-optimization-level",
     help="How long TensorRT looks for kernels: 0 builds fastest, 5 longest.  [default: TensorRT's own, 3]",
 )
 @click.option(
@@ -269,11 +270,11 @@ def _engine_config(given: dict[str, Any]) -> EngineConfig:
     from alexnet_fast.export.config import EngineConfig, parse_profile
 
     if given["profiles"] and not given["trt"]:
-        raise UserError("--profile is for the engine, and none is built", "add --trt", exit_code=2)
-    most = given["max_batch"]
+        raise UserError("--batch-profile is for the engine, and none is built", "add --trt", exit_code=2)
+    most = given["max_batch_size"]
     texts = given["profiles"] or (f"1,{min(8, most)},{most}",)
     return EngineConfig(
         profiles=tuple(parse_profile(text, most) for text in texts),
-        workspace_mib=given["workspace"],
-        level=given["builder_level"],
+        workspace_mib=given["workspace_mib"],
+        level=given["builder_optimization_level"],
     )

@@ -101,11 +101,13 @@ def _calibration_images(weights: Path, trained: TrainedModel, given: dict[str, A
     if given["precision"] != "int8":
         if given["calibrate"] is not None:
             raise UserError(
-                f"--calibrate is for int8, not {given['precision']}", "add --precision int8", exit_code=2
+                f"--calibration-data is for int8, not {given['precision']}",
+                "add --precision int8",
+                exit_code=2,
             )
         return None
     why = "--precision int8 needs images to calibrate on"
-    part = _part(weights, trained, given["calibrate"], "train", why, "--calibrate DATA")
+    part = _part(weights, trained, given["calibrate"], "train", why, "--calibration-data DATA")
     return _squares(part, trained, given["calibration_images"])[0]
 
 

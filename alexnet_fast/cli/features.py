@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.cli.part import part_options
 from alexnet_fast.cli.path_roles import DATA, NETWORK, OUTPUT, PathOf
@@ -32,7 +33,7 @@ def _table(result: Result) -> str:
     return "\n".join([*lines, f"layer         {result['layer']} of {result['model']}"])
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("data", type=PathOf(DATA))
 @click.argument("out", type=PathOf(OUTPUT))
@@ -54,10 +55,10 @@ def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -
             ask_to_overwrite(out / name, force=force, instead="another folder OUT")
     from alexnet_fast.inference.feature_files import FeatureConfig, write_features
 
-    reading, left_out = options.reading(given), options.left_out(given.pop("leave_out"))
-    rest = {name: value for name, value in given.items() if name not in options.READING}
+    reading, excluded = options.dataset_format(given), options.excluded(given.pop("exclude"))
+    rest = {name: value for name, value in given.items() if name not in options.FORMAT}
     config = FeatureConfig(
-        model=model, data=data, out=out, overwrite=True, reading=reading, leave_out=left_out, **rest
+        model=model, data=data, out=out, overwrite=True, reading=reading, exclude=excluded, **rest
     )
     with progress_bar(0, "computing features") as bar:
 

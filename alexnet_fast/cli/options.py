@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli.config_file import take_augmentation
-from alexnet_fast.cli.types import choice, number
-
-Decorator = Callable[[Any], Any]
+from alexnet_fast.cli.train_options import Decorator, train_option
+from alexnet_fast.cli.types import GroupedOption, number
+from alexnet_fast.training.config import RANDOM_AUGMENTATION
+from alexnet_fast.training.option import AUGMENTATION, HARDWARE
 
 
 def all_of(*options: Decorator) -> Decorator:
@@ -28,94 +29,41 @@ def all_of(*options: Decorator) -> Decorator:
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from alexnet_fast.data import ExcludeList
     from alexnet_fast.data.layouts.detect import DatasetFormat
     from alexnet_fast.data.shard_fields import ShardFields
 
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-model_device = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda or cuda:N; tensorrt for an exported file.",
-)
+device = train_option("device")
+model_device = train_option("device", help="auto, cpu, cuda or cuda:N; tensorrt for an exported file.")
 allow_fallback = click.option(
-    "--allow-fallback", is_flag=True, help="Where --device is not to be had, warn and take the CPU."
+    "--allow-fallback",
+    is_flag=True,
+    cls=GroupedOption,
+    group=HARDWARE,
+    help="Fall back to the CPU, with a warning, if --device is unavailable.",
 )
-dali = click.option(
-    "--dali/--no-dali", default=True, show_default=True, help="Load with NVIDIA DALI, or with Pillow."
-)
-threads = number(
-    "--threads",
-    default=lambda: min(8, os.cpu_count() or 1),
-    show_default="one a core, at most 8",
-    help="DALI threads or worker processes.",
-)
-on_bad_image = choice(
-    "--on-bad-image",
-    default="fail",
-    show_default=True,
-    help="What to do about an image that cannot be decoded.",
-)
-background = click.option(
-    "--background",
-    default="#ffffff",
-    show_default="white",
-    metavar="COLOUR",
-    help="Seen where an image is transparent: a name, or #rrggbb.",
-)
-leave_out = click.option(
-    "--leave-out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File of images to leave out, one path a line, relative to DATA; `scan --write-list` writes one.",
-)
+dali = train_option("dali")
+workers = train_option("workers")
+on_bad_image = train_option("on_bad_image")
+background = train_option("background")
+exclude = train_option("exclude")
+hw_decoder_load = train_option("hw_decoder_load")
 # Which fields of a WebDataset sample are read; `fields` takes them.
-shard_fields = all_of(
-    click.option(
-        "--image-key",
-        metavar="FIELD",
-        help="Field of WebDataset samples that is the image, such as seg.png; several with ';' between them:"
-        " the first that is there.  [default: jpg, jpeg, png, webp, the other formats, npy]",
-    ),
-    click.option(
-        "--label-key",
-        metavar="FIELD",
-        help="Field of WebDataset samples that holds the label, as --image-key.  [default: cls, json]",
-    ),
-)
-# How a data set is laid out; `reading` takes them.
-layout = all_of(
-    choice(
-        "--layout",
-        help="How DATA is laid out (docs/data.md).  [default: recognised; caltech256 must be said]",
-    ),
-    click.option(
-        "--labels",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="JSON of image id -> label, for train/, val/ and test/ of loose files.",
-    ),
-    click.option(
-        "--label-encoding",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="JSON of label -> index, with --labels.",
-    ),
-    shard_fields,
-)
-# The names of what `layout` adds.
-READING = ("layout", "labels", "label_encoding", "image_key", "label_key")
+shard_fields = all_of(train_option("image_key"), train_option("label_key"))
+# The format of a data set; `dataset_format` takes them.
+FORMAT = ("dataset_format", "labels", "label_encoding", "image_key", "label_key")
+format_options = all_of(*map(train_option, FORMAT))
 
 
-def reading(given: dict[str, Any]) -> DatasetFormat:
-    """Returns what the options of `layout` say."""
+def dataset_format(given: dict[str, Any]) -> DatasetFormat:
+    """Returns what `format_options` say."""
     from alexnet_fast.data.layouts.detect import DatasetFormat
 
-    return DatasetFormat.from_options(*(given[name] for name in READING))
+    return DatasetFormat.from_options(*(given[name] for name in FORMAT))
 
 
 def fields(given: dict[str, Any]) -> ShardFields:
-    """Returns what the options of `shard_fields` say."""
+    """Returns what `shard_fields` say."""
     from alexnet_fast.data.shard_fields import ShardFields
 
     return ShardFields.from_options(given["image_key"], given["label_key"])
@@ -166,38 +114,30 @@ def local_source(given: dict[str, Any]) -> Path:
         return fetch(given["source"], config, show)
 
 
-weights_of = click.option("--weights-of", "net", help="Name of the network, for weights that do not say it.")
+model_name = click.option(
+    "--model", "net", metavar="NAME", help="Network of a file of weights that does not name its network."
+)
 
 
-def workers(help_text: str) -> Callable[[Any], Any]:
-    """Adds `--workers`, a number of processes."""
+def cpu_workers(help_text: str) -> Decorator:
+    """Adds `--workers`, a number of processes, one per core by default."""
     return number(
         "--workers",
         default=lambda: os.cpu_count() or 1,
-        show_default="one a core",
+        show_default="one per core",
+        group=HARDWARE,
         help=help_text,
     )
 
 
-def seconds_per_file(help_text: str) -> Callable[[Any], Any]:
-    """Adds `--seconds-per-file` as the argument `seconds`."""
-    return number(
-        "--seconds-per-file",
-        "seconds",
-        default=60.0,
-        show_default=True,
-        help=help_text,
-    )
+def timeout_per_file(help_text: str) -> Decorator:
+    """Adds `--timeout-per-file` as the argument `seconds`."""
+    return number("--timeout-per-file", "seconds", default=60.0, show_default=True, help=help_text)
 
 
-def amp(default: str) -> Callable[[Any], Any]:
+def amp(default: str) -> Decorator:
     """Adds `--amp`, mixed precision."""
-    return choice(
-        "--amp",
-        default=default,
-        show_default=True,
-        help="Mixed precision; auto is bf16 or fp16 on a GPU and off on a CPU.",
-    )
+    return train_option("amp", default=default)
 
 
 def crops(help_text: str) -> Callable[[Any], Any]:
@@ -229,56 +169,28 @@ def _merged(function: Callable[..., Any]) -> Callable[..., Any]:
 jitter = click.option(
     "--jitter/--no-jitter",
     default=False,
-    help="Shift the colours of each crop as in training, before averaging; for networks, not exported files.",
+    cls=GroupedOption,
+    group=AUGMENTATION,
+    help="Apply PCA colour jitter to each crop before averaging; for networks, not exported files.",
 )
-
-
-hw_decoder_load = number(
-    "--hw-decoder-load",
-    default=0.65,
-    show_default=True,
-    help="Share of the JPEGs that a GPU's hardware decoder takes (A100 and later); 0 to 1.",
+# The file that may declare the augmentation.
+augmentation_file = click.option(
+    "--augmentation",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=take_augmentation,
+    cls=GroupedOption,
+    group=AUGMENTATION,
+    common=False,
+    help="TOML file of augmentation options; the command line wins over it, it wins over other files.",
 )
+# The random augmentation that the paper does not have, and the file.
+augmentation = all_of(augmentation_file, train_option("flip"), *map(train_option, RANDOM_AUGMENTATION))
 
 
-# The random parts of the augmentation, and the file that may declare them.
-augmentation = all_of(
-    click.option(
-        "--augmentation",
-        type=click.Path(path_type=Path),
-        is_eager=True,
-        expose_value=False,
-        callback=take_augmentation,
-        help="TOML file of augmentation options; the command line wins over it, it over other files.",
-    ),
-    click.option(
-        "--flip/--no-flip", default=True, show_default=True, help="Mirror half of the training images."
-    ),
-    click.option(
-        "--random-resized-crop/--no-random-resized-crop",
-        default=False,
-        help="Train on random areas of random shape, resized.",
-    ),
-    number(
-        "--min-scale",
-        default=0.08,
-        show_default=True,
-        help="Smallest share of an image in --random-resized-crop.",
-    ),
-    number("--brightness", default=0.0, help="Random change of levels, 0 to 1."),
-    number("--contrast", default=0.0, help="Random change of contrast, 0 to 1."),
-    number("--saturation", default=0.0, help="Random change of saturation, 0 to 1."),
-    number("--hue", default=0.0, help="Random turn of the hue, 0 to 0.5 of a full turn."),
-    click.option(
-        "--progressive",
-        metavar="START:END[:EPOCHS]",
-        help="Input side of training: grows to END (the network's) over the first EPOCHS (or all) epochs.",
-    ),
-)
-
-
-def left_out(path: Path | None) -> ExcludeList | None:
-    """Returns the images that `--leave-out` names, None where it was not given."""
+def excluded(path: Path | None) -> ExcludeList | None:
+    """Returns the images that `--exclude` names, None without it."""
     from alexnet_fast.data import ExcludeList
 
     return None if path is None else ExcludeList.load(path)

@@ -29,18 +29,18 @@ image_options = all_of(
         "--val-fraction",
         help="Validation share where there is no val/.  [default: that of the training]",
     ),
-    options.leave_out,
-    options.layout,
+    options.exclude,
+    options.format_options,
 )
 # What `opened` and `part_loader` read beside it.
 part_options = all_of(
     image_options,
-    options.weights_of,
+    options.model_name,
     number("--batch-size", default=32, show_default=True, help="Images at a time."),
     options.dali,
     options.model_device,
     options.allow_fallback,
-    options.threads,
+    options.workers,
     options.on_bad_image,
 )
 
@@ -58,7 +58,7 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
         device=given["device"],
         amp=given.get("amp", "off"),
         model=given["net"],
-        threads=given["threads"],
+        threads=given["workers"],
         allow_fallback=given["allow_fallback"],
     )
 
@@ -83,8 +83,8 @@ def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> Imag
         ClassMap(model.classes),
         val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
         rule=recorded_rule(model.provenance),
-        leave_out=options.left_out(given["leave_out"]),
-        reading=options.reading({**given, **of_training}),
+        exclude=options.excluded(given["exclude"]),
+        reading=options.dataset_format({**given, **of_training}),
     )
 
 
@@ -105,7 +105,7 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     config = LoaderConfig(
         kind="dali" if given["dali"] else "torch",
         device=torch.device("cpu"),
-        threads=given["threads"],
+        workers=given["workers"],
         on_bad_image=given["on_bad_image"],
     )
     return make_loader(images, classifier.spec, "square", schedule, config)

@@ -11,6 +11,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.image_files import image_files
 from alexnet_fast.cli.path_roles import IMAGES, MODEL, PathOf
 from alexnet_fast.cli.spooled_rows import SpooledRows
@@ -41,13 +42,13 @@ def _failed(result: Result) -> bool:
     return bool(result["failed"])
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("images", nargs=-1, required=True, type=PathOf(IMAGES))
 @number("--top", default=5, show_default=True, help="Classes to name.")
 @options.crops("Crops to average over.  [default: ten where the model can]")
 @options.jitter
-@options.weights_of
+@options.model_name
 @options.model_device
 @options.allow_fallback
 @answers(_table, failed=_failed)

@@ -10,16 +10,17 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import OUTPUT, SOURCE, PathOf
-from alexnet_fast.cli.types import choice, number
+from alexnet_fast.cli.types import number
 from alexnet_fast.utils.progress import progress_bar
 
 EXAMPLE = """\b
 Examples:
   alexnet-fast prepare images prepared
-  alexnet-fast prepare photos.zip prepared --short 256 --square --on-bad-image skip
+  alexnet-fast prepare photos.zip prepared --size 256 --center-crop --on-bad-image skip
   alexnet-fast prepare https://example.org/cats.zip prepared --sha256 0123…cdef
-  alexnet-fast prepare 256_ObjectCategories prepared --layout caltech256
+  alexnet-fast prepare 256_ObjectCategories prepared --dataset-format caltech256
   alexnet-fast prepare images prepared --part 3/8      (on each of 8 machines, 1/8 to 8/8, then)
   alexnet-fast prepare --join prepared
 """
@@ -44,17 +45,17 @@ def _table(result: Result) -> str:
     return "\n".join(lines)
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.argument("source", metavar="SRC", type=PathOf(SOURCE, str), required=False)
 @click.argument("output", metavar="OUT", type=PathOf(OUTPUT), required=False)
-@options.layout
+@options.format_options
 @options.fetching
 @number(
     "--val-fraction",
-    help="Share of an undivided SRC that goes to val/.  [default: none; 0.2 with --layout caltech256]",
+    help="Fraction of an undivided SRC to put into val/.  [default: none; caltech256: 0.2]",
 )
-@number("--short", default=256, show_default=True, help="Pixels of the shorter side.")
-@click.option("--square", is_flag=True, help="Keep the centre square only, as in the paper.")
+@number("--size", default=256, show_default=True, help="Pixels of the shorter side.")
+@click.option("--center-crop", is_flag=True, help="Keep the centre square only, as in the paper.")
 @number("--quality", default=90, show_default=True, help="Of the JPEGs, 1 to 100.")
 @click.option(
     "--encoding",
@@ -66,14 +67,9 @@ def _table(result: Result) -> str:
 @options.background
 @click.option("--shards", is_flag=True, help="WebDataset tars with DALI's index files, not class folders.")
 @number("--shard-size", default=256, show_default=True, metavar="MIB", help="Most of one shard.")
-@choice(
-    "--on-bad-image",
-    default="fail",
-    show_default=True,
-    help="What to do about an image that cannot be used.",
-)
-@options.workers("Processes that decode and encode.")
-@options.seconds_per_file("An image that takes longer is bad.")
+@options.on_bad_image
+@options.cpu_workers("Processes that decode and encode.")
+@options.timeout_per_file("An image that takes longer is bad.")
 @click.option("--part", metavar="I/N", help="Prepare one part of N; all may run at the same time.")
 @click.option(
     "--join",
@@ -89,10 +85,10 @@ def prepare(joined: Path | None, **given: Any) -> Result:
     SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
     file and class, a .tar or .zip of class folders, WebDataset tars (both also .tar.gz, .tar.bz2 or .tar.xz,
     unpacked once into the user's cache folder), or a folder in a published layout: Tiny ImageNet,
-    ILSVRC-2012, Caltech-256, loose files with JSON labels (--layout; docs/data.md). Or it is the https
-    address of an archive of any of these, which is fetched once, into the user's cache folder.
+    ILSVRC-2012, Caltech-256, loose files with JSON labels (--dataset-format; docs/data.md). Or it is the
+    https address of an archive of any of these, which is fetched once, into the user's cache folder.
 
-    Every image gets the shorter side --short, larger or smaller before; it is turned upright, made RGB,
+    Every image gets the shorter side --size, larger or smaller before; it is turned upright, made RGB,
     what is transparent laid over --background, and stored as JPEG. A JPEG that is so already is copied.
 
     A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
@@ -119,13 +115,13 @@ def _run(given: dict[str, Any]) -> Result:
     for argument, name in (("source", "SRC"), ("output", "OUT")):
         if given[argument] is None:
             raise click.UsageError(f"Missing argument '{name}'.")
-    reading = options.reading(given)
+    reading = options.dataset_format(given)
     if reading.kind == "caltech256":
         # Its published preprocessor keeps centre squares, and a fifth for validation.
         fraction = 0.2 if given["val_fraction"] is None else given["val_fraction"]
-        given |= {"square": True, "val_fraction": fraction}
+        given |= {"center_crop": True, "val_fraction": fraction}
     recipe = ResizeConfig(
-        **{key: given[key] for key in ("short", "square", "quality", "encoding", "background")}
+        **{key: given[key] for key in ("size", "center_crop", "quality", "encoding", "background")}
     )
     share = Partition.parse(given["part"]) if given["part"] else Partition()
     given["source"] = options.local_source(given)

@@ -11,6 +11,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.overwriting import ask_to_overwrite, force_option
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.utils.progress import progress_bar
@@ -19,7 +20,7 @@ from alexnet_fast.utils.special_files import check_plain
 EXAMPLE = """\b
 Examples:
   alexnet-fast scan images
-  alexnet-fast scan images --write-list bad.txt --strict --json
+  alexnet-fast scan images --write-exclude bad.txt --strict --json
 """
 
 _MOST_ROWS = 40
@@ -49,18 +50,18 @@ def _printable(name: str) -> str:
     return written_name(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.argument("data", type=PathOf(DATA))
 @click.option(
-    "--write-list",
+    "--write-exclude",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the bad files there, one path a line, relative to DATA, for --leave-out.",
+    help="Write the bad files there, one path a line, relative to DATA, for --exclude.",
 )
 @force_option
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is a bad file.")
 @options.shard_fields
-@options.workers("Processes that decode.")
-@options.seconds_per_file("A file that takes longer is bad.")
+@options.cpu_workers("Processes that decode.")
+@options.timeout_per_file("A file that takes longer is bad.")
 @answers(_table, failed=lambda result: bool(result["strict"] and result["bad"]))
 def scan(
     data: Path,
@@ -86,7 +87,7 @@ def scan(
 
     if write_list is not None:
         force = force or _lists_files_of(write_list, data)
-        ask_to_overwrite(write_list, force=force, instead="another --write-list")
+        ask_to_overwrite(write_list, force=force, instead="another --write-exclude")
     start, fields = time.monotonic(), options.fields(given)
     listing = list_for_scan(data)
     if write_list is not None:

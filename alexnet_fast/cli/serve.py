@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
@@ -31,7 +32,7 @@ def _table(result: Result) -> str:
     return "\n".join(f"{name}: {count} reloads" for name, count in result["reloads"].items())
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE)
 @click.argument("models", nargs=-1, required=True, type=PathOf(EXPORTED))
 @click.option(
     "--name", "names", multiple=True, help="Name of a model, once for each MODEL.  [default: its folder]"
@@ -45,9 +46,11 @@ def _table(result: Result) -> str:
 @options.model_device
 @options.allow_fallback
 @number("--threads", help="CPU threads of a model.  [default: one a core]")
-@number("--max-batch", default=16, show_default=True, help="Images classified at once.")
-@number("--max-delay", default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch.")
-@number("--max-queue", default=128, show_default=True, help="Images that may wait.")
+@number("--max-batch-size", default=16, show_default=True, help="Images classified at once.")
+@number(
+    "--max-queue-delay-ms", default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch."
+)
+@number("--max-queue-size", default=128, show_default=True, help="Images that may wait.")
 @number("--timeout", default=30.0, show_default=True, help="Seconds for a request.")
 @number(
     "--reload-interval",
@@ -86,8 +89,9 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
     2/model.onnx), of which the highest answers. A newer file is taken while the server runs; a bad one is
     refused and the old one goes on. Logs are JSON lines on stderr. SIGTERM drains and ends.
 
-    With --triton nothing is served; of the other options --name, --threads, --max-batch, --max-delay,
-    --max-queue and --timeout go into the repository.
+    With --triton nothing is served; of the other options --name, --threads, --max-batch-size,
+    --max-queue-delay-ms,
+    --max-queue-size and --timeout go into the repository.
     """
     if given["repository"] is not None:
         return _write_repository(models, names, given)
@@ -143,9 +147,9 @@ def _batching(given: dict[str, Any]) -> Batching:
     from alexnet_fast.serve.config import Batching
 
     return Batching(
-        max_batch=given["max_batch"],
-        max_delay=given["max_delay"] / 1000,
-        max_queue=given["max_queue"],
+        max_batch_size=given["max_batch_size"],
+        max_queue_delay=given["max_queue_delay_ms"] / 1000,
+        max_queue_size=given["max_queue_size"],
         timeout=given["timeout"],
     )
 

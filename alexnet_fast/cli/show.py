@@ -10,6 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.help_page import HelpGroup
 from alexnet_fast.cli.path_roles import DATA, IMAGE, NETWORK, RUN, PathOf
 from alexnet_fast.cli.plot_command import example, new_plot, plot_command, save_plot
 from alexnet_fast.cli.show_answers import activations, confusion, mistakes, saliency
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 
-@click.group()
+@click.group(cls=HelpGroup)
 def show() -> None:
     """Draw an image: curves, crops, kernels, activations, saliency, mistakes and more."""
 
@@ -56,7 +57,7 @@ def curves(run: Path, output: Path | None, *, force: bool) -> Result:
 @show.command(epilog=example("crops runs/first photo.jpg"))
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("image", type=PathOf(IMAGE))
-@options.weights_of
+@options.model_name
 @plot_command("crops-IMAGE.png")
 def crops(model: Path, image: Path, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The ten crops of IMAGE, what MODEL says to each, and the average.
@@ -111,12 +112,13 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
     target = new_plot(output, "augment", force=force, shown=Path(given["model"]))
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.plots.augmented import augmented, loader_name
-    from alexnet_fast.training.data import RANDOM_PARTS, random_parts
+    from alexnet_fast.training.config import RANDOM_AUGMENTATION
+    from alexnet_fast.training.data import random_parts
     from alexnet_fast.utils.device import choose_device
 
     config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
     images = _some_images(data, given["count"], options.fields(given))
-    parts = {name: given[name] for name in RANDOM_PARTS}
+    parts = {name: given[name] for name in RANDOM_AUGMENTATION}
     parts = {"flip": given["flip"], **random_parts(**parts, epochs=given["samples"])}
     spec = _with_parts(_spec(given["model"]), parts)
     figure = augmented(images, spec, samples=given["samples"], seed=given["seed"], config=config)
@@ -130,7 +132,7 @@ def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Re
 @show.command(epilog=example("kernels runs/first --layer conv1"))
 @click.argument("model", type=PathOf(NETWORK))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a convolution.")
-@options.weights_of
+@options.model_name
 @plot_command("kernels-LAYER.png")
 def kernels(model: Path, layer: str, net: str | None, output: Path | None, *, force: bool) -> Result:
     """The kernels of a convolution of MODEL.

@@ -9,6 +9,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.part import image_options, opened, part_images, part_loader, part_options
 from alexnet_fast.cli.path_roles import DATA, IMAGE, MODEL, NETWORK, PathOf
 from alexnet_fast.cli.plot_command import example, new_plot, plot_command, save_plot
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(epilog=example("saliency runs/first images --images 6"))
+@command(epilog=example("saliency runs/first images --images 6"))
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("data", type=PathOf(DATA))
 @number("--images", "count", of=whole(1, 12), default=4, show_default=True, help="Rows.")
@@ -39,7 +40,7 @@ _PATH = click.Path(path_type=Path)
     help="Noisy copies that the smoothed map averages over.",
 )
 @image_options
-@options.weights_of
+@options.model_name
 @plot_command("saliency.png")
 def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
     """Pixels that MODEL's answers hang on, beside its top five, for random images of DATA.
@@ -62,7 +63,7 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
     return {**save_plot(draw(explained), target), "files": [images.path(row) for row in chosen]}
 
 
-@click.command(epilog=example("confusion runs/first/model.onnx images --split test"))
+@command(epilog=example("confusion runs/first/model.onnx images --split test"))
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("data", type=PathOf(DATA))
 @options.crops("Crops to average over.  [default: ten where the model has them]")
@@ -89,7 +90,7 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
     return {**save_plot(figure, target), "images": found.images, "most_confused": pairs}
 
 
-@click.command(epilog=example("mistakes runs/first images --split test --images 12"))
+@command(epilog=example("mistakes runs/first images --split test --images 12"))
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("data", type=PathOf(DATA))
 @number("--images", "count", of=whole(1, 60), default=12, show_default=True, help="Mistakes to show.")
@@ -118,11 +119,11 @@ def mistakes(
     return {**save_plot(predictions(samples), target), "images": images, "wrong": wrong, "files": files}
 
 
-@click.command(epilog=example("activations runs/first photo.jpg --layer conv2"))
+@command(epilog=example("activations runs/first photo.jpg --layer conv2"))
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("image", type=PathOf(IMAGE))
 @click.option("--layer", default="conv1", show_default=True, help="Name of a layer that gives maps.")
-@options.weights_of
+@options.model_name
 @plot_command("activations-LAYER.png")
 def activations(
     model: Path, image: Path, layer: str, net: str | None, output: Path | None, *, force: bool

@@ -13,37 +13,31 @@ from click.core import ParameterSource
 from alexnet_fast.cli import options, train_options
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.config_file import given_options, merge, read_options
+from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import TRAINING_DATA, PathOf
-from alexnet_fast.cli.types import choice, number
+from alexnet_fast.cli.train_options import changeable
+from alexnet_fast.cli.types import GroupedOption
 from alexnet_fast.errors import UserError
 from alexnet_fast.recipes import RECIPES, recipe_path
 from alexnet_fast.training.console import EpochLine
+from alexnet_fast.training.option import CHECKPOINTS, MODEL
 
 if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
 
-# Declared in `training.config`, which imports too much for --help; a test compares.
-MAY_CHANGE = (
-    "--amp, --bn-batches, --compile, --cuda-graphs, --dali, --dropout, --drops, --epochs, --factor,"
-    " --hw-decoder-load, --label-smoothing, --loss, --lr, --max-steps, --mixup, --momentum, --nesterov,"
-    " --patience, --schedule, --step-epochs, --unfreeze-lr, --warmup-epochs, --weight-decay"
-)
-
-EXAMPLE = f"""With --resume these options may change, and the run records it: {MAY_CHANGE}. So may those that
-change nothing in the weights, such as --threads. Others are refused.
-
-\b
+EXAMPLE = """\b
 Examples:
-  alexnet-fast train images --dali --epochs 20 --run runs/first
+  alexnet-fast train images --epochs 20 --run runs/first
   alexnet-fast train images --run runs/first --resume
   alexnet-fast train images --recipe modern --epochs 30
-  alexnet-fast train images --model my_nets:Small --crop 128 --resize 144
-  alexnet-fast train images --model alexnet-owt --weights alexnet.pth --transfer --epochs 10
-  alexnet-fast train --config runs/first/config.toml --run runs/second --lr 0.005
+  alexnet-fast train images --model alexnet-owt --weights alexnet.pth --finetune
+  alexnet-fast train --config runs/first/config.toml --run runs/second
 """
+RESUME = f"""With --resume these options may change, and the run records it: {changeable()}. Options that do
+not affect the weights, such as --workers, may change too. All others are refused."""
 
 # What --from-scratch takes back.
-_ON_WEIGHTS = ("weights", "transfer", "features")
+_ON_WEIGHTS = ("weights", "finetune", "linear_probe")
 
 
 def _table(result: Result) -> str:
@@ -65,121 +59,61 @@ def _table(result: Result) -> str:
     )
 
 
-@click.command(epilog=EXAMPLE)
+@command(epilog=EXAMPLE, more=RESUME)
 @click.argument("data", type=PathOf(TRAINING_DATA), required=False)
 @click.option(
-    "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL-DATE-TIME]"
+    "--run",
+    type=click.Path(path_type=Path),
+    cls=GroupedOption,
+    group=CHECKPOINTS,
+    help="Directory of the run.  [default: runs/MODEL-DATE-TIME]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the run in --run; start it where there is none. Some options may change: see below.",
+    cls=GroupedOption,
+    group=CHECKPOINTS,
+    help="Resume the run in --run, mid-epoch; start it if there is none.",
 )
 @click.option(
     "--redo-epoch",
     is_flag=True,
-    help="With --resume and another number of processes than stopped within an epoch: go back to its start.",
+    cls=GroupedOption,
+    group=CHECKPOINTS,
+    common=False,
+    help="With --resume and another number of processes: go back to the start of the epoch.",
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), help="TOML file of options; the command line wins."
+    "--config",
+    type=click.Path(path_type=Path),
+    cls=GroupedOption,
+    group=MODEL,
+    help="TOML file of options; the command line wins.",
 )
 @click.option(
-    "--recipe", metavar="NAME|FILE", help=f"Options by name: {', '.join(RECIPES)}; the config wins."
+    "--recipe",
+    metavar="NAME|FILE",
+    cls=GroupedOption,
+    group=MODEL,
+    help=f"Preset of options: {', '.join(RECIPES)}; --config wins.",
 )
 @click.option(
-    "--model",
-    default="alexnet",
-    show_default=True,
-    help="Network, by name (convnet-32, -64, -96 for small images); or your own: package.module:Net.",
+    "--from-scratch",
+    is_flag=True,
+    cls=GroupedOption,
+    group=MODEL,
+    common=False,
+    help="Start from random weights (the default), whatever a config says.",
 )
-@train_options.beginning
-@number(
-    "--max-steps",
-    help="Most optimiser steps; the run ends with them or with --epochs, if that is first.",
-)
-@number("--epochs", default=90, show_default=True, help="Most epochs; it may stop earlier.")
-@number(
-    "--batch-size",
-    default=128,
-    show_default=True,
-    help="Images a step, over all processes and passes; the default shrinks to fit a small data set.",
-)
-@number(
-    "--accumulate",
-    default=1,
-    show_default=True,
-    help="Backward passes a step; each takes its part of the batch.",
-)
-@train_options.optimiser
-@train_options.schedule
-@train_options.regularisation
-@number(
-    "--bn-batches",
-    default=32,
-    show_default=True,
-    help="Batches that batch norm is measured on after each epoch; 0 keeps the running averages.",
-)
-@number("--resize", help="Shorter side of the images in pixels.  [default: the model's]")
-@number("--crop", help="Input side of the network in pixels.  [default: the model's]")
-@choice(
-    "--pca",
-    default="original",
-    show_default=True,
-    help="Constants of the colour jitter; 'data' measures the training images.",
-)
-@choice(
-    "--mean",
-    default="imagenet",
-    show_default=True,
-    help="Colour that is subtracted.",
-)
-@options.background
-@options.augmentation
-@number(
-    "--val-fraction",
-    default=0.1,
-    show_default=True,
-    help="Validation share where there is no val/.",
-)
-@options.dali
-@options.device
-@options.amp("auto")
-@options.threads
-@options.hw_decoder_load
-@train_options.speed
-@options.on_bad_image
-@options.leave_out
-@options.layout
-@number("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
-@number(
-    "--checkpoint-steps",
-    default=0,
-    show_default=True,
-    help="Steps between two checkpoints; each epoch ends with one anyway.",
-)
-@number(
-    "--checkpoint-minutes",
-    default=10.0,
-    show_default=True,
-    help="Minutes between two checkpoints; 0 for none within an epoch.",
-)
-@number(
-    "--keep",
-    default=2,
-    show_default=True,
-    help="Last checkpoints that stay, besides the best and that of the last epoch's end.",
-)
-@number("--gpus", help="Train on so many GPUs of this machine, one process each.")
-@number("--processes", default=1, show_default=True, help="Train on the CPU in so many processes.")
-@number("--log-every", default=20, show_default=True, help="Steps between two readings.")
+@options.augmentation_file
+@train_options.train_options("data", "run")
 @click.pass_context
 @answers(_table)
 def train(ctx: click.Context, **given: Any) -> Result:
     """Train a network on DATA.
 
-    DATA holds train/ and val/ (and test/), each with one folder of images a class; or the class folders
-    themselves, of which --val-fraction is kept for validation. Instead of class folders there may be what
-    `prepare` writes in any of its forms, and WebDataset tars of KEY.jpg and KEY.cls (or KEY.json).
+    DATA is a directory of class folders, or of train/ and val/ (and test/) with class folders; what
+    `prepare` writes; or WebDataset tars of KEY.jpg and KEY.cls. docs/data.md lists every format.
     """
     from alexnet_fast.training.adapting import adapt_recipe
     from alexnet_fast.training.config import TrainConfig
@@ -204,9 +138,9 @@ def train(ctx: click.Context, **given: Any) -> Result:
     if settled.pop("from_scratch"):
         if any(ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in _ON_WEIGHTS):
             raise click.UsageError(
-                "--from-scratch takes no weights: leave out --weights, --transfer and --features."
+                "--from-scratch takes no weights: leave out --weights, --finetune and --linear-probe."
             )
-        settled.update(weights=None, transfer=False, features=False)
+        settled.update(weights=None, finetune=False, linear_probe=False)
     settled, lines = adapt_recipe(settled, proposed, said)
     for line in lines:
         say(line)

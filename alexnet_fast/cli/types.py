@@ -1,4 +1,4 @@
-"""The types of options: a number within its range, a name out of a few."""
+"""The options of commands: numbers within a range, one of several names, and the group in the help."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alexnet_fast.utils.ranges import OPTION_CHOICES, OPTION_RANGES, Range, shown
+from alexnet_fast.utils.ranges import OPTION_RANGES, Range, shown
 
 if TYPE_CHECKING:
     _NumberType = click.ParamType[int | float]
@@ -16,23 +16,36 @@ else:
     _NumberType = click.ParamType
 
 
-class Number(_NumberType):
-    """A finite number within a range; nan, inf and what else is no number is refused in a sentence.
+class GroupedOption(click.Option):
+    """An option that stands in a group of the help page.
 
     Args:
-        taken: The range.
+        group: Title of the group.
+        common: Whether `--help` of a command with many options shows it; `--help-all` shows every option.
     """
 
-    def __init__(self, taken: Range) -> None:
-        self.taken = taken
-        self.name = "integer" if taken.whole else "float"
+    def __init__(self, *args: Any, group: str = "", common: bool = True, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self.group, self.common = group, common
+
+
+class Number(_NumberType):
+    """A finite number within a range; anything else is refused with a sentence.
+
+    Args:
+        range: The range.
+    """
+
+    def __init__(self, range: Range) -> None:  # noqa: A002 - what it is
+        self.range = range
+        self.name = "integer" if range.whole else "float"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
-        """Returns the number that a text says."""
+        """Returns the number that a text stands for."""
         try:
-            return self.taken.read(value) if isinstance(value, str) else self.taken.take(value)
+            return self.range.read(value) if isinstance(value, str) else self.range.take(value)
         except ValueError:
-            return self.fail(f"give {self.taken}, not {shown(value)}", param, ctx)
+            return self.fail(f"give {self.range}, not {shown(value)}", param, ctx)
 
     def __repr__(self) -> str:
         return self.name.upper()
@@ -44,16 +57,7 @@ def number(*names: str, of: Range | None = None, **given: Any) -> Callable[[Any]
     Args:
         names: As for `click.option`, the option's first.
         of: Its range; by default that of its name in `OPTION_RANGES`.
-        given: As for `click.option`.
+        given: As for `GroupedOption`.
     """
-    return click.option(*names, type=Number(of or OPTION_RANGES[_field(names)]), **given)
-
-
-def choice(*names: str, **given: Any) -> Callable[[Any], Any]:
-    """Adds an option that takes one of its names in `OPTION_CHOICES`; see `number`."""
-    return click.option(*names, type=click.Choice(OPTION_CHOICES[_field(names)]), **given)
-
-
-def _field(names: tuple[str, ...]) -> str:
-    """Returns the name of an option as a field."""
-    return names[0].removeprefix("--").replace("-", "_")
+    field = names[0].removeprefix("--").replace("-", "_")
+    return click.option(*names, cls=GroupedOption, type=Number(of or OPTION_RANGES[field]), **given)

@@ -1,4 +1,4 @@
-"""Images that are left out because a list says so, such as the one that `scan --write-list` writes."""
+"""Images that are left out because a list says so, such as the one that `scan --write-exclude` writes."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class ExcludeList:
             content = read_given(path)
         except OSError as error:
             raise UserError(
-                f"cannot read --leave-out {path}: {system_reason(error)}",
-                "give the list that scan --write-list wrote",
+                f"cannot read --exclude {path}: {system_reason(error)}",
+                "give the list that scan --write-exclude wrote",
                 exit_code=2,
             ) from error
         return cls(path, frozenset(read_lines(content)))
@@ -95,8 +95,8 @@ class ExcludeList:
         first = ", ".join(map(written_name, missed[:_MOST_NAMED])) + ", ..." * (len(missed) > _MOST_NAMED)
         if all_of_them:
             raise UserError(
-                f"--leave-out {self.source}: none of its {len(missed)} names is an image of {root}: {first}",
-                "give the list that scan --write-list wrote for this folder",
+                f"--exclude {self.source}: none of its {len(missed)} names is an image of {root}: {first}",
+                "give the list that scan --write-exclude wrote for this folder",
             )
         _log.warning("%s names %d images that %s does not have: %s", self.source, len(missed), root, first)
 

@@ -61,7 +61,7 @@ def open_data(
     *,
     val_fraction: float = 0.1,
     classes: ClassMap | None = None,
-    leave_out: ExcludeList | None = None,
+    exclude: ExcludeList | None = None,
     reading: DatasetFormat | None = None,
     rule: int = CURRENT_RULE,
 ) -> Splits:
@@ -71,7 +71,7 @@ def open_data(
         root: The data set's folder.
         val_fraction: Share of each class that becomes the validation set where there is no `val/`.
         classes: The class map of an earlier run; by default the sorted folder names.
-        leave_out: Images that are left out.
+        exclude: Images that are left out.
         reading: What is said of its layout.
         rule: Which rule divides an undivided folder; see `split_rule`.
 
@@ -80,9 +80,9 @@ def open_data(
     """
     parts = find_splits(root, reading=reading)
     if "all" in parts:
-        return _split(root, parts["all"], SplitHow(val_fraction, rule), classes, leave_out)
+        return _split(root, parts["all"], SplitHow(val_fraction, rule), classes, exclude)
     beside = Ignored() if isinstance(parts.get("train"), LayoutPart) else beside_parts(root)
-    return _open_parts(root, parts, classes, leave_out, beside)
+    return _open_parts(root, parts, classes, exclude, beside)
 
 
 def open_part(
@@ -91,7 +91,7 @@ def open_part(
     classes: ClassMap,
     *,
     val_fraction: float = 0.1,
-    leave_out: ExcludeList | None = None,
+    exclude: ExcludeList | None = None,
     reading: DatasetFormat | None = None,
     rule: int = CURRENT_RULE,
 ) -> ImageList:
@@ -102,7 +102,7 @@ def open_part(
         part: "train", "val", "test", or "all" for a plain folder of class folders.
         classes: The class map of the model.
         val_fraction: As in `open_data`.
-        leave_out: As in `open_data`.
+        exclude: As in `open_data`.
         reading: As in `open_data`.
         rule: As in `open_data`.
 
@@ -114,10 +114,10 @@ def open_part(
         listed = {part: _list(parts[part], classes)}
         say_ignored(root, listed.values(), Ignored())
         others = [_prefix(root, name, other) for name, other in parts.items() if name != part]
-        return _left_out(root, parts, listed, leave_out, others)[part]
+        return _left_out(root, parts, listed, exclude, others)[part]
     if "all" not in parts:
         raise UserError(f"{root} has no {part}/ folder", "choose another --split", exit_code=2)
-    splits = _split(root, parts["all"], SplitHow(val_fraction, rule), classes, leave_out)
+    splits = _split(root, parts["all"], SplitHow(val_fraction, rule), classes, exclude)
     images = {"train": splits.train, "val": splits.val, "test": splits.test}[part]
     if images is None:
         raise UserError(f"{root} has no test/ folder", "choose another --split", exit_code=2)
@@ -147,7 +147,7 @@ def _open_parts(
     root: Path,
     parts: dict[str, Split],
     classes: ClassMap | None,
-    leave_out: ExcludeList | None,
+    exclude: ExcludeList | None,
     beside: Ignored,
 ) -> Splits:
     """Lists `train/`, `val/` and `test/`; the classes are those of `train/`."""
@@ -158,7 +158,7 @@ def _open_parts(
     classes = classes or _class_map(parts["train"].root, parts["train"].class_names())
     listed = {part: _list(contents, classes) for part, contents in parts.items()}
     say_ignored(root, listed.values(), beside)
-    kept = _left_out(root, parts, listed, leave_out)
+    kept = _left_out(root, parts, listed, exclude)
     need_all_classes(parts["train"].root, kept["train"])
     for part in ("val", "test"):
         if part in kept:
@@ -180,7 +180,7 @@ class SplitHow:
 
 
 def _split(
-    root: Path, contents: Split, how: SplitHow, classes: ClassMap | None, leave_out: ExcludeList | None
+    root: Path, contents: Split, how: SplitHow, classes: ClassMap | None, exclude: ExcludeList | None
 ) -> Splits:
     """Splits one folder of class folders into training and validation images."""
     if not 0 < how.fraction < 1:
@@ -191,7 +191,7 @@ def _split(
     need_all_classes(root, everything)
     # Before anything is left out: the others keep their side.
     is_val = validation_mask(everything.labels, everything.split_points(), how.fraction, how.rule)
-    gone = _left_out(root, {"all": contents}, {"all": everything}, leave_out)["all"]
+    gone = _left_out(root, {"all": contents}, {"all": everything}, exclude)["all"]
     if gone is not everything:
         stays = np.isin(np.array(list(everything.names.encoded())), np.array(list(gone.names.encoded())))
         everything, is_val = gone, is_val[stays]
@@ -213,14 +213,14 @@ def _left_out(
     root: Path,
     parts: Mapping[str, Split],
     listed: Mapping[str, ImageList],
-    leave_out: ExcludeList | None,
+    exclude: ExcludeList | None,
     others: Collection[str] = (),
 ) -> dict[str, ImageList]:
     """Returns the lists of parts less what is left out."""
-    if leave_out is None:
+    if exclude is None:
         return dict(listed)
     prefixes = {part: _prefix(root, part, parts[part]) for part in listed}
-    kept = leave_out.apply(root, {prefixes[part]: mine for part, mine in listed.items()}, others)
+    kept = exclude.apply(root, {prefixes[part]: mine for part, mine in listed.items()}, others)
     return {part: kept[prefix] for part, prefix in prefixes.items()}
 
 

@@ -135,7 +135,7 @@ def _samples(result: DemoResult) -> Section:
     """Shows augmented training images."""
     train = result.splits.train
     few = train.select([0, len(train) // 3, len(train) - 1])
-    config = LoaderConfig(kind="dali" if result.config.dali else "torch", threads=result.config.threads)
+    config = LoaderConfig(kind="dali" if result.config.dali else "torch", workers=result.config.workers)
     figure = augmented(few, result.trained.spec, config=config)
     return Section(
         heading="What the network sees while it learns",

@@ -160,13 +160,13 @@ class DemoResult:
         return f"{'no training' if over else part}, evaluation, export, prediction"
 
 
-def demo_config(directory: Path, *, device: str, threads: int, dali: bool) -> TrainConfig:
+def demo_config(directory: Path, *, device: str, workers: int, dali: bool) -> TrainConfig:
     """Returns the training options of the demo: its recipe, on the machine that there is."""
     return TrainConfig(
         data=directory / "data",
         run=directory / "run",
         device=device,
-        threads=threads,
+        workers=workers,
         dali=dali,
         **recipe_options("demo"),
     )
@@ -222,7 +222,7 @@ def _evaluate(config: TrainConfig, trained: TrainedModel, test: ImageList) -> Ev
         "square",
         EpochSampler(images=len(test), batch_size=16, shuffle=False),
         LoaderConfig(
-            kind="dali" if config.dali else "torch", device=torch.device("cpu"), threads=config.threads
+            kind="dali" if config.dali else "torch", device=torch.device("cpu"), workers=config.workers
         ),
     )
     return evaluate(classifier, loader, ("single", "ten"))

@@ -47,11 +47,11 @@ class FeatureConfig:
         overwrite: Whether files that are there are replaced, once all of the new ones are computed.
         split: "train", "val", "test" or "all".
         val_fraction: Share of an undivided folder that is "val"; None for that of the training.
-        leave_out: Images that are left out.
+        exclude: Images that are left out.
         reading: What is said of the layout of `data`.
         batch_size: Images at a time.
         dali: Whether DALI loads them, or Pillow.
-        threads: DALI's threads, or worker processes.
+        workers: DALI's threads, or worker processes.
         on_bad_image: What to do about an image that cannot be decoded.
         device: As for `device.choose_device`.
         allow_fallback: Where the device is not to be had, warn and take the CPU.
@@ -67,11 +67,11 @@ class FeatureConfig:
     overwrite: bool = False
     split: str = "val"
     val_fraction: float | None = None
-    leave_out: ExcludeList | None = None
+    exclude: ExcludeList | None = None
     reading: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
     batch_size: int = 32
     dali: bool = True
-    threads: int = 2
+    workers: int = 2
     on_bad_image: Policy = "fail"
     device: str = "auto"
     allow_fallback: bool = False
@@ -148,7 +148,7 @@ def _images(config: FeatureConfig, provenance: dict[str, Any]) -> ImageList:
         own_classes(config.data, config.split, config.reading),
         val_fraction=fraction,
         rule=recorded_rule(provenance),
-        leave_out=config.leave_out,
+        exclude=config.exclude,
         reading=config.reading,
     )
 
@@ -157,7 +157,7 @@ def _loader(images: ImageList, spec: AugmentSpec, config: FeatureConfig, precisi
     how = LoaderConfig(
         kind="dali" if config.dali else "torch",
         device=precision.device,
-        threads=config.threads,
+        workers=config.workers,
         half=precision.dtype is torch.float16,
         on_bad_image=config.on_bad_image,
     )

@@ -104,8 +104,8 @@ class PrepareConfig:
             raise UserError(f"--val-fraction {self.val_fraction:g} must lie between 0 and 1", exit_code=2)
         if self.has_tables and (self.shard_mib is not None or self.recipe.encoding != "jpeg"):
             raise UserError(
-                "--layout caltech256 writes CSVs of JPEG files",
-                "leave out --shards and --encoding, or prepare the class folders with --layout folders",
+                "--dataset-format caltech256 writes CSVs of JPEG files",
+                "leave out --shards and --encoding, or prepare the class folders: --dataset-format folders",
                 exit_code=2,
             )
 

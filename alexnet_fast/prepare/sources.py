@@ -110,7 +110,9 @@ def open_source(
     if not source.exists():
         raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
     if reading.kind not in (None, "folders"):
-        raise UserError(f"--layout {reading.kind} is that of a folder, and {source} is a file", exit_code=2)
+        raise UserError(
+            f"--dataset-format {reading.kind} is that of a folder, and {source} is a file", exit_code=2
+        )
     suffix = source.suffix.lower()
     if suffix == ".csv":
         return gather(source, list_csv(source))

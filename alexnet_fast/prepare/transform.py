@@ -38,11 +38,11 @@ _LONGEST_SIDE = 65_500
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResizeConfig:
-    """How images are prepared; every output has the shorter side `short`, be it smaller or larger before.
+    """How images are prepared; every output has the shorter side `size`, be it smaller or larger before.
 
     Args:
-        short: Pixels of the shorter side.
-        square: Only the centre square, as in the paper; otherwise the aspect ratio is kept.
+        size: Pixels of the shorter side.
+        center_crop: Only the centre square, as in the paper; otherwise the aspect ratio is kept.
         quality: Of the JPEG, 1 to 100. Chroma is halved in both directions up to 100, Pillow's default, as in
             nearly every photograph: storing more of it than the source had adds bytes and no detail.
         encoding: "jpeg", or "raw" for uint8 arrays (H, W, 3) in .npy files.
@@ -52,15 +52,15 @@ class ResizeConfig:
         UserError: A value is out of range.
     """
 
-    short: int = 256
-    square: bool = False
+    size: int = 256
+    center_crop: bool = False
     quality: int = 90
     encoding: Encoding = "jpeg"
     background: str = "#ffffff"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.short <= 8192:
-            raise UserError(f"--short {self.short} is not a size", "give 1 to 8192 pixels", exit_code=2)
+        if not 1 <= self.size <= 8192:
+            raise UserError(f"--size {self.size} is not a size", "give 1 to 8192 pixels", exit_code=2)
         if not 1 <= self.quality <= 100:
             raise UserError(f"--quality {self.quality} is not a quality", "give 1 to 100", exit_code=2)
         object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
@@ -83,12 +83,12 @@ class ResizeConfig:
             BadImageError: It cannot be decoded, or would become too large.
         """
         header = read_header(content)
-        self._check_model_size(header)
+        self._check_longer_side(header)
         if self._is_prepared(header):
             return content
         image = decode(io.BytesIO(content), parse_colour(self.background))
-        spec = AugmentSpec(resize=self.short, crop=self.short)
-        small = Image.fromarray(centre_square(image, spec)) if self.square else shrink(image, spec)
+        spec = AugmentSpec(resize=self.size, crop=self.size)
+        small = Image.fromarray(centre_square(image, spec)) if self.center_crop else shrink(image, spec)
         return self._encode(small)
 
     def pixels(self, content: bytes) -> Pixels:
@@ -103,7 +103,7 @@ class ResizeConfig:
             array = np.asarray(decode(io.BytesIO(content), WHITE))
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise BadImageError("not a prepared image")
-        if min(array.shape[:2]) != self.short or (self.square and array.shape[0] != array.shape[1]):
+        if min(array.shape[:2]) != self.size or (self.center_crop and array.shape[0] != array.shape[1]):
             raise BadImageError("not of the prepared size")
         pixels: Pixels = array
         return pixels
@@ -115,13 +115,13 @@ class ResizeConfig:
             and header.kind == "JPEG"
             and header.mode == "RGB"
             and header.orientation not in range(2, 9)
-            and min(header.width, header.height) == self.short
-            and (header.width == header.height or not self.square)
+            and min(header.width, header.height) == self.size
+            and (header.width == header.height or not self.center_crop)
         )
 
-    def _check_model_size(self, header: Header) -> None:
+    def _check_longer_side(self, header: Header) -> None:
         """Refuses an image so narrow that its longer side would not fit into a file."""
-        size = resized(header.width, header.height, self.short)
+        size = resized(header.width, header.height, self.size)
         if max(size) > _LONGEST_SIDE or math.prod(size) > MAX_PIXELS:
             raise BadImageError(too_large((header.width, header.height), size))
 

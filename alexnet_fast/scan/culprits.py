@@ -171,9 +171,9 @@ def _saving_part(batch: Suspect, some: list[int], rows: list[int], repeats: int,
     part = some
     while len(part) > 1:
         parts = _divided(part)
-        rest = ([row for row in rows if row not in left_out] for left_out in parts)
+        rest = ([row for row in rows if row not in excluded] for excluded in parts)
         deadly = _deadly({at: batch.probe(kept, repeats) for at, kept in enumerate(rest)})
-        saving = [left_out for at, left_out in enumerate(parts) if at not in deadly]
+        saving = [excluded for at, excluded in enumerate(parts) if at not in deadly]
         if not saving or (alone and len(saving) > 1):
             break
         part = saving[0]

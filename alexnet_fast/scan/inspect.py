@@ -164,7 +164,7 @@ class Member(NamedTuple):
     Args:
         place: Where.
         name: As the tar has it.
-        listed: What `--leave-out` calls it: the part of the data set that its tar belongs to, and its name.
+        listed: What `--exclude` calls it: the part of the data set that its tar belongs to, and its name.
     """
 
     place: TarLocation

@@ -59,13 +59,13 @@ def _conflicts(
         for name in sorted(recipe.keys() & sides.keys()):
             yield name, None, f"{model} reads {input_of(model).crop} pixels"
             sides[name] = None
-    if "progressive" in recipe:
+    if "progressive_resize" in recipe:
         yield from _course(values, sides["crop"] or input_of(model).crop)
     if "dropout" in recipe and (is_own(model) or model_spec(model).dropout is None):
         yield "dropout", None, f"{model} has no dropout that could be set"
     if "nesterov" in recipe and (values["optimizer"] != "sgd" or not values["momentum"]):
         yield "nesterov", False, "it is a kind of SGD's momentum"
-    if "label_smoothing" in recipe and values["loss"] == "svm":
+    if "label_smoothing" in recipe and values["loss"] == "hinge":
         yield "label_smoothing", 0.0, "it belongs to cross-entropy"
     if "warmup_epochs" in recipe and values["warmup_epochs"] >= values["epochs"]:
         yield "warmup_epochs", values["epochs"] * _WARM_UP, f"--epochs is {values['epochs']}"
@@ -73,12 +73,12 @@ def _conflicts(
 
 def _course(values: dict[str, Any], side: int) -> Iterator[tuple[str, Any, str]]:
     """Yields a recipe's growing images where they end in another size than the network's."""
-    start, end, *epochs = values["progressive"].split(":")
-    if values["features"] or is_own(values["model"]):
-        yield "progressive", None, "the network sees images of one size"
+    start, end, *epochs = values["progressive_resize"].split(":")
+    if values["linear_probe"] or is_own(values["model"]):
+        yield "progressive_resize", None, "the network sees images of one size"
     elif int(end) != side:
         scaled = ":".join([str(round(int(start) * side / int(end))), str(side), *epochs])
-        yield "progressive", scaled, f"{values['model']} reads {side} pixels"
+        yield "progressive_resize", scaled, f"{values['model']} reads {side} pixels"
 
 
 def fit_batch(config: TrainConfig, images: int, processes: int) -> int:
@@ -96,12 +96,12 @@ def fit_batch(config: TrainConfig, images: int, processes: int) -> int:
     Raises:
         UserError: There are fewer images than parts.
     """
-    parts = processes * config.accumulate
+    parts = processes * config.grad_accum_steps
     if parts > images:
         raise UserError(
             f"{images} training images cannot be shared by {processes} processes in"
-            f" {config.accumulate} passes",
-            "give fewer --gpus, --processes or --accumulate",
+            f" {config.grad_accum_steps} passes",
+            "give fewer --gpus, --processes or --grad-accum-steps",
             exit_code=2,
         )
     whole = config.batch_size - config.batch_size % parts

@@ -88,11 +88,11 @@ def recalibrate_batch_norm(
     if not layers:
         return
     buffers = [buffer for layer in layers for buffer in running(layer)]
-    if not config.bn_batches:
+    if not config.precise_bn_batches:
         processes.broadcast(buffers)
         return
-    some = itertools.islice(loader.epoch(epoch), config.bn_batches * config.accumulate)
-    measure_statistics(for_sizes(net, config.progressive), _each(some, between), precision)
+    some = itertools.islice(loader.epoch(epoch), config.precise_bn_batches * config.grad_accum_steps)
+    measure_statistics(for_sizes(net, config.progressive_resize), _each(some, between), precision)
     processes.average(buffers)
 
 

@@ -21,7 +21,7 @@ from alexnet_fast.pipelines.loader import DecoderSettings, Loader, LoaderConfig
 from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec, Progressive
-from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.config import RANDOM_AUGMENTATION, TrainConfig
 from alexnet_fast.training.distributed.group import DistributedContext
 from alexnet_fast.training.log import log
 from alexnet_fast.training.precision import Precision
@@ -29,41 +29,32 @@ from alexnet_fast.weights import Pretrained, fit_weights
 
 
 def random_parts(
-    *, random_resized_crop: bool, min_scale: float, progressive: str | None, epochs: int, **amounts: float
+    *,
+    random_resized_crop: bool,
+    crop_min_scale: float,
+    progressive_resize: str | None,
+    epochs: int,
+    **amounts: float,
 ) -> dict[str, Any]:
     """Returns the fields of `AugmentSpec` that the options ask for; one that is off is None.
 
     Args:
         random_resized_crop: Whether areas are random.
-        min_scale: Their smallest share of an image.
-        progressive: Course of the input side.
+        crop_min_scale: Their smallest share of an image.
+        progressive_resize: Course of the input side.
         epochs: Over which it runs, where it does not say.
         amounts: Of `ColorJitter`.
 
     Raises:
         UserError: A value is out of its range.
     """
-    area = RandomResizedCrop(min_scale=min_scale)
+    area = RandomResizedCrop(min_scale=crop_min_scale)
     colours = ColorJitter(**amounts)
     return {
         "random_resized_crop": area if random_resized_crop else None,
         "distortion": colours if colours != ColorJitter() else None,
-        "progressive": Progressive.parse(progressive, epochs) if progressive else None,
+        "progressive": Progressive.parse(progressive_resize, epochs) if progressive_resize else None,
     }
-
-
-# What the paper's augmentation does not have: the options of `augmentation.random_parts`.
-RANDOM_PARTS = (
-    "random_resized_crop",
-    "min_scale",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-    "progressive",
-)
-
-AUGMENTATION = ("resize", "crop", "flip", "pca", "mean", *RANDOM_PARTS)
 
 
 def starting_input(config: TrainConfig, weights: Pretrained | None) -> InputSpec:
@@ -87,7 +78,7 @@ def load_initial_weights(
     Raises:
         UserError: The weights do not fit.
     """
-    fitted = fit_weights(net, weights, classes, new_head=config.transfer or config.features)
+    fitted = fit_weights(net, weights, classes, new_head=config.finetune or config.linear_probe)
     log.info(
         "weights of %s: %d tensors%s",
         weights.path,
@@ -118,9 +109,9 @@ def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
         config.data,
         val_fraction=config.val_fraction,
         rule=rule,
-        leave_out=ExcludeList.load(config.leave_out) if config.leave_out else None,
+        exclude=ExcludeList.load(config.exclude) if config.exclude else None,
         reading=DatasetFormat.from_options(
-            config.layout, config.labels, config.label_encoding, config.image_key, config.label_key
+            config.dataset_format, config.labels, config.label_encoding, config.image_key, config.label_key
         ),
     )
 
@@ -156,11 +147,11 @@ def _own_batch(config: TrainConfig, processes: DistributedContext) -> int:
     Raises:
         UserError: The batch cannot be divided so.
     """
-    parts = processes.world * config.accumulate
+    parts = processes.world * config.grad_accum_steps
     if config.batch_size % parts:
         raise UserError(
             f"--batch-size {config.batch_size} cannot be shared by {processes.world} processes"
-            f" in {config.accumulate} passes",
+            f" in {config.grad_accum_steps} passes",
             f"give a multiple of {parts}",
             exit_code=2,
         )
@@ -186,7 +177,7 @@ def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
     return LoaderConfig(
         kind="dali" if config.dali else "torch",
         device=precision.device,
-        threads=config.threads,
+        workers=config.workers,
         half=precision.dtype is torch.float16,
         on_bad_image=config.on_bad_image,
         decoder=DecoderSettings(hardware_load=config.hw_decoder_load),
@@ -219,16 +210,16 @@ def make_spec(
         std=own.std,
         flip=config.flip,
         background=parse_colour(config.background),
-        jitter=jitters[config.pca],
-        **random_parts(**{name: getattr(config, name) for name in RANDOM_PARTS}, epochs=config.epochs),
+        jitter=jitters[config.pca_jitter],
+        **random_parts(**{name: getattr(config, name) for name in RANDOM_AUGMENTATION}, epochs=config.epochs),
     )
-    if "data" not in (config.pca, config.mean):
+    if "data" not in (config.pca_jitter, config.mean):
         return spec
     colours = colours or measured_colours(config, splits, spec, precision)
     return dataclasses.replace(
         spec,
         mean=colours.mean if config.mean == "data" else spec.mean,
-        jitter=colours.jitter if config.pca == "data" else spec.jitter,
+        jitter=colours.jitter if config.pca_jitter == "data" else spec.jitter,
     )
 
 

@@ -96,7 +96,7 @@ class TrainLoop:
             self._look_inside(row.epoch)
         log.info("%s", describe(row))
         if unfrozen and not self._trainer.finished:
-            log.info("now all layers learn, at %g times the rate", self._config.unfreeze_lr)
+            log.info("now all layers learn, at %g times the rate", self._config.finetune_lr_factor)
         if not self._trainer.finished:
             self._between_steps()
 
@@ -188,7 +188,9 @@ class TrainLoop:
     def _publish(self) -> None:
         """Writes the weights of the best epoch by themselves."""
         if self._trainer.schedule.finished:
-            log.info("stopped: no progress for %d epochs at the lowest learning rate", self._config.patience)
+            log.info(
+                "stopped: no progress for %d epochs at the lowest learning rate", self._config.lr_patience
+            )
         save_weights(self._run.weights, load_trained(self._run.root))
 
     def _result(self, seconds: float, stopped: str | None) -> dict[str, Any]:

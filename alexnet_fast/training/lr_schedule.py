@@ -257,11 +257,16 @@ def make_schedule(config: TrainConfig, steps: int) -> LearningRate:
 
 def _after_warm_up(config: TrainConfig, steps: int, warm_up: int) -> LearningRate:
     """Makes the schedule without its beginning."""
-    if config.schedule == "cosine":
+    if config.lr_schedule == "cosine":
         end = min(config.epochs * steps, config.max_steps or config.epochs * steps)
         return CosineSchedule(first=config.lr, begin=warm_up, end=end)
-    if config.schedule == "step":
-        return StepSchedule(first=config.lr, factor=config.factor, steps=config.step_epochs * steps)
+    if config.lr_schedule == "step":
+        return StepSchedule(
+            first=config.lr, factor=config.lr_decay_factor, steps=config.lr_step_epochs * steps
+        )
     return ReduceOnPlateau(
-        lr=config.lr, patience=config.patience, reductions_left=config.drops, factor=config.factor
+        lr=config.lr,
+        patience=config.lr_patience,
+        reductions_left=config.max_lr_drops,
+        factor=config.lr_decay_factor,
     )

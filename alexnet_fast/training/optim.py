@@ -144,7 +144,7 @@ def make_optimizer(config: TrainConfig, net: nn.Module) -> torch.optim.Optimizer
         config: The options.
         net: On its device already.
     """
-    groups = parameter_groups(net, config.weight_decay, decay_bias=config.decay_bias)
+    groups = parameter_groups(net, config.weight_decay, decay_bias=config.bias_weight_decay)
     if config.optimizer == "lars":
         for group in groups:
             group["trust"] = group.pop("matrices")

@@ -63,7 +63,7 @@ def _try_side(grown: ResizableHead, side: int, progressive: str) -> None:
             grown.eval()(torch.zeros(1, 3, side, side, device=weight.device))
     except RuntimeError as error:
         raise UserError(
-            f"--progressive {progressive}: images of {side} pixels are too small for the network",
+            f"--progressive-resize {progressive}: images of {side} pixels are too small for the network",
             "begin with larger ones",
             exit_code=2,
         ) from error

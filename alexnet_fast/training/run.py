@@ -79,7 +79,7 @@ def train(
         logging_to_console(processes.rank),
     ):
         processes.run_on_main(claim.check)
-        directory = CheckpointManager(run, config.keep)
+        directory = CheckpointManager(run, config.keep_checkpoints)
         found = processes.run_on_main(
             lambda: _choose(run, directory, processes.world, redo_epoch) if resume else None
         )

@@ -166,7 +166,9 @@ def _check_no_graphs(device: torch.device, passes: int, world: int) -> None:
             exit_code=2,
         )
     if passes > 1:
-        raise UserError("--cuda-graphs with --accumulate", "a recording holds one pass a step", exit_code=2)
+        raise UserError(
+            "--cuda-graphs with --grad-accum-steps", "a recording holds one pass a step", exit_code=2
+        )
     if world > 1:
         raise UserError(
             "--cuda-graphs with several processes", "their gradients travel outside a recording", exit_code=2
@@ -197,7 +199,7 @@ def make_pass(
     eager = EagerForwardBackward(model=model, loss=make_loss(config), precision=precision, scaler=scaler)
     if not config.cuda_graphs:
         return eager
-    _check_no_graphs(precision.device, config.accumulate, world)
+    _check_no_graphs(precision.device, config.grad_accum_steps, world)
     return CudaGraphForwardBackward(eager, net, precision.device)
 
 
@@ -248,8 +250,8 @@ class TrainStep:
         self.scaler = precision.scaler()
         # Batch norm cannot take the variance of one image; such a batch is left over by bad ones only.
         self._fewest = 2 if has_batch_norm(net) else 1
-        self._mixup = Mixup(alpha=config.mixup, seed=config.seed) if config.mixup else None
-        sized = for_sizes(net, config.progressive)
+        self._mixup = Mixup(alpha=config.mixup_alpha, seed=config.seed) if config.mixup_alpha else None
+        sized = for_sizes(net, config.progressive_resize)
         self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
         self._warm_up_ddp(shape)
         self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)

@@ -74,7 +74,7 @@ class Trainer:
         precision: How to compute.
         processes: Those that train together.
         on_progress: Called after every step and every batch that is not trained on; loss and accuracy are
-            read every `config.log_every` steps and at the end of each epoch.
+            read every `config.log_interval` steps and at the end of each epoch.
         factor: What the learning rate of the schedule is multiplied by.
 
     Attributes:
@@ -100,12 +100,12 @@ class Trainer:
             processes,
             on_progress,
         )
-        self.steps = len(train) // config.accumulate
+        self.steps = len(train) // config.grad_accum_steps
         self.schedule = make_schedule(config, self.steps)
         self.position = Position()
         self._meter, self._factor = ClassificationMetrics(precision.device), factor
         self._step = TrainStep(net, train.shape, config, precision, processes, self._meter)
-        self.average = ModelEma(net, config.ema) if config.ema else None
+        self.average = ModelEma(net, config.ema_decay) if config.ema_decay else None
         self.state = self._parts()
         self.sample: torch.Tensor | None = None
         self._shown: Progress | None = None
@@ -218,7 +218,7 @@ class Trainer:
             self._take_step(batches)
             position.next_step()
             if position.epoch_step < self.steps:
-                self._report(clock, read=clock.warming or position.epoch_step % self.config.log_every == 0)
+                self._report(clock, read=clock.warming or position.epoch_step % self.config.log_interval == 0)
             now = time.perf_counter()
             position.seconds, mark = position.seconds + now - mark, now
             after_step()
@@ -228,7 +228,7 @@ class Trainer:
 
     def _groups(self) -> Iterator[list[Batch]]:
         """Yields the batches of each optimiser step that is left in the epoch."""
-        parts, start = self.config.accumulate, self.position.epoch_step
+        parts, start = self.config.grad_accum_steps, self.position.epoch_step
         end = self.steps
         if self.config.max_steps is not None:
             end = min(end, start + self.config.max_steps - self.position.step)
@@ -276,7 +276,7 @@ class Trainer:
 
     def _batches_after(self) -> dict[Phase, int]:
         """Returns how many batches follow the training of an epoch."""
-        measured = min(self.config.bn_batches, self.steps) * self.config.accumulate
+        measured = min(self.config.precise_bn_batches, self.steps) * self.config.grad_accum_steps
         norms = has_batch_norm(self.net)
         return {"measuring": measured * norms, "validating": self.val_loader.rounds}
 

@@ -103,7 +103,7 @@ class TrainingRun:
             # A frozen network would else see these images with the statistics of those it was made for
             # (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). Of images
             # that grow, those of the last epoch have the size that the frozen network sees.
-            epoch = self.config.epochs - 1 if self.config.progressive else 0
+            epoch = self.config.epochs - 1 if self.config.progressive_resize else 0
             recalibrate_batch_norm(
                 net, train, epoch, config=self.config, precision=self.precision, processes=self.processes
             )
@@ -111,7 +111,7 @@ class TrainingRun:
 
     def _head_alone(self, epoch: int) -> bool:
         """Tells whether only the last layer learns in an epoch, counted from 0."""
-        return self.config.features or (self.config.transfer and epoch < self.config.freeze_epochs)
+        return self.config.linear_probe or (self.config.finetune and epoch < self.config.freeze_epochs)
 
     def _feature_task(self) -> LinearProbe:
         """Makes what the last layer learns on by itself."""
@@ -127,9 +127,9 @@ class TrainingRun:
         )
         if features is not None:
             # Vectors have no sides that could grow.
-            config = dataclasses.replace(config, progressive=None)
+            config = dataclasses.replace(config, progressive_resize=None)
             return Trainer(features.head, features.train, features.val, config, *rest)
-        factor = config.unfreeze_lr if config.transfer else 1.0
+        factor = config.finetune_lr_factor if config.finetune else 1.0
         return Trainer(self._net, self._train, self._val, config, *rest, factor)
 
     def unfreeze_when_due(self) -> bool:
@@ -174,7 +174,7 @@ class TrainingRun:
             len(splits.val),
             len(splits.classes),
         )
-        parts = world * config.accumulate
+        parts = world * config.grad_accum_steps
         log.info(
             "%s on %s in %s, %s loader, batches of %d%s, %d steps an epoch",
             f"torch {torch.__version__}",
@@ -182,7 +182,8 @@ class TrainingRun:
             self.precision.name,
             "DALI" if config.dali else "Pillow",
             config.batch_size,
-            f" ({world} processes x {config.accumulate} passes x {config.batch_size // parts})" * (parts > 1),
+            f" ({world} processes x {config.grad_accum_steps} passes x {config.batch_size // parts})"
+            * (parts > 1),
             self.trainer.steps,
         )
         position = self.trainer.position

@@ -124,48 +124,28 @@ SECONDS = real(0.0, 1e6, above=True)
 SECONDS_OR_NONE = real(0.0, 1e6)
 
 OPTION_RANGES: Mapping[str, Range] = {
-    "accumulate": COUNT,
     "batch_size": BATCH,
-    "bn_batches": COUNT_OR_NONE,
     "brightness": SHARE,
-    "builder_level": whole(0, 5),
+    "builder_optimization_level": whole(0, 5),
     "calibration_images": COUNT,
-    "checkpoint_minutes": SECONDS_OR_NONE,
-    "checkpoint_steps": STEPS_OR_NONE,
     "concurrency": whole(1, 10_000),
     "contrast": SHARE,
     "crop": SIDE,
     "drain_delay": SECONDS_OR_NONE,
     "drain_timeout": SECONDS_OR_NONE,
-    "dropout": SHARE_BELOW_ONE,
-    "drops": COUNT_OR_NONE,
-    "ema": SHARE_BELOW_ONE,
     "epochs": COUNT,
-    "factor": FACTOR,
-    "freeze_epochs": COUNT_OR_NONE,
     "gibibytes": real(0.0, 1e6, above=True),
     "gpus": WORKERS,
     "grpc_port": PORT,
     "http_port": PORT,
     "hue": real(0.0, 0.5),
-    "hw_decoder_load": SHARE,
     "images": COUNT,
     "instances": whole(1, 1024),
-    "keep": COUNT,
-    "label_smoothing": SHARE_BELOW_ONE,
-    "log_every": COUNT,
-    "lr": RATE,
-    "max_batch": whole(1, 4096),
-    # In milliseconds.
-    "max_delay": real(0.0, 60_000.0),
+    "max_batch_size": whole(1, 4096),
     "max_download": real(0.0, 1e6, above=True),
-    "max_queue": COUNT,
-    "max_steps": STEPS,
+    "max_queue_delay_ms": real(0.0, 60_000.0),
+    "max_queue_size": COUNT,
     "min_scale": FACTOR_OR_ONE,
-    # Beta(1000, 1000) mixes every pair half and half.
-    "mixup": real(0.0, 1000.0),
-    "momentum": SHARE_BELOW_ONE,
-    "patience": COUNT,
     "prefetch": whole(1, 64),
     "processes": WORKERS,
     "quality": whole(1, 100),
@@ -175,35 +155,21 @@ OPTION_RANGES: Mapping[str, Range] = {
     "runs": COUNT,
     "saturation": SHARE,
     "seconds": SECONDS,
-    "seconds_per_file": SECONDS,
     "seed": SEED,
     "shard_size": MIB,
-    "short": SIDE,
-    "step_epochs": COUNT,
+    "size": SIDE,
     "steps": COUNT,
     "threads": WORKERS,
     "timeout": real(0.001, 1e6),
+    "timeout_per_file": SECONDS,
     "top": COUNT,
     "top_k": COUNT,
-    "unfreeze_lr": FACTOR_OR_ONE,
     "val_fraction": FACTOR,
-    "warmup_epochs": RATE,
-    "weight_decay": RATE,
     "workers": WORKERS,
-    "workspace": MIB,
+    "workspace_mib": MIB,
 }
 
-OPTION_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "amp": ("auto", "off", "fp16", "bf16"),
-    "init": ("paper", "kaiming", "xavier", "truncated", "torch"),
-    "layout": ("folders", "json", "csv", "tiny-imagenet", "ilsvrc2012", "caltech256"),
-    "loss": ("cross-entropy", "smoothed", "svm"),
-    "mean": ("imagenet", "data"),
-    "on_bad_image": ("fail", "skip"),
-    "optimizer": ("sgd", "adam", "adamw", "lars"),
-    "pca": ("original", "lighting", "data", "off"),
-    "schedule": ("plateau", "cosine", "step"),
-}
+OPTION_CHOICES: Mapping[str, tuple[str, ...]] = {"on_bad_image": ("fail", "skip")}
 
 
 def check_fields(options: Any) -> None:
@@ -231,10 +197,12 @@ def _taken(field: dataclasses.Field[Any], value: Any) -> Any:
     Raises:
         ValueError: It is none that the field takes.
     """
-    if field.name in OPTION_RANGES:
-        return OPTION_RANGES[field.name].take(value)
-    if field.name in OPTION_CHOICES and value not in OPTION_CHOICES[field.name]:
-        raise ValueError(f"choose from {', '.join(OPTION_CHOICES[field.name])}")
+    limits = field.metadata.get("range") or OPTION_RANGES.get(field.name)
+    if limits is not None:
+        return limits.take(value)
+    choices = field.metadata.get("choices") or OPTION_CHOICES.get(field.name)
+    if choices is not None and value not in choices:
+        raise ValueError(f"choose from {', '.join(choices)}")
     if isinstance(field.default, bool) and not isinstance(value, bool):
         raise ValueError("give True or False")
     if "Path" in str(field.type) and isinstance(value, str):

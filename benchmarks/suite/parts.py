@@ -159,7 +159,7 @@ def _input(scale: Scale, material: Material, device: Device, *, quick: bool) -> 
     usual = scale.input_batches[-2]
 
     def part(name: str, data: Path, variant: str, threads: int, batch: int, *more: object) -> Part:
-        words = ("input", data, "--threads", threads, "--batch-size", batch, *same, *more)
+        words = ("input", data, "--workers", threads, "--batch-size", batch, *same, *more)
         return Part(name=name, variant=variant, device=device, command=_bench(*words))
 
     cores = material.cores
@@ -191,7 +191,7 @@ def _compute(scale: Scale, material: Material, device: Device) -> list[Part]:
         for batch in scale.compute_batches
     ]
     middle = scale.compute_batches[1]
-    words = ("train", material.prepared, "--batch-size", middle, "--threads", material.cores, *same)
+    words = ("train", material.prepared, "--batch-size", middle, "--workers", material.cores, *same)
     return [*found, Part(name=TRAIN, variant="", device=device, command=_bench(*words))]
 
 
@@ -221,7 +221,7 @@ def _startup(scale: Scale, material: Material) -> list[Part]:
             command=_bench(
                 "startup",
                 material.many / str(size) / form,
-                *("--runs", 1, "--batch-size", batch, "--threads", material.cores),
+                *("--runs", 1, "--batch-size", batch, "--workers", material.cores),
             ),
         )
         for size in scale.sizes

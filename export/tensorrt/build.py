@@ -199,7 +199,7 @@ def _check_volumes(trt: ModuleType, network: Any, config: EngineConfig, rows: in
         raise UserError(
             f"a batch of {most} images has {most * largest:,} numbers in one tensor, and TensorRT counts to"
             f" {_MOST_NUMBERS:,}",
-            f"give at most {_MOST_NUMBERS // largest} with --max-batch or --profile",
+            f"give at most {_MOST_NUMBERS // largest} with --max-batch-size or --batch-profile",
             exit_code=2,
         )
 

@@ -37,8 +37,8 @@ class Postprocessor:
     """
 
     def __init__(self, view: View, config: LoaderConfig) -> None:
-        self._view, self._threads, self._half = view, config.threads, config.half
-        self._pool = ThreadPoolExecutor(max(1, config.threads - 1), "finishing")
+        self._view, self._threads, self._half = view, config.workers, config.half
+        self._pool = ThreadPoolExecutor(max(1, config.workers - 1), "finishing")
         self._buffers = BufferPool()
 
     def batch(

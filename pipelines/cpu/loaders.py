@@ -41,7 +41,7 @@ class ArrayLoader(Loader):
     @functools.cached_property
     def _reader(self) -> Prefetcher:
         """Reads what the view shows of each array."""
-        return Prefetcher(self.images, self.view, threads=self.config.threads, grid=True)
+        return Prefetcher(self.images, self.view, threads=self.config.workers, grid=True)
 
     @functools.cached_property
     def _finisher(self) -> Postprocessor:
@@ -84,7 +84,7 @@ class TorchLoader(Loader):
     @property
     def ahead(self) -> int:
         """Most batches that are begun before the one at hand is handed out."""
-        return self.config.prefetch * self.config.threads
+        return self.config.prefetch * self.config.workers
 
     def _batches(self, epoch: int, start: int, leash: Connection) -> Iterator[Batch]:
         """Runs workers as long as batches are taken, and the other end of the leash is held."""
@@ -95,7 +95,7 @@ class TorchLoader(Loader):
             collate_fn=list,
             # Its own generator: the default one would take a number from those that dropout draws.
             generator=torch.Generator(),
-            num_workers=max(1, min(self.config.threads, self.schedule.steps - start)),
+            num_workers=max(1, min(self.config.workers, self.schedule.steps - start)),
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
             worker_init_fn=functools.partial(_begin_worker, leash),
@@ -187,7 +187,7 @@ def _died(how: str, epoch: int, first: int, end: int) -> DecoderDeathError:
         f"{which} of epoch {epoch + 1}",
         "go on with --resume, which examines their images"
         if current_record() is not None
-        else "alexnet-fast scan names files that a decoder dies of; for want of memory give fewer --threads",
+        else "alexnet-fast scan names files that a decoder dies of; for want of memory give fewer --workers",
     )
 
 

@@ -71,7 +71,7 @@ class DaliLoader(Loader):
         self._single: tuple[_Flight, dict[str, Any]] | None = None
         # On a GPU the graph does all the work.
         self._finisher = None if self._on_gpu else Postprocessor(view, config)
-        self._reader = Prefetcher(images, view, threads=config.threads, grid=not self._on_gpu)
+        self._reader = Prefetcher(images, view, threads=config.workers, grid=not self._on_gpu)
         self._graph = self._build(schedule.batch_size, config.prefetch, self._next_inputs)
         self._graph_of_one: Pipeline | None = None
 
@@ -184,7 +184,7 @@ class DaliLoader(Loader):
             self.view,
             device="gpu" if self._on_gpu else "cpu",
             batch_size=batch_size,
-            threads=self.config.threads,
+            threads=self.config.workers,
             half=self.config.half,
             region=self._region,
             device_id=(self.config.device.index or 0) if self._on_gpu else None,

@@ -153,7 +153,7 @@ class PredictRoute:
         async with self._bodies.body(request) as body:
             files = uploaded_files(body, request.headers.get("content-type", ""))
             del body
-            most = 1 if query.crops else self._hub.config.batching.max_batch
+            most = 1 if query.crops else self._hub.config.batching.max_batch_size
             if len(files) > most:
                 raise malformed(f"the request holds {len(files)} images, at most {most} are taken")
             with model.version(None).in_use() as version:

@@ -76,7 +76,7 @@ class TritonConfig:
     """What a repository is told.
 
     Args:
-        batching: As in our own server; Triton counts `max_queue` and `timeout` by request.
+        batching: As in our own server; Triton counts `max_queue_size` and `timeout` by request.
         instances: Copies of a model that work side by side.
         threads: CPU threads of one copy: of onnxruntime, or of DALI.
 
@@ -84,7 +84,7 @@ class TritonConfig:
         UserError: A number is not positive.
     """
 
-    batching: Batching = Batching(max_delay=0.002)  # noqa: RUF009 (frozen)
+    batching: Batching = Batching(max_queue_delay=0.002)  # noqa: RUF009 (frozen)
     instances: int = 1
     threads: int = 4
 
@@ -167,7 +167,7 @@ def network_config(
             **_scheduling(config),
             "model_warmup": [
                 {"name": f"batch of {size}", "batch_size": size, "inputs": {"key": INPUT, "value": zeros}}
-                for size in sorted({1, config.batching.max_batch})
+                for size in sorted({1, config.batching.max_batch_size})
             ],
         }
     )
@@ -202,7 +202,7 @@ def ensemble_config(
 
 
 def _head(name: str, config: TritonConfig, **kind: str) -> Message:
-    return {"name": name, **kind, "max_batch_size": config.batching.max_batch}
+    return {"name": name, **kind, "max_batch_size": config.batching.max_batch_size}
 
 
 def _tensor(name: str, kind: str, *dims: int) -> Message:
@@ -225,9 +225,9 @@ def _scheduling(config: TritonConfig) -> Message:
     policy = {
         "timeout_action": Enum("REJECT"),
         "default_timeout_microseconds": round(batching.timeout * 1e6),
-        "max_queue_size": batching.max_queue,
+        "max_queue_size": batching.max_queue_size,
     }
-    delay = round(batching.max_delay * 1e6)
+    delay = round(batching.max_queue_delay * 1e6)
     return {"dynamic_batching": {"max_queue_delay_microseconds": delay, "default_queue_policy": policy}}
 
 

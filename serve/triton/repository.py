@@ -185,7 +185,7 @@ def _fill_dali(directory: Path, text: str, source: Source, config: TritonConfig)
     graph = build_square_graph(
         source.metadata.spec.resize,
         device="gpu",
-        batch_size=config.batching.max_batch,
+        batch_size=config.batching.max_batch_size,
         threads=config.threads,
     )
     make_dir(directory / "1")

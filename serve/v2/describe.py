@@ -46,13 +46,13 @@ def model_config(version: ModelVersion, batching: Batching) -> dict[str, Any]:
         "name": version.model,
         "platform": PLATFORM,
         "backend": PLATFORM,
-        "max_batch_size": batching.max_batch,
+        "max_batch_size": batching.max_batch_size,
         "input": [{"name": INPUT, "data_type": "TYPE_UINT8", "dims": [side, side, 3]}],
         "output": [
             {"name": one.name, "data_type": TENSOR_TYPES[one.dtype].config, "dims": list(one.shape[1:])}
             for one in version.backend.output_tensors
         ],
-        "dynamic_batching": {"max_queue_delay_microseconds": int(batching.max_delay * 1e6)},
+        "dynamic_batching": {"max_queue_delay_microseconds": int(batching.max_queue_delay * 1e6)},
     }
 
 

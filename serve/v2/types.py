@@ -202,13 +202,13 @@ def outputs_of(request: InferRequest, tensors: Sequence[TensorInfo]) -> tuple[Re
     return request.outputs or tuple(RequestedOutput(name=name, binary=request.binary) for name in there)
 
 
-def images_of(request: InferRequest, side: int, max_batch: int) -> Pixels | list[bytes]:
+def images_of(request: InferRequest, side: int, max_batch_size: int) -> Pixels | list[bytes]:
     """Returns the images of a request: uint8 (N, side, side, 3), or N encoded ones.
 
     Args:
         request: The request.
         side: Length in pixels that the model takes.
-        max_batch: Most images in one request.
+        max_batch_size: Most images in one request.
 
     Raises:
         RequestError: Name, type, shape or data are not those of the input.
@@ -221,8 +221,8 @@ def images_of(request: InferRequest, side: int, max_batch: int) -> Pixels | list
         raise malformed(f"{INPUT!r} must be UINT8 or BYTES, not {tensor.datatype!r}")
     encoded = tensor.datatype == "BYTES"
     _check_shape(tensor.shape, (1,) if encoded else (side, side, 3), encoded=encoded)
-    if not 1 <= tensor.shape[0] <= max_batch:
-        raise malformed(f"a request holds 1 to {max_batch} images, not {tensor.shape[0]}")
+    if not 1 <= tensor.shape[0] <= max_batch_size:
+        raise malformed(f"a request holds 1 to {max_batch_size} images, not {tensor.shape[0]}")
     return _elements(tensor) if encoded else _pixels(tensor)
 
 

@@ -57,7 +57,7 @@ def baselines(tmp_path: Path) -> Path:
 
 def bench(*arguments: object) -> list[str]:
     """Returns the words of a short `bench input`."""
-    fast = ["--runs", 1, "--seconds", 0.05, "--batch-size", 4, "--resize", 72, "--crop", 64, "--threads", 2]
+    fast = ["--runs", 1, "--seconds", 0.05, "--batch-size", 4, "--resize", 72, "--crop", 64, "--workers", 2]
     return [str(word) for word in ("bench", "input", *arguments, *fast)]
 
 

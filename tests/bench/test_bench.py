@@ -48,7 +48,7 @@ def bench_of(root: Path, **options: object) -> InputBench:
     settings = {
         "images": open_data(root).train,
         "spec": AugmentSpec(resize=72, crop=64),
-        "config": LoaderConfig(device=torch.device("cpu"), threads=2),
+        "config": LoaderConfig(device=torch.device("cpu"), workers=2),
         "batch_size": 16,
         "runs": 2,
         "seconds": 0.05,
@@ -92,7 +92,7 @@ def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
 ) -> None:
     shown: list[None] = []
     turns: list[int] = []
-    config = LoaderConfig(kind=kind, device=torch.device("cpu"), threads=2)
+    config = LoaderConfig(kind=kind, device=torch.device("cpu"), workers=2)
     result = measure_input(
         bench_of(two_classes, config=config), begin=turns.append, on_progress=lambda: shown.append(None)
     )
@@ -112,7 +112,7 @@ def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
 
 def test_other_forms_of_the_images_are_loaded_in_turns_too(two_classes: Path) -> None:
     again = bench_of(two_classes).images
-    result = measure_input(bench_of(two_classes, beside={"raw": again}, runs=1))
+    result = measure_input(bench_of(two_classes, compare={"raw": again}, runs=1))
     assert result["compared"][1]["name"] == "DALI, raw"
     assert result["compared"][1]["ours_over_it"] > 0
 

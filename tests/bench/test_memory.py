@@ -55,7 +55,7 @@ def test_memory_is_flat_over_twenty_epochs_and_a_leak_is_seen(
     ours = measured(tmp_path)
     assert ours["images"] == 600
     assert ours["epochs"] == 30
-    leaking = measured(tmp_path, "--keep", "1")
+    leaking = measured(tmp_path, "--keep-checkpoints", "1")
     growth, control = (float(str(one["mib_per_epoch"])) for one in (ours, leaking))
     evidence(
         "memory of a loader",

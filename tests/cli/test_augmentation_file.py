@@ -45,7 +45,7 @@ def test_a_file_declares_the_augmentation_of_a_run(
         ('hue = "much"', "'hue': give a number of at least 0 and at most 0.5, not 'much'"),
         ("flip = 1", "'flip' needs true or false"),
         ("hue = 0.9", "'hue': give a number of at least 0 and at most 0.5, not '0.9'"),
-        ('progressive = "9"', "--progressive 9"),
+        ('progressive = "9"', "--progressive-resize 9"),
         ("crop = 300\nresize = 256", "--crop 300 does not fit into images"),
         ("[augmentation]\nflip = false\n[other]\nx = 1", "'other' is no part|'augmentation' is no part"),
     ],

@@ -60,7 +60,16 @@ def test_int8_of_weights_alone_with_images_that_are_named(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:
     weights = trained_run / "model.safetensors"
-    words = ("export", weights, "--output", tmp_path, "--precision", "int8", "--calibrate", two_classes)
+    words = (
+        "export",
+        weights,
+        "--output",
+        tmp_path,
+        "--precision",
+        "int8",
+        "--calibration-data",
+        two_classes,
+    )
     result = json_of(*words)
     assert result["calibration_images"] == 48
     assert result["accuracy"] is None, "there are no validation images to measure it on"
@@ -73,8 +82,8 @@ def test_int8_of_weights_alone_with_images_that_are_named(
     [
         (["--top-k", "3"], "--top-k 3 is more than the 2 classes of the network"),
         (["--precision", "bf16"], "--precision bf16 is for the engine, and none is built; add --trt"),
-        (["--calibrate", "DATA"], "--calibrate is for int8, not fp32; add --precision int8"),
-        (["--precision", "int8", "--calibrate", "nowhere"], "no such folder: nowhere"),
+        (["--calibration-data", "DATA"], "--calibration-data is for int8, not fp32; add --precision int8"),
+        (["--precision", "int8", "--calibration-data", "nowhere"], "no such folder: nowhere"),
         (["--precision", "int8", "--data", "nowhere"], "no such folder: nowhere"),
     ],
 )

@@ -144,7 +144,7 @@ def test_the_same_ranges_hold_in_python(name: str, value: Any) -> None:
         ("dali", "no", "give True or False"),
         ("flip", 1, "give True or False"),
         ("epochs", None, "None is no number"),
-        ("loss", ["svm"], "choose from"),
+        ("loss", ["hinge"], "choose from"),
     ],
 )
 def test_other_values_are_checked_in_python_too(name: str, value: Any, said: str) -> None:
@@ -176,10 +176,10 @@ def test_ranges_and_choices_stand_in_one_place() -> None:
     [
         lambda: FetchConfig(gibibytes=math.inf),
         lambda: FetchConfig(gibibytes=math.nan),
-        lambda: LoaderConfig(threads=100_000),
+        lambda: LoaderConfig(workers=100_000),
         lambda: LoaderConfig(prefetch=10**9),
         lambda: Batching(timeout=math.nan),
-        lambda: Batching(max_delay=-1.0),
+        lambda: Batching(max_queue_delay=-1.0),
         lambda: ServerConfig(http_port=-1),
         lambda: ServerConfig(drain_timeout=math.inf),
         lambda: Progressive.parse("99999999999999999999:224", 3),
@@ -214,8 +214,8 @@ def test_batches_that_no_memory_holds_are_refused(two_classes: Path, monkeypatch
 @pytest.mark.parametrize("name", sorted(OPTION_RANGES))
 def test_the_ends_of_a_range_are_in_it_unless_it_says_otherwise(name: str) -> None:
     bounds = OPTION_RANGES[name]
-    for end, left_out in ((bounds.least, bounds.above), (bounds.most, bounds.below)):
-        if left_out:
+    for end, excluded in ((bounds.least, bounds.above), (bounds.most, bounds.below)):
+        if excluded:
             with pytest.raises(ValueError, match="give a"):
                 bounds.take(end)
         else:

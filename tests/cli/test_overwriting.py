@@ -113,11 +113,11 @@ def test_a_list_of_another_thing_is_kept_and_an_earlier_one_of_the_data_replaced
     own.write_text("bad.jpg\ngood.png\n")
     foreign.write_text("file,class\nbad.jpg,cat\n")
     runner = CliRunner()
-    refused = runner.invoke(commands, ["scan", str(data), "--write-list", str(foreign), "--workers", "1"])
+    refused = runner.invoke(commands, ["scan", str(data), "--write-exclude", str(foreign), "--workers", "1"])
     assert (refused.exit_code, foreign.read_text()) == (2, "file,class\nbad.jpg,cat\n")
     assert "labels.csv is there already" in refused.stderr
     assert (
-        runner.invoke(commands, ["scan", str(data), "--write-list", str(own), "--workers", "1"]).exit_code
+        runner.invoke(commands, ["scan", str(data), "--write-exclude", str(own), "--workers", "1"]).exit_code
         == 0
     )
     assert own.read_text() == "bad.jpg\n"

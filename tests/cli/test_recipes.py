@@ -75,7 +75,7 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
         ("mine.toml", "ema = 1.0", "'ema': give a number of at least 0 and below 1, not '1.0'"),
         ("mine.toml", 'optimizer = "adam"\nnesterov = true', "--nesterov needs --optimizer sgd"),
         ("mine.toml", "warmup-epochs = 90.0", "--warmup-epochs 90 leaves nothing of 90 epochs; give fewer"),
-        ("mine.toml", 'loss = "svm"\nlabel-smoothing = 0.1', "--label-smoothing belongs to cross-entropy"),
+        ("mine.toml", 'loss = "hinge"\nlabel-smoothing = 0.1', "--label-smoothing belongs to cross-entropy"),
         (
             "mine.toml",
             'batch-size = 16\ncuda-graphs = true\ndevice = "cpu"',

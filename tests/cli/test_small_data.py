@@ -13,7 +13,7 @@ from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.toml import read_toml
 
-OPTIONS = ("--model", "linear", "--crop", "16", "--resize", "16", "--threads", "1", "--epochs")
+OPTIONS = ("--model", "linear", "--crop", "16", "--resize", "16", "--workers", "1", "--epochs")
 SHRUNK = "batches of 8 instead of 128: there are 48 training images"
 
 
@@ -37,7 +37,7 @@ def test_a_default_batch_shrinks_with_a_line_and_a_resumed_run_keeps_it(
 
 
 def test_a_batch_of_a_recipe_shrinks_too(two_classes: Path, tmp_path: Path) -> None:
-    words = ("--recipe", "fashion-mnist", "--threads", 1, "--run", tmp_path / "run", "--model", "convnet-32")
+    words = ("--recipe", "fashion-mnist", "--workers", 1, "--run", tmp_path / "run", "--model", "convnet-32")
     done = train(two_classes, *words, "--crop", 16, "--resize", 16, "--epochs", 1)
     assert done.exit_code == 0, done.output
     assert "batches of 8 instead of 64" in done.stderr
@@ -62,7 +62,7 @@ def test_a_batch_that_was_given_is_refused(two_classes: Path, tmp_path: Path, ho
 
 
 def test_fit_on_few_images(two_classes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options: dict[str, Any] = {"model": "linear", "crop": 16, "resize": 16, "threads": 1}
+    options: dict[str, Any] = {"model": "linear", "crop": 16, "resize": 16, "workers": 1}
     assert len(AlexNet(two_classes, run=tmp_path / "run", **options).fit(epochs=1).history["loss"]) == 1
     assert SHRUNK in caplog.text
     with pytest.raises(UserError, match="--batch-size 128 is more than"):
@@ -71,7 +71,7 @@ def test_fit_on_few_images(two_classes: Path, tmp_path: Path, caplog: pytest.Log
 
 def test_a_larger_crop_needs_no_larger_images_to_be_asked_for(two_classes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = train(two_classes, "--model", "linear", "--crop", 72, "--epochs", 1, "--threads", 1, "--run", run)
+    done = train(two_classes, "--model", "linear", "--crop", 72, "--epochs", 1, "--workers", 1, "--run", run)
     assert done.exit_code == 0, done.output
     refused = train(two_classes, "--model", "alexnet", "--resize", 100, "--run", tmp_path / "other")
     assert "--crop 224 does not fit into images whose shorter side is 100" in refused.stderr

@@ -59,11 +59,11 @@ def test_the_split_does_not_depend_on_the_suffix(tmp_path: Path, directory: Path
 
 
 class TestLeaveOut:
-    """The list that `scan --write-list` writes."""
+    """The list that `scan --write-exclude` writes."""
 
     def test_what_it_names_is_not_listed(self, directory: Path, caplog: pytest.LogCaptureFixture) -> None:
         some = ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
-        splits = open_data(directory, leave_out=some)
+        splits = open_data(directory, exclude=some)
         left = {*splits.train.names, *splits.val.names}
         assert len(left) == 198
         assert not left & some.names
@@ -71,7 +71,7 @@ class TestLeaveOut:
 
     def test_the_others_keep_their_side_of_the_split(self, directory: Path) -> None:
         some = ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "b/7.jpg"}))
-        before, after = open_data(directory), open_data(directory, leave_out=some)
+        before, after = open_data(directory), open_data(directory, exclude=some)
         assert set(after.val.names) == set(before.val.names) - some.names
 
     def test_names_of_parts_begin_with_the_part(self, tmp_path: Path, directory: Path) -> None:
@@ -82,21 +82,21 @@ class TestLeaveOut:
                 (parts / part / kind / "1.jpg").touch()
                 (parts / part / kind / "2.jpg").touch()
         some = ExcludeList(Path("bad.txt"), frozenset({"train/a/1.jpg"}))
-        splits = open_data(parts, leave_out=some)
+        splits = open_data(parts, exclude=some)
         assert splits.train.names == ("a/2.jpg", "b/1.jpg", "b/2.jpg")
-        assert len(open_part(parts, "val", splits.classes, leave_out=some)) == 4
+        assert len(open_part(parts, "val", splits.classes, exclude=some)) == 4
 
     def test_some_names_that_are_not_there_are_counted(
         self, directory: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        open_data(directory, leave_out=ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "a/gone.jpg"})))
+        open_data(directory, exclude=ExcludeList(Path("bad.txt"), frozenset({"a/3.jpg", "a/gone.jpg"})))
         assert "bad.txt names 1 images that" in caplog.text
 
     def test_the_list_of_another_folder_is_refused(self, directory: Path) -> None:
         with pytest.raises(
-            UserError, match=r"--leave-out bad.txt: none of its 2 names is an image of .*write-list"
+            UserError, match=r"--exclude bad.txt: none of its 2 names is an image of .*write-list"
         ):
-            open_data(directory, leave_out=ExcludeList(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
+            open_data(directory, exclude=ExcludeList(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
 
     def test_a_list_is_read_byte_for_byte(self, tmp_path: Path) -> None:
         (tmp_path / "bad.txt").write_bytes(b"a/ 1.jpg\n\nb/\xff.jpg\n")
@@ -105,5 +105,5 @@ class TestLeaveOut:
 
     @pytest.mark.parametrize("path", ["nowhere.txt", "."])
     def test_a_list_that_cannot_be_read_is_an_error(self, tmp_path: Path, path: str) -> None:
-        with pytest.raises(UserError, match="cannot read --leave-out"):
+        with pytest.raises(UserError, match="cannot read --exclude"):
             ExcludeList.load(tmp_path / path)

@@ -71,7 +71,7 @@ def test_what_scan_writes_leaves_out_what_scan_named(data: Path) -> None:
         (data / "train" / "cat" / name).touch()
     bad = tuple((f"train/cat/{name}", "not an image") for name in names)
     ScanReport(images=0, bad=bad, odd=()).write_list(Path("bad.txt"))
-    splits = open_data(data, leave_out=ExcludeList.load(Path("bad.txt")))
+    splits = open_data(data, exclude=ExcludeList.load(Path("bad.txt")))
     assert list(splits.train.names) == [f"{kind}/{n}.jpg" for kind in ("cat", "dog") for n in range(5)]
 
 
@@ -98,21 +98,21 @@ def test_a_line_is_understood_as_it_was_meant(data: Path, line: str, form: str) 
     Path("link").symlink_to("data")
     line = line.replace("ABSOLUTE", str(data.absolute()))
     Path("l.txt").write_text(form.format(line), encoding="utf-8", newline="")
-    splits = open_data(data, leave_out=ExcludeList.load(Path("l.txt")))
+    splits = open_data(data, exclude=ExcludeList.load(Path("l.txt")))
     assert "cat/0.jpg" not in splits.train.names
     assert (len(splits.train), len(splits.val)) == (9, 10)
 
 
 def test_a_list_in_utf16_as_powershell_writes_it(data: Path) -> None:
     Path("l.txt").write_bytes("train/cat/0.jpg\r\ntrain/dog/1.jpg\r\n".encode("utf-16"))
-    assert len(open_data(data, leave_out=ExcludeList.load(Path("l.txt"))).train) == 8
+    assert len(open_data(data, exclude=ExcludeList.load(Path("l.txt"))).train) == 8
 
 
 def test_the_literal_name_comes_first(data: Path) -> None:
     (data / "train" / "cat" / "0.jpg ").touch()
     (data / "train" / "cat" / "0.jpg ").rename(data / "train" / "cat" / " 0.jpg")
     Path("l.txt").write_text("train/cat/ 0.jpg\n")
-    splits = open_data(data, leave_out=ExcludeList.load(Path("l.txt")))
+    splits = open_data(data, exclude=ExcludeList.load(Path("l.txt")))
     assert "cat/0.jpg" in splits.train.names
     assert "cat/ 0.jpg" not in splits.train.names
 
@@ -120,7 +120,7 @@ def test_the_literal_name_comes_first(data: Path) -> None:
 def test_lines_that_name_nothing_are_counted_once(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = ["train/cat/0.jpg", "val/dog/4.jpg", *(f"train/gone/{number}.jpg" for number in range(5))]
     Path("l.txt").write_text("\n".join(lines))
-    open_data(data, leave_out=ExcludeList.load(Path("l.txt")))
+    open_data(data, exclude=ExcludeList.load(Path("l.txt")))
     said = [record.getMessage() for record in caplog.records if "does not have" in record.getMessage()]
     assert said == [
         "l.txt names 5 images that data does not have:"
@@ -132,16 +132,16 @@ def test_lines_that_name_nothing_are_counted_once(data: Path, caplog: pytest.Log
 
 def test_names_of_other_parts_are_not_missed(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     some = ExcludeList(Path("l.txt"), frozenset({"train/cat/0.jpg", "./train/cat/gone.jpg", "val/cat/0.jpg"}))
-    assert len(open_part(data, "val", open_data(data).classes, leave_out=some)) == 9
+    assert len(open_part(data, "val", open_data(data).classes, exclude=some)) == 9
     assert "does not have" not in caplog.text
 
 
 @pytest.mark.parametrize("lines", [["train/x.jpg"], ["C:\\images\\0.jpg", "0.jpg"], ["cat/0.jpg"]])
 def test_a_list_of_another_folder_is_refused(data: Path, lines: list[str]) -> None:
     with pytest.raises(UserError, match=rf"none of its {len(lines)} names is an image of data"):
-        open_data(data, leave_out=ExcludeList(Path("l.txt"), frozenset(lines)))
+        open_data(data, exclude=ExcludeList(Path("l.txt"), frozenset(lines)))
 
 
 def test_an_empty_list_leaves_out_nothing(data: Path) -> None:
     Path("l.txt").write_text("\n \r\n")
-    assert len(open_data(data, leave_out=ExcludeList.load(Path("l.txt"))).train) == 10
+    assert len(open_data(data, exclude=ExcludeList.load(Path("l.txt"))).train) == 10

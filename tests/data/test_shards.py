@@ -272,7 +272,7 @@ class TestNamesInSeveralShards:
 
     def test_can_be_left_out_one_by_one(self, data: Path, tmp_path: Path) -> None:
         (tmp_path / "bad.txt").write_text("train/train-1/0000.jpg\n")
-        kept = open_data(data, leave_out=ExcludeList.load(tmp_path / "bad.txt")).train
+        kept = open_data(data, exclude=ExcludeList.load(tmp_path / "bad.txt")).train
         assert len(kept) == 8
         assert "train-0/0000.jpg" in kept.names
 

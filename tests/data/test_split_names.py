@@ -55,7 +55,7 @@ def test_training_and_prepare_know_them(tmp_path: Path, train: str, val: str, te
 def test_a_list_names_the_folder_as_it_is_called(tmp_path: Path) -> None:
     fill(tmp_path, "Training", "valid")
     lines = frozenset({"Training/cat/0.jpg", "valid/dog/1.jpg"})
-    splits = open_data(tmp_path, leave_out=ExcludeList(Path("bad.txt"), lines))
+    splits = open_data(tmp_path, exclude=ExcludeList(Path("bad.txt"), lines))
     assert (len(splits.train), len(splits.val)) == (5, 5)
 
 

@@ -114,7 +114,7 @@ def test_what_is_left_out_moves_nothing(tmp_path: Path) -> None:
     touch(tmp_path, 20, 10)
     whole = open_data(tmp_path)
     gone = frozenset({whole.val.names[0], whole.train.names[3], whole.train.names[50]})
-    less = open_data(tmp_path, leave_out=ExcludeList(Path("bad.txt"), gone))
+    less = open_data(tmp_path, exclude=ExcludeList(Path("bad.txt"), gone))
     assert set(less.val.names) == set(whole.val.names) - gone
     assert set(less.train.names) == set(whole.train.names) - gone
 

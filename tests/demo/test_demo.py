@@ -63,7 +63,7 @@ def test_a_folder_that_takes_no_links_is_one_line(tmp_path: Path, monkeypatch: p
 
 
 def test_the_commands_of_the_page_are_those_of_a_shell(tmp_path: Path) -> None:
-    config = demo_config(tmp_path / "my cells", device="cpu", threads=1, dali=True)
+    config = demo_config(tmp_path / "my cells", device="cpu", workers=1, dali=True)
     lines = [shlex.split(line) for line in repeating_commands(config)]
     assert {len(words) for words in lines} == {4, 6}
     assert all(words[0] == "alexnet-fast" for words in lines)
@@ -117,7 +117,9 @@ def check_page(result: dict[str, Any]) -> str:
 @pytest.mark.slow
 def test_the_demo_with_a_small_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"model": "convnet-32", "resize": 36, "crop": 32, "epochs": 3, "batch_size": 32, "lr": 0.05}
-    monkeypatch.setattr(job, "recipe_options", lambda _: {**small, "schedule": "cosine", "log_every": 5})
+    monkeypatch.setattr(
+        job, "recipe_options", lambda _: {**small, "lr_schedule": "cosine", "log_interval": 5}
+    )
     words = ["demo", "--output", str(tmp_path / "demo"), "--json"]
     first, again = (CliRunner().invoke(commands, words, catch_exceptions=False) for _ in range(2))
     result = json.loads(first.stdout)

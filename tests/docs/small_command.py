@@ -12,7 +12,7 @@ from pathlib import Path
 
 # Options that a command gets in the place of its own.
 LESS = {
-    "train": {"--max-steps": "2", "--batch-size": "8", "--threads": "2"},
+    "train": {"--max-steps": "2", "--batch-size": "8", "--workers": "2"},
     "bench infer": {"--runs": "1", "--batch-size": "1,2"},
     "bench serve": {"--runs": "1", "--seconds": "0.3"},
 }

@@ -201,7 +201,7 @@ def test_numbers_that_are_none() -> None:
 
 def test_prepare_takes_an_address(site, members, zipped, tmp_path: Path) -> None:
     url = site.put("/solar.zip", zipped(members))
-    words = ["prepare", url, tmp_path / "out", "--short", 32, "--json"]
+    words = ["prepare", url, tmp_path / "out", "--size", 32, "--json"]
     done = run_command(*words)
     assert done.returncode == 2
     assert "is not on the public internet; give --allow-private if you mean it" in done.stderr
@@ -217,5 +217,5 @@ def test_alexnet_takes_an_address(site, members, zipped) -> None:
     url = site.put("/solar.zip", zipped(members))
     with pytest.raises(UserError, match="is not on the public internet"):
         AlexNet(url)
-    model = AlexNet(url, fetching=ALLOWED, loader="torch", val_fraction=0.5, threads=1, resize=64, crop=56)
+    model = AlexNet(url, fetching=ALLOWED, loader="torch", val_fraction=0.5, workers=1, resize=64, crop=56)
     assert model.classes == ("mono", "poly")

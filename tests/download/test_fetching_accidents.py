@@ -34,7 +34,7 @@ def prepare(url: str, out: Path, **environment: str) -> subprocess.CompletedProc
         url,
         str(out),
         "--allow-private",
-        "--short",
+        "--size",
         "32",
     ]
     env = {**os.environ, **environment}

@@ -245,7 +245,7 @@ def test_a_batch_that_tensorrt_cannot_count_is_refused(small_net, metadata, tmp_
     # The largest tensor is that of conv1: ten crops of 16 x 16 x 16 numbers.
     most = (2**31 - 1) // (10 * 16**3)
     # No option takes so large a batch; a network of larger tensors is at its end earlier.
-    monkeypatch.setitem(OPTION_RANGES, "max_batch", whole(1, most + 1))
+    monkeypatch.setitem(OPTION_RANGES, "max_batch_size", whole(1, most + 1))
     config = EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=most + 1),))
     with pytest.raises(UserError, match=rf"TensorRT counts to 2,147,483,647; give at most {most} with"):
         build_engine(source, engine, choose_library(["86"]), config)

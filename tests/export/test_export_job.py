@@ -162,7 +162,7 @@ def test_int8_is_measured_beside_pytorch(export, images, tmp_path):
 
 
 def test_int8_needs_images(export, images, tmp_path):
-    with pytest.raises(UserError, match="int8 needs images to calibrate on; .*--calibrate"):
+    with pytest.raises(UserError, match="int8 needs images to calibrate on; .*--calibration-data"):
         export(ExportConfig(output=tmp_path, precision="int8"))
     with pytest.raises(UserError, match="no images to calibrate int8 on"):
         export(ExportConfig(output=tmp_path, precision="int8"), calibration=images[:0])

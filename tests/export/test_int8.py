@@ -95,7 +95,7 @@ def test_calibration_looks_at_every_crop_in_turns(small_spec, make_images, crops
 
 
 def test_no_images(small_net, metadata, images):
-    with pytest.raises(UserError, match="no images to calibrate int8 on; .*--calibrate"):
+    with pytest.raises(UserError, match="no images to calibrate int8 on; .*--calibration-data"):
         calibrate(small_net, metadata.spec, images[:0], "ten")
 
 

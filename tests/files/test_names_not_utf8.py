@@ -99,8 +99,8 @@ def run(*words: object, cwd: Path) -> str:
 
 @pytest.mark.slow
 def test_from_a_folder_to_answers(data: Path, tmp_path: Path) -> None:
-    place, train = os.fsdecode(b"r\xe9"), ("--model", "linear", "--batch-size", 1, "--threads", 1)
-    run("scan", data, "--write-list", tmp_path / "list", cwd=tmp_path)
+    place, train = os.fsdecode(b"r\xe9"), ("--model", "linear", "--batch-size", 1, "--workers", 1)
+    run("scan", data, "--write-exclude", tmp_path / "list", cwd=tmp_path)
     assert (tmp_path / "list").read_bytes() == b"train/k\xe9l/bad\xe9.jpg\n"
     run("train", data, *train, "--epochs", 1, "--run", place, "--on-bad-image", "skip", cwd=tmp_path)
     assert r"left out" in (tmp_path / place / "log.txt").read_text(encoding="utf-8")

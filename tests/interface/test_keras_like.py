@@ -26,9 +26,9 @@ SMALL: dict[str, Any] = {
     "resize": 64,
     "crop": 56,
     "batch_size": 8,
-    "bn_batches": 1,
+    "precise_bn_batches": 1,
     "lr": 0.001,
-    "threads": 1,
+    "workers": 1,
 }
 
 

@@ -58,7 +58,7 @@ def test_tiny_imagenet_without_words_has_numbers_and_suits_a_network_of_numbers(
 
 
 def test_tiny_imagenet_prepares_into_named_class_folders(tiny: Path, json_of, tmp_path: Path) -> None:
-    result = json_of("prepare", tiny, tmp_path / "out", "--short", 32)
+    result = json_of("prepare", tiny, tmp_path / "out", "--size", 32)
     assert result["classes"] == [GOLDFISH, TABBY]
     assert result["counts"]["val"] == {GOLDFISH: 4, TABBY: 4}
     prepared = open_data(tmp_path / "out")
@@ -109,8 +109,8 @@ def test_json_files_may_stand_elsewhere_and_test_images_may_have_no_labels(
 def test_json_labels_prepare_and_keep_their_indices(loose: Path, json_of, tmp_path: Path) -> None:
     """Class folders sort "mono" first; the summary has the order of the indices, in files and in shards."""
     files, shards = tmp_path / "files", tmp_path / "shards"
-    assert json_of("prepare", loose, files, "--short", 32)["classes"] == ["poly", "mono"]
-    json_of("prepare", loose, shards, "--short", 32, "--shards")
+    assert json_of("prepare", loose, files, "--size", 32)["classes"] == ["poly", "mono"]
+    json_of("prepare", loose, shards, "--size", 32, "--shards")
     for out in (files, shards):
         prepared = open_data(out)
         assert prepared.classes.names == ("poly", "mono")
@@ -120,7 +120,7 @@ def test_json_labels_prepare_and_keep_their_indices(loose: Path, json_of, tmp_pa
 
 def test_caltech256_as_its_preprocessor_makes_it(caltech: Path, json_of, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = json_of("prepare", caltech, out, "--layout", "caltech256")
+    result = json_of("prepare", caltech, out, "--dataset-format", "caltech256")
     assert result["classes"] == ["poly-cell", "mono-cell", "clutter"]
     rows = list(csv.DictReader((out / "categories.csv").open()))
     assert rows == [{"id": str(n), "label": label} for n, label in enumerate(result["classes"])]
@@ -142,10 +142,10 @@ def test_caltech256_prepares_again_to_the_same_and_its_lists_are_its_folders(
     caltech: Path, json_of, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    first = json_of("prepare", caltech, out, "--layout", "caltech256", "--short", 64)
+    first = json_of("prepare", caltech, out, "--dataset-format", "caltech256", "--size", 64)
     before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     assert (
-        json_of("prepare", caltech, out, "--layout", "caltech256", "--short", 64)["fingerprint"]
+        json_of("prepare", caltech, out, "--dataset-format", "caltech256", "--size", 64)["fingerprint"]
         == first["fingerprint"]
     )
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
@@ -157,8 +157,19 @@ def test_caltech256_prepares_again_to_the_same_and_its_lists_are_its_folders(
 @pytest.mark.slow
 def test_caltech256_trains_from_its_lists(caltech: Path, json_of, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    json_of("prepare", caltech, out, "--layout", "caltech256", "--short", 64)
-    small = ("--model", "convnet-64", "--resize", 64, "--crop", 56, "--batch-size", 16, "--bn-batches", 1)
+    json_of("prepare", caltech, out, "--dataset-format", "caltech256", "--size", 64)
+    small = (
+        "--model",
+        "convnet-64",
+        "--resize",
+        64,
+        "--crop",
+        56,
+        "--batch-size",
+        16,
+        "--precise-bn-batches",
+        1,
+    )
     trained = json_of("train", out, *small, "--epochs", 1, "--run", tmp_path / "run")
     assert trained["steps"] == 3
     found = json_of("evaluate", tmp_path / "run", out)
@@ -233,7 +244,7 @@ def test_every_form_of_ilsvrc2012_is_the_same_data_set(
     again = open_data(root)
     assert (labelled(again.train), labelled(again.val)) == expected
     if form == "class tars":
-        result = json_of("prepare", root, tmp_path / "out", "--short", 32, "--square")
+        result = json_of("prepare", root, tmp_path / "out", "--size", 32, "--center-crop")
         assert result["classes"] == [GOLDFISH, TABBY]
         assert result["images"] == 32
 

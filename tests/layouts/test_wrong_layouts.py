@@ -81,7 +81,7 @@ def test_json_labels_that_are_wrong(loose: Path, change: Change, said: str) -> N
 def test_label_files_that_are_not_there(loose: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--labels and --label-encoding belong together"):
         DatasetFormat.from_options(None, loose / "labels.json", None)
-    with pytest.raises(UserError, match="--labels belongs to --layout json, not csv"):
+    with pytest.raises(UserError, match="--labels belongs to --dataset-format json, not csv"):
         DatasetFormat.from_options("csv", loose / "labels.json", loose / "indices.json")
     with pytest.raises(UserError, match="cannot read .*none.json: no such file"):
         open_data(
@@ -238,17 +238,20 @@ def test_an_inner_tar_that_leads_out_of_its_folder(ilsvrc: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--layout", "caltech256", "--shards"], "--layout caltech256 writes CSVs of JPEG files; leave out"),
         (
-            ["--layout", "caltech256", "--val-fraction", "2"],
+            ["--dataset-format", "caltech256", "--shards"],
+            "--dataset-format caltech256 writes CSVs of JPEG files; leave out",
+        ),
+        (
+            ["--dataset-format", "caltech256", "--val-fraction", "2"],
             "'--val-fraction': give a number above 0 and below 1",
         ),
         (
-            ["--layout", "caltech256", "--val-fraction", "0"],
+            ["--dataset-format", "caltech256", "--val-fraction", "0"],
             "'--val-fraction': give a number above 0 and below 1",
         ),
-        (["--layout", "imagenet"], "'imagenet' is not one of"),
-        (["--layout", "tiny-imagenet"], "no such file: .*val_annotations.txt; it is the list"),
+        (["--dataset-format", "imagenet"], "'imagenet' is not one of"),
+        (["--dataset-format", "tiny-imagenet"], "no such file: .*val_annotations.txt; it is the list"),
         (["--labels", "labels.json"], "--labels and --label-encoding belong together"),
     ],
 )

@@ -32,7 +32,7 @@ MODULES = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 def triton(model: Path, tmp_path_factory: pytest.TempPathFactory):
     directory = tmp_path_factory.mktemp("triton")
     # A long delay, so that requests meet.
-    config = TritonConfig(batching=Batching(max_delay=0.2), threads=2)
+    config = TritonConfig(batching=Batching(max_queue_delay=0.2), threads=2)
     write_repository(model, directory / "models", name="cells", config=config)
     with running(directory / "models", directory) as server:
         server.wait_until_ready()

@@ -110,7 +110,7 @@ def test_without_dali_the_gpu_variant_is_refused(model, tmp_path, monkeypatch):
 
 
 def test_numbers_reach_the_configuration(model, tmp_path):
-    batching = Batching(max_batch=4, max_delay=0.01, max_queue=9, timeout=2)
+    batching = Batching(max_batch_size=4, max_queue_delay=0.01, max_queue_size=9, timeout=2)
     config = TritonConfig(batching=batching, instances=3, threads=2)
     found = config_of(write_repository(model, tmp_path, name="cells", config=config)[0])
     policy = found.dynamic_batching.default_queue_policy

@@ -54,9 +54,9 @@ def preprocessed(directory: Path, names: list[str], spec: AugmentSpec) -> Square
 
 
 def prepared(directory: Path, names: list[str], spec: AugmentSpec) -> Squares:
-    """Squares that `prepare --encoding raw --square` stores."""
+    """Squares that `prepare --encoding raw --center-crop` stores."""
     colour = "#{:02x}{:02x}{:02x}".format(*spec.background)
-    recipe = ResizeConfig(short=spec.resize, square=True, encoding="raw", background=colour)
+    recipe = ResizeConfig(size=spec.resize, center_crop=True, encoding="raw", background=colour)
     return _all(names, lambda name: np.load(io.BytesIO(recipe.prepare((directory / name).read_bytes()))))
 
 

@@ -33,7 +33,7 @@ def test_batches_are_pairs_and_the_classes_are_those_of_an_image_folder(director
 
 
 def test_the_default_pixels_are_those_that_torchvisions_weights_expect(directory: Path) -> None:
-    loader = ImageLoader(directory, batch_size=4, device="cpu", threads=2)
+    loader = ImageLoader(directory, batch_size=4, device="cpu", workers=2)
     images, _ = next(iter(loader))
     assert images.shape == (4, 3, 224, 224)
     assert -2.2 < images.min() < images.max() < 2.7
@@ -173,7 +173,7 @@ def test_what_is_no_list_of_pairs_is_an_error(data: Any, classes: Any, message: 
 
 
 def test_the_default_batch_fits_a_small_data_set(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
-    loader = ImageLoader(directory, threads=1, device="cpu")
+    loader = ImageLoader(directory, workers=1, device="cpu")
     assert (loader.batch_size, len(loader)) == (len(loader.dataset), 1)
     assert f"batches of {loader.batch_size} instead of 256" in caplog.text
-    assert ImageLoader(directory, threads=1, device="cpu", train=False).batch_size == 256
+    assert ImageLoader(directory, workers=1, device="cpu", train=False).batch_size == 256

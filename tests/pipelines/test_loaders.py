@@ -28,7 +28,7 @@ def loader_of(
 ) -> Loader:
     """Makes a loader with two threads."""
     schedule = EpochSampler(images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
-    config = LoaderConfig(kind=kind, threads=2, on_bad_image=policy)
+    config = LoaderConfig(kind=kind, workers=2, on_bad_image=policy)
     return make_loader(images, SPEC, view, schedule, config)
 
 
@@ -200,4 +200,4 @@ def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, 
 
 def test_zero_threads_is_refused() -> None:
     with pytest.raises(UserError, match="threads=0"):
-        LoaderConfig(threads=0)
+        LoaderConfig(workers=0)

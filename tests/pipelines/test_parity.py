@@ -19,7 +19,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 def by_name(images: ImageList, kind: str, view: View, spec: AugmentSpec) -> dict[str, torch.Tensor]:
     """Loads every image of a list once, in batches of 5, and returns the pixels by name."""
     schedule = EpochSampler(images=len(images), batch_size=5, shuffle=view == "train", seed=3)
-    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, threads=2))
+    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, workers=2))
     found = {}
     for batch in loader.epoch(0):
         for index, image in zip(batch.indices.tolist(), batch.images, strict=True):

@@ -109,14 +109,14 @@ def test_the_area_in_the_middle_where_none_fits() -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: RandomResizedCrop(min_scale=0), "--min-scale 0 is no share"),
-        (lambda: RandomResizedCrop(min_scale=1.5), "--min-scale 1.5 is no share"),
+        (lambda: RandomResizedCrop(min_scale=0), "--crop-min-scale 0 is no share"),
+        (lambda: RandomResizedCrop(min_scale=1.5), "--crop-min-scale 1.5 is no share"),
         (lambda: ColorJitter(hue=0.6), "--hue 0.6 is out of range"),
         (lambda: ColorJitter(brightness=-1), "--brightness -1 is out of range"),
-        (lambda: Progressive.parse("128", 10), "--progressive 128 is no course"),
-        (lambda: Progressive.parse("a:224", 10), "--progressive a:224 is no course"),
-        (lambda: Progressive.parse("0:224:5", 10), "--progressive 0:224:5 is no course"),
-        (lambda: Progressive.parse("1:2:3:4", 10), "--progressive 1:2:3:4 is no course"),
+        (lambda: Progressive.parse("128", 10), "--progressive-resize 128 is no course"),
+        (lambda: Progressive.parse("a:224", 10), "--progressive-resize a:224 is no course"),
+        (lambda: Progressive.parse("0:224:5", 10), "--progressive-resize 0:224:5 is no course"),
+        (lambda: Progressive.parse("1:2:3:4", 10), "--progressive-resize 1:2:3:4 is no course"),
         (lambda: AugmentSpec(progressive=Progressive(start=64, end=200, epochs=3)), "ends at 200 pixels"),
     ],
 )
@@ -172,12 +172,12 @@ def test_the_side_follows_the_epoch_without_another_loader(two_classes: Path, ki
     train = open_data(two_classes).train
     spec = AugmentSpec(resize=72, crop=64, progressive=Progressive(start=32, end=64, epochs=3))
     schedule = EpochSampler(images=len(train), batch_size=12, shuffle=True)
-    loader = make_loader(train, spec, "train", schedule, LoaderConfig(kind=kind, threads=2))
+    loader = make_loader(train, spec, "train", schedule, LoaderConfig(kind=kind, workers=2))
     sides = [{batch.images.shape[2] for batch in loader.epoch(epoch)} for epoch in (0, 2, 0)]
     assert sides == [{32}, {64}, {32}]
     again = next(loader.epoch(1)).images
     assert again.is_contiguous(memory_format=torch.channels_last)
-    validation = make_loader(train, spec, "eval", schedule, LoaderConfig(kind=kind, threads=2))
+    validation = make_loader(train, spec, "eval", schedule, LoaderConfig(kind=kind, workers=2))
     assert next(validation.epoch(0)).images.shape[2] == 64
 
 
@@ -191,7 +191,7 @@ def test_evaluated_pixels_do_not_depend_on_the_random_parts(odd_list: ImageList)
     schedule = EpochSampler(images=len(odd_list), batch_size=len(odd_list), shuffle=False)
     for view in ("eval", "square"):
         one, other = (
-            next(make_loader(odd_list, spec, view, schedule, LoaderConfig(threads=2)).epoch(0)).images
+            next(make_loader(odd_list, spec, view, schedule, LoaderConfig(workers=2)).epoch(0)).images
             for spec in (plain, full)
         )
         assert torch.equal(one, other)

@@ -51,7 +51,7 @@ def forms(
 
 def make(source: Path, output: Path, *, encoding: Any = "jpeg", shard_mib: int | None = None) -> None:
     """Prepares a folder."""
-    recipe = ResizeConfig(short=96, encoding=encoding)
+    recipe = ResizeConfig(size=96, encoding=encoding)
     config = PrepareConfig(source=source, output=output, recipe=recipe, shard_mib=shard_mib, workers=2)
     Preparation(config).run()
 

@@ -43,7 +43,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("kind", ["torch", "dali"])
 def test_skipping_names_each_and_goes_on(data: Path, kind: Literal["torch", "dali"]) -> None:
     loader = ImageLoader(
-        data, train=False, batch_size=4, spec=SPEC, loader=kind, device="cpu", threads=1, on_bad_image="skip"
+        data, train=False, batch_size=4, spec=SPEC, loader=kind, device="cpu", workers=1, on_bad_image="skip"
     )
     seen = sum(len(labels) for _, labels in loader)
     assert seen == 7
@@ -52,6 +52,6 @@ def test_skipping_names_each_and_goes_on(data: Path, kind: Literal["torch", "dal
 
 @pytest.mark.parametrize("kind", ["torch", "dali"])
 def test_the_default_ends_in_one_sentence(data: Path, kind: Literal["torch", "dali"]) -> None:
-    loader = ImageLoader(data, train=False, batch_size=4, spec=SPEC, loader=kind, device="cpu", threads=1)
+    loader = ImageLoader(data, train=False, batch_size=4, spec=SPEC, loader=kind, device="cpu", workers=1)
     with pytest.raises(UserError, match=r"cannot decode .*cat/(gone|self|pipe|zero)"):
         list(loader)

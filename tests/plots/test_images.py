@@ -175,7 +175,7 @@ class TestAugmented:
     def test_samples_are_the_loaders_own_pixels(self, listed: ImageList) -> None:
         # Without jitter and resizing, a sample is a piece of the file, mirrored or not.
         plain = AugmentSpec(resize=72, crop=64, std=(58.0, 57.0, 56.0), jitter=None)
-        tiles = training_samples(listed, plain, samples=2, seed=1, config=LoaderConfig(threads=1))
+        tiles = training_samples(listed, plain, samples=2, seed=1, config=LoaderConfig(workers=1))
         assert sorted(tiles) == [0, 1, 2, 3]
         for index, views in tiles.items():
             whole = np.asarray(decode(listed.path(index)))
@@ -186,7 +186,7 @@ class TestAugmented:
     def test_epochs_differ_and_the_seed_chooses(self, listed: ImageList) -> None:
         def draw(seed: int) -> list[bytes]:
             one = listed.select([0])
-            views = training_samples(one, SPEC, samples=3, seed=seed, config=LoaderConfig(threads=1))
+            views = training_samples(one, SPEC, samples=3, seed=seed, config=LoaderConfig(workers=1))
             return [view.tobytes() for view in views[0]]
 
         assert len(set(draw(0))) == 3
@@ -195,8 +195,8 @@ class TestAugmented:
 
     def test_says_which_loader_made_them(self, listed: ImageList) -> None:
         one = listed.select([0])
-        by_dali = augmented(one, SPEC, samples=1, config=LoaderConfig(threads=1))
-        by_pillow = augmented(one, SPEC, samples=1, config=LoaderConfig(kind="torch", threads=1))
+        by_dali = augmented(one, SPEC, samples=1, config=LoaderConfig(workers=1))
+        by_pillow = augmented(one, SPEC, samples=1, config=LoaderConfig(kind="torch", workers=1))
         assert by_dali.get_supxlabel().startswith("Loaded by DALI ")
         assert by_pillow.get_supxlabel().startswith("Loaded by Pillow ")
 

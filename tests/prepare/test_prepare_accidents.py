@@ -47,7 +47,7 @@ def check_full_disk(
     """A full disk ends `prepare` with a sentence; with room it goes on, and ends as one never stopped."""
     size = max(4, int(share * written_kibibytes(source, whole, options)))
     with small_disk(directory, size) as disk:
-        done = prepare(source, disk / "out", "--short", 128, *options)
+        done = prepare(source, disk / "out", "--size", 128, *options)
         assert done.returncode == 1, done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert done.stderr.startswith("alexnet-fast: cannot write "), done.stderr
@@ -58,7 +58,7 @@ def check_full_disk(
         assert there.items() <= tree(whole).items()
         assert "prepared.json" not in there
         make_larger(disk, 100_000)
-        again = prepare(source, disk / "out", "--short", 128, *options)
+        again = prepare(source, disk / "out", "--size", 128, *options)
         assert again.returncode == 0, again.stderr
         assert tree(disk / "out") == tree(whole)
 
@@ -68,14 +68,14 @@ def check_full_disk(
     [("arrays in shards", 0.8), pytest.param("folders", 0.3, marks=pytest.mark.slow)],
 )
 def test_a_full_disk(source: Path, tmp_path: Path, prepare, tree, kind: str, share: float) -> None:
-    assert prepare(source, tmp_path / "whole", "--short", 128, *KINDS[kind]).returncode == 0
+    assert prepare(source, tmp_path / "whole", "--size", 128, *KINDS[kind]).returncode == 0
     check_full_disk(source, tmp_path / "whole", tmp_path / "disk", share, KINDS[kind], prepare, tree)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_five_full_disks(source: Path, tmp_path: Path, prepare, tree, kind: str, evidence: Evidence) -> None:
-    assert prepare(source, tmp_path / "whole", "--short", 128, *KINDS[kind]).returncode == 0
+    assert prepare(source, tmp_path / "whole", "--size", 128, *KINDS[kind]).returncode == 0
     for share in SHARES:
         check_full_disk(source, tmp_path / "whole", tmp_path / str(share), share, KINDS[kind], prepare, tree)
     count = len(SHARES)
@@ -85,15 +85,15 @@ def test_five_full_disks(source: Path, tmp_path: Path, prepare, tree, kind: str,
 def test_a_whole_folder_stays_whole(source: Path, tmp_path: Path, prepare, tree, evidence: Evidence) -> None:
     """Preparing it again, on a disk that is full or cannot be written, does not even begin."""
     with small_disk(tmp_path / "disk", 100_000) as disk:
-        assert prepare(source, disk / "out", "--short", 32).returncode == 0
+        assert prepare(source, disk / "out", "--size", 32).returncode == 0
         before = tree(disk)
         make_larger(disk, written_kibibytes(source, disk, []))
-        full = prepare(source, disk / "out", "--short", 32)
+        full = prepare(source, disk / "out", "--size", 32)
         assert tree(disk) == before
         assert not (disk / "out" / ".preparing").exists()
         make_read_only(disk)
-        refused = prepare(source, disk / "out", "--short", 32)
-        new = prepare(source, disk / "new", "--short", 32)
+        refused = prepare(source, disk / "out", "--size", 32)
+        new = prepare(source, disk / "new", "--size", 32)
         assert tree(disk) == before
     for done, said in (
         (full, "no space left on device"),
@@ -119,18 +119,18 @@ def test_a_clock_that_jumps_between_two_runs(
     for file in data.rglob("*.png"):
         os.utime(file, (file.stat().st_mtime + DAY, file.stat().st_mtime + DAY))
     clock.set(DAY)
-    assert prepare(data, out, "--short", 32).returncode == 0
+    assert prepare(data, out, "--size", 32).returncode == 0
     made = {file: file.stat().st_ino for file in out.rglob("*.jpg")}
     for seconds in (0, -DAY):
         clock.set(seconds)
-        assert prepare(data, out, "--short", 32).returncode == 0
+        assert prepare(data, out, "--size", 32).returncode == 0
         assert {file: file.stat().st_ino for file in out.rglob("*.jpg")} == made
     changed, other = sorted((data / "mono").iterdir())[:2]
     shutil.copyfile(other, changed)
-    assert prepare(data, out, "--short", 32).returncode == 0
+    assert prepare(data, out, "--size", 32).returncode == 0
     anew = {file for file in out.rglob("*.jpg") if file.stat().st_ino != made[file]}
     assert {file.stem for file in anew} == {changed.stem}
     clock.set(0)
-    assert prepare(data, tmp_path / "fresh", "--short", 32).returncode == 0
+    assert prepare(data, tmp_path / "fresh", "--size", 32).returncode == 0
     assert tree(out) == tree(tmp_path / "fresh")
     evidence("clock jumps of a day between runs of prepare", n=3, made_twice=0, changes_noticed=1)

@@ -28,7 +28,7 @@ def prepared(
 ) -> tuple[Path, dict]:
     """The many kinds at 128 pixels."""
     out = tmp_path_factory.mktemp("prepared") / "out"
-    return out, json_of_prepare(many_kinds, out, "--short", 128)
+    return out, json_of_prepare(many_kinds, out, "--size", 128)
 
 
 def test_every_image_keeps_its_name_and_gets_the_shorter_side(prepared, many_kinds: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_source_is_untouched_and_a_second_run_changes_nothing(
     out, _ = prepared
     before, source = tree(out), tree(many_kinds)
     made = {file: file.stat().st_ino for file in (out / "train").rglob("*.jpg")}
-    assert prepare(many_kinds, out, "--short", 128).returncode == 0
+    assert prepare(many_kinds, out, "--size", 128).returncode == 0
     assert tree(out) == before
     assert tree(many_kinds) == source
     assert {file: file.stat().st_ino for file in (out / "train").rglob("*.jpg")} == made
@@ -116,7 +116,7 @@ def test_the_number_of_workers_changes_no_byte(
 ) -> None:
     for workers in (1, 3):
         assert (
-            prepare(many_kinds, tmp_path / str(workers), "--short", 128, "--workers", workers).returncode == 0
+            prepare(many_kinds, tmp_path / str(workers), "--size", 128, "--workers", workers).returncode == 0
         )
         assert tree(tmp_path / str(workers)) == tree(prepared[0])
 
@@ -125,21 +125,19 @@ def test_parts_join_to_the_same_bytes(prepared, prepare, many_kinds: Path, tmp_p
     out = tmp_path / "out"
     with ThreadPoolExecutor() as machines:
         parts = ("3/3", "1/3")
-        for done in machines.map(
-            lambda part: prepare(many_kinds, out, "--short", 128, "--part", part), parts
-        ):
+        for done in machines.map(lambda part: prepare(many_kinds, out, "--size", 128, "--part", part), parts):
             assert done.returncode == 0, done.stderr
     assert not (out / "prepared.json").exists()
     early = prepare("--join", out)
     assert early.returncode == 1
     assert "lacks --part 2/3" in early.stderr
-    assert prepare(many_kinds, out, "--short", 128, "--part", "2/3").returncode == 0
+    assert prepare(many_kinds, out, "--size", 128, "--part", "2/3").returncode == 0
     assert prepare("--join", out).returncode == 0
     assert tree(out) == tree(prepared[0])
 
 
 def test_the_centre_square(json_of_prepare, many_kinds: Path, tmp_path: Path) -> None:
-    json_of_prepare(many_kinds, tmp_path / "out", "--short", 128, "--square", "--quality", 80)
+    json_of_prepare(many_kinds, tmp_path / "out", "--size", 128, "--center-crop", "--quality", 80)
     expected = Image.fromarray(centre_square(decode(many_kinds / "train/cats/plain.jpg"), SHORT))
     expected.save(tmp_path / "again.jpg", quality=80)
     assert (tmp_path / "out/train/cats/plain.jpg").read_bytes() == (tmp_path / "again.jpg").read_bytes()
@@ -148,7 +146,7 @@ def test_the_centre_square(json_of_prepare, many_kinds: Path, tmp_path: Path) ->
 
 
 def test_raw_arrays_hold_the_pixels_themselves(json_of_prepare, many_kinds: Path, tmp_path: Path) -> None:
-    json_of_prepare(many_kinds, tmp_path / "out", "--short", 128, "--encoding", "raw")
+    json_of_prepare(many_kinds, tmp_path / "out", "--size", 128, "--encoding", "raw")
     stored = np.load(tmp_path / "out/train/cats/twin.png.npy")
     expected = np.asarray(shrink(decode(many_kinds / "train/cats/twin.png"), SHORT))
     assert stored.dtype == np.uint8
@@ -187,22 +185,22 @@ def test_bad_images_are_named_and_left_out(
 def test_a_source_that_changed_is_prepared_again(json_of_prepare, many_kinds: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     shutil.copytree(many_kinds, source)
-    first = json_of_prepare(source, out, "--short", 64)
+    first = json_of_prepare(source, out, "--size", 64)
     image = source / "train/cats/plain.jpg"
     shutil.copy(source / "train/cats/turned.jpg", image)
     os.utime(image, (1_700_000_000, 1_700_000_000))
-    second = json_of_prepare(source, out, "--short", 64)
+    second = json_of_prepare(source, out, "--size", 64)
     assert second["fingerprint"] != first["fingerprint"]
     assert (out / "train/cats/plain.jpg").read_bytes() == (out / "train/cats/turned.jpg").read_bytes()
     # The same images under another name are another data set: order and split go by names.
     image.rename(image.with_name("plainer.jpg"))
-    renamed = json_of_prepare(source, tmp_path / "renamed", "--short", 64)
+    renamed = json_of_prepare(source, tmp_path / "renamed", "--size", 64)
     image.with_name("plainer.jpg").rename(image.with_name("plainest.jpg"))
-    assert json_of_prepare(source, tmp_path / "again", "--short", 64)["fingerprint"] != renamed["fingerprint"]
+    assert json_of_prepare(source, tmp_path / "again", "--size", 64)["fingerprint"] != renamed["fingerprint"]
 
 
 def test_training_reads_what_was_prepared(prepare, two_classes: Path, tmp_path: Path) -> None:
-    assert prepare(two_classes, tmp_path / "out", "--short", 64).returncode == 0
+    assert prepare(two_classes, tmp_path / "out", "--size", 64).returncode == 0
     data = open_data(tmp_path / "out")
     assert (len(data.train), len(data.val)) == (48, 16)
     assert data.classes.names == ("mono", "poly")
@@ -221,7 +219,7 @@ def test_training_reads_what_was_prepared(prepare, two_classes: Path, tmp_path: 
         (["SRC", "FULL"], "holds something that prepare did not make", 1),
         (["SRC", "FILE"], "is a file; give another output folder", 2),
         (["FILE", "NEW"], "is of no kind that can be prepared", 2),
-        (["SRC", "NEW", "--short", "0"], "'--short': give a whole number of at least 1", 2),
+        (["SRC", "NEW", "--size", "0"], "'--size': give a whole number of at least 1", 2),
         (
             ["SRC", "NEW", "--quality", "101"],
             "'--quality': give a whole number of at least 1 and at most 100",
@@ -230,7 +228,7 @@ def test_training_reads_what_was_prepared(prepare, two_classes: Path, tmp_path: 
         (["SRC", "NEW", "--part", "4/3"], "--part 4/3 is not a part", 2),
         (["SRC", "NEW", "--workers", "0"], "'--workers': give a whole number of at least 1", 2),
         (["--join", "EMPTY"], "holds no parts to join", 1),
-        (["SRC", "OURS", "--short", "64"], "was prepared with --short 128, not 64", 1),
+        (["SRC", "OURS", "--size", "64"], "was prepared with --size 128, not 64", 1),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -259,9 +257,9 @@ def test_wrong_use_ends_in_one_line(
 
 def test_a_strange_file_in_the_output_is_refused_by_name(prepare, many_kinds: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert prepare(many_kinds, out, "--short", 32).returncode == 0
+    assert prepare(many_kinds, out, "--size", 32).returncode == 0
     (out / "train/cats/stranger.jpg").write_bytes(b"")
-    done = prepare(many_kinds, out, "--short", 32)
+    done = prepare(many_kinds, out, "--size", 32)
     assert done.returncode == 1
     assert f"{out}/train/cats/stranger.jpg is not made from an image of this source" in done.stderr
 
@@ -274,6 +272,6 @@ def test_names_that_are_not_utf8(json_of_prepare, many_kinds: Path, tmp_path: Pa
         shutil.copy(many_kinds / "train/cats/plain.jpg", tmp_path / "source" / "dogs" / name)
     shutil.copy(many_kinds / "train/cats/plain.jpg", os.fsencode(directory) + b"/caf\xe9.jpg")
     Path(os.fsdecode(os.fsencode(directory) + b"/bad\xe9.jpg")).write_bytes(b"bad")
-    result = json_of_prepare(tmp_path / "source", tmp_path / "out", "--short", 16, "--on-bad-image", "skip")
+    result = json_of_prepare(tmp_path / "source", tmp_path / "out", "--size", 16, "--on-bad-image", "skip")
     assert [os.fsencode(file.name) for file in (tmp_path / "out" / "cats").iterdir()] == [b"caf\xe9.jpg"]
     assert [os.fsencode(row["file"]) for row in result["skipped"]] == [b"cats/bad\xe9.jpg"]

@@ -28,7 +28,7 @@ def source(cells: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactor
 def uninterrupted(source: Path, prepare, tree) -> dict[str, str]:
     """What an uninterrupted run makes."""
     out = source.parent / "whole"
-    done = prepare(source, out, "--short", 200, "--on-bad-image", "skip")
+    done = prepare(source, out, "--size", 200, "--on-bad-image", "skip")
     assert done.returncode == 0, done.stderr
     return tree(out)
 
@@ -54,7 +54,7 @@ def test_sigkill_at_any_moment(
     whole = uninterrupted
     random.seed(0)
     out = tmp_path / "out"
-    options = [str(source), str(out), "--workers", "2", "--short", "200", "--on-bad-image", "skip"]
+    options = [str(source), str(out), "--workers", "2", "--size", "200", "--on-bad-image", "skip"]
     killed = 0
     for files in moments:
         process = subprocess.Popen(
@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_costs_nothing(
     source: Path, uninterrupted, prepare_command: list[str], tmp_path: Path, tree
 ) -> None:
     out = tmp_path / "out"
-    options = [str(source), str(out), "--workers", "2", "--short", "200", "--on-bad-image", "skip"]
+    options = [str(source), str(out), "--workers", "2", "--size", "200", "--on-bad-image", "skip"]
     process = subprocess.Popen(
         [*prepare_command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
@@ -97,7 +97,7 @@ def test_two_runs_at_once_do_not_mix(
     source: Path, prepare, prepare_command: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    options = [str(source), str(out), "--workers", "2", "--short", "200", "--on-bad-image", "skip"]
+    options = [str(source), str(out), "--workers", "2", "--size", "200", "--on-bad-image", "skip"]
     process = subprocess.Popen(
         [*prepare_command, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )

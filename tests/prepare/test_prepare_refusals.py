@@ -15,7 +15,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.prepare.job import Preparation, PrepareConfig
 from alexnet_fast.prepare.transform import ResizeConfig
 
-CONFIG = PrepareConfig(source=Path(), output=Path(), recipe=ResizeConfig(short=16), on_bad_image="skip")
+CONFIG = PrepareConfig(source=Path(), output=Path(), recipe=ResizeConfig(size=16), on_bad_image="skip")
 
 
 def fill(root: Path, counts: dict[str, int]) -> Path:

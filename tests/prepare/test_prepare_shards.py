@@ -18,7 +18,7 @@ from PIL import Image
 
 from alexnet_fast.prepare.shard_writer import is_shard
 
-OPTIONS = ("--shards", "--shard-size", 1, "--short", 300, "--on-bad-image", "skip")
+OPTIONS = ("--shards", "--shard-size", 1, "--size", 300, "--on-bad-image", "skip")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_dali_reads_them(shards) -> None:
 
 def test_they_can_be_prepared_again_as_a_source(shards, json_of_prepare, tmp_path: Path) -> None:
     out, result = shards
-    again = json_of_prepare(out, tmp_path / "again", "--short", 300)
+    again = json_of_prepare(out, tmp_path / "again", "--size", 300)
     assert again["classes"] == ["0", "1"]
     assert again["images"] == 120
     assert again["mean"] == result["mean"]
@@ -146,7 +146,7 @@ def test_parts_join(shards, source: Path, prepare, tmp_path: Path) -> None:
 
 
 def test_raw_arrays_in_shards(source: Path, json_of_prepare, tmp_path: Path) -> None:
-    small = ("--shards", "--short", 32, "--encoding", "raw", "--on-bad-image", "skip")
+    small = ("--shards", "--size", 32, "--encoding", "raw", "--on-bad-image", "skip")
     result = json_of_prepare(source, tmp_path / "out", *small)
     assert [shard["file"] for shard in result["shards"]] == ["train-000000.tar", "val-000000.tar"]
     with tarfile.open(tmp_path / "out" / "val-000000.tar") as archive:
@@ -157,7 +157,7 @@ def test_raw_arrays_in_shards(source: Path, json_of_prepare, tmp_path: Path) -> 
 def test_a_wrong_size_and_other_options_are_refused(shards, source: Path, prepare, tmp_path: Path) -> None:
     wrong = prepare(source, tmp_path / "new", "--shards", "--shard-size", 0)
     assert (wrong.returncode, "'--shard-size': give" in wrong.stderr) == (2, True)
-    other = prepare(source, shards[0], "--short", 300)
+    other = prepare(source, shards[0], "--size", 300)
     assert other.returncode == 1
     assert "was prepared with --shard-size 1, not None" in other.stderr
 

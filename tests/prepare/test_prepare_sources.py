@@ -54,7 +54,7 @@ def test_all_forms_of_one_source_give_one_output(json_of_prepare, many_kinds: Pa
         assert base.is_dir()
     (tmp_path / "list.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     results = {
-        kind: json_of_prepare(source, tmp_path / f"out-{kind}", "--short", 48)
+        kind: json_of_prepare(source, tmp_path / f"out-{kind}", "--size", 48)
         for kind, source in {
             "folder": many_kinds,
             "tar": tmp_path / "a.tar",
@@ -78,7 +78,7 @@ def test_webdataset_shards(json_of_prepare, tmp_path: Path) -> None:
             members[f"{key:04d}.jpg"] = CONTENT
             members[f"{key:04d}.cls"] = b"%d\n" % (key % 11)
         write_tar(tmp_path / f"{part}-0000.tar", members)
-    result = json_of_prepare(tmp_path, tmp_path.parent / "shards-out", "--short", 16)
+    result = json_of_prepare(tmp_path, tmp_path.parent / "shards-out", "--size", 16)
     assert result["classes"] == [f"{label:02d}" for label in range(11)]
     assert result["counts"]["train"]["00"] == 2
     assert sum(result["counts"]["val"].values()) == 3
@@ -129,7 +129,7 @@ def test_links_in_a_tar_are_bad_images(json_of_prepare, tmp_path: Path) -> None:
             "b/empty.jpg": b"",
         },
     )
-    result = json_of_prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
+    result = json_of_prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--size", 16)
     assert result["images"] == 3
     assert {row["file"]: row["reason"] for row in result["skipped"]} == {
         "b/soft.jpg": "a link inside an archive",
@@ -160,7 +160,7 @@ def test_a_zip_that_is_wrong(tmp_path: Path, json_of_prepare) -> None:
     at = content.index(CONTENT, content.index(CONTENT) + 1)
     content[at + 40] ^= 255
     broken.write_bytes(content)
-    result = json_of_prepare(broken, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
+    result = json_of_prepare(broken, tmp_path / "out", "--on-bad-image", "skip", "--size", 16)
     reasons = {row["file"]: row["reason"] for row in result["skipped"]}
     assert reasons["a/link.jpg"] == "a link inside an archive"
     assert "CRC" in reasons["b/damaged.jpg"]
@@ -175,7 +175,7 @@ def test_zips_that_python_cannot_read(tmp_path: Path, prepare) -> None:
     ):
         names = ("a/x.jpg", "a/z.jpg", "b/y.jpg")
         source.write_bytes(odd_zip(dict.fromkeys(names, CONTENT), **values))
-        done = prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--short", 16)
+        done = prepare(source, tmp_path / "out", "--on-bad-image", "skip", "--size", 16)
         assert done.returncode == 1
         assert all(re.search(f"left out {name}: {said}", done.stderr) for name in names)
         assert "has no images of class a, b: all of them were left out" in done.stderr

@@ -99,7 +99,7 @@ def test_a_process_that_dies_without_a_word_is_said_so(tmp_path: Path) -> None:
     silent = tmp_path / "python"
     silent.write_text("#!/bin/sh\nkill -9 $$\n")
     silent.chmod(0o755)
-    bench = StartupBench(data=tmp_path, threads=1, batch_size=8, runs=1)
+    bench = StartupBench(data=tmp_path, workers=1, batch_size=8, runs=1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="it ended with exit code -9"):
         patch.setattr(sys, "executable", str(silent))
         measure_startup(bench)

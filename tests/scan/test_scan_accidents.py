@@ -20,13 +20,13 @@ def test_a_list_for_which_there_is_no_room(tmp_path: Path, json_of_scan, evidenc
     with small_disk(tmp_path / "disk", 8) as disk:
         earlier = f"{0:0196}.jpg\n".encode()
         (disk / "bad.txt").write_bytes(earlier)
-        words = ["scan", data, "--write-list", disk / "bad.txt", "--workers", "1"]
+        words = ["scan", data, "--write-exclude", disk / "bad.txt", "--workers", "1"]
         refused(
             words, f"cannot write {disk / 'bad.txt'}: no space left on device; check the folder and the disk"
         )
         assert below(disk) == {"bad.txt": earlier}
         make_larger(disk, 100)
-        assert len(json_of_scan(data, "--write-list", disk / "bad.txt")["bad"]) == 30
+        assert len(json_of_scan(data, "--write-exclude", disk / "bad.txt")["bad"]) == 30
         written = below(disk)
         assert written == {
             "bad.txt": "".join(f"{name}\n" for name in sorted(f.name for f in data.iterdir())).encode()
@@ -36,4 +36,4 @@ def test_a_list_for_which_there_is_no_room(tmp_path: Path, json_of_scan, evidenc
             words, f"cannot write {disk / 'bad.txt'}: read-only file system; check the folder and the disk"
         )
         assert below(disk) == written
-    evidence("scan --write-list on a disk that is full, then read-only", n=2, clear=2, as_before=2)
+    evidence("scan --write-exclude on a disk that is full, then read-only", n=2, clear=2, as_before=2)

@@ -63,7 +63,7 @@ def test_what_is_not_listed_is_named_with_its_reason(json_of_scan, mixed_dir: Pa
 
 
 def test_the_list_names_the_bad_files_below_the_folder(json_of_scan, mixed_dir: Path, tmp_path: Path) -> None:
-    result = json_of_scan(mixed_dir, "--write-list", tmp_path / "bad.txt")
+    result = json_of_scan(mixed_dir, "--write-exclude", tmp_path / "bad.txt")
     listed = (tmp_path / "bad.txt").read_text(encoding="utf-8").splitlines()
     assert listed == [row["file"] for row in result["bad"]]
     assert [file.name for file in tmp_path.iterdir()] == ["bad.txt"]
@@ -85,7 +85,7 @@ def test_bad_files_are_a_finding_and_with_strict_a_failure(scan, mixed_dir: Path
     [
         (["nowhere"], "no such folder: nowhere", 2),
         (["FILE"], "is an image; give the folder of images", 2),
-        (["EMPTY", "--seconds-per-file", "0"], "--seconds-per-file", 2),
+        (["EMPTY", "--timeout-per-file", "0"], "--timeout-per-file", 2),
     ],
 )
 def test_wrong_use_ends_in_one_line(scan, tmp_path: Path, arguments: list[str], said: str, code: int) -> None:
@@ -98,7 +98,7 @@ def test_wrong_use_ends_in_one_line(scan, tmp_path: Path, arguments: list[str], 
 
 
 def test_a_list_that_cannot_be_written_is_one_line(scan, mixed_dir: Path, tmp_path: Path) -> None:
-    done = scan(mixed_dir, "--write-list", tmp_path / "nowhere" / "bad.txt")
+    done = scan(mixed_dir, "--write-exclude", tmp_path / "nowhere" / "bad.txt")
     assert done.returncode == 1
     assert done.stderr.strip().endswith("check the folder and the disk")
     assert len(done.stderr.strip().splitlines()) == 1

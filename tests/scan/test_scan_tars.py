@@ -58,8 +58,8 @@ def test_members_are_named_with_their_tar(json_of_scan, shards: Path) -> None:
 
 
 def test_training_leaves_out_what_the_list_names(json_of_scan, shards: Path, tmp_path: Path) -> None:
-    json_of_scan(shards, "--write-list", tmp_path / "bad.txt")
-    splits = open_data(shards, leave_out=ExcludeList.load(tmp_path / "bad.txt"))
+    json_of_scan(shards, "--write-exclude", tmp_path / "bad.txt")
+    splits = open_data(shards, exclude=ExcludeList.load(tmp_path / "bad.txt"))
     assert sorted(splits.train.names) == ["a.jpg", "c.jpg", "d.jpg"]
     assert len(splits.val) == 2
 

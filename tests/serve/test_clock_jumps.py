@@ -55,7 +55,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def patient(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
     """It waits a minute for a batch of 8, and 30 seconds for anything else."""
-    options = ("--max-delay", 60_000, "--max-batch", 8, "--max-queue", 16, "--reload-interval", 0.05)
+    options = (
+        "--max-queue-delay-ms",
+        60_000,
+        "--max-batch-size",
+        8,
+        "--max-queue-size",
+        16,
+        "--reload-interval",
+        0.05,
+    )
     with moved_server(clock, served, *options) as server:
         yield server
 
@@ -63,7 +72,7 @@ def patient(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
 @pytest.fixture(scope="module")
 def hasty(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
     """It waits a second for anything, and a minute for a batch."""
-    options = ("--max-delay", 60_000, "--max-batch", 8, "--timeout", 1)
+    options = ("--max-queue-delay-ms", 60_000, "--max-batch-size", 8, "--timeout", 1)
     with moved_server(clock, served, *options) as server:
         yield server
 
@@ -190,7 +199,7 @@ def test_it_ends_as_it_should(
     clock: MovedClock, served: Path, pixels: np.ndarray, jump: Callable[[], None]
 ) -> None:
     """What waits is answered, and the server has not given it up."""
-    options = ("--max-delay", 1000, "--max-batch", 8, "--drain-delay", 0.1)
+    options = ("--max-queue-delay-ms", 1000, "--max-batch-size", 8, "--drain-delay", 0.1)
     with moved_server(clock, served, *options) as server:
         asked = target(server, pixels[0])
         waiting = Load(lambda: asyncio.run(open_loop(asked, 1000, 0.001)))

@@ -47,7 +47,7 @@ def test_ten_times_the_capacity(tmp_path: Path) -> None:
     spec = AugmentSpec(resize=72, crop=64)
     model = make_model(tmp_path / "model.onnx", name="alexnet-64", spec=spec)
     image = np.random.default_rng(1).integers(0, 256, (72, 72, 3), dtype=np.uint8)
-    options = ("--name", "small", "--max-batch", BATCH, "--max-queue", QUEUE, "--threads", 1)
+    options = ("--name", "small", "--max-batch-size", BATCH, "--max-queue-size", QUEUE, "--threads", 1)
     with running(model, *options) as server:
         asked = target(server, image)
         asyncio.run(closed_loop(asked, BATCH, 3))

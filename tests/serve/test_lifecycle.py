@@ -27,7 +27,7 @@ def test_sigterm_under_load_loses_nothing(model_file: Path, pixels: np.ndarray, 
     total = 0
     for number in range(rounds):
         # The delay keeps requests waiting all the time.
-        with running(model_file, "--name", "small", "--max-delay", 30, "--drain-delay", 2) as server:
+        with running(model_file, "--name", "small", "--max-queue-delay-ms", 30, "--drain-delay", 2) as server:
             told = threading.Event()
 
             def watch(server: RunningServer = server, told: threading.Event = told) -> None:

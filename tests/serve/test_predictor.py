@@ -81,7 +81,7 @@ def test_the_served_pixels_are_the_training_pixels(odd_images: Path) -> None:
             spec,
             "square",
             EpochSampler(images=len(names), batch_size=5, shuffle=False),
-            LoaderConfig(kind=kind, threads=2),
+            LoaderConfig(kind=kind, workers=2),
         )
         worst = {}
         for batch in loader.epoch(0):

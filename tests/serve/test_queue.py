@@ -20,7 +20,7 @@ from running_server import RunningServer, running
 @pytest.fixture
 def slow(model_file: Path) -> RunningServer:
     """A server that waits long for full batches, and lets 4 images wait."""
-    options = ("--max-delay", 400, "--max-batch", 4, "--max-queue", 4)
+    options = ("--max-queue-delay-ms", 400, "--max-batch-size", 4, "--max-queue-size", 4)
     with running(model_file, "--name", "small", *options) as server:
         yield server
 
@@ -44,7 +44,7 @@ def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) ->
 @pytest.fixture(scope="module")
 def patient(model_file: Path) -> Iterator[RunningServer]:
     """A server that waits a minute for a batch of 8: what waits goes on waiting until the test says so."""
-    options = ("--max-delay", 60_000, "--max-batch", 8, "--max-queue", 8)
+    options = ("--max-queue-delay-ms", 60_000, "--max-batch-size", 8, "--max-queue-size", 8)
     with running(model_file, "--name", "small", *options) as server:
         yield server
 
@@ -87,7 +87,7 @@ def test_a_request_that_does_not_fit_into_a_batch_waits_for_the_next(
     model_file: Path, pixels: np.ndarray
 ) -> None:
     """A batch is never larger than it may be, and no request is torn apart."""
-    options = ("--max-delay", 60_000, "--max-batch", 8, "--max-queue", 64)
+    options = ("--max-queue-delay-ms", 60_000, "--max-batch-size", 8, "--max-queue-size", 64)
     with running(model_file, "--name", "small", *options) as server:
         three, five = target(server, pixels[:3]), target(server, pixels)
         loads = []

@@ -35,9 +35,9 @@ def test_a_taken_port(server: RunningServer, model_file: Path, which: str) -> No
     [
         (("--name", "a", "--name", "b"), "there are 1 models and 2 --name", 2),
         (("--name", "a/b"), "cannot be the name of a model", 2),
-        (("--max-batch", 0), "'--max-batch': give a whole number of at least 1", 2),
-        (("--max-queue", 3), "--max-queue 3 is too small", 2),
-        (("--max-delay", -1), "'--max-delay': give a number of at least 0", 2),
+        (("--max-batch-size", 0), "'--max-batch-size': give a whole number of at least 1", 2),
+        (("--max-queue-size", 3), "--max-queue-size 3 is too small", 2),
+        (("--max-queue-delay-ms", -1), "'--max-queue-delay-ms': give a number of at least 0", 2),
         (("--timeout", 0), "'--timeout': give a number of at least 0.001", 2),
         (("--http-port", 70000), "'--http-port': give a whole number of at least 0 and at most 65,535", 2),
         (("--no-http", "--no-grpc"), "there is nothing to listen on", 2),

@@ -39,7 +39,7 @@ def rich_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rich(rich_file: Path) -> Iterator[RunningServer]:
     """Waits for company, so that requests for different outputs share a batch."""
-    with running(rich_file, "--name", "rich", "--threads", 1, "--max-delay", 50) as server:
+    with running(rich_file, "--name", "rich", "--threads", 1, "--max-queue-delay-ms", 50) as server:
         yield server
 
 

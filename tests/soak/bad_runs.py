@@ -108,11 +108,17 @@ def train_round(directory: Path, number: int) -> Counter[str]:
     data, bad = made(directory / "data", number, images)
     told = Told()
     logging.getLogger("alexnet_fast").addHandler(told)
-    options = {"model": "bad_runs:Linear", "epochs": 1, "batch_size": size, "bn_batches": 0, "lr": 1e-4}
+    options = {
+        "model": "bad_runs:Linear",
+        "epochs": 1,
+        "batch_size": size,
+        "precise_bn_batches": 0,
+        "lr": 1e-4,
+    }
     config = TrainConfig(
         data=data,
         run=directory / "run",
-        threads=2 + number % 5,
+        workers=2 + number % 5,
         on_bad_image=policy,
         checkpoint_minutes=0,
         seed=number,
@@ -144,7 +150,7 @@ def load(directory: Path, number: int) -> Counter[str]:
         seed=number,
         loader=kind,
         device="cpu",
-        threads=2 + number % 5,
+        workers=2 + number % 5,
         on_bad_image=policy,
     )
     try:

@@ -72,7 +72,7 @@ def run(words: list[str]) -> float:
 def test_prepare_killed_50_times_ends_in_the_same_bytes(
     source: Path, form: str, tmp_path: Path, evidence: Callable[..., None]
 ) -> None:
-    options = [*FORMS[form], "--short", "200", "--workers", "2"]
+    options = [*FORMS[form], "--size", "200", "--workers", "2"]
     seconds = run([*PREPARE, str(source), str(tmp_path / "whole"), *options])
     whole = digests(tmp_path / "whole")
     moments, hits, attempts = random.Random(form), 0, 0
@@ -144,11 +144,9 @@ def written(log: Path) -> int:
 def forms(source: Path) -> Path:
     """The images in two forms, without their validation part."""
     root = source.parent
-    run([*PREPARE, str(source), str(root / "folders"), "--short", "96", "--workers", "2"])
-    run(
-        [*PREPARE, str(root / "folders"), str(root / "shards"), "--short", "96", "--shards", "--workers", "2"]
-    )
-    run([*PREPARE, str(root / "folders"), str(root / "arrays"), "--short", "96", "--encoding", "raw"])
+    run([*PREPARE, str(source), str(root / "folders"), "--size", "96", "--workers", "2"])
+    run([*PREPARE, str(root / "folders"), str(root / "shards"), "--size", "96", "--shards", "--workers", "2"])
+    run([*PREPARE, str(root / "folders"), str(root / "arrays"), "--size", "96", "--encoding", "raw"])
     return root
 
 

@@ -25,7 +25,7 @@ MOMENTS = 14
 # What a busy machine needs to end and to be seen gone; a command that hangs needs for ever.
 PATIENCE_S = 60
 
-TRAIN = "train data --model linear --epochs 2 --batch-size 8 --threads 2"
+TRAIN = "train data --model linear --epochs 2 --batch-size 8 --workers 2"
 COMMANDS = {
     "scan": "scan data",
     "prepare": "prepare data OUT/p",

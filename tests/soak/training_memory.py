@@ -29,9 +29,9 @@ def main() -> None:
             resident.append(resident_mib())
 
     # Its checkpoints are small: copies of a large network move the memory up and down by more than a leak.
-    options = {"model": "small_net:Net", "batch_size": 16, "log_every": 1, "threads": 1}
+    options = {"model": "small_net:Net", "batch_size": 16, "log_interval": 1, "workers": 1}
     config = TrainConfig(
-        data=data, run=run, epochs=epochs + 1, patience=1000, lr=0.0001, checkpoint_steps=3, **options
+        data=data, run=run, epochs=epochs + 1, lr_patience=1000, lr=0.0001, checkpoint_steps=3, **options
     )
     train(config, on_progress=show)
     print(json.dumps({"resident_mib": resident[1:]}))

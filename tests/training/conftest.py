@@ -16,8 +16,8 @@ SMALL: dict[str, Any] = {
     "resize": None,
     "crop": None,
     "batch_size": 8,
-    "log_every": 1,
-    "threads": 1,
+    "log_interval": 1,
+    "workers": 1,
     "checkpoint_minutes": 0,
     "epochs": 3,
 }

@@ -13,8 +13,8 @@ from alexnet_fast.models import build_model, input_of, model_names
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.recipes import RECIPES, recipe_options
 from alexnet_fast.training.adapting import adapt_recipe, fit_batch
-from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.data import RANDOM_PARTS, random_parts
+from alexnet_fast.training.config import RANDOM_AUGMENTATION, TrainConfig
+from alexnet_fast.training.data import random_parts
 from alexnet_fast.training.resizable import for_sizes
 
 PLAIN = TrainConfig(data=Path("images"), run=Path("run"))
@@ -35,13 +35,13 @@ def test_every_recipe_fits_every_network(recipe: str) -> None:
         spec = AugmentSpec(
             resize=config.resize or own.resize,
             crop=config.crop or own.crop,
-            **random_parts(**{n: getattr(config, n) for n in RANDOM_PARTS}, epochs=config.epochs),
+            **random_parts(**{n: getattr(config, n) for n in RANDOM_AUGMENTATION}, epochs=config.epochs),
         )
         arguments = {"name": model, "num_classes": 10, "image_size": spec.crop}
         if config.dropout is not None:
             arguments["dropout"] = config.dropout
         with torch.device("meta"):
-            for_sizes(build_model(arguments), config.progressive)
+            for_sizes(build_model(arguments), config.progressive_resize)
         assert all(line.startswith("the recipe's ") for line in lines)
 
 
@@ -51,15 +51,20 @@ def test_every_recipe_fits_every_network(recipe: str) -> None:
         (
             "modern",
             {"model": "alexnet-bn-64"},
-            {"progressive": "37:64"},
+            {"progressive_resize": "37:64"},
             "progressive = 128:224 is 37:64: alexnet-bn",
         ),
-        ("modern", {"model": "alexnet-227"}, {"progressive": "130:227"}, "alexnet-227 reads 227 pixels"),
-        ("modern", {"crop": 192}, {"progressive": "110:192"}, "alexnet-bn reads 192 pixels"),
+        (
+            "modern",
+            {"model": "alexnet-227"},
+            {"progressive_resize": "130:227"},
+            "alexnet-227 reads 227 pixels",
+        ),
+        ("modern", {"crop": 192}, {"progressive_resize": "110:192"}, "alexnet-bn reads 192 pixels"),
         ("modern", {"epochs": 2}, {"warmup_epochs": 0.2}, "warmup-epochs = 3 is 0.2: --epochs is 2"),
         ("modern", {"optimizer": "adamw"}, {"nesterov": False}, "nesterov = True is left out"),
         ("modern", {"momentum": 0.0}, {"nesterov": False}, "nesterov = True is left out"),
-        ("modern", {"loss": "svm"}, {"label_smoothing": 0.0}, "label-smoothing = 0.1 is left out"),
+        ("modern", {"loss": "hinge"}, {"label_smoothing": 0.0}, "label-smoothing = 0.1 is left out"),
         (
             "tiny-imagenet",
             {"model": "alexnet"},
@@ -84,7 +89,7 @@ def test_a_recipe_yields_to_options(
 
 def test_what_was_given_beside_a_recipe_never_yields() -> None:
     before, *rest = values(
-        "modern", model="alexnet-bn-64", progressive="128:224", epochs=2, warmup_epochs=3.0
+        "modern", model="alexnet-bn-64", progressive_resize="128:224", epochs=2, warmup_epochs=3.0
     )
     assert adapt_recipe(before, *rest) == (before, [])
     with pytest.raises(UserError, match="--warmup-epochs 3 leaves nothing of 2 epochs"):
@@ -109,7 +114,7 @@ def test_what_was_given_beside_a_recipe_never_yields() -> None:
     ],
 )
 def test_the_default_batch_suits_the_data(images: int, processes: int, accumulate: int, size: int) -> None:
-    config = TrainConfig(data=Path("images"), run=Path("run"), accumulate=accumulate)
+    config = TrainConfig(data=Path("images"), run=Path("run"), grad_accum_steps=accumulate)
     assert fit_batch(config, images, processes) == size
 
 

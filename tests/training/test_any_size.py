@@ -34,7 +34,9 @@ def test_other_sizes_reach_every_weight(side: int) -> None:
 def test_images_too_small_for_the_network_are_refused_before_training() -> None:
     net = create_model("alexnet-bn-64", 5)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with pytest.raises(UserError, match="--progressive 4:64: images of 4 pixels are too small") as caught:
+    with pytest.raises(
+        UserError, match="--progressive-resize 4:64: images of 4 pixels are too small"
+    ) as caught:
         for_sizes(net, "4:64")
     assert caught.value.exit_code == 2
     for_sizes(net, "32:64")
@@ -45,7 +47,13 @@ def test_images_too_small_for_the_network_are_refused_before_training() -> None:
 @pytest.mark.slow
 def test_a_run_grows_its_images_and_ends_at_the_networks_size(config: Callable[..., TrainConfig]) -> None:
     options = config(
-        model="alexnet-bn-64", crop=64, batch_size=8, progressive="32:64", epochs=2, ema=0.5, bn_batches=2
+        model="alexnet-bn-64",
+        crop=64,
+        batch_size=8,
+        progressive_resize="32:64",
+        epochs=2,
+        ema_decay=0.5,
+        precise_bn_batches=2,
     )
     train(options)
     assert len(read_metrics(options.run / "metrics.csv")) == 2

@@ -99,6 +99,6 @@ class TestLoss:
         )
 
     def test_the_hinge_loss_is_nothing_beyond_a_margin_of_one(self, config: Make) -> None:
-        loss = make_loss(config(loss="svm"))
+        loss = make_loss(config(loss="hinge"))
         assert loss(torch.tensor([[2.0, 0.9, 1.0]]), torch.tensor([0])).item() == 0.0
         assert loss(torch.tensor([[2.0, 1.6, 0.0]]), torch.tensor([0])).item() == pytest.approx(0.6 / 3)

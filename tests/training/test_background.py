@@ -64,7 +64,7 @@ def test_checkpoint_and_exported_file_hold_it_and_a_run_keeps_it(emoji: Path, tm
 
 def test_images_prepared_on_another_one_are_refused(emoji: Path, tmp_path: Path) -> None:
     out = tmp_path / "prepared"
-    words = ["prepare", str(emoji), str(out), "--short", "16", "--background", "#000", "--workers", "1"]
+    words = ["prepare", str(emoji), str(out), "--size", "16", "--background", "#000", "--workers", "1"]
     done = CliRunner().invoke(commands, words)
     assert done.exit_code == 0, done.output
     assert json.loads((out / "prepared.json").read_text())["options"]["background"] == "#000000"
@@ -75,7 +75,7 @@ def test_images_prepared_on_another_one_are_refused(emoji: Path, tmp_path: Path)
 def test_prepare_lays_transparency_over_it(emoji: Path) -> None:
     content = (emoji / "red" / "0.png").read_bytes()
     black, white = (
-        ResizeConfig(short=20, encoding="raw", background=colour).prepare(content)
+        ResizeConfig(size=20, encoding="raw", background=colour).prepare(content)
         for colour in ("black", "white")
     )
     alpha = np.asarray(Image.open(emoji / "red" / "0.png"))[..., 3:].astype(int)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from alexnet_fast.training.on_resume import is_free, may_change
 from train_jobs import completed_many, finish_many, rows, same_run, signal_at, start_many
 
 from alexnet_fast.cli.train import MAY_CHANGE
@@ -26,7 +27,6 @@ from alexnet_fast.training.checkpoint.compatibility import (
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.lr_schedule import ReduceOnPlateau
-from alexnet_fast.training.on_resume import is_free, may_change
 from alexnet_fast.training.optim import OptimizerState, make_optimizer
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run import train
@@ -46,8 +46,8 @@ def stopped(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 SMALL: dict[str, Any] = {
     "model": "small_net:Net",
     "batch_size": 8,
-    "log_every": 1,
-    "threads": 1,
+    "log_interval": 1,
+    "workers": 1,
     "checkpoint_minutes": 0,
     "epochs": 3,
     "seed": 7,
@@ -92,10 +92,22 @@ def test_a_change_is_recorded_and_holds_whatever_stops_follow(
 @pytest.mark.parametrize(
     "new",
     [
-        {"epochs": 4, "schedule": "cosine", "warmup_epochs": 1.5, "mixup": 0.3, "nesterov": True},
-        {"momentum": 0.0, "loss": "svm", "bn_batches": 1, "dali": False, "amp": "bf16"},
-        {"schedule": "step", "step_epochs": 1, "factor": 0.5, "loss": "smoothed", "max_steps": 10},
-        {"patience": 1, "drops": 1, "label_smoothing": 0.2, "hw_decoder_load": 0.5, "momentum": 0.5},
+        {"epochs": 4, "lr_schedule": "cosine", "warmup_epochs": 1.5, "mixup_alpha": 0.3, "nesterov": True},
+        {"momentum": 0.0, "loss": "hinge", "precise_bn_batches": 1, "dali": False, "amp": "bf16"},
+        {
+            "lr_schedule": "step",
+            "lr_step_epochs": 1,
+            "lr_decay_factor": 0.5,
+            "loss": "smoothed",
+            "max_steps": 10,
+        },
+        {
+            "lr_patience": 1,
+            "max_lr_drops": 1,
+            "label_smoothing": 0.2,
+            "hw_decoder_load": 0.5,
+            "momentum": 0.5,
+        },
     ],
     ids=str,
 )
@@ -127,7 +139,7 @@ FIXED = [
     for field in dataclasses.fields(TrainConfig)
     if not is_free(field) and not may_change(field) and isinstance(field.default, bool | int | float | str)
 ]
-OTHER = {"optimizer": "adam", "pca": "off", "mean": "data", "model": "alexnet-bn"}
+OTHER = {"optimizer": "adam", "pca_jitter": "off", "mean": "data", "model": "alexnet-bn"}
 
 
 @pytest.mark.parametrize("field", FIXED, ids=lambda field: field.name)
@@ -154,7 +166,7 @@ def test_a_run_of_an_earlier_version_is_no_other_one(config: Make) -> None:
 
 def test_a_finished_plateau_learns_on_with_a_new_rate_or_more_falls() -> None:
     def over(**options: Any) -> ReduceOnPlateau:
-        plateau = ReduceOnPlateau(**{"lr": 0.01, "patience": 2, "reductions_left": 1, **options})
+        plateau = ReduceOnPlateau(**{"lr": 0.01, "lr_patience": 2, "reductions_left": 1, **options})
         plateau.load_state_dict(
             {
                 "lr": 0.001,
@@ -162,16 +174,16 @@ def test_a_finished_plateau_learns_on_with_a_new_rate_or_more_falls() -> None:
                 "best_error": 0.2,
                 "waited": 2,
                 "finished": True,
-                "patience": 2,
+                "lr_patience": 2,
             }
         )
         return plateau
 
-    same, rate, falls, patience = over(), over(lr=0.005), over(reductions_left=3), over(patience=5)
+    same, rate, falls, patience = over(), over(lr=0.005), over(reductions_left=3), over(lr_patience=5)
     same.change({})
     rate.change({"lr": 0.01})
-    falls.change({"drops": 1})
-    patience.change({"patience": 2})
+    falls.change({"max_lr_drops": 1})
+    patience.change({"lr_patience": 2})
     assert (same.finished, same.lr) == (True, 0.001)
     assert (rate.finished, rate.lr, rate.waited) == (False, 0.005, 0)
     assert (falls.finished, falls.lr, falls.reductions_left) == (False, 0.001, 2)

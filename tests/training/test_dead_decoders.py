@@ -108,7 +108,7 @@ def test_what_was_left_out_stays_left_out(data: Path, tmp_path: Path) -> None:
 def test_a_worker_of_the_pillow_loader_that_dies(data: Path, tmp_path: Path) -> None:
     run, sentence = tmp_path / "run", "a worker process of the Pillow loader was killed by SIGSEGV"
     marked(data, BAD, CRASH)
-    options = {"dali": False, "threads": 2, "epochs": 1}
+    options = {"dali": False, "workers": 2, "epochs": 1}
     with pytest.raises(
         DecoderDeathError, match=rf"^{sentence} while it decoded .*batch.* of epoch 1; go on with"
     ):
@@ -119,10 +119,10 @@ def test_a_worker_of_the_pillow_loader_that_dies(data: Path, tmp_path: Path) -> 
 
 def test_a_worker_that_dies_outside_a_run_is_told_in_one_sentence(data: Path) -> None:
     marked(data, BAD, KILL)
-    loader = ImageLoader(data / "train", batch_size=8, loader="torch", threads=1, device="cpu")
+    loader = ImageLoader(data / "train", batch_size=8, loader="torch", workers=1, device="cpu")
     with pytest.raises(
         DecoderDeathError,
-        match="was killed by SIGKILL while .* of epoch 1; alexnet-fast scan names .*--threads$",
+        match="was killed by SIGKILL while .* of epoch 1; alexnet-fast scan names .*--workers$",
     ):
         list(loader)
 

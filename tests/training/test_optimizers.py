@@ -90,7 +90,7 @@ def test_norm_and_bias_are_left_out_of_weight_decay_where_asked(config: Make, na
         return {key: not torch.equal(p, torch.ones_like(p)) for key, p in net.named_parameters()}
 
     assert all(moved().values())
-    assert {key for key, yes in moved(decay_bias=False).items() if yes} == {"0.weight", "2.weight"}
+    assert {key for key, yes in moved(bias_weight_decay=False).items() if yes} == {"0.weight", "2.weight"}
 
 
 def test_nesterov_differs_from_plain_momentum_from_the_first_step(config: Make) -> None:

@@ -30,7 +30,7 @@ class TestPlateau:
 
     def rates(self, errors: list[float], **options: int) -> tuple[list[float], ReduceOnPlateau]:
         """Returns the learning rate after each epoch."""
-        plateau = ReduceOnPlateau(lr=0.01, **{"patience": 2, "reductions_left": 3, **options})
+        plateau = ReduceOnPlateau(lr=0.01, **{"lr_patience": 2, "reductions_left": 3, **options})
         rates = []
         for error in errors:
             plateau.end_epoch(error)

@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "model": "small_net:Plain",
     "epochs": 2,
     "batch_size": 8,
-    "threads": 1,
+    "workers": 1,
     "seed": 7,
     "checkpoint_minutes": 0,
 }
@@ -72,7 +72,7 @@ def torchrun(tmp_path: Path, data: Path, **options: Any) -> tuple[Path, list[int
 @pytest.fixture(scope="module")
 def two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     """A run of two processes, each step in two passes."""
-    return torchrun(tmp_path_factory.mktemp("job"), data, accumulate=2)
+    return torchrun(tmp_path_factory.mktemp("job"), data, grad_accum_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_two_processes_compute_each_vector_of_a_frozen_network_once(
     one: Path, data: Path, tmp_path: Path
 ) -> None:
     """One file in the order of the image list, whoever computed what, and the transfer of one process."""
-    options = {"weights": str(one), "transfer": True}
+    options = {"weights": str(one), "finetune": True}
     two, _ = torchrun(tmp_path, data, **options)
     alone = tmp_path / "alone"
     train(TrainConfig(**{**OPTIONS, **options, "weights": one, "data": data, "run": alone}))
@@ -114,7 +114,7 @@ def test_two_processes_compute_each_vector_of_a_frozen_network_once(
 def test_a_frozen_network_needs_a_disk_that_all_processes_share(
     one: Path, data: Path, tmp_path: Path
 ) -> None:
-    options = {"weights": str(one), "transfer": True}
+    options = {"weights": str(one), "finetune": True}
     done = started_by_torchrun(tmp_path / "job.json", data, tmp_path / "of-{rank}" / "run", **options)
     assert done.returncode != 0
     assert "not all processes of the job see" in done.stderr
@@ -144,7 +144,7 @@ def test_another_number_of_processes_goes_on_between_epochs_only(
     two: tuple[Path, list[int]], data: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(two[0], tmp_path / "more")
-    options = {**OPTIONS, "accumulate": 2, "data": data, "run": tmp_path / "more"}
+    options = {**OPTIONS, "grad_accum_steps": 2, "data": data, "run": tmp_path / "more"}
     result = train(TrainConfig(**{**options, "epochs": 3}), resume=True)
     assert (result["resumed_from"], result["epochs"]) == (2, 3)
 
@@ -152,7 +152,7 @@ def test_another_number_of_processes_goes_on_between_epochs_only(
         if (progress.epoch, progress.step) == (2, 3):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    cut = {**OPTIONS, "data": data, "run": tmp_path / "cut", "log_every": 1}
+    cut = {**OPTIONS, "data": data, "run": tmp_path / "cut", "log_interval": 1}
     train(TrainConfig(**cut), on_progress=stop)
     pretend_two(tmp_path / "cut")
     with pytest.raises(UserError, match="saved by 2 processes within epoch 2, and 1 cannot go on there"):
@@ -174,7 +174,10 @@ def pretend_two(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"batch_size": 9, "accumulate": 2}, "--batch-size 9 cannot be shared by 1 processes in 2 passes"),
+        (
+            {"batch_size": 9, "grad_accum_steps": 2},
+            "--batch-size 9 cannot be shared by 1 processes in 2 passes",
+        ),
         ({"batch_size": 100}, "--batch-size 100 is more than the 48 training images"),
         ({"processes": 2}, "train is one process of many"),
     ],

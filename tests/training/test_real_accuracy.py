@@ -21,7 +21,13 @@ from alexnet_fast.training.run import train
 def test_the_same_seed_gives_the_same_file_byte_for_byte(
     config: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
-    options = {"ema": 0.9, "mixup": 0.3, "schedule": "cosine", "epochs": 1, "model": "alexnet-bn-64"}
+    options = {
+        "ema_decay": 0.9,
+        "mixup_alpha": 0.3,
+        "lr_schedule": "cosine",
+        "epochs": 1,
+        "model": "alexnet-bn-64",
+    }
     files = {}
     for name, seed in (("one", 7), ("two", 7), ("other", 8)):
         run = tmp_path / name / "run"

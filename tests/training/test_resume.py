@@ -31,7 +31,7 @@ def numbered(run: Path) -> list[str]:
 
 def test_a_run_stopped_three_times_ends_as_one_never_stopped(small: Make) -> None:
     """Amid an epoch, between the last step and validation, and at the first step."""
-    options = {"ema": 0.9, "mixup": 0.2}
+    options = {"ema_decay": 0.9, "mixup_alpha": 0.2}
     train(small("whole", **options))
     cut = small("cut", **options)
     stops = [(1, 4, signal.SIGTERM), (2, 6, signal.SIGUSR1), (3, 1, signal.SIGTERM)]
@@ -48,11 +48,11 @@ def test_the_plain_loader_and_a_schedule_by_step_go_on_too(small: Make) -> None:
     options = {
         "dali": False,
         "optimizer": "adam",
-        "accumulate": 2,
-        "schedule": "cosine",
+        "grad_accum_steps": 2,
+        "lr_schedule": "cosine",
         "epochs": 1,
         "warmup_epochs": 0.5,
-        "bn_batches": 0,
+        "precise_bn_batches": 0,
     }
     train(small("whole", **options))
     train(small("cut", **options), on_progress=signal_at(1, 4))
@@ -125,7 +125,7 @@ def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(small: Make) ->
 
 def test_the_newest_is_found_by_what_it_holds(small: Make) -> None:
     """Neither by a name that sorts last as text, nor by the time of the file."""
-    options = small("cut", keep=3, checkpoint_steps=1)
+    options = small("cut", keep_checkpoints=3, checkpoint_steps=1)
     train(options, on_progress=signal_at(2, 5))
     directory = options.run / "checkpoints"
     (directory / "last.pt").unlink()
@@ -140,7 +140,7 @@ def test_the_newest_is_found_by_what_it_holds(small: Make) -> None:
 
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_last_n_stay_and_the_best(small: Make, keep: int) -> None:
-    options = small("run", keep=keep, checkpoint_steps=2, epochs=2)
+    options = small("run", keep_checkpoints=keep, checkpoint_steps=2, epochs=2)
     train(options, on_progress=signal_at(2, 5))
     places = [(1, 6), (1, 8), (1, 10), (1, 11)]
     wanted = {f"epoch-{epoch:05d}-step-{step:09d}.pt" for epoch, step in [(1, 6), *places[-keep:]]}
@@ -154,7 +154,7 @@ def test_the_last_n_stay_and_the_best(small: Make, keep: int) -> None:
     ("change", "complaint"),
     [
         ({"optimizer": "adam"}, "--optimizer sgd, not adam"),
-        ({"accumulate": 2}, "--accumulate 1, not 2"),
+        ({"grad_accum_steps": 2}, "--grad-accum-steps 1, not 2"),
         ({"model": "small_net:Plain"}, "--model small_net:Net, not small_net:Plain"),
     ],
 )
@@ -181,10 +181,10 @@ def test_images_that_came_and_went_are_named(small: Make, two_classes: Path, tmp
 
 def test_a_list_of_images_left_out_is_no_hindrance(small: Make, tmp_path: Path) -> None:
     """It is a path, which no checkpoint may hold; the images that are left are compared instead."""
-    left_out = tmp_path / "bad.txt"
-    left_out.write_text("", encoding="utf-8")
-    train(small("run", leave_out=left_out), on_progress=signal_at(1, 2))
-    assert train(small("run", leave_out=left_out), resume=True)["epochs"] == 3
+    excluded = tmp_path / "bad.txt"
+    excluded.write_text("", encoding="utf-8")
+    train(small("run", exclude=excluded), on_progress=signal_at(1, 2))
+    assert train(small("run", exclude=excluded), resume=True)["epochs"] == 3
 
 
 def test_a_class_too_many_is_another_run(small: Make, two_classes: Path, tmp_path: Path) -> None:

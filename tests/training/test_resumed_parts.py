@@ -34,13 +34,25 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"ema": 0.9, "mixup": 0.4, "schedule": "cosine", "warmup_epochs": 1.5, "nesterov": True},
+        {
+            "ema_decay": 0.9,
+            "mixup_alpha": 0.4,
+            "lr_schedule": "cosine",
+            "warmup_epochs": 1.5,
+            "nesterov": True,
+        },
         pytest.param(
-            {"optimizer": "adamw", "ema": 0.9, "label_smoothing": 0.1, "schedule": "step", "step_epochs": 1},
+            {
+                "optimizer": "adamw",
+                "ema_decay": 0.9,
+                "label_smoothing": 0.1,
+                "lr_schedule": "step",
+                "lr_step_epochs": 1,
+            },
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            {"optimizer": "lars", "lr": 1.0, "loss": "svm", "decay_bias": False, "ema": 0.5},
+            {"optimizer": "lars", "lr": 1.0, "loss": "hinge", "bias_weight_decay": False, "ema_decay": 0.5},
             marks=pytest.mark.slow,
         ),
     ],
@@ -49,7 +61,7 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 def test_a_run_stopped_in_an_epoch_ends_in_the_same_weights(
     config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    every = {"checkpoint_steps": 1, "epochs": 2, "bn_batches": 2, **options}
+    every = {"checkpoint_steps": 1, "epochs": 2, "precise_bn_batches": 2, **options}
     train(config(run=tmp_path / "whole", **every))
     with monkeypatch.context() as patch:
         stopped_after(patch, 4)
@@ -69,7 +81,7 @@ def test_the_average_is_what_is_validated_and_kept(config: Make, tmp_path: Path)
     """A decay of 0 copies the weights at every update; a long memory keeps others."""
     found = {}
     for name, ema in (("plain", 0.0), ("long", 0.99)):
-        train(config(run=tmp_path / name, epochs=1, ema=ema))
+        train(config(run=tmp_path / name, epochs=1, ema_decay=ema))
         found[name] = load_trained(tmp_path / name).net.state_dict()
     assert not torch.equal(found["plain"]["fc.weight"], found["long"]["fc.weight"])
     rows = {name: read_metrics(tmp_path / name / "metrics.csv")[0] for name in found}

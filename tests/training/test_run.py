@@ -35,7 +35,7 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("log_every", [1, 2, 3, 20])
 def test_each_epoch_is_reported_once_at_its_end(config: Make, log_every: int) -> None:
     seen: list[Progress] = []
-    train(config(epochs=1, log_every=log_every), on_progress=seen.append)
+    train(config(epochs=1, log_interval=log_every), on_progress=seen.append)
     steps = [progress.step for progress in seen if progress.phase == "training"]
     assert steps == sorted(set(steps))
     assert steps[-1] == 3
@@ -138,7 +138,7 @@ def test_a_second_run_in_the_same_folder_is_refused(config: Make) -> None:
 
 @pytest.mark.slow
 def test_a_cosine_run_is_resumed_at_its_place(config: Make, tmp_path: Path) -> None:
-    options = {"schedule": "cosine", "epochs": 2}
+    options = {"lr_schedule": "cosine", "epochs": 2}
     train(config(run=tmp_path / "whole", **options))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MetricsLog, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -148,7 +148,7 @@ def test_a_cosine_run_is_resumed_at_its_place(config: Make, tmp_path: Path) -> N
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert [row.epoch for row in read_metrics(tmp_path / "cut" / "metrics.csv")] == [1, 2]
     # A longer run has another course of the rate, and the change is on record.
-    train(config(run=tmp_path / "cut", schedule="cosine", epochs=3), resume=True)
+    train(config(run=tmp_path / "cut", lr_schedule="cosine", epochs=3), resume=True)
     assert "--epochs 2 -> 3" in (tmp_path / "cut" / "log.txt").read_text()
 
 
@@ -193,7 +193,7 @@ def test_best_is_the_epoch_with_the_highest_accuracy(config: Make) -> None:
 
 
 def test_colours_of_the_data_replace_the_constants(config: Make) -> None:
-    options = config(epochs=1, pca="data", mean="data")
+    options = config(epochs=1, pca_jitter="data", mean="data")
     train(options)
     spec = load_trained(options.run).spec
     assert spec.jitter is not None

@@ -19,7 +19,7 @@ def rates(schedule: LearningRate, steps: int) -> list[float]:
 
 
 def test_cosine_falls_step_by_step_from_the_rate_to_nothing(config: Make) -> None:
-    found = rates(make_schedule(config(schedule="cosine", lr=0.2, epochs=4), steps=10), 40)
+    found = rates(make_schedule(config(lr_schedule="cosine", lr=0.2, epochs=4), steps=10), 40)
     assert found[0] == 0.2
     assert found[20] == pytest.approx(0.1)
     assert found == sorted(found, reverse=True)
@@ -28,12 +28,14 @@ def test_cosine_falls_step_by_step_from_the_rate_to_nothing(config: Make) -> Non
 
 
 def test_step_falls_by_the_factor_after_so_many_epochs(config: Make) -> None:
-    schedule = make_schedule(config(schedule="step", lr=0.1, factor=0.5, step_epochs=2), steps=3)
+    schedule = make_schedule(
+        config(lr_schedule="step", lr=0.1, lr_decay_factor=0.5, lr_step_epochs=2), steps=3
+    )
     assert rates(schedule, 14) == [0.1] * 6 + [0.05] * 6 + [0.025] * 2
 
 
 def test_plateau_falls_by_its_factor_and_waits_its_patience(config: Make) -> None:
-    schedule = make_schedule(config(lr=0.1, factor=0.5, patience=2, drops=1), steps=3)
+    schedule = make_schedule(config(lr=0.1, lr_decay_factor=0.5, lr_patience=2, max_lr_drops=1), steps=3)
     seen = []
     for _ in range(6):
         seen.append(schedule.rate(0))
@@ -48,7 +50,7 @@ def test_warm_up_rises_in_a_line_over_a_part_of_an_epoch(config: Make) -> None:
 
 
 def test_the_cosine_begins_to_fall_where_the_warm_up_ends(config: Make) -> None:
-    options = {"schedule": "cosine", "lr": 0.1, "epochs": 5}
+    options = {"lr_schedule": "cosine", "lr": 0.1, "epochs": 5}
     found = rates(make_schedule(config(warmup_epochs=1, **options), steps=10), 50)
     assert found.index(max(found)) in (9, 10)
     assert found[9] == found[10] == pytest.approx(0.1)
@@ -58,9 +60,9 @@ def test_the_cosine_begins_to_fall_where_the_warm_up_ends(config: Make) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"schedule": "cosine", "warmup_epochs": 1.5},
-        {"schedule": "step", "step_epochs": 1},
-        {"schedule": "plateau", "patience": 1, "warmup_epochs": 1.5},
+        {"lr_schedule": "cosine", "warmup_epochs": 1.5},
+        {"lr_schedule": "step", "lr_step_epochs": 1},
+        {"lr_schedule": "plateau", "lr_patience": 1, "warmup_epochs": 1.5},
     ],
     ids=str,
 )

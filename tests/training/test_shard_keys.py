@@ -65,7 +65,7 @@ def test_a_run_reads_them_and_writes_them_down(data: Path, tmp_path: Path) -> No
 
 
 def test_a_model_is_tried_on_the_fields_of_its_training(data: Path) -> None:
-    given = dict.fromkeys((*READING, "val_fraction", "leave_out")) | {"data": data, "split": "val"}
+    given = dict.fromkeys((*READING, "val_fraction", "exclude")) | {"data": data, "split": "val"}
     model = SimpleNamespace(classes=("a", "b"), provenance={"image_key": "seg.png", "label_key": "kind.txt"})
     assert list(part_images(model, given).names) == ["0.seg.png", "1.seg.png"]
     assert list(part_images(model, given | {"image_key": "jpg"}).names) == ["0.jpg", "1.jpg"]
@@ -74,7 +74,7 @@ def test_a_model_is_tried_on_the_fields_of_its_training(data: Path) -> None:
 def test_a_loader_takes_them_as_arguments(data: Path) -> None:
     (data / "val-0.tar").unlink()
     loader = ImageLoader(
-        data, batch_size=2, threads=1, loader="torch", image_key="seg.png", label_key="kind.txt"
+        data, batch_size=2, workers=1, loader="torch", image_key="seg.png", label_key="kind.txt"
     )
     assert loader.dataset.classes == ["a", "b"]
     assert loader.dataset.images.names[0] == "0.seg.png"

@@ -25,7 +25,7 @@ from alexnet_fast.training.trainer import Trainer
 Make = Callable[..., TrainConfig]
 
 
-EVERYTHING = {"ema": 0.9, "mixup": 0.3, "label_smoothing": 0.1, "nesterov": True}
+EVERYTHING = {"ema_decay": 0.9, "mixup_alpha": 0.3, "label_smoothing": 0.1, "nesterov": True}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ EVERYTHING = {"ema": 0.9, "mixup": 0.3, "label_smoothing": 0.1, "nesterov": True
     [
         {},
         EVERYTHING,
-        pytest.param({"optimizer": "lars", "loss": "svm"}, marks=pytest.mark.slow),
+        pytest.param({"optimizer": "lars", "loss": "hinge"}, marks=pytest.mark.slow),
         pytest.param({"optimizer": "adamw"}, marks=pytest.mark.slow),
     ],
     ids=["plain", "everything", "lars", "adamw"],
@@ -52,7 +52,7 @@ def test_nothing_is_read_back_between_two_reports(
         steps.append(None)
 
     monkeypatch.setattr(Trainer, "_take_step", counting)
-    train(config(epochs=1, log_every=1000, **options))
+    train(config(epochs=1, log_interval=1000, **options))
     assert len(steps) == 3
     assert seen["aten::convolution"] == 5 * 3, "the steps are seen"
     assert seen["aten::convolution_backward"] == 5 * 3, "their backward passes are seen"
@@ -192,7 +192,7 @@ def test_a_compiled_run_learns_what_the_plain_one_does_and_is_saved_under_the_sa
 
 @pytest.mark.gpu
 def test_recorded_passes_learn_what_the_plain_ones_do(config: Make, tmp_path: Path) -> None:
-    options = {"device": "cuda", "amp": "off", "dropout": 0.0, "mixup": 0.3}
+    options = {"device": "cuda", "amp": "off", "dropout": 0.0, "mixup_alpha": 0.3}
     for name, recorded in (("plain", False), ("recorded", True)):
         train(config(run=tmp_path / name, cuda_graphs=recorded, **options))
     one, other = (read_metrics(tmp_path / name / "metrics.csv")[-1] for name in ("plain", "recorded"))

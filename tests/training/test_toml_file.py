@@ -35,7 +35,7 @@ NAMES = [
 def test_a_config_is_read_back_as_it_was(tmp_path: Path, name: str) -> None:
     path = tmp_path / "config.toml"
     config = TrainConfig(
-        data=Path(f"/data/{name}"), run=Path(name), weights=Path(name), leave_out=Path(name), model=name
+        data=Path(f"/data/{name}"), run=Path(name), weights=Path(name), exclude=Path(name), model=name
     )
     config.save(path)
     assert TrainConfig.from_dict(read_toml(path)) == config
@@ -72,7 +72,7 @@ def test_a_run_goes_on_whatever_the_names_of_its_folders_hold(
 ) -> None:
     data, run = tmp_path / f"{name} data", tmp_path / f"{name} run"
     data.symlink_to(two_classes)
-    options = ["--model", "linear", "--batch-size", "16", "--no-dali", "--threads", "1", "--json"]
+    options = ["--model", "linear", "--batch-size", "16", "--no-dali", "--workers", "1", "--json"]
     for arguments in (
         [str(data), "--run", str(run), "--epochs", "1", *options],
         ["--run", str(run), "--resume", "--epochs", "2", "--json"],

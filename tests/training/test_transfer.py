@@ -44,7 +44,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 
 def test_only_the_last_layer_learns_while_the_rest_is_frozen(small: Make, source: Path) -> None:
-    options = {"weights": source, "transfer": True, "freeze_epochs": 2, "ema": 0.0}
+    options = {"weights": source, "finetune": True, "freeze_epochs": 2, "ema_decay": 0.0}
     train(small("frozen", epochs=2, **options))
     before, after = (load_trained(path).net.state_dict() for path in (source, small("frozen").run))
     assert changed(before, after) == {"8"}
@@ -54,8 +54,8 @@ def test_only_the_last_layer_learns_while_the_rest_is_frozen(small: Make, source
 
 def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: Make, source: Path) -> None:
     """On each image's centre, computed once."""
-    train(small("features", weights=source, features=True, epochs=2))
-    train(small("transfer", weights=source, transfer=True, freeze_epochs=2, epochs=3))
+    train(small("features", weights=source, linear_probe=True, epochs=2))
+    train(small("transfer", weights=source, finetune=True, freeze_epochs=2, epochs=3))
     left, right = (
         [(row.train_loss, row.val_loss) for row in read_metrics(small(name).run / "metrics.csv")]
         for name in ("features", "transfer")
@@ -67,7 +67,7 @@ def test_the_frozen_epochs_of_a_transfer_are_those_of_feature_extraction(small: 
 def test_images_that_grow_do_so_once_the_whole_network_learns(config: Make, tmp_path: Path) -> None:
     first = config(run=tmp_path / "first", epochs=1)
     train(first)
-    options = {"weights": first.run, "transfer": True, "progressive": "48:56"}
+    options = {"weights": first.run, "finetune": True, "progressive_resize": "48:56"}
     train(config(epochs=3, **options))
     (vectors,) = (config().run / "features").glob("val-*[0-9a-f].npy")
     assert np.isfinite(np.load(vectors)).all()
@@ -75,18 +75,18 @@ def test_images_that_grow_do_so_once_the_whole_network_learns(config: Make, tmp_
 
 
 def test_then_all_of_it_learns_at_a_lower_rate(small: Make, source: Path) -> None:
-    train(small("run", weights=source, transfer=True, unfreeze_lr=0.2))
+    train(small("run", weights=source, finetune=True, finetune_lr_factor=0.2))
     last = load_checkpoint(small("run").run / "checkpoints" / "last.pt")["weights"]
     assert changed(load_trained(source).net.state_dict(), last) == {"0", "1", "5", "8"}
     rates = [row.lr for row in read_metrics(small("run").run / "metrics.csv")]
     assert rates == pytest.approx([0.01, 0.002, 0.002])
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "adam", "ema": 0.9, "schedule": "cosine"}])
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adam", "ema_decay": 0.9, "lr_schedule": "cosine"}])
 def test_a_transfer_stopped_in_both_parts_ends_as_one_never_stopped(
     small: Make, source: Path, options: dict[str, Any]
 ) -> None:
-    options = {"weights": source, "transfer": True, **options}
+    options = {"weights": source, "finetune": True, **options}
     train(small("whole", **options))
     for number, (epoch, step) in enumerate([(1, 3), (1, 6), (2, 2), (3, 4)]):
         result = train(small("cut", **options), resume=number > 0, on_progress=signal_at(epoch, step))
@@ -97,7 +97,7 @@ def test_a_transfer_stopped_in_both_parts_ends_as_one_never_stopped(
 
 def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, source: Path) -> None:
     """What is saved is the whole network: its accuracy is that of the training's own validation."""
-    result = train(small("run", weights=source, features=True, epochs=5))
+    result = train(small("run", weights=source, linear_probe=True, epochs=5))
     run = small("run").run
     trained = load_trained(run)
     assert changed(load_trained(source).net.state_dict(), trained.net.state_dict()) == {"8"}
@@ -115,7 +115,7 @@ def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, sourc
 
 
 def test_features_are_computed_once_and_a_resumed_run_is_the_same(small: Make, source: Path) -> None:
-    options = {"weights": source, "features": True}
+    options = {"weights": source, "linear_probe": True}
     train(small("whole", **options))
     train(small("cut", **options), on_progress=signal_at(2, 3))
     times = {path: path.stat().st_mtime_ns for path in (small("cut").run / "features").iterdir()}
@@ -160,12 +160,15 @@ def test_smoothed_is_cross_entropy_with_a_tenth_spread_out(small: Make) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"transfer": True}, "--transfer needs weights to begin with; give --weights"),
-        ({"features": True}, "--features needs weights"),
-        ({"transfer": True, "features": True, "weights": Path("x")}, "two ways to train"),
-        ({"features": True, "weights": Path("x"), "processes": 2}, "in one process"),
-        ({"features": True, "weights": Path("x"), "progressive": "16:24"}, "leave out --progressive"),
-        ({"unfreeze_lr": 0.0}, "unfreeze_lr=0.0 does not fit; give a number above 0 and at most 1"),
+        ({"finetune": True}, "--finetune needs weights to begin with; give --weights"),
+        ({"linear_probe": True}, "--features needs weights"),
+        ({"finetune": True, "linear_probe": True, "weights": Path("x")}, "two ways to train"),
+        ({"linear_probe": True, "weights": Path("x"), "processes": 2}, "in one process"),
+        (
+            {"linear_probe": True, "weights": Path("x"), "progressive_resize": "16:24"},
+            "leave out --progressive-resize",
+        ),
+        ({"finetune_lr_factor": 0.0}, "unfreeze_lr=0.0 does not fit; give a number above 0 and at most 1"),
         ({"freeze_epochs": -1}, "freeze_epochs=-1 does not fit"),
         ({"max_steps": 0}, "max_steps=0 does not fit"),
         ({"init": "xavier"}, "small_net:Net has no --init that could be set"),

@@ -20,13 +20,24 @@ FEATURES = (*SCRATCH, "--features", "--epochs", 30, "--lr", 0.01)
 # Ten epochs of the last layer alone and twelve steps of everything: 65 steps an epoch.
 TRANSFER = (
     *SCRATCH,
-    *("--transfer", "--freeze-epochs", 10, "--epochs", 11, "--max-steps", 10 * 65 + 12),
-    *("--schedule", "plateau", "--lr", 0.002, "--unfreeze-lr", 0.1, "--bn-batches", 16),
+    *("--finetune", "--freeze-epochs", 10, "--epochs", 11, "--max-steps", 10 * 65 + 12),
+    *("--lr-schedule", "plateau", "--lr", 0.002, "--finetune-lr-factor", 0.1, "--precise-bn-batches", 16),
 )
 PRETRAINING = (
     *NET,
-    *("--epochs", 2, "--batch-size", 64, "--lr", 0.02, "--nesterov", "--no-decay-bias", "--dropout", 0),
-    *("--schedule", "cosine", "--pca", "off", "--bn-batches", 8),
+    *(
+        "--epochs",
+        2,
+        "--batch-size",
+        64,
+        "--lr",
+        0.02,
+        "--nesterov",
+        "--no-bias-weight-decay",
+        "--dropout",
+        0,
+    ),
+    *("--lr-schedule", "cosine", "--pca-jitter", "off", "--precise-bn-batches", 8),
 )
 
 

@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {
     "model": "small_net:Net",
     "epochs": 4,
     "batch_size": 4,
-    "threads": 1,
+    "workers": 1,
     "checkpoint_steps": 1,
     "seed": 7,
 }

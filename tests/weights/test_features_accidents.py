@@ -35,7 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(model: Path, data: Path, out: Path) -> list[object]:
     """The command."""
-    return ["features", model, data, out, "--no-dali", "--threads", "1", "--device", "cpu", "--parquet"]
+    return ["features", model, data, out, "--no-dali", "--workers", "1", "--device", "cpu", "--parquet"]
 
 
 def check_full_disks(model: Path, data: Path, directory: Path, sizes: list[int]) -> None:

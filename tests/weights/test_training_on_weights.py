@@ -66,7 +66,7 @@ def test_foreign_weights_carry_their_mean_into_the_run(way: str, arrays, two_cla
 def features(model: Path, data: Path, out: Path, **more: Any) -> dict[str, Any]:
     """Writes features as the command does."""
     shown: list[tuple[int, int]] = []
-    given = {"device": "cpu", "dali": False, "threads": 1, "batch_size": 5, **more}
+    given = {"device": "cpu", "dali": False, "workers": 1, "batch_size": 5, **more}
     config = FeatureConfig(model=model, data=data, out=out, **given)
     result = write_features(config, lambda *done: shown.append(done))
     assert shown[-1] == (result["images"], result["images"])

@@ -1,7 +1,7 @@
 """Folders train/ and val/ with train.csv and val.csv (image, class) and categories.csv (id, label).
 
 The files of the preprocessor of https://github.com/adeveloperdiary/DeepLearning_MiniProjects, and of
-`prepare --layout caltech256`.
+`prepare --dataset-format caltech256`.
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ class DatasetFormat:
             UserError: The options contradict each other.
         """
         if layout is not None and layout not in KINDS:
-            raise UserError(f"--layout {layout} is not known", f"choose from {', '.join(KINDS)}", exit_code=2)
+            raise UserError(
+                f"--dataset-format {layout} is not known", f"choose from {', '.join(KINDS)}", exit_code=2
+            )
         if (labels is None) != (label_encoding is None):
             raise UserError(
                 "--labels and --label-encoding belong together",
@@ -73,7 +75,9 @@ class DatasetFormat:
             fields = ShardFields.from_options(image_key, label_key)
             return cls(kind=next((kind for kind in KINDS if kind == layout), None), fields=fields)
         if layout not in (None, "json"):
-            raise UserError(f"--labels belongs to --layout json, not {layout}", "leave one out", exit_code=2)
+            raise UserError(
+                f"--labels belongs to --dataset-format json, not {layout}", "leave one out", exit_code=2
+            )
         return cls(kind="json", label_files=LabelFiles(labels, label_encoding))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from alexnet_fast.data import Splits
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.on_resume import is_free, may_change, reason_to_stay
+from alexnet_fast.training.option import flag_name, is_free, may_change, reason_to_stay
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import write_atomically
@@ -73,7 +73,7 @@ class Change:
     after: Any
 
     def __str__(self) -> str:
-        return f"{_option(self.name)} {_shown(self.before)} -> {_shown(self.after)}"
+        return f"{flag_name(self.name)} {_shown(self.before)} -> {_shown(self.after)}"
 
 
 def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) 
     names = [field.name for field in dataclasses.fields(config) if not is_free(field) and field.name != _AMP]
     plain = config.to_dict()
     return {
-        **{_option(name): plain.get(name) for name in names},
-        _option(_AMP): precision.name,
+        **{flag_name(name): plain.get(name) for name in names},
+        flag_name(_AMP): precision.name,
         "the training images": splits.train.fingerprint(),
         "the validation images": splits.val.fingerprint(),
     }
@@ -111,7 +111,7 @@ def changed_options(
             raise _other_images(name, config, splits)
     found = []
     for field in dataclasses.fields(config):
-        name = _option(field.name)
+        name = flag_name(field.name)
         if name not in now or (name not in before and may_change(field)) or before.get(name) == now[name]:
             continue
         if not may_change(field):
@@ -137,11 +137,6 @@ def _other_images(name: str, config: TrainConfig, splits: Splits) -> UserError:
         + (f": {change}" if change else ""),
         "restore them, or start another --run",
     )
-
-
-def _option(name: str) -> str:
-    """Returns a field as its command line option."""
-    return "--" + name.replace("_", "-")
 
 
 def _shown(value: Any) -> str:
