@@ -160,7 +160,7 @@ class AlexNet:
             label_encoding=None if label_encoding is None else Path(label_encoding),
             device=device,
             dali=loader == "dali",
-            **{"pca": "data", "mean": "data", **options},
+            **{"pca_jitter": "data", "mean": "data", **options},
         )
         # A batch that nobody gave is made to fit the images.
         self._adaptable = () if "batch_size" in options else ("batch_size",)

@@ -21,7 +21,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.device import choose_device
 
 # Raised whenever the same images, spec and seed would give another order, other draws or other pixels.
-PIPELINES_VERSION = 1
+PIPELINES_VERSION = 2
 
 _DECODERS = {"dali": "nvidia-dali-cuda120", "torch": "pillow"}
 

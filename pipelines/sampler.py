@@ -144,4 +144,4 @@ def _columns(spec: AugmentSpec) -> int:
     """Returns how many random numbers an image takes."""
     if spec.random_resized_crop is not None:
         return AREAS.stop
-    return COLOURS.stop if spec.distortion is not None else SHIFT.stop
+    return COLOURS.stop if spec.color_jitter is not None else SHIFT.stop

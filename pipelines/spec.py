@@ -142,7 +142,7 @@ class AugmentSpec:
         flip: Whether training images are mirrored with probability 0.5.
         jitter: PCA colour jitter of training images; None for none.
         random_resized_crop: Training takes a random area of a random shape; None for the paper's crop.
-        distortion: Random brightness, contrast, saturation and hue of training images; None for none.
+        color_jitter: Random brightness, contrast, saturation and hue of training images; None for none.
         progressive: Side of the training images by epoch; None for `crop` in every epoch.
         background: Red, green and blue, 0 to 255, that are seen where an image is transparent.
 
@@ -157,7 +157,7 @@ class AugmentSpec:
     flip: bool = True
     jitter: PcaJitter | None = ORIGINAL_JITTER
     random_resized_crop: RandomResizedCrop | None = None
-    distortion: ColorJitter | None = None
+    color_jitter: ColorJitter | None = None
     progressive: Progressive | None = None
     background: Colour = WHITE
 
@@ -242,7 +242,7 @@ class AugmentSpec:
 # What older versions did not know: absent from what they saved.
 _ADDITIONS: dict[str, Any] = {
     "random_resized_crop": RandomResizedCrop,
-    "distortion": ColorJitter,
+    "color_jitter": ColorJitter,
     "progressive": Progressive,
 }
 

@@ -99,7 +99,7 @@ def _calibration_images(weights: Path, trained: TrainedModel, given: dict[str, A
         UserError: There are none, or they are named without int8.
     """
     if given["precision"] != "int8":
-        if given["calibrate"] is not None:
+        if given["calibration_data"] is not None:
             raise UserError(
                 f"--calibration-data is for int8, not {given['precision']}",
                 "add --precision int8",
@@ -107,7 +107,7 @@ def _calibration_images(weights: Path, trained: TrainedModel, given: dict[str, A
             )
         return None
     why = "--precision int8 needs images to calibrate on"
-    part = _part(weights, trained, given["calibrate"], "train", why, "--calibration-data DATA")
+    part = _part(weights, trained, given["calibration_data"], "train", why, "--calibration-data DATA")
     return _squares(part, trained, given["calibration_images"])[0]
 
 
@@ -136,7 +136,7 @@ def _part(
         data = Path(run["data"])
         labels, encoding = (Path(run[name]) if name in run else None for name in ("labels", "label_encoding"))
         reading = DatasetFormat.from_options(
-            run.get("layout"), labels, encoding, run.get("image_key"), run.get("label_key")
+            run.get("dataset_format"), labels, encoding, run.get("image_key"), run.get("label_key")
         )
     if data is None:
         raise UserError(why, f"give {option}, a data set with the same classes", exit_code=2)

@@ -14,6 +14,8 @@ from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.utils.special_files import read_given
 
 SUMMARY = "prepared.json"
+# 2: the options have the names of the command line.
+SUMMARY_FORMAT = 2
 
 
 def prepared_classes(root: Path) -> tuple[str, ...] | None:
@@ -48,11 +50,17 @@ def prepared_background(root: Path) -> str | None:
 def _summary(root: Path) -> Any:
     """Reads the summary, if there is one."""
     try:
-        return json.loads((root / SUMMARY).read_bytes())
+        summary = json.loads((root / SUMMARY).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise _damaged(root, error) from error
+    if isinstance(summary, dict) and summary.get("format") != SUMMARY_FORMAT:
+        raise UserError(
+            f"{root / SUMMARY} has format {summary.get('format')}; this version reads {SUMMARY_FORMAT}",
+            "run alexnet-fast prepare again, into another directory",
+        )
+    return summary
 
 
 def _damaged(root: Path, error: Exception) -> UserError:

@@ -28,8 +28,8 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 # Shorter lists are made in less time than it takes to say so.
 WORTH_KEEPING = 10_000
-# 2: with the counts of what is ignored, and longer extensions.
-_FORMAT = 2
+# 2: with the counts of what is ignored, and longer extensions; 3: other names of arrays.
+_FORMAT = 3
 # A folder that changed within the clock's tick of being listed could change again and look the same; two
 # seconds are the coarsest tick of a file system (FAT).
 _TICK_NS = 2_000_000_000

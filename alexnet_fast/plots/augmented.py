@@ -120,8 +120,8 @@ def _described(spec: AugmentSpec, config: LoaderConfig) -> str:
 def _additions(spec: AugmentSpec) -> list[str]:
     """Describes what the paper's augmentation does not have."""
     parts = []
-    if spec.distortion is not None:
-        amounts = dataclasses.asdict(spec.distortion)
+    if spec.color_jitter is not None:
+        amounts = dataclasses.asdict(spec.color_jitter)
         parts += [f"{name} {amount:g}" for name, amount in amounts.items() if amount]
     if spec.progressive is not None:
         course = spec.progressive

@@ -120,7 +120,7 @@ class PrepareConfig:
             **self.recipe.to_dict(),
             "shard-size": self.shard_mib,
             "val-fraction": self.val_fraction,
-            "layout": self.reading.kind if self.has_tables else None,
+            "dataset_format": self.reading.kind if self.has_tables else None,
         }
 
 

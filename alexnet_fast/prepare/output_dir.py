@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast.data.class_map import SUMMARY
+from alexnet_fast.data.class_map import SUMMARY, SUMMARY_FORMAT
 from alexnet_fast.data.layouts.csv_lists import CATEGORIES
 from alexnet_fast.data.parts import UNFINISHED, some
 from alexnet_fast.data.splits import check_trainable
@@ -81,7 +81,7 @@ class Record:
         """Returns what stands in `prepared.json`."""
         mean, pca = self.colours.statistics()
         return {
-            "format": 1,
+            "format": SUMMARY_FORMAT,
             "version": __version__,
             "options": self.options,
             "images": len(self.files),
@@ -284,7 +284,7 @@ class OutputDir:
             UserError: Training would refuse what is there, since images were left out.
         """
         record.check_trainable(self.path)
-        if record.options.get("layout") == "caltech256":
+        if record.options.get("dataset_format") == "caltech256":
             write_tables(self.path, self.unfinished, record)
         os.sync()
         # By way of the folder that is removed, so that a kill leaves no unfinished file outside it.

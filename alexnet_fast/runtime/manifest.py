@@ -210,7 +210,7 @@ __all__ = [
 ]
 
 FORMAT, ONNX_FORMAT = "alexnet-fast engine manifest", "alexnet-fast ONNX manifest"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 _BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
 _EXPORT_AGAIN = "export it again with `alexnet-fast export`"
@@ -332,7 +332,7 @@ def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]]
     """Parses a manifest of ours and compares its values with their hash."""
     if plain.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{path} has format version {plain.get('format_version')}, this version reads {FORMAT_VERSION}",
+            f"{path} has format version {plain.get('format_version')}; this version reads {FORMAT_VERSION}",
             hint,
         )
     try:

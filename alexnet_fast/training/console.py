@@ -7,10 +7,12 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
-from alexnet_fast.training.metrics import Metrics
 from alexnet_fast.utils.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from alexnet_fast.training.metrics import Metrics
 
 Phase = Literal["training", "measuring", "validating"]
 

@@ -52,7 +52,7 @@ def random_parts(
     colours = ColorJitter(**amounts)
     return {
         "random_resized_crop": area if random_resized_crop else None,
-        "distortion": colours if colours != ColorJitter() else None,
+        "color_jitter": colours if colours != ColorJitter() else None,
         "progressive": Progressive.parse(progressive_resize, epochs) if progressive_resize else None,
     }
 

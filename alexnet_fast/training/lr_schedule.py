@@ -148,7 +148,7 @@ class ReduceOnPlateau:
         reductions_left: Falls still to come; with none left the run is finished.
         factor: What the rate is multiplied by; the paper divides by 10.
         best_error: Lowest validation error so far, 0..1.
-        waited: Epochs since then.
+        bad_epochs: Epochs since then.
         finished: Whether training should end.
     """
 
@@ -195,9 +195,9 @@ class ReduceOnPlateau:
         """
         if "lr" in before:
             self.lr, self.bad_epochs, self.finished = self._options["lr"], 0, False
-        if "drops" in before:
+        if "max_lr_drops" in before:
             self.reductions_left = max(
-                0, self._options["reductions_left"] - (before["drops"] - self.reductions_left)
+                0, self._options["reductions_left"] - (before["max_lr_drops"] - self.reductions_left)
             )
         self.finished = self.finished and not self.reductions_left and self.bad_epochs >= self.patience
 

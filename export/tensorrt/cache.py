@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alexnet_fast.export.tensorrt.library import TrtLibrary
 
 # A change of what is built from the same files and options, or of how it is kept, needs a new number here.
-_FORMAT = 1
+_FORMAT = 2
 _SUFFIX = ".plan"
 # Some thirty float32 engines of `alexnet` with 1000 classes, 245 MB each.
 MOST_BYTES = 8 << 30

@@ -52,8 +52,8 @@ def changes_of(random_params: Floats, spec: AugmentSpec, *, random: bool) -> Cha
     # Adding the jitter to every pixel is subtracting a mean that is smaller by it.
     mean -= random_params[:, SHIFT]
     matrix = None
-    if spec.distortion is not None:
-        matrix, offset = colour_transforms(random_params[:, COLOURS], spec.distortion)
+    if spec.color_jitter is not None:
+        matrix, offset = colour_transforms(random_params[:, COLOURS], spec.color_jitter)
         mean -= offset
     return Changes(mirror=random_params[:, MIRROR] > 0, matrix=matrix, mean=mean)
 

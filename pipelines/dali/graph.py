@@ -132,7 +132,7 @@ def _input_kinds(
     kinds = kinds | _VIEW
     if stop_after == "resizing" or not normalise:
         return kinds
-    distorts = view == "train" and spec.distortion is not None
+    distorts = view == "train" and spec.color_jitter is not None
     return kinds | _CHANGES | (_COLOURS if distorts else {})
 
 

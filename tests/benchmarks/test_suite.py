@@ -16,9 +16,9 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from alexnet_fast.cli.main import commands
 from alexnet_fast.data import open_data
 from alexnet_fast.models import create_model, layer_table
+from benchmarks.__main__ import bench_all
 from benchmarks.photographs import make_photographs
 from benchmarks.suite import running
 from benchmarks.suite.arithmetic import Roof, points
@@ -197,7 +197,7 @@ def _rates(**rates: float) -> dict[str, Any]:
 )
 def test_what_cannot_be_measured_with_is_refused(tmp_path: Path, words: list[str], complaint: str) -> None:
     given = [word.format(tmp=tmp_path) for word in words]
-    done = CliRunner().invoke(commands, ["bench", "all", *given, "--output", str(tmp_path / "out")])
+    done = CliRunner().invoke(bench_all, [*given, "--output", str(tmp_path / "out")])
     assert done.exit_code in (1, 2)
     assert complaint.format(tmp=tmp_path) in done.stderr
     assert not (tmp_path / "out").exists()

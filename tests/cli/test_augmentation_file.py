@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-DECLARED = "random-resized-crop = true\nmin_scale = 0.25\nhue = 0.05\nflip = false\nresize = 64\ncrop = 56\n"
+DECLARED = (
+    "random-resized-crop = true\ncrop_min_scale = 0.25\nhue = 0.05\nflip = false\nresize = 64\ncrop = 56\n"
+)
 
 
 @pytest.mark.parametrize("text", [DECLARED, f"[augmentation]\n{DECLARED}"])
@@ -25,14 +27,20 @@ def test_a_file_declares_the_augmentation_of_a_run(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     saved = (tmp_path / "run" / "config.toml").read_text()
-    for line in ("random_resized_crop = true", "min_scale = 0.25", "hue = 0.1", "flip = false", "crop = 56"):
+    for line in (
+        "random_resized_crop = true",
+        "crop_min_scale = 0.25",
+        "hue = 0.1",
+        "flip = false",
+        "crop = 56",
+    ):
         assert line in saved.splitlines()
     spec = load_trained(tmp_path / "run").spec
     assert not spec.flip
     assert spec.random_resized_crop is not None
     assert spec.random_resized_crop.min_scale == 0.25
-    assert spec.distortion is not None
-    assert spec.distortion.hue == 0.1
+    assert spec.color_jitter is not None
+    assert spec.color_jitter.hue == 0.1
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,7 @@ def test_a_file_declares_the_augmentation_of_a_run(
         ('hue = "much"', "'hue': give a number of at least 0 and at most 0.5, not 'much'"),
         ("flip = 1", "'flip' needs true or false"),
         ("hue = 0.9", "'hue': give a number of at least 0 and at most 0.5, not '0.9'"),
-        ('progressive = "9"', "--progressive-resize 9"),
+        ('progressive_resize = "9"', "--progressive-resize 9"),
         ("crop = 300\nresize = 256", "--crop 300 does not fit into images"),
         ("[augmentation]\nflip = false\n[other]\nx = 1", "'other' is no part|'augmentation' is no part"),
     ],
@@ -67,9 +75,9 @@ def test_the_same_file_shows_what_training_will_make_of_images(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.toml"
-    path.write_text('flip = false\nhue = 0.3\npca = "off"\n')
+    path.write_text('flip = false\nhue = 0.3\npca_jitter = "off"\n')
     image = tmp_path / "augment.png"
     done = alexnet_fast("show", "augment", two_classes, "--augmentation", path, "--output", image)
     assert done.returncode == 0, done.stderr
-    assert "show augment does not use pca" in done.stderr
+    assert "show augment does not use pca_jitter" in done.stderr
     assert image.exists()

@@ -21,13 +21,15 @@ from alexnet_fast.download.cache import FetchConfig
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import parse_profile
 from alexnet_fast.models import create_model
+from alexnet_fast.models.spec import Initial
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 from alexnet_fast.serve.config import Batching, ServerConfig
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.utils.ranges import OPTION_CHOICES, OPTION_RANGES
+from alexnet_fast.training.option import option_of
+from alexnet_fast.utils.ranges import OPTION_RANGES
 
 VALUES = [
     *(
@@ -60,12 +62,12 @@ def test_odd_values_of_a_number_are_taken_within_its_range_or_refused(
     for text in VALUES:
         taken, refusal = _converted(option, text)
         if taken is None:
-            assert refusal.startswith(f"give {option.type.taken}, not ")
+            assert refusal.startswith(f"give {option.type.range}, not ")
             assert len(refusal.splitlines()) == 1
             assert len(refusal) < 150
         else:
             assert math.isfinite(taken)
-            assert option.type.taken.least <= taken <= option.type.taken.most
+            assert option.type.range.least <= taken <= option.type.range.most
 
 
 def _converted(option: click.Parameter, text: str) -> tuple[float | None, str]:
@@ -89,7 +91,7 @@ def test_every_default_lies_in_its_range() -> None:
     for name, option in NUMBERS:
         default = option.default() if callable(option.default) else option.default
         if isinstance(default, int | float):
-            assert option.type.taken.take(default) == default, (name, option)  # type: ignore[attr-defined]
+            assert option.type.range.take(default) == default, (name, option)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("text", ["nan", "-inf", "-1", "9" * 20, "abc", ""])
@@ -115,9 +117,9 @@ def test_a_bad_number_ends_in_one_sentence_that_names_the_option(arguments: str,
     [
         ("threads", "100000"),
         ("batch-size", "1000000000"),
-        ("epochs", "1000000000000"),
+        ("images", "1000000000000"),
         ("workers", "100000"),
-        ("seconds-per-file", "1e300"),
+        ("timeout-per-file", "1e300"),
         ("http-port", "65536"),
         ("max-download", "inf"),
     ],
@@ -129,7 +131,7 @@ def test_huge_values_are_refused(option: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1, -0.5, 10**40, True, "32", b"1", [1], {}, 2 + 1j])
-@pytest.mark.parametrize("name", ["batch_size", "lr", "seed", "epochs", "threads", "val_fraction"])
+@pytest.mark.parametrize("name", ["batch_size", "lr", "seed", "epochs", "workers", "val_fraction"])
 def test_the_same_ranges_hold_in_python(name: str, value: Any) -> None:
     with pytest.raises(UserError, match=f"^{name}=") as raised:
         TrainConfig(data=Path("d"), run=Path("r"), **{name: value})
@@ -140,7 +142,7 @@ def test_the_same_ranges_hold_in_python(name: str, value: Any) -> None:
     ("name", "value", "said"),
     [
         ("optimizer", "sdg", "choose from sgd, adam, adamw, lars"),
-        ("schedule", None, "choose from plateau, cosine, step"),
+        ("lr_schedule", None, "choose from plateau, cosine, step"),
         ("dali", "no", "give True or False"),
         ("flip", 1, "give True or False"),
         ("epochs", None, "None is no number"),
@@ -161,14 +163,17 @@ def test_numbers_of_numpy_and_texts_for_paths_become_plain_ones(tmp_path: Path) 
 
 
 def test_ranges_and_choices_stand_in_one_place() -> None:
-    hints = typing.get_type_hints(TrainConfig)
+    hints = typing.get_type_hints(TrainConfig, localns={"Initial": Initial})
     for field in dataclasses.fields(TrainConfig):
+        declared = option_of(field)
         for kind in (hints[field.name], *typing.get_args(hints[field.name])):
             if kind in (int, float):
-                assert field.name in OPTION_RANGES, field.name
+                assert declared.range is not None, field.name
             if typing.get_origin(kind) is typing.Literal:
-                assert set(typing.get_args(kind)) == set(OPTION_CHOICES[field.name])
-    assert set(OPTION_CHOICES["layout"]) == set(KINDS)
+                assert set(typing.get_args(kind)) == set(declared.choices or ())
+        assert declared.help, field.name
+    formats = next(field for field in dataclasses.fields(TrainConfig) if field.name == "dataset_format")
+    assert option_of(formats).choices == KINDS
 
 
 @pytest.mark.parametrize(

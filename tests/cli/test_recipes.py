@@ -49,7 +49,7 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
         "epochs = 1",
         "batch_size = 16",
         "lr = 0.002",
-        'schedule = "plateau"',
+        'lr_schedule = "plateau"',
     ):
         assert line in saved.splitlines()
 
@@ -66,15 +66,15 @@ def test_the_command_line_wins_over_the_config_and_that_over_the_recipe(
         ),
         (
             "mine.toml",
-            'ema = "much"',
-            "mine.toml: 'ema': give a number of at least 0 and below 1, not 'much'",
+            'ema_decay = "much"',
+            "mine.toml: 'ema_decay': give a number of at least 0 and below 1, not 'much'",
         ),
         ("mine.toml", "nesterov = 1", "mine.toml: 'nesterov' needs true or false"),
         ("mine.toml", 'recipe = "paper"', "unknown option 'recipe'"),
         ("mine.toml", "epochs =", "mine.toml is not TOML"),
-        ("mine.toml", "ema = 1.0", "'ema': give a number of at least 0 and below 1, not '1.0'"),
+        ("mine.toml", "ema_decay = 1.0", "'ema_decay': give a number of at least 0 and below 1, not '1.0'"),
         ("mine.toml", 'optimizer = "adam"\nnesterov = true', "--nesterov needs --optimizer sgd"),
-        ("mine.toml", "warmup-epochs = 90.0", "--warmup-epochs 90 leaves nothing of 90 epochs; give fewer"),
+        ("mine.toml", "warmup-epochs = 90.0", "--warmup-epochs 90 takes up all 90 epochs; reduce it"),
         ("mine.toml", 'loss = "hinge"\nlabel-smoothing = 0.1', "--label-smoothing belongs to cross-entropy"),
         (
             "mine.toml",

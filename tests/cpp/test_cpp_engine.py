@@ -175,12 +175,12 @@ def test_a_file_that_the_manifest_does_not_know(built, copy, image):
         (b"[]", "is not the manifest of an export"),
         (b'{"format": 7}', "is not the manifest of an export"),
         (
-            b'{"format": "alexnet-fast ONNX manifest", "format_version": 1}',
+            b'{"format": "alexnet-fast ONNX manifest", "format_version": 2}',
             "does not hold what a manifest should",
         ),
-        (b'{"format": "alexnet-fast engine manifest", "format_version": 2}', "another format version than 1"),
+        (b'{"format": "alexnet-fast engine manifest", "format_version": 1}', "another format version than 2"),
         (
-            b'{"format": "alexnet-fast engine manifest", "format_version": 1}',
+            b'{"format": "alexnet-fast engine manifest", "format_version": 2}',
             "does not hold what a manifest should",
         ),
     ],

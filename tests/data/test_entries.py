@@ -234,7 +234,7 @@ def test_training_counts_what_it_ignores(data: Path, caplog: pytest.LogCaptureFi
 
 
 def test_a_clean_folder_says_nothing(data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (data / "prepared.json").write_text('{"classes": ["cat", "dog"]}')
+    (data / "prepared.json").write_text('{"format": 2, "classes": ["cat", "dog"]}')
     open_data(data)
     assert "ignored" not in caplog.text
 

@@ -177,7 +177,14 @@ def test_a_notebook_sees_one_line_that_is_written_over() -> None:
     score, after = Metrics(loss=0.5, top1=0.25, top5=1.0, images=8), {"validating": 1}
     for step in (1, 2, 3):
         last = Progress(
-            epoch=1, step=step, steps=3, after=after, train=score, lr=0.01, images_per_second=9.0, waiting=0.0
+            epoch=1,
+            step=step,
+            steps=3,
+            after=after,
+            train=score,
+            lr=0.01,
+            images_per_second=9.0,
+            data_wait=0.0,
         )
         line(last)
     line(dataclasses.replace(last, phase="validating", done=1))

@@ -257,7 +257,7 @@ def test_a_layout_that_is_given_wins(tiny: Path, caltech: Path) -> None:
 
 def test_the_command_line_offers_every_layout() -> None:
     choices = {option.name: option.type for option in prepare.params}
-    assert tuple(choices["layout"].choices) == KINDS
+    assert tuple(choices["dataset_format"].choices) == KINDS
 
 
 def test_matlab_files_as_scipy_writes_and_reads_them(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     [
         AugmentSpec(),
         AugmentSpec(std=(58.0, 57.0, 56.0)),
-        AugmentSpec(distortion=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
+        AugmentSpec(color_jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
     ],
     ids=["paper", "scaled", "distorted"],
 )
@@ -183,7 +183,7 @@ def test_both_ways_of_decoding_serialize_for_the_gpu(region: bool) -> None:
 
 
 def test_distortion_is_one_more_operator_on_the_gpu() -> None:
-    distorted = AugmentSpec(distortion=ColorJitter(hue=0.1))
+    distorted = AugmentSpec(color_jitter=ColorJitter(hue=0.1))
     graphs = [
         build_graph(spec, "train", device="gpu", batch_size=8, threads=2).serialize()
         for spec in (AugmentSpec(), distorted)

@@ -49,12 +49,12 @@ def test_dali_and_pillow_give_the_same_pixels(odd_list: ImageList, view: View) -
         (AugmentSpec(random_resized_crop=RandomResizedCrop()), 1.0),
         # A matrix of colours makes a difference of levels larger: by 1.4 * 1.4 * 1.4 at most along an axis.
         (
-            AugmentSpec(distortion=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
+            AugmentSpec(color_jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
             3.0,
         ),
         (AugmentSpec(progressive=Progressive(start=96, end=224, epochs=5)), 1.0),
     ],
-    ids=["random-resized-crop", "distortion", "progressive"],
+    ids=["random-resized-crop", "color_jitter", "progressive"],
 )
 def test_dali_and_pillow_agree_on_the_random_parts(
     odd_list: ImageList, spec: AugmentSpec, gain: float

@@ -144,21 +144,21 @@ def test_small_images_show_as_much_as_large_ones() -> None:
 def test_the_spec_with_every_part_survives_json_and_older_ones_load() -> None:
     spec = AugmentSpec(
         random_resized_crop=RandomResizedCrop(min_scale=0.2),
-        distortion=ColorJitter(hue=0.1),
+        color_jitter=ColorJitter(hue=0.1),
         progressive=Progressive(start=128, end=224, epochs=10),
     )
     assert AugmentSpec.from_dict(spec.to_dict()) == spec
     older = AugmentSpec().to_dict()
-    assert not {"random_resized_crop", "distortion", "progressive"} & older.keys()
+    assert not {"random_resized_crop", "color_jitter", "progressive"} & older.keys()
     assert AugmentSpec.from_dict(older) == AugmentSpec()
     with pytest.raises(UserError, match="not one of this version"):
-        AugmentSpec.from_dict({**older, "distortion": {"gamma": 2}})
+        AugmentSpec.from_dict({**older, "color_jitter": {"gamma": 2}})
 
 
 def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
     schedule = EpochSampler(images=40, batch_size=40, shuffle=True, seed=9)
     plain = next(schedule.epoch(2, AugmentSpec()))
-    for spec in (AugmentSpec(distortion=LIMITS), AugmentSpec(random_resized_crop=RandomResizedCrop())):
+    for spec in (AugmentSpec(color_jitter=LIMITS), AugmentSpec(random_resized_crop=RandomResizedCrop())):
         more = next(schedule.epoch(2, spec))
         assert np.array_equal(more.indices, plain.indices)
         assert np.array_equal(more.random_params[:, :6], plain.random_params)
@@ -185,7 +185,7 @@ def test_evaluated_pixels_do_not_depend_on_the_random_parts(odd_list: ImageList)
     plain = AugmentSpec()
     full = AugmentSpec(
         random_resized_crop=RandomResizedCrop(),
-        distortion=LIMITS,
+        color_jitter=LIMITS,
         progressive=Progressive(start=64, end=224, epochs=9),
     )
     schedule = EpochSampler(images=len(odd_list), batch_size=len(odd_list), shuffle=False)

@@ -27,7 +27,7 @@ def batch() -> Suspect:
     """A batch of 128 images, the last of the list first."""
     schedule = EpochSampler(images=300, batch_size=128, shuffle=False)
     plan = next(schedule.epoch(0, AugmentSpec()))
-    reversed_ = type(plan)(indices=299 - plan.indices, draws=plan.draws)
+    reversed_ = type(plan)(indices=299 - plan.indices, random_params=plan.random_params)
     loader = {"config": {"device": "cpu", "kind": "dali"}}
     return Suspect(images=IMAGES, plan=reversed_, loader=loader, epoch=0, step=0)
 
@@ -76,7 +76,7 @@ def test_the_culprits_of_a_batch(
 ) -> None:
     probes = deaths(rule)
     said: list[str] = []
-    (found,) = find_culprits([batch()], repeats=1, say=lambda _, how: said.append(how))
+    (found,) = find_culprits([batch()], repeats=1, on_death=lambda _, how: said.append(how))
     assert {299 - index for index in found.culprits} == guilty
     assert (found.unexplained is not None) == unexplained
     assert said == ["died"]
@@ -86,13 +86,13 @@ def test_the_culprits_of_a_batch(
 def test_a_batch_that_does_not_die_again(deaths: Callable[[Rule], list[int]]) -> None:
     once = iter([True])
     deaths(lambda _: next(once, False))
-    (found,) = find_culprits([batch()], repeats=1, say=lambda *_: None)
+    (found,) = find_culprits([batch()], repeats=1, on_death=lambda *_: None)
     assert (found.culprits, found.unexplained) == ({}, "died, and not again")
 
 
 def test_batches_that_nobody_dies_of(deaths: Callable[[Rule], list[int]]) -> None:
     probes = deaths(lambda _: False)
-    assert find_culprits([batch(), batch()], repeats=1, say=lambda *_: None) == []
+    assert find_culprits([batch(), batch()], repeats=1, on_death=lambda *_: None) == []
     assert probes == [2]
 
 
@@ -105,5 +105,5 @@ def test_the_batches_of_a_record_are_those_of_the_epoch(rank: int, world: int, s
     assert [suspect.step for suspect in found] == list(range(2, 2 + len(plans)))
     for suspect, plan in zip(found, plans, strict=True):
         np.testing.assert_array_equal(suspect.plan.indices, plan.indices)
-        np.testing.assert_array_equal(suspect.plan.draws, plan.draws)
+        np.testing.assert_array_equal(suspect.plan.random_params, plan.random_params)
         assert list(suspect.probe(None, 1).images.names) == [IMAGES.names[i] for i in plan.indices]

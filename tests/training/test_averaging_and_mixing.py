@@ -59,11 +59,11 @@ class TestMixup:
         shares = {(epoch, step): mixup.lam(epoch, step) for epoch in range(3) for step in range(20)}
         assert len(set(shares.values())) == 60
         assert all(0.5 <= share <= 1 for share in shares.values())
-        assert Mixup(alpha=0.2, seed=7).share(2, 11) == shares[2, 11]
-        assert Mixup(alpha=0.2, seed=8).share(2, 11) != shares[2, 11]
+        assert Mixup(alpha=0.2, seed=7).lam(2, 11) == shares[2, 11]
+        assert Mixup(alpha=0.2, seed=8).lam(2, 11) != shares[2, 11]
 
     def test_shares_are_those_of_a_beta_distribution(self) -> None:
-        shares = torch.tensor([Mixup(alpha=0.2, seed=0).share(0, step) for step in range(2000)])
+        shares = torch.tensor([Mixup(alpha=0.2, seed=0).lam(0, step) for step in range(2000)])
         # Beta(a, a) has the mean 1 / 2 and the variance 1 / (4 (2 a + 1)).
         assert (shares - 0.5).square().mean().item() == pytest.approx(1 / (4 * 1.4), rel=0.05)
 

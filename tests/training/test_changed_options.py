@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from alexnet_fast.training.on_resume import is_free, may_change
 from train_jobs import completed_many, finish_many, rows, same_run, signal_at, start_many
 
-from alexnet_fast.cli.train import MAY_CHANGE
+from alexnet_fast.cli.train_options import changeable
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.compatibility import (
@@ -28,6 +27,7 @@ from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.lr_schedule import ReduceOnPlateau
 from alexnet_fast.training.optim import OptimizerState, make_optimizer
+from alexnet_fast.training.option import is_free, may_change
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run import train
 from alexnet_fast.utils.toml import read_toml
@@ -98,7 +98,7 @@ def test_a_change_is_recorded_and_holds_whatever_stops_follow(
             "lr_schedule": "step",
             "lr_step_epochs": 1,
             "lr_decay_factor": 0.5,
-            "loss": "smoothed",
+            "label_smoothing": 0.1,
             "max_steps": 10,
         },
         {
@@ -166,26 +166,26 @@ def test_a_run_of_an_earlier_version_is_no_other_one(config: Make) -> None:
 
 def test_a_finished_plateau_learns_on_with_a_new_rate_or_more_falls() -> None:
     def over(**options: Any) -> ReduceOnPlateau:
-        plateau = ReduceOnPlateau(**{"lr": 0.01, "lr_patience": 2, "reductions_left": 1, **options})
+        plateau = ReduceOnPlateau(**{"lr": 0.01, "patience": 2, "reductions_left": 1, **options})
         plateau.load_state_dict(
             {
                 "lr": 0.001,
                 "reductions_left": 0,
                 "best_error": 0.2,
-                "waited": 2,
+                "bad_epochs": 2,
                 "finished": True,
-                "lr_patience": 2,
+                "patience": 2,
             }
         )
         return plateau
 
-    same, rate, falls, patience = over(), over(lr=0.005), over(reductions_left=3), over(lr_patience=5)
+    same, rate, falls, patience = over(), over(lr=0.005), over(reductions_left=3), over(patience=5)
     same.change({})
     rate.change({"lr": 0.01})
     falls.change({"max_lr_drops": 1})
     patience.change({"lr_patience": 2})
     assert (same.finished, same.lr) == (True, 0.001)
-    assert (rate.finished, rate.lr, rate.waited) == (False, 0.005, 0)
+    assert (rate.finished, rate.lr, rate.bad_epochs) == (False, 0.005, 0)
     assert (falls.finished, falls.lr, falls.reductions_left) == (False, 0.001, 2)
     assert (patience.finished, patience.patience) == (False, 5)
 
@@ -213,7 +213,7 @@ def test_help_and_documentation_list_what_may_change() -> None:
     listed = page.partition("other values of these options: ")[2].partition(".\n")[0]
     found = [name.strip("`\n ") for name in listed.replace("\n", " ").split(",")]
     assert found == sorted("--" + name.replace("_", "-") for name in changeable_options())
-    assert MAY_CHANGE.split(", ") == found
+    assert changeable().split(", ") == found
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def at(epoch: int, step: int, **more: Any) -> Progress:
     after: Any = {"measuring": 3, "validating": 6}
     return Progress(
         epoch=epoch, epochs=3, step=step, steps=10, after=after, train=score, lr=0.01,
-        images_per_second=20.0, waiting=0.25, **more,
+        images_per_second=20.0, data_wait=0.25, **more,
     )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ class TestHistory:
             val_top1=top1,
             val_top5=1.0,
             images_per_second=20.0,
-            waiting=0.25,
+            data_wait=0.25,
             seconds=5.0,
             bad_images=0,
         )

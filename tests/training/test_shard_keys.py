@@ -9,7 +9,7 @@ import click
 import pytest
 
 from alexnet_fast.cli.main import commands
-from alexnet_fast.cli.options import READING
+from alexnet_fast.cli.options import FORMAT
 from alexnet_fast.cli.part import part_images
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.image_dataset import list_data
@@ -65,7 +65,7 @@ def test_a_run_reads_them_and_writes_them_down(data: Path, tmp_path: Path) -> No
 
 
 def test_a_model_is_tried_on_the_fields_of_its_training(data: Path) -> None:
-    given = dict.fromkeys((*READING, "val_fraction", "exclude")) | {"data": data, "split": "val"}
+    given = dict.fromkeys((*FORMAT, "val_fraction", "exclude")) | {"data": data, "split": "val"}
     model = SimpleNamespace(classes=("a", "b"), provenance={"image_key": "seg.png", "label_key": "kind.txt"})
     assert list(part_images(model, given).names) == ["0.seg.png", "1.seg.png"]
     assert list(part_images(model, given | {"image_key": "jpg"}).names) == ["0.jpg", "1.jpg"]

@@ -53,7 +53,7 @@ def test_a_run_that_was_stopped_and_resumed_draws_every_curve_once(config: Make,
         assert [event.value for event in drawn] == pytest.approx(
             [getattr(row, field) for row in rows], rel=1e-5
         )
-    assert all(0 < row.waiting < 1 for row in rows)
+    assert all(0 < row.data_wait < 1 for row in rows)
     for name in ("weights/conv1.weight", "weights/fc8.bias", "activations/conv5", "activations/relu7"):
         assert [event.step for event in events.Histograms(name)] == [1, 2, 3], name
     # Two of a kind: what the ReLU gives is never negative, what it is given is.

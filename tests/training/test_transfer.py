@@ -146,12 +146,12 @@ def test_a_run_ends_with_its_steps(small: Make) -> None:
     assert same_run(small("run").run, small("cut").run)
 
 
-def test_smoothed_is_cross_entropy_with_a_tenth_spread_out(small: Make) -> None:
+def test_label_smoothing_spreads_a_part_of_each_label_over_all_classes(small: Make) -> None:
     logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
-    found = make_loss(small("x", loss="smoothed"))(logits, labels)
+    found = make_loss(small("x", label_smoothing=0.1))(logits, labels)
     target = functional.one_hot(labels, 4) * 0.9 + 0.1 / 4
     assert found.item() == pytest.approx(-(target * logits.log_softmax(1)).sum(1).mean().item(), rel=1e-5)
-    more = make_loss(small("x", loss="smoothed", label_smoothing=0.3))(logits, labels)
+    more = make_loss(small("x", label_smoothing=0.3))(logits, labels)
     assert more.item() == pytest.approx(
         functional.cross_entropy(logits, labels, label_smoothing=0.3).item(), rel=1e-6
     )

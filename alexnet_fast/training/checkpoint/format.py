@@ -56,7 +56,8 @@ def _bytes(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
-FORMAT = "alexnet-fast checkpoint 2"
+_OURS = "alexnet-fast checkpoint"
+FORMAT = f"{_OURS} 3"
 
 _KEYS = frozenset({"model", "classes", "spec", "weights", "training", "provenance"})
 
@@ -165,9 +166,24 @@ def _damaged(path: Path) -> UserError:
     )
 
 
+def is_checkpoint(path: Path, content: dict[str, Any]) -> bool:
+    """Tells whether `save_checkpoint` wrote a file.
+
+    Raises:
+        UserError: An earlier version wrote it.
+    """
+    written = content.get("format")
+    if isinstance(written, str) and written.startswith(_OURS) and written != FORMAT:
+        raise UserError(
+            f"{path} has the format {written!r}; this version reads {FORMAT!r}",
+            "use the version that wrote it, or train again",
+        )
+    return bool(written == FORMAT)
+
+
 def _check_external(path: Path, content: dict[str, Any]) -> None:
     """Refuses what was not written by `save_checkpoint`."""
-    if content.get("format") != FORMAT or not content.keys() >= _KEYS | {"sha256"}:
+    if not is_checkpoint(path, content) or not content.keys() >= _KEYS | {"sha256"}:
         raise UserError(
             f"{path} is not a checkpoint of alexnet-fast", "give a run folder or its checkpoints/best.pt"
         )

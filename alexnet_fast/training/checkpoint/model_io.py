@@ -13,7 +13,7 @@ from torch import nn
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.training.checkpoint.format import FORMAT, load_checkpoint, load_tensors
+from alexnet_fast.training.checkpoint.format import is_checkpoint, load_checkpoint, load_tensors
 from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import atomic_file, utf8_path
 from alexnet_fast.utils.special_files import check_plain
@@ -131,7 +131,7 @@ def read_weights(path: Path) -> Stored:
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
     content = load_tensors(path)
-    if content.get("format") != FORMAT:
+    if not is_checkpoint(path, content):
         return Stored(path=path, tensors=_only_tensors(path, content))
     content = load_checkpoint(path)
     return _stored(path, content["weights"], content, content["model"])

@@ -49,7 +49,7 @@ class FeatureLoader(Loader):
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields one batch a step from step `start` on; `images` are vectors (B, D)."""
         # No random numbers are drawn for vectors.
-        plain = dataclasses.replace(self.spec, jitter=None, random_resized_crop=None, distortion=None)
+        plain = dataclasses.replace(self.spec, jitter=None, random_resized_crop=None, color_jitter=None)
         device = self.config.device
         for plan in self.schedule.epoch(epoch, plain, start):
             indices = self._indices[plan.indices]

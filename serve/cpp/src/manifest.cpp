@@ -11,7 +11,7 @@ namespace {
 
 constexpr char kFormat[] = "alexnet-fast engine manifest";
 constexpr char kOnnxFormat[] = "alexnet-fast ONNX manifest";
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr char kExportAgain[] = "export it again with `alexnet-fast export`";
 
 using nlohmann::json;
