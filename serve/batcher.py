@@ -84,11 +84,6 @@ class Statistics:
         with self._lock:
             self._parts["fail"].add(total_ns)
 
-    def batch_sizes(self) -> dict[int, int]:
-        """Returns how many batches there were of each size."""
-        with self._lock:
-            return {size: duration.count for size, duration in self._batches.items()}
-
     def plain(self) -> dict[str, Any]:
         """Returns what the statistics extension of the protocol shows of a model."""
         with self._lock:

@@ -110,7 +110,7 @@ class ServedModel:
         name: As given.
         path: As given.
         queue: What waits for any of its versions.
-        reloads: How many newer files were taken (True) and refused (False).
+        reloads: Number of newer files by result, "success" or "failure".
         problem: Why the newest file is not served; None where it is.
 
     Raises:
@@ -126,7 +126,7 @@ class ServedModel:
             )
         self.name, self.path, self._config = name, path, config
         self.queue = Queue(config.batching.max_queue_size)
-        self.reloads = {True: 0, False: 0}
+        self.reloads = {"success": 0, "failure": 0}
         self.problem: str | None = None
         self._loaded = 0
         found = self._stamp()
@@ -171,13 +171,13 @@ class ServedModel:
     def activate(self, version: ModelVersion) -> None:
         """Lets a newer version answer from now on."""
         before, self.current, self.problem = self.current, version, None
-        self.reloads[True] += 1
+        self.reloads["success"] += 1
         before.retire()
 
     def reject(self, problem: str) -> None:
         """Notes that a newer file cannot be served."""
         self.problem = problem
-        self.reloads[False] += 1
+        self.reloads["failure"] += 1
 
     def _stamp(self) -> Stamp:
         return Stamp.of(_newest_file(self.path))

@@ -79,7 +79,7 @@ def run_server(hub: ModelRegistry, started: Callable[[Addresses], object] = lamb
 
 async def _serve(hub: ModelRegistry, started: Callable[[Addresses], object]) -> None:
     """Runs both faces, and the look-out for newer files."""
-    config, metrics = hub.config, Metrics()
+    config, metrics = hub.config, Metrics(hub)
     told = _listen_for_signals()
     http = _http_server(hub, metrics) if config.http_port is not None else None
     sockets = [_bind(config, config.http_port)] if config.http_port is not None else []

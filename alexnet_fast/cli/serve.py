@@ -124,7 +124,7 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
         backend = model.current.backend
         say(f"{model.name} version {model.current.version}: {backend.path} on {backend.backend}")
     run_server(hub)
-    return {"reloads": {name: model.reloads[True] for name, model in hub.models.items()}}
+    return {"reloads": {name: model.reloads["success"] for name, model in hub.models.items()}}
 
 
 def _write_repository(models: tuple[Path, ...], names: tuple[str, ...], given: dict[str, Any]) -> Result:

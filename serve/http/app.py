@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from alexnet_fast.serve.errors import RequestError
 from alexnet_fast.serve.http.body import CLIENT_GONE, BodyReader
 from alexnet_fast.serve.http.predict import PredictRoute
 from alexnet_fast.serve.log import log_event
+from alexnet_fast.serve.metrics import CONTENT_TYPE
 from alexnet_fast.serve.v2 import describe
 from alexnet_fast.serve.v2.http_codec import HEADER_LENGTH, parse_request, write_answer
 
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from alexnet_fast.serve.models import ModelRegistry
     from alexnet_fast.serve.served_model import ModelVersion
 
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-
 
 def http_app(hub: ModelRegistry, metrics: Metrics) -> ASGIApp:
     """Returns the application."""
@@ -72,7 +71,7 @@ def http_app(hub: ModelRegistry, metrics: Metrics) -> ASGIApp:
 
     async def figures(request: Request) -> Response:
         del request
-        return PlainTextResponse(metrics.render(hub), headers={"content-type": _PROMETHEUS})
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
 
     routes = [
         Route("/v2", v2.server),

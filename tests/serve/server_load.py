@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from alexnet_fast.bench.http_load import Outcome, Target
 from alexnet_fast.serve.grpc.messages import message_class
@@ -69,9 +71,24 @@ def statuses(outcomes: list[Outcome]) -> dict[int, int]:
     return found
 
 
+def metric_samples(server: RunningServer) -> list[Sample]:
+    """Returns what `GET /metrics` answers, as Prometheus' own parser reads it."""
+    text = server.call("GET", "/metrics")[2].decode()
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def metric(server: RunningServer, name: str, **labels: str) -> float:
+    """Returns the sum of a metric's samples with these labels; `name` lacks the prefix `alexnet_fast_`."""
+    return sum(
+        sample.value
+        for sample in metric_samples(server)
+        if sample.name == f"alexnet_fast_{name}" and labels.items() <= sample.labels.items()
+    )
+
+
 def until_waiting(server: RunningServer, images: int) -> None:
-    """Waits until so many images wait."""
+    """Returns once this number of images waits in the queue."""
     until = time.monotonic() + 30
-    while f'queue_images{{model="small"}} {images}\n'.encode() not in server.call("GET", "/metrics")[2]:
+    while metric(server, "queue_size", model="small") != images:
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -18,6 +18,8 @@ import tritonclient.grpc.aio
 import tritonclient.http
 import tritonclient.http.aio
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+from server_load import metric
 
 from alexnet_fast import Predictor
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -265,19 +267,51 @@ def test_every_crop_of_an_image_is_told_in_its_place(
     np.testing.assert_allclose(mean, reference.probabilities(jpegs[0])[0], atol=1e-5)
 
 
-def test_figures_for_prometheus(server: RunningServer, jpegs: list[bytes]) -> None:
-    def count() -> int:
-        _, headers, text = server.call("GET", "/metrics")
-        assert headers["content-type"].startswith("text/plain; version=0.0.4")
-        lines = [line for line in text.decode().splitlines() if not line.startswith("#")]
-        assert all(len(line.rsplit(" ", 1)) == 2 and float(line.rsplit(" ", 1)[1]) >= 0 for line in lines)
-        wanted = 'alexnet_fast_requests_total{protocol="http",status="200"} '
-        return sum(int(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
+def test_metrics_have_the_type_of_prometheus_text_format(server: RunningServer) -> None:
+    _, headers, text = server.call("GET", "/metrics")
+    assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = {family.name: family.type for family in text_string_to_metric_families(text.decode())}
+    assert {name for name in families if not name.startswith("alexnet_fast_")} == {
+        *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_start_time_seconds"),
+        *("process_cpu_seconds", "process_open_fds", "process_max_fds"),
+    }
+    assert {name: kind for name, kind in families.items() if name.startswith("alexnet_fast_")} == {
+        "alexnet_fast_requests": "counter",
+        "alexnet_fast_request_duration_seconds": "histogram",
+        "alexnet_fast_ready": "gauge",
+        "alexnet_fast_queue_size": "gauge",
+        "alexnet_fast_images": "counter",
+        "alexnet_fast_batches": "counter",
+        "alexnet_fast_stage_duration_seconds": "summary",
+        "alexnet_fast_batch_size": "histogram",
+        "alexnet_fast_model_reloads": "counter",
+    }
 
+
+def test_metrics_count_each_request_its_images_and_its_stages(
+    server: RunningServer, jpegs: list[bytes]
+) -> None:
+    version = {"model": "small", "version": "1"}
+    watched: list[tuple[str, dict[str, str]]] = [
+        ("requests_total", {"protocol": "http", "status": "200"}),
+        ("request_duration_seconds_count", {"protocol": "http"}),
+        ("request_duration_seconds_bucket", {"protocol": "http", "le": "+Inf"}),
+        ("images_total", version),
+        ("batches_total", version),
+        ("batch_size_count", version),
+        ("batch_size_sum", version),
+        ("batch_size_bucket", {**version, "le": "1.0"}),
+        *(
+            ("stage_duration_seconds_count", {**version, "stage": stage})
+            for stage in ("success", "queue", "compute_input", "compute_infer", "compute_output")
+        ),
+    ]
+    before = [metric(server, name, **labels) for name, labels in watched]
     server.call("POST", "/predict", jpegs[0])
-    before = count()
-    server.call("POST", "/predict", jpegs[0])
-    assert count() == before + 1
+    after = [metric(server, name, **labels) for name, labels in watched]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1] * len(watched)
+    assert metric(server, "ready") == 1
+    assert metric(server, "queue_size", model="small") == 0
 
 
 def test_the_square_beside_the_crops_is_what_the_model_gets(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from server_load import Load, grpc_request, statuses, target, until_waiting
+from server_load import Load, grpc_request, metric_samples, statuses, target, until_waiting
 
 from alexnet_fast.bench.http_load import open_loop
 from alexnet_fast.serve.grpc.messages import message_class
@@ -183,10 +182,9 @@ def test_its_figures_stay_figures(
 ) -> None:
     jump()
     fill(patient, pixels, 8)
-    text = patient.call("GET", "/metrics")[2].decode()
-    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert min(map(float, values.values())) >= 0
-    lasted = [float(value) for name, value in values.items() if re.search("seconds_(sum|total)", name)]
+    samples = metric_samples(patient)
+    assert min(sample.value for sample in samples) >= 0
+    lasted = [sample.value for sample in samples if sample.name.endswith("seconds_sum")]
     assert len(lasted) > 2
     assert max(lasted) < DAY / 24
     statistics = patient.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]
