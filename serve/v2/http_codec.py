@@ -1,26 +1,80 @@
-"""The V2 protocol's HTTP form: JSON, with the data of tensors behind it where they are binary."""
+"""The V2 protocol's HTTP form: JSON, with binary tensor data behind it."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from alexnet_fast.serve.errors import malformed, too_large
 from alexnet_fast.serve.v2.types import InferRequest, InputTensor, RequestedOutput, check_id, timeout_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alexnet_fast.serve.config import Limits
+    from alexnet_fast.serve.v2.types import AnswerTensor, InferAnswer
+
+HEADER_LENGTH = "inference-header-content-length"
+# The product of a shape's sizes stays a machine's integer.
+_Size = Annotated[int, Meta(ge=0, lt=1 << 31)]
+# No tensor of this server has more dimensions.
+_Shape = Annotated[list[_Size], Meta(min_length=1, max_length=8)]
+
+
+class _Object(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A JSON object; members that this server would have to ignore are refused."""
+
+
+class _InputParameters(_Object, frozen=True):
+    binary_data_size: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+
+
+class _Input(_Object, frozen=True):
+    name: str
+    datatype: str
+    shape: _Shape
+    data: list[Any] | UnsetType = UNSET
+    parameters: _InputParameters = _InputParameters()
+
+
+class _OutputParameters(_Object, frozen=True):
+    binary_data: bool | UnsetType = UNSET
+    classification: Annotated[int, Meta(ge=1)] = 0
+
+
+class _Output(_Object, frozen=True):
+    name: str
+    parameters: _OutputParameters = _OutputParameters()
+
+
+class _Parameters(_Object, frozen=True):
+    timeout: int | None = None
+    binary_data_output: bool = False
+
+
+class _Request(_Object, frozen=True):
+    inputs: list[_Input]
+    outputs: list[_Output] = []
+    parameters: _Parameters = _Parameters()
+    id: str | UnsetType = UNSET
+    # kserve's client says in the body, too, which model it means.
+    model_name: str | UnsetType = UNSET
 
 
 def parse_object(text: bytes, limits: Limits) -> dict[str, Any]:
     """Parses a JSON object.
+
+    By the standard library: msgspec's parser takes a repeated key without a word, and keeps the last one.
 
     Raises:
         RequestError: It is too long (413); is no JSON or no object, nests too deep, repeats a key, or holds
             NaN or Infinity (400).
     """
     if len(text) > limits.json_bytes:
-        raise too_large(f"the JSON has {len(text)} bytes, at most {limits.json_bytes} are taken")
+        raise too_large(f"the JSON has {len(text)} bytes, at most {limits.json_bytes} are allowed")
     too_deep = malformed(f"the JSON nests deeper than {limits.json_depth}")
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_constant, object_pairs_hook=_unique)
@@ -31,61 +85,10 @@ def parse_object(text: bytes, limits: Limits) -> dict[str, Any]:
     except ValueError as error:
         raise malformed(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise malformed(f"the body must be a JSON object, not {kind_of(value)}")
+        raise malformed("the body must be a JSON object")
     if _deeper_than(value, limits.json_depth):
         raise too_deep
     return value
-
-
-def member(plain: dict[str, Any], key: str, kind: type, where: str) -> Any:
-    """Returns a value that must be there and of one type.
-
-    Args:
-        plain: A JSON object.
-        key: Its member.
-        kind: str, int, list or dict; True and False are no int.
-        where: The object, for messages.
-
-    Raises:
-        RequestError: It is not there or of another type.
-    """
-    if key not in plain:
-        raise malformed(f"{where} lacks {key!r}")
-    return typed(plain[key], kind, f"{key!r} of {where}")
-
-
-def typed(value: Any, kind: type, what: str) -> Any:
-    """Returns a value that must be of one type; see `member`."""
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise malformed(f"{what} must be {_NAMES[kind]}, not {kind_of(value)}")
-    return value
-
-
-def only(plain: dict[str, Any], known: tuple[str, ...], where: str) -> None:
-    """Refuses members that this server would have to ignore.
-
-    Raises:
-        RequestError: There is one.
-    """
-    for key in plain:
-        if key not in known:
-            raise malformed(f"{where} has {key!r}, which this server does not know")
-
-
-_NAMES = {
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
-
-
-def kind_of(value: Any) -> str:
-    """Returns how JSON calls the type of a value."""
-    return _NAMES[type(value)]
 
 
 def _constant(name: str) -> Any:
@@ -114,47 +117,84 @@ def _deeper_than(value: Any, depth: int) -> bool:
     return True
 
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from alexnet_fast.serve.config import Limits
-    from alexnet_fast.serve.v2.types import AnswerTensor, InferAnswer
-
-HEADER_LENGTH = "inference-header-content-length"
-# No tensor of this server has more dimensions, and the product of its sizes stays a machine's integer.
-_MAX_DIMENSIONS, _MAX_SIZE = 8, 1 << 31
-
-
 def parse_request(model: str, body: bytes, header_length: str | None, limits: Limits) -> InferRequest:
     """Reads the body of an inference request.
 
     Args:
         model: Name of the model in the path.
         body: JSON, or JSON followed by binary data.
-        header_length: The header that says how long the JSON is; None where all of it is JSON.
+        header_length: The header that holds the length of the JSON; None if the body is nothing else.
         limits: See `Limits`.
 
     Raises:
-        RequestError: It is not what the protocol says.
+        RequestError: The body does not follow the protocol.
     """
     split = _json_length(header_length, len(body))
-    plain = parse_object(body[:split] if split < len(body) else body, limits)
-    # kserve's client says in the body, too, which model it means.
-    only(plain, ("model_name", "id", "parameters", "inputs", "outputs"), "the request")
-    if plain.get("model_name", model) != model:
-        raise malformed(f"'model_name' is {str(plain['model_name'])[:100]!r}, the path says {model!r}")
-    parameters = _parameters(plain, ("timeout", "binary_data_output"), "the request")
-    all_binary = typed(parameters.get("binary_data_output", False), bool, "'binary_data_output'")
-    inputs = _inputs(member(plain, "inputs", list, "the request"), memoryview(body)[split:])
-    wanted = typed(plain.get("outputs", []), list, "'outputs'")
-    outputs = [_output(typed(output, dict, "an output"), all_binary) for output in wanted]
-    timeout = parameters.get("timeout")
+    request = _validated(parse_object(body[:split] if split < len(body) else body, limits))
+    if request.model_name not in (UNSET, model):
+        raise malformed(f"'model_name' is {str(request.model_name)[:100]!r}, the path says {model!r}")
+    binary = request.parameters.binary_data_output
     return InferRequest(
-        id=check_id(typed(plain["id"], str, "'id'")) if "id" in plain else None,
-        timeout=None if timeout is None else timeout_of(typed(timeout, int, "'timeout'")),
-        inputs=inputs,
-        outputs=tuple(outputs),
-        binary=all_binary,
+        id=None if isinstance(request.id, UnsetType) else check_id(request.id),
+        timeout=None if request.parameters.timeout is None else timeout_of(request.parameters.timeout),
+        inputs=_inputs(request.inputs, memoryview(body)[split:]),
+        outputs=tuple(_output(output, binary) for output in request.outputs),
+        binary=binary,
+    )
+
+
+def _validated(plain: dict[str, Any]) -> _Request:
+    """Checks a JSON object against the protocol.
+
+    Raises:
+        RequestError: A member is missing, unknown, or of another type; the reason has its path.
+    """
+    try:
+        return msgspec.convert(plain, _Request)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise malformed(f"the request does not follow the protocol: {str(error)[:300]}") from error
+
+
+def _json_length(header: str | None, length: int) -> int:
+    """Returns how many bytes of a body are JSON."""
+    if header is None:
+        return length
+    if not (header.isascii() and header.isdecimal() and len(header) < 12):
+        raise malformed(f"the header {HEADER_LENGTH} must be a number of bytes, not {header[:40]!r}")
+    if int(header) > length:
+        raise malformed(f"the header {HEADER_LENGTH} says {int(header)} bytes, the body has {length}")
+    return int(header)
+
+
+def _inputs(inputs: list[_Input], binary: memoryview) -> tuple[InputTensor, ...]:
+    """Gives each input its data; all binary data must belong to one of them."""
+    tensors, used = [], 0
+    for tensor in inputs:
+        where, size = f"input {tensor.name[:100]!r}", tensor.parameters.binary_data_size
+        data: Sequence[Any] | memoryview
+        if not isinstance(tensor.data, UnsetType) and isinstance(size, UnsetType):
+            data = tensor.data
+        elif isinstance(tensor.data, UnsetType) and not isinstance(size, UnsetType):
+            data = binary[used : used + size]
+            if len(data) < size:
+                raise malformed(f"{where} announces {size} binary bytes, {len(data)} are there")
+            used += size
+        else:
+            raise malformed(f"{where} must have either 'data' or the parameter 'binary_data_size'")
+        tensors.append(
+            InputTensor(name=tensor.name, datatype=tensor.datatype, shape=tuple(tensor.shape), data=data)
+        )
+    if used != len(binary):
+        raise malformed(f"{len(binary)} bytes follow the JSON, the inputs announce {used}")
+    return tuple(tensors)
+
+
+def _output(output: _Output, all_binary: bool) -> RequestedOutput:
+    binary = output.parameters.binary_data
+    return RequestedOutput(
+        name=output.name,
+        binary=all_binary if isinstance(binary, UnsetType) else binary,
+        top=output.parameters.classification,
     )
 
 
@@ -173,7 +213,7 @@ def write_answer(answer: InferAnswer) -> tuple[bytes, dict[str, str]]:
 
 
 def _written(tensor: AnswerTensor) -> tuple[dict[str, Any], bytes | None]:
-    """Returns an output's JSON, and its data where they stand behind all JSON."""
+    """Returns an output's JSON, and its data if they stand behind all JSON."""
     output: dict[str, Any] = {
         "name": tensor.wanted.name,
         "datatype": tensor.datatype,
@@ -183,71 +223,3 @@ def _written(tensor: AnswerTensor) -> tuple[dict[str, Any], bytes | None]:
         return {**output, "data": tensor.values()}, None
     data = tensor.binary()
     return {**output, "parameters": {"binary_data_size": len(data)}}, data
-
-
-def _json_length(header: str | None, length: int) -> int:
-    """Returns how many bytes of a body are JSON."""
-    if header is None:
-        return length
-    if not (header.isascii() and header.isdecimal() and len(header) < 12):
-        raise malformed(f"the header {HEADER_LENGTH} must be a number of bytes, not {header[:40]!r}")
-    if int(header) > length:
-        raise malformed(f"the header {HEADER_LENGTH} says {int(header)} bytes, the body has {length}")
-    return int(header)
-
-
-def _inputs(plain: list[Any], binary: memoryview) -> tuple[InputTensor, ...]:
-    """Reads the inputs; all binary data must belong to one of them."""
-    tensors, used = [], 0
-    for value in plain:
-        tensor, size = _input(typed(value, dict, "an input"), binary[used:])
-        tensors.append(tensor)
-        used += size
-    if used != len(binary):
-        raise malformed(f"{len(binary)} bytes follow the JSON, the inputs speak of {used}")
-    return tuple(tensors)
-
-
-def _input(plain: dict[str, Any], binary: memoryview) -> tuple[InputTensor, int]:
-    """Reads an input and how many of the binary bytes it takes."""
-    only(plain, ("name", "shape", "datatype", "parameters", "data"), "an input")
-    name = member(plain, "name", str, "an input")
-    where = f"input {name[:100]!r}"
-    shape = _shape(member(plain, "shape", list, where), where)
-    datatype = member(plain, "datatype", str, where)
-    size = _parameters(plain, ("binary_data_size",), where).get("binary_data_size")
-    if (size is None) == ("data" not in plain):
-        raise malformed(f"{where} must have either 'data' or the parameter 'binary_data_size'")
-    if size is None:
-        data: Sequence[Any] | memoryview = member(plain, "data", list, where)
-        return InputTensor(name=name, datatype=datatype, shape=shape, data=data), 0
-    if not 0 <= typed(size, int, "'binary_data_size'") <= len(binary):
-        raise malformed(f"{where} speaks of {size} binary bytes, {len(binary)} are there")
-    return InputTensor(name=name, datatype=datatype, shape=shape, data=binary[:size]), size
-
-
-def _shape(sizes: list[Any], where: str) -> tuple[int, ...]:
-    if not 1 <= len(sizes) <= _MAX_DIMENSIONS:
-        raise malformed(f"the shape of {where} has {len(sizes)} dimensions")
-    for size in sizes:
-        if not 0 <= typed(size, int, f"a size in the shape of {where}") < _MAX_SIZE:
-            raise malformed(f"the shape of {where} has the size {size}")
-    return tuple(sizes)
-
-
-def _output(plain: dict[str, Any], all_binary: bool) -> RequestedOutput:
-    only(plain, ("name", "parameters"), "an output")
-    name = member(plain, "name", str, "an output")
-    parameters = _parameters(plain, ("binary_data", "classification"), f"output {name[:100]!r}")
-    top = typed(parameters.get("classification", 0), int, "'classification'")
-    if "classification" in parameters and top < 1:
-        raise malformed(f"'classification' must be positive, not {top}")
-    binary = typed(parameters.get("binary_data", all_binary), bool, "'binary_data'")
-    return RequestedOutput(name=name, binary=binary, top=top)
-
-
-def _parameters(plain: dict[str, Any], known: tuple[str, ...], where: str) -> dict[str, Any]:
-    """Returns the parameters of something; those that would have to be ignored are refused."""
-    parameters: dict[str, Any] = typed(plain.get("parameters", {}), dict, f"'parameters' of {where}")
-    only(parameters, known, f"'parameters' of {where}")
-    return parameters

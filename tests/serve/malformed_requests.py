@@ -26,7 +26,7 @@ REQUESTS: dict[str, tuple[int, str, str, str, dict[str, str], bytes]] = {
     "header length cuts the JSON": (400, "not JSON", "POST", INFER, {_LENGTH: "10"}, _HEAD),
     "a binary byte too few": (
         400,
-        "speaks of 12288",
+        "announces 12288",
         "POST",
         INFER,
         {_LENGTH: str(len(_HEAD))},
