@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.export_output import export_place
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
+from alexnet_fast.cli.triton_options import check_repository, triton_lines, triton_options, write_triton
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.progress import progress_bar
@@ -72,6 +74,7 @@ def _share(value: float | None, width: int) -> str:
 if TYPE_CHECKING:
     from alexnet_fast.export.config import EngineConfig, ExportConfig
     from alexnet_fast.pipelines.ten_crop import Crops
+    from alexnet_fast.serve.triton.repository import Variant
 
 EXAMPLE = """\b
 Examples:
@@ -79,6 +82,7 @@ Examples:
   alexnet-fast export runs/first --trt --gpu-arch 86,89 --precision fp16
   alexnet-fast export runs/first --trt --batch-profile latency --batch-profile throughput
   alexnet-fast export runs/first --precision int8 --output int8 --top-k 5
+  alexnet-fast export runs/first --triton models
   alexnet-fast export alexnet.pth --model alexnet-owt --output exported
 """
 
@@ -101,6 +105,7 @@ def _table(result: Result) -> str:
     if result["calibration_images"]:
         lines.append(f"int8       steps from {result['calibration_images']} training images")
     lines.append(f"verified   {_verified(result['verified'])}")
+    lines += triton_lines(result["triton"])
     return "\n".join(lines + accuracy_lines(result["accuracy"]))
 
 
@@ -184,6 +189,7 @@ def _scratch(result: Result) -> str:
     show_default=True,
     help="Take an engine that was built before from the same graph and options, and keep this one.",
 )
+@triton_options
 @click.option("--verify", is_flag=True, help="Measure the accuracy beside PyTorch's on real images.")
 @click.option(
     "--data",
@@ -216,6 +222,8 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
     from alexnet_fast.export.exporter import run_export
     from alexnet_fast.training.checkpoint.model_io import load_trained
 
+    if given["triton"] is not None:
+        check_repository(given["triton"])
     trained = load_trained(weights, model)
     config = _config(weights, crops or ("ten" if trained.spec.margin else "single"), given)
     line = BuildLine()
@@ -234,7 +242,22 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
         line.close()
     for note in result["notes"]:
         say(note)
-    return result
+    directory, variant = given["triton"], given["triton_variant"]
+    return {**result, "triton": [] if directory is None else _write_triton(result, directory, variant)}
+
+
+def _write_triton(result: Result, repository: Path, variant: Variant) -> list[str]:
+    """Writes a model repository from what was exported: the engine for the GPU, if there is one."""
+    from alexnet_fast.serve.served_model import default_name
+    from alexnet_fast.serve.triton.model_config import TritonConfig
+
+    onnx, batching = Path(result["onnx"]), TritonConfig().batching
+    if variant == "python" or not result["engine"]:
+        return write_triton({default_name(onnx): onnx}, repository, variant)
+    # Triton must not make batches that the engine does not take.
+    most = min(batching.max_batch_size, max(profile["max"] for profile in result["profiles"]))
+    config = TritonConfig(batching=dataclasses.replace(batching, max_batch_size=most))
+    return write_triton({default_name(onnx): Path(result["engine"])}, repository, variant, config)
 
 
 def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> ExportConfig:

@@ -11,11 +11,13 @@ from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import EXPORTED, PathOf
+from alexnet_fast.cli.triton_options import triton_lines, triton_options, write_triton
 from alexnet_fast.cli.types import number
 from alexnet_fast.errors import UserError
 
 if TYPE_CHECKING:
     from alexnet_fast.serve.config import Batching
+    from alexnet_fast.serve.triton.model_config import TritonConfig
 
 EXAMPLE = """\b
 Examples:
@@ -27,8 +29,8 @@ Examples:
 
 
 def _table(result: Result) -> str:
-    if "repository" in result:
-        return "\n".join(f"wrote {directory}" for directory in result["folders"])
+    if "triton" in result:
+        return "\n".join(triton_lines(result["triton"]))
     return "\n".join(f"{name}: {count} reloads" for name, count in result["reloads"].items())
 
 
@@ -66,21 +68,7 @@ def _table(result: Result) -> str:
 )
 @number("--drain-timeout", default=30.0, show_default=True, help="Seconds for requests in flight.")
 @click.option("--log-requests", is_flag=True, help="Log every request.")
-@click.option(
-    "--triton",
-    "repository",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Do not serve: write a model repository for NVIDIA Triton into DIR.",
-)
-@click.option(
-    "--triton-variant",
-    "variant",
-    type=click.Choice(["python", "gpu"]),
-    default="python",
-    show_default=True,
-    help="python: onnxruntime on the CPU; gpu: DALI, and the engine or the ONNX file.",
-)
+@triton_options
 @answers(_table)
 def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Result:
     """Answers requests with exported MODELS: V2 inference protocol over HTTP and gRPC, and a page.
@@ -93,8 +81,9 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
     --max-queue-delay-ms,
     --max-queue-size and --timeout go into the repository.
     """
-    if given["repository"] is not None:
-        return _write_repository(models, names, given)
+    if given["triton"] is not None:
+        named, variant = _named(models, names), given["triton_variant"]
+        return {"triton": write_triton(named, given["triton"], variant, _triton_config(given))}
     from alexnet_fast.serve.config import ServerConfig
 
     config = ServerConfig(
@@ -127,19 +116,12 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
     return {"reloads": {name: model.reloads["success"] for name, model in hub.models.items()}}
 
 
-def _write_repository(models: tuple[Path, ...], names: tuple[str, ...], given: dict[str, Any]) -> Result:
-    """Writes a model repository for Triton."""
+def _triton_config(given: dict[str, Any]) -> TritonConfig:
+    """Returns how Triton batches, and its threads."""
     from alexnet_fast.serve.triton.model_config import TritonConfig
-    from alexnet_fast.serve.triton.repository import write_repository
 
     threads = {} if given["threads"] is None else {"threads": given["threads"]}
-    config = TritonConfig(batching=_batching(given), **threads)
-    directories = []
-    for name, model in _named(models, names).items():
-        directories += write_repository(
-            model, given["repository"], name=name, variant=given["variant"], config=config
-        )
-    return {"repository": str(given["repository"]), "folders": [str(directory) for directory in directories]}
+    return TritonConfig(batching=_batching(given), **threads)
 
 
 def _batching(given: dict[str, Any]) -> Batching:

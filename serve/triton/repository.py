@@ -97,7 +97,7 @@ def write_repository(
         )
     source = _open(model)
     wanted = _models(name, variant, source, config or TritonConfig())
-    written = _written_before(directory)
+    written = written_models(directory)
     for entry in wanted:
         _check_replaceable(directory / entry, written)
     make_dir(directory)
@@ -222,7 +222,7 @@ def _write_warmup(directory: Path, source: Source) -> None:
     write_atomically(directory / "warmup" / WARMUP, len(content).to_bytes(4, "little") + content)
 
 
-def _written_before(directory: Path) -> dict[str, str]:
+def written_models(directory: Path) -> dict[str, str]:
     """Returns which folders of a repository earlier calls wrote, with the SHA-256 of their configuration.
 
     Raises:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from alexnet_fast import create_model
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import EngineConfig
 from alexnet_fast.export.onnx.model import serialize
@@ -27,6 +29,7 @@ from alexnet_fast.serve.image import square_of
 from alexnet_fast.serve.triton.model_config import Enum, TritonConfig, text_proto
 from alexnet_fast.serve.triton.repository import write_repository
 from alexnet_fast.serve.triton.rows import padded_rows
+from warm_commands import run_command
 
 
 def config_of(directory: Path) -> ModelConfig:
@@ -137,6 +140,23 @@ def test_a_second_model_goes_beside_the_first(model, tmp_path):
     write_repository(model, tmp_path, name="cars")
     assert tree(tmp_path / "cells") == before
     assert {entry.name for entry in tmp_path.iterdir()} == {"cells", "cars", "alexnet-fast.json"}
+
+
+def test_export_writes_the_repository_of_the_file_that_it_exported(tmp_path):
+    weights, out, repository = tmp_path / "net.pt", tmp_path / "small", tmp_path / "models"
+    torch.save(create_model("convnet-64", num_classes=3).state_dict(), weights)
+    command = ("export", weights, "--model", "convnet-64", "--output", out, "--triton", repository)
+    done = run_command(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["triton"] == [str(repository / "small")]
+    assert (repository / "small/1/model.onnx").read_bytes() == (out / "model.onnx").read_bytes()
+    assert config_of(repository / "small").backend == "python"
+    (repository / "alexnet-fast.json").unlink()
+    (out / "model.onnx").unlink()
+    refused = run_command(*command)
+    assert refused.returncode == 1
+    assert f"{repository} holds something else than a repository of ours" in refused.stderr
+    assert not (out / "model.onnx").exists()
 
 
 def untouched(directory: Path, call, message: str) -> None:
