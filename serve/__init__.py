@@ -1,1 +1,1 @@
-"""Served preprocessing and prediction; imports neither torch nor DALI."""
+"""Prediction and serving with exported models; imports neither torch nor DALI."""

@@ -1,7 +1,7 @@
-"""Puts requests together into batches: one thread calls the model, the queue before it has an end.
+"""Joins requests into batches: a bounded queue, and one thread that calls the model.
 
-Requests that arrive while the model is busy form the next batch. A request is never torn apart, and batches
-are formed in the order of arrival.
+Requests that arrive while the model is busy form the next batch. A request is never split, and batches are
+formed in the order of arrival.
 """
 
 from __future__ import annotations
@@ -19,43 +19,38 @@ import numpy as np
 
 from alexnet_fast.serve.errors import RequestError
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from alexnet_fast.utils.arrays import AnyArray, Pixels
+
+# Weight of a new batch in the running mean of the model's speed: about the last ten batches count.
+_NEWEST = 0.1
+
 
 @dataclasses.dataclass
 class Duration:
-    """How often something happened and how long it took together."""
+    """How often something happened, and how long it took in all."""
 
     count: int = 0
     ns: int = 0
 
-    def add(self, ns: int, count: int = 1) -> None:
-        """Counts `count` events of `ns` nanoseconds each."""
-        self.count += count
-        self.ns += ns * count
+    def add(self, ns: int) -> None:
+        """Counts one event of `ns` nanoseconds."""
+        self.count += 1
+        self.ns += ns
 
     def plain(self) -> dict[str, int]:
-        """Returns the two as the protocol writes them."""
+        """Returns both as the protocol writes them."""
         return {"count": self.count, "ns": self.ns}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Times:
-    """Where the time of a request went, in nanoseconds.
-
-    Args:
-        queue: From the arrival in the queue to the start of its batch.
-        infer: The model's call for the whole batch.
-    """
-
-    queue: int
-    infer: int
-
-
 class Statistics:
-    """Counts requests and batches of one version of a model; safe in threads."""
+    """Counts requests and batches of one version of a model; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._parts = {
+        self._stages = {
             name: Duration()
             for name in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
         }
@@ -70,19 +65,19 @@ class Statistics:
             self._images += images
             self._last_ms = time.time_ns() // 1_000_000
 
-    def add_success(self, total_ns: int, input_ns: int, times: Times) -> None:
+    def add_success(self, total_ns: int, input_ns: int, job: Job) -> None:
         """Counts one request that was answered."""
         with self._lock:
-            self._parts["success"].add(total_ns)
-            self._parts["queue"].add(times.queue)
-            self._parts["compute_input"].add(input_ns)
-            self._parts["compute_infer"].add(times.infer)
-            self._parts["compute_output"].add(max(0, total_ns - input_ns - times.queue - times.infer))
+            self._stages["success"].add(total_ns)
+            self._stages["queue"].add(job.queue_ns)
+            self._stages["compute_input"].add(input_ns)
+            self._stages["compute_infer"].add(job.infer_ns)
+            self._stages["compute_output"].add(max(0, total_ns - input_ns - job.queue_ns - job.infer_ns))
 
     def add_failure(self, total_ns: int) -> None:
         """Counts one request that was not answered."""
         with self._lock:
-            self._parts["fail"].add(total_ns)
+            self._stages["fail"].add(total_ns)
 
     def plain(self) -> dict[str, Any]:
         """Returns what the statistics extension of the protocol shows of a model."""
@@ -93,7 +88,7 @@ class Statistics:
                 "inference_count": self._images,
                 "execution_count": sum(duration.count for duration in self._batches.values()),
                 "inference_stats": {
-                    **{name: duration.plain() for name, duration in self._parts.items()},
+                    **{name: duration.plain() for name, duration in self._stages.items()},
                     "cache_hit": none,
                     "cache_miss": none,
                 },
@@ -109,19 +104,10 @@ class Statistics:
             }
 
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from alexnet_fast.utils.arrays import AnyArray, Pixels
-
-# Share of a new batch in the running mean of the model's speed: about the last ten count.
-_NEWEST = 0.1
-
-
 class Queue:
-    """Counts the images that wait for one model, whichever of its versions they wait for.
+    """Counts the images that wait for one model, for any of its versions.
 
-    Used from the event loop and from the batchers' threads.
+    Used from the event loop and from the threads of the batchers.
 
     Args:
         max_images: Images that may wait.
@@ -131,7 +117,7 @@ class Queue:
         self._lock = threading.Lock()
         self._max = max_images
         self._waiting = 0
-        self._seconds_an_image = 0.0
+        self._seconds_per_image = 0.0
 
     @property
     def waiting(self) -> int:
@@ -139,7 +125,7 @@ class Queue:
         return self._waiting
 
     def check(self) -> None:
-        """Refuses a request that would surely be refused later, before its body is read.
+        """Rejects a request before its body is read, if `admit` would reject it later anyway.
 
         Raises:
             RequestError: The queue is full.
@@ -148,7 +134,7 @@ class Queue:
             raise self._full()
 
     def admit(self, images: int) -> None:
-        """Lets images in.
+        """Reserves room for images.
 
         Raises:
             RequestError: There is no room for them.
@@ -159,18 +145,18 @@ class Queue:
             self._waiting += images
 
     def leave(self, images: int) -> None:
-        """Notes that images are classified now, or not any more."""
+        """Gives back the room of images that no longer wait."""
         with self._lock:
             self._waiting -= images
 
     def record_latency(self, images: int, seconds: float) -> None:
-        """Remembers how long a batch took."""
+        """Updates the running mean of the model's speed, from which `Retry-After` is computed."""
         newest = seconds / images
-        before = self._seconds_an_image or newest
-        self._seconds_an_image = before + _NEWEST * (newest - before)
+        before = self._seconds_per_image or newest
+        self._seconds_per_image = before + _NEWEST * (newest - before)
 
     def _full(self) -> RequestError:
-        wait = max(1, math.ceil(self._waiting * self._seconds_an_image))
+        wait = max(1, math.ceil(self._waiting * self._seconds_per_image))
         return RequestError(
             503,
             f"the queue is full: {self._waiting} images wait, at most {self._max} may",
@@ -180,29 +166,33 @@ class Queue:
 
 @dataclasses.dataclass(eq=False)
 class Job:
-    """Images of one request on their way through the model.
+    """The images of one request on their way through the model.
 
     Args:
         images: uint8 (N, side, side, 3).
-        outputs: Names of the outputs that are wanted.
-        future: Gets the outputs by name and the times; done or cancelled where nobody waits any more.
+        outputs: Names of the requested outputs.
+        future: Gets the outputs by name; done or cancelled once nobody waits any more.
         arrived_ns: `time.perf_counter_ns()` of the arrival.
+        queue_ns: Time from the arrival to the start of the batch.
+        infer_ns: Time of the model's call for the whole batch.
     """
 
     images: Pixels
     outputs: Sequence[str]
-    future: asyncio.Future[tuple[dict[str, AnyArray], Times]]
+    future: asyncio.Future[dict[str, AnyArray]]
     arrived_ns: int
+    queue_ns: int = 0
+    infer_ns: int = 0
 
 
 class Batcher:
-    """Calls a model from one thread of its own, with as many images as wait.
+    """Admits requests to a queue, and calls the model from a thread of its own with as many images as wait.
 
     Args:
-        run: The model: uint8 (N, side, side, 3) and names of outputs to these outputs, N rows each.
-        queue: Is told when images leave it.
-        statistics: Is told about each batch.
-        max_batch_size: Images in one call.
+        run: The model: from uint8 (N, side, side, 3) and names of outputs to these outputs, N rows each.
+        queue: Room for the images that wait.
+        statistics: Counts requests and batches.
+        max_batch_size: Images per call of the model.
         max_queue_delay: Seconds that the first request of a batch waits for others.
     """
 
@@ -227,28 +217,48 @@ class Batcher:
         self._thread.start()
 
     async def classify(
-        self, images: Pixels, outputs: Sequence[str], deadline: float
-    ) -> tuple[dict[str, AnyArray], Times]:
-        """Waits for the answer to images that the queue has let in.
+        self, count: int, load: Callable[[], Awaitable[Pixels]], outputs: Sequence[str], deadline: float
+    ) -> dict[str, AnyArray]:
+        """Admits images to the queue, loads them, and waits for their outputs.
 
         Args:
-            images: uint8 (N, side, side, 3), at most `max_batch_size` of them.
-            outputs: Names of the outputs that are wanted.
-            deadline: `time.monotonic()` after which the answer is not wanted.
+            count: Number of images, at most `max_batch_size`.
+            load: Returns them, uint8 (count, side, side, 3), once they are admitted.
+            outputs: Names of the requested outputs.
+            deadline: `time.monotonic()` after which nobody needs the answer.
+
+        Returns:
+            The outputs by name, `count` rows each.
 
         Raises:
-            RequestError: The deadline passed first (504), or the model failed (500).
+            RequestError: The queue is full (503), the deadline passed first (504), the model failed (500), or
+                the images cannot be loaded.
         """
-        loop = asyncio.get_running_loop()
-        job = Job(
-            images=images,
-            outputs=outputs,
-            future=loop.create_future(),
-            arrived_ns=time.perf_counter_ns(),
-        )
-        alarm = loop.call_later(
-            deadline - time.monotonic(), _reject, job, RequestError(504, "the deadline passed")
-        )
+        start = time.perf_counter_ns()
+        self._queue.admit(count)
+        try:
+            images = await self._loaded(count, load)
+            future = asyncio.get_running_loop().create_future()
+            job = Job(images=images, outputs=outputs, future=future, arrived_ns=time.perf_counter_ns())
+            rows = await self._answer(job, deadline)
+        except BaseException:
+            self._statistics.add_failure(time.perf_counter_ns() - start)
+            raise
+        self._statistics.add_success(time.perf_counter_ns() - start, job.arrived_ns - start, job)
+        return rows
+
+    async def _loaded(self, count: int, load: Callable[[], Awaitable[Pixels]]) -> Pixels:
+        """Loads images that are admitted, and gives their room back if that fails."""
+        try:
+            return await load()
+        except BaseException:
+            self._queue.leave(count)
+            raise
+
+    async def _answer(self, job: Job, deadline: float) -> dict[str, AnyArray]:
+        """Waits for the outputs of a job, until its deadline."""
+        late = RequestError(504, "the deadline passed")
+        alarm = job.future.get_loop().call_later(deadline - time.monotonic(), _reject, job, late)
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
@@ -261,46 +271,43 @@ class Batcher:
             alarm.cancel()
 
     def _withdraw(self, job: Job) -> None:
-        """Gives a place back that nobody waits in any more: the client hung up, or its deadline passed."""
+        """Removes a job for which nobody waits: the client disconnected, or the deadline passed."""
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
                 self._queue.leave(len(job.images))
 
     def close(self) -> None:
-        """Lets the thread end once everything that waits is answered; returns at once."""
+        """Ends the thread once every waiting job is answered; returns at once."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def _work(self) -> None:
-        """Is the thread."""
+        """Runs the thread."""
         while jobs := self._next_jobs():
             self._queue.leave(sum(len(job.images) for job in jobs))
-            if wanted := [job for job in jobs if not job.future.done()]:
-                self._classify_batch(wanted)
+            if awaited := [job for job in jobs if not job.future.done()]:
+                self._classify_batch(awaited)
 
     def _next_jobs(self) -> list[Job]:
-        """Waits for the next batch; returns none once the batcher is closed and empty."""
+        """Waits for the next batch; returns an empty one once the batcher is closed and empty."""
         with self._changed:
-            # Those who wait may withdraw meanwhile, so that all is looked at again after each change.
+            # A job may be withdrawn meanwhile, so each change starts the wait anew.
             while (left := self._seconds_to_wait()) is None or left > 0:
                 self._changed.wait(left)
-            return self._take()
+            return self._pop_batch()
 
     def _seconds_to_wait(self) -> float | None:
-        """Returns how long the next batch may still grow; None while there is nobody in it."""
-        if self._closed or self._count() >= self._max_batch_size:
+        """Returns how long the next batch may still grow; None while it is empty."""
+        if self._closed or sum(len(job.images) for job in self._jobs) >= self._max_batch_size:
             return 0.0
         if not self._jobs:
             return None
         return self._jobs[0].arrived_ns / 1e9 + self._max_queue_delay - time.perf_counter()
 
-    def _count(self) -> int:
-        return sum(len(job.images) for job in self._jobs)
-
-    def _take(self) -> list[Job]:
-        """Takes the oldest requests that fit into one batch."""
+    def _pop_batch(self) -> list[Job]:
+        """Removes the oldest jobs that fit into one batch."""
         jobs: list[Job] = []
         images = 0
         while self._jobs and images + len(self._jobs[0].images) <= self._max_batch_size:
@@ -309,7 +316,7 @@ class Batcher:
         return jobs
 
     def _classify_batch(self, jobs: list[Job]) -> None:
-        """Calls the model once, and hands each request its rows."""
+        """Calls the model once, and gives each job its rows."""
         start = time.perf_counter_ns()
         try:
             images = jobs[0].images if len(jobs) == 1 else np.concatenate([job.images for job in jobs])
@@ -317,26 +324,26 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - the thread outlives a batch that the model cannot take
             _in_loop(jobs, _reject_all, jobs, RequestError(500, f"the model failed: {error}"))
             return
-        took = time.perf_counter_ns() - start
-        self._statistics.add_batch(len(images), took)
-        self._queue.record_latency(len(images), took / 1e9)
-        _in_loop(jobs, _resolve_all, jobs, answers, start, took)
+        infer_ns = time.perf_counter_ns() - start
+        self._statistics.add_batch(len(images), infer_ns)
+        self._queue.record_latency(len(images), infer_ns / 1e9)
+        _in_loop(jobs, _resolve_all, jobs, answers, start, infer_ns)
 
 
 def _in_loop(jobs: list[Job], call: Callable[..., None], *arguments: object) -> None:
-    """Calls something in the event loop that waits for these jobs, once for all of them."""
+    """Calls a function in the event loop of these jobs, once for all of them."""
     jobs[0].future.get_loop().call_soon_threadsafe(call, *arguments)
 
 
-def _resolve_all(jobs: list[Job], answers: dict[str, AnyArray], start_ns: int, took_ns: int) -> None:
-    """Hands each request of a batch its rows."""
+def _resolve_all(jobs: list[Job], answers: dict[str, AnyArray], start_ns: int, infer_ns: int) -> None:
+    """Gives each job of a batch its rows."""
     row = 0
     for job in jobs:
         end = row + len(job.images)
-        rows = {name: answers[name][row:end] for name in job.outputs}
-        row = end
+        job.queue_ns, job.infer_ns = start_ns - job.arrived_ns, infer_ns
         if not job.future.done():
-            job.future.set_result((rows, Times(queue=start_ns - job.arrived_ns, infer=took_ns)))
+            job.future.set_result({name: answers[name][row:end] for name in job.outputs})
+        row = end
 
 
 def _reject_all(jobs: list[Job], error: RequestError) -> None:

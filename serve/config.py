@@ -1,4 +1,4 @@
-"""What a server is told: where it listens, how it batches, what it refuses."""
+"""Configuration of a server: where it listens, how it batches, what it refuses."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Limits:
     """Sizes beyond which a request is refused; the first three are Triton's own.
 
     Args:
-        body_bytes: Body of a request, also after it was decompressed.
-        json_depth: Brackets within brackets.
+        body_bytes: Body of a request, also after decompression.
+        json_depth: Levels of nested brackets.
         chunks: Parts of a body in chunked transfer.
         json_bytes: The JSON part of a body; parsed, "[]," takes 20 times its length in memory.
         in_flight_bytes: Bodies of all requests together.
-        images: What is decoded.
+        images: Which images are decoded.
     """
 
     body_bytes: int = 64 << 20
@@ -32,14 +32,14 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batching:
-    """How requests are put together.
+    """How requests are joined into batches.
 
     Args:
-        max_batch_size: Images in one call of the model, and the most that one request may hold.
-        max_queue_delay: Seconds a request may wait for others while the model is idle. With 0, requests are
-            joined that arrive while the model is busy.
+        max_batch_size: Most images per call of the model, and per request.
+        max_queue_delay: Seconds that a request may wait for others while the model is idle. With 0, only
+            requests that arrive while the model is busy are joined.
         max_queue_size: Images that may wait; more are refused.
-        timeout: Seconds that a request may take where it does not say so itself.
+        timeout: Seconds that a request may take if it sets no timeout of its own.
     """
 
     max_batch_size: int = 16
@@ -59,21 +59,21 @@ class Batching:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """Everything about a server but its models.
+    """Configuration of a server without its models.
 
     Args:
         host: Address to listen on.
         http_port: 0 for any free port; None for no HTTP.
-        grpc_port: As `http_port`.
+        grpc_port: See `http_port`; None for no gRPC.
         batching: See `Batching`.
         limits: See `Limits`.
-        device: As for `backend.open_backend`.
-        threads: As for `backend.open_backend`.
-        allow_fallback: As for `backend.open_backend`.
-        reload_interval: Seconds between two looks at the files; 0 never looks again.
-        drain_delay: Seconds between "not ready" and the end of listening, for load balancers to notice.
-        drain_timeout: Seconds after which requests in flight are given up.
-        page: Whether the page at / is offered.
+        device: See `runtime.open.open_backend`, also for the next two.
+        threads: CPU threads per call of a model.
+        allow_fallback: Whether the CPU may replace an unavailable device.
+        reload_interval: Seconds between checks for newer files; 0 never checks.
+        drain_delay: Seconds between "not ready" and the end of listening, so that load balancers notice.
+        drain_timeout: Seconds after which requests in flight are abandoned.
+        page: Whether the page at / is served.
         log_requests: Whether each request is logged.
     """
 

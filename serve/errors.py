@@ -1,15 +1,15 @@
-"""A request that is not answered with probabilities, and what its sender is told."""
+"""The error answers of a server."""
 
 from __future__ import annotations
 
 
 class RequestError(Exception):
-    """What a client is told instead of an answer.
+    """A request that is refused, with the status and the reason that its client gets.
 
     Args:
         status: HTTP status; gRPC's code is derived from it.
-        reason: One sentence for the person who wrote the client.
-        retry_after: Seconds after which it is worth trying again; None where it never is.
+        reason: One sentence for the author of the client.
+        retry_after: Seconds after which a new try makes sense; None if it never does.
     """
 
     def __init__(self, status: int, reason: str, *, retry_after: int | None = None) -> None:
@@ -20,15 +20,15 @@ class RequestError(Exception):
 
 
 def malformed(reason: str) -> RequestError:
-    """Returns the answer to a request that no server could understand."""
+    """Returns the error of a malformed request."""
     return RequestError(400, reason)
 
 
 def unknown(reason: str) -> RequestError:
-    """Returns the answer to a request for something that is not here."""
+    """Returns the error of a request for something that is not served."""
     return RequestError(404, reason)
 
 
 def too_large(reason: str) -> RequestError:
-    """Returns the answer to a request beyond a limit."""
+    """Returns the error of a request that exceeds a limit."""
     return RequestError(413, reason)

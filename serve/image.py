@@ -1,14 +1,17 @@
-"""One image from wherever it comes, as the square of pixels that a model takes.
+"""Decodes one image from any source to the square of pixels that a model takes.
 
-The pixels are those of training: `pipelines.pillow_image` decodes and resizes. What is added here are limits,
-which are checked on the header before anything is decoded.
+The pixels are those of training: `pipelines.cpu.pillow` decodes and resizes. This module adds limits, which
+are checked on the header before anything is decoded.
 """
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import dataclasses
 import io
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +30,7 @@ from alexnet_fast.pipelines.cpu.pillow import (
     reason_of,
 )
 from alexnet_fast.pipelines.geometry import resized
+from alexnet_fast.serve.errors import RequestError, malformed
 from alexnet_fast.utils.arrays import Pixels
 from alexnet_fast.utils.special_files import read_given
 
@@ -39,23 +43,23 @@ if TYPE_CHECKING:
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
 
 # Start-of-scan marker (ITU-T T.81, table B.1). Within a scan every 0xFF is followed by 0, so this pair is
-# there once a scan, and in thumbnails.
+# there once per scan, and in thumbnails.
 _JPEG_SCAN = b"\xff\xda"
-# A telephone's image with a second one behind it; it begins with a whole JPEG, and that is what is shown.
+# A phone's image with a second one behind it; it begins with a whole JPEG, which is the one that is decoded.
 _JPEG_WITH_MORE = "MPO"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageLimits:
-    """What is decoded at all.
+    """Which images are decoded.
 
     Args:
         formats: Pillow's names of the formats.
         max_bytes: Size of the file.
-        max_pixels: Width times height, as it is stored and after the shorter side was resized.
+        max_pixels: Width times height, as stored and after the shorter side is resized.
         max_scans: Scans of a progressive JPEG; encoders write about ten, and each costs a pass over the
             whole image however short it is.
-        animated: Whether the first frame stands for an animation.
+        animated: Whether the first frame of an animation is taken.
     """
 
     formats: tuple[str, ...] = FORMATS
@@ -65,9 +69,9 @@ class ImageLimits:
     animated: bool = True
 
 
-# For one's own files: what training takes.
+# For your own files: what training takes.
 TRUSTED = ImageLimits()
-# For images out of the network: the largest cameras' images pass, decompression bombs do not.
+# For images from the network: those of the largest cameras pass, decompression bombs do not.
 SERVED = ImageLimits(
     formats=("JPEG", "PNG", "WEBP"), max_bytes=10 << 20, max_pixels=25_000_000, max_scans=100, animated=False
 )
@@ -80,13 +84,13 @@ def square_of(image: ImageSource, spec: AugmentSpec, limits: ImageLimits = TRUST
         image: A path, an encoded image, a Pillow image, or uint8 (height, width, 3) RGB or
             (height, width) grey.
         spec: Sizes.
-        limits: What is refused.
+        limits: Images beyond them are refused.
 
     Returns:
-        uint8 (resize, resize, 3), RGB: the centre square after the shorter side was resized.
+        uint8 (resize, resize, 3), RGB: the centre square after the shorter side is resized.
 
     Raises:
-        BadImageError: It cannot be decoded or is beyond a limit; the message is the reason alone.
+        BadImageError: The image cannot be decoded or exceeds a limit; the message is the reason alone.
     """
     if isinstance(image, str | os.PathLike):
         image = _read(Path(image), limits)
@@ -101,10 +105,10 @@ def square_of(image: ImageSource, spec: AugmentSpec, limits: ImageLimits = TRUST
 def squares_of(
     images: Sequence[ImageSource], spec: AugmentSpec, limits: ImageLimits = TRUSTED
 ) -> tuple[list[Pixels], dict[int, str]]:
-    """Decodes several images; one that cannot be decoded does not stop the others.
+    """Decodes several images; a bad one does not stop the others.
 
     Returns:
-        The squares of the good ones in their order, and the reason of each bad one by its place.
+        The squares of the good images in order, and the reason for each bad one by its position.
     """
     squares: list[Pixels] = []
     reasons: dict[int, str] = {}
@@ -117,7 +121,7 @@ def squares_of(
 
 
 def _read(path: Path, limits: ImageLimits) -> bytes:
-    """Reads a file, but never more of it than may be decoded."""
+    """Reads a file, but never more than may be decoded."""
     try:
         return read_given(path, limits.max_bytes + 1)
     except OSError as error:
@@ -125,11 +129,11 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
 
 
 def check_encoded(content: bytes, spec: AugmentSpec, limits: ImageLimits) -> None:
-    """Refuses what its first bytes tell; decodes nothing."""
+    """Checks the header of an encoded image against the limits; decodes nothing."""
     if not content:
         raise BadImageError("no bytes")
     if len(content) > limits.max_bytes:
-        raise BadImageError(f"{len(content)} bytes, at most {limits.max_bytes} are taken")
+        raise BadImageError(f"{len(content)} bytes, at most {limits.max_bytes} are allowed")
     if content[:4] == b"RIFF":
         _check_webp(content, spec, limits)
     try:
@@ -168,12 +172,12 @@ def _check_webp(content: bytes, spec: AugmentSpec, limits: ImageLimits) -> None:
 
 
 def _check_size(width: int, height: int, spec: AugmentSpec, limits: ImageLimits) -> None:
-    """Refuses an image that is too large, or would become so where its shorter side grows."""
+    """Checks the size of an image, also after its shorter side is resized, which may enlarge it."""
     if min(width, height) < 1:
         raise BadImageError("no pixels")
     if width * height > limits.max_pixels:
         raise BadImageError(
-            f"{width} x {height} are {width * height} pixels, at most {limits.max_pixels} are taken"
+            f"{width} x {height} are {width * height} pixels, at most {limits.max_pixels} are allowed"
         )
     wide, high = resized(width, height, spec.resize)
     if wide * high > limits.max_pixels:
@@ -186,7 +190,7 @@ def _check_size(width: int, height: int, spec: AugmentSpec, limits: ImageLimits)
 def _check_scans(content: bytes, limits: ImageLimits) -> None:
     scans = content.count(_JPEG_SCAN)
     if scans > limits.max_scans:
-        raise BadImageError(f"a JPEG of {scans} scans, at most {limits.max_scans} are taken")
+        raise BadImageError(f"a JPEG of {scans} scans, at most {limits.max_scans} are allowed")
 
 
 def _check_still(frames: int) -> None:
@@ -199,7 +203,8 @@ def _pillow_image(image: object, background: Colour) -> Image.Image:
     if isinstance(image, Image.Image):
         return as_rgb(image, background)
     if not isinstance(image, np.ndarray):
-        raise BadImageError(f"an image is a path, bytes, a Pillow image or an array, not {_kind(image)}")
+        kind = type(image).__name__
+        raise BadImageError(f"an image is a path, bytes, a Pillow image or an array, not {kind}")
     if image.dtype != np.uint8:
         raise BadImageError(f"pixels must be uint8, not {image.dtype}")
     if image.ndim != 2 and (image.ndim != 3 or image.shape[2] != 3):
@@ -209,9 +214,60 @@ def _pillow_image(image: object, background: Colour) -> Image.Image:
     return Image.fromarray(image).convert("RGB")
 
 
-def _kind(value: object) -> str:
-    return type(value).__name__
-
-
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+class DecoderPool:
+    """Decodes the images of requests in threads, one per core.
+
+    Args:
+        limits: Images beyond them are refused.
+    """
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self._limits = limits
+        self._threads = concurrent.futures.ThreadPoolExecutor(
+            len(os.sched_getaffinity(0)), thread_name_prefix="decoder"
+        )
+
+    async def decode(
+        self, images: Sequence[bytes], names: Sequence[str | None] | None, spec: AugmentSpec, deadline: float
+    ) -> Pixels:
+        """Decodes images, several at once.
+
+        Args:
+            images: Encoded images.
+            names: Their names, for messages.
+            spec: Sizes.
+            deadline: `time.monotonic()` after which nobody needs them.
+
+        Returns:
+            uint8 (N, resize, resize, 3).
+
+        Raises:
+            RequestError: An image is bad (400), or the deadline passed (504).
+        """
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.run_in_executor(self._threads, square_of, image, spec, self._limits) for image in images
+        ]
+        try:
+            done, pending = await asyncio.wait(tasks, timeout=deadline - time.monotonic())
+        finally:
+            # Nobody needs tasks that have not begun: the deadline passed, or the client disconnected.
+            for task in tasks:
+                task.cancel()
+        # Every error is retrieved; otherwise asyncio complains of it in the log.
+        errors = [task.exception() if task in done else None for task in tasks]
+        for place, error in enumerate(errors):
+            if isinstance(error, BadImageError):
+                name = (names and names[place]) or f"image {place}"
+                raise malformed(f"{name} cannot be classified: {error}")
+        if pending:
+            raise RequestError(504, "the deadline passed")
+        return np.stack([task.result() for task in tasks])
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr."""
+"""Structured logs: one JSON object per line on stderr."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def log_event(event: str, *, level: str = "info", **fields: object) -> None:
     Args:
         event: What happened.
         level: "info", "warning" or "error".
-        fields: Everything else about it, as JSON values.
+        fields: Details, as JSON values.
     """
     time = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
     line = {"time": time, "level": level, "event": event, **fields}
     text = json.dumps(line, default=str, ensure_ascii=not is_unicode(sys.stderr.encoding))
-    # What is no character, of a name that is not UTF-8, is written as JSON itself writes it.
+    # Surrogates, of a name that is not UTF-8, are escaped as JSON escapes them.
     sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
     sys.stderr.flush()
 
 
 class EventHandler(logging.Handler):
-    """Writes what libraries log as events, too, so that every line is JSON."""
+    """Writes what libraries log as events too, so that every line is JSON."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one record."""

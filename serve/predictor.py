@@ -1,4 +1,4 @@
-"""A model inside one's own program.
+"""A model inside your own program.
 
     from alexnet_fast import Predictor
 
@@ -28,28 +28,28 @@ from alexnet_fast.utils.arrays import Probabilities
 if TYPE_CHECKING:
     from alexnet_fast.utils.arrays import Pixels
 
-# Images classified at once: enough to keep the processor busy, ten crops of them fit any machine's memory.
+# Images per call of the model: enough to keep the processor busy; ten crops of each fit any machine's memory.
 _BATCH = 16
 
 
 class Predictor:
-    """Says what images show; may be used from several threads at once.
+    """Classifies images with an exported model; thread-safe.
 
     Args:
         model: An exported ONNX file, or a folder with a `model.onnx`.
-        device: "auto" takes a GPU where there is one and warns where it cannot be used; "cpu"; "cuda" and
-            "tensorrt" must be there.
-        threads: CPU threads for one call; None for one a core.
-        allow_fallback: Where the device is not to be had, warn and take the CPU.
-        limits: Images that are refused; all that training takes is taken by default.
+        device: "auto" uses a GPU if there is one and warns if it cannot be used; "cpu"; "cuda" and "tensorrt"
+            must be available.
+        threads: CPU threads per call; None for one per core.
+        allow_fallback: Whether to use the CPU, with a warning, if the device is unavailable.
+        limits: Images beyond them are refused; by default those that training would refuse.
 
     Attributes:
-        backend: What really computes, such as "onnxruntime CPUExecutionProvider 1.31.1".
+        backend: What runs the model, such as "onnxruntime CPUExecutionProvider 1.31.1".
         classes: Names of the classes, in the order of the probabilities.
         side: Length in pixels of the square that an image is reduced to.
 
     Raises:
-        UserError: There is no such model, it is not one of ours, or the device is not to be had.
+        UserError: There is no such model, it is not an exported one, or the device is unavailable.
     """
 
     def __init__(
@@ -76,58 +76,58 @@ class Predictor:
         top: int = 5,
         on_bad_image: Literal["fail", "skip"] = "fail",
     ) -> list[Prediction]:
-        """Names the likeliest classes of each image.
+        """Returns the top classes of each image.
 
         Args:
-            images: One image or several: paths, encoded images (bytes), Pillow images, uint8 arrays
+            images: One or several images: paths, encoded images (bytes), Pillow images, uint8 arrays
                 (height, width, 3) in RGB or (height, width) in grey, or one such array of several images,
                 (N, height, width, 3).
-            top: Classes to name.
-            on_bad_image: "fail" raises at the first image that cannot be decoded; "skip" gives it an
-                `error` instead of classes.
+            top: Number of classes.
+            on_bad_image: "fail" raises at the first image that cannot be decoded; "skip" returns an `error`
+                for it instead of classes.
 
         Returns:
-            One answer an image, in their order, likeliest class first.
+            One prediction per image, in order, the most probable class first.
 
         Raises:
-            UserError: An image cannot be decoded (which one and why).
+            UserError: An image cannot be decoded; the message has its name and the reason.
         """
         images = _as_list(images)
-        answers: list[Prediction] = []
+        predictions: list[Prediction] = []
         for start in range(0, len(images), _BATCH):
-            some = images[start : start + _BATCH]
-            squares, reasons = squares_of(some, self._backend.spec, self._limits)
-            names = [_name(image, start + place) for place, image in enumerate(some)]
+            batch = images[start : start + _BATCH]
+            squares, reasons = squares_of(batch, self._backend.spec, self._limits)
+            names = [_name(image, start + place) for place, image in enumerate(batch)]
             if reasons and on_bad_image == "fail":
                 place, reason = next(iter(reasons.items()))
                 raise UserError(f"{names[place]} cannot be classified: {reason}")
             rows: Iterator[Probabilities] = iter(self._run(squares))
             for place, name in enumerate(names):
                 classes = () if place in reasons else top_k(next(rows), self.classes, top)
-                answers.append(Prediction(file=name, classes=classes, error=reasons.get(place)))
-        return answers
+                predictions.append(Prediction(file=name, classes=classes, error=reasons.get(place)))
+        return predictions
 
     def probabilities(self, images: ImageSource | Sequence[ImageSource]) -> Probabilities:
         """Returns the probability of every class for each image: float32 (N, classes), rows summing to 1.
 
         Args:
-            images: As for `predict`.
+            images: See `predict`.
 
         Raises:
-            UserError: An image cannot be decoded (which one and why).
+            UserError: An image cannot be decoded; the message has its name and the reason.
         """
         answers = [np.empty((0, len(self.classes)), np.float32)]
         images = _as_list(images)
         for start in range(0, len(images), _BATCH):
-            some = images[start : start + _BATCH]
-            squares, reasons = squares_of(some, self._backend.spec, self._limits)
+            batch = images[start : start + _BATCH]
+            squares, reasons = squares_of(batch, self._backend.spec, self._limits)
             for place, reason in reasons.items():
-                raise UserError(f"{_name(some[place], start + place)} cannot be classified: {reason}")
+                raise UserError(f"{_name(batch[place], start + place)} cannot be classified: {reason}")
             answers.append(self._run(squares))
         return np.concatenate(answers)
 
     def _run(self, squares: list[Pixels]) -> Probabilities:
-        """Classifies squares; none at all where every image was bad."""
+        """Classifies squares; the list is empty if every image was bad."""
         side = self.side
         return self._backend.run(np.stack(squares) if squares else np.empty((0, side, side, 3), np.uint8))
 
@@ -142,5 +142,5 @@ def _as_list(images: ImageSource | Sequence[ImageSource]) -> Sequence[ImageSourc
 
 
 def _name(image: ImageSource, place: int) -> str:
-    """Returns a path as it was given, and the place of everything else."""
+    """Returns the path of an image, or its position if it has none."""
     return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {place}"

@@ -124,7 +124,7 @@ KINDS: dict[str, tuple[str, Callable[[Random], bytes]]] = {
     "a PNG bomb": ("25000000", png_bomb),
     "a JPEG of 65,500 x 65,500": ("pixels", lambda random: jpeg_of_size(random, 65_500, 65_500)),
     "a WebP of 16,384 x 16,384": (
-        "are taken",
+        "are allowed",
         lambda random: webp_of_size(16_384 - int(random.integers(9)), 16_384),
     ),
     "a PNG of 65,535 x 1": (

@@ -248,7 +248,7 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
 
 def _write_triton(result: Result, repository: Path, variant: Variant) -> list[str]:
     """Writes a model repository from what was exported: the engine for the GPU, if there is one."""
-    from alexnet_fast.serve.served_model import default_name
+    from alexnet_fast.serve.models import default_name
     from alexnet_fast.serve.triton.model_config import TritonConfig
 
     onnx, batching = Path(result["onnx"]), TritonConfig().batching

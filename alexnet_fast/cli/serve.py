@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
 from alexnet_fast.cli.help_page import command
+from alexnet_fast.cli.options import allow_fallback, model_device
 from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.triton_options import triton_lines, triton_options, write_triton
 from alexnet_fast.cli.types import number
@@ -37,68 +37,85 @@ def _table(result: Result) -> str:
 @command(epilog=EXAMPLE)
 @click.argument("models", nargs=-1, required=True, type=PathOf(EXPORTED))
 @click.option(
-    "--name", "names", multiple=True, help="Name of a model, once for each MODEL.  [default: its folder]"
+    "--name", "names", multiple=True, help="Name of a model, once per MODEL.  [default: its folder]"
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 lets the network in.")
-@number("--http-port", default=8000, show_default=True, help="0 for any free port.")
-@number("--grpc-port", default=8001, show_default=True, help="0 for any free port.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address; 0.0.0.0 opens it to the network.",
+)
+@number("--http-port", default=8000, show_default=True, help="Port of HTTP; 0 for any free one.")
+@number("--grpc-port", default=8001, show_default=True, help="Port of gRPC; 0 for any free one.")
 @click.option("--no-http", is_flag=True, help="Do not listen for HTTP.")
 @click.option("--no-grpc", is_flag=True, help="Do not listen for gRPC.")
-@click.option("--no-page", is_flag=True, help="Do not offer the page at /.")
-@options.model_device
-@options.allow_fallback
-@number("--threads", help="CPU threads of a model.  [default: one a core]")
-@number("--max-batch-size", default=16, show_default=True, help="Images classified at once.")
+@click.option("--no-page", is_flag=True, help="Do not serve the page at /.")
+@model_device
+@allow_fallback
+@number("--threads", help="CPU threads per model.  [default: one per core]")
+@number("--max-batch-size", default=16, show_default=True, help="Most images per batch, and per request.")
 @number(
-    "--max-queue-delay-ms", default=0.0, show_default=True, help="Milliseconds to wait for a fuller batch."
+    "--max-queue-delay-ms",
+    default=0.0,
+    show_default=True,
+    help="Milliseconds to wait for a fuller batch.",
 )
-@number("--max-queue-size", default=128, show_default=True, help="Images that may wait.")
-@number("--timeout", default=30.0, show_default=True, help="Seconds for a request.")
+@number(
+    "--max-queue-size",
+    default=128,
+    show_default=True,
+    help="Most images in the queue.",
+)
+@number("--timeout", default=30.0, show_default=True, help="Deadline of a request, in seconds.")
 @number(
     "--reload-interval",
     default=2.0,
     show_default=True,
-    help="Seconds between looks for a newer file; 0 for never.",
+    help="Seconds between checks for a newer file; 0 for never.",
 )
 @number(
     "--drain-delay",
     default=0.0,
     show_default=True,
-    help="Seconds to go on after SIGTERM, not ready, for load balancers to notice.",
+    help="Seconds after SIGTERM to go on serving while not ready, so that load balancers notice.",
 )
-@number("--drain-timeout", default=30.0, show_default=True, help="Seconds for requests in flight.")
+@number(
+    "--drain-timeout",
+    default=30.0,
+    show_default=True,
+    help="Seconds for the requests in flight to end.",
+)
 @click.option("--log-requests", is_flag=True, help="Log every request.")
 @triton_options
 @answers(_table)
-def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Result:
-    """Answers requests with exported MODELS: V2 inference protocol over HTTP and gRPC, and a page.
+def serve(models: tuple[Path, ...], names: tuple[str, ...], **options: Any) -> Result:
+    """Serve exported MODELS: V2 inference protocol over HTTP and gRPC, and a web page.
 
     A MODEL is an ONNX file, a folder with a model.onnx, or a folder of numbered versions (1/model.onnx,
-    2/model.onnx), of which the highest answers. A newer file is taken while the server runs; a bad one is
-    refused and the old one goes on. Logs are JSON lines on stderr. SIGTERM drains and ends.
+    2/model.onnx), of which the highest is served. The server loads a newer file while it runs, and keeps the
+    old one if the newer one is bad. Logs are JSON lines on stderr. SIGTERM drains the server and ends it.
 
-    With --triton nothing is served; of the other options --name, --threads, --max-batch-size,
-    --max-queue-delay-ms,
-    --max-queue-size and --timeout go into the repository.
+    With --triton the command writes a model repository and serves nothing. The repository takes over --name,
+    --threads, --max-batch-size, --max-queue-delay-ms, --max-queue-size and --timeout.
     """
-    if given["triton"] is not None:
-        named, variant = _named(models, names), given["triton_variant"]
-        return {"triton": write_triton(named, given["triton"], variant, _triton_config(given))}
+    if options["triton"] is not None:
+        named, variant = _named(models, names), options["triton_variant"]
+        return {"triton": write_triton(named, options["triton"], variant, _triton_config(options))}
     from alexnet_fast.serve.config import ServerConfig
 
     config = ServerConfig(
-        host=given["host"],
-        http_port=None if given["no_http"] else given["http_port"],
-        grpc_port=None if given["no_grpc"] else given["grpc_port"],
-        batching=_batching(given),
-        device=given["device"],
-        threads=given["threads"],
-        allow_fallback=given["allow_fallback"],
-        reload_interval=given["reload_interval"],
-        drain_delay=given["drain_delay"],
-        drain_timeout=given["drain_timeout"],
-        page=not given["no_page"],
-        log_requests=given["log_requests"],
+        host=options["host"],
+        http_port=None if options["no_http"] else options["http_port"],
+        grpc_port=None if options["no_grpc"] else options["grpc_port"],
+        batching=_batching(options),
+        device=options["device"],
+        threads=options["threads"],
+        allow_fallback=options["allow_fallback"],
+        reload_interval=options["reload_interval"],
+        drain_delay=options["drain_delay"],
+        drain_timeout=options["drain_timeout"],
+        page=not options["no_page"],
+        log_requests=options["log_requests"],
     )
     try:
         from alexnet_fast.serve.server import run_server
@@ -108,31 +125,31 @@ def serve(models: tuple[Path, ...], names: tuple[str, ...], **given: Any) -> Res
         ) from error
     from alexnet_fast.serve.models import ModelRegistry
 
-    hub = ModelRegistry(_named(models, names), config)
-    for model in hub.models.values():
+    registry = ModelRegistry(_named(models, names), config)
+    for model in registry.models.values():
         backend = model.current.backend
         say(f"{model.name} version {model.current.version}: {backend.path} on {backend.backend}")
-    run_server(hub)
-    return {"reloads": {name: model.reloads["success"] for name, model in hub.models.items()}}
+    run_server(registry)
+    return {"reloads": {name: model.reloads["success"] for name, model in registry.models.items()}}
 
 
-def _triton_config(given: dict[str, Any]) -> TritonConfig:
+def _triton_config(options: dict[str, Any]) -> TritonConfig:
     """Returns how Triton batches, and its threads."""
     from alexnet_fast.serve.triton.model_config import TritonConfig
 
-    threads = {} if given["threads"] is None else {"threads": given["threads"]}
-    return TritonConfig(batching=_batching(given), **threads)
+    threads = {} if options["threads"] is None else {"threads": options["threads"]}
+    return TritonConfig(batching=_batching(options), **threads)
 
 
-def _batching(given: dict[str, Any]) -> Batching:
-    """Returns how requests become batches, here and in Triton."""
+def _batching(options: dict[str, Any]) -> Batching:
+    """Returns how requests are joined into batches, here and in Triton."""
     from alexnet_fast.serve.config import Batching
 
     return Batching(
-        max_batch_size=given["max_batch_size"],
-        max_queue_delay=given["max_queue_delay_ms"] / 1000,
-        max_queue_size=given["max_queue_size"],
-        timeout=given["timeout"],
+        max_batch_size=options["max_batch_size"],
+        max_queue_delay=options["max_queue_delay_ms"] / 1000,
+        max_queue_size=options["max_queue_size"],
+        timeout=options["timeout"],
     )
 
 
@@ -140,9 +157,9 @@ def _named(models: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:
     """Returns the path of each model by its name.
 
     Raises:
-        UserError: There are more or fewer names than models, or a name is there twice.
+        UserError: There are more or fewer names than models, or a name is repeated.
     """
-    from alexnet_fast.serve.served_model import default_name
+    from alexnet_fast.serve.models import default_name
 
     if names and len(names) != len(models):
         raise UserError(
@@ -152,5 +169,5 @@ def _named(models: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:
     named = dict(zip(chosen, models, strict=True))
     if len(named) < len(models):
         twice = next(name for name in chosen if chosen.count(name) > 1)
-        raise UserError(f"two models are called {twice!r}", "tell them apart with --name", exit_code=2)
+        raise UserError(f"two models are called {twice!r}", "distinguish them with --name", exit_code=2)
     return named

@@ -1,8 +1,9 @@
-"""The messages of the V2 protocol over gRPC, described here as the protocol's specification numbers them.
+"""The messages of the V2 protocol over gRPC, numbered as in the protocol's specification.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_grpc.md, and for
-configuration and statistics Triton's extensions of it. The classes are made when this is imported, in a pool
-of their own, so that they get along with a client's in the same process and with any version of protobuf.
+configuration and statistics as in Triton's extensions of it. Importing this module creates the classes in a
+pool of their own: they work beside those of a client in the same process, and with any version of protobuf,
+which generated code does not.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ _SCALARS = {
 
 
 def _describe() -> Any:
-    """Returns the whole list as protobuf describes a file."""
+    """Returns the list as a protobuf file descriptor."""
     file = descriptor_pb2.FileDescriptorProto(
         name="alexnet_fast/inference.proto", package=_PACKAGE, syntax="proto3"
     )
@@ -140,7 +141,7 @@ def _set_type(field: Any, kind: str) -> None:
 
 
 def _map_entry(message: Any, name: str, kind: str) -> str:
-    """Adds the message that stands for an entry of a map from strings, and returns its name."""
+    """Adds the message of an entry of a map from strings, and returns its name."""
     entry = message.nested_type.add(name="".join(word.title() for word in name.split("_")) + "Entry")
     entry.options.map_entry = True
     entry.field.add(name="key", number=1, label=_Field.LABEL_OPTIONAL, type=_Field.TYPE_STRING)

@@ -1,4 +1,4 @@
-"""The gRPC face of a server: `inference.GRPCInferenceService`."""
+"""The gRPC service: `inference.GRPCInferenceService`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from alexnet_fast.serve.metrics import Metrics
-    from alexnet_fast.serve.models import ModelRegistry
-    from alexnet_fast.serve.served_model import ModelVersion
+    from alexnet_fast.serve.models import ModelRegistry, ModelVersion
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -36,24 +35,24 @@ class GrpcService:
     """Answers the calls of the protocol.
 
     Args:
-        hub: The models.
+        registry: The models.
         metrics: Counts answers.
     """
 
-    def __init__(self, hub: ModelRegistry, metrics: Metrics) -> None:
-        self._hub = hub
+    def __init__(self, registry: ModelRegistry, metrics: Metrics) -> None:
+        self._registry = registry
         self._metrics = metrics
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Returns what a gRPC server is given.
+        """Returns the handler of the calls.
 
-        Requests are handed over as bytes: what cannot be parsed is the client's mistake, and gRPC itself
-        would call it an internal error.
+        Requests arrive as bytes: a message that cannot be parsed is the client's error, and gRPC itself would
+        call it an internal one.
         """
         calls: dict[str, Callable[[Any], Any]] = {
             "ServerLive": lambda _: {"live": True},
-            "ServerReady": lambda _: {"ready": self._hub.ready},
-            "ModelReady": lambda request: {"ready": self._version(request) is not None and self._hub.ready},
+            "ServerReady": lambda _: {"ready": self._registry.ready},
+            "ModelReady": self._model_ready,
             "ServerMetadata": lambda _: describe.server_metadata(),
             "ModelMetadata": lambda request: describe.model_metadata(self._version(request)),
             "ModelConfig": self._config,
@@ -67,7 +66,7 @@ class GrpcService:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def _unary(self, name: str, call: Callable[[Any], Any]) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        """Wraps a call that answers with plain values."""
+        """Returns a handler for a call that returns plain values."""
         request_class, response_class = message_class(f"{name}Request"), message_class(f"{name}Response")
 
         async def answer(content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
@@ -94,7 +93,7 @@ class GrpcService:
     async def _stream(
         self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
-        """Answers `ModelStreamInfer`: one answer a request, in order; an error does not end the stream."""
+        """Answers `ModelStreamInfer`: one answer per request, in order; an error does not end the stream."""
         stream_class = message_class("ModelStreamInferResponse")
         async for content in requests:
             try:
@@ -108,7 +107,7 @@ class GrpcService:
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
-            answer = await self._classified(content, remaining)
+            answer = await self._infer_one(content, remaining)
             code = grpc.StatusCode.OK
             return answer
         except RequestError as error:
@@ -122,32 +121,32 @@ class GrpcService:
         finally:
             seconds = time.perf_counter() - started
             self._metrics.count("grpc", code.name, seconds)
-            if self._hub.config.log_requests:
+            if self._registry.config.log_requests:
                 log_event(
                     "request", method="grpc", path="ModelInfer", status=code.name, ms=round(seconds * 1e3, 3)
                 )
 
-    async def _classified(self, content: bytes, remaining: float | None) -> Any:
+    async def _infer_one(self, content: bytes, remaining: float | None) -> Any:
         message = _parse(message_class("ModelInferRequest"), content)
-        model = self._hub.model(message.model_name)
+        model = self._registry.get(message.model_name)
         model.queue.check()
-        request = read_request(message)
-        timeouts = [limit for limit in (request.timeout, remaining) if limit is not None]
-        timeout = min(timeouts) if timeouts else None
-        answer = await self._hub.infer(model, message.model_version or None, request, timeout=timeout)
-        return write_answer(answer)
+        return write_answer(await model.infer(read_request(message, remaining)))
 
     def _version(self, request: Any) -> ModelVersion:
-        return self._hub.model(request.name).version(request.version or None)
+        return self._registry.get(request.name).version(request.version or None)
+
+    def _model_ready(self, request: Any) -> dict[str, Any]:
+        self._version(request)
+        return {"ready": self._registry.ready}
 
     def _config(self, request: Any) -> dict[str, Any]:
-        return {"config": describe.model_config(self._version(request), self._hub.config.batching)}
+        return {"config": describe.model_config(self._version(request), self._registry.config.batching)}
 
     def _statistics(self, request: Any) -> dict[str, Any]:
         if request.name:
             versions = [self._version(request)]
         else:
-            versions = [model.current for model in self._hub.models.values()]
+            versions = [model.current for model in self._registry.models.values()]
         return {"model_stats": [describe.model_statistics(version) for version in versions]}
 
 
@@ -155,7 +154,7 @@ def _parse(kind: Any, content: bytes) -> Any:
     """Parses a message.
 
     Raises:
-        RequestError: It is none.
+        RequestError: The bytes are no such message.
     """
     try:
         return kind.FromString(content)

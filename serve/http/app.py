@@ -1,4 +1,4 @@
-"""The HTTP face of a server: the V2 protocol, `POST /predict`, the page, and figures for Prometheus."""
+"""The HTTP application: the V2 protocol, `POST /predict`, the page, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ from alexnet_fast.serve.v2 import describe
 from alexnet_fast.serve.v2.http_codec import HEADER_LENGTH, parse_request, write_answer
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from collections.abc import MutableMapping
 
-# The page's own script and style are inside it; it may talk to this server and show the visitor's image.
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from alexnet_fast.serve.metrics import Metrics
+    from alexnet_fast.serve.models import ModelRegistry, ModelVersion
+
+# The page contains its script and style; it may call this server and show the visitor's image.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -42,34 +48,22 @@ def page_route() -> Route:
     return Route("/", show)
 
 
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
-    from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from alexnet_fast.serve.metrics import Metrics
-    from alexnet_fast.serve.models import ModelRegistry
-    from alexnet_fast.serve.served_model import ModelVersion
-
-
-def http_app(hub: ModelRegistry, metrics: Metrics) -> ASGIApp:
+def http_app(registry: ModelRegistry, metrics: Metrics) -> ASGIApp:
     """Returns the application."""
-    v2 = _V2(hub)
-    bodies = BodyReader(hub.config.limits, hub.config.batching.timeout)
+    v2 = _V2(registry)
+    bodies = BodyReader(registry.config.limits, registry.config.batching.timeout)
 
     async def infer(request: Request) -> Response:
-        model = hub.model(request.path_params["model"])
+        model = registry.get(request.path_params["model"])
         model.queue.check()
-        length = request.headers.get(HEADER_LENGTH)
+        version, length = request.path_params.get("version"), request.headers.get(HEADER_LENGTH)
         async with bodies.body(request) as body:
-            wanted = parse_request(model.name, body, length, hub.config.limits)
-            version = request.path_params.get("version")
-            answer = await hub.infer(model, version, wanted, timeout=wanted.timeout)
+            inference = parse_request(model.name, version, body, length, registry.config.limits)
+            answer = await model.infer(inference)
         content, headers = write_answer(answer)
         return Response(content, headers=headers)
 
-    async def figures(request: Request) -> Response:
+    async def prometheus(request: Request) -> Response:
         del request
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
@@ -94,20 +88,20 @@ def http_app(hub: ModelRegistry, metrics: Metrics) -> ASGIApp:
                 ("/infer", infer, "POST"),
             )
         ),
-        Route("/predict", PredictRoute(hub, bodies).answer, methods=["POST"]),
-        Route("/metrics", figures),
+        Route("/predict", PredictRoute(registry, bodies).answer, methods=["POST"]),
+        Route("/metrics", prometheus),
     ]
-    if hub.config.page:
+    if registry.config.page:
         routes.append(page_route())
     handlers: Any = {RequestError: _refused, HTTPException: _no_route, Exception: _broken}
-    return Observed(Starlette(routes=routes, exception_handlers=handlers), hub, metrics)
+    return Observed(Starlette(routes=routes, exception_handlers=handlers), registry, metrics)
 
 
 class _V2:
-    """What the protocol says about the server and its models."""
+    """The endpoints that describe the server and its models."""
 
-    def __init__(self, hub: ModelRegistry) -> None:
-        self._hub = hub
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
 
     async def server(self, request: Request) -> Response:
         del request
@@ -119,41 +113,41 @@ class _V2:
 
     async def ready(self, request: Request) -> Response:
         del request
-        return self._readiness({"ready": self._hub.ready})
+        return self._readiness({"ready": self._registry.ready})
 
     async def index(self, request: Request) -> Response:
         del request
-        return JSONResponse(describe.repository_index(self._hub))
+        return JSONResponse(describe.repository_index(self._registry))
 
     async def metadata(self, request: Request) -> Response:
         return JSONResponse(describe.model_metadata(self._version(request)))
 
     async def model_ready(self, request: Request) -> Response:
         version = self._version(request)
-        return self._readiness({"name": version.model, "ready": self._hub.ready})
+        return self._readiness({"name": version.model, "ready": self._registry.ready})
 
     async def config(self, request: Request) -> Response:
-        return JSONResponse(describe.model_config(self._version(request), self._hub.config.batching))
+        return JSONResponse(describe.model_config(self._version(request), self._registry.config.batching))
 
     async def statistics(self, request: Request) -> Response:
         return JSONResponse({"model_stats": [describe.model_statistics(self._version(request))]})
 
     async def all_statistics(self, request: Request) -> Response:
         del request
-        versions = [model.current for model in self._hub.models.values()]
+        versions = [model.current for model in self._registry.models.values()]
         return JSONResponse({"model_stats": [describe.model_statistics(version) for version in versions]})
 
     def _version(self, request: Request) -> ModelVersion:
-        return self._hub.model(request.path_params["model"]).version(request.path_params.get("version"))
+        return self._registry.get(request.path_params["model"]).version(request.path_params.get("version"))
 
     def _readiness(self, plain: dict[str, Any]) -> Response:
-        if self._hub.ready:
+        if self._registry.ready:
             return JSONResponse(plain)
         return JSONResponse({**plain, "error": "the server is about to end"}, status_code=503)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Answers with the reason of a refusal."""
+    """Answers a refused request with the reason."""
     del request
     assert isinstance(error, RequestError)
     headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
@@ -161,7 +155,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
-    """Answers a path or a method that is not here."""
+    """Answers a request for a path or a method that is not served."""
     assert isinstance(error, HTTPException)
     where = f"{request.method[:20]} {request.url.path[:200]}"
     reason = "is not allowed here" if error.status_code == 405 else "is not served"
@@ -169,20 +163,20 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    """Answers where we made a mistake: the log has the traceback, the client has none."""
+    """Answers after an internal error: the traceback goes to the log, not to the client."""
     text = "".join(traceback.format_exception(error))
     log_event("internal error", level="error", path=request.url.path[:200], traceback=text)
     return JSONResponse({"error": "internal error; the server's log says more"}, status_code=500)
 
 
 class Observed:
-    """Counts and logs the answers of an application, and ends connections while the server drains."""
+    """ASGI middleware: counts and logs answers, and closes connections while the server drains."""
 
-    def __init__(self, app: ASGIApp, hub: ModelRegistry, metrics: Metrics) -> None:
-        self._app, self._hub, self._metrics = app, hub, metrics
+    def __init__(self, app: ASGIApp, registry: ModelRegistry, metrics: Metrics) -> None:
+        self._app, self._registry, self._metrics = app, registry, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Is the application (ASGI)."""
+        """Runs the application for one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -193,7 +187,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if self._hub.draining:
+                if self._registry.draining:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
@@ -206,7 +200,7 @@ class Observed:
         path = scope["path"]
         if path.endswith("/infer") or path == "/predict":
             self._metrics.count("http", str(status or CLIENT_GONE), seconds)
-        if self._hub.config.log_requests:
+        if self._registry.config.log_requests:
             log_event(
                 "request",
                 method=scope["method"][:20],

@@ -1,4 +1,4 @@
-"""The body of a request, never longer than allowed, as it came or after it was decompressed."""
+"""Request bodies: limits, decompression, forms, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -20,25 +20,32 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from alexnet_fast.serve.config import Limits
 
-# As nginx calls it; nobody is there to read it.
+# nginx's status for a client that disconnected; nobody is there to read it.
 CLIENT_GONE = 499
+# Boundaries have at most 70 characters (RFC 2046, section 5.1.1).
+_MAX_BOUNDARY = 70
+# The header of a part holds its name, the name of its file and its type.
+_MAX_HEADER_BYTES = 8192
+# zlib's window sizes that select a gzip header and a zlib header.
+_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 def client_disconnected() -> RequestError:
-    """Returns what the log says of such a request."""
-    return RequestError(CLIENT_GONE, "the client hung up")
+    """Returns the error of a request whose client disconnected."""
+    return RequestError(CLIENT_GONE, "the client disconnected")
 
 
 @contextlib.asynccontextmanager
 async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Cancels what is done in the block once the client hangs up.
+    """Cancels the work of a request when its client disconnects.
 
     Args:
-        request: Its body has been read, so that nothing but the end of the connection can come (ASGI).
+        request: Its body has been read, so that only the end of the connection can follow (ASGI).
 
     Raises:
-        RequestError: The client hung up.
+        RequestError: The client disconnected.
     """
     task = asyncio.current_task()
     assert task
@@ -55,7 +62,7 @@ async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError as error:
-        # The server's own end cancels too.
+        # The end of the server cancels too.
         if gone:
             raise client_disconnected() from error
         raise
@@ -64,34 +71,29 @@ async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
         watch.cancel()
 
 
-# Boundaries have at most 70 characters (RFC 2046, section 5.1.1).
-_MAX_BOUNDARY = 70
-# A part says its name, its file's name and its type.
-_MAX_HEADER_BYTES = 8192
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UploadedFile:
-    """An image as it came.
+    """An uploaded image.
 
     Args:
-        name: Name of the file; None where the sender does not say.
-        content: Its bytes.
+        name: Name of the file, if the sender gives one.
+        content: Bytes of the file.
     """
 
     name: str | None
     content: bytes
 
 
+# Written by hand: Starlette's form parser needs another package, python-multipart.
 def uploaded_files(body: bytes, content_type: str) -> list[UploadedFile]:
     """Returns the images in a body.
 
     Args:
         body: The body.
-        content_type: Its type; all but multipart/form-data is taken for an image, whatever it says.
+        content_type: Its type; everything but multipart/form-data is read as an image.
 
     Raises:
-        RequestError: There is none, or the form is damaged.
+        RequestError: There is no image, or the form is damaged.
     """
     header = email.message.Message()
     header["content-type"] = content_type.replace("\n", " ").replace("\r", " ")
@@ -111,7 +113,7 @@ def uploaded_files(body: bytes, content_type: str) -> list[UploadedFile]:
 def _parts(body: bytes, boundary: bytes) -> list[bytes]:
     """Splits a form at its boundaries."""
     start, *rest = (b"\r\n" + body).split(b"\r\n--" + boundary)
-    del start  # the preamble, which is for readers without MIME
+    del start  # the preamble, which MIME readers ignore
     if not rest or not rest[-1].startswith(b"--"):
         raise malformed("the form does not end with its boundary")
     for part in rest[:-1]:
@@ -121,9 +123,9 @@ def _parts(body: bytes, boundary: bytes) -> list[bytes]:
 
 
 def _file(part: bytes) -> UploadedFile | None:
-    """Returns the file in a part, None where it is a plain field."""
-    head, found, content = part.partition(b"\r\n\r\n")
-    if not found or len(head) > _MAX_HEADER_BYTES:
+    """Returns the file in a part; None if the part is a plain field."""
+    head, separator, content = part.partition(b"\r\n\r\n")
+    if not separator or len(head) > _MAX_HEADER_BYTES:
         raise malformed("a part of the form has no header, or one that is too long")
     header = email.parser.BytesHeaderParser(policy=email.policy.HTTP).parsebytes(head + b"\r\n\r\n")
     name = header.get_filename()
@@ -134,23 +136,12 @@ def _file(part: bytes) -> UploadedFile | None:
     return UploadedFile(name=name, content=content)
 
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request
-
-    from alexnet_fast.serve.config import Limits
-
-# zlib's window sizes that stand for a gzip header and a zlib header.
-_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-
-
 class BodyReader:
-    """Reads bodies, and counts what all of them hold together.
+    """Reads bodies, and counts the bytes of all bodies in flight.
 
     Args:
         limits: See `Limits`.
-        timeout: Seconds that a client may take to send one.
+        timeout: Seconds that a client may take to send a body.
     """
 
     def __init__(self, limits: Limits, timeout: float) -> None:
@@ -160,13 +151,13 @@ class BodyReader:
 
     @contextlib.asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """Gives the body of a request, decompressed, and counts its bytes until it is let go.
+        """Yields the decompressed body of a request, and counts its bytes until the block ends.
 
-        What is done with it is cancelled once the client hangs up.
+        The block is cancelled when the client disconnects.
 
         Raises:
-            RequestError: It is too large, comes too slowly or not to its end, is compressed in an unknown way
-                or badly, or there is no memory for it now.
+            RequestError: The body is too large, too slow or incomplete, its compression is unknown or
+                damaged, or too many bytes are in flight.
         """
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding != "identity" and encoding not in _WINDOW:
@@ -196,7 +187,7 @@ class BodyReader:
             raise client_disconnected() from error
 
     async def _receive(self, request: Request, parts: list[bytes]) -> None:
-        """Collects the parts of a body."""
+        """Collects the parts of a body as they arrive."""
         size = 0
         async for part in request.stream():
             parts.append(part)
@@ -208,7 +199,7 @@ class BodyReader:
                 raise RequestError(503, "too many large requests at once", retry_after=1)
 
     def _decompress(self, body: bytes, encoding: str) -> bytes:
-        """Inflates a body, and stops at the limit."""
+        """Decompresses a body, and stops at the limit."""
         stream = zlib.decompressobj(_WINDOW[encoding])
         try:
             plain = stream.decompress(body, self._limits.body_bytes + 1)

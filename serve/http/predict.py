@@ -1,4 +1,4 @@
-"""`POST /predict`: an image file in, names of classes out."""
+"""`POST /predict`: image files in, names of classes out."""
 
 from __future__ import annotations
 
@@ -24,25 +24,33 @@ from alexnet_fast.serve.image import square_of
 from alexnet_fast.utils.arrays import Probabilities
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any
+
+    from starlette.requests import Request
 
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
-    from alexnet_fast.utils.arrays import Pixels, Probabilities
+    from alexnet_fast.serve.http.body import BodyReader
+    from alexnet_fast.serve.models import ModelRegistry, ModelVersion
+    from alexnet_fast.utils.arrays import Pixels
 
-# Where ten crops come in a graph that runs its first layers on the image and on its mirror image: a place
-# in the one is followed by the same place in the other, where the crop on the other side lies
-# (`export.stem_nodes`).
+_PARAMETERS = ("model", "top", "crops")
+_DEFAULT_TOP = 5
+# People look at single crops, programs do not: requests for crops that may wait.
+_MAX_WAITING = 4
+# Order of the ten crops in a graph that runs its first layers on the image and on its mirror image: each
+# position in the image is followed by the same one in the mirror image, the crop on the other side
+# (`export.onnx.stem`).
 _SHARED_ORDER = [0, 2, 4, 6, 8, 3, 1, 7, 5, 9]
 
 
 class CropView:
-    """The crops of one exported ONNX file.
+    """Runs an exported ONNX file up to its crops, before their average.
 
     Args:
         path: The file.
-        threads: CPU threads for one call; None for one a core.
+        threads: CPU threads per call; None for one per core.
 
     Raises:
         UserError: The file's graph does not end in an average over crops.
@@ -57,7 +65,7 @@ class CropView:
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def run(self, image: Pixels) -> Probabilities:
-        """Returns what each crop of one image says.
+        """Returns the probabilities of each crop of one image.
 
         Args:
             image: uint8 (side, side, 3).
@@ -70,7 +78,7 @@ class CropView:
 
 
 def crop_boxes(spec: AugmentSpec, crops: Crops) -> list[dict[str, Any]]:
-    """Returns where the crops lie in the square, in pixels: five, and of ten then the same mirrored."""
+    """Returns the positions of the crops in the square, in pixels: five, and for ten the same mirrored."""
     return [
         {"left": left, "top": top, "side": spec.crop, "mirrored": mirrored}
         for mirrored in ((False, True) if crops == "ten" else (False,))
@@ -79,16 +87,18 @@ def crop_boxes(spec: AugmentSpec, crops: Crops) -> list[dict[str, Any]]:
 
 
 def square_text(square: Pixels) -> str:
-    """Returns a square as a `data:` URL of a PNG, so that a page shows what the model gets."""
+    """Returns a square as a `data:` URL of a PNG, so that the page shows the pixels that the model gets."""
     file = io.BytesIO()
     Image.fromarray(square).save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _with_crops(path: Path) -> tuple[str, bool, bytes]:
-    """Returns the name of what is averaged, float32 (crops, N, classes), and the graph that hands it out.
+    """Returns a graph with the crops as an output.
 
-    Between them: whether the crops share their first layers, and come in `_SHARED_ORDER`.
+    Returns:
+        The name of that output, float32 (crops, N, classes); whether the crops share their first layers and
+        are in `_SHARED_ORDER`; and the graph.
     """
     import onnx
 
@@ -102,24 +112,9 @@ def _with_crops(path: Path) -> tuple[str, bool, bytes]:
     return name, shared, model.SerializeToString()
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from starlette.requests import Request
-
-    from alexnet_fast.serve.http.body import BodyReader
-    from alexnet_fast.serve.models import ModelRegistry
-    from alexnet_fast.serve.served_model import ModelVersion
-
-_KNOWN = ("model", "top", "crops")
-_DEFAULT_TOP = 5
-# Looking at single crops is for people: so many of them may wait.
-_MAX_LOOKERS = 4
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Query:
-    """What stands behind the question mark."""
+    """The query parameters."""
 
     model: str | None
     top: int
@@ -130,46 +125,46 @@ class PredictRoute:
     """The endpoint.
 
     Args:
-        hub: The models.
-        bodies: Reads requests.
+        registry: The models.
+        bodies: Reads the bodies.
     """
 
-    def __init__(self, hub: ModelRegistry, bodies: BodyReader) -> None:
-        self._hub = hub
+    def __init__(self, registry: ModelRegistry, bodies: BodyReader) -> None:
+        self._registry = registry
         self._bodies = bodies
         self._views: weakref.WeakKeyDictionary[ModelVersion, CropView] = weakref.WeakKeyDictionary()
-        self._looking = asyncio.Lock()
-        self._lookers = 0
+        self._crop_lock = asyncio.Lock()
+        self._waiting = 0
 
     async def answer(self, request: Request) -> Response:
         """Classifies the body, or each file of a form.
 
-        Query parameters: `model` (the first one by default), `top` (classes to name), `crops=1` (what each
-        of the ten crops says, and the square that they are cut from, as a PNG; for one image).
+        Query parameters: `model` (by default the first one), `top` (number of classes), `crops=1` (also the
+        classes of each of the ten crops, and the square that they are cut from, as a PNG; for one image).
         """
         query = _parse_query(request)
-        model = self._hub.model(query.model)
+        model = self._registry.get(query.model)
         model.queue.check()
         async with self._bodies.body(request) as body:
             files = uploaded_files(body, request.headers.get("content-type", ""))
             del body
-            most = 1 if query.crops else self._hub.config.batching.max_batch_size
+            most = 1 if query.crops else self._registry.config.batching.max_batch_size
             if len(files) > most:
-                raise malformed(f"the request holds {len(files)} images, at most {most} are taken")
-            with model.version(None).in_use() as version:
+                raise malformed(f"the request holds {len(files)} images, at most {most} are allowed")
+            with model.version().in_use() as version:
                 images = [file.content for file in files]
                 names = [file.name for file in files]
-                found = await self._hub.classify(version, model, images, names=names)
+                outputs = await version.classify(images, names=names)
                 predictions: list[dict[str, Any]] = [
                     {
                         "file": name,
                         "classes": _plain(top_k(row, version.backend.classes, query.top)),
                         "error": None,
                     }
-                    for name, row in zip(names, found[OUTPUT], strict=True)
+                    for name, row in zip(names, outputs[OUTPUT], strict=True)
                 ]
                 if query.crops:
-                    predictions[0] |= await self._looked(version, images[0], query.top)
+                    predictions[0] |= await self._crops(version, images[0], query.top)
         return JSONResponse(
             {
                 "model": version.model,
@@ -179,25 +174,25 @@ class PredictRoute:
             }
         )
 
-    async def _looked(self, version: ModelVersion, image: bytes, top: int) -> dict[str, Any]:
-        """Returns "crops", what each crop says (none where the model looks at one alone), and "square"."""
-        if self._lookers >= _MAX_LOOKERS:
-            raise RequestError(503, "too many people look at crops", retry_after=2)
-        self._lookers += 1
+    async def _crops(self, version: ModelVersion, image: bytes, top: int) -> dict[str, Any]:
+        """Returns "crops", the classes of each crop (none for a single-crop model), and "square"."""
+        if self._waiting >= _MAX_WAITING:
+            raise RequestError(503, "too many requests for crops at once", retry_after=2)
+        self._waiting += 1
         try:
-            async with self._looking:
-                return await asyncio.to_thread(self._look, version, image, top)
+            async with self._crop_lock:
+                return await asyncio.to_thread(self._run_crops, version, image, top)
         finally:
-            self._lookers -= 1
+            self._waiting -= 1
 
-    def _look(self, version: ModelVersion, image: bytes, top: int) -> dict[str, Any]:
+    def _run_crops(self, version: ModelVersion, image: bytes, top: int) -> dict[str, Any]:
         """Runs the crops of one image; in a thread."""
         spec = version.backend.spec
         try:
-            square = square_of(image, spec, self._hub.config.limits.images)
-            shown = {"square": square_text(square), "crops": []}
+            square = square_of(image, spec, self._registry.config.limits.images)
+            result = {"square": square_text(square), "crops": []}
             if version.backend.crops == "single":
-                return shown
+                return result
             rows: Iterator[Probabilities] = iter(self._view(version).run(square))
         except (UserError, BadImageError) as error:
             raise malformed(str(error)) from error
@@ -206,36 +201,36 @@ class PredictRoute:
             {**box, "classes": _plain(top_k(row, classes, top))}
             for box, row in zip(crop_boxes(spec, version.backend.crops), rows, strict=True)
         ]
-        return {**shown, "crops": crops}
+        return {**result, "crops": crops}
 
     def _view(self, version: ModelVersion) -> CropView:
-        """Returns the session that hands out crops, loaded when it is asked for first."""
+        """Returns the session that runs single crops, loaded at the first request."""
         if version not in self._views:
-            # An engine cannot be changed; the ONNX file that it was built from stands beside it.
+            # An engine cannot be changed; the ONNX file from which it was built is beside it.
             file = version.backend.path.with_suffix(".onnx")
-            self._views[version] = CropView(file, self._hub.config.threads)
+            self._views[version] = CropView(file, self._registry.config.threads)
         return self._views[version]
 
 
-def _plain(guesses: tuple[Any, ...]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(guess) for guess in guesses]
+def _plain(scores: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(score) for score in scores]
 
 
 def _parse_query(request: Request) -> _Query:
     """Reads the query parameters.
 
     Raises:
-        RequestError: One is unknown, there twice, or wrong.
+        RequestError: A parameter is unknown, repeated, or wrong.
     """
-    given = dict(request.query_params)
-    if len(given) < len(request.query_params.multi_items()):
+    query = dict(request.query_params)
+    if len(query) < len(request.query_params.multi_items()):
         raise malformed("a query parameter is there twice")
-    for name in given:
-        if name not in _KNOWN:
-            raise malformed(f"there is no query parameter {name[:40]!r}, there is {', '.join(_KNOWN)}")
-    top, crops = given.get("top", str(_DEFAULT_TOP)), given.get("crops", "0")
+    for name in query:
+        if name not in _PARAMETERS:
+            raise malformed(f"there is no query parameter {name[:40]!r}, there is {', '.join(_PARAMETERS)}")
+    top, crops = query.get("top", str(_DEFAULT_TOP)), query.get("crops", "0")
     if not (top.isascii() and top.isdecimal() and 1 <= len(top) <= 6 and int(top) >= 1):
         raise malformed(f"'top' must be a number of classes, not {top[:40]!r}")
     if crops not in ("0", "1"):
         raise malformed(f"'crops' must be 0 or 1, not {crops[:40]!r}")
-    return _Query(model=given.get("model"), top=int(top), crops=crops == "1")
+    return _Query(model=query.get("model"), top=int(top), crops=crops == "1")

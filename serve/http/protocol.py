@@ -1,4 +1,8 @@
-"""HTTP/1.1 itself: what is no HTTP is answered with JSON too, chunks are counted, slow clients are let go."""
+"""HTTP/1.1: JSON answers to invalid HTTP, a limit of chunks, deadlines for slow clients.
+
+Written by hand on top of uvicorn's h11 protocol, which has no limit of chunks and no deadline for a client
+that sends or reads slowly.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ _HEADER_BYTES = 64 << 10
 
 
 class _StrictConnection(h11.Connection):
-    """An HTTP connection with an end to headers and chunks, that remembers what was wrong.
+    """An HTTP connection that limits headers and chunks, and records what was wrong.
 
     Attributes:
-        problem: The last mistake of the client.
-        status: The HTTP status that fits it.
+        problem: The last error of the client.
+        status: Its HTTP status.
     """
 
     def __init__(self, max_chunks: int) -> None:
@@ -36,10 +40,10 @@ class _StrictConnection(h11.Connection):
         self.problem, self.status = "", 400
 
     def send_with_data_passthrough(self, event: Any) -> list[bytes] | None:
-        """Returns what to write; see h11.
+        """Returns the bytes to write; see h11.
 
-        The head of an answer waits for its body: two writes are two calls of the system, and wake the client
-        twice.
+        The head of an answer is held back until its body follows: two writes are two system calls, and wake
+        the client twice.
         """
         parts = super().send_with_data_passthrough(event)
         if isinstance(event, h11.Response):
@@ -51,10 +55,10 @@ class _StrictConnection(h11.Connection):
         return head + parts
 
     def next_event(self) -> Any:
-        """Returns what came next; see h11.
+        """Returns the next event; see h11.
 
         Raises:
-            h11.RemoteProtocolError: It is no HTTP, or beyond a limit.
+            h11.RemoteProtocolError: The bytes are not valid HTTP, or exceed a limit.
         """
         try:
             event = super().next_event()
@@ -62,14 +66,14 @@ class _StrictConnection(h11.Connection):
             if isinstance(event, h11.Request):
                 return _in_origin_form(event)
         except h11.RemoteProtocolError as error:
-            # h11 hints at 501 for a transfer coding that it does not know; it is the client's mistake.
+            # h11 suggests 501 for an unknown transfer coding, which is the client's error.
             self.problem = str(error)
             self.status = 400 if error.error_status_hint >= 500 else error.error_status_hint
             raise
         return event
 
     def _check(self, event: Any) -> None:
-        """Counts header bytes and chunks; h11 looks at the header's length only while it is incomplete."""
+        """Counts header bytes and chunks; h11 checks the length of a header only while it is incomplete."""
         if isinstance(event, h11.Request):
             self._chunks = 0
             size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
@@ -81,7 +85,7 @@ class _StrictConnection(h11.Connection):
                 raise h11.RemoteProtocolError(f"the body has more than {self._max_chunks} chunks", 413)
 
 
-# scheme://authority, which a client that takes us for a proxy writes before the path (RFC 9112, 3.2.2).
+# scheme://authority, which clients of a proxy write before the path (RFC 9112, 3.2.2).
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
@@ -99,89 +103,89 @@ def _in_origin_form(request: h11.Request) -> h11.Request:
     )
 
 
-class _Term:
-    """A time by which something must have happened.
+class _Deadline:
+    """A timer for something that a client must do in time.
 
     Args:
         seconds: From its start.
-        over: Called when it is over.
+        on_timeout: Called when they are over.
     """
 
-    def __init__(self, seconds: float, over: Callable[[], object]) -> None:
-        self._seconds, self._over = seconds, over
+    def __init__(self, seconds: float, on_timeout: Callable[[], object]) -> None:
+        self._seconds, self._on_timeout = seconds, on_timeout
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begins, unless it has begun."""
+        """Starts the timer, unless it runs."""
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._over)
+            self._timer = loop.call_later(self._seconds, self._on_timeout)
 
     def stop(self) -> None:
-        """Ends, if it has begun."""
+        """Stops the timer, if it runs."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's protocol, but errors are JSON and say what is wrong, and nobody is waited for for ever.
+    """uvicorn's protocol with JSON errors that name the problem, and deadlines for clients.
 
     Attributes:
         max_chunks: See `Limits.chunks`.
-        patience: Seconds that a client may take to send a header, or to take what is written to it.
+        client_timeout: Seconds that a client may take to send a header, or to read what is written to it.
     """
 
     max_chunks: ClassVar[int]
-    patience: ClassVar[float]
+    client_timeout: ClassVar[float]
 
     conn: _StrictConnection
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn = _StrictConnection(self.max_chunks)
-        self._sending_due = _Term(self.patience, self._disconnect_slow_sender)
-        self._reading_due = _Term(self.patience, self._drop)
+        self._send_deadline = _Deadline(self.client_timeout, self._disconnect_slow_sender)
+        self._read_deadline = _Deadline(self.client_timeout, self._drop)
 
     def connection_made(self, transport: Any) -> None:
-        """Lets a connection on which nothing comes go as one on which nothing comes any more."""
+        """Closes a connection on which nothing arrives, like one on which nothing arrives any more."""
         super().connection_made(transport)
-        # Whatever waits for the client gets a term: a closed connection stays until all of it is taken.
+        # Every write that waits for the client gets a deadline: a closed connection stays until all is read.
         transport.set_write_buffer_limits(high=0)
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came, and sets a term for what must follow."""
+        """Handles received bytes, and sets a deadline for what must follow."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Ends a request, and sets a term for the rest of a body that was answered before its end."""
+        """Ends a request, and sets a deadline for the rest of a body that was answered before its end."""
         super().on_response_complete()
         self._watch()
 
     def pause_writing(self) -> None:
-        """Sets a term for the client to take what waits for it."""
+        """Sets a deadline for the client to read what waits for it."""
         super().pause_writing()
-        self._reading_due.start(self.loop)
+        self._read_deadline.start(self.loop)
 
     def resume_writing(self) -> None:
-        """Takes the term back."""
-        self._reading_due.stop()
+        """Removes the deadline."""
+        self._read_deadline.stop()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends what waits for the client."""
-        self._sending_due.stop()
-        self._reading_due.stop()
+        """Stops the timers."""
+        self._send_deadline.stop()
+        self._read_deadline.stop()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP, unless an answer is already on its way."""
+        """Answers invalid HTTP, unless an answer is already on its way."""
         del msg
         if self.cycle is not None and not self.cycle.response_complete:
-            # The application is still at it; it learns that the client is gone.
+            # The application still works on it; tell it that the client is gone.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -190,44 +194,44 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
     def _watch(self) -> None:
-        """Sets a term while a client owes us the rest of something that no request waits for."""
+        """Sets a deadline while a client owes the rest of something that no request waits for."""
         theirs = self.conn.their_state
         answered = theirs is h11.SEND_BODY and self.conn.our_state is h11.DONE
         if answered or (theirs is h11.IDLE and self.conn.trailing_data[0]):
-            self._sending_due.start(self.loop)
+            self._send_deadline.start(self.loop)
         else:
-            self._sending_due.stop()
+            self._send_deadline.stop()
 
     def _disconnect_slow_sender(self) -> None:
-        """Ends a connection whose client does not send in time; half a header is answered."""
+        """Closes a connection whose client is late; answers half a header."""
         if not self.transport.is_closing() and self.conn.our_state is h11.IDLE:
-            problem = f"the header did not come within {self.patience:g} s"
+            problem = f"the header did not come within {self.client_timeout:g} s"
             self.transport.write(_refusal(self.conn, http.HTTPStatus.REQUEST_TIMEOUT, problem))
         self.transport.close()
 
     def _drop(self) -> None:
-        """Ends a connection whose client does not read."""
+        """Closes a connection whose client does not read."""
         self.transport.abort()
 
 
 def protocol_with(limits: Limits, timeout: float) -> type[H11Protocol]:
-    """Returns the class that uvicorn makes one object of for each connection.
+    """Returns the class of which uvicorn creates an object per connection.
 
     Args:
         limits: See `Limits`.
-        timeout: Seconds that a client may take to send a header, or to take what is written to it.
+        timeout: Seconds that a client may take to send a header, or to read what is written to it.
     """
 
     class Protocol(_Protocol):
         """With these limits."""
 
-        max_chunks, patience = limits.chunks, timeout
+        max_chunks, client_timeout = limits.chunks, timeout
 
     return Protocol
 
 
 def _refusal(connection: _StrictConnection, status: int, problem: str) -> bytes:
-    """Returns an answer that ends the connection."""
+    """Returns the bytes of an answer that closes the connection."""
     body = json.dumps({"error": problem}).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -6,7 +6,7 @@ Fields and their meaning: https://github.com/triton-inference-server/common/blob
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.pipelines.color import Colour, colour_text
@@ -14,18 +14,30 @@ from alexnet_fast.runtime.metadata import INPUT, LOGITS, OUTPUT, TENSOR_TYPES
 from alexnet_fast.serve.config import Batching
 from alexnet_fast.utils.ranges import check_fields
 
+if TYPE_CHECKING:
+    from alexnet_fast.runtime.manifest import TensorInfo
+
+LABELS = "labels.txt"
+WARMUP = "image"
+# Tensors between the models of an ensemble.
+ENCODED, SQUARES = "encoded", "squares"
+
+Message = dict[str, Any]
+
 
 class Enum(str):
-    """A value that stands without quotes."""
+    """A value that is written without quotes."""
 
     __slots__ = ()
 
 
 def text_proto(message: Mapping[str, Any]) -> str:
-    """Writes a message.
+    """Returns a message in protobuf's text format.
+
+    Written by hand, because protobuf's own writer needs the schema, which only Triton's client packages have.
 
     Args:
-        message: Fields in the order in which they are to stand: numbers, booleans, strings, `Enum`, messages
+        message: Fields in order: numbers, booleans, strings, `Enum`, messages
             (mappings), and lists of them for repeated fields.
     """
     return "".join(f"{line}\n" for line in _lines(message, ""))
@@ -53,32 +65,19 @@ def _scalar(value: object) -> str:
 
 
 def _escaped(byte: int) -> str:
-    """Returns a byte of UTF-8 as it stands in a string: plain where it is harmless, else in octal."""
+    """Returns a byte of UTF-8 as it is written in a string: plain if it is harmless, else in octal."""
     harmless = 0x20 <= byte < 0x7F and chr(byte) not in "\"\\'"
     return chr(byte) if harmless else f"\\{byte:03o}"
 
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from alexnet_fast.runtime.manifest import TensorInfo
-
-LABELS = "labels.txt"
-WARMUP = "image"
-# Between the models of an ensemble.
-ENCODED, SQUARES = "encoded", "squares"
-
-Message = dict[str, Any]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TritonConfig:
-    """What a repository is told.
+    """Configuration of the models in a repository.
 
     Args:
-        batching: As in our own server; Triton counts `max_queue_size` and `timeout` by request.
-        instances: Copies of a model that work side by side.
-        threads: CPU threads of one copy: of onnxruntime, or of DALI.
+        batching: See `Batching`; Triton counts `max_queue_size` and `timeout` per request.
+        instances: Parallel copies of a model.
+        threads: CPU threads per copy, of onnxruntime or DALI.
 
     Raises:
         UserError: A number is not positive.
@@ -93,12 +92,12 @@ class TritonConfig:
 
 
 def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig) -> str:
-    """Describes the model that does everything in Python, on the CPU."""
+    """Returns the configuration of the model that runs in Python, on the CPU."""
     return text_proto(
         {
             **_head(name, config, backend="python"),
             "input": _tensor(INPUT, "TYPE_STRING", 1),
-            "output": [_output(one) for one in outputs],
+            "output": [_output(output) for output in outputs],
             **_copies("KIND_CPU", config),
             **_scheduling(config),
             "parameters": _parameter("threads", config.threads),
@@ -108,12 +107,12 @@ def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig
 
 
 def unpack_config(name: str, side: int, background: Colour, config: TritonConfig) -> str:
-    """Describes the model that checks encoded images and makes bytes of them, which DALI takes.
+    """Returns the configuration of the model that checks encoded images and converts them to bytes for DALI.
 
     Args:
-        name: Of the model.
-        side: Of the squares.
-        background: Is seen where an image is transparent.
+        name: Name of the model.
+        side: Side of the squares in pixels.
+        background: Colour behind transparent pixels.
         config: Batching.
     """
     return text_proto(
@@ -129,11 +128,11 @@ def unpack_config(name: str, side: int, background: Colour, config: TritonConfig
 
 
 def dali_config(name: str, side: int, config: TritonConfig) -> str:
-    """Describes the model that decodes and resizes on the GPU."""
+    """Returns the configuration of the model that decodes and resizes on the GPU."""
     return text_proto(
         {
             **_head(name, config, backend="dali"),
-            # Files differ in length; without this only equal ones would share a batch.
+            # Files differ in length; without this only files of equal length would share a batch.
             "input": {**_tensor(ENCODED, "TYPE_UINT8", -1), "allow_ragged_batch": True},
             "output": _tensor(SQUARES, "TYPE_UINT8", side, side, 3),
             **_copies("KIND_GPU", config),
@@ -146,23 +145,23 @@ def dali_config(name: str, side: int, config: TritonConfig) -> str:
 def network_config(
     name: str, platform: str, side: int, outputs: Sequence[TensorInfo], config: TritonConfig
 ) -> str:
-    """Describes the network: uint8 squares in, probabilities and what else it gives out.
+    """Returns the configuration of the network: uint8 squares in, probabilities and other outputs out.
 
     Args:
-        name: Of the model.
+        name: Name of the model.
         platform: "tensorrt_plan" or "onnxruntime_onnx".
-        side: Of the squares.
-        outputs: The network's.
+        side: Side of the squares in pixels.
+        outputs: Outputs of the network.
         config: Batching.
     """
     square = _tensor(INPUT, "TYPE_UINT8", side, side, 3)
-    # Triton's input names are fields of their own in a warm-up, without "name".
+    # In a warm-up the names of inputs are map keys, so the tensors have no "name".
     zeros = {"data_type": square["data_type"], "dims": square["dims"], "zero_data": True}
     return text_proto(
         {
             **_head(name, config, platform=platform),
             "input": square,
-            "output": [_output(one) for one in outputs],
+            "output": [_output(output) for output in outputs],
             **_copies("KIND_GPU", config),
             **_scheduling(config),
             "model_warmup": [
@@ -176,11 +175,11 @@ def network_config(
 def ensemble_config(
     name: str, outputs: Sequence[TensorInfo], parts: tuple[str, str, str], config: TritonConfig
 ) -> str:
-    """Describes the model that clients call: encoded images in, the network's outputs out.
+    """Returns the configuration of the ensemble that clients call: encoded images in, outputs out.
 
     Args:
-        name: Of the ensemble.
-        outputs: The network's.
+        name: Name of the ensemble.
+        outputs: Outputs of the network.
         parts: Names of the models that unpack, decode and classify.
         config: Batching.
     """
@@ -188,13 +187,13 @@ def ensemble_config(
     steps = [
         _step(unpack, (INPUT, INPUT), ENCODED),
         _step(decode, (ENCODED, ENCODED), SQUARES),
-        _step(network, (INPUT, SQUARES), *(one.name for one in outputs)),
+        _step(network, (INPUT, SQUARES), *(output.name for output in outputs)),
     ]
     return text_proto(
         {
             **_head(name, config, platform="ensemble"),
             "input": _tensor(INPUT, "TYPE_STRING", 1),
-            "output": [_output(one) for one in outputs],
+            "output": [_output(output) for output in outputs],
             "ensemble_scheduling": {"step": steps},
             **_warmup_with_a_file(),
         }
@@ -210,7 +209,7 @@ def _tensor(name: str, kind: str, *dims: int) -> Message:
 
 
 def _output(tensor: TensorInfo) -> Message:
-    """Describes an output; those with a value for each class have the classes' names."""
+    """Describes an output; one with a value per class refers to the names of the classes."""
     plain = _tensor(tensor.name, TENSOR_TYPES[tensor.dtype].config, *tensor.shape[1:])
     return {**plain, "label_filename": LABELS} if tensor.name in (OUTPUT, LOGITS) else plain
 
@@ -220,7 +219,7 @@ def _copies(kind: str, config: TritonConfig) -> Message:
 
 
 def _scheduling(config: TritonConfig) -> Message:
-    """Requests are joined; the queue is bounded, which by Triton's default it is not."""
+    """Joins requests and bounds the queue, which Triton by default does not."""
     batching = config.batching
     policy = {
         "timeout_action": Enum("REJECT"),
@@ -246,11 +245,11 @@ def _warmup_with_a_file() -> Message:
     }
 
 
-def _step(model: str, given: tuple[str, str], *made: str) -> Message:
-    """One step: what the model and what the ensemble calls its input, and its outputs."""
+def _step(model: str, inputs: tuple[str, str], *outputs: str) -> Message:
+    """Returns a step: its model, the name of the input in the model and in the ensemble, and its outputs."""
     return {
         "model_name": model,
         "model_version": -1,
-        "input_map": {"key": given[0], "value": given[1]},
-        "output_map": [{"key": name, "value": name} for name in made],
+        "input_map": {"key": inputs[0], "value": inputs[1]},
+        "output_map": [{"key": name, "value": name} for name in outputs],
     }

@@ -1,4 +1,4 @@
-"""Triton's Python backend: encoded images in, the model's outputs out, with onnxruntime on the CPU.
+"""Model for Triton's Python backend: classifies encoded images with onnxruntime on the CPU.
 
 A repository holds a copy of this file as `1/model.py` beside `1/model.onnx`. It needs alexnet-fast, numpy,
 onnxruntime and Pillow in the Python that Triton runs, and neither torch nor DALI.
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# Exists inside Triton alone.
+# Exists only inside Triton.
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 
 from alexnet_fast.runtime.metadata import INPUT
@@ -21,7 +21,7 @@ from alexnet_fast.serve.image import SERVED, squares_of
 
 
 class TritonPythonModel:
-    """What Triton calls."""
+    """The class that Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the model."""
@@ -30,7 +30,7 @@ class TritonPythonModel:
         self._model = OnnxModel(directory / "model.onnx", threads=int(threads))
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers a batch of requests; a bad image fails the request that it came with."""
+        """Answers a batch of requests; a bad image fails only its own request."""
         squares: list[np.ndarray[Any, Any]] = []
         counts: list[int | str] = []
         for request in requests:
@@ -42,15 +42,15 @@ class TritonPythonModel:
             else:
                 counts.append(len(good))
                 squares += good
-        wanted = {name for request in requests for name in request.requested_output_names()}
-        outputs = self._model.outputs(np.stack(squares), list(wanted)) if squares else {}
+        names = {name for request in requests for name in request.requested_output_names()}
+        outputs = self._model.outputs(np.stack(squares), list(names)) if squares else {}
         return _responses(counts, outputs)
 
 
 def _responses(counts: list[int | str], outputs: dict[str, np.ndarray[Any, Any]]) -> list[Any]:
-    """Deals the rows out to the requests: a number of them each, or the reason why there are none.
+    """Splits the rows between the requests: a number of rows each, or the reason of a refusal.
 
-    Triton drops the outputs that a request did not ask for.
+    Triton drops the outputs that a request does not name.
     """
     responses, start = [], 0
     for count in counts:

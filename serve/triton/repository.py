@@ -2,8 +2,8 @@
 
     write_repository(Path("runs/first/model.onnx"), Path("models"), name="cells", variant="python")
 
-`tritonserver --model-repository models` then answers at `v2/models/cells/infer` with encoded images in,
-the network's outputs out.
+`tritonserver --model-repository models` then takes encoded images at `v2/models/cells/infer` and returns the
+outputs of the network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from alexnet_fast.utils.atomic import link_atomically, make_dir, write_atomicall
 
 Variant = Literal["python", "gpu"]
 
-# Names the folders that are ours; Triton looks at folders alone.
+# Lists the folders that we wrote; Triton ignores files.
 RECORD = "alexnet-fast.json"
 CONFIG = "config.pbtxt"
 _STAGING = ".alexnet-fast-"
@@ -48,8 +48,8 @@ class Source:
     Args:
         network: The file that Triton runs: model.onnx or model.engine.
         onnx: The ONNX file that describes it.
-        metadata: That description.
-        outputs: What the network gives.
+        metadata: The metadata of the ONNX file.
+        outputs: The outputs of the network.
     """
 
     network: Path
@@ -59,7 +59,7 @@ class Source:
 
     @property
     def platform(self) -> str:
-        """What runs the network in Triton."""
+        """Triton's platform for the network."""
         return "tensorrt_plan" if self.network.suffix == ".engine" else "onnxruntime_onnx"
 
 
@@ -71,21 +71,21 @@ def write_repository(
     variant: Variant = "python",
     config: TritonConfig | None = None,
 ) -> list[Path]:
-    """Writes the models of a variant into a repository, beside those that are there.
+    """Writes the models of a variant into a repository, beside the existing ones.
 
     Args:
         model: An ONNX file or engine that `alexnet-fast export` wrote, or a folder with a `model.onnx`.
-        directory: The repository; made where it is missing. A folder of somebody else's is not touched.
-        name: What clients call the model; the others of a variant are called after it.
+        directory: The repository, which is created if missing. A folder that holds anything else is refused.
+        name: Name of the model for clients, and prefix of the other models of the variant.
         variant: "python" runs onnxruntime in Triton's Python backend, on the CPU; "gpu" is an ensemble of
             DALI and the network in TensorRT or onnxruntime.
         config: Batching and threads.
 
     Returns:
-        The folders of the models, the one that clients call first.
+        The folders of the models, first the one that clients call.
 
     Raises:
-        UserError: The model, the name or the folder is not what it should be; nothing has changed.
+        UserError: The model, the name or the folder does not fit; nothing has changed.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -96,26 +96,26 @@ def write_repository(
             f"{model} is an engine, and the Python variant runs ONNX", "give the model.onnx beside it"
         )
     source = _open(model)
-    wanted = _models(name, variant, source, config or TritonConfig())
+    models = _models(name, variant, source, config or TritonConfig())
     written = written_models(directory)
-    for entry in wanted:
+    for entry in models:
         _check_replaceable(directory / entry, written)
     make_dir(directory)
     with _staging(directory) as work:
-        for entry, fill in wanted.items():
+        for entry, fill in models.items():
             fill(work / entry)
-        written |= {entry: FileStamp.of(work / entry / CONFIG).sha256 for entry in wanted}
-        # First the record: a model that it names and that is not there does no harm.
+        written |= {entry: FileStamp.of(work / entry / CONFIG).sha256 for entry in models}
+        # The record comes first: it may name a model that does not exist.
         record = {"format": _FORMAT, "models": dict(sorted(written.items()))}
         write_atomically(directory / RECORD, json.dumps(record, indent=2).encode() + b"\n")
-        # What is called comes last: a Triton that watches never finds an ensemble without its parts.
-        for entry in reversed(wanted):
+        # The ensemble comes last: a Triton that polls never finds it without its parts.
+        for entry in reversed(models):
             _move(work / entry, directory / entry)
-    return [directory / name for name in wanted]
+    return [directory / name for name in models]
 
 
 def _open(model: Path) -> Source:
-    """Reads what an exported model says about itself."""
+    """Reads the description of an exported model."""
     if model.suffix != ".engine":
         path = model_file(model)
         loaded = OnnxModel(path)
@@ -135,7 +135,7 @@ def _open(model: Path) -> Source:
 def _models(
     name: str, variant: Variant, source: Source, config: TritonConfig
 ) -> dict[str, Callable[[Path], None]]:
-    """Returns what fills the folder of each model."""
+    """Returns a function per model that fills its folder."""
     side, outputs = source.metadata.spec.resize, source.outputs
     if variant == "python":
         described = configs.python_config(name, outputs, config)
@@ -168,7 +168,7 @@ def _fill_python(directory: Path, config: str, source: Source) -> None:
 
 
 def _fill_ensemble(directory: Path, config: str, source: Source) -> None:
-    # An ensemble has no file, and yet Triton wants the folder of its version.
+    # An ensemble has no file, but Triton requires the folder of its version.
     make_dir(directory / "1")
     write_atomically(directory / CONFIG, config.encode())
     _write_labels(directory, source)
@@ -202,7 +202,7 @@ def _fill_network(directory: Path, config: str, source: Source) -> None:
 
 
 def _write_labels(directory: Path, source: Source) -> None:
-    """Writes the names of the classes, one a line, for Triton's classification extension."""
+    """Writes the names of the classes, one per line, for Triton's classification extension."""
     for label in source.metadata.classes:
         if len(label.splitlines()) != 1:
             raise UserError(f"the class {label!r} does not fit into a line of Triton's labels", "rename it")
@@ -213,7 +213,7 @@ def _write_labels(directory: Path, source: Source) -> None:
 
 
 def _write_warmup(directory: Path, source: Source) -> None:
-    """Writes a grey image as a BYTES tensor has it: behind its length in four bytes, little-endian."""
+    """Writes a grey image as an element of a BYTES tensor: after its length in four bytes, little-endian."""
     encoded = io.BytesIO()
     side = source.metadata.spec.resize
     Image.new("RGB", (side, side), (128, 128, 128)).save(encoded, "JPEG")
@@ -223,10 +223,10 @@ def _write_warmup(directory: Path, source: Source) -> None:
 
 
 def written_models(directory: Path) -> dict[str, str]:
-    """Returns which folders of a repository earlier calls wrote, with the SHA-256 of their configuration.
+    """Returns the models that earlier calls wrote, with the SHA-256 of their configuration.
 
     Raises:
-        UserError: The folder holds something, and not a repository of ours.
+        UserError: The folder holds anything but a repository that we wrote.
     """
     if not directory.exists():
         return {}
@@ -239,20 +239,20 @@ def written_models(directory: Path) -> dict[str, str]:
         if record["format"] == _FORMAT:
             return {str(directory): str(sha256) for directory, sha256 in record["models"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _somebody_elses(directory) from error
-    raise _somebody_elses(directory)
+        raise _foreign(directory) from error
+    raise _foreign(directory)
 
 
-def _somebody_elses(directory: Path) -> UserError:
-    return UserError(f"{directory} holds something else than a repository of ours", "choose another folder")
+def _foreign(directory: Path) -> UserError:
+    return UserError(f"{directory} is not a repository of alexnet-fast", "choose another folder")
 
 
 def _check_replaceable(directory: Path, written: Mapping[str, str]) -> None:
-    """Raises `UserError` where a folder is not ours, or its configuration was changed by hand."""
+    """Raises `UserError` if we did not write a folder, or its configuration was edited since."""
     if not directory.exists():
         return
     if directory.name not in written:
-        raise UserError(f"{directory} exists and is not ours", "choose another --name")
+        raise UserError(f"{directory} exists, and alexnet-fast did not write it", "choose another --name")
     config = directory / CONFIG
     if config.is_file() and FileStamp.of(config).sha256 != written[directory.name]:
         raise UserError(f"{config} was changed since it was written", "move it away or choose another --name")
@@ -260,7 +260,7 @@ def _check_replaceable(directory: Path, written: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _staging(directory: Path) -> Iterator[Path]:
-    """Gives a folder on the same disk that is gone afterwards, also one that a killed call left."""
+    """Yields a temporary folder on the same disk; also removes those that killed calls left."""
     for left in directory.glob(f"{_STAGING}*"):
         shutil.rmtree(left, ignore_errors=True)
     try:

@@ -1,8 +1,9 @@
-"""Triton's Python backend: encoded images as strings in, as rows of bytes out, for DALI's backend.
+"""Model for Triton's Python backend: turns encoded images from strings into rows of bytes for DALI's backend.
 
-DALI's backend takes no strings, and of one request it takes equally long rows; so shorter files are followed
-by zeros, which decoders do not read. What a file's header says is checked here, against the limits of our own
-server. A repository holds a copy of this file as `1/model.py`; it needs alexnet-fast, numpy and Pillow.
+DALI's backend takes no strings, and within a request only rows of equal length; so shorter files are padded
+with zeros, which decoders do not read. The headers of files are checked here, against the limits of
+`alexnet-fast serve`. A repository holds a copy of this file as `1/model.py`; it needs alexnet-fast, numpy
+and Pillow.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import json
 from typing import Any
 
-# Exists inside Triton alone.
+# Exists only inside Triton.
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 from PIL import Image
 
@@ -26,17 +27,17 @@ from alexnet_fast.serve.triton.rows import padded_rows
 
 
 class TritonPythonModel:
-    """What Triton calls."""
+    """The class that Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Reads the size of the squares, which limits how far a long image may grow, and the background."""
+        """Reads the side of the squares, which limits the growth of long images, and the background."""
         parameters = json.loads(args["model_config"])["parameters"]
         side = int(parameters["side"]["string_value"])
         background = parse_colour(parameters["background"]["string_value"])
         self._spec = AugmentSpec(resize=side, crop=side, background=background)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers each request by itself; a bad image fails the request that it came with."""
+        """Answers each request by itself; a bad image fails only its own request."""
         return [
             self._unpack(list(triton.get_input_tensor_by_name(request, INPUT).as_numpy().reshape(-1)))
             for request in requests
@@ -48,7 +49,7 @@ class TritonPythonModel:
         for place, image in enumerate(images):
             try:
                 files.append(self._for_dali(image))
-            except BadImageError as error:  # noqa: PERF203 - the image is named by its place
+            except BadImageError as error:  # noqa: PERF203 - the message has the position of the image
                 text = f"image {place} cannot be classified: {error}"
                 return triton.InferenceResponse(
                     error=triton.TritonError(text, triton.TritonError.INVALID_ARG)
@@ -56,7 +57,7 @@ class TritonPythonModel:
         return triton.InferenceResponse([triton.Tensor(ENCODED, padded_rows(files))])
 
     def _for_dali(self, image: bytes) -> bytes:
-        """Returns a file that DALI decodes; where it is not trusted with this one, Pillow's square."""
+        """Returns a file that DALI decodes; if DALI is not trusted with it, Pillow's square."""
         check_encoded(image, self._spec, SERVED)
         if trusted_size(image) is not None:
             return image

@@ -1,4 +1,4 @@
-"""What the protocol says about the server and its models, as JSON values; gRPC says the same."""
+"""Descriptions of the server and its models in the V2 protocol, as JSON values; gRPC converts them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from alexnet_fast.version import __version__
 
 if TYPE_CHECKING:
     from alexnet_fast.serve.config import Batching
-    from alexnet_fast.serve.models import ModelRegistry
-    from alexnet_fast.serve.served_model import ModelVersion
+    from alexnet_fast.serve.models import ModelRegistry, ModelVersion
 
 PLATFORM = "alexnet_fast"
 
@@ -33,14 +32,14 @@ def model_metadata(version: ModelVersion) -> dict[str, Any]:
         "platform": PLATFORM,
         "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, side, side, 3]}],
         "outputs": [
-            {"name": one.name, "datatype": TENSOR_TYPES[one.dtype].protocol, "shape": list(one.shape)}
-            for one in version.backend.output_tensors
+            {"name": each.name, "datatype": TENSOR_TYPES[each.dtype].protocol, "shape": list(each.shape)}
+            for each in version.backend.output_tensors
         ],
     }
 
 
 def model_config(version: ModelVersion, batching: Batching) -> dict[str, Any]:
-    """Describes a model as Triton's configuration does, which perf_analyzer asks for."""
+    """Describes a model like Triton's configuration, which perf_analyzer requests."""
     side = version.backend.spec.resize
     return {
         "name": version.model,
@@ -49,26 +48,26 @@ def model_config(version: ModelVersion, batching: Batching) -> dict[str, Any]:
         "max_batch_size": batching.max_batch_size,
         "input": [{"name": INPUT, "data_type": "TYPE_UINT8", "dims": [side, side, 3]}],
         "output": [
-            {"name": one.name, "data_type": TENSOR_TYPES[one.dtype].config, "dims": list(one.shape[1:])}
-            for one in version.backend.output_tensors
+            {"name": each.name, "data_type": TENSOR_TYPES[each.dtype].config, "dims": list(each.shape[1:])}
+            for each in version.backend.output_tensors
         ],
         "dynamic_batching": {"max_queue_delay_microseconds": int(batching.max_queue_delay * 1e6)},
     }
 
 
 def model_statistics(version: ModelVersion) -> dict[str, Any]:
-    """Returns what a model did since it was loaded."""
+    """Returns the statistics of a model since it was loaded."""
     return {"name": version.model, "version": version.version, **version.statistics.plain()}
 
 
-def repository_index(hub: ModelRegistry) -> list[dict[str, str]]:
-    """Lists the models; the reason says why a newer file is not served."""
+def repository_index(registry: ModelRegistry) -> list[dict[str, str]]:
+    """Lists the models, with the reason why a newer file is not served."""
     return [
         {
             "name": model.name,
             "version": model.current.version,
-            "state": "READY" if hub.ready else "UNAVAILABLE",
+            "state": "READY" if registry.ready else "UNAVAILABLE",
             "reason": model.problem or "",
         }
-        for model in hub.models.values()
+        for model in registry.models.values()
     ]

@@ -60,18 +60,18 @@ class _Request(_Object, frozen=True):
     outputs: list[_Output] = []
     parameters: _Parameters = _Parameters()
     id: str | UnsetType = UNSET
-    # kserve's client says in the body, too, which model it means.
+    # kserve's client names the model in the body too.
     model_name: str | UnsetType = UNSET
 
 
 def parse_object(text: bytes, limits: Limits) -> dict[str, Any]:
     """Parses a JSON object.
 
-    By the standard library: msgspec's parser takes a repeated key without a word, and keeps the last one.
+    The standard library does it, because msgspec's parser accepts a repeated key and keeps the last value.
 
     Raises:
-        RequestError: It is too long (413); is no JSON or no object, nests too deep, repeats a key, or holds
-            NaN or Infinity (400).
+        RequestError: The text is too long (413); is not a JSON object, nests too deep, repeats a key, or
+            holds NaN or Infinity (400).
     """
     if len(text) > limits.json_bytes:
         raise too_large(f"the JSON has {len(text)} bytes, at most {limits.json_bytes} are allowed")
@@ -103,7 +103,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _deeper_than(value: Any, depth: int) -> bool:
-    """Walks level by level, so that no nesting is too deep for the walk itself."""
+    """Returns whether JSON nests deeper; walks level by level, which no depth breaks."""
     level = [value]
     for _ in range(depth):
         level = [
@@ -117,11 +117,14 @@ def _deeper_than(value: Any, depth: int) -> bool:
     return True
 
 
-def parse_request(model: str, body: bytes, header_length: str | None, limits: Limits) -> InferRequest:
+def parse_request(
+    model: str, version: str | None, body: bytes, header_length: str | None, limits: Limits
+) -> InferRequest:
     """Reads the body of an inference request.
 
     Args:
         model: Name of the model in the path.
+        version: Version in the path.
         body: JSON, or JSON followed by binary data.
         header_length: The header that holds the length of the JSON; None if the body is nothing else.
         limits: See `Limits`.
@@ -136,6 +139,7 @@ def parse_request(model: str, body: bytes, header_length: str | None, limits: Li
     binary = request.parameters.binary_data_output
     return InferRequest(
         id=None if isinstance(request.id, UnsetType) else check_id(request.id),
+        version=version,
         timeout=None if request.parameters.timeout is None else timeout_of(request.parameters.timeout),
         inputs=_inputs(request.inputs, memoryview(body)[split:]),
         outputs=tuple(_output(output, binary) for output in request.outputs),
@@ -213,13 +217,13 @@ def write_answer(answer: InferAnswer) -> tuple[bytes, dict[str, str]]:
 
 
 def _written(tensor: AnswerTensor) -> tuple[dict[str, Any], bytes | None]:
-    """Returns an output's JSON, and its data if they stand behind all JSON."""
+    """Returns an output's JSON, and its data if they follow the JSON."""
     output: dict[str, Any] = {
-        "name": tensor.wanted.name,
+        "name": tensor.requested.name,
         "datatype": tensor.datatype,
         "shape": list(tensor.shape),
     }
-    if not tensor.wanted.binary:
+    if not tensor.requested.binary:
         return {**output, "data": tensor.values()}, None
     data = tensor.binary()
     return {**output, "parameters": {"binary_data_size": len(data)}}, data

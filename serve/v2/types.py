@@ -1,4 +1,4 @@
-"""What an inference request of the V2 protocol asks for, whichever wire it came over.
+"""Requests and answers of the V2 inference protocol, independent of HTTP and gRPC.
 
 The protocol: https://github.com/kserve/open-inference-protocol. A model takes one input, `images`: UINT8
 [N, side, side, 3], or BYTES [N], each element an encoded image (JPEG, PNG, WebP).
@@ -21,101 +21,27 @@ from alexnet_fast.runtime.prediction import top_k
 from alexnet_fast.serve.errors import malformed
 
 if TYPE_CHECKING:
-    from alexnet_fast.utils.arrays import AnyArray
-
-_PROTOCOL_NAMES = {kind.numpy: kind.protocol for kind in TENSOR_TYPES.values()}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AnswerTensor:
-    """One output for the images of one request.
-
-    Args:
-        wanted: Which output, and how.
-        array: (N, ...), float32 or int64.
-        classes: Names of the classes.
-    """
-
-    wanted: RequestedOutput
-    array: AnyArray
-    classes: tuple[str, ...]
-
-    @property
-    def datatype(self) -> str:
-        """As the protocol writes it."""
-        return "BYTES" if self.wanted.top else _PROTOCOL_NAMES[self.array.dtype]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As it is sent."""
-        if self.wanted.top:
-            return (len(self.array), min(self.wanted.top, len(self.classes)))
-        return tuple(self.array.shape)
-
-    def values(self) -> list[Any]:
-        """Returns the output as a flat list."""
-        if self.wanted.top:
-            return self.labels()
-        flat: list[Any] = self.array.ravel().tolist()
-        return flat
-
-    def binary(self) -> bytes:
-        """Returns the output in the binary form of the protocol."""
-        if not self.wanted.top:
-            return np.ascontiguousarray(self.array).tobytes()
-        texts = [label.encode("utf-8", "surrogateescape") for label in self.labels()]
-        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
-
-    def labels(self) -> list[str]:
-        """Returns "value:index:name" of the likeliest classes of each image, best first.
-
-        The form is that of the classification extension of the protocol.
-        """
-        return [
-            f"{guess.probability:f}:{guess.index}:{guess.label}"
-            for row in self.array
-            for guess in top_k(row, self.classes, self.wanted.top)
-        ]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InferAnswer:
-    """What a model says about the images of one request.
-
-    Args:
-        model: Name of the model.
-        version: The version that answered.
-        id: Identifier of the request.
-        outputs: What it wanted, in its order.
-    """
-
-    model: str
-    version: str
-    id: str | None
-    outputs: tuple[AnswerTensor, ...]
-
-
-if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alexnet_fast.runtime.manifest import TensorInfo
-    from alexnet_fast.utils.arrays import Pixels
+    from alexnet_fast.utils.arrays import AnyArray, Pixels
 
-# An element of a BYTES tensor is preceded by its length, little-endian (binary tensor extension).
+_PROTOCOL_NAMES = {kind.numpy: kind.protocol for kind in TENSOR_TYPES.values()}
+# The length before each element of a BYTES tensor, little-endian (binary tensor extension).
 _LENGTH = struct.Struct("<I")
 _DATATYPES = ("UINT8", "BYTES")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputTensor:
-    """A tensor as it came.
+    """An input tensor as it was received.
 
     Args:
         name: Name of the input.
-        datatype: As the protocol writes it.
+        datatype: Name in the protocol.
         shape: Sizes, not negative.
-        data: Binary (bytes, elements of BYTES preceded by their lengths), or a list: of numbers, of base64
-            texts, or of bytes.
+        data: Binary (elements of BYTES preceded by their lengths), or a list of numbers, base64 texts or
+            bytes.
     """
 
     name: str
@@ -126,12 +52,12 @@ class InputTensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RequestedOutput:
-    """How an output is wanted.
+    """A requested output and its form.
 
     Args:
         name: Name of the output.
-        binary: As bytes behind the JSON of an HTTP answer.
-        top: Classes to name (classification extension); 0 for all values.
+        binary: Whether it is sent as bytes behind the JSON of an HTTP answer.
+        top: Number of classes to name (classification extension); 0 for all values.
     """
 
     name: str
@@ -141,28 +67,99 @@ class RequestedOutput:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InferRequest:
-    """A request whose form is right.
+    """A well-formed request.
 
     Args:
-        id: Sent back as it came; None where there is none.
-        timeout: Seconds that it may take; None where it does not say.
+        id: Sent back unchanged; None if the request has none.
+        version: The requested version of the model; None for any.
+        timeout: Seconds that the request may take; None for the server's default.
         inputs: Tensors.
-        outputs: What is wanted; everything where it is empty.
-        binary: How outputs are wanted that are not named.
+        outputs: Requested outputs; all of them if empty.
+        binary: Whether outputs that are not named are sent as bytes.
     """
 
     id: str | None
+    version: str | None
     timeout: float | None
     inputs: tuple[InputTensor, ...]
     outputs: tuple[RequestedOutput, ...]
     binary: bool
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnswerTensor:
+    """One output for the images of one request.
+
+    Args:
+        requested: The output and its form.
+        array: (N, ...), float32 or int64.
+        classes: Names of the classes.
+    """
+
+    requested: RequestedOutput
+    array: AnyArray
+    classes: tuple[str, ...]
+
+    @property
+    def datatype(self) -> str:
+        """Name of the type in the protocol."""
+        return "BYTES" if self.requested.top else _PROTOCOL_NAMES[self.array.dtype]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what is sent."""
+        if self.requested.top:
+            return (len(self.array), min(self.requested.top, len(self.classes)))
+        return tuple(self.array.shape)
+
+    def values(self) -> list[Any]:
+        """Returns the output as a flat list."""
+        if self.requested.top:
+            return self.labels()
+        flat: list[Any] = self.array.ravel().tolist()
+        return flat
+
+    def binary(self) -> bytes:
+        """Returns the output in the binary form of the protocol."""
+        if not self.requested.top:
+            return np.ascontiguousarray(self.array).tobytes()
+        texts = [label.encode("utf-8", "surrogateescape") for label in self.labels()]
+        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+    def labels(self) -> list[str]:
+        """Returns "value:index:name" of the top classes of each image, best first.
+
+        The form is that of the classification extension of the protocol.
+        """
+        return [
+            f"{score.probability:f}:{score.index}:{score.label}"
+            for row in self.array
+            for score in top_k(row, self.classes, self.requested.top)
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferAnswer:
+    """The answer to one request.
+
+    Args:
+        model: Name of the model.
+        version: The version that answered.
+        id: Identifier of the request.
+        outputs: The requested outputs, in order.
+    """
+
+    model: str
+    version: str
+    id: str | None
+    outputs: tuple[AnswerTensor, ...]
+
+
 def check_id(value: str) -> str:
-    """Returns an identifier that may be sent back and logged.
+    """Returns an identifier if it may be sent back and logged.
 
     Raises:
-        RequestError: It is too long, or holds control characters.
+        RequestError: The identifier is too long, or holds control characters.
     """
     if len(value) > 1000 or not value.isprintable():
         raise malformed("'id' must be at most 1000 printable characters")
@@ -173,7 +170,7 @@ def timeout_of(microseconds: int) -> float:
     """Returns the `timeout` parameter in seconds.
 
     Raises:
-        RequestError: It is not positive.
+        RequestError: The number is not positive.
     """
     if microseconds < 1:
         raise malformed(f"'timeout' must be a positive number of microseconds, not {microseconds}")
@@ -181,25 +178,25 @@ def timeout_of(microseconds: int) -> float:
 
 
 def outputs_of(request: InferRequest, tensors: Sequence[TensorInfo]) -> tuple[RequestedOutput, ...]:
-    """Returns the outputs that a request wants.
+    """Returns the outputs that a request names, or all of them.
 
     Args:
         request: The request.
         tensors: The model's outputs, the probabilities first.
 
     Raises:
-        RequestError: It wants one that is not there, one twice, or classes by values that are none of theirs.
+        RequestError: An output does not exist, is named twice, or has no values by which to rank classes.
     """
-    there = [tensor.name for tensor in tensors]
+    available = [tensor.name for tensor in tensors]
     names = [output.name for output in request.outputs]
     for output in request.outputs:
-        if output.name not in there:
-            raise malformed(f"there is no output {output.name[:100]!r}, there is {', '.join(there)}")
+        if output.name not in available:
+            raise malformed(f"there is no output {output.name[:100]!r}, there is {', '.join(available)}")
         if names.count(output.name) > 1:
-            raise malformed(f"the output {output.name!r} is wanted {names.count(output.name)} times")
+            raise malformed(f"the output {output.name!r} is requested {names.count(output.name)} times")
         if output.top and output.name not in (OUTPUT, LOGITS):
-            raise malformed(f"the output {output.name!r} has no value for each class to choose by")
-    return request.outputs or tuple(RequestedOutput(name=name, binary=request.binary) for name in there)
+            raise malformed(f"the output {output.name!r} has no value per class by which to rank classes")
+    return request.outputs or tuple(RequestedOutput(name=name, binary=request.binary) for name in available)
 
 
 def images_of(request: InferRequest, side: int, max_batch_size: int) -> Pixels | list[bytes]:
@@ -207,11 +204,11 @@ def images_of(request: InferRequest, side: int, max_batch_size: int) -> Pixels |
 
     Args:
         request: The request.
-        side: Length in pixels that the model takes.
-        max_batch_size: Most images in one request.
+        side: Side in pixels of the squares that the model takes.
+        max_batch_size: Most images per request.
 
     Raises:
-        RequestError: Name, type, shape or data are not those of the input.
+        RequestError: The name, type, shape or data do not fit the input.
     """
     if [tensor.name for tensor in request.inputs] != [INPUT]:
         names = ", ".join(repr(tensor.name) for tensor in request.inputs) or "none"
@@ -227,11 +224,11 @@ def images_of(request: InferRequest, side: int, max_batch_size: int) -> Pixels |
 
 
 def _check_shape(shape: tuple[int, ...], one: tuple[int, ...], *, encoded: bool) -> None:
-    """Compares a shape with that of one image; encoded ones may stand in a row or in a column."""
+    """Compares a shape with that of one image; encoded images may form a row or a column."""
     if shape[1:] == one or (encoded and len(shape) == 1):
         return
-    wanted = "[N]" if encoded else f"[N, {', '.join(map(str, one))}]"
-    raise malformed(f"{INPUT!r} must have the shape {wanted}, not {list(shape)}")
+    expected = "[N]" if encoded else f"[N, {', '.join(map(str, one))}]"
+    raise malformed(f"{INPUT!r} must have the shape {expected}, not {list(shape)}")
 
 
 def _pixels(tensor: InputTensor) -> Pixels:
@@ -252,10 +249,10 @@ def _pixels(tensor: InputTensor) -> Pixels:
 
 
 def _flat(data: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:
-    """Flattens nested lists, which must nest as the shape says; a flat list stays as it is.
+    """Flattens lists that are nested according to the shape; a flat list stays as it is.
 
     Raises:
-        RequestError: They nest otherwise.
+        RequestError: The nesting does not fit the shape.
     """
     flat = list(data)
     if not any(isinstance(value, list) for value in flat):
@@ -297,7 +294,7 @@ def _split(data: memoryview) -> list[bytes]:
 
 
 def _element(value: Any) -> bytes:
-    """Returns one element of a list: bytes as they are, text as base64, since JSON cannot hold bytes."""
+    """Returns one element of a list: bytes, or text in base64, since JSON cannot hold bytes."""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):

@@ -155,7 +155,7 @@ def test_export_writes_the_repository_of_the_file_that_it_exported(tmp_path):
     (out / "model.onnx").unlink()
     refused = run_command(*command)
     assert refused.returncode == 1
-    assert f"{repository} holds something else than a repository of ours" in refused.stderr
+    assert f"{repository} is not a repository of alexnet-fast" in refused.stderr
     assert not (out / "model.onnx").exists()
 
 
@@ -171,17 +171,19 @@ def test_nothing_of_anybody_else_is_touched(model, tmp_path):
     (theirs / "cells").mkdir(parents=True)
     (theirs / "cells/config.pbtxt").write_text("theirs")
     untouched(
-        tmp_path, lambda: write_repository(model, theirs, name="cells"), "something else than a repository"
+        tmp_path, lambda: write_repository(model, theirs, name="cells"), "is not a repository of alexnet-fast"
     )
     (theirs / "alexnet-fast.json").write_text('{"format": "another"}')
     untouched(
-        tmp_path, lambda: write_repository(model, theirs, name="cells"), "something else than a repository"
+        tmp_path, lambda: write_repository(model, theirs, name="cells"), "is not a repository of alexnet-fast"
     )
     write_repository(model, tmp_path / "ours", name="cars")
     (tmp_path / "ours/cells").mkdir()
     (tmp_path / "ours/cells/config.pbtxt").write_text("theirs")
     untouched(
-        tmp_path, lambda: write_repository(model, tmp_path / "ours", name="cells"), "exists and is not ours"
+        tmp_path,
+        lambda: write_repository(model, tmp_path / "ours", name="cells"),
+        "did not write it",
     )
     with (tmp_path / "ours/cars/config.pbtxt").open("a") as config:
         config.write("# edited\n")

@@ -184,7 +184,7 @@ BODIES: dict[str, tuple[int, str, bytes]] = {
     "other nesting": (400, "do not nest as its shape", with_tensor(data=[[[7] * 3] * (SIDE * SIDE)])),
     "outputs is text": (400, "Expected `array`, got `str` - at `$.outputs`", body(outputs="probabilities")),
     "another output": (400, "there is no output 'logits'", body(outputs=[{"name": "logits"}])),
-    "an output twice": (400, "wanted 2 times", body(outputs=[{"name": "probabilities"}] * 2)),
+    "an output twice": (400, "requested 2 times", body(outputs=[{"name": "probabilities"}] * 2)),
     "an output without a name": (
         400,
         "Object missing required field `name` - at `$.outputs[0]`",

@@ -90,7 +90,7 @@ def test_an_image_with_a_second_one_behind_it_is_the_first(photographs: list[Ima
 
 
 def test_a_file_beyond_the_limit_is_not_looked_at() -> None:
-    with pytest.raises(BadImageError, match="10485761 bytes, at most 10485760 are taken"):
+    with pytest.raises(BadImageError, match="10485761 bytes, at most 10485760 are allowed"):
         square_of(bytes((10 << 20) + 1), SMALL, SERVED)
 
 

@@ -99,7 +99,7 @@ def parsed(both: tuple[bytes, bytes]) -> None:
     length, body = both
     refused: RequestError | None = None
     try:
-        parse_request("small", body, length.decode("latin-1"), Limits())
+        parse_request("small", None, body, length.decode("latin-1"), Limits())
     except RequestError as error:
         refused = error
     assert refused is None or (refused.status in (400, 413) and refused.reason)

@@ -45,9 +45,9 @@ def test_an_http_server_that_ends_by_itself_ends_the_process(
         raise RuntimeError("no HTTP any more")
 
     monkeypatch.setattr(serving._HttpServer, "serve", broken)
-    hub = ModelRegistry({"small": model_file}, ServerConfig(http_port=0, grpc_port=0))
+    registry = ModelRegistry({"small": model_file}, ServerConfig(http_port=0, grpc_port=0))
     with pytest.raises(RuntimeError, match="no HTTP any more"):
-        serving.run_server(hub)
+        serving.run_server(registry)
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready", "/v2/health/ready"])

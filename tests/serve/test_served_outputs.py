@@ -160,8 +160,8 @@ def test_classes_are_chosen_by_logits_too(
     ("names", "options", "reason"),
     [
         (["crops"], {}, "there is no output 'crops', there is probabilities, logits, features, top_classes"),
-        (["logits", "logits"], {}, "the output 'logits' is wanted 2 times"),
-        (["features"], {"class_count": 2}, "'features' has no value for each class"),
+        (["logits", "logits"], {}, "the output 'logits' is requested 2 times"),
+        (["features"], {"class_count": 2}, "'features' has no value per class"),
     ],
 )
 def test_what_is_not_there_is_refused(
