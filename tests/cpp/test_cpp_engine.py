@@ -1,4 +1,4 @@
-"""The engine answers as Python does, and loads nothing that its manifest does not vouch for."""
+"""The engine answers as Python does, and loads only files that its manifest describes."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_a_hundred_images_from_file_to_answer(built, model, hundred, squares):
     assert answer["backend"].startswith("OpenVINO CPU")
     for file, row, prediction in zip(hundred, wanted, answer["predictions"], strict=True):
         assert (prediction["file"], prediction["error"]) == (str(file), None)
-        assert [guess["index"] for guess in prediction["classes"][:1]] == [int(row.argmax())]
-        for guess in prediction["classes"]:
-            assert abs(guess["probability"] - row[guess["index"]]) <= NEAR
-            assert guess["label"] == python.classes[guess["index"]]
+        assert [score["index"] for score in prediction["classes"][:1]] == [int(row.argmax())]
+        for score in prediction["classes"]:
+            assert abs(score["probability"] - row[score["index"]]) <= NEAR
+            assert score["label"] == python.classes[score["index"]]
 
 
 # In a process of its own: OpenVINO in one that has run DALI pipelines crashed it.
@@ -107,7 +107,7 @@ def test_half_an_image_is_refused(built, model, tmp_path):
     (tmp_path / "half.raw").write_bytes(b"\0" * 5000)
     done = command(built.probe, "infer", model, tmp_path / "half.raw")
     assert done.returncode == 1
-    assert done.stderr.decode() == "5000 bytes are no whole number of images of 5547\n"
+    assert done.stderr.decode() == "5000 bytes are not a whole number of images of 5547\n"
 
 
 def refused(built: Built, model: Path, image: Path, *options: str) -> str:
@@ -163,7 +163,7 @@ def test_a_file_with_another_bit(built, copy, image):
 
 def test_a_file_that_the_manifest_does_not_know(built, copy, image):
     other = copy.rename(copy.with_name("other.onnx"))
-    assert "does not vouch for other.onnx" in refused(built, other, image)
+    assert "does not list other.onnx" in refused(built, other, image)
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,15 @@ def test_a_file_that_the_manifest_does_not_know(built, copy, image):
         (b'{"format": 7}', "is not the manifest of an export"),
         (
             b'{"format": "alexnet-fast ONNX manifest", "format_version": 2}',
-            "does not hold what a manifest should",
+            "is not a complete manifest",
         ),
-        (b'{"format": "alexnet-fast engine manifest", "format_version": 1}', "another format version than 2"),
+        (
+            b'{"format": "alexnet-fast engine manifest", "format_version": 1}',
+            "does not have the format version 2",
+        ),
         (
             b'{"format": "alexnet-fast engine manifest", "format_version": 2}',
-            "does not hold what a manifest should",
+            "is not a complete manifest",
         ),
     ],
 )

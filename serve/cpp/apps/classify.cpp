@@ -1,4 +1,4 @@
-// classify MODEL IMAGE...: the likeliest classes of JPEG files.
+// classify MODEL IMAGE...: the top classes of JPEG files.
 #include <getopt.h>
 
 #include <alexnet_fast/engine.hpp>
@@ -16,8 +16,8 @@ using alexnet_fast::Error;
 constexpr char kUsage[] =
     R"(Usage: classify [OPTIONS] MODEL IMAGE...
 
-The likeliest classes of JPEG files. MODEL is a file that `alexnet-fast export` wrote: model.onnx runs in
-OpenVINO on the CPU, model.engine in TensorRT. manifest.json beside it must vouch for it. The exit code is 1 if
+Print the top classes of JPEG files. MODEL is a file that `alexnet-fast export` wrote: model.onnx runs in
+OpenVINO on the CPU, model.engine in TensorRT. manifest.json beside it must describe it. The exit code is 1 if
 an image could not be classified (the others are), 2 for wrong usage.
 
 Options:
@@ -32,7 +32,7 @@ Example:
   classify runs/first/model.onnx photo.jpg
 )";
 
-// Images classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
+// Images per call: enough to keep the processor busy; ten crops of each fit any machine's memory.
 constexpr std::size_t kBatch = 16;
 
 struct Arguments {
@@ -58,7 +58,7 @@ int positive(const char* option, const char* text) {
   return static_cast<int>(value);
 }
 
-// Returns nothing where --help or --version was answered.
+// Returns nothing if it answered --help or --version.
 std::optional<Arguments> parse(int count, char** words) {
   enum Option { kTop = 256, kThreads, kUnverified, kJson, kVersion, kHelp };
   static const option kOptions[] = {{"top", required_argument, nullptr, kTop},
@@ -90,7 +90,7 @@ std::optional<Arguments> parse(int count, char** words) {
         std::fputs(kUsage, stdout);
         return std::nullopt;
       default:
-        // getopt_long has printed its line.
+        // getopt_long has printed its message.
         throw UsageError("", "");
     }
   }
@@ -100,14 +100,14 @@ std::optional<Arguments> parse(int count, char** words) {
   return found;
 }
 
-// What one file shows; `error` says why it could not be classified.
+// The classes of one file, or the reason why it cannot be classified in `error`.
 struct Prediction {
   std::string file;
-  std::vector<alexnet_fast::Guess> classes;
+  std::vector<alexnet_fast::ClassScore> classes;
   std::string error;
 };
 
-// Classifies a few files at once; one that cannot be decoded gets its reason, and the others their classes.
+// Classifies a batch of files; one that cannot be decoded gets its reason, the others their classes.
 std::vector<Prediction> predict(alexnet_fast::Engine& engine, const std::string* files, std::size_t count,
                                 std::size_t top) {
   std::vector<Prediction> predictions;
@@ -126,7 +126,7 @@ std::vector<Prediction> predict(alexnet_fast::Engine& engine, const std::string*
   const auto classes = static_cast<std::ptrdiff_t>(engine.model().classes.size());
   for (auto& prediction : predictions) {
     if (!prediction.error.empty()) continue;
-    prediction.classes = alexnet_fast::likeliest({row, row + classes}, engine.model().classes, top);
+    prediction.classes = alexnet_fast::top_k({row, row + classes}, engine.model().classes, top);
     row += classes;
   }
   return predictions;
@@ -136,8 +136,8 @@ void print_table(const std::vector<Prediction>& predictions) {
   for (const auto& prediction : predictions) {
     if (!prediction.error.empty()) continue;
     std::printf("%s\n", prediction.file.c_str());
-    for (const auto& guess : prediction.classes) {
-      std::printf("  %6.2f%%  %s\n", 100 * static_cast<double>(guess.probability), guess.label.c_str());
+    for (const auto& score : prediction.classes) {
+      std::printf("  %6.2f%%  %s\n", 100 * static_cast<double>(score.probability), score.label.c_str());
     }
   }
 }
@@ -149,8 +149,8 @@ void print_json(const Arguments& arguments, const alexnet_fast::Engine& engine,
   ordered_json files = ordered_json::array();
   for (const auto& prediction : predictions) {
     ordered_json classes = ordered_json::array();
-    for (const auto& guess : prediction.classes) {
-      classes.push_back({{"label", guess.label}, {"index", guess.index}, {"probability", guess.probability}});
+    for (const auto& score : prediction.classes) {
+      classes.push_back({{"label", score.label}, {"index", score.index}, {"probability", score.probability}});
     }
     const auto error = prediction.error.empty() ? ordered_json() : ordered_json(prediction.error);
     files.push_back({{"file", prediction.file}, {"classes", classes}, {"error", error}});

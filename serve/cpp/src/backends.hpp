@@ -1,4 +1,4 @@
-// The back ends that this build may have; each loads bytes that were verified already.
+// The back ends that this build may have; each loads bytes that are verified already.
 #pragma once
 
 #include <cstdint>

@@ -11,11 +11,11 @@
 namespace alexnet_fast {
 namespace {
 
-Backend chosen_backend(const std::string& path, Backend wanted) {
-  if (wanted != Backend::automatic) return wanted;
-  const auto ending = std::filesystem::path(path).extension();
-  if (ending == ".onnx") return Backend::openvino;
-  if (ending == ".engine") return Backend::tensorrt;
+Backend chosen_backend(const std::string& path, Backend requested) {
+  if (requested != Backend::automatic) return requested;
+  const auto extension = std::filesystem::path(path).extension();
+  if (extension == ".onnx") return Backend::openvino;
+  if (extension == ".engine") return Backend::tensorrt;
   throw Error(path + " is neither .onnx nor .engine", "give a file that `alexnet-fast export` wrote");
 }
 
@@ -38,8 +38,8 @@ std::unique_ptr<Engine> open_plan(const std::string& path, const OpenOptions& op
   const auto bytes = read_file(path);
   const auto manifest = read_manifest(path);
   verify(manifest, path, bytes);
-  if (!manifest.has_engine) throw Error(manifest.path + " vouches for an ONNX file alone, not for an engine");
-  // The engine does not know its classes; the ONNX file that it was built from does.
+  if (!manifest.has_engine) throw Error(manifest.path + " describes an ONNX file, not an engine");
+  // The engine does not hold its classes; the ONNX file from which it was built does.
   const auto onnx = (std::filesystem::path(path).parent_path() / manifest.onnx.file).string();
   const auto onnx_bytes = read_file(onnx);
   verify(manifest, onnx, onnx_bytes);
@@ -62,7 +62,7 @@ std::vector<float> Engine::infer(const std::vector<std::uint8_t>& images_nhwc) {
   const auto side = static_cast<std::size_t>(model_.side);
   const auto each = side * side * 3;
   if (images_nhwc.size() % each != 0) {
-    throw Error(std::to_string(images_nhwc.size()) + " bytes are no whole number of images of " +
+    throw Error(std::to_string(images_nhwc.size()) + " bytes are not a whole number of images of " +
                 std::to_string(each));
   }
   return infer(images_nhwc.data(), images_nhwc.size() / each);
@@ -74,8 +74,8 @@ std::unique_ptr<Engine> open_engine(const std::string& path, const OpenOptions& 
                                                                     : open_plan(path, options);
 }
 
-std::vector<Guess> likeliest(const std::vector<float>& probabilities, const std::vector<std::string>& classes,
-                             std::size_t top) {
+std::vector<ClassScore> top_k(const std::vector<float>& probabilities,
+                              const std::vector<std::string>& classes, std::size_t top) {
   if (probabilities.size() != classes.size()) {
     throw Error(std::to_string(probabilities.size()) + " probabilities for " +
                 std::to_string(classes.size()) + " classes");
@@ -84,11 +84,11 @@ std::vector<Guess> likeliest(const std::vector<float>& probabilities, const std:
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
-  std::vector<Guess> guesses;
+  std::vector<ClassScore> scores;
   for (std::size_t i = 0; i < std::min(top, order.size()); ++i) {
-    guesses.push_back({classes[order[i]], order[i], probabilities[order[i]]});
+    scores.push_back({classes[order[i]], order[i], probabilities[order[i]]});
   }
-  return guesses;
+  return scores;
 }
 
 }  // namespace alexnet_fast

@@ -25,7 +25,8 @@ std::vector<std::uint8_t> read_file(const std::string& path) {
   if (!file || failure) throw Error(path + " cannot be read (" + std::strerror(errno) + ")");
   std::vector<std::uint8_t> bytes(size);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
-  if (static_cast<std::uintmax_t>(file.gcount()) != size) throw Error(path + " cannot be read to its end");
+  if (static_cast<std::uintmax_t>(file.gcount()) != size)
+    throw Error(path + " ended early while it was read");
   return bytes;
 }
 

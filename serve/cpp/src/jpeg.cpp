@@ -13,10 +13,10 @@
 namespace alexnet_fast {
 namespace {
 
-// A progressive file may repeat its scans without end, each over the whole image; real ones have about ten.
+// A progressive file may repeat its scans without end, each over the whole image; real files have about ten.
 constexpr int kMaxScans = 100;
 
-// Everything that one decoding needs. libjpeg reports errors by a jump, which must not pass a destructor: the
+// The state of one decoding. libjpeg reports errors by a jump, which must not pass a destructor: the
 // functions between `guarded` and libjpeg have none.
 struct Decoder {
   jpeg_decompress_struct info;
@@ -62,7 +62,7 @@ void limit_scans(j_common_ptr info) {
   }
 }
 
-// Runs a step; returns whether libjpeg was content, else `reason` says what it was not content with.
+// Runs a step; returns whether it succeeded, else `reason` holds libjpeg's message.
 bool guarded(Decoder& decoder, void (*step)(Decoder&)) {
   if (setjmp(decoder.jump) != 0) return false;
   step(decoder);
@@ -101,7 +101,7 @@ void destroy(Decoder* decoder) {
 using DecoderPointer = std::unique_ptr<Decoder, decltype(&destroy)>;
 
 DecoderPointer make_decoder(const std::uint8_t* bytes, std::size_t size) {
-  // Zeros everywhere: jpeg_destroy_decompress is then harmless, however far the decoding came.
+  // All zeros: jpeg_destroy_decompress is then harmless, however far the decoding came.
   DecoderPointer decoder(new Decoder(), &destroy);
   decoder->info.err = jpeg_std_error(&decoder->errors);
   decoder->info.client_data = decoder.get();
@@ -112,7 +112,7 @@ DecoderPointer make_decoder(const std::uint8_t* bytes, std::size_t size) {
   return decoder;
 }
 
-// Returns the orientation of the first EXIF block, else that of the last XMP block, else 1: so does Pillow.
+// Returns the orientation of the first EXIF block, else that of the last XMP block, else 1, as Pillow does.
 int orientation_of(const jpeg_decompress_struct& info) {
   int exif = 0;
   int xmp = 0;
@@ -127,8 +127,7 @@ int orientation_of(const jpeg_decompress_struct& info) {
   return exif != 0 ? exif : xmp != 0 ? xmp : 1;
 }
 
-// 255 less c, of the 255 - k that black leaves, rounded as Pillow does. Files hold all four inverted, as
-// Adobe's do.
+// (255 - c) * (255 - k) / 255, rounded as Pillow does. Files hold all four channels inverted, as Adobe's do.
 std::uint8_t ink(int inverted_colour, int left_by_black) {
   const int product = (255 - inverted_colour) * left_by_black + 128;
   return static_cast<std::uint8_t>(left_by_black - ((product + (product >> 8)) >> 8));
@@ -159,7 +158,7 @@ Image decode_jpeg(const std::uint8_t* bytes, std::size_t size, const std::string
   };
   checked(read_header);
   check_size(decoder->info, name);
-  // Now: libjpeg forgets the markers when it has read the last row.
+  // Read now: libjpeg forgets the markers after the last row.
   const int orientation = orientation_of(decoder->info);
   Image image;
   image.width = static_cast<int>(decoder->info.image_width);

@@ -29,8 +29,8 @@ json parse_json(const std::string& path) {
     throw Error(path + " is not the manifest of an export", kExportAgain);
   }
   if (plain.value("format_version", json()) != kFormatVersion) {
-    throw Error(path + " has another format version than " + std::to_string(kFormatVersion) +
-                    ", which this version reads",
+    throw Error(path + " does not have the format version " + std::to_string(kFormatVersion) +
+                    ", which this build reads",
                 kExportAgain);
   }
   return plain;
@@ -62,7 +62,7 @@ Manifest read_manifest(const std::string& model) {
   try {
     return parse(path, plain);
   } catch (const json::exception& error) {
-    throw Error(path + " does not hold what a manifest should (" + error.what() + ")", kExportAgain);
+    throw Error(path + " is not a complete manifest (" + error.what() + ")", kExportAgain);
   }
 }
 
@@ -75,15 +75,15 @@ void verify(const Manifest& manifest, const std::string& path, const std::vector
                       std::to_string(stamp.bytes),
                   kExportAgain);
     }
-    const auto found = sha256(bytes);
-    if (found != stamp.sha256) {
-      throw Error(path + " has the SHA-256 " + found.substr(0, 12) + "..., its manifest says " +
+    const auto digest = sha256(bytes);
+    if (digest != stamp.sha256) {
+      throw Error(path + " has the SHA-256 " + digest.substr(0, 12) + "..., its manifest says " +
                       stamp.sha256.substr(0, 12) + "...",
                   kExportAgain);
     }
     return;
   }
-  throw Error(manifest.path + " does not vouch for " + name, kExportAgain);
+  throw Error(manifest.path + " does not list " + name, kExportAgain);
 }
 
 }  // namespace alexnet_fast

@@ -16,21 +16,21 @@ struct FileStamp {
 
 struct Manifest {
   std::string path;
-  std::vector<FileStamp> files;  // all that it vouches for
-  bool has_engine = false;       // what follows is empty without one
-  FileStamp onnx;                // the file that the engine was built from, which names the classes
+  std::vector<FileStamp> files;  // all files that it describes
+  bool has_engine = false;       // the members below are empty without one
+  FileStamp onnx;                // the file from which the engine was built, with the classes
   std::string library;           // "tensorrt" or "tensorrt_rtx"
-  std::string library_version;   // the only one that may load the engine
+  std::string library_version;   // the only version that may load the engine
   std::size_t min_batch = 0;
   std::size_t max_batch = 0;
 };
 
-// Reads manifest.json in the folder of `model`. Throws Error when it is missing, no JSON, of another kind or
+// Reads manifest.json in the folder of `model`. Throws Error if it is missing, not JSON, of another kind or
 // version, or lacks a key.
 Manifest read_manifest(const std::string& model);
 
-// Compares bytes that were read from `path` with what the manifest says about a file of that name.
-// Throws Error when it does not name it, or when size or hash differ.
+// Compares the bytes of `path` with the manifest. Throws Error if the manifest does not list a file of that
+// name, or if size or hash differ.
 void verify(const Manifest& manifest, const std::string& path, const std::vector<std::uint8_t>& bytes);
 
 }  // namespace alexnet_fast

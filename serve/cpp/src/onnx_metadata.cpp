@@ -25,8 +25,8 @@ struct Field {
   std::size_t size = 0;
 };
 
-// Walks over the fields of one message; `next` returns nothing at the end, and `damaged` says whether the end
-// came where it should not.
+// Iterates over the fields of one message; `next` returns nothing at the end, and `damaged` returns whether
+// the message is cut off.
 class Fields {
  public:
   Fields(const std::uint8_t* begin, std::size_t size) : at_(begin), end_(begin + size) {}
@@ -108,7 +108,7 @@ Props read_props(const std::vector<std::uint8_t>& bytes, const std::string& sour
 }
 
 const std::string& prop(const Props& props, const std::string& name, const std::string& source) {
-  const auto found = props.find("alexnet_fast." + name);
+  const auto entry = props.find("alexnet_fast." + name);
   if (found == props.end()) {
     throw Error(source + " is an ONNX file without the metadata alexnet_fast." + name, kNotOurs);
   }

@@ -1,5 +1,5 @@
-// What an ONNX file of ours says about itself (alexnet_fast/runtime/metadata.py), read without a protobuf library: the
-// description is one top-level field, and everything else in the file is skipped.
+// The metadata of an exported ONNX file (alexnet_fast/runtime/metadata.py), read without a protobuf library:
+// they are one top-level field, and everything else in the file is skipped.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace alexnet_fast {
 
-// Reads classes, sizes and crops out of a serialized ModelProto. Throws Error, naming `source`, when it is no
-// ONNX file, not one of ours, or damaged.
+// Reads classes, sizes and crops from a serialized ModelProto. Throws Error, naming `source`, if it is not an
+// exported ONNX file, or damaged.
 Model read_onnx_metadata(const std::vector<std::uint8_t>& bytes, const std::string& source);
 
 }  // namespace alexnet_fast

@@ -28,7 +28,7 @@ class OpenVinoEngine final : public Engine {
   OpenVinoEngine(const std::string& path, const std::vector<std::uint8_t>& bytes, Model described,
                  int threads)
       : Engine(std::move(described)), path_(path) {
-    // Without it OpenVINO computes in bfloat16 where the processor can, and the answers differ in the third
+    // Otherwise OpenVINO computes in bfloat16 if the processor can, and the answers differ in the third
     // digit.
     ov::AnyMap config{ov::hint::inference_precision(ov::element::f32),
                       ov::hint::execution_mode(ov::hint::ExecutionMode::ACCURACY)};
@@ -51,7 +51,7 @@ class OpenVinoEngine final : public Engine {
     const ov::Dimension side(model().side);
     const ov::Dimension classes(static_cast<ov::Dimension::value_type>(model().classes.size()));
     const auto any = ov::Dimension::dynamic();
-    // Logits and the like may follow the probabilities.
+    // Logits and other outputs may follow the probabilities.
     const bool right = compiled_.inputs().size() == 1 && !compiled_.outputs().empty() &&
                        compiled_.output(0).get_names().count(kOutput) == 1 &&
                        compiled_.input().get_element_type() == ov::element::u8 &&
@@ -59,7 +59,7 @@ class OpenVinoEngine final : public Engine {
                        compiled_.input().get_partial_shape() == ov::PartialShape({any, side, side, 3}) &&
                        compiled_.output(0).get_partial_shape() == ov::PartialShape({any, classes});
     if (!right) {
-      throw Error("the inputs and outputs of " + path_ + " are not those that its metadata describe",
+      throw Error("the inputs and outputs of " + path_ + " do not match its metadata",
                   "give a file that `alexnet-fast export` wrote");
     }
   }
@@ -68,7 +68,7 @@ class OpenVinoEngine final : public Engine {
     try {
       const auto side = static_cast<std::size_t>(model().side);
       auto request = take_request();
-      // A tensor only looks at the caller's memory; OpenVINO reads it and never writes.
+      // The tensor refers to the caller's memory, which OpenVINO reads and never writes.
       request.set_input_tensor(
           ov::Tensor(ov::element::u8, {count, side, side, 3}, const_cast<std::uint8_t*>(images_nhwc)));
       request.set_output_tensor(
@@ -97,7 +97,7 @@ class OpenVinoEngine final : public Engine {
   ov::Core core_;
   ov::CompiledModel compiled_;
   std::mutex mutex_;
-  std::vector<ov::InferRequest> idle_;  // one for each thread that ever called at once
+  std::vector<ov::InferRequest> idle_;  // one per thread that ever called at the same time
 };
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace alexnet_fast {
 namespace {
 
-// CIPA DC-008 (EXIF 2.32): the tag, and the types that people write it in.
+// CIPA DC-008 (EXIF 2.32): the tag, and the types in which it occurs.
 constexpr unsigned kOrientationTag = 0x0112;
 enum TiffType : unsigned {
   kByte = 1,
@@ -77,7 +77,7 @@ std::size_t behind_spaces(const std::string& text, std::size_t at) {
   return found == std::string::npos ? text.size() : found;
 }
 
-// Where the pixel at (x, y) of the upright image lies in one of `width` x `height`.
+// The index of pixel (x, y) of the upright image in a stored image of `width` x `height`.
 std::pair<int, int> source_of(int x, int y, int width, int height, int orientation) {
   switch (orientation) {
     case 2:
@@ -117,7 +117,7 @@ int exif_orientation(const std::uint8_t* payload, std::size_t size) {
     const std::size_t entry = directory + 2 + i * kEntrySize;
     if (entry + kEntrySize > tiff.size()) break;
     if (tiff.read(entry, 2) != kOrientationTag) continue;
-    // Of two such entries the first one counts, as in Pillow.
+    // The first of two such entries counts, as in Pillow.
     const auto found = single_value(tiff, entry);
     return found <= 8 ? static_cast<int>(found) : 0;
   }

@@ -10,23 +10,23 @@
 namespace alexnet_fast {
 namespace {
 
-// 32 bits less 8 for the pixel and 2 for sums that overshoot.
+// 32 bits minus 8 for the pixel and 2 for sums that overshoot.
 constexpr int kPrecision = 22;
 
-// Which pixels one output pixel is a weighted sum of, along one axis.
+// The input pixels of one output pixel, which is their weighted sum along one axis.
 struct Taps {
   std::vector<std::size_t> places;
   std::vector<std::int32_t> weights;
 };
 
 // The weights of the output pixels `start` to `start + count` of an axis resized from `length` to `resized`.
-// Beyond its border the image goes on with the border pixel, as in DALI.
+// The border pixel is repeated beyond the border, as in DALI.
 std::vector<Taps> triangle_taps(int length, int resized, int reach, int start, int count) {
   const double scale = static_cast<double>(length) / resized;
   const double support = std::max(scale, 1.0);
   std::vector<Taps> axis(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
-    // As if the padded image were there: the doubles round as they do in Python.
+    // Coordinates are those of the padded image, so that doubles round as in Python.
     const double centre = reach + (start + i + 0.5) * scale;
     const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
     const int last = std::min(static_cast<int>(centre + support + 0.5), length + 2 * reach);
@@ -60,8 +60,7 @@ void sum_pixel(const Taps& taps, const std::uint8_t* from, std::size_t step, std
 }
 
 // Copies a part of an image.
-Image cut(const Image& image, std::size_t left, std::size_t top, std::size_t width,
-            std::size_t height) {
+Image cut(const Image& image, std::size_t left, std::size_t top, std::size_t width, std::size_t height) {
   Image part{static_cast<int>(width), static_cast<int>(height), {}};
   part.pixels.reserve(width * height * 3);
   for (std::size_t y = top; y < top + height; ++y) {
@@ -118,7 +117,7 @@ Image resize_columns(const Image& image, const std::vector<Taps>& rows) {
   return low;
 }
 
-// Moves taps to where their first place is 0; returns where it was, and how many places there are.
+// Shifts taps so that their first position is 0; returns that position, and the number of positions.
 std::pair<std::size_t, std::size_t> move_to_start(std::vector<Taps>& axis) {
   const auto first = axis.front().places.front();
   const auto last = axis.back().places.back();
@@ -147,8 +146,8 @@ std::vector<std::uint8_t> centre_square(const Image& image, int side) {
   const auto [first_column, column_count] = move_to_start(columns);
   const auto [first_row, row_count] = move_to_start(rows);
   const auto part = cut(image, first_column, first_row, column_count, row_count);
-  // From version 13 on Pillow begins with the columns where the height shrinks most, counted with the
-  // padding. The order shows in the rounding, one level at most.
+  // From version 13 on Pillow begins with the columns if the height shrinks most, counted with the padding.
+  // The order changes the rounding, by one level at most.
   const int fewer_rows = image.height + 2 * reach - tall;
   const int fewer_columns = image.width + 2 * reach - wide;
   if (fewer_rows > 0 && fewer_rows > 2 * fewer_columns)

@@ -21,7 +21,7 @@ void check(cudaError_t status, const std::string& what) {
   if (status != cudaSuccess) throw Error(what + " (" + cudaGetErrorString(status) + ")");
 }
 
-// Keeps TensorRT's last complaint for our message.
+// Stores TensorRT's last error for our message.
 class Log final : public nvinfer1::ILogger {
  public:
   void log(Severity severity, const char* message) noexcept override {
@@ -60,7 +60,7 @@ std::string library_version() {
          std::to_string(getInferLibPatchVersion()) + "." + std::to_string(getInferLibBuildVersion());
 }
 
-// An engine runs in the version that built it and in no other; TensorRT would say so without naming both.
+// An engine runs only in the version that built it; TensorRT's own message would not name both versions.
 void check_library(const std::string& path, const Manifest& manifest) {
   const auto version = library_version();
   if (manifest.library != ALEXNET_FAST_TENSORRT_NAME || manifest.library_version != version) {
@@ -70,7 +70,7 @@ void check_library(const std::string& path, const Manifest& manifest) {
   }
 }
 
-// Some versions of TensorRT crash where there is no driver.
+// Some versions of TensorRT crash without a driver.
 void check_gpu(const std::string& path) {
   int count = 0;
   const auto status = cudaGetDeviceCount(&count);
@@ -122,7 +122,7 @@ class TensorRtEngine final : public Engine {
     }
   }
 
-  // TensorRT writes every output that an engine has, also those that nobody reads.
+  // TensorRT writes every output of an engine, also those that nobody reads.
   void set_unread() {
     for (std::int32_t i = 0; i < engine_->getNbIOTensors(); ++i) {
       const char* name = engine_->getIOTensorName(i);
@@ -140,7 +140,7 @@ class TensorRtEngine final : public Engine {
   void check_signature() const {
     const auto in = engine_->getTensorShape(kInput);
     const auto out = engine_->getTensorShape(kOutput);
-    // Logits and the like may follow the probabilities.
+    // Logits and other outputs may follow the probabilities.
     const bool right = engine_->getNbIOTensors() >= 2 && in.nbDims == 4 && in.d[1] == model().side &&
                        in.d[2] == model().side && in.d[3] == 3 && out.nbDims == 2 &&
                        out.d[1] == static_cast<std::int64_t>(model().classes.size()) &&
@@ -148,12 +148,11 @@ class TensorRtEngine final : public Engine {
                        engine_->getTensorDataType(kOutput) == nvinfer1::DataType::kFLOAT &&
                        max_batch_ >= std::max<std::size_t>(min_batch_, 1);
     if (!right)
-      throw Error("the inputs and outputs of " + path_ + " are not those of its ONNX file", kBuildAgain);
+      throw Error("the inputs and outputs of " + path_ + " do not match its ONNX file", kBuildAgain);
   }
 
   void run(const std::uint8_t* images_nhwc, std::size_t count, float* probabilities_nk) override {
-    // One context is one set of activations in the GPU's memory; the GPU works for one caller at a time
-    // anyhow.
+    // A context is a set of activations in the GPU's memory; the GPU serves one caller at a time anyhow.
     const std::lock_guard<std::mutex> lock(mutex_);
     for (std::size_t done = 0; done < count; done += max_batch_) {
       run_batch(images_nhwc + done * image_bytes(), std::min(max_batch_, count - done),
@@ -178,7 +177,7 @@ class TensorRtEngine final : public Engine {
   std::size_t min_batch_;
   std::size_t max_batch_;
   std::mutex mutex_;
-  // In the order in which they depend on one another.
+  // Declared in the order of their dependencies.
   Log log_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;

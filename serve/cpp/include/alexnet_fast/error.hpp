@@ -1,4 +1,4 @@
-// The one exception that this library throws on purpose.
+// The exception of this library.
 #pragma once
 
 #include <stdexcept>
@@ -6,13 +6,12 @@
 
 namespace alexnet_fast {
 
-// A mistake in what the caller gave: a path, an image, a model. `what()` is one line for people.
+// An error in the caller's input: a path, an image, a model. `what()` is one line for people.
 class Error : public std::runtime_error {
  public:
-  // `problem` says what is wrong and names the file, `hint` what to do about it ("" where nothing can be
-  // said).
-  explicit Error(const std::string& problem, const std::string& mend = "")
-      : std::runtime_error(mend.empty() ? problem : problem + "; " + mend) {}
+  // `problem` names the file and what is wrong, `hint` what to do about it ("" if there is nothing to do).
+  explicit Error(const std::string& problem, const std::string& hint = "")
+      : std::runtime_error(hint.empty() ? problem : problem + "; " + hint) {}
 };
 
 }  // namespace alexnet_fast
