@@ -103,14 +103,14 @@ def test_a_manifest_of_something_else(engine, contents):
 )
 def test_a_missing_key_is_named(engine, key):
     edit(engine, lambda plain: plain.pop(key))
-    refused(engine, f"lacks the key '{key}'")
+    refused(engine, f"not a valid manifest .*missing required field `{key}`")
     edit(engine, lambda plain: plain.update({key: None}))
-    refused(engine, f"does not hold what a manifest should .*{key} is None")
+    refused(engine, rf"not a valid manifest .*got `null` - at `\$\.{key}`")
 
 
 def test_a_missing_key_inside_is_named(engine):
     edit(engine, lambda plain: plain["engine"].pop("sha256"))
-    refused(engine, "lacks the key 'sha256'")
+    refused(engine, r"missing required field `sha256` - at `\$\.engine`")
 
 
 def test_a_manifest_of_the_future(engine):

@@ -8,7 +8,7 @@ WORKDIR /build
 COPY . .
 # An answer needs neither torch nor DALI, so the package comes without what it names, and that is named here.
 RUN pip install --no-cache-dir --constraint constraints.txt \
-        click grpcio h11 numpy onnxruntime==1.31.1 pillow protobuf starlette uvicorn \
+        click grpcio h11 msgspec numpy onnxruntime==1.31.1 pillow protobuf starlette uvicorn \
     && pip install --no-cache-dir --no-deps . \
     && useradd --system --uid 10001 server
 

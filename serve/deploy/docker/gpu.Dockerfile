@@ -15,7 +15,7 @@ COPY . .
 # An answer needs neither torch nor DALI, so the package comes without what it names, and that is named here.
 RUN python3 -m venv /opt/alexnet-fast \
     && pip install --no-cache-dir --constraint constraints.txt \
-        click grpcio h11 numpy onnxruntime-gpu pillow protobuf starlette uvicorn \
+        click grpcio h11 msgspec numpy onnxruntime-gpu pillow protobuf starlette uvicorn \
     && pip install --no-cache-dir --no-deps . \
     && useradd --system --uid 10001 server
 
