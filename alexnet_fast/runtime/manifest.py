@@ -1,11 +1,11 @@
-"""The manifest beside an export: the sizes and hashes of its files, and what they take and give.
+"""The manifest of an export: sizes and hashes of its files, and what they take and return.
 
-With an engine it says too what that was built by and for. An engine is executable code, and NVIDIA's own
-validity check may accept a tampered one; so it is compared with its manifest before a byte of it is handed to
-TensorRT. The manifest protects against mixed-up, cut and damaged files, not against somebody who can write to
-the folder: that one can replace both.
+The manifest of an engine also names the library that built it and the GPUs that it was built for. An engine
+is executable code, and NVIDIA's own validity check may accept a tampered one, so it is compared with its
+manifest before TensorRT gets a byte of it. The manifest protects against mixed-up, cut and damaged files. It
+does not protect against somebody who can write to the folder: they can replace both.
 
-Standard library only.
+Imports neither torch nor DALI.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from alexnet_fast.errors import UnavailableError, UserError, system_reason
 from alexnet_fast.runtime.versions import installed_version
@@ -21,8 +24,13 @@ from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.utils.special_files import read_given
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+FORMAT, ONNX_FORMAT = "alexnet-fast engine manifest", "alexnet-fast ONNX manifest"
+FORMAT_VERSION = 2
+MANIFEST_NAME = "manifest.json"
+_BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
+_EXPORT_AGAIN = "export it again with `alexnet-fast export`"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
-        """Reads a file, a piece at a time."""
+        """Reads a file, one block at a time."""
         with path.open("rb") as file:
             digest = hashlib.sha256()
             while block := file.read(1 << 20):
@@ -45,7 +53,7 @@ class FileStamp:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """An input or output of the engine; -1 in `shape` stands for the batch."""
+    """An input or output of a model; -1 in `shape` is the batch axis."""
 
     name: str
     dtype: str
@@ -54,7 +62,7 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchProfile:
-    """Smallest, most likely and largest number of images in one call."""
+    """Smallest, typical and largest number of images per call."""
 
     min: int
     opt: int
@@ -63,19 +71,19 @@ class BatchProfile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnnxManifest:
-    """What is known about an export without loading it.
+    """Everything known about an export without loading it.
 
     Args:
-        onnx: The ONNX file; with an engine the one that it was built from.
+        onnx: The ONNX file; with an engine, the one that it was built from.
         files: Further files of the export, in the same folder.
         precision: "fp32", "tf32", "fp16", "bf16" or "int8".
-        inputs: What it takes.
-        outputs: What it gives, the probabilities first.
+        inputs: The inputs.
+        outputs: The outputs, the probabilities first.
         classes: Number of classes; `metadata` names them.
-        crops: What the probabilities are averaged over.
-        metadata: What the ONNX file says about itself, as `GraphMetadata.to_props` writes it.
-        accuracy: How near it is to the network in PyTorch, a row for each thing that ran or could not; see
-            `accuracy.AccuracyRow`. None where nothing was measured.
+        crops: The crops that the probabilities are averaged over.
+        metadata: The metadata inside the ONNX file, as `GraphMetadata.to_props` writes them.
+        accuracy: How close each file is to the network in PyTorch; see `export.verify.AccuracyRow`. None if
+            nothing was measured.
     """
 
     onnx: FileStamp
@@ -90,21 +98,21 @@ class OnnxManifest:
 
     @property
     def stamps(self) -> tuple[FileStamp, ...]:
-        """All files that it vouches for."""
+        """All files that the manifest lists."""
         return (self.onnx, *self.files)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest(OnnxManifest):
-    """What is known about an engine besides.
+    """The manifest of an export with an engine.
 
     Args:
         engine: The engine file.
         library: "tensorrt" or "tensorrt_rtx".
         library_version: The version that built it, the only one that may load it.
         compute_capabilities: GPU architectures that it was built for, such as "8.6".
-        batch: Its first optimisation profile, which a reader takes that knows of one only.
-        profiles: All of them where there are several, `batch` first; else empty.
+        batch: The first optimisation profile, for readers that know only one.
+        profiles: All profiles if there are several, `batch` first; else empty.
     """
 
     engine: FileStamp
@@ -116,109 +124,20 @@ class Manifest(OnnxManifest):
 
     @property
     def stamps(self) -> tuple[FileStamp, ...]:
-        """All files that it vouches for."""
+        """All files that the manifest lists."""
         return (self.engine, *super().stamps)
 
 
-def parse_engine_manifest(plain: dict[str, Any]) -> Manifest:
-    """Reads what stands in the manifest of an engine.
-
-    Raises:
-        KeyError: A key is missing.
-        TypeError: A value is of another type.
-        ValueError: A value is none.
-    """
-    several = typed(plain, "profiles", list) if "profiles" in plain else []
-    return Manifest(
-        **_parse_common(plain),
-        engine=_parse_stamp(typed(plain, "engine", dict)),
-        library=typed(plain, "library", str),
-        library_version=typed(plain, "library_version", str),
-        compute_capabilities=tuple(map(str, typed(plain, "compute_capabilities", list))),
-        batch=_parse_profile(typed(plain, "batch", dict)),
-        profiles=tuple(map(_parse_profile, several)),
-    )
+_KINDS: dict[str, type[OnnxManifest]] = {FORMAT: Manifest, ONNX_FORMAT: OnnxManifest}
 
 
-def parse_onnx_manifest(plain: dict[str, Any]) -> OnnxManifest:
-    """Reads what stands in the manifest of an ONNX file alone; raises as `parse_engine_manifest`."""
-    return OnnxManifest(**_parse_common(plain))
-
-
-def _parse_common(plain: dict[str, Any]) -> dict[str, Any]:
-    """Reads what both kinds hold; the first manifests of engines had neither `files` nor `accuracy`."""
-    return {
-        "onnx": _parse_stamp(typed(plain, "onnx", dict)),
-        "files": tuple(map(_parse_stamp, plain.get("files", []))),
-        "precision": typed(plain, "precision", str),
-        "inputs": tuple(map(_parse_tensor, typed(plain, "inputs", list))),
-        "outputs": tuple(map(_parse_tensor, typed(plain, "outputs", list))),
-        "classes": typed(plain, "classes", int),
-        "crops": typed(plain, "crops", str),
-        "metadata": {key: str(value) for key, value in typed(plain, "metadata", dict).items()},
-        "accuracy": typed(plain, "accuracy", list) if plain.get("accuracy") is not None else None,
-    }
-
-
-def _parse_stamp(plain: Mapping[str, Any]) -> FileStamp:
-    return FileStamp(
-        file=typed(plain, "file", str),
-        bytes=typed(plain, "bytes", int),
-        sha256=typed(plain, "sha256", str),
-    )
-
-
-def _parse_profile(plain: Mapping[str, Any]) -> BatchProfile:
-    return BatchProfile(**{name: typed(plain, name, int) for name in ("min", "opt", "max")})
-
-
-def _parse_tensor(plain: Mapping[str, Any]) -> TensorInfo:
-    shape = tuple(int(size) for size in typed(plain, "shape", list))
-    return TensorInfo(name=typed(plain, "name", str), dtype=typed(plain, "dtype", str), shape=shape)
-
-
-def typed(plain: Mapping[str, Any], key: str, kind: type) -> Any:
-    """Returns a value of a type; raises as `parse_engine_manifest`."""
-    value = plain[key]
-    if not isinstance(value, kind):
-        raise TypeError(f"{key} is {value!r}")
-    return value
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-__all__ = [
-    "FORMAT",
-    "FORMAT_VERSION",
-    "MANIFEST_NAME",
-    "ONNX_FORMAT",
-    "BatchProfile",
-    "FileStamp",
-    "Manifest",
-    "OnnxManifest",
-    "TensorInfo",
-    "digest",
-    "find_manifest",
-    "manifest_path",
-    "read_manifest",
-    "verify_manifest",
-    "verify_onnx_file",
-    "vouches_for",
-    "write_manifest",
-]
-
-FORMAT, ONNX_FORMAT = "alexnet-fast engine manifest", "alexnet-fast ONNX manifest"
-FORMAT_VERSION = 2
-MANIFEST_NAME = "manifest.json"
-_BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
-_EXPORT_AGAIN = "export it again with `alexnet-fast export`"
-_Kind = TypeVar("_Kind", bound="OnnxManifest")
+def stamp_content(name: str, content: bytes | memoryview) -> FileStamp:
+    """Returns the stamp of bytes in memory, whatever the disk holds later."""
+    return FileStamp(file=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def manifest_path(model: Path) -> Path:
-    """Returns where the manifest of an engine or an ONNX file stands."""
+    """Returns the path of the manifest beside an engine or an ONNX file."""
     return model.with_name(MANIFEST_NAME)
 
 
@@ -238,27 +157,57 @@ def digest(plain: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def verify_manifest(engine: Path, *, runtime_version: str | None = None) -> Manifest:
-    """Compares an engine with its manifest; to be called before the engine is loaded.
+def find_manifest(path: Path) -> OnnxManifest | None:
+    """Reads a manifest of either kind; None if there is none, or the file is not ours.
+
+    Raises:
+        UserError: The file cannot be read or is not JSON, or it is ours and damaged.
+    """
+    return _find(path, _EXPORT_AGAIN) if path.is_file() else None
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads the manifest of an engine without looking at the engine.
+
+    Raises:
+        UserError: The manifest is missing, not JSON, damaged, or of another kind or version.
+    """
+    manifest = _find(path, _BUILD_AGAIN)
+    if manifest is None:
+        raise UserError(f"{path} is not the manifest of an engine", _BUILD_AGAIN)
+    if not isinstance(manifest, Manifest):
+        raise UserError(f"{path} lists only an ONNX file, not an engine", _BUILD_AGAIN)
+    return manifest
+
+
+def verify_manifest(
+    engine: Path, *, manifest: Manifest | None = None, runtime_version: str | None = None
+) -> Manifest:
+    """Compares an engine with its manifest; call it before the engine is loaded.
 
     Args:
         engine: The engine file.
-        runtime_version: Version of the library that will load it; None for the one that is installed.
+        manifest: The manifest of an engine that is not published yet; None for the one beside it.
+        runtime_version: Version of the library that will load the engine; None for the installed one.
 
     Raises:
-        UnavailableError: It was built by another version than the one that is installed.
-        UserError: A file is missing; the manifest is no JSON or lacks a key; size or hash differ.
+        UnavailableError: Another version than the installed one built the engine.
+        UserError: A file is missing, the manifest is not valid, or size or hash differ.
     """
     if not engine.is_file():
         raise UserError(f"there is no engine {engine}", _BUILD_AGAIN)
-    manifest = read_manifest(manifest_path(engine))
-    _compare_file(engine, manifest.engine)
+    if manifest is None:
+        manifest = read_manifest(manifest_path(engine))
+    size = engine.stat().st_size
+    # A file of another size is refused before it is read.
+    sha256 = FileStamp.of(engine).sha256 if size == manifest.engine.bytes else ""
+    _compare(engine, size, sha256, manifest.engine, _BUILD_AGAIN)
     _compare_version(engine, manifest, runtime_version)
     return manifest
 
 
 def verify_onnx_file(onnx: Path, content: bytes) -> None:
-    """Compares an ONNX file with the manifest beside it, where there is one of ours that names the file.
+    """Compares an ONNX file with the manifest beside it, if that is ours and lists the file.
 
     Args:
         onnx: The file.
@@ -273,29 +222,10 @@ def verify_onnx_file(onnx: Path, content: bytes) -> None:
             _compare(onnx, len(content), hashlib.sha256(content).hexdigest(), stamp, _EXPORT_AGAIN)
 
 
-def find_manifest(path: Path) -> OnnxManifest | None:
-    """Reads a manifest of either kind; None where there is none, or somebody else's.
+def lists_engine(engine: Path) -> bool:
+    """Returns whether an engine exists and belongs to the ONNX file beside it.
 
-    Raises:
-        UserError: It cannot be read or is no JSON, or it is ours and damaged.
-    """
-    if not path.is_file():
-        return None
-    plain = _read_json(path, _EXPORT_AGAIN)
-    if not isinstance(plain, dict) or plain.get("format") not in (FORMAT, ONNX_FORMAT):
-        return None
-    return _checked(
-        plain,
-        path,
-        parse_engine_manifest if plain["format"] == FORMAT else parse_onnx_manifest,
-        _EXPORT_AGAIN,
-    )
-
-
-def vouches_for(engine: Path) -> bool:
-    """Says whether an engine is there that belongs to the ONNX file beside it.
-
-    It does not where that file was exported alone since: the manifest is then of that file alone.
+    It does not if that file was exported without the engine since: the manifest then lists only that file.
 
     Raises:
         UserError: The manifest is damaged.
@@ -303,18 +233,24 @@ def vouches_for(engine: Path) -> bool:
     return engine.is_file() and isinstance(find_manifest(manifest_path(engine)), Manifest)
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Reads the manifest of an engine without looking at the engine.
-
-    Raises:
-        UserError: It is missing, no JSON, of another kind or version, or lacks a key.
-    """
-    plain = _read_json(path, _BUILD_AGAIN)
-    if isinstance(plain, dict) and plain.get("format") == ONNX_FORMAT:
-        raise UserError(f"{path} vouches for an ONNX file alone, not for an engine", _BUILD_AGAIN)
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        raise UserError(f"{path} is not the manifest of an engine", _BUILD_AGAIN)
-    return _checked(plain, path, parse_engine_manifest, _BUILD_AGAIN)
+def _find(path: Path, hint: str) -> OnnxManifest | None:
+    """Reads a manifest of ours, validates it and compares its values with their hash; None if not ours."""
+    plain = _read_json(path, hint)
+    if not isinstance(plain, dict) or plain.get("format") not in _KINDS:
+        return None
+    version = plain.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version}; this version reads {FORMAT_VERSION}",
+            hint,
+        )
+    try:
+        manifest = msgspec.convert(plain, _KINDS[plain["format"]])
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path} is not a valid manifest ({error})", hint) from error
+    if plain.get("sha256") != digest(plain):
+        raise UserError(f"{path} is damaged: its values are not those that were written", hint)
+    return manifest
 
 
 def _read_json(path: Path, hint: str) -> Any:
@@ -328,31 +264,6 @@ def _read_json(path: Path, hint: str) -> Any:
         raise UserError(f"{path} is not JSON", hint) from error
 
 
-def _checked(plain: dict[str, Any], path: Path, parse: Callable[[dict[str, Any]], _Kind], hint: str) -> _Kind:
-    """Parses a manifest of ours and compares its values with their hash."""
-    if plain.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {plain.get('format_version')}; this version reads {FORMAT_VERSION}",
-            hint,
-        )
-    try:
-        manifest, sealed = parse(plain), typed(plain, "sha256", str)
-    except KeyError as error:
-        raise UserError(f"{path} lacks the key {error}", hint) from error
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path} does not hold what a manifest should ({error})", hint) from error
-    if sealed != digest(plain):
-        raise UserError(f"{path} is damaged: its values are not those that were written", hint)
-    return manifest
-
-
-def _compare_file(engine: Path, stamp: FileStamp) -> None:
-    size = engine.stat().st_size
-    # A file of another size is refused before it is read.
-    found = FileStamp.of(engine).sha256 if size == stamp.bytes else ""
-    _compare(engine, size, found, stamp, _BUILD_AGAIN)
-
-
 def _compare(path: Path, size: int, sha256: str, stamp: FileStamp, hint: str) -> None:
     if size != stamp.bytes:
         raise UserError(f"{path} has {size} bytes, its manifest says {stamp.bytes}", hint)
@@ -364,14 +275,14 @@ def _compare(path: Path, size: int, sha256: str, stamp: FileStamp, hint: str) ->
 
 def _compare_version(engine: Path, manifest: Manifest, runtime_version: str | None) -> None:
     name, built = manifest.library, manifest.library_version
-    found = installed_version(name) if runtime_version is None else runtime_version
-    if found is None:
+    installed = installed_version(name) if runtime_version is None else runtime_version
+    if installed is None:
         raise UnavailableError(
             f"{engine} was built by {name} {built}, which is not installed here",
             f"pip install '{name}=={built}'",
         )
-    if found != built:
+    if installed != built:
         raise UnavailableError(
-            f"{engine} was built by {name} {built}, and {found} is installed here",
+            f"{engine} was built by {name} {built}, and {installed} is installed here",
             f"{_BUILD_AGAIN}, or pip install '{name}=={built}'",
         )

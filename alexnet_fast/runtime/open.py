@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.runtime.base import DeviceRequest, parse_device
 from alexnet_fast.runtime.cuda import gpu_count
-from alexnet_fast.runtime.manifest import vouches_for
+from alexnet_fast.runtime.manifest import lists_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ def _open(file: Path, asked: DeviceRequest, threads: int | None) -> Backend:
     given = file.suffix == ENGINE
     if given and asked.kind == "cpu":
         raise UserError(f"{file} does not run on --device cpu", "give the model.onnx beside it", exit_code=2)
-    if not given and (asked.kind == "cpu" or not gpu_count() or not vouches_for(engine)):
+    if not given and (asked.kind == "cpu" or not gpu_count() or not lists_engine(engine)):
         device = f"cuda:{asked.gpu}" if asked.kind == "cuda" else asked.kind
         return open_onnx(file, device=device, threads=threads)
     if asked.gpu:

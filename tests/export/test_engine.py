@@ -18,7 +18,7 @@ from alexnet_fast.export.tensorrt.library import choose_library
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.runtime.manifest import BatchProfile, FileStamp, verify_manifest
-from alexnet_fast.runtime.metadata import GraphMetadata, seal
+from alexnet_fast.runtime.metadata import GraphMetadata
 from alexnet_fast.runtime.versions import installed_version
 from alexnet_fast.utils.ranges import OPTION_RANGES, whole
 from needs import needs_rtx
@@ -170,7 +170,7 @@ def test_the_workspace_is_a_limit(small_net, metadata, tmp_path):
 @needs_rtx
 def test_a_file_that_is_no_onnx(tmp_path):
     source = tmp_path / "odd.onnx"
-    source.write_bytes(seal(b"nothing of the kind"))
+    source.write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match=r"odd\.onnx is not an ONNX file"):
         build_engine(source, tmp_path / "model.engine", choose_library(["86"]), EngineConfig())
 

@@ -61,7 +61,7 @@ def test_what_was_written_is_read(engine, tmp_path):
 
 def test_the_file_is_plain_json(engine):
     plain = json.loads(manifest_path(engine).read_text())
-    assert plain["format_version"] == 1
+    assert plain["format_version"] == 2
     assert plain["engine"]["file"] == "model.engine"
     assert plain["engine"]["bytes"] == 10240
     assert len(plain["onnx"]["sha256"]) == 64
@@ -103,19 +103,19 @@ def test_a_manifest_of_something_else(engine, contents):
 )
 def test_a_missing_key_is_named(engine, key):
     edit(engine, lambda plain: plain.pop(key))
-    refused(engine, f"lacks the key '{key}'")
+    refused(engine, f"not a valid manifest .*missing required field `{key}`")
     edit(engine, lambda plain: plain.update({key: None}))
-    refused(engine, f"does not hold what a manifest should .*{key} is None")
+    refused(engine, rf"not a valid manifest .*got `null` - at `\$\.{key}`")
 
 
 def test_a_missing_key_inside_is_named(engine):
     edit(engine, lambda plain: plain["engine"].pop("sha256"))
-    refused(engine, "lacks the key 'sha256'")
+    refused(engine, r"missing required field `sha256` - at `\$\.engine`")
 
 
 def test_a_manifest_of_the_future(engine):
-    edit(engine, lambda plain: plain.update(format_version=2))
-    refused(engine, "has format version 2, this version reads 1")
+    edit(engine, lambda plain: plain.update(format_version=3))
+    refused(engine, "has format version 3; this version reads 2")
 
 
 def test_another_size(engine):

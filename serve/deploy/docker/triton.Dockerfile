@@ -9,7 +9,7 @@ FROM nvcr.io/nvidia/tritonserver:${TRITON}
 
 WORKDIR /build
 COPY . .
-RUN pip install --no-cache-dir --constraint constraints.txt numpy onnxruntime==1.31.1 pillow \
+RUN pip install --no-cache-dir --constraint constraints.txt msgspec numpy onnxruntime==1.31.1 pillow \
     && pip install --no-cache-dir --no-deps .
 
 USER 1000
