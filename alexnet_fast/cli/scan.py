@@ -65,7 +65,7 @@ def _printable(name: str) -> str:
 @answers(_table, failed=lambda result: bool(result["strict"] and result["bad"]))
 def scan(
     data: Path,
-    write_list: Path | None,
+    write_exclude: Path | None,
     strict: bool,
     workers: int,
     seconds: float,
@@ -85,13 +85,13 @@ def scan(
     from alexnet_fast.scan.scan import scan_dir
     from alexnet_fast.utils.atomic import check_writable
 
-    if write_list is not None:
-        force = force or _lists_files_of(write_list, data)
-        ask_to_overwrite(write_list, force=force, instead="another --write-exclude")
+    if write_exclude is not None:
+        force = force or _lists_files_of(write_exclude, data)
+        ask_to_overwrite(write_exclude, force=force, instead="another --write-exclude")
     start, fields = time.monotonic(), options.fields(given)
     listing = list_for_scan(data)
-    if write_list is not None:
-        check_writable(write_list)
+    if write_exclude is not None:
+        check_writable(write_exclude)
     with progress_bar(len(listing.names), "scanning") as bar:
 
         def begin(count: int) -> None:
@@ -106,13 +106,13 @@ def scan(
             on_progress=lambda: bar.update(1),
             fields=fields,
         )
-    if write_list is not None:
-        report.write_list(write_list)
+    if write_exclude is not None:
+        report.write_exclude_list(write_exclude)
     return {
         **report.to_dict(),
         "seconds": round(time.monotonic() - start, 3),
         "strict": strict,
-        "list": write_list,
+        "list": write_exclude,
     }
 
 

@@ -44,7 +44,7 @@ class ScanReport:
             "tars": [tar._asdict() for tar in self.tars],
         }
 
-    def write_list(self, path: Path) -> None:
+    def write_exclude_list(self, path: Path) -> None:
         """Writes the bad files, one a line, as `ExcludeList.load` reads them.
 
         Raises:

@@ -1,18 +1,23 @@
-"""Reads a `.caffemodel`: a NetParameter message of protocol buffers, of which five fields matter here.
+"""Reads a `.caffemodel`, and gives its arrays the names and axes of PyTorch.
 
-Field numbers are those of BVLC/caffe, src/caffe/proto/caffe.proto. Both kinds of layers are read:
-LayerParameter, and V1LayerParameter, which the published files have.
+The file is a NetParameter message of protocol buffers. `_MESSAGES` describes the few fields that matter here,
+with the numbers of BVLC/caffe, src/caffe/proto/caffe.proto; protobuf skips all others. Both kinds of layers
+are read: LayerParameter, and V1LayerParameter, which the published files have.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
+from google.protobuf.message import DecodeError
 
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.models import CAFFE_INPUT, InputSpec
@@ -92,117 +97,48 @@ def caffe_model(tensors: dict[str, torch.Tensor], net_name: str = "") -> str | N
     return "caffenet" if net_name.lower() == "caffenet" else "alexnet-caffe"
 
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_Field = descriptor_pb2.FieldDescriptorProto
+# Messages, and their fields: number, type, whether it is repeated. Names are bytes: they need not be UTF-8.
+# Packed numbers are bytes too: NumPy reads them in place, protobuf would make a Python object of each.
+_MESSAGES: dict[str, dict[str, tuple[int, int | str, bool]]] = {
+    "Shape": {"dim": (1, _Field.TYPE_INT64, True)},
+    "Blob": {
+        # The sides of before 2014.
+        "num": (1, _Field.TYPE_INT32, False),
+        "channels": (2, _Field.TYPE_INT32, False),
+        "height": (3, _Field.TYPE_INT32, False),
+        "width": (4, _Field.TYPE_INT32, False),
+        "data": (5, _Field.TYPE_BYTES, True),
+        "shape": (7, "Shape", False),
+        "double_data": (8, _Field.TYPE_BYTES, True),
+    },
+    "V1Layer": {"name": (4, _Field.TYPE_BYTES, False), "blobs": (6, "Blob", True)},
+    "Layer": {"name": (1, _Field.TYPE_BYTES, False), "blobs": (7, "Blob", True)},
+    "Net": {
+        "name": (1, _Field.TYPE_BYTES, False),
+        "layers": (2, "V1Layer", True),
+        "layer": (100, "Layer", True),
+    },
+}
+_FLOATS, _DOUBLES = _MESSAGES["Blob"]["data"][0], _MESSAGES["Blob"]["double_data"][0]
 
 
-class WireError(Exception):
-    """The bytes are no message."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Field:
-    """One field of a message.
-
-    Args:
-        number: Its number in the message's description.
-        packed: Whether it is a stretch of bytes: text, a message or packed numbers.
-        payload: Its bytes; of a varint those that encode it.
-    """
-
-    number: int
-    packed: bool
-    payload: memoryview
-
-    @property
-    def message(self) -> memoryview:
-        """The bytes of a message.
-
-        Raises:
-            WireError: The field is a number.
-        """
-        if not self.packed:
-            raise WireError(f"field {self.number} is a number, not a message")
-        return self.payload
-
-    @property
-    def text(self) -> str:
-        """The field as text."""
-        return bytes(self.message).decode("utf-8", "replace")
-
-    @property
-    def number_value(self) -> int:
-        """The field as a whole number.
-
-        Raises:
-            WireError: It is none.
-        """
-        if self.packed:
-            raise WireError(f"field {self.number} is not a number")
-        return next(varints(self.payload))
-
-
-def fields(content: memoryview) -> Iterator[Field]:
-    """Yields the fields of a message.
-
-    Raises:
-        WireError: It is cut short, or no message.
-    """
-    at = 0
-    while at < len(content):
-        tag, at = _varint(content, at)
-        number, kind = tag >> 3, tag & 7
-        start = at
-        if kind == _VARINT:
-            _, at = _varint(content, at)
-        elif kind == _BYTES:
-            length, start = _varint(content, at)
-            at = start + length
-        elif kind in (_FIXED32, _FIXED64):
-            at += 4 if kind == _FIXED32 else 8
-        else:
-            raise WireError(f"wire type {kind}")
-        if at > len(content) or not number:
-            raise WireError("it ends within a field")
-        yield Field(number=number, packed=kind == _BYTES, payload=content[start:at])
-
-
-def varints(content: memoryview) -> Iterator[int]:
-    """Yields packed whole numbers."""
-    at = 0
-    while at < len(content):
-        value, at = _varint(content, at)
-        yield value
-
-
-def _varint(content: memoryview, at: int) -> tuple[int, int]:
-    """Returns a number in groups of seven bits, lowest first, and where the next thing begins."""
-    value = 0
-    for shift in range(0, 64, 7):
-        if at >= len(content):
-            raise WireError("it ends within a number")
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise WireError("a number has more than 64 bits")
-
-
-_NET_NAME, _NET_LAYERS_V1, _NET_LAYER = 1, 2, 100
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Numbers:
-    """Field numbers of a layer: its name and its blobs."""
-
-    name: int
-    blobs: int
-
-
-_KINDS = {_NET_LAYERS_V1: _Numbers(name=4, blobs=6), _NET_LAYER: _Numbers(name=1, blobs=7)}
-# BlobProto: the sides of before 2014, packed floats, the shape, packed doubles.
-_SIDES, _DATA, _SHAPE, _DOUBLES = (1, 2, 3, 4), 5, 7, 8
-_SHAPE_DIM = 1
+@functools.cache
+def _net_class() -> Any:
+    """Returns the class of a NetParameter message, in a pool of its own: pycaffe may be in the process."""
+    file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
+    for message, fields in _MESSAGES.items():
+        described = file.message_type.add(name=message)
+        for name, (number, kind, repeated) in fields.items():
+            field = described.field.add(name=name, number=number)
+            field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+            if isinstance(kind, str):
+                field.type, field.type_name = _Field.TYPE_MESSAGE, f".caffe.{kind}"
+            else:
+                field.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("caffe.Net"))
 
 
 def read_caffe_model(path: Path) -> tuple[str, Arrays]:
@@ -218,65 +154,51 @@ def read_caffe_model(path: Path) -> tuple[str, Arrays]:
         UserError: The file is missing, damaged or something else.
     """
     try:
-        content = memoryview(read_given(path))
+        net = _net_class().FromString(read_given(path))
+        layers = {_text(layer.name): list(map(_blob, layer.blobs)) for layer in _layers_with_blobs(net)}
     except OSError as error:
         raise UserError(f"cannot read {path}: {system_reason(error)}") from error
-    try:
-        name, layers = _net(content)
-    except (WireError, ValueError) as error:
+    except (DecodeError, ValueError) as error:
         raise UserError(
             f"{path} is not a .caffemodel, or is damaged ({error})", "get the file again"
         ) from error
     if not layers:
         raise UserError(f"{path} holds no layer with weights", "give a trained .caffemodel")
-    return name, layers
+    return _text(net.name), layers
 
 
-def _net(content: memoryview) -> tuple[str, Arrays]:
-    name, layers = "", {}
-    for field in fields(content):
-        if field.number == _NET_NAME:
-            name = field.text
-        elif field.number in _KINDS:
-            layer, blobs = _layer(field.message, _KINDS[field.number])
-            if blobs:
-                layers[layer] = blobs
-    return name, layers
+def _layers_with_blobs(net: Any) -> Iterator[Any]:
+    """Yields the layers of either kind that have weights."""
+    yield from (layer for layer in (*net.layers, *net.layer) if layer.blobs)
 
 
-def _layer(content: memoryview, numbers: _Numbers) -> tuple[str, list[npt.NDArray[np.float32]]]:
-    name, blobs = "", []
-    for field in fields(content):
-        if field.number == numbers.name:
-            name = field.text
-        elif field.number == numbers.blobs:
-            blobs.append(_blob(field.message))
-    return name, blobs
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
 
 
-def _blob(content: memoryview) -> npt.NDArray[np.float32]:
-    """Reads an array; a shape that does not fit its numbers raises ValueError."""
-    sides = dict.fromkeys(_SIDES, 0)
-    shape: list[int] | None = None
-    parts = []
-    for field in fields(content):
-        if field.number in sides:
-            sides[field.number] = field.number_value
-        elif field.number == _SHAPE:
-            shape = list(_dimensions(field.message))
-        elif field.number in (_DATA, _DOUBLES):
-            parts.append(_floats(field))
-    old = [max(1, side) for side in sides.values()] if any(sides.values()) else [sum(map(len, parts))]
-    numbers = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    return numbers.reshape(old if shape is None else shape)
+def _blob(blob: Any) -> npt.NDArray[np.float32]:
+    """Returns a blob as an array.
+
+    Raises:
+        ValueError: Its shape does not fit its numbers.
+    """
+    parts = [np.frombuffer(part, "<f4") for part in (*blob.data, *_unpacked(blob, _FLOATS, "<u4"))]
+    parts += [np.frombuffer(part, "<f8") for part in (*blob.double_data, *_unpacked(blob, _DOUBLES, "<u8"))]
+    numbers = np.concatenate(parts).astype(np.float32, copy=False) if parts else np.empty(0, np.float32)
+    sides = (blob.num, blob.channels, blob.height, blob.width)
+    old = tuple(max(1, side) for side in sides) if any(sides) else numbers.shape
+    shape = tuple(blob.shape.dim) if blob.HasField("shape") else old
+    if math.prod(shape) != len(numbers):
+        raise ValueError(f"{len(numbers)} numbers do not fit the shape {list(shape)}")
+    return numbers.reshape(shape)
 
 
-def _floats(field: Field) -> npt.NDArray[np.float32]:
-    """Numbers come packed, or, from old writers, one a field."""
-    return np.frombuffer(field.payload, "<f4" if field.number == _DATA else "<f8").astype(np.float32)
-
-
-def _dimensions(content: memoryview) -> Iterator[int]:
-    for field in fields(content):
-        if field.number == _SHAPE_DIM:
-            yield from varints(field.message) if field.packed else [field.number_value]
+def _unpacked(blob: Any, number: int, kind: str) -> list[bytes]:
+    """Returns the numbers that an old writer wrote as a field each; to protobuf these are unknown fields."""
+    wire_type = {"<u4": 5, "<u8": 1}[kind]
+    values = [
+        field.data
+        for field in unknown_fields.UnknownFieldSet(blob)
+        if (field.field_number, field.wire_type) == (number, wire_type)
+    ]
+    return [np.array(values, kind).tobytes()] if values else []

@@ -73,8 +73,8 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    """Knows `_KNOWN` and the plain containers."""
+class _SafeUnpickler(pickle.Unpickler):
+    """Builds plain containers and the stand-ins of `_KNOWN`, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns a stand-in.
@@ -113,7 +113,7 @@ def _unpickled(path: Path, file: io.BufferedReader) -> Any:
     try:
         if not _is_of_objects(file):
             raise UserError(f"{path} holds one array of numbers, not layers by name", _WANTED)
-        return _Reader(file, encoding="latin1").load()
+        return _SafeUnpickler(file, encoding="latin1").load()
     except UserError:
         raise
     except pickle.UnpicklingError as error:

@@ -70,7 +70,7 @@ def test_what_scan_writes_leaves_out_what_scan_named(data: Path) -> None:
     for name in names:
         (data / "train" / "cat" / name).touch()
     bad = tuple((f"train/cat/{name}", "not an image") for name in names)
-    ScanReport(images=0, bad=bad, warnings=()).write_list(Path("bad.txt"))
+    ScanReport(images=0, bad=bad, warnings=()).write_exclude_list(Path("bad.txt"))
     splits = open_data(data, exclude=ExcludeList.load(Path("bad.txt")))
     assert list(splits.train.names) == [f"{kind}/{n}.jpg" for kind in ("cat", "dog") for n in range(5)]
 

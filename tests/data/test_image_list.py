@@ -94,7 +94,7 @@ class TestLeaveOut:
 
     def test_the_list_of_another_folder_is_refused(self, directory: Path) -> None:
         with pytest.raises(
-            UserError, match=r"--exclude bad.txt: none of its 2 names is an image of .*write-list"
+            UserError, match=r"--exclude bad.txt: none of its 2 names is an image of .*write-exclude"
         ):
             open_data(directory, exclude=ExcludeList(Path("bad.txt"), frozenset({"x/3.jpg", "x/gone.jpg"})))
 

@@ -200,7 +200,7 @@ class TestReading:
     def test_process_substitution_is_read_however_slow(self, tmp_path: Path) -> None:
         code = (
             "from pathlib import Path; from alexnet_fast.data.exclude import ExcludeList; import sys\n"
-            "from alexnet_fast import special_files; special_files._SECONDS_FOR_THE_OTHER_END = 0.2\n"
+            "from alexnet_fast.utils import special_files; special_files._SECONDS_FOR_THE_OTHER_END = 0.2\n"
             "print(sorted(ExcludeList.load(Path(sys.argv[1])).names))"
         )
         script = '"$0" -c "$1" <(sleep 1; echo a.jpg; sleep 0.3; echo b.jpg)'

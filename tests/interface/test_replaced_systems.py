@@ -55,4 +55,4 @@ def test_every_option_recipe_and_command_that_is_named_is_there(code: list[str])
     recipes = {match for words in code for match in re.findall(r"--recipe (\S+)", words)}
     assert recipes <= set(RECIPES)
     starts = {words.split()[0] for words in code if re.match(r"[a-z]+ [A-Za-z]", words)}
-    assert starts - {"from", "tensorboard", "tests/layouts"} <= names | {"crops"}
+    assert starts - {"from", "tensorboard", "tests/data/layouts"} <= names | {"crops"}

@@ -35,10 +35,10 @@ def arrays() -> dict[str, list[np.ndarray]]:
     return arrays
 
 
-@pytest.mark.parametrize("way", ["transfer", "features"])
+@pytest.mark.parametrize("way", ["finetune", "linear_probe"])
 def test_foreign_weights_carry_their_mean_into_the_run(way: str, arrays, two_classes, tmp_path: Path) -> None:
     """conv1 reads RGB now, and what Caffe subtracted is in the run's preprocessing."""
-    if way == "transfer":
+    if way == "finetune":
         path = write_numpy(tmp_path / "w.npy", arrays)
     else:
         path = write_caffe_model(tmp_path / "w.caffemodel", arrays, old=False)

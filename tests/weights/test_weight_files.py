@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import pickletools
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from foreign_files import for_tensorflow, message, write_caffe_model, write_numpy
+from foreign_files import for_tensorflow, message, number, write_caffe_model, write_numpy
 from safetensors.torch import save_file
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model
 from alexnet_fast.training.checkpoint.model_io import load_trained, read_pretrained
 from alexnet_fast.weights import Pretrained, fit_weights
+from alexnet_fast.weights.caffe import read_caffe_model
 
 SMALL = {"conv1": (4, 3, 3, 3), "conv2": (6, 2, 3, 3), "fc6": (5, 6 * 2 * 2), "fc7": (3, 5)}
 
@@ -149,8 +151,22 @@ def test_other_numpy_files_are_refused(tmp_path: Path) -> None:
 def test_a_caffe_file_whose_numbers_do_not_fit_its_shape(tmp_path: Path) -> None:
     blob = message(7, message(1, b"\x05")) + message(5, np.zeros(4, "<f4").tobytes())
     (tmp_path / "x.caffemodel").write_bytes(message(100, message(1, b"fc") + message(7, blob)))
-    with pytest.raises(UserError, match="is not a .caffemodel, or is damaged .*reshape"):
+    with pytest.raises(UserError, match=r"is not a .caffemodel, or is damaged \(4 numbers do not fit"):
         read_pretrained(tmp_path / "x.caffemodel")
+
+
+def test_a_caffe_file_whose_numbers_are_not_packed(tmp_path: Path) -> None:
+    """Old writers write one field per number; a number in a field of another type is skipped."""
+    floats = b"".join(bytes([5 << 3 | 5]) + struct.pack("<f", value) for value in (1.5, -2.0))
+    doubles = b"".join(bytes([8 << 3 | 1]) + struct.pack("<d", value) for value in (0.25, 3.0, 4.0))
+    layers = [(b"one", floats), (b"two", doubles + number(5, 1 << 40))]
+    content = b"".join(message(2, message(4, name) + message(6, blob)) for name, blob in layers)
+    (tmp_path / "x.caffemodel").write_bytes(content)
+    _, arrays = read_caffe_model(tmp_path / "x.caffemodel")
+    assert {name: blob.tolist() for name, (blob,) in arrays.items()} == {
+        "one": [1.5, -2.0],
+        "two": [0.25, 3.0, 4.0],
+    }
 
 
 def small_weights(classes: int = 4, **changes: torch.Tensor) -> Pretrained:
