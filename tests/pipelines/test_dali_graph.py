@@ -182,7 +182,7 @@ def test_both_ways_of_decoding_serialize_for_the_gpu(region: bool) -> None:
     assert (b"decoders__ImageSlice" in graph.serialize()) is region
 
 
-def test_distortion_is_one_more_operator_on_the_gpu() -> None:
+def test_color_jitter_is_one_more_operator_on_the_gpu() -> None:
     distorted = AugmentSpec(color_jitter=ColorJitter(hue=0.1))
     graphs = [
         build_graph(spec, "train", device="gpu", batch_size=8, threads=2).serialize()

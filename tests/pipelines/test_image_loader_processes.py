@@ -126,8 +126,8 @@ def test_a_notebook_or_script_may_stop_anywhere_and_ends_quietly(directory: Path
     code = (
         "from alexnet_fast.pipelines import AugmentSpec, ImageLoader\n"
         f"loader = ImageLoader({str(directory)!r}, batch_size=8, spec=AugmentSpec(resize=72, crop=64),"
-        f" threads=2, loader={kind!r}, device='cpu')\n"
-        "again = ImageLoader(loader.dataset.images, batch_size=4, train=False, threads=2, device='cpu')\n"
+        f" workers=2, loader={kind!r}, device='cpu')\n"
+        "again = ImageLoader(loader.dataset.images, batch_size=4, train=False, workers=2, device='cpu')\n"
         "for images, labels in loader: break\n"
         "print(len(labels), len(next(iter(again))[1]))\n"
     )

@@ -198,6 +198,6 @@ def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, 
     assert equal([batch], [wanted])
 
 
-def test_zero_threads_is_refused() -> None:
-    with pytest.raises(UserError, match="threads=0"):
+def test_zero_workers_is_refused() -> None:
+    with pytest.raises(UserError, match="workers=0"):
         LoaderConfig(workers=0)

@@ -16,11 +16,11 @@ from pathlib import Path
 from alexnet_fast.data import open_data
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.factory import make_loader
-from alexnet_fast.pipelines.sampler import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
-schedule = Schedule(images=len(images), batch_size=2, shuffle=True)
-loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", threads=2))
+schedule = EpochSampler(images=len(images), batch_size=2, shuffle=True)
+loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", workers=2))
 """
 ENDLESS = """
 for epoch in range(1000):
@@ -44,18 +44,18 @@ READING = """
 import gc, sys, threading
 from pathlib import Path
 from alexnet_fast.data import open_data
-from alexnet_fast.pipelines import prefetch as reading
-from alexnet_fast.pipelines.sampler import Schedule
-from alexnet_fast.pipelines.prefetch import Reader
+from alexnet_fast.pipelines import prefetch
+from alexnet_fast.pipelines.sampler import EpochSampler
+from alexnet_fast.pipelines.prefetch import Prefetcher
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
-answers, read_bytes = threading.Event(), reading.read_bytes
+answers, read_bytes = threading.Event(), prefetch.read_bytes
 def slow(place):
     place == images.place(2) and answers.wait()
     return read_bytes(place)
-reading.read_bytes = slow
-plans = Schedule(images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
-cycle = [Reader(images, "eval", threads=2, grid=True).batches(plans, AugmentSpec())]
+prefetch.read_bytes = slow
+plans = EpochSampler(images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
+cycle = [Prefetcher(images, "eval", threads=2, grid=True).batches(plans, AugmentSpec())]
 cycle.append(cycle)
 next(cycle[0])
 del cycle

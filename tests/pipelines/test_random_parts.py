@@ -23,7 +23,7 @@ LIMITS = ColorJitter(brightness=0.5, contrast=0.5, saturation=1.0, hue=0.5)
 
 
 def changed(rgb: tuple[float, float, float], draw: tuple[float, float, float, float]) -> np.ndarray:
-    """Returns a colour after the distortion that brightness, contrast, saturation and hue draws choose."""
+    """Returns a colour after the jitter that brightness, contrast, saturation and hue parameters choose."""
     matrix, offset = colour_transforms(np.array([draw], np.float32), LIMITS)
     return matrix[0] @ np.array(rgb, np.float32) + offset[0]
 
