@@ -5,12 +5,12 @@ from __future__ import annotations
 from alexnet_fast.errors import UserError
 
 # Red, green and blue, 0 to 255.
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-WHITE: Colour = (255, 255, 255)
+WHITE: Color = (255, 255, 255)
 
 
-def parse_colour(text: str) -> Colour:
+def parse_color(text: str) -> Color:
     """Returns a colour that is written as in CSS: a name, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
 
     Raises:
@@ -31,6 +31,6 @@ def parse_colour(text: str) -> Colour:
     return red, green, blue
 
 
-def colour_text(colour: Colour) -> str:
+def color_text(color: Color) -> str:
     """Returns a colour as `#rrggbb`."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+    return "#{:02x}{:02x}{:02x}".format(*color)

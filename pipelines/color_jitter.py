@@ -44,7 +44,7 @@ class ColorJitter:
                 raise UserError(f"--{name} {amount:g} is out of range", f"give 0 to {most:g}", exit_code=2)
 
 
-def colour_transforms(random_params: Floats, limits: ColorJitter) -> tuple[Floats, Floats]:
+def color_transforms(random_params: Floats, limits: ColorJitter) -> tuple[Floats, Floats]:
     """Returns what happens to the colours of each image: `matrix @ rgb + offset`.
 
     The steps are hue and saturation in YIQ, then contrast, then brightness; nothing is rounded or clipped in

@@ -19,7 +19,7 @@ _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 @dataclasses.dataclass(frozen=True)
-class ColourSums:
+class ColorSums:
     """Sums over pixels on the 0..255 scale, as whole numbers of any size.
 
     Args:
@@ -33,15 +33,15 @@ class ColourSums:
     products: tuple[int, ...] = (0, 0, 0, 0, 0, 0)
 
     @classmethod
-    def of(cls, pixels: Pixels) -> ColourSums:
+    def of(cls, pixels: Pixels) -> ColorSums:
         """Adds up one image, uint8 (H, W, 3)."""
         channels = [pixels[..., channel].astype(np.int32) for channel in range(3)]
         totals = tuple(int(channel.sum(dtype=np.int64)) for channel in channels)
         products = tuple(int((channels[a] * channels[b]).sum(dtype=np.int64)) for a, b in _PAIRS)
         return cls(channels[0].size, totals, products)
 
-    def __add__(self, other: ColourSums) -> ColourSums:
-        return ColourSums(
+    def __add__(self, other: ColorSums) -> ColorSums:
+        return ColorSums(
             self.pixels + other.pixels,
             tuple(a + b for a, b in zip(self.totals, other.totals, strict=True)),
             tuple(a + b for a, b in zip(self.products, other.products, strict=True)),
@@ -51,7 +51,7 @@ class ColourSums:
         """Returns mean RGB and {"stdev", "eigenvectors"} of the principal components, as JSON values.
 
         Components are sorted largest first, and rows of the eigenvectors are R, G, B; the same numbers as
-        `pipelines.statistics.measure_colours`. Both are None where there is no pixel.
+        `pipelines.statistics.measure_colors`. Both are None where there is no pixel.
         """
         if not self.pixels:
             return None, None
@@ -66,7 +66,7 @@ class ColourSums:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ColourStatistics:
+class ColorStats:
     """What the training images look like on average, on the 0..255 scale.
 
     Args:
@@ -78,7 +78,7 @@ class ColourStatistics:
     jitter: PcaJitter
 
 
-def measure_colours(batches: Iterable[Batch]) -> ColourStatistics:
+def measure_colors(batches: Iterable[Batch]) -> ColorStats:
     """Takes mean and covariance over every pixel of uint8 (B, H, W, 3) batches.
 
     Raises:
@@ -98,7 +98,7 @@ def measure_colours(batches: Iterable[Batch]) -> ColourStatistics:
     covariance = squares.numpy() / pixels - np.outer(mean, mean)
     stdev, vectors = principal_components(covariance)
     jitter = PcaJitter(stdev=_triple(stdev), eigenvectors=_rows(vectors))
-    return ColourStatistics(mean=_triple(mean), jitter=jitter)
+    return ColorStats(mean=_triple(mean), jitter=jitter)
 
 
 def _triple(values: Doubles) -> Triple:

@@ -32,7 +32,7 @@ def describe_stream(loader: Loader) -> dict[str, Any]:
     Plain values by the name that a message gives them. The versions are there because another decoder may
     give other pixels; the image list is a hash over names, labels and classes.
     """
-    config, schedule = loader.config, loader.schedule
+    config, sampler = loader.config, loader.sampler
     decoder = _DECODERS[config.kind]
     return {
         "pipelines": PIPELINES_VERSION,
@@ -42,13 +42,13 @@ def describe_stream(loader: Loader) -> dict[str, Any]:
         "half precision": config.half,
         "view": loader.view,
         "image list": loader.images.fingerprint(),
-        "images": schedule.images,
-        "batch size": schedule.batch_size,
-        "shuffle": schedule.shuffle,
-        "full batches only": schedule.full_only,
-        "seed": schedule.seed,
-        "rank": schedule.rank,
-        "processes": schedule.world,
+        "images": sampler.num_images,
+        "batch size": sampler.batch_size,
+        "shuffle": sampler.shuffle,
+        "full batches only": sampler.full_only,
+        "seed": sampler.seed,
+        "rank": sampler.rank,
+        "processes": sampler.world,
         **{f"spec.{name}": value for name, value in loader.spec.to_dict().items()},
     }
 
@@ -148,8 +148,8 @@ class ImageLoader:
             prefetch=prefetch,
             on_bad_image=on_bad_image,
         )
-        schedule = EpochSampler(
-            images=len(images),
+        sampler = EpochSampler(
+            num_images=len(images),
             batch_size=_fitting(len(images), world, train and drop_last is not False)
             if batch_size is None
             else batch_size,
@@ -161,7 +161,7 @@ class ImageLoader:
         )
         self.dataset = ImageDataset(images, spec)
         self.epoch, self.step = 0, 0
-        self._loader = make_loader(images, spec, "train" if train else "eval", schedule, config)
+        self._loader = make_loader(images, spec, "train" if train else "eval", sampler, config)
         self._stream: dict[str, Any] | None = None
         self._running: Iterator[Batch] | None = None
         # Whether the next pass stays where it is: at the start, or at a place that the caller has chosen.
@@ -173,12 +173,12 @@ class ImageLoader:
     @property
     def batch_size(self) -> int:
         """Images a batch, of this process alone."""
-        return self._loader.schedule.batch_size
+        return self._loader.sampler.batch_size
 
     @property
     def drop_last(self) -> bool:
         """Whether images that do not fill a batch are left out."""
-        return self._loader.schedule.full_only
+        return self._loader.sampler.full_only
 
     @property
     def num_workers(self) -> int:
@@ -232,7 +232,7 @@ class ImageLoader:
         batches = self._begin()
         while (batch := self._next(batches)) is not None:
             self.step += 1
-            if len(batch.labels) or self._loader.schedule.world > 1:
+            if len(batch.labels) or self._loader.sampler.world > 1:
                 yield batch.images, batch.labels
         self._place(self.epoch + 1, 0)
 

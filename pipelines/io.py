@@ -13,7 +13,7 @@ from PIL import Image
 
 from alexnet_fast.data.image_list import BlockedLocation, Encoding, ImageList, Location, TarLocation
 from alexnet_fast.errors import system_reason
-from alexnet_fast.pipelines.color import WHITE, Colour
+from alexnet_fast.pipelines.color import WHITE, Color
 from alexnet_fast.pipelines.cpu.pillow import BadImageError, decode
 from alexnet_fast.utils.arrays import Pixels
 
@@ -23,7 +23,7 @@ _File = TypeVar("_File", bound="_LocationFile")
 _HEADER_BYTES = 128
 
 
-def open_image(place: Location, encoding: Encoding, background: Colour) -> Image.Image:
+def open_image(place: Location, encoding: Encoding, background: Color) -> Image.Image:
     """Reads an image whole, RGB and upright.
 
     Args:
@@ -41,7 +41,7 @@ def open_image(place: Location, encoding: Encoding, background: Colour) -> Image
         return decode(file.stream(), background)
 
 
-def image_at(images: ImageList, index: int, background: Colour = WHITE) -> Image.Image:
+def image_at(images: ImageList, index: int, background: Color = WHITE) -> Image.Image:
     """Reads one image of a list; see `open_image`."""
     return open_image(images.place(index), images.encoding, background)
 

@@ -165,7 +165,7 @@ class Loader(abc.ABC):
         images: What to load.
         spec: Geometry, normalisation and jitter.
         view: Which part of the image.
-        schedule: Batches and order.
+        sampler: Batches and order.
         config: Device, threads, bad-image policy.
     """
 
@@ -174,11 +174,11 @@ class Loader(abc.ABC):
         images: ImageList,
         spec: AugmentSpec,
         view: View,
-        schedule: EpochSampler,
+        sampler: EpochSampler,
         config: LoaderConfig,
     ) -> None:
         self.images, self.spec, self.view = images, spec, view
-        self.schedule, self.config = schedule, config
+        self.sampler, self.config = sampler, config
         self.bad = BadImages(config.on_bad_image)
         if config.on_bad_image == "skip":
             self.bad.reasons.update({images.path(index): why for index, why in images.blocked.items()})
@@ -187,13 +187,13 @@ class Loader(abc.ABC):
         self._block: int | None = None
 
     def __len__(self) -> int:
-        return self.schedule.steps
+        return self.sampler.steps
 
     @property
     def rounds(self) -> int:
         """Batches an epoch of the process that has the most; the first one has."""
-        schedule = self.schedule
-        return -(-len(range(0, schedule.images, schedule.world)) // schedule.batch_size)
+        sampler = self.sampler
+        return -(-len(range(0, sampler.num_images, sampler.world)) // sampler.batch_size)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -221,7 +221,7 @@ class Loader(abc.ABC):
             "images": self.images.fingerprint(),
             "view": self.view,
             "spec": self.spec.to_dict(),
-            "schedule": self.schedule.describe(),
+            "sampler": self.sampler.describe(),
             "config": {
                 "kind": config.kind,
                 "device": str(config.device),

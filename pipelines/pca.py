@@ -8,7 +8,7 @@ from alexnet_fast.pipelines.spec import PcaJitter
 from alexnet_fast.utils.arrays import Doubles, Floats
 
 
-def colour_shifts(jitter: PcaJitter, components: Floats) -> Doubles:
+def color_shifts(jitter: PcaJitter, components: Floats) -> Doubles:
     """Returns what the paper's jitter adds to the pixels (Krizhevsky et al. 2012, section 4.1).
 
     Args:

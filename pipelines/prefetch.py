@@ -17,15 +17,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from alexnet_fast.data import ImageList
-from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.color import Color
 from alexnet_fast.pipelines.cpu.buffers import BufferPool
 from alexnet_fast.pipelines.cpu.pillow import MAX_PIXELS, BadImageError, too_large
-from alexnet_fast.pipelines.crop_windows import CropWindows, View, joined, view_windows
+from alexnet_fast.pipelines.crop_windows import CropWindows, View, view_windows
 from alexnet_fast.pipelines.geometry import resized_sizes
 from alexnet_fast.pipelines.io import ArrayFile, read_bytes
 from alexnet_fast.pipelines.sampler import BatchIndices
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.transcode import PLACEHOLDER, Encoded, for_dali, transcoded
+from alexnet_fast.pipelines.transcode import PLACEHOLDER, Encoded, for_dali, transcode
 from alexnet_fast.utils.arrays import Integers, Pixels
 
 InputKind = Literal["bytes", "regions"]
@@ -60,17 +60,17 @@ class Prefetcher:
         images: The list.
         view: Which part of an array is read.
         threads: Of the loader; half of them read.
-        grid: As in `view_windows`.
+        align: As in `view_windows`.
     """
 
-    def __init__(self, images: ImageList, view: View, *, threads: int, grid: bool) -> None:
-        self._images, self._view, self._grid = images, view, grid
+    def __init__(self, images: ImageList, view: View, *, threads: int, align: bool) -> None:
+        self._images, self._view, self._align = images, view, align
         # Reading is mostly Python, which one thread at a time can run: with two of them beside two that
         # finish, raw arrays came at three fifths of the speed.
         self._threads = max(1, threads // 2)
         self._buffers = BufferPool()
         # Positions in the list of files that DALI has failed at: Pillow decodes them from then on.
-        self.distrusted: set[int] = set()
+        self.needs_transcode: set[int] = set()
         self.kind: InputKind = "regions" if images.encoding == "array" else "bytes"
 
     def batches(self, plans: Iterator[BatchIndices], spec: AugmentSpec) -> Iterator[RawBatch]:
@@ -100,7 +100,7 @@ class Prefetcher:
         parts = min(self._threads, len(plan))
         ends = np.linspace(0, len(plan), parts + 1).astype(int).tolist()
         return [
-            pool.submit(self.read, plan.some(slice(begin, end)), spec)
+            pool.submit(self.read, plan.subset(slice(begin, end)), spec)
             for begin, end in itertools.pairwise(ends)
         ]
 
@@ -114,14 +114,14 @@ class Prefetcher:
         sizes = np.array([file.size for file in files], np.int64)
         for position, reason in self._too_large(sizes, spec).items():
             lost[position], files[position], sizes[position] = reason, PLACEHOLDER, PLACEHOLDER.size
-        windows = view_windows(sizes, plan.random_params, spec, self._view, grid=self._grid)
+        windows = view_windows(sizes, plan.random_params, spec, self._view, align=self._align)
         encoded = [np.frombuffer(file.content, np.uint8) for file in files]
         return RawBatch(plan, spec, {"encoded": encoded}, windows, lost)
 
-    def _file(self, index: int, background: Colour) -> Encoded:
+    def _file(self, index: int, background: Color) -> Encoded:
         """Returns an image as DALI may have it."""
         content = read_bytes(self._images.place(index))
-        return (transcoded if index in self.distrusted else for_dali)(content, background)
+        return (transcode if index in self.needs_transcode else for_dali)(content, background)
 
     def _too_large(self, sizes: Integers, spec: AugmentSpec) -> dict[int, str]:
         """Returns which images would become too large where their shorter side is resized, and why."""
@@ -146,7 +146,7 @@ class Prefetcher:
                     file = opened.enter_context(ArrayFile(self._images.place(index)))
                     sizes[position] = file.shape()
                     files.append((position, file))
-            windows = view_windows(sizes, plan.random_params, spec, self._view, grid=self._grid)
+            windows = view_windows(sizes, plan.random_params, spec, self._view, align=self._align)
             starts, ends = windows.start.tolist(), windows.end.tolist()
             heights = windows.end[:, 0] - windows.start[:, 0]
             stops = np.cumsum(heights * sizes[:, 1] * 3)
@@ -182,5 +182,5 @@ def _joined(plan: BatchIndices, parts: list[Future[RawBatch]]) -> RawBatch:
         for begin, read in zip(begins, reads, strict=False)
         for position, reason in read.lost.items()
     }
-    windows = joined([read.windows for read in reads])
+    windows = CropWindows.concatenate([read.windows for read in reads])
     return RawBatch(plan, reads[0].spec, inputs, windows, lost)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.color import Color
 from alexnet_fast.pipelines.orientation import orientation_of, turned, turns_by_itself
 
 _SIXTEEN_BITS = 65535
@@ -25,7 +25,7 @@ _WITH_ALPHA = {"RGBA": "RGBA", "LA": "LA", "PA": "RGBA", "RGBa": "RGBA", "La": "
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
 
 
-def to_rgb(image: Image.Image, background: Colour) -> Image.Image:
+def to_rgb(image: Image.Image, background: Color) -> Image.Image:
     """Returns an image as 8-bit RGB, upright.
 
     Args:
@@ -55,7 +55,7 @@ def _left_to_us(image: Image.Image) -> int | None:
     return 1 if turns_by_itself(image) else orientation_of(image)
 
 
-def _flat(image: Image.Image, background: Colour, stored: Any) -> Image.Image:
+def _flat(image: Image.Image, background: Color, stored: Any) -> Image.Image:
     """Returns an image as 8-bit RGB, as it lies."""
     transparent = image.info.get("transparency")
     if image.mode in _WITH_ALPHA:
@@ -67,7 +67,7 @@ def _flat(image: Image.Image, background: Colour, stored: Any) -> Image.Image:
     rgb = _opaque(image)
     if transparent is None or image.mode.startswith(("C", "Y", "F", "P")):
         return rgb
-    visible = Image.fromarray(~_is_colour(image, transparent, stored))
+    visible = Image.fromarray(~_is_color(image, transparent, stored))
     return _over(rgb, visible, background)
 
 
@@ -130,32 +130,32 @@ def _from_shares(shares: npt.NDArray[np.float64], image: Image.Image) -> Image.I
     return Image.fromarray((shares * 255 + 0.5).astype(np.uint8))
 
 
-def _is_colour(image: Image.Image, colour: Any, stored: Any) -> npt.NDArray[np.bool_]:
-    """Tells which pixels have the one colour of an image that is transparent, bool (H, W).
+def _is_color(image: Image.Image, color: Any, stored: Any) -> npt.NDArray[np.bool_]:
+    """Returns which pixels have the one transparent colour of an image, bool (H, W).
 
     Args:
         image: Grey, bilevel or RGB.
-        colour: As the file has it.
+        color: As the file has it.
         stored: Pillow's name of how a PNG stores its pixels.
     """
     pixels = np.asarray(image)
     if isinstance(stored, str) and stored.startswith("RGB;16"):
         # Of 16-bit colours Pillow keeps the upper halves.
-        colour = [part >> 8 for part in colour]
+        color = [part >> 8 for part in color]
     elif stored in _GREY_STEPS:
-        colour *= _GREY_STEPS[stored]
+        color *= _GREY_STEPS[stored]
     elif image.mode == "1":
-        colour = bool(colour)
-    equal: npt.NDArray[np.bool_] = (pixels == colour).reshape(*pixels.shape[:2], -1).all(axis=2)
+        color = bool(color)
+    equal: npt.NDArray[np.bool_] = (pixels == color).reshape(*pixels.shape[:2], -1).all(axis=2)
     return equal
 
 
-def _composited(image: Image.Image, background: Colour) -> Image.Image:
+def _composited(image: Image.Image, background: Color) -> Image.Image:
     """Lays an image with an alpha channel over a background."""
     return _over(image.convert("RGB"), image.getchannel("A"), background)
 
 
-def _over(image: Image.Image, alpha: Image.Image, background: Colour) -> Image.Image:
+def _over(image: Image.Image, alpha: Image.Image, background: Color) -> Image.Image:
     """Lays an RGB image over a background, as far as alpha says."""
     canvas = Image.new("RGB", image.size, background)
     canvas.paste(image, mask=alpha)

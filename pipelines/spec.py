@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color import WHITE, Colour
+from alexnet_fast.pipelines.color import WHITE, Color
 from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.utils.ranges import COUNT, SIDE
@@ -159,7 +159,7 @@ class AugmentSpec:
     random_resized_crop: RandomResizedCrop | None = None
     color_jitter: ColorJitter | None = None
     progressive: Progressive | None = None
-    background: Colour = WHITE
+    background: Color = WHITE
 
     def __post_init__(self) -> None:
         if self.crop < 1:
@@ -226,7 +226,7 @@ class AugmentSpec:
                     sigma=jitter["sigma"],
                 )
             if "background" in fields:
-                fields["background"] = _colour(fields["background"])
+                fields["background"] = _color(fields["background"])
             fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
             for name, addition in _ADDITIONS.items():
                 if fields.get(name) is not None:
@@ -247,7 +247,7 @@ _ADDITIONS: dict[str, Any] = {
 }
 
 
-def _colour(parts: list[int]) -> Colour:
+def _color(parts: list[int]) -> Color:
     """Returns a colour as a tuple."""
     red, green, blue = map(int, parts)
     return red, green, blue

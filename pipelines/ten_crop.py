@@ -62,13 +62,13 @@ def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
     """
     import numpy as np
 
-    from alexnet_fast.pipelines.pca import colour_shifts
+    from alexnet_fast.pipelines.pca import color_shifts
 
     if spec.jitter is None:
         raise UserError("this model was trained without colour jitter", "leave out --jitter", exit_code=2)
     generator = np.random.Generator(np.random.Philox(key=seed))
     random_params = generator.standard_normal((CROPS[crops], 3), dtype=np.float32)
-    return colour_shifts(spec.jitter, random_params).astype(np.float32)
+    return color_shifts(spec.jitter, random_params).astype(np.float32)
 
 
 def take_crops(

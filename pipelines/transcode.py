@@ -15,7 +15,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from alexnet_fast.pipelines import plain_jpeg, plain_png, plain_webp
-from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.color import Color
 from alexnet_fast.pipelines.cpu.pillow import MAX_PIXELS, decode
 
 Size = tuple[int, int]
@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
 PLACEHOLDER = Encoded(b"P6 1 1 255\n\0\0\0", (1, 1))
 
 
-def for_dali(content: bytes, background: Colour) -> Encoded:
+def for_dali(content: bytes, background: Color) -> Encoded:
     """Returns an image as DALI may have it.
 
     Args:
@@ -53,7 +53,7 @@ def for_dali(content: bytes, background: Colour) -> Encoded:
         BadImageError: It cannot be decoded.
     """
     size = trusted_size(content)
-    return transcoded(content, background) if size is None else Encoded(content, size)
+    return transcode(content, background) if size is None else Encoded(content, size)
 
 
 def trusted_size(content: bytes) -> Size | None:
@@ -63,16 +63,16 @@ def trusted_size(content: bytes) -> Size | None:
     return None if size is None or size[0] * size[1] > MAX_PIXELS else size
 
 
-def transcoded(content: bytes, background: Colour) -> Encoded:
+def transcode(content: bytes, background: Color) -> Encoded:
     """Decodes an image with Pillow and stores it uncompressed.
 
     Raises:
         BadImageError: It cannot be decoded.
     """
     image = decode(io.BytesIO(content), background)
-    return Encoded(uncompressed(image), (image.height, image.width))
+    return Encoded(ppm_bytes(image), (image.height, image.width))
 
 
-def uncompressed(image: Image.Image) -> bytes:
+def ppm_bytes(image: Image.Image) -> bytes:
     """Returns an RGB image as a PPM file."""
     return b"P6 %d %d 255\n" % image.size + image.tobytes()

@@ -33,7 +33,7 @@ from alexnet_fast.utils.special_files import read_given
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.pipelines.color import Colour
+    from alexnet_fast.pipelines.color import Color
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
@@ -194,7 +194,7 @@ def _check_still(frames: int) -> None:
         raise BadImageError(f"an animation of {frames} frames")
 
 
-def _pillow_image(image: object, background: Colour) -> Image.Image:
+def _pillow_image(image: object, background: Color) -> Image.Image:
     """Returns an array or a Pillow image as RGB, upright."""
     if isinstance(image, Image.Image):
         return as_rgb(image, background)

@@ -101,11 +101,11 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     from alexnet_fast.pipelines.sampler import EpochSampler
 
     images = part_images(classifier, given)
-    schedule = EpochSampler(images=len(images), batch_size=given["batch_size"], shuffle=False)
+    sampler = EpochSampler(num_images=len(images), batch_size=given["batch_size"], shuffle=False)
     config = LoaderConfig(
         kind="dali" if given["dali"] else "torch",
         device=torch.device("cpu"),
         workers=given["workers"],
         on_bad_image=given["on_bad_image"],
     )
-    return make_loader(images, classifier.spec, "square", schedule, config)
+    return make_loader(images, classifier.spec, "square", sampler, config)

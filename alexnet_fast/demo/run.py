@@ -220,7 +220,7 @@ def _evaluate(config: TrainConfig, trained: TrainedModel, test: ImageList) -> Ev
         test,
         trained.spec,
         "square",
-        EpochSampler(images=len(test), batch_size=16, shuffle=False),
+        EpochSampler(num_images=len(test), batch_size=16, shuffle=False),
         LoaderConfig(
             kind="dali" if config.dali else "torch", device=torch.device("cpu"), workers=config.workers
         ),

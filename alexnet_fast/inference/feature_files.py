@@ -161,8 +161,8 @@ def _loader(images: ImageList, spec: AugmentSpec, config: FeatureConfig, precisi
         half=precision.dtype is torch.float16,
         on_bad_image=config.on_bad_image,
     )
-    schedule = EpochSampler(images=len(images), batch_size=config.batch_size, shuffle=False)
-    return make_loader(images, spec, "eval", schedule, how)
+    sampler = EpochSampler(num_images=len(images), batch_size=config.batch_size, shuffle=False)
+    return make_loader(images, spec, "eval", sampler, how)
 
 
 def _counted(

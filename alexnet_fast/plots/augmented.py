@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from alexnet_fast.data import ImageList
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.color import Color
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.loader import LoaderConfig
@@ -75,8 +75,8 @@ def training_samples(
         By position in `images`: `samples` arrays, uint8 (crop, crop, 3), RGB. An image that was left out
         as bad is not among them.
     """
-    schedule = EpochSampler(images=len(images), batch_size=max(1, len(images)), shuffle=True, seed=seed)
-    loader = make_loader(images, spec, "train", schedule, config)
+    sampler = EpochSampler(num_images=len(images), batch_size=max(1, len(images)), shuffle=True, seed=seed)
+    loader = make_loader(images, spec, "train", sampler, config)
     found: dict[int, list[Pixels]] = {index: [] for index in range(len(images))}
     for epoch in range(samples):
         for batch in loader.epoch(epoch):
@@ -95,7 +95,7 @@ def displayed(image_chw: torch.Tensor, spec: AugmentSpec) -> Pixels:
     return shown
 
 
-def _show_original(axes: Axes, images: ImageList, index: int, background: Colour, *, letters: int) -> None:
+def _show_original(axes: Axes, images: ImageList, index: int, background: Color, *, letters: int) -> None:
     """Shows the file as it is, its class (so many letters of it) and its size in pixels below."""
     image = image_at(images, index, background)
     show_pixels(axes, np.asarray(image))

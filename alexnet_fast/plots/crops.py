@@ -29,13 +29,13 @@ from alexnet_fast.plots.style import (
     label_text,
     show_pixels,
     styled,
-    verdict_colour,
+    verdict_color,
 )
 from alexnet_fast.utils.arrays import Pixels, Probabilities
 
 # In the order of `pipelines.crops.crop_offsets`.
 _PLACES = ("top left", "top right", "bottom left", "bottom right", "centre")
-_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
+_COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 # Bars of the average; more classes than this are cut to the likeliest.
 _BARS = 5
 
@@ -122,11 +122,11 @@ def _show_square(
     axes = figure.subplots(1, 2, width_ratios=[1, 1.05])[0] if beside else figure.subplots()
     show_pixels(axes, square)
     axes.set_title(f"the {spec.resize}x{spec.resize} image and its crops")
-    for (y, x), colour in zip(offsets, _COLOURS, strict=True):
+    for (y, x), color in zip(offsets, _COLORS, strict=True):
         # Half a pixel out: imshow puts pixel centres on whole numbers.
         side = spec.crop
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor="white", linewidth=3))
-        axes.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor=colour, linewidth=1.8))
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor=color, linewidth=1.8))
     axes.set(xlim=(-3, spec.resize + 2), ylim=(spec.resize + 2, -3))
 
 
@@ -134,8 +134,8 @@ def _show_average(axes: Axes, average_k: Probabilities, classes: Sequence[str], 
     """Draws the average over the ten crops as bars, likeliest first."""
     order = np.argsort(-average_k, kind="stable")[:_BARS]
     places = np.arange(len(order))
-    colours = [verdict_colour(k, truth, first=place == 0) for place, k in enumerate(order.tolist())]
-    axes.barh(places, average_k[order], height=0.55, color=colours)
+    colors = [verdict_color(k, truth, first=place == 0) for place, k in enumerate(order.tolist())]
+    axes.barh(places, average_k[order], height=0.55, color=colors)
     for place, k in enumerate(order.tolist()):
         axes.text(
             0,
@@ -167,7 +167,7 @@ def _show_tiles(
     """Shows the crops: five as they are, their mirror images below."""
     grid = figure.subplots(2, 5)
     for number, (axes, tile) in enumerate(zip(grid.flat, tiles, strict=True)):
-        show_pixels(axes, tile, frame=_COLOURS[number % 5], width=2.2)
+        show_pixels(axes, tile, frame=_COLORS[number % 5], width=2.2)
         if number < 5:
             axes.set_title(_PLACES[number], fontsize=SMALL, loc="center")
         if probabilities is not None:

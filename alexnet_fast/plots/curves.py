@@ -64,10 +64,10 @@ def _pair(axes: Axes, rows: Sequence[EpochMetrics], what: str) -> list[Line2D]:
             [getattr(row, f"{split}_{what}") for row in rows],
             dash,
             marker=marker,
-            color=colour,
+            color=color,
             label=name,
         )[0]
-        for split, name, colour, dash in (
+        for split, name, color, dash in (
             ("train", "training", ORANGE, "--"),
             ("val", "validation", BLUE, "-"),
         )

@@ -13,7 +13,7 @@ from alexnet_fast.utils.arrays import Floats
 from alexnet_fast.utils.suggest import choose_from
 
 # Colour kernels: all 96 of the paper's first layer fit. Grey ones: as many kernels by as many input channels.
-_MOST_COLOUR = 128
+_MOST_COLOR = 128
 _MOST_GREY = 16
 _NOTE = "Each kernel is scaled by its own largest weight; middle grey is a weight of zero."
 
@@ -32,7 +32,7 @@ def kernels(net: nn.Module, layer: str = "conv1") -> Figure:
     weights = _weights(net, layer)
     count, channels, height, width = weights.shape
     if channels == 3:
-        shown = min(count, _MOST_COLOUR)
+        shown = min(count, _MOST_COLOR)
         columns = min(shown, 16)
         tiles = _stretched(weights[:shown]).transpose(0, 2, 3, 1)
         what = f"{layer}: {_part(shown, count)} kernels of {height}x{width} pixels, RGB"

@@ -18,7 +18,7 @@ from alexnet_fast.plots.style import (
     label_text,
     show_pixels,
     styled,
-    verdict_colour,
+    verdict_color,
 )
 from alexnet_fast.runtime.prediction import ClassScore
 from alexnet_fast.utils.arrays import Pixels
@@ -94,8 +94,8 @@ def show_guesses(axes: Axes, sample: Sample, bars: int) -> None:
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(bars - 0.2, -0.4))
     for place, guess in enumerate(sample.guesses[:bars]):
-        colour = verdict_colour(guess.label, sample.truth, first=place == 0)
+        color = verdict_color(guess.label, sample.truth, first=place == 0)
         axes.barh(place + 0.3, 1, height=0.16, color=GRID)
-        axes.barh(place + 0.3, guess.probability, height=0.16, color=colour)
+        axes.barh(place + 0.3, guess.probability, height=0.16, color=color)
         axes.text(0, place + 0.16, label_text(guess.label, 16), va="bottom", fontsize=SMALL)
         axes.text(1, place + 0.16, f"{guess.probability:.0%}", va="bottom", ha="right", fontsize=SMALL)

@@ -66,7 +66,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     """Draws the lines of one panel."""
     looks = itertools.cycle(_LOOKS)
     for number, (name, points) in enumerate(panel.series.items()):
-        colour, marker = (BLUE, "o") if number == 0 else next(looks)
+        color, marker = (BLUE, "o") if number == 0 else next(looks)
         alone = "decoding alone" in name
         values = [row["value"] for _, row in points]
         spans = [
@@ -77,7 +77,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             [x for x, _ in points],
             values,
             yerr=[[max(0.0, span) for span in side] for side in spans],
-            color=INK if alone else colour,
+            color=INK if alone else color,
             marker=marker,
             linestyle="--" if alone or number > len(_LOOKS) else "-",
             linewidth=2.6 if number == 0 else 1.6,
@@ -115,16 +115,14 @@ def costs(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(WIDTH * 1.5, 4.4), layout="constrained")
     seconds, memory = figure.subplots(1, 2)
     looks: dict[str, tuple[str, str]] = {"folders": (BLUE, "o"), "shards": (ORANGE, "s")}
-    for form, (colour, marker) in looks.items():
+    for form, (color, marker) in looks.items():
         mine = [row for row in rows if row["form"] == form]
         sizes = [row["images"] for row in mine]
         for key, dash in (("without", "-"), ("with", ":")):
             label = f"{form}, {key} a kept list"
             values = [row[key] for row in mine]
-            seconds.plot(sizes, values, dash, marker=marker, markersize=6, color=colour, label=label)
-        memory.plot(
-            sizes, [row["mib"] for row in mine], marker=marker, markersize=6, color=colour, label=form
-        )
+            seconds.plot(sizes, values, dash, marker=marker, markersize=6, color=color, label=label)
+        memory.plot(sizes, [row["mib"] for row in mine], marker=marker, markersize=6, color=color, label=form)
     seconds.set(title="From the command to the first batch", ylabel="seconds")
     memory.set(title="Most memory until then", ylabel="MiB")
     for axes in (seconds, memory):
@@ -177,7 +175,7 @@ def roofline(
     low, high = min(x for x, _, _ in found) / 4, max(x for x, _, _ in found) * 4
     steps = [low * (high / low) ** (step / 200) for step in range(201)]
     axes.plot(steps, [roof(x) for x in steps], color=INK, linewidth=2.2, label="what the machine can do")
-    for (name, points), (colour, marker, place) in zip(
+    for (name, points), (color, marker, place) in zip(
         groups.items(), ((BLUE, "o", (-8, 8)), (ORANGE, "s", (8, -13))), strict=False
     ):
         axes.plot(
@@ -186,7 +184,7 @@ def roofline(
             color=PALE,
             marker=marker,
             markersize=8,
-            markerfacecolor=colour,
+            markerfacecolor=color,
             markeredgecolor="white",
             linewidth=0.8,
             label=name,

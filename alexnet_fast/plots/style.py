@@ -86,7 +86,7 @@ def label_text(name: str, most: int = 24) -> str:
     return f"{name[: most - 1 - tail]}…{name[-tail:]}"
 
 
-def verdict_colour(name: object, truth: object, *, first: bool) -> str:
+def verdict_color(name: object, truth: object, *, first: bool) -> str:
     """Returns the colour of a guess: green if right, red for a wrong first guess, grey for the rest.
 
     Args:

@@ -41,7 +41,7 @@ class ArrayLoader(Loader):
     @functools.cached_property
     def _reader(self) -> Prefetcher:
         """Reads what the view shows of each array."""
-        return Prefetcher(self.images, self.view, threads=self.config.workers, grid=True)
+        return Prefetcher(self.images, self.view, threads=self.config.workers, align=True)
 
     @functools.cached_property
     def _finisher(self) -> Postprocessor:
@@ -54,7 +54,7 @@ class ArrayLoader(Loader):
 
     def _pass(self, epoch: int, start: int) -> Iterator[Batch]:
         """Reads and finishes an epoch."""
-        plans = self.schedule.epoch(epoch, self.spec, start)
+        plans = self.sampler.epoch(epoch, self.spec, start)
         for read in self._reader.batches(plans, self.spec_in(epoch)):
             yield self._without_lost(self._finished(read), read.lost)
 
@@ -91,11 +91,11 @@ class TorchLoader(Loader):
         spec = self.spec_in(epoch)
         loader = DataLoader(
             _Decoder(self.images.encoding, spec, self.view),
-            batch_sampler=_Rows(self.images, self.schedule, self.spec, epoch, start),
+            batch_sampler=_Rows(self.images, self.sampler, self.spec, epoch, start),
             collate_fn=list,
             # Its own generator: the default one would take a number from those that dropout draws.
             generator=torch.Generator(),
-            num_workers=max(1, min(self.config.workers, self.schedule.steps - start)),
+            num_workers=max(1, min(self.config.workers, self.sampler.steps - start)),
             prefetch_factor=self.config.prefetch,
             multiprocessing_context=_worker_context(),
             worker_init_fn=functools.partial(_begin_worker, leash),
@@ -214,15 +214,15 @@ class _Rows:
     """
 
     def __init__(
-        self, images: ImageList, schedule: EpochSampler, spec: AugmentSpec, epoch: int, start: int
+        self, images: ImageList, sampler: EpochSampler, spec: AugmentSpec, epoch: int, start: int
     ) -> None:
-        self._images, self._schedule, self._spec = images, schedule, spec
+        self._images, self._sampler, self._spec = images, sampler, spec
         self._epoch, self._start = epoch, start
 
     def __iter__(self) -> Iterator[list[tuple[int, Location, Floats]]]:
         """Yields batches of (index, place, random_params)."""
         plan: BatchIndices
-        for plan in self._schedule.epoch(self._epoch, self._spec, self._start):
+        for plan in self._sampler.epoch(self._epoch, self._spec, self._start):
             indices = plan.indices.tolist()
             yield list(zip(indices, map(self._images.place, indices), plan.random_params, strict=True))
 

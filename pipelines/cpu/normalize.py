@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from alexnet_fast.pipelines.color_jitter import colour_transforms
-from alexnet_fast.pipelines.sampler import COLOURS, MIRROR, SHIFT
+from alexnet_fast.pipelines.color_jitter import color_transforms
+from alexnet_fast.pipelines.sampler import COLOR_PARAMS, MIRROR, SHIFT
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Floats
 
@@ -53,7 +53,7 @@ def changes_of(random_params: Floats, spec: AugmentSpec, *, random: bool) -> Cha
     mean -= random_params[:, SHIFT]
     matrix = None
     if spec.color_jitter is not None:
-        matrix, offset = colour_transforms(random_params[:, COLOURS], spec.color_jitter)
+        matrix, offset = color_transforms(random_params[:, COLOR_PARAMS], spec.color_jitter)
         mean -= offset
     return Changes(mirror=random_params[:, MIRROR] > 0, matrix=matrix, mean=mean)
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.pipelines.color import WHITE, Colour
+from alexnet_fast.pipelines.color import WHITE, Color
 from alexnet_fast.pipelines.geometry import crop_starts, resized
 from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.rgb import to_rgb
@@ -60,7 +60,7 @@ class BadImageError(Exception):
     """A file that cannot be decoded; the message is the reason alone."""
 
 
-def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHITE) -> Image.Image:
+def decode(source: str | os.PathLike[str] | IO[bytes], background: Color = WHITE) -> Image.Image:
     """Decodes an image to RGB, upright.
 
     Args:
@@ -82,7 +82,7 @@ def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHIT
         raise BadImageError(reason_of(error)) from error
 
 
-def as_rgb(image: Image.Image, background: Colour) -> Image.Image:
+def as_rgb(image: Image.Image, background: Color) -> Image.Image:
     """Returns an image that Pillow has opened as RGB, upright.
 
     Raises:
@@ -237,7 +237,7 @@ def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
     return centred
 
 
-def _rgb(image: ImageSource, background: Colour) -> Image.Image:
+def _rgb(image: ImageSource, background: Color) -> Image.Image:
     """Returns an upright RGB image."""
     if isinstance(image, np.ndarray):
         image = _from_array(image)

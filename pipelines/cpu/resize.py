@@ -102,9 +102,9 @@ def _go_on(pixels: Pixels, part: Pixels, geometry: _Geometry, axis: int, end: in
     border = np.ascontiguousarray(part.take([end], axis))
     # Columns come after rows: theirs go on above and below, rows not yet at the sides.
     resize = resized_view if axis else _resized
-    colours = resize(border, scale, corner, (int(size[0]), int(size[1])))
+    colors = resize(border, scale, corner, (int(size[0]), int(size[1])))
     line = pixels.swapaxes(0, axis)[end]
-    line[...] = np.rint(line * inside + colours.swapaxes(0, axis)[0] * (1 - inside))
+    line[...] = np.rint(line * inside + colors.swapaxes(0, axis)[0] * (1 - inside))
 
 
 def _weight_inside(scale: float) -> float:

@@ -36,7 +36,7 @@ _VIEW = {
     "needs_resize": (types.BOOL, 0),
 }
 _CHANGES = {"mirror": (types.INT32, 0), "mean": (types.FLOAT, 1)}
-_COLOURS = {"matrix": (types.FLOAT, 2)}
+_COLORS = {"matrix": (types.FLOAT, 2)}
 
 
 def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
@@ -133,7 +133,7 @@ def _input_kinds(
     if stop_after == "resizing" or not normalise:
         return kinds
     distorts = view == "train" and spec.color_jitter is not None
-    return kinds | _CHANGES | (_COLOURS if distorts else {})
+    return kinds | _CHANGES | (_COLORS if distorts else {})
 
 
 def _inputs(feed: Callable[[], tuple[Any, ...]] | None, kinds: Kinds) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class DaliLoader(Loader):
         images: What to load.
         spec: Geometry, normalisation and random parts.
         view: Which part of the image.
-        schedule: Batches and order.
+        sampler: Batches and order.
         config: Device, threads, bad-image policy.
         stop_after: Leave out everything after a stage; to measure with `benchmark_stages` what stages cost.
         region: As in `build_graph`.
@@ -57,13 +57,13 @@ class DaliLoader(Loader):
         images: ImageList,
         spec: AugmentSpec,
         view: View,
-        schedule: EpochSampler,
+        sampler: EpochSampler,
         config: LoaderConfig,
         *,
         stop_after: Part | None = None,
         region: bool | None = None,
     ) -> None:
-        super().__init__(images, spec, view, schedule, config)
+        super().__init__(images, spec, view, sampler, config)
         self._on_gpu = config.device.type == "cuda"
         self._stop_after, self._region = stop_after, region
         self._raw_batches: Iterator[RawBatch] = iter(())
@@ -71,8 +71,8 @@ class DaliLoader(Loader):
         self._single: tuple[_Flight, dict[str, Any]] | None = None
         # On a GPU the graph does all the work.
         self._finisher = None if self._on_gpu else Postprocessor(view, config)
-        self._reader = Prefetcher(images, view, threads=config.workers, grid=not self._on_gpu)
-        self._graph = self._build(schedule.batch_size, config.prefetch, self._next_inputs)
+        self._reader = Prefetcher(images, view, threads=config.workers, align=not self._on_gpu)
+        self._graph = self._build(sampler.batch_size, config.prefetch, self._next_inputs)
         self._graph_of_one: Pipeline | None = None
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -103,8 +103,8 @@ class DaliLoader(Loader):
 
     def _begin(self, epoch: int, start: int) -> None:
         """Makes the graph's source give the batches of an epoch."""
-        self._drain()
-        plans = self.schedule.epoch(epoch, self.spec, start)
+        self._flush()
+        plans = self.sampler.epoch(epoch, self.spec, start)
         self._raw_batches = self._reader.batches(plans, self.spec_in(epoch))
 
     def _next_batch(self) -> Batch:
@@ -153,11 +153,11 @@ class DaliLoader(Loader):
         failed = 0
         for position, index in enumerate(plan.indices.tolist()):
             try:
-                image, reason = self._run_one(plan.one(position), flight.spec)
+                image, reason = self._run_one(plan.single(position), flight.spec)
             except RuntimeError:
                 failed += 1
-                self._reader.distrusted.add(index)
-                image, reason = self._run_one(plan.one(position), flight.spec)
+                self._reader.needs_transcode.add(index)
+                image, reason = self._run_one(plan.single(position), flight.spec)
             images.append(image)
             if reason is not None:
                 lost[position] = reason
@@ -173,7 +173,7 @@ class DaliLoader(Loader):
         """
         if self._graph_of_one is None:
             self._graph_of_one = self._build(1, 1, self._single_inputs)
-        self._single = self._taken(self._reader.read(plan, spec))
+        self._single = self._to_inputs(self._reader.read(plan, spec))
         flight = self._single[0]
         return self._images(self._run(self._graph_of_one), flight), flight.lost.get(0)
 
@@ -199,7 +199,7 @@ class DaliLoader(Loader):
 
     def _next_inputs(self) -> dict[str, Any]:
         """Feeds the graph the next batch; StopIteration ends the epoch."""
-        flight, inputs = self._taken(next(self._raw_batches))
+        flight, inputs = self._to_inputs(next(self._raw_batches))
         self._in_flight.append(flight)
         return inputs
 
@@ -208,7 +208,7 @@ class DaliLoader(Loader):
         assert self._single is not None
         return self._single[1]
 
-    def _taken(self, read: RawBatch) -> tuple[_Flight, dict[str, Any]]:
+    def _to_inputs(self, read: RawBatch) -> tuple[_Flight, dict[str, Any]]:
         """Returns a batch that was read, and the graph's inputs for it."""
         plan, spec, windows = read.plan, read.spec, read.windows
         inputs: dict[str, Any] = {
@@ -220,7 +220,7 @@ class DaliLoader(Loader):
             inputs |= {**vars(changes), "mirror": changes.mirror.astype(np.int32)}
         return _Flight(plan, spec, windows, read.lost), inputs
 
-    def _drain(self) -> None:
+    def _flush(self) -> None:
         """Runs out what an epoch that was left early had still in flight."""
         self._raw_batches = iter(())
         while self._in_flight:

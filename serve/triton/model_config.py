@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.pipelines.color import Colour, colour_text
+from alexnet_fast.pipelines.color import Color, color_text
 from alexnet_fast.runtime.metadata import INPUT, LOGITS, OUTPUT, TENSOR_TYPES
 from alexnet_fast.serve.config import Batching
 from alexnet_fast.utils.ranges import check_fields
@@ -107,7 +107,7 @@ def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig
     )
 
 
-def unpack_config(name: str, side: int, background: Colour, config: TritonConfig) -> str:
+def unpack_config(name: str, side: int, background: Color, config: TritonConfig) -> str:
     """Describes the model that checks encoded images and makes bytes of them, which DALI takes.
 
     Args:
@@ -123,7 +123,7 @@ def unpack_config(name: str, side: int, background: Colour, config: TritonConfig
             "output": _tensor(ENCODED, "TYPE_UINT8", -1),
             **_copies("KIND_CPU", config),
             **_scheduling(config),
-            "parameters": [_parameter("side", side), _parameter("background", colour_text(background))],
+            "parameters": [_parameter("side", side), _parameter("background", color_text(background))],
         }
     )
 

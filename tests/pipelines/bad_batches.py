@@ -42,9 +42,9 @@ def main(directory: Path, sizes: list[int]) -> None:
 
 def loader_of(images: ImageList, size: int, policy: str):
     """Makes a loader of shuffled batches."""
-    schedule = EpochSampler(images=len(images), batch_size=size, shuffle=True, drop_last=False)
+    sampler = EpochSampler(num_images=len(images), batch_size=size, shuffle=True, drop_last=False)
     config = LoaderConfig(workers=2 + size // 64, on_bad_image=policy)
-    return make_loader(images, SPEC, "train", schedule, config)
+    return make_loader(images, SPEC, "train", sampler, config)
 
 
 def skipped(images: ImageList, bad: set[str], size: int) -> None:

@@ -54,9 +54,9 @@ def written(directory: Path, seed: int, count: int) -> ImageList:
 
 def one_round(images: ImageList, seed: int) -> collections.Counter[str]:
     """Loads the files of a round: each is used or named, and none that Pillow decodes is lost."""
-    schedule = EpochSampler(images=len(images), batch_size=BATCH, shuffle=True, seed=seed)
+    sampler = EpochSampler(num_images=len(images), batch_size=BATCH, shuffle=True, seed=seed)
     config = LoaderConfig(workers=2 + seed % 7, on_bad_image="skip")
-    loader = make_loader(images, SPEC, VIEWS[seed % len(VIEWS)], schedule, config)
+    loader = make_loader(images, SPEC, VIEWS[seed % len(VIEWS)], sampler, config)
     used = {int(index) for batch in loader.epoch(seed) for index in batch.indices}
     lost = {images.path(index) for index in range(len(images)) if index not in used}
     assert lost == set(loader.bad.reasons), lost ^ set(loader.bad.reasons)

@@ -25,8 +25,8 @@ Squares = dict[str, Pixels]
 def loaded_by_dali(directory: Path, names: list[str], spec: AugmentSpec, batch: int = 64) -> Squares:
     """Squares of the training loader; those that it leaves out are missing."""
     images = ImageList(root=directory, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
-    schedule = EpochSampler(images=len(names), batch_size=batch, shuffle=False)
-    loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
+    sampler = EpochSampler(num_images=len(names), batch_size=batch, shuffle=False)
+    loader = make_loader(images, spec, "square", sampler, LoaderConfig(on_bad_image="skip"))
     found = {}
     for step in loader.epoch(0):
         found |= {names[index]: image.numpy() for index, image in zip(step.indices, step.images, strict=True)}

@@ -63,11 +63,11 @@ def test_the_cpu_graph_never_names_the_gpu() -> None:
 @VIEWS
 def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
     val = open_data(two_classes).val
-    schedule = EpochSampler(images=len(val), batch_size=8, shuffle=view == "train")
+    sampler = EpochSampler(num_images=len(val), batch_size=8, shuffle=view == "train")
 
     def pixels(device: str) -> torch.Tensor:
         config = LoaderConfig(device=torch.device(device))
-        loader = make_loader(val, AugmentSpec(), view, schedule, config)
+        loader = make_loader(val, AugmentSpec(), view, sampler, config)
         return torch.cat([batch.images.float().cpu() for batch in loader.epoch(0)])
 
     assert (pixels("cuda") - pixels("cpu")).abs().max() <= 2
@@ -76,9 +76,9 @@ def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
 @pytest.mark.gpu
 def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) -> None:
     val = open_data(two_classes).val
-    schedule = EpochSampler(images=len(val), batch_size=8, shuffle=False)
+    sampler = EpochSampler(num_images=len(val), batch_size=8, shuffle=False)
     config = LoaderConfig(device=torch.device("cuda"), half=True)
-    batch = next(make_loader(val, AugmentSpec(), "eval", schedule, config).epoch(0))
+    batch = next(make_loader(val, AugmentSpec(), "eval", sampler, config).epoch(0))
     assert batch.images.dtype == torch.float16
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
@@ -101,8 +101,8 @@ def sizes_of(files: list[Path]) -> np.ndarray:
 
 def drawn(images: int, spec: AugmentSpec) -> np.ndarray:
     """Returns the random parameters of an epoch."""
-    schedule = EpochSampler(images=images, batch_size=images, shuffle=True, seed=1)
-    return next(schedule.epoch(0, spec)).random_params
+    sampler = EpochSampler(num_images=images, batch_size=images, shuffle=True, seed=1)
+    return next(sampler.epoch(0, spec)).random_params
 
 
 def decode_resize_crop(files: list[Path], sizes: np.ndarray, random_params: np.ndarray | None) -> np.ndarray:

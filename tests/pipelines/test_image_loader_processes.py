@@ -46,7 +46,7 @@ def one_bad_batch(directory: Path, tmp_path: Path) -> list[tuple[str, int]]:
     pairs = [(path, label) for path, label in loader_of(directory).dataset.samples]
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"not an image")
-    plan = loader_of(pairs, batch_size=4, rank=0, world=2)._loader.schedule
+    plan = loader_of(pairs, batch_size=4, rank=0, world=2)._loader.sampler
     second = list(plan.epoch(0, SPEC))[1]
     for index in second.indices.tolist():
         pairs[index] = (str(bad), pairs[index][1])
@@ -70,8 +70,8 @@ def test_one_process_never_sees_an_empty_batch_and_keeps_its_place(
     one_bad_batch: list[tuple[str, int]], kind: str
 ) -> None:
     """The position counts steps, not batches handed out: what is restored is not off by the bad one."""
-    schedule = loader_of(one_bad_batch, batch_size=4)._loader.schedule
-    third = list(schedule.epoch(0, SPEC))[2].indices.tolist()
+    sampler = loader_of(one_bad_batch, batch_size=4)._loader.sampler
+    third = list(sampler.epoch(0, SPEC))[2].indices.tolist()
     bad = one_bad_batch[0][0].rsplit("/", 1)[0] + "/missing.jpg"
     pairs = [(bad, label) if i in third else (path, label) for i, (path, label) in enumerate(one_bad_batch)]
     options = {"batch_size": 4, "on_bad_image": "skip", "loader": kind}

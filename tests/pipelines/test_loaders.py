@@ -27,9 +27,9 @@ def loader_of(
     images: ImageList, kind: str, view: View = "train", batch_size: int = 8, policy: str = "fail"
 ) -> Loader:
     """Makes a loader with two threads."""
-    schedule = EpochSampler(images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
+    sampler = EpochSampler(num_images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
     config = LoaderConfig(kind=kind, workers=2, on_bad_image=policy)
-    return make_loader(images, SPEC, view, schedule, config)
+    return make_loader(images, SPEC, view, sampler, config)
 
 
 def equal(left: list[Batch], right: list[Batch]) -> bool:

@@ -19,8 +19,8 @@ from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
-schedule = EpochSampler(images=len(images), batch_size=2, shuffle=True)
-loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", workers=2))
+sampler = EpochSampler(num_images=len(images), batch_size=2, shuffle=True)
+loader = make_loader(images, AugmentSpec(), "train", sampler, LoaderConfig(kind="torch", workers=2))
 """
 ENDLESS = """
 for epoch in range(1000):
@@ -54,8 +54,8 @@ def slow(place):
     place == images.place(2) and answers.wait()
     return read_bytes(place)
 prefetch.read_bytes = slow
-plans = EpochSampler(images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
-cycle = [Prefetcher(images, "eval", threads=2, grid=True).batches(plans, AugmentSpec())]
+plans = EpochSampler(num_images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
+cycle = [Prefetcher(images, "eval", threads=2, align=True).batches(plans, AugmentSpec())]
 cycle.append(cycle)
 next(cycle[0])
 del cycle

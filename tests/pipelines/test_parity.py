@@ -18,8 +18,8 @@ from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 
 def by_name(images: ImageList, kind: str, view: View, spec: AugmentSpec) -> dict[str, torch.Tensor]:
     """Loads every image of a list once, in batches of 5, and returns the pixels by name."""
-    schedule = EpochSampler(images=len(images), batch_size=5, shuffle=view == "train", seed=3)
-    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, workers=2))
+    sampler = EpochSampler(num_images=len(images), batch_size=5, shuffle=view == "train", seed=3)
+    loader = make_loader(images, spec, view, sampler, LoaderConfig(kind=kind, workers=2))
     found = {}
     for batch in loader.epoch(0):
         for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
@@ -98,8 +98,8 @@ def test_normalisation_and_jitter_are_what_the_spec_says(odd_list: ImageList, ki
     """The training view is the raw crop, less the mean, plus the image's shift, over std."""
     raw = AugmentSpec(mean=(0.0, 0.0, 0.0), jitter=None)
     spec = AugmentSpec(mean=(100.0, 110.0, 120.0), std=(2.0, 4.0, 8.0))
-    schedule = EpochSampler(images=len(odd_list), batch_size=5, shuffle=True, seed=3)
-    plans = list(schedule.epoch(0, spec))
+    sampler = EpochSampler(num_images=len(odd_list), batch_size=5, shuffle=True, seed=3)
+    plans = list(sampler.epoch(0, spec))
     shifts = {
         odd_list.names[index]: torch.from_numpy(draw[3:6])
         for plan in plans

@@ -60,8 +60,8 @@ def batches(
     images: ImageList, kind: Any = "dali", view: Any = "train", spec: AugmentSpec = SPEC, **options: Any
 ) -> list[Batch]:
     """Loads an epoch."""
-    schedule = EpochSampler(images=len(images), batch_size=8, shuffle=view == "train", seed=5)
-    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, **options))
+    sampler = EpochSampler(num_images=len(images), batch_size=8, shuffle=view == "train", seed=5)
+    loader = make_loader(images, spec, view, sampler, LoaderConfig(kind=kind, **options))
     return [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(2)]
 
 
@@ -108,8 +108,8 @@ class TestEveryForm:
     @pytest.mark.parametrize("kind", ["dali", "torch"])
     def test_goes_on_in_the_middle(self, forms: Path, form: str, kind: Any) -> None:
         images = open_data(forms / form).train
-        schedule = EpochSampler(images=len(images), batch_size=8, shuffle=True)
-        loader = make_loader(images, SPEC, "train", schedule, LoaderConfig(kind=kind))
+        sampler = EpochSampler(num_images=len(images), batch_size=8, shuffle=True)
+        loader = make_loader(images, SPEC, "train", sampler, LoaderConfig(kind=kind))
         whole = [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(1)]
         next(loader.epoch(1))
         rest = [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(1, 2)]
@@ -129,8 +129,8 @@ def test_ranks_are_disjoint_and_cover_shards(forms: Path) -> None:
     images = open_data(forms / "shards").train
     seen: list[int] = []
     for rank in range(3):
-        schedule = EpochSampler(images=len(images), batch_size=4, shuffle=True, rank=rank, world=3)
-        loader = make_loader(images, SPEC, "train", schedule, LoaderConfig())
+        sampler = EpochSampler(num_images=len(images), batch_size=4, shuffle=True, rank=rank, world=3)
+        loader = make_loader(images, SPEC, "train", sampler, LoaderConfig())
         seen += [index for batch in loader.epoch(0) for index in batch.indices.tolist()]
     assert len(seen) == len(set(seen)) == len(images) // 12 * 12
 

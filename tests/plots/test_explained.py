@@ -104,8 +104,8 @@ def test_the_worst_mistakes_are_the_surest_wrong_answers(directory: Path, count:
     )
     classifier = NetClassifier(trained, device="cpu", amp="off")
     images = open_part(directory, "all", ClassMap(("ant", "bee")))
-    schedule = EpochSampler(images=len(images), batch_size=2, shuffle=False)
-    loader = make_loader(images, SPEC, "square", schedule, LoaderConfig(kind="dali"))
+    sampler = EpochSampler(num_images=len(images), batch_size=2, shuffle=False)
+    loader = make_loader(images, SPEC, "square", sampler, LoaderConfig(kind="dali"))
 
     worst, wrong, total = worst_misclassified(classifier, loader, "ten", count)
 
