@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.pipelines.pca import principal_components
 from alexnet_fast.pipelines.spec import PcaJitter, Triple
 from alexnet_fast.utils.arrays import Doubles, Pixels
 
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.loader import Batch
+
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColorStats:
+    """Average colours of the training images, on the 0..255 scale.
+
+    Args:
+        mean: Mean of R, G, B.
+        jitter: Standard deviations along the principal components, and the components.
+    """
+
+    mean: Triple
+    jitter: PcaJitter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +48,7 @@ class ColorSums:
 
     @classmethod
     def of(cls, pixels: Pixels) -> ColorSums:
-        """Adds up one image, uint8 (H, W, 3)."""
+        """Adds up the pixels of one image or of a batch, uint8 (..., 3)."""
         channels = [pixels[..., channel].astype(np.int32) for channel in range(3)]
         totals = tuple(int(channel.sum(dtype=np.int64)) for channel in channels)
         products = tuple(int((channels[a] * channels[b]).sum(dtype=np.int64)) for a, b in _PAIRS)
@@ -47,14 +61,14 @@ class ColorSums:
             tuple(a + b for a, b in zip(self.products, other.products, strict=True)),
         )
 
-    def statistics(self) -> tuple[list[float] | None, dict[str, Any] | None]:
-        """Returns mean RGB and {"stdev", "eigenvectors"} of the principal components, as JSON values.
+    def stats(self) -> ColorStats:
+        """Returns the mean and the principal components.
 
-        Components are sorted largest first, and rows of the eigenvectors are R, G, B; the same numbers as
-        `pipelines.statistics.measure_colors`. Both are None where there is no pixel.
+        Raises:
+            UserError: There is no pixel.
         """
         if not self.pixels:
-            return None, None
+            raise UserError("no image to take colour statistics of", "check the training folder")
         mean = np.array([total / self.pixels for total in self.totals])
         covariance = np.zeros((3, 3))
         for (a, b), product in zip(_PAIRS, self.products, strict=True):
@@ -62,20 +76,25 @@ class ColorSums:
             exact = product * self.pixels - self.totals[a] * self.totals[b]
             covariance[a, b] = covariance[b, a] = exact / self.pixels**2
         stdev, vectors = principal_components(covariance)
-        return mean.tolist(), {"stdev": stdev.tolist(), "eigenvectors": vectors.tolist()}
+        red, green, blue = map(_triple, vectors)
+        return ColorStats(
+            mean=_triple(mean), jitter=PcaJitter(stdev=_triple(stdev), eigenvectors=(red, green, blue))
+        )
 
+    def statistics(self) -> tuple[list[float] | None, dict[str, Any] | None]:
+        """Returns mean RGB and {"stdev", "eigenvectors"} of the principal components, as JSON values.
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ColorStats:
-    """What the training images look like on average, on the 0..255 scale.
-
-    Args:
-        mean: Mean of R, G, B.
-        jitter: Standard deviations along the principal components, and the components.
-    """
-
-    mean: Triple
-    jitter: PcaJitter
+        Components are sorted largest first; rows of the eigenvectors are R, G, B. Both values are None if
+        there is no pixel.
+        """
+        if not self.pixels:
+            return None, None
+        stats = self.stats()
+        jitter = stats.jitter
+        return list(stats.mean), {
+            "stdev": list(jitter.stdev),
+            "eigenvectors": [list(row) for row in jitter.eigenvectors],
+        }
 
 
 def measure_colors(batches: Iterable[Batch]) -> ColorStats:
@@ -84,28 +103,9 @@ def measure_colors(batches: Iterable[Batch]) -> ColorStats:
     Raises:
         UserError: There is no pixel.
     """
-    pixels = 0
-    total = torch.zeros(3, dtype=torch.float64)
-    squares = torch.zeros(3, 3, dtype=torch.float64)
-    for batch in batches:
-        rgb = batch.images.reshape(-1, 3).to(torch.float64)
-        pixels += len(rgb)
-        total += rgb.sum(0).cpu()
-        squares += (rgb.T @ rgb).cpu()
-    if not pixels:
-        raise UserError("no image to take colour statistics of", "check the training folder")
-    mean = (total / pixels).numpy()
-    covariance = squares.numpy() / pixels - np.outer(mean, mean)
-    stdev, vectors = principal_components(covariance)
-    jitter = PcaJitter(stdev=_triple(stdev), eigenvectors=_rows(vectors))
-    return ColorStats(mean=_triple(mean), jitter=jitter)
+    return sum((ColorSums.of(batch.images.cpu().numpy()) for batch in batches), ColorSums()).stats()
 
 
 def _triple(values: Doubles) -> Triple:
     """Returns three plain floats."""
     return (float(values[0]), float(values[1]), float(values[2]))
-
-
-def _rows(matrix: Doubles) -> tuple[Triple, Triple, Triple]:
-    """Returns a 3 x 3 matrix as plain rows."""
-    return (_triple(matrix[0]), _triple(matrix[1]), _triple(matrix[2]))

@@ -17,7 +17,7 @@ from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, preprocess
+from alexnet_fast.pipelines.cpu.pillow import naming, preprocess
 from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.suggest import choose_from
@@ -66,11 +66,8 @@ class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        try:
+        with naming(self.images.path(index)):
             image = image_at(self.images, index, self.spec.background)
-        except BadImageError as error:
-            name = self.images.path(index)
-            raise UserError(f"cannot decode {name}: {error}", "give another image") from error
         pixels = preprocess(image, self.spec)
         return torch.from_numpy(pixels), int(self.images.labels[index])
 

@@ -14,7 +14,8 @@ from PIL import Image
 from alexnet_fast.data.image_list import BlockedLocation, Encoding, ImageList, Location, TarLocation
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.color import WHITE, Color
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode, naming
+from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Pixels
 
 _File = TypeVar("_File", bound="_LocationFile")
@@ -44,6 +45,31 @@ def open_image(place: Location, encoding: Encoding, background: Color) -> Image.
 def image_at(images: ImageList, index: int, background: Color = WHITE) -> Image.Image:
     """Reads one image of a list; see `open_image`."""
     return open_image(images.place(index), images.encoding, background)
+
+
+def square_at(images: ImageList, index: int, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of one image of a list, uint8 (resize, resize, 3), RGB.
+
+    Raises:
+        UserError: The image cannot be decoded.
+    """
+    with naming(images.path(index)):
+        return centre_square(image_at(images, index, spec.background), spec)
+
+
+def sample_squares(images: ImageList, spec: AugmentSpec, count: int) -> Pixels:
+    """Returns the centre squares of `count` images spread evenly over a list; of all if the list has fewer.
+
+    Raises:
+        UserError: An image cannot be decoded.
+    """
+    return np.stack([square_at(images, index, spec) for index in spread(len(images), count)])
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Returns up to `count` positions spread evenly over a list, the first and the last among them."""
+    positions: list[int] = np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
+    return positions
 
 
 def read_bytes(place: Location) -> bytes:

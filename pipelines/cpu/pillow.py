@@ -5,12 +5,14 @@ Imports neither torch nor DALI.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -212,14 +214,36 @@ def preprocess(
     Raises:
         UserError: It cannot be decoded, is no image, or is too narrow.
     """
-    name = os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"
-    try:
-        rgb = _rgb(image, spec.background)
+    with naming(os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"):
         if view == "square":
-            return centre_square(rgb, spec)
-        return normalise(centre_crop(rgb, spec), spec).transpose(2, 0, 1)
+            return to_square(image, spec)
+        return normalise(centre_crop(_rgb(image, spec.background), spec), spec).transpose(2, 0, 1)
+
+
+def to_square(image: ImageSource, spec: AugmentSpec) -> Pixels:
+    """Turns one image into the centre square that an exported graph takes; see `preprocess`.
+
+    Returns:
+        uint8 (resize, resize, 3), RGB.
+
+    Raises:
+        BadImageError: The image cannot be decoded or is too narrow; the message is the reason alone.
+        UserError: The array is no image.
+    """
+    return centre_square(_rgb(image, spec.background), spec)
+
+
+@contextlib.contextmanager
+def naming(image: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns the reason why an image cannot be decoded into an error that names the image.
+
+    Raises:
+        UserError: The block raised `BadImageError`.
+    """
+    try:
+        yield
     except BadImageError as error:
-        raise UserError(f"cannot decode {name}: {error}", "give another image") from error
+        raise UserError(f"cannot decode {image}: {error}", "give another image, or remove it") from error
 
 
 def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:

@@ -7,7 +7,6 @@ server. A repository holds a copy of this file as `1/model.py`; it needs alexnet
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -16,7 +15,7 @@ import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 from PIL import Image
 
 from alexnet_fast.pipelines.color import parse_color
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, to_square
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.transcode import ppm_bytes, trusted_size
 from alexnet_fast.runtime.metadata import INPUT
@@ -60,5 +59,4 @@ class TritonPythonModel:
         check_encoded(image, self._spec, SERVED)
         if trusted_size(image) is not None:
             return image
-        rgb = decode(io.BytesIO(image), self._spec.background)
-        return ppm_bytes(Image.fromarray(centre_square(rgb, self._spec)))
+        return ppm_bytes(Image.fromarray(to_square(image, self._spec)))

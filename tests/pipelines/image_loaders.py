@@ -16,7 +16,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 def loader_of(data: object, **options: object) -> ImageLoader:
     """Makes a loader of small images."""
-    settings = {"batch_size": 8, "spec": SPEC, "threads": 2, "device": "cpu", **options}
+    settings = {"batch_size": 8, "spec": SPEC, "workers": 2, "device": "cpu", **options}
     return ImageLoader(data, **settings)  # type: ignore[arg-type]
 
 

@@ -52,7 +52,7 @@ def loader_of(images: ImageList, kind: str, **options: Any) -> Loader:
     sampler = EpochSampler(num_images=len(images), batch_size=8, shuffle=True, seed=3)
     settings = {
         "kind": "torch" if kind == "torch" else "dali",
-        "threads": 1,
+        "workers": 1,
         "on_bad_image": "skip",
         **options,
     }

@@ -117,7 +117,7 @@ def test_the_area_in_the_middle_where_none_fits() -> None:
         (lambda: Progressive.parse("a:224", 10), "--progressive-resize a:224 is no course"),
         (lambda: Progressive.parse("0:224:5", 10), "--progressive-resize 0:224:5 is no course"),
         (lambda: Progressive.parse("1:2:3:4", 10), "--progressive-resize 1:2:3:4 is no course"),
-        (lambda: AugmentSpec(progressive=Progressive(start=64, end=200, epochs=3)), "ends at 200 pixels"),
+        (lambda: AugmentSpec(progressive=Progressive(start=64, end=200, epochs=3)), "ends at 200"),
     ],
 )
 def test_values_out_of_range(make: object, problem: str) -> None:

@@ -13,7 +13,7 @@ from alexnet_fast.data import open_part
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.classifier import NetClassifier
-from alexnet_fast.inference.misclassified import worst_misclassified
+from alexnet_fast.inference.evaluate import worst_misclassified
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import LoaderConfig
@@ -96,7 +96,7 @@ class TestActivations:
 
 
 @pytest.mark.parametrize("count", [1, 2, 99])
-def test_the_worst_mistakes_are_the_surest_wrong_answers(directory: Path, count: int) -> None:
+def test_worst_misclassified_come_highest_probability_first(directory: Path, count: int) -> None:
     torch.manual_seed(0)
     net = create_model("alexnet-64", 2).eval()
     trained = TrainedModel(
