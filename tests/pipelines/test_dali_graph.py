@@ -16,7 +16,7 @@ from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color import WHITE
 from alexnet_fast.pipelines.color_jitter import ColorJitter
-from alexnet_fast.pipelines.cpu.normalize import changes_of, normalised
+from alexnet_fast.pipelines.cpu.finish import changes_of, normalize
 from alexnet_fast.pipelines.crop_windows import View, view_windows
 from alexnet_fast.pipelines.dali.graph import build_graph
 from alexnet_fast.pipelines.factory import make_loader
@@ -42,7 +42,7 @@ def test_the_gpu_graph_serializes_without_a_gpu(view: View, half: bool) -> None:
 def test_cpu_and_gpu_graphs_have_the_same_operators(view: View, region: bool) -> None:
     def operators(device: str) -> list[str]:
         graph = build_graph(
-            AugmentSpec(), view, device=device, batch_size=8, threads=2, region=region, normalise=True
+            AugmentSpec(), view, device=device, batch_size=8, threads=2, region=region, normalize=True
         )
         names = re.findall(
             r"[A-Za-z_]*(?:Read|Image|ImageSlice|Resize|Slice|Normalize)\b", str(graph.serialize())
@@ -168,10 +168,10 @@ def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, 
     fed = {"mirror": changes.mirror.astype(np.int32), "mean": changes.mean}
     if changes.matrix is not None:
         fed["matrix"] = changes.matrix
-    graph = build_graph(spec, "train", prefetch=1, normalise=True, **options)
+    graph = build_graph(spec, "train", prefetch=1, normalize=True, **options)
     inside = run_once(graph, files, **windows, **fed)
     pixels = run_once(build_graph(spec, "train", prefetch=1, **options), files, **windows).astype(np.uint8)
-    after = normalised(torch.from_numpy(pixels), changes, spec).permute(0, 2, 3, 1).numpy()
+    after = normalize(torch.from_numpy(pixels), changes, spec).permute(0, 2, 3, 1).numpy()
     print(f"largest difference {np.abs(inside - after).max():.2g}")
     np.testing.assert_allclose(inside, after, rtol=0, atol=2e-4)
 
@@ -209,5 +209,5 @@ def test_decoder_settings_reach_the_gpus_decoder() -> None:
 
 
 def test_a_share_above_one_is_refused() -> None:
-    with pytest.raises(UserError, match="--hw-decoder-load 1.5 is no share"):
+    with pytest.raises(UserError, match="--hw-decoder-load 1.5 is no fraction"):
         DecoderSettings(hardware_load=1.5)

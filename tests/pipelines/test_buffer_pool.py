@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from alexnet_fast.pipelines.cpu.buffers import BufferPool
+from alexnet_fast.pipelines.prefetch import BufferPool
 
 
 def address(array: np.ndarray) -> int:
