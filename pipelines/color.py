@@ -1,4 +1,4 @@
-"""Colours as people write them."""
+"""Parse and format colours."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ WHITE: Color = (255, 255, 255)
 
 
 def parse_color(text: str) -> Color:
-    """Returns a colour that is written as in CSS: a name, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
+    """Parses a CSS colour: a name, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
 
     Raises:
-        UserError: It is no colour, or a transparent one.
+        UserError: The text is no colour, or the colour is transparent.
     """
     from PIL import ImageColor
 

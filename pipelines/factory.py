@@ -1,4 +1,4 @@
-"""Making a loader: DALI or plain PyTorch, for a batch that fits into memory."""
+"""Make a loader, with DALI or plain PyTorch, and check that its batches fit into memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def make_loader(
     """Makes the loader that the configuration names.
 
     Raises:
-        UserError: It cannot be had on this machine, or its batches are larger than the memory.
+        UserError: The loader is unavailable on this machine, or its batches exceed the memory.
     """
     _check_batch_memory(images, spec, view, sampler, config)
     if config.kind == "torch":
@@ -40,10 +40,10 @@ def make_loader(
 def _check_batch_memory(
     images: ImageList, spec: AugmentSpec, view: View, sampler: EpochSampler, config: LoaderConfig
 ) -> None:
-    """Refuses batches that cannot be held, with those that are prepared ahead.
+    """Checks that the batches fit into memory, including those prepared ahead.
 
     Raises:
-        UserError: They are larger than the memory.
+        UserError: The batches exceed the memory.
     """
     batch = min(sampler.batch_size, len(images))
     side, value = (spec.resize, 1) if view == "square" else (spec.crop, 2 if config.half else 4)

@@ -166,7 +166,7 @@ def _check_batch_size(config: TrainConfig, images: int) -> None:
     """
     if config.batch_size > images:
         raise UserError(
-            f"--batch-size {config.batch_size} is more than the {images} training images there are",
+            f"--batch-size {config.batch_size} exceeds the {images} training images",
             f"give --batch-size {images} or less",
             exit_code=2,
         )

@@ -1,4 +1,4 @@
-"""The same preprocessing with Pillow and numpy: for `--no-dali`, for serving and as DALI's reference.
+"""Decode and preprocess with Pillow and NumPy: for `--no-dali`, for serving, and as DALI's reference.
 
 Imports neither torch nor DALI.
 """
@@ -30,15 +30,15 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Pixels
 from alexnet_fast.utils.special_files import open_given
 
-# Where Pillow begins to warn of decompression bombs; three bytes a pixel make a quarter of a gigabyte.
+# Limit at which Pillow warns of decompression bombs; at three bytes per pixel a quarter of a gigabyte.
 MAX_PIXELS = 89_478_485
 
-# The readers that may open a file, whatever it is called. Some of Pillow's others start programs (EPS runs
-# Ghostscript).
+# Formats that may be opened, whatever the file is called. Some of Pillow's other readers start programs (EPS
+# runs Ghostscript).
 FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF")
 
 
-# What Pillow raises for damaged files, by format.
+# Exceptions that Pillow raises for damaged files of the different formats.
 DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -66,16 +66,16 @@ def decode(source: str | os.PathLike[str] | IO[bytes], background: Color = WHITE
     """Decodes an image to RGB, upright.
 
     Args:
-        source: A file.
-        background: Is seen where the image is transparent.
+        source: Path or open file.
+        background: Colour behind transparent parts.
 
     Raises:
-        BadImageError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
+        BadImageError: The image cannot be opened or decoded, or exceeds `MAX_PIXELS`.
     """
     try:
         if isinstance(source, str | os.PathLike):
-            # It may be a pipe, where Pillow would wait for ever. And a TIFF that Pillow 13 opens by
-            # its name is mapped, in a wrong shape if it is to be turned.
+            # The path may be a pipe, on which Pillow would wait for ever. And Pillow 13 maps a TIFF that it
+            # opens by name, in a wrong shape if the image has to be turned.
             with open_given(Path(source)) as file:
                 return decode(file, background)
         with _opened(source) as image:
@@ -88,7 +88,7 @@ def as_rgb(image: Image.Image, background: Color) -> Image.Image:
     """Returns an image that Pillow has opened as RGB, upright.
 
     Raises:
-        BadImageError: It cannot be decoded.
+        BadImageError: The image cannot be decoded.
     """
     try:
         return to_rgb(image, background)
@@ -100,9 +100,9 @@ def _opened(source: IO[bytes]) -> Image.Image:
     """Opens an image.
 
     Raises:
-        BadImageError: It is larger than `MAX_PIXELS`.
+        BadImageError: The image exceeds `MAX_PIXELS`.
     """
-    # Threads may come between each other's filters of warnings; what is too large is refused by its size.
+    # Threads may overwrite each other's warning filters, so the size is checked below.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = Image.open(source, formats=FORMATS)
@@ -126,11 +126,11 @@ def reason_of(error: BaseException) -> str:
 def shrink(image: Image.Image, spec: AugmentSpec) -> Image.Image:
     """Resizes the shorter side to `spec.resize` with an antialiased triangle filter.
 
-    Beyond its border an image goes on with the colour of the border, as in DALI; Pillow by itself gives the
-    pixels inside more weight there, which differs by up to 15 levels.
+    Beyond its border an image is extended with the colour of the border, as in DALI; Pillow by itself gives
+    the pixels inside more weight there, which differs by up to 15 levels.
 
     Raises:
-        BadImageError: It is so narrow that it would have more than `MAX_PIXELS`.
+        BadImageError: The image is so narrow that the result would exceed `MAX_PIXELS`.
     """
     size = resized(*image.size, spec.resize)
     if math.prod(size) > MAX_PIXELS:
@@ -139,7 +139,7 @@ def shrink(image: Image.Image, spec: AugmentSpec) -> Image.Image:
 
 
 def too_large(size: tuple[int, int], resized: tuple[int, int]) -> str:
-    """Says of an image, by its width and height, that it would grow too large."""
+    """Returns the reason why an image of some width and height would become too large."""
     return f"{size[0]} x {size[1]} would become {resized[0]} x {resized[1]}, which is too large"
 
 
@@ -155,7 +155,7 @@ def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def centre_square(image: Image.Image, spec: AugmentSpec) -> Pixels:
-    """Returns the centre square of an image, uint8 (resize, resize, 3), RGB: what ten crops are cut from."""
+    """Returns the centre square of an image, uint8 (resize, resize, 3), RGB, for ten crops."""
     small = shrink(image, spec)
     return _cut(small, (small.width - spec.resize) // 2, (small.height - spec.resize) // 2, spec.resize)
 
@@ -166,15 +166,15 @@ def centre_crop(image: Image.Image, spec: AugmentSpec) -> Pixels:
     return _cut(small, (small.width - spec.crop) // 2, (small.height - spec.crop) // 2, spec.crop)
 
 
-def training_crop(image: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
-    """Returns the training crop that a draw chooses (see `plan.BatchIndices`), not mirrored yet.
+def training_crop(image: Image.Image, spec: AugmentSpec, random_params: npt.NDArray[np.float32]) -> Pixels:
+    """Returns the training crop that random parameters choose, uint8 (crop, crop, 3), not mirrored yet.
 
-    The result is uint8 (crop, crop, 3).
+    `random_params` is one row of `sampler.BatchIndices.random_params`.
     """
     if spec.random_resized_crop is not None:
-        return _resized_area(image, spec, spec.random_resized_crop, draw[None])
+        return _resized_area(image, spec, spec.random_resized_crop, random_params[None])
     small = shrink(image, spec)
-    top, left = crop_starts(draw[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
+    top, left = crop_starts(random_params[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
     return _cut(small, left, top, spec.crop)
 
 
@@ -200,7 +200,7 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image | Pixels
 def preprocess(
     image: ImageSource, spec: AugmentSpec, view: Literal["eval", "square"] = "eval"
 ) -> npt.NDArray[Any]:
-    """Turns one image into what a network takes, as the loaders do for evaluation.
+    """Turns one image into the input of a network, as the loaders do for evaluation.
 
     Args:
         image: A path, an encoded file as bytes, a Pillow image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
@@ -212,12 +212,12 @@ def preprocess(
         `torch.from_numpy` a tensor.
 
     Raises:
-        UserError: It cannot be decoded, is no image, or is too narrow.
+        UserError: The image cannot be decoded or is too narrow, or the array is no image.
     """
     with naming(os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"):
         if view == "square":
             return to_square(image, spec)
-        return normalise(centre_crop(_rgb(image, spec.background), spec), spec).transpose(2, 0, 1)
+        return normalize(centre_crop(_rgb(image, spec.background), spec), spec).transpose(2, 0, 1)
 
 
 def to_square(image: ImageSource, spec: AugmentSpec) -> Pixels:
@@ -246,8 +246,8 @@ def naming(image: str | os.PathLike[str]) -> Iterator[None]:
         raise UserError(f"cannot decode {image}: {error}", "give another image, or remove it") from error
 
 
-def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
-    """Subtracts the mean and divides by the standard deviation, as `normalisation` does to batches.
+def normalize(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
+    """Subtracts the mean and divides by the standard deviation, as `finish.normalize` does for batches.
 
     Args:
         pixels: uint8 (H, W, 3).
@@ -271,10 +271,10 @@ def _rgb(image: ImageSource, background: Color) -> Image.Image:
 
 
 def _from_array(pixels: Pixels) -> Image.Image:
-    """Makes a Pillow image of an array.
+    """Turns an array into a Pillow image.
 
     Raises:
-        UserError: It has not the shape or type of an image.
+        UserError: The array does not have the shape or type of an image.
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or not pixels.size:

@@ -109,14 +109,14 @@ def test_the_area_in_the_middle_where_none_fits() -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: RandomResizedCrop(min_scale=0), "--crop-min-scale 0 is no share"),
-        (lambda: RandomResizedCrop(min_scale=1.5), "--crop-min-scale 1.5 is no share"),
+        (lambda: RandomResizedCrop(min_scale=0), "--crop-min-scale 0 is no fraction"),
+        (lambda: RandomResizedCrop(min_scale=1.5), "--crop-min-scale 1.5 is no fraction"),
         (lambda: ColorJitter(hue=0.6), "--hue 0.6 is out of range"),
         (lambda: ColorJitter(brightness=-1), "--brightness -1 is out of range"),
-        (lambda: Progressive.parse("128", 10), "--progressive-resize 128 is no course"),
-        (lambda: Progressive.parse("a:224", 10), "--progressive-resize a:224 is no course"),
-        (lambda: Progressive.parse("0:224:5", 10), "--progressive-resize 0:224:5 is no course"),
-        (lambda: Progressive.parse("1:2:3:4", 10), "--progressive-resize 1:2:3:4 is no course"),
+        (lambda: Progressive.parse("128", 10), "--progressive-resize 128 is no range"),
+        (lambda: Progressive.parse("a:224", 10), "--progressive-resize a:224 is no range"),
+        (lambda: Progressive.parse("0:224:5", 10), "--progressive-resize 0:224:5 is no range"),
+        (lambda: Progressive.parse("1:2:3:4", 10), "--progressive-resize 1:2:3:4 is no range"),
         (lambda: AugmentSpec(progressive=Progressive(start=64, end=200, epochs=3)), "ends at 200"),
     ],
 )

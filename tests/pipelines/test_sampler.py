@@ -93,7 +93,7 @@ def test_draws_follow_the_spec() -> None:
 
 
 def test_a_batch_larger_than_the_data_set() -> None:
-    with pytest.raises(UserError, match="--batch-size 64 is more than the 40 training images") as caught:
+    with pytest.raises(UserError, match="--batch-size 64 exceeds the 40 training images") as caught:
         EpochSampler(num_images=40, batch_size=64, shuffle=True)
     assert "give --batch-size 40 or less" in str(caught.value)
     assert caught.value.exit_code == 2
