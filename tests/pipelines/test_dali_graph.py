@@ -161,7 +161,7 @@ def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, 
     files = sorted(odd_images.glob("*.jpg"))
     random_params, options = (
         drawn(len(files), spec),
-        {"device": "cpu", "batch_size": len(files), "workers": 2},
+        {"device": "cpu", "batch_size": len(files), "threads": 2},
     )
     windows = view_windows(sizes_of(files), random_params, spec, "train").dali_inputs()
     changes = changes_of(random_params, spec, random=True)

@@ -85,12 +85,12 @@ class TestActivations:
             np.testing.assert_array_equal(found, net.conv1(view[None])[0].numpy())
 
     def test_a_layer_after_the_maps_is_refused(self) -> None:
-        with pytest.raises(UserError, match="fc7 gives no maps; choose a layer before flatten"):
+        with pytest.raises(UserError, match="fc7 has no spatial output; choose a layer before flatten"):
             layer_output(create_model("alexnet-64", 3).eval(), torch.randn(3, 64, 64), "fc7")
 
     def test_an_unknown_layer_is_refused_with_the_names(self) -> None:
         with pytest.raises(
-            UserError, match=r"conv9 is no layer of this net; did you mean conv\d\? choose from conv1, relu1"
+            UserError, match=r"conv9 is no layer of this network; did you mean conv\d\? choose from conv1, relu1"
         ):
             layer_output(create_model("alexnet-64", 3).eval(), torch.randn(3, 64, 64), "conv9")
 
