@@ -1,4 +1,4 @@
-"""Labelled images that a model is tried on: the options that choose them, and their loader."""
+"""Options that choose the labelled images for a model, and their loader."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.loader import Loader
     from alexnet_fast.training.checkpoint.model_io import TrainedModel
 
-# What `part_images` reads.
+# Options of `part_images`.
 image_options = all_of(
     click.option(
         "--split",
         type=click.Choice(["train", "val", "test", "all"]),
         default="val",
         show_default=True,
-        help="Which images; 'all' takes every class folder in DATA.",
+        help="Images to use; 'all' takes every class folder in DATA.",
     ),
     number(
         "--val-fraction",
-        help="Validation share where there is no val/.  [default: that of the training]",
+        help="Validation fraction if there is no val/.  [default: that of the training]",
     ),
     options.exclude,
     options.format_options,
 )
-# What `opened` and `part_loader` read beside it.
+# Options of `opened` and `part_loader`.
 part_options = all_of(
     image_options,
     options.model_name,
-    number("--batch-size", default=32, show_default=True, help="Images at a time."),
+    number("--batch-size", default=32, show_default=True, help="Images per batch."),
     options.dali,
     options.model_device,
     options.allow_fallback,
@@ -49,7 +49,7 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
     """Opens the model that the options describe.
 
     Raises:
-        UserError: It cannot be opened.
+        UserError: The model cannot be opened.
     """
     from alexnet_fast.inference.classifier import open_classifier
 
@@ -64,17 +64,17 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
 
 
 def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> ImageList:
-    """Lists the images to try a model on: what no option says of split and fields is as in the training.
+    """Lists the images for a model; split and fields default to those of its training.
 
     Raises:
-        UserError: The images are not there, or are of other classes.
+        UserError: The images do not exist, or have other classes.
     """
     from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.data.class_map import prepared_classes
     from alexnet_fast.data.split_rule import recorded_rule
 
     fraction = given["val_fraction"]
-    # What `prepare` has written has one image and one label a sample, whatever they were called before.
+    # Data from `prepare` have one image and one label per sample, whatever the fields were called before.
     keys = ("image_key", "label_key") if prepared_classes(given["data"]) is None else ()
     of_training = {name: model.provenance.get(name) for name in keys if given[name] is None}
     return open_part(
@@ -89,10 +89,10 @@ def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> Imag
 
 
 def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
-    """Makes the loader of the images to try it on.
+    """Makes the loader of the images for a model.
 
     Raises:
-        UserError: The images are not there, or are of other classes.
+        UserError: The images do not exist, or have other classes.
     """
     import torch
 

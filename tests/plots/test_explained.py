@@ -90,7 +90,8 @@ class TestActivations:
 
     def test_an_unknown_layer_is_refused_with_the_names(self) -> None:
         with pytest.raises(
-            UserError, match=r"conv9 is no layer of this network; did you mean conv\d\? choose from conv1, relu1"
+            UserError,
+            match=r"conv9 is no layer of this network; did you mean conv\d\? choose from conv1, relu1",
         ):
             layer_output(create_model("alexnet-64", 3).eval(), torch.randn(3, 64, 64), "conv9")
 
