@@ -51,7 +51,7 @@ def _table(result: Result) -> str:
 @options.amp("off")
 @part_options
 @answers(_table)
-def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
+def evaluate(crops: Crops | None, checkpoint: str, **arguments: Any) -> Result:
     """Measure the accuracy of MODEL on DATA, with a single crop and with ten crops.
 
     MODEL is a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
@@ -59,13 +59,13 @@ def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
     from alexnet_fast.inference.evaluate import evaluate as measure
     from alexnet_fast.training.run_dir import RunDir
 
-    path = given["model"]
-    classifier = opened(RunDir(path).last if checkpoint == "last" and path.is_dir() else path, given)
-    loader = part_loader(classifier, given)
+    path = arguments["model"]
+    classifier = opened(RunDir(path).last if checkpoint == "last" and path.is_dir() else path, arguments)
+    loader = part_loader(classifier, arguments)
     kinds: tuple[Crops, ...] = (crops,) if crops else classifier.crops
     with progress_bar(len(loader.images), "evaluating") as bar:
         result = measure(
-            classifier, loader, kinds, lambda done: bar.update(done - bar.pos), jitter=given["jitter"]
+            classifier, loader, kinds, lambda done: bar.update(done - bar.pos), jitter=arguments["jitter"]
         )
     accuracies = {
         f"{name}_crop": {"top1": a.top1, "top5": a.top5} if (a := result.by_crops.get(name)) else None
@@ -79,5 +79,5 @@ def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
         "images_per_second": result.images_per_second,
         "bad_images": result.bad_images,
         "backend": classifier.backend,
-        "split": given["split"],
+        "split": arguments["split"],
     }

@@ -43,7 +43,7 @@ def _table(result: Result) -> str:
 @options.amp("off")
 @part_options
 @answers(_table)
-def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -> Result:
+def features(model: Path, data: Path, out: Path, *, force: bool, **arguments: Any) -> Result:
     """Write the output of a layer of MODEL for each image of DATA into the folder OUT.
 
     OUT gets features.npy, float32 (images, values), and files.csv with one line per row: file, label, index.
@@ -55,8 +55,8 @@ def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -
             ask_to_overwrite(out / name, force=force, instead="another folder OUT")
     from alexnet_fast.inference.feature_files import FeatureConfig, write_features
 
-    reading, excluded = options.dataset_format(given), options.excluded(given.pop("exclude"))
-    rest = {name: value for name, value in given.items() if name not in options.FORMAT}
+    reading, excluded = options.dataset_format(arguments), options.excluded(arguments.pop("exclude"))
+    rest = {name: value for name, value in arguments.items() if name not in options.FORMAT}
     config = FeatureConfig(
         model=model, data=data, out=out, overwrite=True, reading=reading, exclude=excluded, **rest
     )

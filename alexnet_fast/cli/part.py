@@ -45,7 +45,7 @@ part_options = all_of(
 )
 
 
-def opened(model: Any, given: dict[str, Any]) -> Classifier:
+def opened(model: Any, arguments: dict[str, Any]) -> Classifier:
     """Opens the model that the options describe.
 
     Raises:
@@ -55,15 +55,15 @@ def opened(model: Any, given: dict[str, Any]) -> Classifier:
 
     return open_classifier(
         model,
-        device=given["device"],
-        amp=given.get("amp", "off"),
-        model=given["net"],
-        threads=given["workers"],
-        allow_fallback=given["allow_fallback"],
+        device=arguments["device"],
+        amp=arguments.get("amp", "off"),
+        model=arguments["net"],
+        threads=arguments["workers"],
+        allow_fallback=arguments["allow_fallback"],
     )
 
 
-def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> ImageList:
+def part_images(model: Classifier | TrainedModel, arguments: dict[str, Any]) -> ImageList:
     """Lists the images for a model; split and fields default to those of its training.
 
     Raises:
@@ -73,22 +73,22 @@ def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> Imag
     from alexnet_fast.data.class_map import prepared_classes
     from alexnet_fast.data.split_rule import recorded_rule
 
-    fraction = given["val_fraction"]
+    fraction = arguments["val_fraction"]
     # Data from `prepare` have one image and one label per sample, whatever the fields were called before.
-    keys = ("image_key", "label_key") if prepared_classes(given["data"]) is None else ()
-    of_training = {name: model.provenance.get(name) for name in keys if given[name] is None}
+    keys = ("image_key", "label_key") if prepared_classes(arguments["data"]) is None else ()
+    of_training = {name: model.provenance.get(name) for name in keys if arguments[name] is None}
     return open_part(
-        given["data"],
-        given["split"],
+        arguments["data"],
+        arguments["split"],
         ClassMap(model.classes),
         val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
         rule=recorded_rule(model.provenance),
-        exclude=options.excluded(given["exclude"]),
-        reading=options.dataset_format({**given, **of_training}),
+        exclude=options.excluded(arguments["exclude"]),
+        reading=options.dataset_format({**arguments, **of_training}),
     )
 
 
-def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
+def part_loader(classifier: Classifier, arguments: dict[str, Any]) -> Loader:
     """Makes the loader of the images for a model.
 
     Raises:
@@ -100,12 +100,12 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
 
-    images = part_images(classifier, given)
-    sampler = EpochSampler(num_images=len(images), batch_size=given["batch_size"], shuffle=False)
+    images = part_images(classifier, arguments)
+    sampler = EpochSampler(num_images=len(images), batch_size=arguments["batch_size"], shuffle=False)
     config = LoaderConfig(
-        kind="dali" if given["dali"] else "torch",
+        kind="dali" if arguments["dali"] else "torch",
         device=torch.device("cpu"),
-        workers=given["workers"],
-        on_bad_image=given["on_bad_image"],
+        workers=arguments["workers"],
+        on_bad_image=arguments["on_bad_image"],
     )
     return make_loader(images, classifier.spec, "square", sampler, config)

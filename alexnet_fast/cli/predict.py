@@ -53,7 +53,7 @@ def _failed(result: Result) -> bool:
 @options.allow_fallback
 @answers(_table, failed=_failed)
 def predict(
-    model: Path, images: tuple[Path, ...], top: int, crops: Crops | None, jitter: bool, **given: Any
+    model: Path, images: tuple[Path, ...], top: int, crops: Crops | None, jitter: bool, **arguments: Any
 ) -> Result:
     """Print the top classes for each image.
 
@@ -66,7 +66,7 @@ def predict(
 
     files, ignored = image_files(images)
     classifier = open_classifier(
-        model, device=given["device"], model=given["net"], allow_fallback=given["allow_fallback"]
+        model, device=arguments["device"], model=arguments["net"], allow_fallback=arguments["allow_fallback"]
     )
     crops = crops or classifier.crops[0]
     predictions, failed = SpooledRows(), 0

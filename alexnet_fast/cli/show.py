@@ -128,24 +128,26 @@ def crops(model: Path, image: Path, net: str | None, output: Path | None, *, for
 @options.augmentation
 @options.shard_fields
 @_plot_command("augment.png")
-def augment(data: Path, output: Path | None, *, force: bool, **given: Any) -> Result:
+def augment(data: Path, output: Path | None, *, force: bool, **arguments: Any) -> Result:
     """Show images of DATA next to augmented training samples.
 
     DATA holds train/ with one folder of images per class, or the class folders themselves.
     """
-    target = new_plot(output, "augment", force=force, shown=Path(given["model"]))
+    target = new_plot(output, "augment", force=force, shown=Path(arguments["model"]))
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.plots.augmented import augmented, loader_name
     from alexnet_fast.training.config import RANDOM_AUGMENTATION
     from alexnet_fast.training.data import random_parts
     from alexnet_fast.utils.device import choose_device
 
-    config = LoaderConfig(kind="dali" if given["dali"] else "torch", device=choose_device(given["device"]))
-    images = _spread_images(data, given["count"], options.fields(given))
-    parts = {name: given[name] for name in RANDOM_AUGMENTATION}
-    parts = {"flip": given["flip"], **random_parts(**parts, epochs=given["samples"])}
-    spec = _with_parts(_spec(given["model"]), parts)
-    figure = augmented(images, spec, samples=given["samples"], seed=given["seed"], config=config)
+    config = LoaderConfig(
+        kind="dali" if arguments["dali"] else "torch", device=choose_device(arguments["device"])
+    )
+    images = _spread_images(data, arguments["count"], options.fields(arguments))
+    parts = {name: arguments[name] for name in RANDOM_AUGMENTATION}
+    parts = {"flip": arguments["flip"], **random_parts(**parts, epochs=arguments["samples"])}
+    spec = _with_parts(_spec(arguments["model"]), parts)
+    figure = augmented(images, spec, samples=arguments["samples"], seed=arguments["seed"], config=config)
     return {
         **_save_plot(figure, target),
         "files": [images.path(index) for index in range(len(images))],
@@ -185,23 +187,23 @@ def kernels(model: Path, layer: str, net: str | None, output: Path | None, *, fo
 @image_options
 @options.model_name
 @_plot_command("saliency.png")
-def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
+def saliency(output: Path | None, *, force: bool, **arguments: Any) -> Result:
     """Show which pixels drive MODEL's answers, and its top five classes, for random images of DATA.
 
     MODEL is a run folder, a checkpoint or a file of weights: gradients need the network itself. Each image
     gets two maps: the gradient of the top class, and its average over noisy copies (SmoothGrad).
     """
-    target = new_plot(output, "saliency", force=force, shown=given["model"])
+    target = new_plot(output, "saliency", force=force, shown=arguments["model"])
     from alexnet_fast.plots.saliency import saliency as draw
     from alexnet_fast.training.checkpoint.model_io import load_trained
 
-    trained = load_trained(given["model"], given["net"])
-    images = part_images(trained, given)
-    chosen = _random_rows(images, given["count"], given["seed"])
+    trained = load_trained(arguments["model"], arguments["net"])
+    images = part_images(trained, arguments)
+    chosen = _random_rows(images, arguments["count"], arguments["seed"])
     with progress_bar(len(chosen), "explaining") as bar:
         explained = []
         for row in chosen:
-            explained.append(_explain(trained, images, row, given))
+            explained.append(_explain(trained, images, row, arguments))
             bar.update(1)
     return {**_save_plot(draw(explained), target), "files": [images.path(row) for row in chosen]}
 
@@ -212,15 +214,17 @@ def saliency(output: Path | None, *, force: bool, **given: Any) -> Result:
 @options.crops("Crops to average over.  [default: ten if the model has them]")
 @part_options
 @_plot_command("confusion.png")
-def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | None, **given: Any) -> Result:
+def confusion(
+    model: Path, output: Path | None, *, force: bool, crops: Crops | None, **arguments: Any
+) -> Result:
     """Plot the confusion matrix of MODEL on DATA, and name the pairs that it confuses most."""
     target = new_plot(output, "confusion", force=force, shown=model)
     from alexnet_fast.inference.evaluate import evaluate
     from alexnet_fast.plots.confusion import confusion as draw
     from alexnet_fast.plots.confusion import most_confused
 
-    classifier = opened(model, given)
-    loader = part_loader(classifier, given)
+    classifier = opened(model, arguments)
+    loader = part_loader(classifier, arguments)
     crops = crops or classifier.crops[0]
     with progress_bar(len(loader.images), "classifying") as bar:
         result = evaluate(classifier, loader, [crops], on_progress=lambda done: bar.update(done - bar.pos))
@@ -241,15 +245,15 @@ def confusion(model: Path, output: Path | None, *, force: bool, crops: Crops | N
 @part_options
 @_plot_command("misclassified.png")
 def misclassified(
-    model: Path, count: int, output: Path | None, *, force: bool, crops: Crops | None, **given: Any
+    model: Path, count: int, output: Path | None, *, force: bool, crops: Crops | None, **arguments: Any
 ) -> Result:
     """Show the images of DATA that MODEL gets wrong, highest probability first."""
     target = new_plot(output, "misclassified", force=force, shown=model)
     from alexnet_fast.inference.evaluate import worst_misclassified
     from alexnet_fast.plots.predictions import Sample, predictions
 
-    classifier = opened(model, given)
-    loader = part_loader(classifier, given)
+    classifier = opened(model, arguments)
+    loader = part_loader(classifier, arguments)
     crops = crops or classifier.crops[0]
     with progress_bar(len(loader.images), "classifying") as bar:
         worst, wrong, images = worst_misclassified(
@@ -323,7 +327,7 @@ def _random_rows(images: ImageList, count: int, seed: int) -> list[int]:
     return sorted(chosen.tolist())
 
 
-def _explain(trained: TrainedModel, images: ImageList, row: int, given: dict[str, Any]) -> Explained:
+def _explain(trained: TrainedModel, images: ImageList, row: int, arguments: dict[str, Any]) -> Explained:
     """Classifies one image and computes both maps of its top class."""
     import torch
 
@@ -341,7 +345,7 @@ def _explain(trained: TrainedModel, images: ImageList, row: int, given: dict[str
     return Explained(
         sample=Sample(pixels=pixels, truth=truth, guesses=guesses),
         gradient=gradient_map(trained.net, view, first),
-        smooth=smooth_map(trained.net, view, first, samples=given["samples"], seed=given["seed"]),
+        smooth=smooth_map(trained.net, view, first, samples=arguments["samples"], seed=arguments["seed"]),
     )
 
 

@@ -192,9 +192,9 @@ class Postprocessor:
     def _in_threads(self, finish: Callable[[int, int], None], images: int) -> None:
         """Gives each thread an equal part of a batch, and waits."""
         ends = np.linspace(0, images, min(self._threads, images) + 1).astype(int).tolist()
-        mine, *others = itertools.pairwise(ends)
+        first, *others = itertools.pairwise(ends)
         futures = [self._pool.submit(finish, *span) for span in others]
-        finish(*mine)
+        finish(*first)
         for future in futures:
             future.result()
 

@@ -53,7 +53,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     prefetch: int = 2,
     decoder: DecoderSettings | None = None,
     source: Source | None = None,
-    reading: InputKind = "bytes",
+    input_kind: InputKind = "bytes",
     stop_after: Part | None = None,
 ) -> Pipeline:
     """Defines a graph; does not build or run it.
@@ -73,9 +73,9 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         device_id: CUDA device; None defines a graph that can be serialized, and on "cpu" run, without a GPU.
         prefetch: Batches prepared ahead.
         decoder: How a GPU decodes.
-        source: Returns the inputs of the next batch by name: those of `reading`, fields of `CropWindows`, and
-            fields of `Changes` if the graph normalises; None leaves these inputs open.
-        reading: "bytes" ("encoded" images, uint8), or "regions" ("pixels" of the parts that the windows
+        source: Returns the inputs of the next batch by name: those of `input_kind`, fields of `CropWindows`,
+            and fields of `Changes` if the graph normalises; None leaves these inputs open.
+        input_kind: "bytes" ("encoded" images, uint8), or "regions" ("pixels" of the parts that the windows
             name, uint8 HWC: nothing is decoded).
         stop_after: Leave out everything after a part of the work, to measure what the parts cost.
 
@@ -84,7 +84,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     """
     by_region = device == "cpu" if region is None else region
     finish = view != "square" and (device == "gpu" if normalize is None else normalize)
-    kinds = _input_kinds(spec, view, reading, normalize=finish, stop_after=stop_after)
+    kinds = _inputs_of(spec, view, input_kind, normalize=finish, stop_after=stop_after)
     # Made here: what is made inside the graph's function is rewritten by DALI and slow ever after.
     feed = None if source is None else _in_order(source, kinds)
     settings = decoder or DecoderSettings()
@@ -100,10 +100,10 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     )
     def graph() -> Any:
         inputs = _inputs(feed, kinds)
-        (raw,) = (inputs[name] for name in _SOURCES[reading])
+        (raw,) = (inputs[name] for name in _SOURCES[input_kind])
         if stop_after == "reading":
             return raw
-        if reading == "regions":
+        if input_kind == "regions":
             image = raw.gpu() if device == "gpu" else raw
         else:
             image = _decode(raw, inputs, by_region, settings.arguments() if device == "gpu" else {})
@@ -118,14 +118,14 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
     return built
 
 
-def _input_kinds(
-    spec: AugmentSpec, view: View, reading: InputKind, *, normalize: bool, stop_after: Part | None
+def _inputs_of(
+    spec: AugmentSpec, view: View, input_kind: InputKind, *, normalize: bool, stop_after: Part | None
 ) -> Kinds:
     """Returns the types of the inputs: what is read, and fields of `CropWindows` and `Changes`."""
-    kinds = _SOURCES[reading]
+    kinds = _SOURCES[input_kind]
     if stop_after == "reading":
         return kinds
-    if reading != "regions":
+    if input_kind != "regions":
         kinds = kinds | _PART
     if stop_after == "decoding":
         return kinds

@@ -185,7 +185,7 @@ class DaliLoader(Loader):
             prefetch=prefetch,
             decoder=self.config.decoder,
             source=source,
-            reading=self._prefetcher.kind,
+            input_kind=self._prefetcher.kind,
             stop_after=self._stop_after if self._on_gpu or self._stop_after == "reading" else "decoding",
         )
         graph.build()

@@ -302,5 +302,5 @@ class TestArrays:
 @pytest.mark.parametrize("reading", ["bytes", "regions"])
 @pytest.mark.parametrize("view", ["train", "eval", "square"])
 def test_the_graph_for_the_gpu_is_well_formed(reading: Any, view: Any) -> None:
-    graph = build_graph(SPEC, view, device="gpu", batch_size=4, threads=2, reading=reading)
+    graph = build_graph(SPEC, view, device="gpu", batch_size=4, threads=2, input_kind=reading)
     assert len(graph.serialize()) > 500
