@@ -1,4 +1,4 @@
-"""What every reader of images makes of a file: the pixels, or that it refuses."""
+"""Read images with every reader of the product and compare their pixels."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _all(names: list[str], read) -> Squares:
 
 
 def differences(one: Squares, other: Squares, tolerance: int = 1) -> dict[str, str]:
-    """Says how two readers differ, in any pixel by more than some levels, or in taking an image at all."""
+    """Returns how two readers differ: in a pixel by more than `tolerance`, or in accepting an image."""
     found = dict.fromkeys(one.keys() ^ other.keys(), "taken by one alone")
     for name in one.keys() & other.keys():
         levels = np.abs(one[name].astype(int) - other[name]).max()

@@ -1,4 +1,4 @@
-"""Memory of batches is used again, and never while somebody holds it."""
+"""The memory of a batch is reused, but never while somebody holds it."""
 
 from __future__ import annotations
 

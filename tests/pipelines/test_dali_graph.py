@@ -1,4 +1,4 @@
-"""The GPU graph is the CPU's graph with another device: constructed and serialized where there is no GPU."""
+"""The GPU graph is the CPU graph on another device; it is built and serialized without a GPU."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def drawn(images: int, spec: AugmentSpec) -> np.ndarray:
 
 
 def decode_resize_crop(files: list[Path], sizes: np.ndarray, random_params: np.ndarray | None) -> np.ndarray:
-    """The plain way: decodes and resizes whole images to 256, then cuts 224 at random."""
+    """The plain way: decode and resize whole images to 256, then cut a random 224."""
     graph = Pipeline(batch_size=len(files), num_threads=2, device_id=None, prefetch_queue_depth=1)
     with graph:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
@@ -157,7 +157,7 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     ids=["paper", "scaled", "distorted"],
 )
 def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, spec: AugmentSpec) -> None:
-    """What a GPU does in the graph, and a CPU after it, is one arithmetic; here the graph runs on the CPU."""
+    """A GPU normalises in the graph, a CPU after it; here the same graph runs on the CPU."""
     files = sorted(odd_images.glob("*.jpg"))
     random_params, options = (
         drawn(len(files), spec),

@@ -1,4 +1,4 @@
-"""What a process notes of the batches that it decodes, and images that are never decoded again."""
+"""The record of the batches being decoded, and images that are never decoded again."""
 
 from __future__ import annotations
 

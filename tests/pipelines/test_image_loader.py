@@ -1,4 +1,4 @@
-"""`ImageLoader` takes the place of a DataLoader in anyone's script."""
+"""`ImageLoader` replaces a DataLoader in a user's script."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_an_initialised_process_group_says_rank_and_world(
 
 @pytest.fixture
 def one_bad_batch(directory: Path, tmp_path: Path) -> list[tuple[str, int]]:
-    """48 images, of which the second batch of 4 of the first process among two is bad, every one."""
+    """48 images; with two processes, all images of the first one's second batch of 4 are bad."""
     pairs = [(path, label) for path, label in loader_of(directory).dataset.samples]
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"not an image")
@@ -69,7 +69,7 @@ def test_a_batch_without_a_good_image_comes_empty_so_that_processes_stay_in_step
 def test_one_process_never_sees_an_empty_batch_and_keeps_its_place(
     one_bad_batch: list[tuple[str, int]], kind: str
 ) -> None:
-    """The position counts steps, not batches handed out: what is restored is not off by the bad one."""
+    """The position counts steps, not batches handed out, so the bad batch does not shift it."""
     sampler = loader_of(one_bad_batch, batch_size=4)._loader.sampler
     third = list(sampler.epoch(0, SPEC))[2].indices.tolist()
     bad = one_bad_batch[0][0].rsplit("/", 1)[0] + "/missing.jpg"
@@ -112,7 +112,7 @@ def train_rank(rank: int, pairs: list[tuple[str, int]], store: str, out: str) ->
 def test_two_processes_train_through_a_bad_batch_to_the_same_weights(
     one_bad_batch: list[tuple[str, int]], tmp_path: Path
 ) -> None:
-    """The empty batch of one process meets the other's at the same all-reduce; nobody waits for ever."""
+    """The empty batch takes part in the same all-reduce, so no process waits for ever."""
     arguments = (one_bad_batch, str(tmp_path / "store"), str(tmp_path / "rank"))
     torch.multiprocessing.spawn(train_rank, arguments, nprocs=2)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
@@ -122,7 +122,7 @@ def test_two_processes_train_through_a_bad_batch_to_the_same_weights(
 
 @pytest.mark.parametrize("kind", ["dali", "torch"])
 def test_a_notebook_or_script_may_stop_anywhere_and_ends_quietly(directory: Path, kind: str) -> None:
-    """As in a notebook's cells, there is no main module for workers to import; it ends inside a pass."""
+    """As in a notebook, workers have no main module to import; the script ends inside a pass."""
     code = (
         "from alexnet_fast.pipelines import AugmentSpec, ImageLoader\n"
         f"loader = ImageLoader({str(directory)!r}, batch_size=8, spec=AugmentSpec(resize=72, crop=64),"

@@ -1,4 +1,4 @@
-"""Workers end with the pass that they work for, however it ends."""
+"""Workers end with their pass, however it ends."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def test_workers_end_with_the_process_that_was_killed(two_classes: Path) -> None
     ("script", "workers"), [(LEFT, "2\n"), (LEFT + COLLECTED, "2\n0\n")], ids=["kept", "collected"]
 )
 def test_workers_end_with_a_pass_that_was_left(two_classes: Path, script: str, workers: str) -> None:
-    """The main process would wait for them at its end, for ever."""
+    """Otherwise the main process would wait for them at its end for ever."""
     command = [sys.executable, "-c", LOADER + script, str(two_classes)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
     assert done.stdout == workers
 
 
 def test_a_pass_that_is_collected_waits_for_no_thread(two_classes: Path) -> None:
-    """The collector may run while a thread is being started, which a wait for one then stops for ever."""
+    """The collector may run while a thread starts; waiting for a thread there would block for ever."""
     command = [sys.executable, "-c", READING, str(two_classes)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
     assert done.stdout == "collected\n"

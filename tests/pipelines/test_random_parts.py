@@ -1,4 +1,4 @@
-"""The random parts that the paper's augmentation does not have: what each does, drawn and applied."""
+"""Random augmentation beyond the paper's: definition, random parameters and pixels."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_random_areas_are_those_of_the_published_definition() -> None:
 
 
 def test_the_area_in_the_middle_where_none_fits() -> None:
-    """A strip: the widest shape allowed, as high as the strip, in its middle."""
+    """For a strip: the widest allowed area, as high as the strip, in its centre."""
     sizes = np.array([[30, 900], [900, 30]])
     tries = np.full((2, 2 * TRIES), 0.999, np.float32)
     corner, extent = random_boxes(sizes, np.zeros((2, 2), np.float32), tries, RandomResizedCrop())

@@ -1,4 +1,4 @@
-"""The CPU's resizing gives a view the pixels that it has in the whole image, as Pillow resizes it."""
+"""The CPU resizes a view to the pixels that Pillow gives it in the whole resized image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ours(image: Image.Image, spec: AugmentSpec, random_params: np.ndarray) -> np
 def test_views_anywhere_are_those_of_pillow(
     photographs: list[Image.Image], size: tuple[int, int], area: RandomResizedCrop | None
 ) -> None:
-    """Smaller and larger, at every border; the longest too, of which far views are resized another way."""
+    """Enlarged and reduced, at every border; far views of long images, which are not aligned, too."""
     spec = AugmentSpec(resize=72, crop=64, random_resized_crop=area)
     image, random_params = photographs[0].resize(size), drawn(spec)
     found = ours(image, spec, random_params).astype(int)

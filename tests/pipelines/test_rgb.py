@@ -1,4 +1,4 @@
-"""What the values of a file mean: levels of every depth, transparency, and colours that are not RGB."""
+"""Interpretation of a file's values: levels of every depth, transparency, and colours that are not RGB."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_damaged_metadata_do_not_make_an_image_a_bad_one() -> None:
 
 
 def test_a_tiff_that_is_turned_is_the_same_by_its_name(tmp_path: Path) -> None:
-    """Pillow maps a file that it opens by its name, and took the shape after turning for the stored one."""
+    """Pillow maps a file that it opens by name, with the rotated shape instead of the stored one."""
     image = Image.effect_noise((30, 20), 90).convert("CMYK")
     (tmp_path / "a.tif").write_bytes(encoded(image, "TIFF", tiffinfo={0x112: 6}))
     by_name = np.asarray(decode(tmp_path / "a.tif"))

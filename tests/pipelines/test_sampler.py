@@ -1,4 +1,4 @@
-"""Order and random numbers of an epoch, and the geometry that they choose."""
+"""Order and random parameters of an epoch, and the geometry that they choose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards and raw arrays give the batches that class folders give."""
+"""Shards and raw arrays give the same batches as class folders."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def batches(
 
 
 def equal(one: list[Batch], other: list[Batch]) -> bool:
-    """Tells whether two epochs are alike bit by bit."""
+    """Returns whether two epochs are bit-identical."""
     return len(one) == len(other) and all(
         torch.equal(a.images, b.images)
         and torch.equal(a.labels, b.labels)
@@ -76,7 +76,7 @@ def equal(one: list[Batch], other: list[Batch]) -> bool:
 
 
 def stems(images: ImageList) -> list[str]:
-    """Returns the names without their endings."""
+    """Returns the names without their suffixes."""
     return [str(Path(name).with_suffix("")) for name in images.names]
 
 
@@ -117,7 +117,7 @@ class TestEveryForm:
 
 
 def test_shards_and_folders_have_one_fingerprint(forms: Path) -> None:
-    """A run that began on the one may go on with the other."""
+    """A run that began on folders may resume on shards."""
     for part in ("train", "val"):
         fingerprints = {
             getattr(open_data(forms / form), part).fingerprint() for form in ("folders", "shards")
@@ -255,7 +255,7 @@ class TestOtherPeoplesTars:
 
 
 class TestArrays:
-    """What is read of an array file."""
+    """Reading of array files."""
 
     @pytest.mark.parametrize(
         ("array", "said"),

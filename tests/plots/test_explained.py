@@ -1,4 +1,4 @@
-"""What a network looks at, what its layers give, and what it gets wrong."""
+"""Saliency maps, activations and misclassified images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each image shows, that it can be seen, and that it is the same every time."""
+"""Content of each plot; plots are visible and reproducible."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def sample(truth: str | None, *guesses: str) -> Sample:
     ]
 )
 def draw(request: pytest.FixtureRequest, rows: Any, listed: ImageList, noise: Any) -> Callable[[], Figure]:
-    """Each kind of image in turn."""
+    """Each kind of plot in turn."""
     square = noise(72, 72, 0)
     said = np.full((10, 3), 1 / 3)
     kinds: dict[str, Callable[[], Figure]] = {

@@ -1,4 +1,4 @@
-"""`alexnet-fast show`: a PNG file and a JSON line, or one clear line about what is wrong."""
+"""`alexnet-fast show`: a PNG file and a JSON line, or one clear line about the error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def trained(**spec: int) -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a net with room for ten crops, and of one without."""
+    """Weights of one network with room for ten crops, and of one without."""
     directory = tmp_path_factory.mktemp("models")
     roomy = trained(resize=72, crop=64)
     save_weights(directory / "roomy.safetensors", roomy)
