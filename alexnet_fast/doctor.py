@@ -163,7 +163,7 @@ def _decodes(device: str) -> bool:
             images,
             AugmentSpec(resize=16, crop=8),
             "square",
-            EpochSampler(images=1, batch_size=1, shuffle=False),
+            EpochSampler(num_images=1, batch_size=1, shuffle=False),
             LoaderConfig(device=torch.device(device), workers=1),
         )
         (batch,) = list(loader.epoch(0))

@@ -24,7 +24,7 @@ from alexnet_fast.pipelines.cpu.pillow import BadImageError
 from alexnet_fast.pipelines.ten_crop import Crops
 from alexnet_fast.runtime.prediction import top_k
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.data import make_spec, measured_colours, open_splits
+from alexnet_fast.training.data import make_spec, measured_colors, open_splits
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run_dir import RunDir, new_run
@@ -104,7 +104,7 @@ class FitHistory:
 
 
 if TYPE_CHECKING:
-    from alexnet_fast.pipelines.color_stats import ColourStatistics
+    from alexnet_fast.pipelines.color_stats import ColorStats
     from alexnet_fast.pipelines.spec import PcaJitter, Triple
 
 # What the arguments and `fit` say; any other field of `TrainConfig` may be given by name.
@@ -241,7 +241,7 @@ class AlexNet:
         answer = self.predict(image, crops=crops, jitter=jitter)
         return [guess.label for guess in top_k(answer, self._trained().classes, n)]
 
-    def _measure(self) -> ColourStatistics:
+    def _measure(self) -> ColorStats:
         """Lists the images and measures the colours of those that are trained on."""
         from alexnet_fast.training.checkpoint.model_io import read_pretrained
         from alexnet_fast.training.data import starting_input
@@ -253,7 +253,7 @@ class AlexNet:
         precision = choose_precision(config.amp, choose_device(config.device))
         plain = dataclasses.replace(config, pca_jitter="original", mean="imagenet")
         own = starting_input(config, read_pretrained(config.weights) if config.weights else None)
-        return measured_colours(config, splits, make_spec(plain, splits, precision, own), precision)
+        return measured_colors(config, splits, make_spec(plain, splits, precision, own), precision)
 
     def _train(self, config: TrainConfig) -> None:
         """Trains here, or in processes that are started for it."""

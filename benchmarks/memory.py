@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=0, help="batches of each epoch that are never let go")
     given = parser.parse_args()
     images = open_data(given.data).train
-    schedule = EpochSampler(images=len(images), batch_size=given.batch_size, shuffle=True)
-    loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(workers=given.threads))
+    sampler = EpochSampler(num_images=len(images), batch_size=given.batch_size, shuffle=True)
+    loader = make_loader(images, AugmentSpec(), "train", sampler, LoaderConfig(workers=given.threads))
     kept: list[Batch] = []
     resident = []
     for epoch in range(given.epochs):

@@ -44,13 +44,13 @@ def main() -> None:
 
 def _parts(images: ImageList, batch_size: int, config: LoaderConfig) -> dict[str, Epoch]:
     """Returns what runs an epoch up to each part; each returns the number of images."""
-    schedule = EpochSampler(images=len(images), batch_size=batch_size, shuffle=True)
+    sampler = EpochSampler(num_images=len(images), batch_size=batch_size, shuffle=True)
     spec = AugmentSpec()
-    whole = DaliLoader(images, spec, "square", schedule, config, stop_after="decoding", region=False)
-    reading = DaliLoader(images, spec, "train", schedule, config, stop_after="reading")
-    decoding = DaliLoader(images, spec, "train", schedule, config, stop_after="decoding")
-    resizing = DaliLoader(images, spec, "train", schedule, config, stop_after="resizing")
-    loader = DaliLoader(images, spec, "train", schedule, config)
+    whole = DaliLoader(images, spec, "square", sampler, config, stop_after="decoding", region=False)
+    reading = DaliLoader(images, spec, "train", sampler, config, stop_after="reading")
+    decoding = DaliLoader(images, spec, "train", sampler, config, stop_after="decoding")
+    resizing = DaliLoader(images, spec, "train", sampler, config, stop_after="resizing")
+    loader = DaliLoader(images, spec, "train", sampler, config)
     return {
         "decoding whole images": lambda epoch: sum(whole.benchmark_stages(epoch)),
         "up to reading": lambda epoch: sum(reading.benchmark_stages(epoch)),

@@ -23,7 +23,7 @@ from alexnet_fast.export.config import GraphConfig, LrnForm
 from alexnet_fast.export.limits import Answers
 from alexnet_fast.export.onnx.model import export_onnx
 from alexnet_fast.export.verify import batches, model_answers, net_answers
-from alexnet_fast.pipelines.samples import sample_squares
+from alexnet_fast.pipelines.io import sample_squares
 from alexnet_fast.pipelines.ten_crop import take_crops
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
 from alexnet_fast.training.checkpoint.model_io import load_trained

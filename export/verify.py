@@ -17,6 +17,7 @@ from alexnet_fast.runtime import cuda as cuda_driver
 from alexnet_fast.runtime.metadata import FEATURES, LOGITS, OUTPUT
 from alexnet_fast.runtime.onnx_runtime import OnnxModel, check_images
 from alexnet_fast.runtime.open import open_onnx
+from alexnet_fast.runtime.prediction import top_indices
 from alexnet_fast.utils.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -337,7 +338,7 @@ class Verifier:
         labels = self._images.labels
         if labels is None:
             return None, None
-        order = np.argsort(-got.probabilities, axis=1, kind="stable")[:, :_TOP] == labels[:, None]
+        order = top_indices(got.probabilities, _TOP) == labels[:, None]
         return float(order[:, 0].mean()), float(order.any(axis=1).mean())
 
     def _leave_out(self, name: str, precision: str, why: str) -> AccuracyRow:

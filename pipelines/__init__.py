@@ -1,7 +1,7 @@
 """Input pipelines: one augmentation spec, the DALI graphs and the plain PyTorch loader built from it.
 
-`ImageLoader` and `preprocess` are for other people's scripts (docs/loader.md). Importing this package loads
-neither torch nor DALI.
+`ImageLoader` and `preprocess` are for your own scripts (docs/loader.md). Importing this package loads neither
+torch nor DALI.
 """
 
 from __future__ import annotations

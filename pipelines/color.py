@@ -1,20 +1,20 @@
-"""Colours as people write them."""
+"""Parse and format colours."""
 
 from __future__ import annotations
 
 from alexnet_fast.errors import UserError
 
 # Red, green and blue, 0 to 255.
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-WHITE: Colour = (255, 255, 255)
+WHITE: Color = (255, 255, 255)
 
 
-def parse_colour(text: str) -> Colour:
-    """Returns a colour that is written as in CSS: a name, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
+def parse_color(text: str) -> Color:
+    """Parses a CSS colour: a name, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
 
     Raises:
-        UserError: It is no colour, or a transparent one.
+        UserError: The text is no colour, or the colour is transparent.
     """
     from PIL import ImageColor
 
@@ -31,6 +31,6 @@ def parse_colour(text: str) -> Colour:
     return red, green, blue
 
 
-def colour_text(colour: Colour) -> str:
+def color_text(color: Color) -> str:
     """Returns a colour as `#rrggbb`."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+    return "#{:02x}{:02x}{:02x}".format(*color)

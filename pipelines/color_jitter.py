@@ -1,4 +1,4 @@
-"""Random brightness, contrast, saturation and hue, as one matrix an image."""
+"""Random brightness, contrast, saturation and hue, as one matrix per image."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _GREY = 128.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColorJitter:
-    """How far the colours of a training image are moved; each amount is drawn evenly.
+    """Ranges of the random colour changes of a training image; each amount is drawn uniformly.
 
     Args:
         brightness: b scales every level by 1 - b to 1 + b.
         contrast: c scales the distance from the middle level by 1 - c to 1 + c.
         saturation: s scales the distance from grey by 1 - s to 1 + s.
-        hue: h turns the hue by up to h of a full turn either way.
+        hue: h rotates the hue by up to h of a full turn either way.
 
     Raises:
-        UserError: An amount is out of its range.
+        UserError: An amount is out of range.
     """
 
     brightness: float = 0.0
@@ -44,15 +44,15 @@ class ColorJitter:
                 raise UserError(f"--{name} {amount:g} is out of range", f"give 0 to {most:g}", exit_code=2)
 
 
-def colour_transforms(random_params: Floats, limits: ColorJitter) -> tuple[Floats, Floats]:
-    """Returns what happens to the colours of each image: `matrix @ rgb + offset`.
+def color_transforms(random_params: Floats, limits: ColorJitter) -> tuple[Floats, Floats]:
+    """Returns the colour change of each image: `matrix @ rgb + offset`.
 
     The steps are hue and saturation in YIQ, then contrast, then brightness; nothing is rounded or clipped in
     between, so they are one matrix and one offset.
 
     Args:
         random_params: (B, 4) in [0, 1): brightness, contrast, saturation, hue; 0.5 changes nothing.
-        limits: How far.
+        limits: Ranges of the amounts.
 
     Returns:
         float32 (B, 3, 3) and (B, 3), on the 0..255 scale.
@@ -60,18 +60,20 @@ def colour_transforms(random_params: Floats, limits: ColorJitter) -> tuple[Float
     spread = random_params.astype(np.float64) * 2 - 1
     amounts = np.array([limits.brightness, limits.contrast, limits.saturation])
     brightness, contrast, saturation = (1 + spread[:, :3] * amounts).T
-    turned = np.linalg.inv(_YIQ) @ _turns(spread[:, 3] * limits.hue, saturation) @ _YIQ
-    matrices = turned * (brightness * contrast)[:, None, None]
+    rotated = np.linalg.inv(_YIQ) @ _rotations(spread[:, 3] * limits.hue, saturation) @ _YIQ
+    matrices = rotated * (brightness * contrast)[:, None, None]
     offsets = np.repeat((brightness * (1 - contrast) * _GREY)[:, None], 3, axis=1)
     return matrices.astype(np.float32), offsets.astype(np.float32)
 
 
-def _turns(turns: npt.NDArray[np.float64], saturation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Returns matrices (B, 3, 3) in YIQ that keep the luma, turn the hue and scale the saturation."""
+def _rotations(
+    turns: npt.NDArray[np.float64], saturation: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Returns matrices (B, 3, 3) in YIQ that keep the luma, rotate the hue and scale the saturation."""
     cosine = np.cos(2 * np.pi * turns) * saturation
     sine = np.sin(2 * np.pi * turns) * saturation
-    found = np.zeros((len(turns), 3, 3))
-    found[:, 0, 0] = 1
-    found[:, 1, 1], found[:, 1, 2] = cosine, -sine
-    found[:, 2, 1], found[:, 2, 2] = sine, cosine
-    return found
+    matrices = np.zeros((len(turns), 3, 3))
+    matrices[:, 0, 0] = 1
+    matrices[:, 1, 1], matrices[:, 1, 2] = cosine, -sine
+    matrices[:, 2, 1], matrices[:, 2, 2] = sine, cosine
+    return matrices

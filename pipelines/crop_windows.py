@@ -1,4 +1,4 @@
-"""Which part of a file a view shows: computed for a whole batch at once, outside the graph."""
+"""Locate stage: the window of each image of a batch, computed outside the graph."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ View = Literal["train", "eval", "square"]
 # Pixels decoded around a window besides the reach of the resizing filter: room for rounding.
 _SPARE = 2.0
 
-# Sides of a view that are resized before it for nothing, at most, to be on the grid. An image of 60,000 x
-# 100 would else be resized to 153,600 x 256 for a view of it.
+# An aligned view begins at most this many of its sides from the image's beginning, since everything in front
+# of it is resized for nothing: an image of 60,000 x 100 would be resized to 153,600 x 256 for one view.
 _FAR = 4
 
-# What a graph takes.
+# Inputs of a graph.
 _GRAPH_FIELDS = ("start", "end", "roi_start", "roi_end", "size", "needs_resize")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CropWindows:
-    """The windows of a batch; (row, column) everywhere.
+    """Windows of a batch; (row, column) everywhere.
 
     Args:
         start: int32 (B, 2), first pixels of the part of each upright file to decode.
@@ -39,7 +39,7 @@ class CropWindows:
         roi_end: float32 (B, 2), where it ends.
         size: float32 (B, 2), pixels of the view.
         needs_resize: bool (B,), whether that part has to be resized to become the view.
-        scale: float64 (B, 2), pixels of the file for each pixel of the view.
+        scale: float64 (B, 2), pixels of the file per pixel of the view.
         aligned: bool (B,), whether the part begins where its image (or random area) does, so that each
             pixel of the resized part is one of the whole image resized.
         corner: int64 (B, 2), where the view begins, in pixels of the resized image (or random area).
@@ -60,40 +60,37 @@ class CropWindows:
         height, width = self.size[0].tolist()
         return int(height), int(width)
 
-    def some(self, part: slice) -> CropWindows:
-        """Returns the windows of some of the images."""
-        return CropWindows(**{name: values[part] for name, values in vars(self).items()})
+    @classmethod
+    def concatenate(cls, parts: Sequence[CropWindows]) -> CropWindows:
+        """Returns the windows of a batch whose parts were computed one by one."""
+        return cls(
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])}
+        )
 
     def dali_inputs(self) -> dict[str, Any]:
-        """Returns what a graph takes, by name."""
+        """Returns the inputs of a graph, by name."""
         return {name: values for name, values in vars(self).items() if name in _GRAPH_FIELDS}
 
 
-def joined(windows: Sequence[CropWindows]) -> CropWindows:
-    """Puts the windows of parts of a batch together."""
-    names = vars(windows[0])
-    return CropWindows(**{name: np.concatenate([getattr(part, name) for part in windows]) for name in names})
-
-
 def view_windows(
-    sizes: Integers, random_params: Floats, spec: AugmentSpec, view: View, *, grid: bool = False
+    sizes: Integers, random_params: Floats, spec: AugmentSpec, view: View, *, align: bool = False
 ) -> CropWindows:
     """Computes the windows of a batch.
 
     Args:
         sizes: (B, 2), height and width of each upright file, in pixels.
-        random_params: As in `plan.BatchIndices`; read for the view "train" alone.
-        spec: Geometry, of one epoch (`AugmentSpec.in_epoch`).
-        view: Which part.
-        grid: Let the parts that have to be resized be on the grid, as torch's resizing needs it; DALI's can
-            begin between pixels. Views very far from the image's beginning are not.
+        random_params: As in `sampler.BatchIndices`; read for the view "train" alone.
+        spec: Geometry of one epoch (`AugmentSpec.in_epoch`).
+        view: Part of the image.
+        align: Let the parts that are resized begin where their image does, as torch's resizing needs it;
+            DALI's can begin between pixels. Views very far from the image's beginning are not aligned.
     """
     side = spec.resize if view == "square" else spec.crop
     if view == "train" and spec.random_resized_crop is not None:
         corner, extent = random_boxes(
             sizes, random_params[:, PLACE], random_params[:, AREAS], spec.random_resized_crop
         )
-        # The area is cut first and resized then: nothing outside it is seen.
+        # The area is cut first, then resized: nothing outside it is seen.
         start, end = begin, finish = corner.astype(np.float64), (corner + extent).astype(np.float64)
         needs_resize = (extent != side).any(axis=1)
         scale, corner = extent / side, np.zeros_like(corner)
@@ -105,7 +102,7 @@ def view_windows(
         needs_resize = sizes.min(axis=1) != spec.resize
         scale = sizes / tall_wide
         start, end, begin, finish = _source_spans(sizes, scale, corner, side, needs_resize)
-        aligned = needs_resize & grid & (corner.max(axis=1) < _FAR * side)
+        aligned = needs_resize & align & (corner.max(axis=1) < _FAR * side)
         start = np.where(aligned[:, None], 0, start)
     return CropWindows(
         start=start.astype(np.int32),
@@ -127,17 +124,17 @@ def _source_spans(
     side: int,
     needs_resize: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.float64], ...]:
-    """Maps views back to their files.
+    """Maps views back to the pixels of their files.
 
     Args:
-        sizes: (B, 2), of the files.
-        scale: (B, 2), their pixels for each one after resizing.
-        corner: (B, 2), where the views begin, after resizing.
-        side: Of the views, after resizing.
-        needs_resize: (B,), whether anything has to be resized.
+        sizes: (B, 2), sizes of the files.
+        scale: (B, 2), pixels of the file per pixel after resizing.
+        corner: (B, 2), first pixels of the views, after resizing.
+        side: Side of the views, after resizing.
+        needs_resize: (B,), whether anything is resized.
 
     Returns:
-        The first pixels to decode, one past the last, and where the view begins and ends; all (B, 2).
+        The first pixels to decode, one past the last, and begin and end of the view; all (B, 2).
     """
     begin, finish = corner * scale, (corner + side) * scale
     # The filter reaches as far as the scale; without resizing exactly the view is decoded.

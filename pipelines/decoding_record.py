@@ -1,10 +1,10 @@
-"""A note of which batches a process is decoding, which outlives the process.
+"""Record of the batches that a process is decoding; it outlives the process.
 
-A decoder can end its process, and nothing in that process can then say which image it was. So a run keeps a
-small file for each of its processes: a line on every loader, and the batches that it has begun and not handed
-out yet. It is written with `pwrite` before each batch, 32 bytes without a flush: the kernel keeps what a dead
-process has written, and only a power cut, which is no decoder's fault, loses it. The file goes when the work
-ends, well or with an error.
+A decoder can crash its process, which can then no longer name the image. So a run keeps a small file per
+process: it describes every loader and the batches begun but not handed out yet. The file is updated with
+    `pwrite` before each batch, 32 bytes without a flush: the kernel keeps what a dead process has written,
+    and only a power cut, which is no decoder's fault, loses it. The file is removed when the work ends, with
+    or without an error.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from alexnet_fast.errors import UserError, system_reason
 
 _log = logging.getLogger("alexnet_fast")
 
-# One block for each loader: its place in the data, and behind that what it loads.
+# One block per loader: its position in the data, then its description.
 _BLOCK = 16 << 10
-_MOST_LOADERS = 16
-# Epoch, first batch that has not been handed out, the one behind the last that may have been begun; CRC-32.
-_PLACE = struct.Struct("<qqqI")
+_MAX_LOADERS = 16
+# Epoch, first batch not handed out, one past the last batch that may have been begun; CRC-32.
+_POSITION = struct.Struct("<qqqI")
 _DESCRIPTION = 32
-# How Python's faulthandler begins what it writes, https://docs.python.org/3/library/faulthandler.html
+# Start of the reports of Python's faulthandler, https://docs.python.org/3/library/faulthandler.html
 _FAULT = b"Fatal Python error: "
 
 
 class DecoderDeathError(UserError):
-    """A process that decodes images has died; the record of what it was decoding stays.
+    """A process that decodes images has died; the record of its batches stays.
 
     Args:
-        who: Which process, and how it died.
-        what: What it was decoding.
+        who: The process, and how it died.
+        what: The batches that it was decoding.
         hint: As for `UserError`.
     """
 
@@ -56,10 +56,10 @@ class OpenBatches:
     """Batches that a process was decoding when it ended.
 
     Args:
-        loader: What `Loader.describe` says of the loader.
+        loader: Description of the loader, from `Loader.describe`.
         epoch: Counted from 0.
         first: The first batch of the epoch that had not been handed out, counted from 0.
-        end: The one behind the last that may have been begun.
+        end: One past the last batch that may have been begun.
     """
 
     loader: dict[str, Any]
@@ -70,12 +70,11 @@ class OpenBatches:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeftRecord:
-    """What a process left behind that did not end by itself.
+    """Record of a process that crashed or was killed.
 
     Args:
-        fault: How it died, where it could still say so ("Segmentation fault"); None where it was killed from
-            outside, or nothing was to be said.
-        batches: What it was decoding.
+        fault: How it died ("Segmentation fault"); None if it was killed from outside or could not report it.
+        batches: The batches that it was decoding.
     """
 
     fault: str | None
@@ -83,7 +82,7 @@ class LeftRecord:
 
 
 class DecodingRecord:
-    """The record of this process; the file and its folder are made when the first loader begins.
+    """Record of this process; the first loader creates the file and its folder.
 
     Args:
         path: The file.
@@ -93,14 +92,14 @@ class DecodingRecord:
         self._path = path
         self._file: int | None = None
         self._faults: IO[bytes] | None = None
-        self._made: list[Path] = []
+        self._created: list[Path] = []
         self._loaders = 0
 
     def add(self, description: dict[str, Any]) -> int | None:
-        """Takes up a loader; returns the number of its block, None where nothing can be noted."""
+        """Adds a loader; returns the number of its block, None if it cannot be recorded."""
         block = self._loaders
         text = json.dumps(description).encode()
-        if block == _MOST_LOADERS or len(text) > _BLOCK - _DESCRIPTION:
+        if block == _MAX_LOADERS or len(text) > _BLOCK - _DESCRIPTION:
             return None
         self._loaders += 1
         if not block:
@@ -109,15 +108,15 @@ class DecodingRecord:
         return block
 
     def note(self, block: int, epoch: int, first: int, end: int) -> None:
-        """Notes which batches of a loader are being decoded; none where `first` is `end`."""
-        place = struct.pack("<qqq", epoch, first, end)
-        self._write(place + struct.pack("<I", zlib.crc32(place)), block * _BLOCK)
+        """Records which batches of a loader are being decoded; none if `first` is `end`."""
+        position = struct.pack("<qqq", epoch, first, end)
+        self._write(position + struct.pack("<I", zlib.crc32(position)), block * _BLOCK)
 
     def close(self, *, death: str | None = None) -> None:
         """Ends the record.
 
         Args:
-            death: Of a process that decoded for this one: the file is left for the next run.
+            death: How a worker of this process died; the file is then left for the next run.
         """
         if self._file is None:
             return
@@ -128,16 +127,16 @@ class DecodingRecord:
             if death is None:
                 self._path.unlink(missing_ok=True)
             else:
-                os.pwrite(self._file, _FAULT + death.encode(), _BLOCK * _MOST_LOADERS)
-            for directory in reversed(self._made):
+                os.pwrite(self._file, _FAULT + death.encode(), _BLOCK * _MAX_LOADERS)
+            for directory in reversed(self._created):
                 directory.rmdir()
         os.close(self._file)
         self._file = None
 
     def _open(self) -> None:
-        """Makes the file, and lets a fatal signal leave its name there."""
+        """Creates the file, and lets a fatal signal leave its name there."""
         try:
-            self._made = _missing(self._path.parent)
+            self._created = _missing(self._path.parent)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             if not _lock(file):
@@ -145,7 +144,7 @@ class DecodingRecord:
                 return
             self._file = file
             os.ftruncate(file, 0)
-            os.ftruncate(file, _BLOCK * _MOST_LOADERS)
+            os.ftruncate(file, _BLOCK * _MAX_LOADERS)
         except OSError as error:
             self._give_up(error)
             return
@@ -154,7 +153,7 @@ class DecodingRecord:
             faulthandler.enable(self._faults, all_threads=False)
 
     def _write(self, content: bytes, at: int) -> None:
-        """Writes a few bytes; a disk that does not take them is told of once."""
+        """Writes a few bytes; a disk that refuses them is logged once."""
         if self._file is None:
             return
         try:
@@ -163,7 +162,7 @@ class DecodingRecord:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Says that there is no record."""
+        """Logs that there is no record, and closes it."""
         _log.warning(
             "cannot write %s (%s): if a decoder ends the process, the next run will not know its batch",
             self._path,
@@ -173,7 +172,7 @@ class DecodingRecord:
 
 
 def _lock(file: int) -> bool:
-    """Locks an open record; False where another job is at it, which began in the same new folder."""
+    """Locks an open record; returns False if another job, begun in the same new folder, holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -184,7 +183,7 @@ def _lock(file: int) -> bool:
 
 
 def _missing(directory: Path) -> list[Path]:
-    """Returns a folder and those above it, from the top, that are not there yet."""
+    """Returns a folder and its parents, from the top, that do not exist yet."""
     return [each for each in reversed((directory, *directory.parents)) if not each.exists()]
 
 
@@ -192,21 +191,21 @@ _current: contextvars.ContextVar[DecodingRecord | None] = contextvars.ContextVar
 
 
 def current_record() -> DecodingRecord | None:
-    """Returns the record that this thread's loaders are to be noted in."""
+    """Returns the record for the loaders of this thread."""
     return _current.get()
 
 
 @contextlib.contextmanager
 def recording(path: Path) -> Iterator[None]:
-    """Notes what the loaders of this thread decode while the block runs.
+    """Records what the loaders of this thread decode while the block runs.
 
-    The file stays if the process dies, or if one of its workers does (`DecoderDeathError`).
+    The file stays if the process or one of its workers dies (`DecoderDeathError`).
 
     Args:
-        path: Of the file.
+        path: The file.
     """
     record = DecodingRecord(path)
-    before = _current.set(record)
+    token = _current.set(record)
     death = None
     try:
         yield
@@ -214,12 +213,12 @@ def recording(path: Path) -> Iterator[None]:
         death = error.who
         raise
     finally:
-        _current.reset(before)
+        _current.reset(token)
         record.close(death=death)
 
 
 def read_record(path: Path) -> LeftRecord:
-    """Reads what a process left behind; blocks that make no sense are passed over.
+    """Reads the record of a dead process; skips damaged blocks.
 
     Raises:
         UserError: The file cannot be read.
@@ -228,20 +227,20 @@ def read_record(path: Path) -> LeftRecord:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {system_reason(error)}", "remove it") from error
-    blocks = (content[at : at + _BLOCK] for at in range(0, _BLOCK * _MOST_LOADERS, _BLOCK))
-    _, told, fault = content[_BLOCK * _MOST_LOADERS :].partition(_FAULT)
+    blocks = (content[at : at + _BLOCK] for at in range(0, _BLOCK * _MAX_LOADERS, _BLOCK))
+    _, reported, fault = content[_BLOCK * _MAX_LOADERS :].partition(_FAULT)
     return LeftRecord(
-        fault=fault.split(b"\n")[0].decode("ascii", "replace") if told else None,
-        batches=tuple(found for block in blocks if (found := _read_block(block)) is not None),
+        fault=fault.split(b"\n")[0].decode("ascii", "replace") if reported else None,
+        batches=tuple(batches for block in blocks if (batches := _read_block(block)) is not None),
     )
 
 
 def _read_block(block: bytes) -> OpenBatches | None:
-    """Returns what a loader was decoding; None for nothing."""
+    """Returns the batches that a loader was decoding; None if there are none."""
     if len(block) < _BLOCK:
         return None
-    epoch, first, end, sum_ = _PLACE.unpack_from(block)
-    if zlib.crc32(block[: _PLACE.size - 4]) != sum_ or first >= end:
+    epoch, first, end, checksum = _POSITION.unpack_from(block)
+    if zlib.crc32(block[: _POSITION.size - 4]) != checksum or first >= end:
         return None
     try:
         loader = json.loads(block[_DESCRIPTION:].rstrip(b"\0"))

@@ -1,4 +1,4 @@
-"""Sizes and positions, computed alike for every loader."""
+"""Sizes and positions, computed the same way for every loader."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def resized_sizes(sizes: Integers, shorter: int) -> Integers:
 
 
 def crop_starts(places: npt.NDArray[np.float32], lengths: Integers, crops: Integers | int) -> Integers:
-    """Returns where crops begin: each of the `length - crop + 1` places is equally likely.
+    """Returns the first pixels of crops: all `length - crop + 1` positions are equally probable.
 
     Args:
         places: Uniform in [0, 1).

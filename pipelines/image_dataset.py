@@ -1,4 +1,4 @@
-"""The images behind a loader, as torchvision's `ImageFolder` shows them."""
+"""The data set behind an `ImageLoader`, with the attributes of torchvision's `ImageFolder`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, preprocess
+from alexnet_fast.pipelines.cpu.pillow import naming, preprocess
 from alexnet_fast.pipelines.io import image_at
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.suggest import choose_from
 
 Data = str | Path | ImageList | Iterable[tuple[str | Path, int | str]]
 
-# Without names there are as many classes as the largest label says; more than that is a mistake in it.
+# Without class names the largest label sets the number of classes; a larger label is taken for an error.
 _MOST_UNNAMED = 1_000_000
 
 
 class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Labelled images; item i is (float32 (3, crop, crop) of the evaluation view, label).
 
-    The names are those of torchvision's `ImageFolder`, for code that looks at `loader.dataset`.
+    The attributes are those of torchvision's `ImageFolder`, for code that reads `loader.dataset`.
 
     Args:
         images: The list.
@@ -66,11 +66,8 @@ class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        try:
+        with naming(self.images.path(index)):
             image = image_at(self.images, index, self.spec.background)
-        except BadImageError as error:
-            name = self.images.path(index)
-            raise UserError(f"cannot decode {name}: {error}", "give another image") from error
         pixels = preprocess(image, self.spec)
         return torch.from_numpy(pixels), int(self.images.labels[index])
 
@@ -78,27 +75,27 @@ class ImageDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 def list_data(
     data: Data, classes: Iterable[str] | None = None, fields: ShardFields = DEFAULT_FIELDS
 ) -> ImageList:
-    """Lists what someone else's script gives.
+    """Lists the images of a data set in any supported form.
 
     Args:
         data: A folder of class folders (or of tars), whose sorted names are numbered from 0 as by
-            `ImageFolder`; or (path, label) pairs, all labels whole numbers or all of them class names; or a
-            list of ours.
-        classes: Class names in the order of their labels, where the data do not say them. Names as labels are
-            numbered in sorted order without it.
-        fields: Of a folder of tars: which fields of a sample are its image and label.
+            `ImageFolder`; or (path, label) pairs, whose labels are all whole numbers or all class names; or
+            an `ImageList`.
+        classes: Class names in the order of their labels, if the data do not contain them. Without it, class
+            names as labels are numbered in sorted order.
+        fields: For a folder of tars: the fields of a sample that hold image and label.
 
     Raises:
-        UserError: There is nothing there, or a label is neither a whole number nor text, or has no class.
+        UserError: There is no image, or a label is neither a whole number nor text, or has no class.
     """
     if isinstance(data, ImageList):
         return data
     if isinstance(data, str | Path):
-        contents = find_splits(Path(data), "all", DatasetFormat(fields=fields))["all"]
-        given = ClassMap(_class_names(classes)) if classes is not None else None
-        listed = contents.images(given or ClassMap.from_names(contents.class_names()))
-        say_ignored(Path(data), [listed], Ignored())
-        return listed
+        split = find_splits(Path(data), "all", DatasetFormat(fields=fields))["all"]
+        names = split.class_names() if classes is None else _class_names(classes)
+        images = split.images(ClassMap.from_names(names) if classes is None else ClassMap(tuple(names)))
+        say_ignored(Path(data), [images], Ignored())
+        return images
     return _list_pairs(_pairs(data), None if classes is None else _class_names(classes))
 
 
@@ -106,7 +103,7 @@ def _class_names(classes: Iterable[Any]) -> tuple[str, ...]:
     """Checks class names.
 
     Raises:
-        UserError: They are no list of texts.
+        UserError: `classes` is no list of texts.
     """
     names = () if isinstance(classes, str) else tuple(classes)
     if not names or not all(isinstance(name, str) for name in names):
@@ -128,7 +125,7 @@ def _pairs(data: Any) -> list[tuple[str, Any]]:
 
 
 def _pair(pair: Any) -> tuple[Any, Any]:
-    """Takes a pair apart; a text of two letters is none."""
+    """Unpacks a pair; a text of two letters is none."""
     if isinstance(pair, str | bytes):
         raise TypeError(f"{pair!r} has no label")
     path, label = pair
@@ -136,7 +133,7 @@ def _pair(pair: Any) -> tuple[Any, Any]:
 
 
 def _list_pairs(pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None) -> ImageList:
-    """Lists (path, label) pairs; without names a class is called by its number."""
+    """Lists (path, label) pairs; without class names a class is named by its number."""
     paths = [path for path, _ in pairs]
     if any(isinstance(label, str) for _, label in pairs):
         names, labels = _numbered(pairs, classes)
@@ -148,7 +145,7 @@ def _list_pairs(pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None) -
             f"labels run from {min(labels)} to {max(labels)}, and there are {len(names)} classes",
             "number the classes from 0",
         )
-    # Absolute names stay as they are when they are joined to a root.
+    # Joining an absolute name to a root leaves it unchanged.
     absolute = tuple(str(Path(path).absolute()) for path in paths)
     return ImageList(root=Path("/"), names=absolute, labels=labels, classes=ClassMap(names))
 
@@ -156,10 +153,10 @@ def _list_pairs(pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None) -
 def _numbered(
     pairs: list[tuple[str, Any]], classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], list[int]]:
-    """Numbers labels that are class names: as `classes` has them, or in sorted order as `ImageFolder` does.
+    """Numbers labels that are class names: in the order of `classes`, or sorted as by `ImageFolder`.
 
     Raises:
-        UserError: A label is no text, or none of the classes; or there is one name alone, which has no order.
+        UserError: A label is no text or none of the classes, or there is only one class name.
     """
     for path, label in pairs:
         if not isinstance(label, str):
@@ -182,10 +179,10 @@ def _numbered(
 def _number(path: str, label: Any) -> int:
     """Returns a label that is a whole number, whatever library it comes from.
 
-    A float is refused even where it is whole: int() would make one class of 1.2 and 1.8.
+    A float is refused even if it is whole: int() would merge 1.2 and 1.8 into one class.
 
     Raises:
-        UserError: It is something else.
+        UserError: The label is no whole number.
     """
     whole = not isinstance(label, bool) and hasattr(label, "__index__")
     if isinstance(label, torch.Tensor):
@@ -195,16 +192,16 @@ def _number(path: str, label: Any) -> int:
     try:
         if whole:
             return operator.index(label)
-    except TypeError:  # numpy's arrays and booleans have the method, and refuse
+    except TypeError:  # numpy's arrays and booleans have the method but raise
         pass
     raise UserError(f"the label of {path} is {label!r}", "give whole numbers from 0, or class names")
 
 
 def _names_of_numbers(labels: list[int]) -> tuple[str, ...]:
-    """Names classes after their numbers.
+    """Names classes by their numbers.
 
     Raises:
-        UserError: A label is far too large to be one.
+        UserError: A label is far too large.
     """
     largest = max(labels)
     if largest >= _MOST_UNNAMED:

@@ -1,4 +1,4 @@
-"""A loader for other people's scripts, in the place of a torch `DataLoader` over an `ImageFolder`."""
+"""`ImageLoader`: replaces a torch `DataLoader` over an `ImageFolder` in your own script."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.device import choose_device
 
-# Raised whenever the same images, spec and seed would give another order, other draws or other pixels.
+# Increased whenever the same images, spec and seed give another order, other random parameters or other
+# pixels.
 PIPELINES_VERSION = 2
 
 _DECODERS = {"dali": "nvidia-dali-cuda120", "torch": "pillow"}
@@ -29,10 +30,10 @@ _DECODERS = {"dali": "nvidia-dali-cuda120", "torch": "pillow"}
 def describe_stream(loader: Loader) -> dict[str, Any]:
     """Returns everything that a loader's batches depend on, besides epoch and step.
 
-    Plain values by the name that a message gives them. The versions are there because another decoder may
-    give other pixels; the image list is a hash over names, labels and classes.
+    The keys are the names used in messages. Versions are included because another decoder may give other
+    pixels; the image list is a hash over names, labels and classes.
     """
-    config, schedule = loader.config, loader.schedule
+    config, sampler = loader.config, loader.sampler
     decoder = _DECODERS[config.kind]
     return {
         "pipelines": PIPELINES_VERSION,
@@ -42,27 +43,27 @@ def describe_stream(loader: Loader) -> dict[str, Any]:
         "half precision": config.half,
         "view": loader.view,
         "image list": loader.images.fingerprint(),
-        "images": schedule.images,
-        "batch size": schedule.batch_size,
-        "shuffle": schedule.shuffle,
-        "full batches only": schedule.full_only,
-        "seed": schedule.seed,
-        "rank": schedule.rank,
-        "processes": schedule.world,
+        "images": sampler.num_images,
+        "batch size": sampler.batch_size,
+        "shuffle": sampler.shuffle,
+        "full batches only": sampler.full_only,
+        "seed": sampler.seed,
+        "rank": sampler.rank,
+        "processes": sampler.world,
         **{f"spec.{name}": value for name, value in loader.spec.to_dict().items()},
     }
 
 
-def check_same_stream(saved: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Compares a saved description with that of the loader at hand.
+def check_same_stream(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Compares a saved description with that of the current loader.
 
     Raises:
-        UserError: They differ; each thing is named with both values.
+        UserError: The descriptions differ; each difference is named with both values.
     """
-    differing = [name for name in {**saved, **here} if saved.get(name) != here.get(name)]
+    differing = [name for name in {**saved, **current} if saved.get(name) != current.get(name)]
     if not differing:
         return
-    each = "; ".join(f"{name} was {saved.get(name)}, is {here.get(name)}" for name in differing)
+    each = "; ".join(f"{name} was {saved.get(name)}, is {current.get(name)}" for name in differing)
     raise UserError(
         f"the saved position belongs to another stream of images: {each}",
         "make the loader as it was, or start an epoch anew with set_epoch",
@@ -76,44 +77,44 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 TORCHVISION_SPEC = AugmentSpec(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), jitter=None)
 
 
-# The default batch.
+# Default batch size.
 _BATCH = 256
 
 _log = logging.getLogger("alexnet_fast")
 
 
 class ImageLoader:
-    """Batches of (images, labels); its length is the batches an epoch.
+    """Batches of (images, labels); its length is the number of batches per epoch.
 
     Images are (B, 3, crop, crop) in channels_last order, normalised; labels int64 (B,); both on `device`.
-    Every loop is one epoch, and the next loop the next one, also where a loop was left early; `set_epoch`
-    chooses it as with a `DistributedSampler`. Images that cannot be decoded make a batch
-    shorter. With several processes a batch without any good image comes empty (B = 0), so that all
-    processes take the same number of steps; a single process never sees one.
+    Every loop is one epoch, and the next loop is the next epoch, even after a `break`; `set_epoch` chooses
+    the epoch as with a `DistributedSampler`. Images that cannot be decoded make a batch shorter. With several
+    processes a batch without any good image comes empty (B = 0), so that all processes take the same number
+    of steps; a single process skips it.
 
     Args:
         data: A folder of class folders, (path, label) pairs, or an `ImageList`.
-        train: The random training view, shuffled, in full batches; else the centre crop of each, in order.
-        batch_size: Images a batch, of this process alone; by default 256, or fewer in training on data that
-            do not fill one.
+        train: Random training view, shuffled, in full batches; else the centre crop of every image, in order.
+        batch_size: Images per batch of this process; by default 256, or fewer in training on data that do not
+            fill one batch.
         spec: Sizes, normalisation and augmentation; by default torchvision's for ImageNet.
-        classes: Class names in the order of their labels, where the data do not say them.
-        seed: Chooses order and random numbers.
-        drop_last: Full batches only; by default when training.
+        classes: Class names in the order of their labels, if the data do not contain them.
+        seed: Seed of order and random parameters.
+        drop_last: Full batches only; by default in training.
         loader: "dali", or "torch" for Pillow in worker processes.
-        device: "cpu", "cuda", "cuda:N", a torch device, or "auto": this process's GPU where there is one.
-        workers: DALI's threads, or worker processes; by default one a core, at most 8.
+        device: "cpu", "cuda", "cuda:N", a torch device, or "auto": this process's GPU if there is one.
+        workers: DALI's threads, or worker processes; by default one per core, at most 8.
         half: float16 instead of float32 images.
         prefetch: Batches prepared ahead.
         on_bad_image: "fail" or "skip".
-        rank: This process among `world`; by default as the process group or the environment say.
+        rank: Rank of this process; by default from the process group or the environment.
         world: Number of processes.
-        image_key: Of a folder of WebDataset tars: the field that is the image; by default the first of jpg,
-            jpeg, png, webp and the other formats.
+        image_key: For WebDataset tars: the field that holds the image; by default the first of jpg, jpeg,
+            png, webp and the other formats.
         label_key: The field that holds the label; by default cls, then json.
 
     Raises:
-        UserError: The data, an option or the device is not there.
+        UserError: The data are missing, an option is invalid or the device is unavailable.
     """
 
     def __init__(  # noqa: PLR0913 - all by name, with a default
@@ -148,9 +149,9 @@ class ImageLoader:
             prefetch=prefetch,
             on_bad_image=on_bad_image,
         )
-        schedule = EpochSampler(
-            images=len(images),
-            batch_size=_fitting(len(images), world, train and drop_last is not False)
+        sampler = EpochSampler(
+            num_images=len(images),
+            batch_size=_default_batch_size(len(images), world, train and drop_last is not False)
             if batch_size is None
             else batch_size,
             shuffle=train,
@@ -161,24 +162,24 @@ class ImageLoader:
         )
         self.dataset = ImageDataset(images, spec)
         self.epoch, self.step = 0, 0
-        self._loader = make_loader(images, spec, "train" if train else "eval", schedule, config)
+        self._loader = make_loader(images, spec, "train" if train else "eval", sampler, config)
         self._stream: dict[str, Any] | None = None
         self._running: Iterator[Batch] | None = None
-        # Whether the next pass stays where it is: at the start, or at a place that the caller has chosen.
-        self._placed = True
+        # Whether the next pass keeps the position: the start, or one that the caller has chosen.
+        self._positioned = True
 
     def __len__(self) -> int:
         return len(self._loader)
 
     @property
     def batch_size(self) -> int:
-        """Images a batch, of this process alone."""
-        return self._loader.schedule.batch_size
+        """Images per batch of this process."""
+        return self._loader.sampler.batch_size
 
     @property
     def drop_last(self) -> bool:
-        """Whether images that do not fill a batch are left out."""
-        return self._loader.schedule.full_only
+        """Whether images that do not fill a batch are dropped."""
+        return self._loader.sampler.full_only
 
     @property
     def num_workers(self) -> int:
@@ -187,69 +188,69 @@ class ImageLoader:
 
     @property
     def bad_images(self) -> BadImages:
-        """The images left out so far, with their reasons."""
+        """The bad images skipped so far, with their reasons."""
         return self._loader.bad
 
     @property
     def sampler(self) -> EpochSetter:
-        """What scripts call `set_epoch` of."""
+        """Object with `set_epoch`, as scripts expect it."""
         return EpochSetter(self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch of the next loop; a position restored in that epoch is kept."""
-        if epoch != self.epoch or not self._placed:
-            self._place(epoch, 0)
+        """Chooses the epoch of the next loop; keeps a position restored in that epoch."""
+        if epoch != self.epoch or not self._positioned:
+            self._move_to(epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the position behind the last batch handed out, and what it is a position in."""
+        """Returns the position after the last batch handed out, and a description of the stream."""
         if self._stream is None:
             self._stream = describe_stream(self._loader)
         return {"epoch": self.epoch, "step": self.step, "stream": dict(self._stream)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Lets the next loop go on behind the saved position.
+        """Makes the next loop continue after the saved position.
 
-        Batches already prepared for that very position are handed out, not decoded again.
+        Batches already prepared for that position are handed out, not decoded again.
 
         Raises:
-            UserError: The position is one in another stream of images.
+            UserError: The position belongs to another stream of images.
         """
         if not {"epoch", "step", "stream"} <= state.keys():
             raise UserError("this is not the state of an ImageLoader", "give what its state_dict returned")
         check_same_stream(state["stream"], self.state_dict()["stream"])
         if (state["epoch"], state["step"]) == (self.epoch, self.step):
-            self._placed = True
+            self._positioned = True
         else:
-            self._place(state["epoch"], state["step"])
+            self._move_to(state["epoch"], state["step"])
 
-    def _place(self, epoch: int, step: int) -> None:
-        """Moves to a position; a pass under way is over."""
+    def _move_to(self, epoch: int, step: int) -> None:
+        """Moves to a position; ends a pass in progress."""
         self.epoch, self.step = epoch, step
-        self._running, self._placed = None, True
+        self._running, self._positioned = None, True
 
     def __iter__(self) -> Iterator[Pair]:
-        """Hands out an epoch, or the rest of one, counting the batches; it begins with the first of them."""
+        """Yields the batches of an epoch, or the rest of one; the pass begins with the first batch taken."""
         batches = self._begin()
         while (batch := self._next(batches)) is not None:
             self.step += 1
-            if len(batch.labels) or self._loader.schedule.world > 1:
+            if len(batch.labels) or self._loader.sampler.world > 1:
                 yield batch.images, batch.labels
-        self._place(self.epoch + 1, 0)
+        self._move_to(self.epoch + 1, 0)
 
     def _begin(self) -> Iterator[Batch]:
-        """Returns the batches from the place on that the next pass has."""
-        if not self._placed:
-            self._place(self.epoch + 1, 0)
+        """Returns the batches of the next pass, from its position on."""
+        if not self._positioned:
+            self._move_to(self.epoch + 1, 0)
         if self._running is None:
             self._running = self._loader.epoch(self.epoch, self.step)
-        self._placed = False
+        self._positioned = False
         return self._running
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
         """Returns the next batch of a pass, None at its end.
 
         Raises:
-            UserError: Another pass has begun meanwhile: both would take from one pipeline.
+            UserError: Another pass has begun in the meantime: both would consume one pipeline.
         """
         if batches is not self._running:
             raise UserError(
@@ -259,7 +260,7 @@ class ImageLoader:
 
 
 class EpochSetter:
-    """What scripts expect in `loader.sampler`: the length, and `set_epoch`.
+    """The `loader.sampler` that scripts expect: a length and `set_epoch`.
 
     Args:
         loader: The loader to set.
@@ -276,19 +277,19 @@ class EpochSetter:
         self._loader.set_epoch(epoch)
 
 
-def _fitting(images: int, world: int, full_only: bool) -> int:
-    """Returns the default batch, or the largest that a data set fills; where that is none, one is refused."""
-    mine = images // world
-    if not full_only or mine >= _BATCH:
+def _default_batch_size(images: int, world: int, full_only: bool) -> int:
+    """Returns the default batch size, or the largest that the data set fills."""
+    local = images // world
+    if not full_only or local >= _BATCH:
         return _BATCH
-    size = max(1, mine)
+    size = max(1, local)
     _log.warning("batches of %d instead of %d: there are %d images", size, _BATCH, images)
     return size
 
 
-def _device(wanted: str | torch.device) -> torch.device:
-    """Returns the device asked for; "auto" is the process's own GPU where there is one."""
-    if wanted == "auto" and torch.cuda.is_available():
+def _device(requested: str | torch.device) -> torch.device:
+    """Returns the requested device; "auto" is the GPU of this process if there is one."""
+    if requested == "auto" and torch.cuda.is_available():
         local = os.environ.get("LOCAL_RANK", "")
         return choose_device(f"cuda:{local if local.isdecimal() else torch.cuda.current_device()}")
-    return choose_device(str(wanted))
+    return choose_device(str(requested))

@@ -1,4 +1,4 @@
-"""The bytes of an image, or of a part of it, from a file or from the middle of a tar."""
+"""Read an image, or a part of it, from a file or from the middle of a tar."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from PIL import Image
 
 from alexnet_fast.data.image_list import BlockedLocation, Encoding, ImageList, Location, TarLocation
 from alexnet_fast.errors import system_reason
-from alexnet_fast.pipelines.color import WHITE, Colour
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, decode
+from alexnet_fast.pipelines.color import WHITE, Color
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode, naming
+from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Pixels
 
 _File = TypeVar("_File", bound="_LocationFile")
 
-# What `np.save` writes before the values: a multiple of 64 bytes, 128 for every array of three dimensions.
+# Size of the header of `np.save`: a multiple of 64 bytes, 128 for every array of three dimensions.
 _HEADER_BYTES = 128
 
 
-def open_image(place: Location, encoding: Encoding, background: Colour) -> Image.Image:
-    """Reads an image whole, RGB and upright.
+def open_image(place: Location, encoding: Encoding, background: Color) -> Image.Image:
+    """Reads a whole image, RGB and upright.
 
     Args:
-        place: Where it is.
+        place: Location of the image.
         encoding: As in `ImageList`.
-        background: Is seen where the image is transparent.
+        background: Colour behind transparent parts.
 
     Raises:
-        BadImageError: It cannot be read or decoded.
+        BadImageError: The image cannot be read or decoded.
     """
     if encoding == "array":
         with ArrayFile(place) as array:
@@ -41,23 +42,48 @@ def open_image(place: Location, encoding: Encoding, background: Colour) -> Image
         return decode(file.stream(), background)
 
 
-def image_at(images: ImageList, index: int, background: Colour = WHITE) -> Image.Image:
+def image_at(images: ImageList, index: int, background: Color = WHITE) -> Image.Image:
     """Reads one image of a list; see `open_image`."""
     return open_image(images.place(index), images.encoding, background)
 
 
-def read_bytes(place: Location) -> bytes:
-    """Reads an image as it is stored.
+def square_at(images: ImageList, index: int, spec: AugmentSpec) -> Pixels:
+    """Returns the centre square of one image of a list, uint8 (resize, resize, 3), RGB.
 
     Raises:
-        BadImageError: It cannot be read.
+        UserError: The image cannot be decoded.
+    """
+    with naming(images.path(index)):
+        return centre_square(image_at(images, index, spec.background), spec)
+
+
+def sample_squares(images: ImageList, spec: AugmentSpec, count: int) -> Pixels:
+    """Returns the centre squares of `count` images spread evenly over a list; of all if the list has fewer.
+
+    Raises:
+        UserError: An image cannot be decoded.
+    """
+    return np.stack([square_at(images, index, spec) for index in spread(len(images), count)])
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Returns up to `count` positions spread evenly over a list, the first and the last among them."""
+    positions: list[int] = np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
+    return positions
+
+
+def read_bytes(place: Location) -> bytes:
+    """Reads the stored bytes of an image.
+
+    Raises:
+        BadImageError: The image cannot be read.
     """
     with _LocationFile(place) as file:
         return file.read(0, file.size)
 
 
 class _LocationFile:
-    """A place whose file is open; as for `ArrayFile`."""
+    """The open file of a location; arguments as for `ArrayFile`."""
 
     def __init__(self, place: Location) -> None:
         self._place = place
@@ -71,7 +97,7 @@ class _LocationFile:
         if isinstance(place, BlockedLocation):
             raise BadImageError(place.reason)
         try:
-            # A pipe would be waited for until somebody writes to it; a file is read without waiting anyway.
+            # Without O_NONBLOCK, opening a pipe would wait for a writer; it changes nothing for a file.
             self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             status = os.fstat(self._file)
         except OSError as error:
@@ -88,13 +114,13 @@ class _LocationFile:
             os.close(self._file)
 
     def stream(self) -> IO[bytes]:
-        """Returns what reads it; of a file of its own no more than is asked for."""
+        """Returns a stream over the image; a file that is no tar is read as far as needed."""
         if isinstance(self._place, TarLocation):
             return io.BytesIO(self.read(0, self.size))
         return os.fdopen(self._file, "rb", closefd=False)
 
     def read(self, begin: int, size: int) -> bytes:
-        """Returns a stretch, `begin` counted from where the image begins."""
+        """Returns `size` bytes from `begin`, counted from the beginning of the image."""
         try:
             content = os.pread(self._file, size, self._start + begin)
         except OSError as error:
@@ -103,24 +129,24 @@ class _LocationFile:
             raise BadImageError("the file ends within it" if size else "empty file")
         return content
 
-    def _fill(self, found: Pixels, begin: int) -> None:
-        """Reads a stretch into an array."""
+    def _read_into(self, output: Pixels, begin: int) -> None:
+        """Fills an array with the bytes from `begin` on."""
         try:
-            size = os.preadv(self._file, [found.data], self._start + begin)
+            size = os.preadv(self._file, [output.data], self._start + begin)
         except OSError as error:
             raise BadImageError(system_reason(error)) from error
-        if size < found.nbytes:
+        if size < output.nbytes:
             raise BadImageError("the file ends within it")
 
 
 class ArrayFile(_LocationFile):
-    """An open array, uint8 (H, W, 3); of a part only the rows are read.
+    """An open array file, uint8 (H, W, 3); for a region only its rows are read.
 
     Args:
-        place: Where it is.
+        place: Location of the array.
 
     Raises:
-        BadImageError: On entry or later: it cannot be read, or is no such array.
+        BadImageError: On entry or later: the file cannot be read, or holds no such array.
     """
 
     def shape(self) -> tuple[int, int]:
@@ -131,21 +157,21 @@ class ArrayFile(_LocationFile):
         return height, width
 
     def region(self, start: tuple[int, int], end: tuple[int, int], rows: Pixels | None = None) -> Pixels:
-        """Returns the part from one corner up to another, uint8 (rows, columns, 3), RGB; not contiguous.
+        """Returns the region from one corner to another, uint8 (rows, columns, 3), RGB; not contiguous.
 
         Args:
-            start: Row and column.
-            end: Row and column behind the last.
-            rows: uint8 (rows, width, 3), is filled; None for new memory.
+            start: First row and column.
+            end: One past the last row and column.
+            rows: uint8 (rows, width, 3) to fill; None for new memory.
         """
         (_, width), begin = self._parsed()
         if rows is None:
             rows = np.empty((end[0] - start[0], width, 3), np.uint8)
-        self._fill(rows, begin + start[0] * width * 3)
+        self._read_into(rows, begin + start[0] * width * 3)
         return rows[:, start[1] : end[1]]
 
     def _parsed(self) -> tuple[tuple[int, int], int]:
-        """Returns height and width, and where the values begin."""
+        """Returns height and width, and the offset of the values."""
         if self._header is None:
             self._header = _parsed(self.read(0, min(_HEADER_BYTES, self.size)))
         return self._header
@@ -153,10 +179,10 @@ class ArrayFile(_LocationFile):
 
 @functools.lru_cache(maxsize=4096)
 def _parsed(header: bytes) -> tuple[tuple[int, int], int]:
-    """Reads a header of `np.save`; parsed once for each size that images have.
+    """Parses a header of `np.save`, once per size of the images.
 
     Raises:
-        BadImageError: It is something else, or not of uint8 (H, W, 3).
+        BadImageError: The bytes are no such header, or the array is not uint8 (H, W, 3).
     """
     file = io.BytesIO(header)
     try:

@@ -1,4 +1,4 @@
-"""What every loader gives: batches of an epoch, from any step on."""
+"""Interface of all loaders: batches of an epoch, from any step on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BadImages:
         self.reasons: dict[str, str] = {}
 
     def report(self, path: str, reason: str) -> None:
-        """Takes note of one; each is logged once.
+        """Counts a bad image and logs it once.
 
         Raises:
             UserError: The policy is "fail".
@@ -56,28 +56,28 @@ class BadImages:
 
 
 def nothing_decoded(root: Path) -> UserError:
-    """Returns the error for a folder none of whose images could be decoded; each of them was logged."""
+    """Returns the error for a folder without a decodable image; each bad image was logged."""
     return UserError(f"none of the images in {root} could be decoded", "see the log")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecoderSettings:
-    """How a GPU decodes; of it all only the upsampling changes a pixel. The CPU's decoder has nothing to set.
+    """How a GPU decodes; only the upsampling changes a pixel. The CPU's decoder has no settings.
 
     DALI's cache of decoded images is not among them: it is meant for readers that stay with their shard.
     Our images come in an order of our own, and nobody has tried the cache with that on a GPU.
 
     Args:
-        hardware_load: Share of the JPEGs that the hardware decoder takes where there is one (A100 and later);
-            the other GPU kernels and the CPU threads decode the rest. 0.65 is DALI's default, MLPerf's
-            entries take 0.99 on an H100; the best share depends on the threads.
-        width_hint: Pixels across of the largest image: memory is taken once, not image by image. 5980
-            is the widest of ImageNet (MLPerf).
-        height_hint: Pixels down of the largest image; 6430 in ImageNet.
-        device_padding: Bytes of GPU memory taken for each thread at the start.
-        host_padding: Bytes of pinned memory taken twice for each thread at the start.
-        fancy_upsampling: Chroma as libjpeg interpolates it. Without it a GPU's pixels are not the CPU's.
-        affinity: Ties DALI's threads to processors near the GPU.
+        hardware_load: Fraction of the JPEGs that the hardware decoder takes, if there is one (A100 and
+            later); the other GPU kernels and the CPU threads decode the rest. 0.65 is DALI's default,
+            MLPerf's entries take 0.99 on an H100; the best fraction depends on the threads.
+        width_hint: Width of the largest image, in pixels: memory is taken once, not image by image. 5980 is
+            the widest of ImageNet (MLPerf).
+        height_hint: Height of the largest image, in pixels; 6430 in ImageNet.
+        device_padding: Bytes of GPU memory preallocated per thread.
+        host_padding: Bytes of pinned memory preallocated per thread, twice.
+        fancy_upsampling: Interpolate chroma as libjpeg does. Without it a GPU's pixels differ from the CPU's.
+        affinity: Pin DALI's threads to CPU cores near the GPU.
 
     Raises:
         UserError: A number is out of its range.
@@ -94,7 +94,7 @@ class DecoderSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.hardware_load <= 1:
             raise UserError(
-                f"--hw-decoder-load {self.hardware_load:g} is no share", "give 0 to 1", exit_code=2
+                f"--hw-decoder-load {self.hardware_load:g} is no fraction", "give 0 to 1", exit_code=2
             )
         for name in ("width_hint", "height_hint", "device_padding", "host_padding"):
             if getattr(self, name) < 0:
@@ -138,11 +138,11 @@ class LoaderConfig:
 
     Args:
         kind: "dali", or "torch" for Pillow in worker processes.
-        device: Where the batches end, and where DALI decodes.
+        device: Device of the batches, on which DALI decodes.
         workers: DALI's threads, or worker processes.
         half: float16 instead of float32 pixels.
         prefetch: Batches prepared ahead.
-        on_bad_image: What to do about an image that cannot be decoded.
+        on_bad_image: Policy for images that cannot be decoded.
         decoder: How DALI decodes on a GPU.
     """
 
@@ -159,13 +159,13 @@ class LoaderConfig:
 
 
 class Loader(abc.ABC):
-    """An input pipeline over one image list; its length is the batches an epoch.
+    """An input pipeline over one image list; its length is the number of batches per epoch.
 
     Args:
         images: What to load.
         spec: Geometry, normalisation and jitter.
         view: Which part of the image.
-        schedule: Batches and order.
+        sampler: Batches and order.
         config: Device, threads, bad-image policy.
     """
 
@@ -174,26 +174,26 @@ class Loader(abc.ABC):
         images: ImageList,
         spec: AugmentSpec,
         view: View,
-        schedule: EpochSampler,
+        sampler: EpochSampler,
         config: LoaderConfig,
     ) -> None:
         self.images, self.spec, self.view = images, spec, view
-        self.schedule, self.config = schedule, config
+        self.sampler, self.config = sampler, config
         self.bad = BadImages(config.on_bad_image)
         if config.on_bad_image == "skip":
             self.bad.reasons.update({images.path(index): why for index, why in images.blocked.items()})
         self.labels = torch.tensor(images.labels, dtype=torch.int64)
-        # In the process's record of what it decodes; see `decoding_record`.
+        # Number of this loader's block in the record of what the process decodes; see `decoding_record`.
         self._block: int | None = None
 
     def __len__(self) -> int:
-        return self.schedule.steps
+        return self.sampler.steps
 
     @property
     def rounds(self) -> int:
-        """Batches an epoch of the process that has the most; the first one has."""
-        schedule = self.schedule
-        return -(-len(range(0, schedule.images, schedule.world)) // schedule.batch_size)
+        """Batches per epoch of the process that has the most, which is the first one."""
+        sampler = self.sampler
+        return -(-len(range(0, sampler.num_images, sampler.world)) // sampler.batch_size)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -202,26 +202,26 @@ class Loader(abc.ABC):
 
     @abc.abstractmethod
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields one batch a step from step `start` on; an epoch left early may be followed by another.
+        """Yields one batch per step, from step `start` on; an epoch left early may be followed by another.
 
-        A step of bad images alone is an empty batch: the processes of a job stay in step, and the number of
-        batches taken is a position in the data.
+        A step with bad images only is an empty batch: the processes of a job stay in step, and the number of
+        batches consumed is a position in the data.
         """
 
     @property
     def ahead(self) -> int:
-        """Most batches that are begun before the one at hand is handed out."""
+        """Largest number of batches begun before the current one is handed out."""
         return self.config.prefetch + 4
 
     def describe(self) -> dict[str, Any]:
-        """Returns what decides what is decoded in which batch, as plain values."""
+        """Returns everything that decides what is decoded in which batch, as plain values."""
         config = self.config
         return {
             "version": __version__,
             "images": self.images.fingerprint(),
             "view": self.view,
             "spec": self.spec.to_dict(),
-            "schedule": self.schedule.describe(),
+            "sampler": self.sampler.describe(),
             "config": {
                 "kind": config.kind,
                 "device": str(config.device),
@@ -232,8 +232,8 @@ class Loader(abc.ABC):
             },
         }
 
-    def _noted(self, epoch: int, start: int, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Passes the batches of an epoch on, and notes which are being decoded, where a run asks for that."""
+    def _recorded(self, epoch: int, start: int, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Passes on the batches of an epoch and, if a run keeps a record, notes which are being decoded."""
         record = current_record()
         block = (
             None if record is None else record.add(self.describe()) if self._block is None else self._block
@@ -254,21 +254,28 @@ class Loader(abc.ABC):
         """Returns the spec of an epoch: only training images change their size with it."""
         return self.spec.in_epoch(epoch) if self.view == "train" else self.spec
 
-    def _without_lost(self, batch: Batch, lost: Mapping[int, str]) -> Batch:
-        """Reports bad images of a batch and returns the others, in the layout of a whole one.
+    def _labelled(self, images: torch.Tensor, indices: Integers) -> Batch:
+        """Adds the labels to the images of a batch."""
+        labels = self.labels[torch.from_numpy(indices)]
+        if self.config.device.type == "cuda":
+            labels = labels.pin_memory().to(self.config.device, non_blocking=True)
+        return Batch(images, labels, indices)
+
+    def _drop_bad(self, batch: Batch, errors: Mapping[int, str]) -> Batch:
+        """Reports bad images of a batch and returns the others, in the layout of a whole batch.
 
         Args:
             batch: With any pixels for the bad ones.
-            lost: Position in the batch and reason of each bad one.
+            errors: Position in the batch and reason of each bad one.
 
         Raises:
-            UserError: The policy says so.
+            UserError: The policy is "fail".
         """
-        if not lost:
+        if not errors:
             return batch
-        for position, reason in lost.items():
+        for position, reason in errors.items():
             self.bad.report(self.images.path(int(batch.indices[position])), reason)
-        good = [position for position in range(len(batch.labels)) if position not in lost]
+        good = [position for position in range(len(batch.labels)) if position not in errors]
         if not good:
             return self.empty_batch()
         layout = torch.contiguous_format if self.view == "square" else torch.channels_last
@@ -276,7 +283,7 @@ class Loader(abc.ABC):
         return Batch(images, batch.labels[good], batch.indices[good])
 
     def empty_batch(self) -> Batch:
-        """Returns the batch of a step in which every image is bad."""
+        """Returns the batch of a step whose images are all bad."""
         side, device = self.spec.crop, self.config.device
         if self.view == "square":
             images = torch.empty(0, self.spec.resize, self.spec.resize, 3, dtype=torch.uint8, device=device)

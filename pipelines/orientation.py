@@ -1,6 +1,7 @@
-"""Which way up an image is, from all places where files say so, and turning it.
+"""Read the orientation of an image, from every place that can hold it, and turn the image upright.
 
-EXIF counts before XMP, and what is out of range as not said; `serve/cpp/src/orientation.cpp` does the same.
+EXIF takes precedence over XMP; a value out of range counts as missing; `serve/cpp/src/orientation.cpp` does
+the same.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow raises for metadata that are damaged: they do not make an image a bad one.
+# Exceptions of Pillow for damaged metadata, which do not make an image bad.
 _DAMAGED = (SyntaxError, ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, struct.error)
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Returns the EXIF orientation, 1 to 8; 1 where the file says none."""
+    """Returns the EXIF orientation, 1 to 8; 1 if the file has none."""
     return _exif_orientation(image) or _xmp_orientation(image.info) or 1
 
 
@@ -45,7 +46,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def turns_by_itself(image: Image.Image) -> bool:
-    """Tells whether Pillow finds an orientation that turns or mirrors."""
+    """Returns whether Pillow finds an orientation that turns or mirrors."""
     try:
         return image.getexif().get(_TAG) in _TURNS
     except _DAMAGED:
@@ -53,44 +54,44 @@ def turns_by_itself(image: Image.Image) -> bool:
 
 
 def _exif_orientation(image: Image.Image) -> int:
-    """Returns what EXIF says, 0 where it says nothing."""
+    """Returns the orientation in EXIF, 0 if there is none."""
     try:
-        found = _within(image.getexif().get(_TAG))
+        orientation = _valid(image.getexif().get(_TAG))
     except _DAMAGED:
-        found = 0
-    if found:
-        return found
+        orientation = 0
+    if orientation:
+        return orientation
     for key in _RAW_EXIF:
         exif = Image.Exif()
         try:
             exif.load(_raw_profile(image.info.get(key)))
-            found = found or _within(exif.get(_TAG))
+            orientation = orientation or _valid(exif.get(_TAG))
         except _DAMAGED:
             continue
-    return found
+    return orientation
 
 
-def _within(value: Any) -> int:
-    """Returns an orientation as it may be written, 0 for anything else."""
+def _valid(value: Any) -> int:
+    """Returns a valid orientation, 0 for anything else."""
     if isinstance(value, bytes) and len(value) == 1:
         value = value[0]
     return value if isinstance(value, int) and 1 <= value <= 8 else 0
 
 
 def _xmp_orientation(info: dict[Any, Any]) -> int:
-    """Returns what XMP says, 0 where it says nothing."""
+    """Returns the orientation in XMP, 0 if there is none."""
     texts = [info.get(key) or b"" for key in _XMP_KEYS] + [_raw_profile(info.get(key)) for key in _RAW_XMP]
     for text in texts:
         content = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
         # Without the zeros, UTF-16 reads like ASCII.
         match = _XMP.search(content.replace(b"\0", b""))
-        if match and (found := _within(int(match[1]))):
-            return found
+        if match and (orientation := _valid(int(match[1]))):
+            return orientation
     return 0
 
 
 def _raw_profile(text: str | None) -> bytes:
-    """Returns the bytes of one of ImageMagick's profiles; none where it is damaged."""
+    """Returns the bytes of one of ImageMagick's profiles; none if it is damaged."""
     try:
         return bytes.fromhex("".join((text or "").split("\n")[3:]))
     except ValueError:

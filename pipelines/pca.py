@@ -1,4 +1,4 @@
-"""Principal components of colours, and shifts along them."""
+"""Principal components of colours (PCA), and colour shifts along them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from alexnet_fast.pipelines.spec import PcaJitter
 from alexnet_fast.utils.arrays import Doubles, Floats
 
 
-def colour_shifts(jitter: PcaJitter, components: Floats) -> Doubles:
-    """Returns what the paper's jitter adds to the pixels (Krizhevsky et al. 2012, section 4.1).
+def color_shifts(jitter: PcaJitter, components: Floats) -> Doubles:
+    """Returns the colour shifts of the paper's jitter (Krizhevsky et al. 2012, section 4.1).
 
     Args:
         jitter: Standard deviations and components.
-        components: (N, 3), drawn from N(0, 1): how far along each component.
+        components: (N, 3), drawn from N(0, 1): distance along each component.
 
     Returns:
         (N, 3): shift of R, G and B on the 0..255 scale.
@@ -30,7 +30,8 @@ def principal_components(covariance: Doubles) -> tuple[Doubles, Doubles]:
         covariance: (3, 3), of R, G and B.
 
     Returns:
-        Standard deviations (3,), largest first, and eigenvectors (3, 3): rows R, G, B, a column a component.
+        Standard deviations (3,), largest first, and eigenvectors (3, 3): rows are R, G, B, columns are
+        components.
     """
     variances, vectors = np.linalg.eigh(covariance)
     # eigh sorts upwards and leaves the sign open: largest first, largest entry positive, on every machine.

@@ -1,4 +1,4 @@
-"""Which process this is among those that share the images."""
+"""Rank and number of the processes that share the images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def world_info(rank: int | None = None, world: int | None = None) -> tuple[int, 
     """Returns (rank, number of processes).
 
     Args:
-        rank: As the caller says, together with `world`; else an initialised process group is asked, then the
-            environment (`RANK` and `WORLD_SIZE`, as torchrun sets them); else it is one process.
+        rank: Rank, given together with `world`. Without it, an initialised process group decides, then the
+            environment (`RANK` and `WORLD_SIZE`, as torchrun sets them); else there is one process.
         world: Number of processes.
 
     Raises:
-        UserError: They do not fit together.
+        UserError: Rank and number of processes contradict each other.
     """
     if (rank is None) != (world is None):
         raise UserError(f"rank {rank} without world {world}", "give both, or neither", exit_code=2)
@@ -31,10 +31,10 @@ def world_info(rank: int | None = None, world: int | None = None) -> tuple[int, 
 
 
 def processes_of_environment() -> tuple[int, int]:
-    """Returns (rank, number of processes) as the environment says them; (0, 1) where it says nothing.
+    """Returns (rank, number of processes) from the environment; (0, 1) if it has neither.
 
     Raises:
-        UserError: A variable is no number or is missing, or they contradict each other; it is named.
+        UserError: A variable is no number or is missing, or the variables contradict each other.
     """
     world, rank = number_of_environment(WORLD, 1), number_of_environment(RANK, 0)
     if world < 1:
@@ -48,10 +48,10 @@ def processes_of_environment() -> tuple[int, int]:
 
 
 def number_of_environment(name: str, default: int) -> int:
-    """Reads a number, from 0 on, from the environment.
+    """Reads a number, 0 or larger, from the environment.
 
     Raises:
-        UserError: It is none.
+        UserError: The variable is no such number.
     """
     text = os.environ.get(name, str(default)).strip()
     if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -60,13 +60,13 @@ def number_of_environment(name: str, default: int) -> int:
 
 
 def _wrong(name: str, what: str) -> UserError:
-    """Returns what is said of a variable of the environment."""
+    """Returns the error about a variable of the environment."""
     hint = "start the job with torchrun, which sets them all, or unset it for a single process"
     return UserError(f"the environment has {name}={os.environ.get(name, '')}, {what}", hint, exit_code=2)
 
 
 def _from_group() -> tuple[int, int] | None:
-    """Asks torch's process group, where there is one."""
+    """Returns rank and size of torch's process group, None if there is none."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():

@@ -12,7 +12,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.geometry import crop_starts
 from alexnet_fast.utils.arrays import Floats, Integers
 
-# How often an area is tried before the centre is taken (torchvision.transforms.RandomResizedCrop).
+# Attempts to draw an area before the centre is used (torchvision.transforms.RandomResizedCrop).
 TRIES = 10
 
 
@@ -21,8 +21,8 @@ class RandomResizedCrop:
     """Bounds of the area and of its shape; the defaults are torchvision's, after Szegedy et al. 2014.
 
     Args:
-        min_scale: Smallest share of the image's pixels.
-        max_scale: Largest share.
+        min_scale: Smallest fraction of the image's pixels.
+        max_scale: Largest fraction.
         min_ratio: Smallest width over height.
         max_ratio: Largest width over height.
 
@@ -38,12 +38,14 @@ class RandomResizedCrop:
     def __post_init__(self) -> None:
         if not 0 < self.min_scale <= self.max_scale <= 1:
             raise UserError(
-                f"--crop-min-scale {self.min_scale:g} is no share of an image",
+                f"--crop-min-scale {self.min_scale:g} is no fraction of an image",
                 f"give a number above 0 and up to {self.max_scale:g}",
                 exit_code=2,
             )
         if not 0 < self.min_ratio <= self.max_ratio:
-            raise UserError(f"the shapes {self.min_ratio:g} to {self.max_ratio:g} are no range")
+            raise UserError(
+                f"the shapes {self.min_ratio:g} to {self.max_ratio:g} are no range of aspect ratios"
+            )
 
 
 def random_boxes(
@@ -51,15 +53,15 @@ def random_boxes(
 ) -> tuple[Integers, Integers]:
     """Chooses the area of each image, as torchvision defines it.
 
-    A share of the pixels is drawn evenly and a width over height evenly on a logarithmic scale, ten times;
-    the first area that fits is taken, at an evenly drawn place. Where none fits it is the largest area in
-    the middle whose shape is within the bounds.
+    A fraction of the pixels is drawn uniformly and an aspect ratio uniformly on a logarithmic scale, ten
+    times; the first area that fits is used, at a uniformly drawn position. If none fits, the largest central
+    area whose aspect ratio is within the bounds is used.
 
     Args:
         sizes: (B, 2), height and width of the upright images.
-        places: (B, 2), vertical and horizontal place in [0, 1).
-        tries: (B, 2 * TRIES) in [0, 1): the shares, then the shapes.
-        bounds: Of share and shape.
+        places: (B, 2), vertical and horizontal position in [0, 1).
+        tries: (B, 2 * TRIES) in [0, 1): the fractions, then the aspect ratios.
+        bounds: Bounds of fraction and aspect ratio.
 
     Returns:
         Top left corner and size of each area, int64 (B, 2), (row, column).
@@ -75,21 +77,21 @@ def random_boxes(
 def _fitting(
     lengths: npt.NDArray[np.float64], tries: npt.NDArray[np.float64], bounds: RandomResizedCrop
 ) -> Integers:
-    """Returns (height, width) of the first of the tries that fits, (0, 0) where none does."""
-    share = bounds.min_scale + tries[:, :TRIES] * (bounds.max_scale - bounds.min_scale)
+    """Returns (height, width) of the first try that fits, (0, 0) if none does."""
+    scale = bounds.min_scale + tries[:, :TRIES] * (bounds.max_scale - bounds.min_scale)
     low, high = math.log(bounds.min_ratio), math.log(bounds.max_ratio)
-    shape = np.exp(low + tries[:, TRIES:] * (high - low))
-    area = share * lengths.prod(axis=1, keepdims=True)
-    extents = np.stack([np.rint(np.sqrt(area / shape)), np.rint(np.sqrt(area * shape))], axis=2)
+    ratio = np.exp(low + tries[:, TRIES:] * (high - low))
+    area = scale * lengths.prod(axis=1, keepdims=True)
+    extents = np.stack([np.rint(np.sqrt(area / ratio)), np.rint(np.sqrt(area * ratio))], axis=2)
     fits = np.logical_and.reduce((extents > 0) & (extents <= lengths[:, None]), axis=2)
     rows = np.arange(len(lengths))
     first = fits.argmax(axis=1)
-    found: Integers = (extents[rows, first] * fits[rows, first, None]).astype(np.int64)
-    return found
+    chosen: Integers = (extents[rows, first] * fits[rows, first, None]).astype(np.int64)
+    return chosen
 
 
 def _middle(sizes: Integers, bounds: RandomResizedCrop) -> Integers:
-    """Returns (height, width) of the largest area in the middle whose shape is within the bounds."""
+    """Returns (height, width) of the largest central area whose aspect ratio is within the bounds."""
     height, width = sizes[:, 0], sizes[:, 1]
     ratio = width / np.maximum(height, 1)
     tall = np.where(ratio < bounds.min_ratio, np.rint(width / bounds.min_ratio), height)

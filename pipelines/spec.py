@@ -1,7 +1,7 @@
-"""The augmentation spec: what happens to an image between the file and the network.
+"""The augmentation spec: everything that happens to an image between the file and the network.
 
-One frozen value builds the DALI graphs, the plain PyTorch loader, the ten crops and the served preprocessing,
-so that all of them give the same pixels.
+One frozen value configures the DALI graphs, the plain PyTorch loader, the ten crops and the served
+preprocessing, so that all of them give the same pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color import WHITE, Colour
+from alexnet_fast.pipelines.color import WHITE, Color
 from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.utils.ranges import COUNT, SIDE
@@ -27,12 +27,12 @@ _NUMBER = re.compile("[0-9]{1,18}")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progressive:
-    """The input side of training as a function of the epoch: a straight line, then level.
+    """The input side of training as a function of the epoch: linear, then constant.
 
     Args:
         start: Side in pixels in the first epoch.
         end: Side in pixels from epoch `epochs` on.
-        epochs: Epochs until the end is reached.
+        epochs: Epochs until `end` is reached.
 
     Raises:
         UserError: A number is not positive, or is larger than any image or training.
@@ -47,7 +47,7 @@ class Progressive:
             SIDE.take(self.start), SIDE.take(self.end), COUNT.take(self.epochs)
         except ValueError as error:
             raise UserError(
-                f"--progressive-resize {self.start}:{self.end}:{self.epochs} is no course of sizes ({error})",
+                f"--progressive-resize {self.start}:{self.end}:{self.epochs} is no range of sizes ({error})",
                 "give positive numbers of pixels and epochs, such as 128:224:30",
                 exit_code=2,
             ) from error
@@ -57,16 +57,16 @@ class Progressive:
         """Reads `START:END` or `START:END:EPOCHS`.
 
         Args:
-            text: What the option says.
-            epochs: Taken where the text names none.
+            text: Value of the option.
+            epochs: Default if the text names none.
 
         Raises:
-            UserError: It says something else.
+            UserError: The text has another form.
         """
         parts = text.split(":")
         if not 2 <= len(parts) <= 3 or not all(_NUMBER.fullmatch(part) for part in parts):
             raise UserError(
-                f"--progressive-resize {text} is no course of sizes",
+                f"--progressive-resize {text} is no range of sizes",
                 "give START:END or START:END:EPOCHS, such as 128:224:30",
                 exit_code=2,
             )
@@ -124,10 +124,10 @@ LIGHTING_JITTER = PcaJitter(
 # Mean RGB of ImageNet's training images on the 0..255 scale, from the same code.
 IMAGENET_MEAN: Triple = (127.30, 119.72, 104.91)
 
-# The paper's scale stands where nobody gave another. Objects of their own, made at run time (equal constants
-# of one module are one object), so that what was not given is told from what was given with the same numbers.
-_MEAN_NOT_GIVEN: Triple = (*IMAGENET_MEAN[:2], IMAGENET_MEAN[2])
-_STD_NOT_GIVEN: Triple = (float("1"), float("1"), float("1"))
+# Defaults: the paper's scale. Distinct objects, made at run time (equal constants of one module are one
+# object), tell a default from the same numbers given by the caller.
+_DEFAULT_MEAN: Triple = (*IMAGENET_MEAN[:2], IMAGENET_MEAN[2])
+_DEFAULT_STD: Triple = (float("1"), float("1"), float("1"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,14 +137,14 @@ class AugmentSpec:
     Args:
         resize: Length in pixels of the shorter side after resizing (antialiased triangle filter).
         crop: Side in pixels of the square that the network sees.
-        mean: Subtracted per RGB channel, on the 0..255 scale; the paper's if it is not given.
-        std: Divides per RGB channel, on the 0..255 scale; (1, 1, 1), the paper's, if it is not given.
+        mean: Subtracted per RGB channel, on the 0..255 scale; by default the paper's.
+        std: Divides per RGB channel, on the 0..255 scale; by default the paper's (1, 1, 1).
         flip: Whether training images are mirrored with probability 0.5.
         jitter: PCA colour jitter of training images; None for none.
-        random_resized_crop: Training takes a random area of a random shape; None for the paper's crop.
+        random_resized_crop: Random area and aspect ratio of training images; None for the paper's crop.
         color_jitter: Random brightness, contrast, saturation and hue of training images; None for none.
-        progressive: Side of the training images by epoch; None for `crop` in every epoch.
-        background: Red, green and blue, 0 to 255, that are seen where an image is transparent.
+        progressive: Side of the training images per epoch; None for `crop` in every epoch.
+        background: Red, green and blue, 0 to 255, behind transparent parts of an image.
 
     Raises:
         UserError: The crop does not fit into the resized image, or a size is not positive.
@@ -152,14 +152,14 @@ class AugmentSpec:
 
     resize: int = 256
     crop: int = 224
-    mean: Triple = _MEAN_NOT_GIVEN
-    std: Triple = _STD_NOT_GIVEN
+    mean: Triple = _DEFAULT_MEAN
+    std: Triple = _DEFAULT_STD
     flip: bool = True
     jitter: PcaJitter | None = ORIGINAL_JITTER
     random_resized_crop: RandomResizedCrop | None = None
     color_jitter: ColorJitter | None = None
     progressive: Progressive | None = None
-    background: Colour = WHITE
+    background: Color = WHITE
 
     def __post_init__(self) -> None:
         if self.crop < 1:
@@ -185,18 +185,18 @@ class AugmentSpec:
 
     @property
     def margin(self) -> int:
-        """Pixels by which the stored square is larger than the crop; 0 leaves no room for ten crops."""
+        """Pixels by which the resized square exceeds the crop; 0 leaves no room for ten crops."""
         return self.resize - self.crop
 
     @property
     def says_normalisation(self) -> bool:
-        """Whether mean and std were given; an export of somebody's own network must not guess them."""
-        return self.mean is not _MEAN_NOT_GIVEN and self.std is not _STD_NOT_GIVEN
+        """Whether the caller gave mean and std; the export of a custom network must not guess them."""
+        return self.mean is not _DEFAULT_MEAN and self.std is not _DEFAULT_STD
 
     def in_epoch(self, epoch: int) -> AugmentSpec:
-        """Returns the spec of one training epoch, counted from 0: the sizes that `progressive` gives it.
+        """Returns the spec of one training epoch, counted from 0, with the sizes that `progressive` gives it.
 
-        The shorter side shrinks with the crop, so that the crop shows as much of the image as ever.
+        The shorter side shrinks with the crop, so that the crop always shows the same fraction of the image.
         """
         if self.progressive is None:
             return self
@@ -205,7 +205,7 @@ class AugmentSpec:
         return dataclasses.replace(self, crop=side, resize=shorter, progressive=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the spec as plain JSON values; what the paper does not have is left out where it is off."""
+        """Returns the spec as plain JSON values; additions to the paper are omitted when they are off."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return {name: value for name, value in plain.items() if value is not None or name not in _ADDITIONS}
 
@@ -226,7 +226,7 @@ class AugmentSpec:
                     sigma=jitter["sigma"],
                 )
             if "background" in fields:
-                fields["background"] = _colour(fields["background"])
+                fields["background"] = _color(fields["background"])
             fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
             for name, addition in _ADDITIONS.items():
                 if fields.get(name) is not None:
@@ -239,7 +239,7 @@ class AugmentSpec:
             ) from error
 
 
-# What older versions did not know: absent from what they saved.
+# Fields that older versions did not save.
 _ADDITIONS: dict[str, Any] = {
     "random_resized_crop": RandomResizedCrop,
     "color_jitter": ColorJitter,
@@ -247,7 +247,7 @@ _ADDITIONS: dict[str, Any] = {
 }
 
 
-def _colour(parts: list[int]) -> Colour:
+def _color(parts: list[int]) -> Color:
     """Returns a colour as a tuple."""
     red, green, blue = map(int, parts)
     return red, green, blue

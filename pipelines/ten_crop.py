@@ -1,6 +1,6 @@
 """The crops of an image, and the average of a network's answers over them.
 
-Five are the four corners and the centre; ten are those and their mirror images. The probabilities, not the
+Five crops are the four corners and the centre; ten crops add their mirror images. The probabilities, not the
 logits, are averaged (Krizhevsky et al. 2012, section 4.1).
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Crops = Literal["single", "five", "ten"]
 
-# How many there are of each kind.
+# Number of crops of each kind.
 CROPS: dict[Crops, int] = {"single": 1, "five": 5, "ten": 10}
 
 
@@ -29,14 +29,14 @@ def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]
     The centre is at `margin // 2`. For five and ten crops: four corners in reading order, then the centre.
 
     Raises:
-        UserError: Several crops are asked for where the net takes the whole image.
+        UserError: Several crops are requested, but the network takes the whole image.
     """
     far, centre = spec.margin, spec.margin // 2
     if crops == "single":
         return ((centre, centre),)
     if far == 0:
         raise UserError(
-            f"{crops} crops need an image larger than the net's input: both are {spec.crop} pixels",
+            f"{crops} crops need an image larger than the network's input: both are {spec.crop} pixels",
             "use --single-crop, or train with a --crop smaller than --resize",
             exit_code=2,
         )
@@ -46,29 +46,29 @@ def crop_offsets(spec: AugmentSpec, crops: Crops) -> tuple[tuple[int, int], ...]
 def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
     """Draws a colour shift for each crop, as training draws one for each image.
 
-    The paper jitters in training alone; averaging over jittered crops is what some of its copies do. Every
-    image gets the same shifts, so that an answer hangs on the image and the seed alone.
+    The paper jitters in training only; some of its copies average over jittered crops. Every image gets the
+    same shifts, so that an answer depends on the image and the seed only.
 
     Args:
-        spec: Its jitter.
-        crops: Which crops.
-        seed: Of the random_params.
+        spec: Source of the jitter.
+        crops: Kind of crops.
+        seed: Seed of the shifts.
 
     Returns:
-        float32 (K, 3): what is added to R, G and B of each crop, on the 0..255 scale.
+        float32 (K, 3): added to R, G and B of each crop, on the 0..255 scale.
 
     Raises:
         UserError: The model was trained without jitter.
     """
     import numpy as np
 
-    from alexnet_fast.pipelines.pca import colour_shifts
+    from alexnet_fast.pipelines.pca import color_shifts
 
     if spec.jitter is None:
         raise UserError("this model was trained without colour jitter", "leave out --jitter", exit_code=2)
     generator = np.random.Generator(np.random.Philox(key=seed))
-    random_params = generator.standard_normal((CROPS[crops], 3), dtype=np.float32)
-    return colour_shifts(spec.jitter, random_params).astype(np.float32)
+    components = generator.standard_normal((CROPS[crops], 3), dtype=np.float32)
+    return color_shifts(spec.jitter, components).astype(np.float32)
 
 
 def take_crops(
@@ -84,7 +84,7 @@ def take_crops(
 
     Returns:
         float32 (K * N, 3, crop, crop) in channels_last order, crop by crop: the first N rows are the first
-        crop of each image. With ten crops, rows 5 N and on are mirror images of the first five.
+        crop of each image. With ten crops, the rows from 5 N on are mirror images of the first five crops.
     """
     import torch
 
@@ -113,7 +113,7 @@ def crop_probabilities(
         net: Maps float (M, 3, crop, crop) to logits (M, classes).
         images_nhwc: uint8 (N, resize, resize, 3), RGB.
         spec: Sizes and normalisation.
-        crops: Which crops.
+        crops: Kind of crops.
         shifts: As for `take_crops`.
 
     Returns:

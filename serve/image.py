@@ -24,10 +24,8 @@ from alexnet_fast.pipelines.cpu.pillow import (
     FORMATS,
     MAX_PIXELS,
     BadImageError,
-    as_rgb,
-    centre_square,
-    decode,
     reason_of,
+    to_square,
 )
 from alexnet_fast.pipelines.geometry import resized
 from alexnet_fast.serve.errors import RequestError, malformed
@@ -37,7 +35,6 @@ from alexnet_fast.utils.special_files import read_given
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alexnet_fast.pipelines.color import Colour
     from alexnet_fast.pipelines.spec import AugmentSpec
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
@@ -96,10 +93,10 @@ def square_of(image: ImageSource, spec: AugmentSpec, limits: ImageLimits = TRUST
         image = _read(Path(image), limits)
     if isinstance(image, bytes):
         check_encoded(image, spec, limits)
-        return centre_square(decode(io.BytesIO(image), spec.background), spec)
-    upright = _pillow_image(image, spec.background)
-    _check_size(upright.width, upright.height, spec, limits)
-    return centre_square(upright, spec)
+    else:
+        width, height = _size_of_pixels(image)
+        _check_size(width, height, spec, limits)
+    return to_square(image, spec)
 
 
 def squares_of(
@@ -198,10 +195,10 @@ def _check_still(frames: int) -> None:
         raise BadImageError(f"an animation of {frames} frames")
 
 
-def _pillow_image(image: object, background: Colour) -> Image.Image:
-    """Returns an array or a Pillow image as RGB, upright."""
+def _size_of_pixels(image: object) -> tuple[int, int]:
+    """Returns width and height of a Pillow image or an array."""
     if isinstance(image, Image.Image):
-        return as_rgb(image, background)
+        return image.size
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
         raise BadImageError(f"an image is a path, bytes, a Pillow image or an array, not {kind}")
@@ -211,7 +208,7 @@ def _pillow_image(image: object, background: Colour) -> Image.Image:
         raise BadImageError(f"an array must be (height, width, 3) or (height, width), not {image.shape}")
     if image.size == 0:
         raise BadImageError("no pixels")
-    return Image.fromarray(image).convert("RGB")
+    return image.shape[1], image.shape[0]
 
 
 def _listed(names: Sequence[str]) -> str:

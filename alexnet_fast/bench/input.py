@@ -80,9 +80,9 @@ class InputBench:
         return self.images.select(list(range(len(self.images))) * self.repeat)
 
     @functools.cached_property
-    def schedule(self) -> EpochSampler:
+    def sampler(self) -> EpochSampler:
         """The epochs that everyone loads."""
-        return EpochSampler(images=len(self.epoch), batch_size=self.batch_size, shuffle=True)
+        return EpochSampler(num_images=len(self.epoch), batch_size=self.batch_size, shuffle=True)
 
 
 def measure_input(
@@ -206,7 +206,7 @@ def _turn(stream: Iterator[int], bench: InputBench, _run: int) -> float:
 def _loaded(bench: InputBench, kind: Kind) -> Iterator[int]:
     """Yields the batch sizes of a loader, epoch after epoch."""
     config = dataclasses.replace(bench.config, kind=kind)
-    loader = make_loader(bench.epoch, bench.spec, "train", bench.schedule, config)
+    loader = make_loader(bench.epoch, bench.spec, "train", bench.sampler, config)
     return (len(batch.labels) for epoch in itertools.count() for batch in loader.epoch(epoch))
 
 
@@ -215,6 +215,6 @@ def _cut_off(bench: InputBench, part: Part, view: View, *, region: bool | None =
     from alexnet_fast.pipelines.dali.loader import DaliLoader
 
     loader = DaliLoader(
-        bench.epoch, bench.spec, view, bench.schedule, bench.config, stop_after=part, region=region
+        bench.epoch, bench.spec, view, bench.sampler, bench.config, stop_after=part, region=region
     )
     return itertools.chain.from_iterable(loader.benchmark_stages(epoch) for epoch in itertools.count())

@@ -48,8 +48,8 @@ def main() -> None:
     with timed("fingerprint"):
         train.fingerprint()
     with timed("loader"):
-        schedule = EpochSampler(images=len(train), batch_size=min(batch_size, len(train)), shuffle=True)
-        loader = make_loader(train, AugmentSpec(), "train", schedule, LoaderConfig(workers=workers))
+        sampler = EpochSampler(num_images=len(train), batch_size=min(batch_size, len(train)), shuffle=True)
+        loader = make_loader(train, AugmentSpec(), "train", sampler, LoaderConfig(workers=workers))
     with timed("first batch"):
         next(loader.epoch(0))
     from alexnet_fast.utils.memory import peak_mib

@@ -39,45 +39,45 @@ def _table(result: Result) -> str:
 @command(epilog=EXAMPLE)
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("data", type=PathOf(DATA))
-@options.crops("Only the average over these crops.  [default: those of the file; of a network one and ten]")
+@options.crops("Crops to average over.  [default: those of the file; for a network single and ten]")
 @options.jitter
 @click.option(
     "--checkpoint",
     type=click.Choice(["best", "last"]),
     default="best",
     show_default=True,
-    help="Of a run folder: that of the best epoch, or the newest.",
+    help="Checkpoint of a run folder: that of the best epoch, or the latest one.",
 )
 @options.amp("off")
 @part_options
 @answers(_table)
-def evaluate(crops: Crops | None, checkpoint: str, **given: Any) -> Result:
-    """Accuracy of MODEL on DATA, with one crop and with several.
+def evaluate(crops: Crops | None, checkpoint: str, **arguments: Any) -> Result:
+    """Measure the accuracy of MODEL on DATA, with a single crop and with ten crops.
 
     MODEL is a run folder, a checkpoint, a file of weights, an exported ONNX file or an engine.
     """
     from alexnet_fast.inference.evaluate import evaluate as measure
     from alexnet_fast.training.run_dir import RunDir
 
-    path = given["model"]
-    classifier = opened(RunDir(path).last if checkpoint == "last" and path.is_dir() else path, given)
-    loader = part_loader(classifier, given)
+    path = arguments["model"]
+    classifier = opened(RunDir(path).last if checkpoint == "last" and path.is_dir() else path, arguments)
+    loader = part_loader(classifier, arguments)
     kinds: tuple[Crops, ...] = (crops,) if crops else classifier.crops
     with progress_bar(len(loader.images), "evaluating") as bar:
-        found = measure(
-            classifier, loader, kinds, lambda done: bar.update(done - bar.pos), jitter=given["jitter"]
+        result = measure(
+            classifier, loader, kinds, lambda done: bar.update(done - bar.pos), jitter=arguments["jitter"]
         )
     accuracies = {
-        f"{name}_crop": {"top1": a.top1, "top5": a.top5} if (a := found.by_crops.get(name)) else None
+        f"{name}_crop": {"top1": a.top1, "top5": a.top5} if (a := result.by_crops.get(name)) else None
         for name in ("single", "five", "ten")
         if name != "five" or "five" in kinds
     }
     return {
         "model": classifier.name,
-        "images": found.images,
+        "images": result.images,
         **accuracies,
-        "images_per_second": found.images_per_second,
-        "bad_images": found.bad_images,
+        "images_per_second": result.images_per_second,
+        "bad_images": result.bad_images,
         "backend": classifier.backend,
-        "split": given["split"],
+        "split": arguments["split"],
     }

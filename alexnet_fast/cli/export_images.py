@@ -151,7 +151,7 @@ def _squares(part: ImageList, trained: TrainedModel, count: int) -> tuple[Pixels
     """Returns images spread evenly over a list, as the network takes them, and their places."""
     import numpy as np
 
-    from alexnet_fast.pipelines.samples import spread, square_at
+    from alexnet_fast.pipelines.io import spread, square_at
 
     places = spread(len(part), count)
     check_memory(

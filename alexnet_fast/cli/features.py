@@ -37,33 +37,33 @@ def _table(result: Result) -> str:
 @click.argument("model", type=PathOf(NETWORK))
 @click.argument("data", type=PathOf(DATA))
 @click.argument("out", type=PathOf(OUTPUT))
-@click.option("--layer", help="Layer whose output is taken.  [default: what enters the last layer]")
-@click.option("--parquet", is_flag=True, help="Write features.parquet too; needs pyarrow.")
+@click.option("--layer", help="Layer whose output is written.  [default: the input of the last layer]")
+@click.option("--parquet", is_flag=True, help="Also write features.parquet; needs pyarrow.")
 @force_option
 @options.amp("off")
 @part_options
 @answers(_table)
-def features(model: Path, data: Path, out: Path, *, force: bool, **given: Any) -> Result:
-    """Writes what a layer of MODEL says about each image of DATA into the folder OUT.
+def features(model: Path, data: Path, out: Path, *, force: bool, **arguments: Any) -> Result:
+    """Write the output of a layer of MODEL for each image of DATA into the folder OUT.
 
-    OUT gets features.npy, float32 (images, values), and files.csv with a line a row: file, label, index.
-    MODEL is a run folder, a checkpoint or a file of weights; DATA may have classes that it does not know.
-    The image's centre crop is used.
+    OUT gets features.npy, float32 (images, values), and files.csv with one line per row: file, label, index.
+    MODEL is a run folder, a checkpoint or a file of weights; DATA may have classes that MODEL does not know.
+    Features are computed on the centre crop of each image.
     """
     if out.is_dir():
         for name in FEATURE_FILES:
             ask_to_overwrite(out / name, force=force, instead="another folder OUT")
     from alexnet_fast.inference.feature_files import FeatureConfig, write_features
 
-    reading, excluded = options.dataset_format(given), options.excluded(given.pop("exclude"))
-    rest = {name: value for name, value in given.items() if name not in options.FORMAT}
+    reading, excluded = options.dataset_format(arguments), options.excluded(arguments.pop("exclude"))
+    rest = {name: value for name, value in arguments.items() if name not in options.FORMAT}
     config = FeatureConfig(
         model=model, data=data, out=out, overwrite=True, reading=reading, exclude=excluded, **rest
     )
     with progress_bar(0, "computing features") as bar:
 
-        def show(done: int, of: int) -> None:
-            bar.length = of
+        def on_progress(done: int, total: int) -> None:
+            bar.length = total
             bar.update(done - bar.pos)
 
-        return write_features(config, show)
+        return write_features(config, on_progress)

@@ -1,4 +1,4 @@
-"""The image files that arguments name: files as they are, folders with everything below them."""
+"""Expand arguments to image files: files as they are, folders with everything below them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KINDS = {
 
 
 def image_files(arguments: Iterable[Path]) -> tuple[list[Path], dict[str, int]]:
-    """Returns the files of each argument in order, and how many entries of folders were ignored, by reason.
+    """Returns the files of each argument in order, and the number of ignored entries by reason.
 
-    A folder stands for the images anywhere below it, sorted by their names; what is ignored there is said in
-    one line per folder, with its reasons.
+    A folder is replaced by all images below it, sorted by name; one line per folder reports what is ignored
+    there and why.
 
     Raises:
         UserError: A folder holds no image or cannot be read.
@@ -41,13 +41,13 @@ def image_files(arguments: Iterable[Path]) -> tuple[list[Path], dict[str, int]]:
             files += _below(argument, ignored)
             counts.add_counts(ignored.counts)
         else:
-            # Even a pipe, as `<(command)` is: what is read of it has an end in time and size.
+            # Even a pipe, such as `<(command)`: reading it is limited in time and size.
             files.append(argument)
     return files, dict(counts.counts)
 
 
 def special_kind(path: str | Path) -> str | None:
-    """Returns what a path is that is neither a file nor a folder; None for those, and where nothing is."""
+    """Returns the kind of a special file; None for files, folders and missing paths."""
     try:
         return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))  # noqa: PTH116 - called for every file
     except OSError:
@@ -58,7 +58,7 @@ def _below(directory: Path, ignored: Ignored) -> list[Path]:
     """Returns the images below a folder.
 
     Raises:
-        UserError: There is none, or a folder cannot be read.
+        UserError: There is no image, or a folder cannot be read.
     """
     names = sorted(_regular(directory, ignored))
     if not names:
@@ -73,7 +73,7 @@ def _below(directory: Path, ignored: Ignored) -> list[Path]:
 
 
 def _regular(directory: Path, ignored: Ignored) -> Iterator[str]:
-    """Yields the names below a folder that can be read without waiting for somebody to write."""
+    """Yields the names below a folder that can be read without waiting for a writer."""
     from alexnet_fast.data.entries import Walk
 
     for name in Walk(directory, ignored=ignored).files():

@@ -1,4 +1,4 @@
-"""Labelled images that a model is tried on: the options that choose them, and their loader."""
+"""Options that choose the labelled images for a model, and their loader."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.loader import Loader
     from alexnet_fast.training.checkpoint.model_io import TrainedModel
 
-# What `part_images` reads.
+# Options of `part_images`.
 image_options = all_of(
     click.option(
         "--split",
         type=click.Choice(["train", "val", "test", "all"]),
         default="val",
         show_default=True,
-        help="Which images; 'all' takes every class folder in DATA.",
+        help="Images to use; 'all' takes every class folder in DATA.",
     ),
     number(
         "--val-fraction",
-        help="Validation share where there is no val/.  [default: that of the training]",
+        help="Validation fraction if there is no val/.  [default: that of the training]",
     ),
     options.exclude,
     options.format_options,
 )
-# What `opened` and `part_loader` read beside it.
+# Options of `opened` and `part_loader`.
 part_options = all_of(
     image_options,
     options.model_name,
-    number("--batch-size", default=32, show_default=True, help="Images at a time."),
+    number("--batch-size", default=32, show_default=True, help="Images per batch."),
     options.dali,
     options.model_device,
     options.allow_fallback,
@@ -45,54 +45,54 @@ part_options = all_of(
 )
 
 
-def opened(model: Any, given: dict[str, Any]) -> Classifier:
+def opened(model: Any, arguments: dict[str, Any]) -> Classifier:
     """Opens the model that the options describe.
 
     Raises:
-        UserError: It cannot be opened.
+        UserError: The model cannot be opened.
     """
     from alexnet_fast.inference.classifier import open_classifier
 
     return open_classifier(
         model,
-        device=given["device"],
-        amp=given.get("amp", "off"),
-        model=given["net"],
-        threads=given["workers"],
-        allow_fallback=given["allow_fallback"],
+        device=arguments["device"],
+        amp=arguments.get("amp", "off"),
+        model=arguments["net"],
+        threads=arguments["workers"],
+        allow_fallback=arguments["allow_fallback"],
     )
 
 
-def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> ImageList:
-    """Lists the images to try a model on: what no option says of split and fields is as in the training.
+def part_images(model: Classifier | TrainedModel, arguments: dict[str, Any]) -> ImageList:
+    """Lists the images for a model; split and fields default to those of its training.
 
     Raises:
-        UserError: The images are not there, or are of other classes.
+        UserError: The images do not exist, or have other classes.
     """
     from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.data.class_map import prepared_classes
     from alexnet_fast.data.split_rule import recorded_rule
 
-    fraction = given["val_fraction"]
-    # What `prepare` has written has one image and one label a sample, whatever they were called before.
-    keys = ("image_key", "label_key") if prepared_classes(given["data"]) is None else ()
-    of_training = {name: model.provenance.get(name) for name in keys if given[name] is None}
+    fraction = arguments["val_fraction"]
+    # Data from `prepare` have one image and one label per sample, whatever the fields were called before.
+    keys = ("image_key", "label_key") if prepared_classes(arguments["data"]) is None else ()
+    of_training = {name: model.provenance.get(name) for name in keys if arguments[name] is None}
     return open_part(
-        given["data"],
-        given["split"],
+        arguments["data"],
+        arguments["split"],
         ClassMap(model.classes),
         val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
         rule=recorded_rule(model.provenance),
-        exclude=options.excluded(given["exclude"]),
-        reading=options.dataset_format({**given, **of_training}),
+        exclude=options.excluded(arguments["exclude"]),
+        reading=options.dataset_format({**arguments, **of_training}),
     )
 
 
-def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
-    """Makes the loader of the images to try it on.
+def part_loader(classifier: Classifier, arguments: dict[str, Any]) -> Loader:
+    """Makes the loader of the images for a model.
 
     Raises:
-        UserError: The images are not there, or are of other classes.
+        UserError: The images do not exist, or have other classes.
     """
     import torch
 
@@ -100,12 +100,12 @@ def part_loader(classifier: Classifier, given: dict[str, Any]) -> Loader:
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.sampler import EpochSampler
 
-    images = part_images(classifier, given)
-    schedule = EpochSampler(images=len(images), batch_size=given["batch_size"], shuffle=False)
+    images = part_images(classifier, arguments)
+    sampler = EpochSampler(num_images=len(images), batch_size=arguments["batch_size"], shuffle=False)
     config = LoaderConfig(
-        kind="dali" if given["dali"] else "torch",
+        kind="dali" if arguments["dali"] else "torch",
         device=torch.device("cpu"),
-        workers=given["workers"],
-        on_bad_image=given["on_bad_image"],
+        workers=arguments["workers"],
+        on_bad_image=arguments["on_bad_image"],
     )
-    return make_loader(images, classifier.spec, "square", schedule, config)
+    return make_loader(images, classifier.spec, "square", sampler, config)

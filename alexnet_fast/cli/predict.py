@@ -33,8 +33,8 @@ def _table(result: Result) -> Iterator[str]:
         yield prediction["file"]
         if prediction["error"]:
             yield f"  cannot be classified: {prediction['error']}"
-        for guess in prediction["classes"]:
-            yield f"  {guess['probability']:7.2%}  {guess['label']}"
+        for score in prediction["classes"]:
+            yield f"  {score['probability']:7.2%}  {score['label']}"
     yield f"answered by {result['backend']}, {result['crops']} crop{'s' * (result['crops'] != 'single')}"
 
 
@@ -45,27 +45,28 @@ def _failed(result: Result) -> bool:
 @command(epilog=EXAMPLE)
 @click.argument("model", type=PathOf(MODEL))
 @click.argument("images", nargs=-1, required=True, type=PathOf(IMAGES))
-@number("--top", default=5, show_default=True, help="Classes to name.")
-@options.crops("Crops to average over.  [default: ten where the model can]")
+@number("--top", default=5, show_default=True, help="Number of classes to print.")
+@options.crops("Crops to average over.  [default: ten if the model has them]")
 @options.jitter
 @options.model_name
 @options.model_device
 @options.allow_fallback
 @answers(_table, failed=_failed)
 def predict(
-    model: Path, images: tuple[Path, ...], top: int, crops: Crops | None, jitter: bool, **given: Any
+    model: Path, images: tuple[Path, ...], top: int, crops: Crops | None, jitter: bool, **arguments: Any
 ) -> Result:
     """Print the top classes for each image.
 
-    A folder stands for the images in it and in the folders below it. Hidden files, files with other endings
-    and named pipes there are ignored and counted. MODEL is a run folder, a checkpoint, a file of weights, an
-    exported ONNX file or an engine. The exit code is 1 if an image could not be classified; the others are.
+    For a folder, all images in it and in its subfolders are classified; hidden files, files with other
+    suffixes and named pipes are ignored and counted. MODEL is a run folder, a checkpoint, a file of weights,
+    an exported ONNX file or an engine. If an image cannot be classified, the others still are, and the exit
+    code is 1.
     """
     from alexnet_fast.inference.classifier import open_classifier, predict_files
 
     files, ignored = image_files(images)
     classifier = open_classifier(
-        model, device=given["device"], model=given["net"], allow_fallback=given["allow_fallback"]
+        model, device=arguments["device"], model=arguments["net"], allow_fallback=arguments["allow_fallback"]
     )
     crops = crops or classifier.crops[0]
     predictions, failed = SpooledRows(), 0

@@ -9,8 +9,9 @@ from typing import Any
 
 from alexnet_fast.demo.run import CAVEAT, DemoResult
 from alexnet_fast.doctor import examine_machine
+from alexnet_fast.pipelines.cpu.pillow import preprocess
+from alexnet_fast.pipelines.io import sample_squares
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.samples import sample_squares, square_of
 from alexnet_fast.plots.augmented import augmented
 from alexnet_fast.plots.confusion import confusion
 from alexnet_fast.plots.crops import crop_by_crop, crops
@@ -170,7 +171,7 @@ def _predictions(result: DemoResult) -> Section:
     """Shows what the exported file says of some test images."""
     samples = [
         Sample(
-            pixels=square_of(prediction.file, result.trained.spec),
+            pixels=preprocess(prediction.file, result.trained.spec, "square"),
             truth=Path(prediction.file).parent.name,
             guesses=prediction.classes,
         )

@@ -19,9 +19,9 @@ from alexnet_fast.export.exporter import run_export
 from alexnet_fast.inference.classifier import NetClassifier, open_classifier, predict_files
 from alexnet_fast.inference.evaluate import Accuracy, Evaluation, evaluate
 from alexnet_fast.pipelines.factory import make_loader
+from alexnet_fast.pipelines.io import sample_squares
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.sampler import EpochSampler
-from alexnet_fast.pipelines.samples import sample_squares
 from alexnet_fast.recipes import recipe_options
 from alexnet_fast.runtime.prediction import Prediction
 from alexnet_fast.training.checkpoint.model_io import TrainedModel, load_trained
@@ -220,7 +220,7 @@ def _evaluate(config: TrainConfig, trained: TrainedModel, test: ImageList) -> Ev
         test,
         trained.spec,
         "square",
-        EpochSampler(images=len(test), batch_size=16, shuffle=False),
+        EpochSampler(num_images=len(test), batch_size=16, shuffle=False),
         LoaderConfig(
             kind="dali" if config.dali else "torch", device=torch.device("cpu"), workers=config.workers
         ),

@@ -1,1 +1,1 @@
-"""Models that answer: classifiers, evaluation and feature files."""
+"""Inference on images: classifiers, evaluation and feature files."""

@@ -1,4 +1,4 @@
-"""Anything that says what an image shows: a PyTorch network or an exported file, behind one face."""
+"""Image classifiers: PyTorch networks and exported files behind one interface."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, to_square
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.ten_crop import Crops
 from alexnet_fast.runtime.prediction import Prediction, top_k
@@ -25,10 +25,10 @@ class Classifier(Protocol):
 
     Attributes:
         name: Name of the model.
-        backend: What really computes.
+        backend: Library and device that compute.
         classes: Names of the outputs.
         spec: Preprocessing.
-        crops: What it can average over, best first.
+        crops: Crops that it can average over, best first.
         provenance: Where the weights come from.
     """
 
@@ -45,7 +45,7 @@ class Classifier(Protocol):
         Args:
             images_nhwc: RGB.
             crops: What to average over.
-            jitter: Whether each crop gets a colour shift of its own; see `pipelines.crops.crop_shifts`.
+            jitter: Whether each crop gets its own colour shift; see `pipelines.ten_crop.crop_shifts`.
 
         Returns:
             float32 (N, classes).
@@ -65,22 +65,22 @@ def open_classifier(
 
     Args:
         path: The model.
-        device: As for `device.choose_device`; for an exported file as for `backend.open_backend`.
-        amp: As for `training.precision.choose_precision`; an exported file takes no other than its own.
+        device: As for `utils.device.choose_device`; for an exported file as for `runtime.open.open_backend`.
+        amp: As for `training.precision.choose_precision`; an exported file has a fixed precision.
         model: Name of the network for bare weights.
-        threads: CPU threads of onnxruntime; None for one a core.
-        allow_fallback: Where the device is not to be had, warn and take the CPU.
+        threads: CPU threads of onnxruntime; None for one per core.
+        allow_fallback: Fall back to the CPU, with a warning, if the device is unavailable.
 
     Raises:
-        UserError: It is none of these.
-        UnavailableError: The device is not to be had.
+        UserError: The path is none of these.
+        UnavailableError: The device is unavailable.
     """
     if path.suffix in (".onnx", ".engine"):
         from alexnet_fast.runtime.open import open_backend
 
         if amp not in ("off", "auto"):
             raise UserError(
-                f"{path} computes as it was exported, and --amp {amp} is for PyTorch",
+                f"{path} keeps the precision of its export; --amp {amp} is for PyTorch",
                 f"leave --amp out, or export with --precision {amp}",
                 exit_code=2,
             )
@@ -88,7 +88,7 @@ def open_classifier(
         return OnnxClassifier(backend)
     if device == "tensorrt":
         raise UserError(
-            f"{path} runs in PyTorch, and --device tensorrt is for exported files",
+            f"--device tensorrt is for exported files; {path} runs in PyTorch",
             "give a model.onnx or a model.engine, or --device cuda",
             exit_code=2,
         )
@@ -113,7 +113,7 @@ class OnnxClassifier:
         """See `Classifier`.
 
         Raises:
-            UserError: The file averages over other crops, or jitter is asked for.
+            UserError: The file averages over other crops, or `jitter` is set.
         """
         if jitter:
             raise UserError(
@@ -159,22 +159,22 @@ class NetClassifier:
         shifts = crop_shifts(self.spec, crops) if jitter else None
         images = torch.from_numpy(images_nhwc).to(self._device)
         with torch.inference_mode(), self._precision.autocast():
-            found = crop_probabilities(self._net, images, self.spec, crops, shifts)
-        answer: Probabilities = found.cpu().numpy()
+            probabilities = crop_probabilities(self._net, images, self.spec, crops, shifts)
+        answer: Probabilities = probabilities.cpu().numpy()
         return answer
 
 
-# Images classified at once: enough to keep the processor busy, ten crops of it fit any machine's memory.
+# Images classified at once: enough to keep the processor busy; ten crops of them fit any machine's memory.
 _BATCH = 16
 
 
 def predict_file(classifier: Classifier, file: Path, crops: Crops, *, jitter: bool = False) -> Probabilities:
-    """Returns the probabilities of all classes, float32 (classes,), of one file.
+    """Returns the probabilities of all classes, float32 (classes,), for one file.
 
     Raises:
-        BadImageError: It cannot be decoded.
+        BadImageError: The file cannot be decoded.
     """
-    squares = np.stack([centre_square(decode(file, classifier.spec.background), classifier.spec)])
+    squares = to_square(file, classifier.spec)[None]
     answer: Probabilities = classifier.probabilities(squares, crops, jitter=jitter)[0]
     return answer
 
@@ -182,36 +182,25 @@ def predict_file(classifier: Classifier, file: Path, crops: Crops, *, jitter: bo
 def predict_files(
     classifier: Classifier, files: Sequence[Path], crops: Crops, top: int, *, jitter: bool = False
 ) -> Iterator[Prediction]:
-    """Classifies files in the order given; one that cannot be decoded gets its reason instead of classes.
+    """Classifies files in the given order; a file that cannot be decoded gets its reason instead of classes.
 
     Args:
         classifier: The model.
         files: Images.
         crops: What to average over.
-        top: Classes to name, likeliest first.
+        top: Number of classes to name, most probable first.
         jitter: As for `Classifier.probabilities`.
     """
     for start in range(0, len(files), _BATCH):
-        yield from _predict_batch(classifier, files[start : start + _BATCH], crops, top, jitter)
-
-
-def _predict_batch(
-    classifier: Classifier, files: Sequence[Path], crops: Crops, top: int, jitter: bool
-) -> Iterator[Prediction]:
-    """Classifies a few files at once."""
-    squares: dict[Path, Pixels] = {}
-    reasons: dict[Path, str] = {}
-    for file in files:
-        try:
-            squares[file] = centre_square(decode(file, classifier.spec.background), classifier.spec)
-        except BadImageError as error:  # noqa: PERF203 - one bad file must not stop the others
-            reasons[file] = str(error)
-    answers: dict[Path, Probabilities] = {}
-    if squares:
-        probabilities = classifier.probabilities(np.stack(list(squares.values())), crops, jitter=jitter)
-        answers = dict(zip(squares, probabilities, strict=True))
-    for file in files:
-        if file in reasons:
-            yield Prediction(file=str(file), classes=(), error=reasons[file])
-        else:
-            yield Prediction(file=str(file), classes=top_k(answers[file], classifier.classes, top))
+        squares: list[Pixels] = []
+        errors: dict[Path, str] = {}
+        batch = files[start : start + _BATCH]
+        for file in batch:
+            try:
+                squares.append(to_square(file, classifier.spec))
+            except BadImageError as error:  # noqa: PERF203 - one bad file must not stop the others
+                errors[file] = str(error)
+        rows = iter(classifier.probabilities(np.stack(squares), crops, jitter=jitter) if squares else ())
+        for file in batch:
+            classes = () if file in errors else top_k(next(rows), classifier.classes, top)
+            yield Prediction(file=str(file), classes=classes, error=errors.get(file))

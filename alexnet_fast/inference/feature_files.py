@@ -1,4 +1,4 @@
-"""The vectors of a data set as files: numpy, CSV, Parquet."""
+"""Write the feature vectors of a data set as NumPy, CSV and Parquet files."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ from alexnet_fast.utils.device import device_or_cpu
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """Which vectors of which images are written where.
+    """Options of `alexnet-fast features`.
 
     Args:
         model: Run folder, checkpoint or weights.
-        data: The images, with classes of their own.
-        out: Folder to write to.
+        data: The images; their classes need not be the model's.
+        out: Output folder.
         net: Name of the network for bare weights.
         layer: See `embeddings`.
-        parquet: Whether to write that too.
-        overwrite: Whether files that are there are replaced, once all of the new ones are computed.
+        parquet: Whether to write a Parquet file too.
+        overwrite: Whether to replace existing files, once all of the new ones are computed.
         split: "train", "val", "test" or "all".
-        val_fraction: Share of an undivided folder that is "val"; None for that of the training.
-        exclude: Images that are left out.
-        reading: What is said of the layout of `data`.
-        batch_size: Images at a time.
-        dali: Whether DALI loads them, or Pillow.
+        val_fraction: Fraction of an undivided folder that is "val"; None for that of the training.
+        exclude: Images to leave out.
+        reading: Format of `data`.
+        batch_size: Images per batch.
+        dali: Whether DALI loads the images, or Pillow.
         workers: DALI's threads, or worker processes.
-        on_bad_image: What to do about an image that cannot be decoded.
-        device: As for `device.choose_device`.
-        allow_fallback: Where the device is not to be had, warn and take the CPU.
+        on_bad_image: Policy for images that cannot be decoded.
+        device: As for `utils.device.choose_device`.
+        allow_fallback: Fall back to the CPU, with a warning, if the device is unavailable.
         amp: As for `training.precision.choose_precision`.
     """
 
@@ -79,19 +79,19 @@ class FeatureConfig:
 
 
 def write_features(config: FeatureConfig, on_progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """Computes the vectors of a part of a data set and writes them, all files or none.
+    """Computes the vectors of one split of a data set and writes them, all files or none.
 
     Args:
-        config: Which, and where.
-        on_progress: Told how many images are done, and of how many.
+        config: Options.
+        on_progress: Receives the number of images done and their total.
 
     Returns:
-        What `alexnet-fast features --json` prints.
+        The output of `alexnet-fast features --json`.
 
     Raises:
-        UserError: A part is missing or wrong; without `overwrite`, a file is there already.
+        UserError: Model or data are missing or invalid, or a file exists and `overwrite` is off.
     """
-    _check_no_features(config.out, overwrite=config.overwrite)
+    _check_output(config.out, overwrite=config.overwrite)
     if config.parquet:
         _pyarrow()
     trained = load_trained(config.model, config.net)
@@ -102,13 +102,13 @@ def write_features(config: FeatureConfig, on_progress: Callable[[int, int], None
     loader = _loader(images, trained.spec, config, precision)
     make_dir(config.out)
     paths = [config.out / name for name in FEATURE_FILES]
-    counted = _counted(embeddings(net, loader, precision, config.layer), len(images), on_progress)
+    vectors = _counted(embeddings(net, loader, precision, config.layer), len(images), on_progress)
     with _all_or_none(paths):
-        shape = _write(counted, images, paths[0], paths[1])
+        shape = _write(vectors, images, paths[0], paths[1])
         if config.parquet:
             _write_parquet(paths[0], paths[1], paths[2])
         else:
-            # One of before, which `overwrite` allows to replace: it would be of other vectors.
+            # An older file, which `overwrite` allows to replace, would hold other vectors.
             paths[2].unlink(missing_ok=True)
     return {
         "model": trained.model,
@@ -122,11 +122,11 @@ def write_features(config: FeatureConfig, on_progress: Callable[[int, int], None
     }
 
 
-def _check_no_features(out: Path, *, overwrite: bool) -> None:
-    """Refuses a folder with features in it.
+def _check_output(out: Path, *, overwrite: bool) -> None:
+    """Checks that the output folder has no features.
 
     Raises:
-        UserError: It has some that are to stay, or is a file.
+        UserError: The folder has features and `overwrite` is off, or it is a file.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "give a folder to write to", exit_code=2)
@@ -154,36 +154,37 @@ def _images(config: FeatureConfig, provenance: dict[str, Any]) -> ImageList:
 
 
 def _loader(images: ImageList, spec: AugmentSpec, config: FeatureConfig, precision: Precision) -> Loader:
-    how = LoaderConfig(
+    """Makes the loader of the images."""
+    loader_config = LoaderConfig(
         kind="dali" if config.dali else "torch",
         device=precision.device,
         workers=config.workers,
         half=precision.dtype is torch.float16,
         on_bad_image=config.on_bad_image,
     )
-    schedule = EpochSampler(images=len(images), batch_size=config.batch_size, shuffle=False)
-    return make_loader(images, spec, "eval", schedule, how)
+    sampler = EpochSampler(num_images=len(images), batch_size=config.batch_size, shuffle=False)
+    return make_loader(images, spec, "eval", sampler, loader_config)
 
 
 def _counted(
-    found: Iterator[Embeddings], total: int, on_progress: Callable[[int, int], None]
+    batches: Iterator[Embeddings], total: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[Embeddings]:
-    """Passes batches on and tells how many images they were."""
+    """Passes batches on and reports the number of images done."""
     done = 0
-    for vectors in found:
-        yield vectors
-        done += len(vectors.labels)
+    for batch in batches:
+        yield batch
+        done += len(batch.labels)
         on_progress(done, total)
 
 
-def _write(found: Iterator[Embeddings], images: ImageList, vectors: Path, table: Path) -> tuple[int, int]:
-    """Writes numpy, then CSV; returns (rows, columns)."""
+def _write(batches: Iterator[Embeddings], images: ImageList, vectors: Path, table: Path) -> tuple[int, int]:
+    """Writes the NumPy file, then the CSV file; returns (rows, columns)."""
     lines = io.StringIO(newline="")
     rows = csv.writer(lines)
     rows.writerow(("file", "label", "index"))
     with atomic_file(vectors) as file:
         writer = VectorWriter(file)
-        for batch in found:
+        for batch in batches:
             writer.add(batch.values)
             for position, label in zip(batch.indices.tolist(), batch.labels.tolist(), strict=True):
                 rows.writerow((images.names[position], images.classes.names[label], label))
@@ -194,13 +195,13 @@ def _write(found: Iterator[Embeddings], images: ImageList, vectors: Path, table:
 
 @contextlib.contextmanager
 def _all_or_none(paths: list[Path]) -> Iterator[None]:
-    """Removes the files that were made where one of them cannot be made; what was there before stays."""
+    """Removes the new files if one of them cannot be written; files that existed before stay."""
     before = [path.stat().st_ino if path.exists() else None for path in paths]
     try:
         yield
     except BaseException:
         for path, inode in zip(paths, before, strict=True):
-            # What is told is why it could not be made.
+            # The first error is the one to report.
             with contextlib.suppress(OSError):
                 if path.stat().st_ino != inode:
                     path.unlink()
@@ -211,7 +212,7 @@ def _pyarrow() -> Any:
     """Imports pyarrow.
 
     Raises:
-        UserError: It is not there.
+        UserError: pyarrow is not installed.
     """
     try:
         import pyarrow.parquet
@@ -223,17 +224,18 @@ def _pyarrow() -> Any:
 
 
 def _in_utf8(name: str) -> str:
+    """Returns a file name with bytes that are no UTF-8 escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _write_parquet(vectors: Path, table: Path, path: Path) -> None:
-    """Turns the two files into one of Parquet: file, label, index, and vectors as lists of fixed length."""
+    """Writes both files as one Parquet file: file, label, index, and vectors as lists of fixed length."""
     arrow = _pyarrow()
     values = np.load(vectors, mmap_mode="r", allow_pickle=False)
     with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     columns = {
-        # Parquet's texts are UTF-8: of a name that is not, the bytes are written as their escapes.
+        # Parquet's texts are UTF-8; other bytes of a name are written as escapes.
         "file": arrow.array([_in_utf8(row["file"]) for row in rows]),
         "label": arrow.array([_in_utf8(row["label"]) for row in rows]),
         "index": arrow.array([int(row["index"]) for row in rows], arrow.int32()),

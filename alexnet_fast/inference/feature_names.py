@@ -1,4 +1,4 @@
-"""The files of `alexnet-fast features`; nothing heavy is imported to know them."""
+"""Names of the files of `alexnet-fast features`; a module of its own, which imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of a run: each module draws one kind and returns a matplotlib `Figure`.
+"""Plots: each module draws one kind and returns a matplotlib `Figure`.
 
 from alexnet_fast.plots.curves import curves
 from alexnet_fast.plots.style import save_png
@@ -14,4 +14,4 @@ from alexnet_fast.errors import UserError
 
 # Checked here, before any module of the package is imported: matplotlib belongs to an extra.
 if importlib.util.find_spec("matplotlib") is None:
-    raise UserError("drawing images needs matplotlib", "pip install 'alexnet-fast[demo]'")
+    raise UserError("plots need matplotlib", "pip install 'alexnet-fast[demo]'")

@@ -1,4 +1,4 @@
-"""What a layer makes of one image."""
+"""Activations of a layer for one image."""
 
 from __future__ import annotations
 
@@ -13,54 +13,60 @@ from alexnet_fast.utils.arrays import Floats
 from alexnet_fast.utils.suggest import choose_from
 
 # All maps of the paper's first layer fit.
-_MOST = 96
+_MAX_MAPS = 96
 _COLUMNS = 12
 _NOTE = "Each map is scaled by its own largest value; black is zero or less."
 
 
 @styled
 def activations(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Figure:
-    """Draws the maps of a layer, one grey tile a channel.
+    """Draws the maps of a layer, one grey tile per channel.
 
     Args:
         net: In evaluation mode, on the CPU.
         view_chw: Normalised image, float32 (3, H, W).
-        layer: Name of a layer that gives maps.
+        layer: Name of a layer with a spatial output.
 
     Raises:
-        UserError: The net has no such layer, or it gives no maps.
+        UserError: The network has no such layer, or its output is not spatial.
     """
     maps_chw = layer_output(net, view_chw, layer)
     count, height, width = maps_chw.shape
-    shown = min(count, _MOST)
-    what = f"{layer}: {f'all {count}' if shown == count else f'{shown} of {count}'} maps of {height}x{width}"
+    shown = min(count, _MAX_MAPS)
+    title = f"{layer}: {f'all {count}' if shown == count else f'{shown} of {count}'} maps of {height}x{width}"
     tiles = _scaled(maps_chw[:shown])[..., None].repeat(3, axis=3)
-    return tile_sheet(tiles, min(shown, _COLUMNS), what, _NOTE)
+    return tile_sheet(tiles, min(shown, _COLUMNS), title, _NOTE)
 
 
 def layer_output(net: nn.Module, view_chw: torch.Tensor, layer: str) -> Floats:
-    """Runs one image and returns what a layer gives.
+    """Runs one image and returns the output of a layer.
 
     Returns:
         float32 (C, H, W).
 
     Raises:
-        UserError: The net has no such layer, or it gives no maps.
+        UserError: The network has no such layer, or its output is not spatial.
     """
     modules = dict(net.named_children())
     if layer not in modules:
-        raise UserError(f"--layer {layer} is no layer of this net", choose_from(layer, modules), exit_code=2)
-    found: list[torch.Tensor] = []
+        raise UserError(
+            f"--layer {layer} is no layer of this network", choose_from(layer, modules), exit_code=2
+        )
+    outputs: list[torch.Tensor] = []
     # A copy: the ReLU after it works in place.
-    hook = modules[layer].register_forward_hook(lambda _module, _inputs, output: found.append(output.clone()))
+    hook = modules[layer].register_forward_hook(
+        lambda _module, _inputs, output: outputs.append(output.clone())
+    )
     try:
         with torch.inference_mode():
             net(view_chw[None])
     finally:
         hook.remove()
-    if found[0].dim() != 4:
-        raise UserError(f"--layer {layer} gives no maps", "choose a layer before flatten", exit_code=2)
-    output: Floats = found[0][0].float().numpy()
+    if outputs[0].dim() != 4:
+        raise UserError(
+            f"--layer {layer} has no spatial output", "choose a layer before flatten", exit_code=2
+        )
+    output: Floats = outputs[0][0].float().numpy()
     return output
 
 

@@ -1,4 +1,4 @@
-"""Images beside what training makes of them."""
+"""Images next to random training samples of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alexnet_fast.data import ImageList
-from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color import Colour
+from alexnet_fast.pipelines.color import Color
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.io import image_at
-from alexnet_fast.pipelines.loader import LoaderConfig
+from alexnet_fast.pipelines.loader import LoaderConfig, nothing_decoded
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, label_text, show_pixels, styled
 from alexnet_fast.utils.arrays import Pixels
 
-# Letters below a figure that fit into its width.
+# Characters that fit into the width of a figure.
 _LINE = 95
 
 
@@ -34,15 +33,15 @@ def augmented(
     seed: int = 0,
     config: LoaderConfig | None = None,
 ) -> Figure:
-    """Draws each image and random training samples of it, one an epoch, as the network sees them.
+    """Draws each image and random training samples of it, one per epoch, as the network sees them.
 
-    The samples come out of a real loader's view "train"; only the normalisation is undone.
+    The samples come from a real loader's view "train"; only the normalisation is undone.
 
     Args:
-        images: What to show, one row each; a few (see `ImageList.select`).
+        images: A few images, one row each (see `ImageList.select`).
         spec: Geometry, normalisation and jitter.
-        samples: Samples an image.
-        seed: Chooses the random numbers.
+        samples: Samples per image.
+        seed: Seed of the random parameters.
         config: The loader; by default DALI on the CPU.
 
     Raises:
@@ -51,7 +50,7 @@ def augmented(
     config = config or LoaderConfig()
     tiles = training_samples(images, spec, samples=samples, seed=seed, config=config)
     if not len(tiles):
-        raise UserError(f"none of the images in {images.root} could be decoded", "see the log")
+        raise nothing_decoded(images.root)
     side = WIDTH / (1 + samples)
     figure = Figure(figsize=(WIDTH, 0.7 + (side + 0.35) * len(tiles)), layout="compressed")
     grid = figure.subplots(len(tiles), 1 + samples, squeeze=False)
@@ -72,17 +71,16 @@ def training_samples(
     """Loads training views of each image.
 
     Returns:
-        By position in `images`: `samples` arrays, uint8 (crop, crop, 3), RGB. An image that was left out
-        as bad is not among them.
+        By position in `images`: `samples` arrays, uint8 (crop, crop, 3), RGB. Bad images are missing.
     """
-    schedule = EpochSampler(images=len(images), batch_size=max(1, len(images)), shuffle=True, seed=seed)
-    loader = make_loader(images, spec, "train", schedule, config)
-    found: dict[int, list[Pixels]] = {index: [] for index in range(len(images))}
+    sampler = EpochSampler(num_images=len(images), batch_size=max(1, len(images)), shuffle=True, seed=seed)
+    loader = make_loader(images, spec, "train", sampler, config)
+    views: dict[int, list[Pixels]] = {index: [] for index in range(len(images))}
     for epoch in range(samples):
         for batch in loader.epoch(epoch):
             for index, image_chw in zip(batch.indices.tolist(), batch.images, strict=True):
-                found[index].append(displayed(image_chw, spec))
-    return {index: views for index, views in found.items() if len(views) == samples}
+                views[index].append(displayed(image_chw, spec))
+    return {index: seen for index, seen in views.items() if len(seen) == samples}
 
 
 def displayed(image_chw: torch.Tensor, spec: AugmentSpec) -> Pixels:
@@ -95,8 +93,8 @@ def displayed(image_chw: torch.Tensor, spec: AugmentSpec) -> Pixels:
     return shown
 
 
-def _show_original(axes: Axes, images: ImageList, index: int, background: Colour, *, letters: int) -> None:
-    """Shows the file as it is, its class (so many letters of it) and its size in pixels below."""
+def _show_original(axes: Axes, images: ImageList, index: int, background: Color, *, letters: int) -> None:
+    """Shows the original file, with its class (cut to `letters`) and its size in pixels below."""
     image = image_at(images, index, background)
     show_pixels(axes, np.asarray(image))
     name = label_text(images.classes.names[images.labels[index]], letters)
@@ -104,7 +102,7 @@ def _show_original(axes: Axes, images: ImageList, index: int, background: Colour
 
 
 def _described(spec: AugmentSpec, config: LoaderConfig) -> str:
-    """Says which loader made the samples, and how."""
+    """Describes the loader and the augmentation of the samples."""
     area = spec.random_resized_crop
     parts = [
         f"shorter side {spec.resize}, random {spec.crop}x{spec.crop} crop"
@@ -118,7 +116,7 @@ def _described(spec: AugmentSpec, config: LoaderConfig) -> str:
 
 
 def _additions(spec: AugmentSpec) -> list[str]:
-    """Describes what the paper's augmentation does not have."""
+    """Describes the augmentation beyond the paper's."""
     parts = []
     if spec.color_jitter is not None:
         amounts = dataclasses.asdict(spec.color_jitter)
@@ -130,7 +128,7 @@ def _additions(spec: AugmentSpec) -> list[str]:
 
 
 def loader_name(config: LoaderConfig) -> str:
-    """Returns what loads the images, with version and place: "DALI 2.4.0 on the CPU"."""
+    """Returns the name of the loader with version and device: "DALI 2.4.0 on the CPU"."""
     if config.kind == "torch":
         import PIL
 

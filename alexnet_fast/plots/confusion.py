@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""Confusion matrix, and the most confused pairs of classes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.plots.style import FAINT, INK, SMALL, WIDTH, label_text, styled
 from alexnet_fast.utils.arrays import Integers
 
-# With more classes the numbers would not fit their cells; with more still the names would not fit the axes.
+# Most classes whose numbers fit into the cells, and whose names fit on the axes.
 _NUMBERED = 10
 _NAMED = 40
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Confused:
-    """A pair of classes that are mistaken.
+    """A pair of confused classes.
 
     Args:
-        true: What the images show.
-        predicted: What they were taken for.
-        count: Images.
-        share: Of the images of the true class, 0..1.
+        true: True class of the images.
+        predicted: Predicted class.
+        count: Number of images.
+        share: Fraction of the images of the true class, 0..1.
     """
 
     true: str
@@ -40,21 +40,21 @@ class Confused:
 
 @styled
 def confusion(matrix: Integers, classes: Sequence[str]) -> Figure:
-    """Draws a confusion matrix: with few classes counts and shares of each row, else the shares as colour.
+    """Draws a confusion matrix: counts and row shares for few classes, else the shares as colour.
 
     Args:
         matrix: int (K, K): rows are true, columns are predicted classes.
         classes: The K names.
 
     Raises:
-        UserError: Matrix and names do not fit.
+        UserError: The matrix does not have one row and column per class.
     """
     shares = row_shares(matrix, classes)
     count = len(classes)
     side = min(WIDTH, 2.8 + 0.5 * count)
     figure = Figure(figsize=(side, side * 0.93), layout="compressed")
     axes = figure.subplots()
-    # The square root lifts the rare mistakes of many classes out of the white.
+    # With many classes, the square root makes rare confusions visible.
     norm = PowerNorm(1.0 if count <= _NUMBERED else 0.5, vmin=0, vmax=1)
     image = axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
     _name_axes(axes, classes)
@@ -70,15 +70,15 @@ def confusion(matrix: Integers, classes: Sequence[str]) -> Figure:
 
 
 def most_confused(matrix: Integers, classes: Sequence[str], n: int = 10) -> list[Confused]:
-    """Returns the n pairs that are mistaken most often, by count, then by share; none that never are.
+    """Returns the n most confused pairs, by count, then by share; pairs that are never confused are left out.
 
     Args:
         matrix: int (K, K): rows are true, columns are predicted classes.
         classes: The K names.
-        n: Pairs at the most.
+        n: Largest number of pairs.
 
     Raises:
-        UserError: Matrix and names do not fit.
+        UserError: The matrix does not have one row and column per class.
     """
     shares = row_shares(matrix, classes)
     pairs = [(int(row), int(column)) for row, column in np.argwhere(matrix > 0) if row != column]
@@ -106,7 +106,7 @@ def row_shares(matrix: Integers, classes: Sequence[str]) -> npt.NDArray[np.float
 
 
 def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
-    """Labels both axes; with very many classes by number."""
+    """Labels both axes; by class number if there are too many names."""
     axes.grid(visible=False)
     axes.set(xlabel="predicted", ylabel="true")
     axes.tick_params(length=0)
@@ -125,7 +125,7 @@ def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
 
 
 def _write_numbers(axes: Axes, matrix: Integers, shares: npt.NDArray[np.float64]) -> None:
-    """Writes count and percentage into each cell, white on dark ones, and white lines between the cells."""
+    """Writes count and percentage into each cell, white on dark cells, and lines between cells."""
     size = 12 - 0.45 * len(matrix)
     edges = [place - 0.5 for place in range(1, len(matrix))]
     axes.hlines(edges, -0.5, len(matrix) - 0.5, colors="white", linewidth=1.5)

@@ -1,4 +1,4 @@
-"""The ten crops of an image, where they lie and what the network says to each."""
+"""The ten crops of an image: their positions and the network's answer to each."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from alexnet_fast.plots.style import (
     label_text,
     show_pixels,
     styled,
-    verdict_colour,
+    verdict_color,
 )
+from alexnet_fast.runtime.prediction import top_indices
 from alexnet_fast.utils.arrays import Pixels, Probabilities
 
-# In the order of `pipelines.crops.crop_offsets`.
+# In the order of `pipelines.ten_crop.crop_offsets`.
 _PLACES = ("top left", "top right", "bottom left", "bottom right", "centre")
-_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
-# Bars of the average; more classes than this are cut to the likeliest.
+_COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
+# Most bars of the average; of more classes only the top ones are drawn.
 _BARS = 5
 
 
@@ -54,12 +55,12 @@ def crops(
     Args:
         square: uint8 (resize, resize, 3), RGB: what the crops are cut from.
         spec: Sizes.
-        probabilities: (10, K), one row a crop in the order of `pipelines.crops.take_crops`, or None.
+        probabilities: (10, K), one row per crop in the order of `pipelines.ten_crop.take_crops`, or None.
         classes: The K names; needed with probabilities.
-        truth: Index of the right class, where it is known.
+        truth: Index of the right class, if known.
 
     Raises:
-        UserError: The net takes the whole square, or sizes do not fit.
+        UserError: The network takes the whole square, or the sizes do not match.
     """
     offsets = crop_offsets(spec, "ten")
     _check(square, spec, probabilities, classes)
@@ -75,7 +76,7 @@ def crops(
 
 
 def crop_by_crop(net: nn.Module, square: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
-    """Asks a network about each crop of one image.
+    """Classifies each crop of one image.
 
     Args:
         net: In evaluation mode, on the CPU.
@@ -83,10 +84,10 @@ def crop_by_crop(net: nn.Module, square: Pixels, spec: AugmentSpec) -> npt.NDArr
         spec: Sizes and normalisation.
 
     Returns:
-        Probabilities, float32 (10, K), in the order of `pipelines.crops.take_crops`.
+        Probabilities, float32 (10, K), in the order of `pipelines.ten_crop.take_crops`.
 
     Raises:
-        UserError: The net takes the whole square.
+        UserError: The network takes the whole square.
     """
     with torch.inference_mode():
         logits = net(take_crops(torch.tensor(square)[None], spec, "ten"))
@@ -97,45 +98,45 @@ def crop_by_crop(net: nn.Module, square: Pixels, spec: AugmentSpec) -> npt.NDArr
 def _check(
     square: Pixels, spec: AugmentSpec, probabilities: Probabilities | None, classes: Sequence[str]
 ) -> None:
-    """Refuses an image or probabilities of another shape.
+    """Checks the shapes of image and probabilities.
 
     Raises:
-        UserError: They do not fit.
+        UserError: A shape does not match.
     """
     if square.shape != (spec.resize, spec.resize, 3):
         raise UserError(
             f"the image is {'x'.join(map(str, square.shape))}, the crops are cut from"
             f" {spec.resize}x{spec.resize}x3",
-            "resize it first (pipelines.pillow_image.centre_square)",
+            "resize it first (pipelines.cpu.pillow.to_square)",
         )
     if probabilities is not None and probabilities.shape != (10, len(classes)):
         raise UserError(
             f"the probabilities are {'x'.join(map(str, probabilities.shape))}, not 10x{len(classes)}:"
-            " one row a crop, one column a class"
+            " one row per crop, one column per class"
         )
 
 
 def _show_square(
     figure: SubFigure, square: Pixels, spec: AugmentSpec, offsets: Sequence[tuple[int, int]], *, beside: bool
 ) -> None:
-    """Shows the square with a frame a crop; an empty place beside it where `beside` is set."""
+    """Shows the square with one frame per crop; leaves room next to it if `beside` is set."""
     axes = figure.subplots(1, 2, width_ratios=[1, 1.05])[0] if beside else figure.subplots()
     show_pixels(axes, square)
     axes.set_title(f"the {spec.resize}x{spec.resize} image and its crops")
-    for (y, x), colour in zip(offsets, _COLOURS, strict=True):
+    for (y, x), color in zip(offsets, _COLORS, strict=True):
         # Half a pixel out: imshow puts pixel centres on whole numbers.
         side = spec.crop
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor="white", linewidth=3))
-        axes.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor=colour, linewidth=1.8))
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor=color, linewidth=1.8))
     axes.set(xlim=(-3, spec.resize + 2), ylim=(spec.resize + 2, -3))
 
 
 def _show_average(axes: Axes, average_k: Probabilities, classes: Sequence[str], truth: int | None) -> None:
-    """Draws the average over the ten crops as bars, likeliest first."""
-    order = np.argsort(-average_k, kind="stable")[:_BARS]
+    """Draws the average over the ten crops as bars, most probable first."""
+    order = top_indices(average_k, _BARS)
     places = np.arange(len(order))
-    colours = [verdict_colour(k, truth, first=place == 0) for place, k in enumerate(order.tolist())]
-    axes.barh(places, average_k[order], height=0.55, color=colours)
+    colors = [verdict_color(k, truth, first=place == 0) for place, k in enumerate(order.tolist())]
+    axes.barh(places, average_k[order], height=0.55, color=colors)
     for place, k in enumerate(order.tolist()):
         axes.text(
             0,
@@ -145,9 +146,7 @@ def _show_average(axes: Axes, average_k: Probabilities, classes: Sequence[str], 
             fontsize=SMALL,
         )
         axes.text(average_k[k] + 0.015, place, f"{average_k[k]:.1%}", va="center", fontsize=SMALL)
-    axes.set_title(
-        "average of the ten" if len(order) == len(classes) else f"average of the ten: {_BARS} likeliest"
-    )
+    axes.set_title("average of the ten" if len(order) == len(classes) else f"average of the ten: top {_BARS}")
     axes.set_ylim(max(len(order), 3) - 0.4, -0.8)
     axes.set_xlim(0, 1.14)
     axes.set_xticks([0, 0.5, 1])
@@ -164,17 +163,17 @@ def _show_tiles(
     classes: Sequence[str],
     truth: int | None,
 ) -> None:
-    """Shows the crops: five as they are, their mirror images below."""
+    """Shows the five unmirrored crops, and their mirror images below."""
     grid = figure.subplots(2, 5)
     for number, (axes, tile) in enumerate(zip(grid.flat, tiles, strict=True)):
-        show_pixels(axes, tile, frame=_COLOURS[number % 5], width=2.2)
+        show_pixels(axes, tile, frame=_COLORS[number % 5], width=2.2)
         if number < 5:
             axes.set_title(_PLACES[number], fontsize=SMALL, loc="center")
         if probabilities is not None:
-            top_k = int(probabilities[number].argmax())
-            mark = "" if truth is None else "✓ " if top_k == truth else "✗ "
-            said = f"{mark}{label_text(classes[top_k], 11)} {probabilities[number, top_k]:.0%}"
-            wrong = truth is not None and top_k != truth
-            axes.set_xlabel(said, fontsize=SMALL, color=VERMILLION if wrong else INK)
-    grid[0, 0].set_ylabel("as it is", fontsize=SMALL, color=FAINT)
+            top = int(probabilities[number].argmax())
+            mark = "" if truth is None else "✓ " if top == truth else "✗ "
+            answer = f"{mark}{label_text(classes[top], 11)} {probabilities[number, top]:.0%}"
+            wrong = truth is not None and top != truth
+            axes.set_xlabel(answer, fontsize=SMALL, color=VERMILLION if wrong else INK)
+    grid[0, 0].set_ylabel("unmirrored", fontsize=SMALL, color=FAINT)
     grid[1, 0].set_ylabel("mirrored", fontsize=SMALL, color=FAINT)

@@ -16,25 +16,25 @@ from alexnet_fast.plots.style import BLUE, FAINT, INK, ORANGE, VERMILLION, WIDTH
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.metrics_log import best_row
 
-# More rates than this come from a schedule that changes all the time: their ticks would run into one another.
+# More rates than this belong to a schedule that changes at every step: their ticks would overlap.
 _FEW_RATES = 5
-# Factor that the axis of the rates goes beyond them, and the share of its height that a label takes.
+# Factor by which the axis exceeds the rates, and the fraction of its height that a label takes.
 _RATE_MARGIN = 2.5
 _LABEL_SHARE = 0.25
 
 
 @styled
 def curves(rows: Sequence[EpochMetrics]) -> Figure:
-    """Draws training and validation curves; the epoch whose weights are kept is ringed.
+    """Draws training and validation curves, with a ring around the best epoch.
 
     Args:
-        rows: One an epoch, in order; one is enough.
+        rows: One per epoch, in order; at least one.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no epoch.
     """
     if not rows:
-        raise UserError("there is no finished epoch to draw", "let the run finish one")
+        raise UserError("there is no finished epoch to draw", "wait for the first one")
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=[4, 4, 1.3])
     handles = _pair(loss, rows, "loss")
@@ -54,20 +54,20 @@ def curves(rows: Sequence[EpochMetrics]) -> Figure:
     return figure
 
 
-def _pair(axes: Axes, rows: Sequence[EpochMetrics], what: str) -> list[Line2D]:
-    """Draws the training and the validation curve of one quantity."""
+def _pair(axes: Axes, rows: Sequence[EpochMetrics], metric: str) -> list[Line2D]:
+    """Draws the training and the validation curve of one metric."""
     epochs = [row.epoch for row in rows]
     marker = "o" if len(rows) <= 40 else ""
     return [
         axes.plot(
             epochs,
-            [getattr(row, f"{split}_{what}") for row in rows],
+            [getattr(row, f"{split}_{metric}") for row in rows],
             dash,
             marker=marker,
-            color=colour,
+            color=color,
             label=name,
         )[0]
-        for split, name, colour, dash in (
+        for split, name, color, dash in (
             ("train", "training", ORANGE, "--"),
             ("val", "validation", BLUE, "-"),
         )
@@ -75,7 +75,7 @@ def _pair(axes: Axes, rows: Sequence[EpochMetrics], what: str) -> list[Line2D]:
 
 
 def _ring(axes: Axes, best: EpochMetrics) -> Line2D:
-    """Rings the validation accuracy of the epoch that is kept."""
+    """Draws a ring around the validation accuracy of the best epoch."""
     (ring,) = axes.plot(
         [best.epoch],
         [best.val_top1],
@@ -91,7 +91,7 @@ def _ring(axes: Axes, best: EpochMetrics) -> Line2D:
 
 
 def _rates(axes: Axes, rows: Sequence[EpochMetrics]) -> None:
-    """Draws the learning rate as steps, each rate named on the axis."""
+    """Draws the learning rate as steps, with each rate on the axis."""
     epochs = [row.epoch for row in rows]
     edges = [epochs[0] - 0.5, *(epoch + 0.5 for epoch in epochs)]
     axes.stairs([row.lr for row in rows], edges, baseline=None, color=INK, linewidth=1.8)
@@ -107,7 +107,7 @@ def _rates(axes: Axes, rows: Sequence[EpochMetrics]) -> None:
 
 
 def _apart(rates: Sequence[float]) -> list[float]:
-    """Returns those of the rates, sorted upwards, that can be named on the axis without touching."""
+    """Returns the rates, in ascending order, whose labels do not overlap on the axis."""
     if rates[0] <= 0:
         return list(rates)
     room = _LABEL_SHARE * math.log(rates[-1] / rates[0] * _RATE_MARGIN**2)
@@ -119,7 +119,7 @@ def _apart(rates: Sequence[float]) -> list[float]:
 
 
 def _mark_drops(axes: Axes, rows: Sequence[EpochMetrics]) -> None:
-    """Draws a line where the learning rate falls."""
+    """Draws a line at each drop of the learning rate."""
     drops = [row.epoch - 0.5 for before, row in itertools.pairwise(rows) if row.lr < before.lr]
     if len(drops) < _FEW_RATES:
         for epoch in drops:

@@ -1,4 +1,4 @@
-"""Sample images with what the classifier says of them."""
+"""Sample images with the classifier's top classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alexnet_fast.plots.style import (
     label_text,
     show_pixels,
     styled,
-    verdict_colour,
+    verdict_color,
 )
 from alexnet_fast.runtime.prediction import ClassScore
 from alexnet_fast.utils.arrays import Pixels
@@ -30,8 +30,8 @@ class Sample:
 
     Args:
         pixels: uint8 (H, W, 3), RGB.
-        truth: Name of the right class; None where it is not known.
-        guesses: Likeliest first.
+        truth: Name of the right class; None if unknown.
+        guesses: Top classes, most probable first.
     """
 
     pixels: Pixels
@@ -41,12 +41,12 @@ class Sample:
 
 @styled
 def predictions(samples: Sequence[Sample], *, columns: int = 4, top: int = 3) -> Figure:
-    """Draws images with a bar a guess below; right ones are green with a tick, wrong ones red with a cross.
+    """Draws images with one bar per guess; right ones are green with a tick, wrong ones red with a cross.
 
     Args:
         samples: The images.
-        columns: Images a row.
-        top: Guesses an image.
+        columns: Images per row.
+        top: Guesses per image.
 
     Raises:
         UserError: There is no image.
@@ -84,18 +84,18 @@ def _show_sample(image: Axes, below: Axes, sample: Sample, bars: int) -> None:
 
 
 def show_guesses(axes: Axes, sample: Sample, bars: int) -> None:
-    """Draws a bar a guess, its name above it.
+    """Draws one bar per guess, with its name above it.
 
     Args:
-        axes: Where.
+        axes: Axes to draw on.
         sample: The image with its guesses.
-        bars: Guesses to show at the most, likeliest first.
+        bars: Largest number of guesses to show.
     """
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(bars - 0.2, -0.4))
     for place, guess in enumerate(sample.guesses[:bars]):
-        colour = verdict_colour(guess.label, sample.truth, first=place == 0)
+        color = verdict_color(guess.label, sample.truth, first=place == 0)
         axes.barh(place + 0.3, 1, height=0.16, color=GRID)
-        axes.barh(place + 0.3, guess.probability, height=0.16, color=colour)
+        axes.barh(place + 0.3, guess.probability, height=0.16, color=color)
         axes.text(0, place + 0.16, label_text(guess.label, 16), va="bottom", fontsize=SMALL)
         axes.text(1, place + 0.16, f"{guess.probability:.0%}", va="bottom", ha="right", fontsize=SMALL)

@@ -1,4 +1,4 @@
-"""Which pixels a network's answer hangs on, beside its five likeliest classes and the right one."""
+"""Saliency maps: the pixels that drive a network's answer, next to its top five classes and the right one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.cpu.pillow import normalize
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.plots.predictions import Sample, show_guesses
 from alexnet_fast.plots.style import FAINT, SMALL, WIDTH, bare, label_text, show_pixels, styled
@@ -21,17 +22,17 @@ from alexnet_fast.utils.arrays import Floats, Pixels
 NOISE = 0.15
 SAMPLES = 25
 
-# Pixels: two strides of the paper's conv1, whose kernel would else leave its grid on the smoothed map.
+# Pixels: two strides of the paper's conv1, whose grid would otherwise show on the smoothed map.
 _NEIGHBOURHOOD = 9
 
-# Values above this share of a map are drawn as the brightest: single pixels would darken all others
+# Percentile of a map that is drawn at full brightness: single pixels would otherwise darken all others
 # (Smilkov et al. 2017, section 3.1).
 _BRIGHTEST = 99.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Explained:
-    """An image, what a network says of it, and the maps of its likeliest class.
+    """An image, a network's answer, and the saliency maps of its top class.
 
     Args:
         sample: The image, as the network sees it, and the answer.
@@ -45,7 +46,7 @@ class Explained:
 
 
 def gradient_map(net: nn.Module, view_chw: torch.Tensor, index: int) -> Floats:
-    """Says how strongly each pixel moves a class's score.
+    """Returns how strongly each pixel moves the score of a class.
 
     The largest absolute derivative of the three channels (Simonyan et al. 2014, arXiv 1312.6034, section 3).
 
@@ -63,16 +64,16 @@ def gradient_map(net: nn.Module, view_chw: torch.Tensor, index: int) -> Floats:
 def smooth_map(
     net: nn.Module, view_chw: torch.Tensor, index: int, *, samples: int = SAMPLES, seed: int = 0
 ) -> Floats:
-    """Averages the derivative over noisy copies of the image, which leaves what they agree on (SmoothGrad).
+    """Averages the derivative over noisy copies of the image, which keeps what they share (SmoothGrad).
 
-    The map is then averaged over small neighbourhoods, so that regions show rather than single pixels.
+    The map is then averaged over small neighbourhoods, so that it shows regions rather than single pixels.
 
     Args:
         net: In evaluation mode.
         view_chw: Normalised image, (3, H, W), on the network's device.
         index: The class.
         samples: Noisy copies.
-        seed: Of the noise.
+        seed: Seed of the noise.
 
     Returns:
         float32 (H, W), 0 or more.
@@ -98,18 +99,16 @@ def view_of(square_hwc: Pixels, spec: AugmentSpec) -> tuple[Pixels, torch.Tensor
     """
     start = spec.margin // 2
     pixels = np.ascontiguousarray(square_hwc[start : start + spec.crop, start : start + spec.crop])
-    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
-    wide = (pixels.astype(np.float32) - mean) / std
-    return pixels, torch.from_numpy(wide).permute(2, 0, 1)
+    return pixels, torch.from_numpy(normalize(pixels, spec)).permute(2, 0, 1)
 
 
 @styled
 def saliency(explained: list[Explained], *, top: int = 5) -> Figure:
-    """Draws one row an image: itself, both maps, and its likeliest classes against the right one.
+    """Draws one row per image: the image, both maps, and its top classes with the right one.
 
     Args:
         explained: The images.
-        top: Classes an image.
+        top: Classes per image.
 
     Raises:
         UserError: There is no image.
@@ -119,26 +118,27 @@ def saliency(explained: list[Explained], *, top: int = 5) -> Figure:
     side = WIDTH / 4.4
     figure = Figure(figsize=(WIDTH, 0.45 + len(explained) * (side + 0.24)), layout="constrained")
     grid = figure.subplots(len(explained), 4, squeeze=False, width_ratios=[1, 1, 1, 1.25])
-    for row, one in zip(grid, explained, strict=True):
-        _show_row(row, one, top)
+    for row, image in zip(grid, explained, strict=True):
+        _show_row(row, image, top)
     for axes, title in zip(grid[0][1:3], ("gradient", "smoothed gradient"), strict=True):
         axes.set_title(title, fontsize=SMALL, loc="center")
-    note = "Bright pixels move the score of the likeliest class most. Each map is scaled by itself."
+    note = "Bright pixels move the score of the top class most. Each map is scaled by itself."
     figure.supxlabel(note, fontsize=SMALL, color=FAINT, x=0.01, ha="left")
     return figure
 
 
-def _show_row(row: list[Axes], one: Explained, top: int) -> None:
+def _show_row(row: list[Axes], explained: Explained, top: int) -> None:
     """Shows one image."""
     image, gradient, smooth, bars = row
-    show_pixels(image, one.sample.pixels)
-    if one.sample.truth is not None:
-        image.set_title(f"true: {label_text(one.sample.truth, 16)}", fontsize=SMALL)
-    for axes, values in ((gradient, one.gradient), (smooth, one.smooth)):
+    sample = explained.sample
+    show_pixels(image, sample.pixels)
+    if sample.truth is not None:
+        image.set_title(f"true: {label_text(sample.truth, 16)}", fontsize=SMALL)
+    for axes, values in ((gradient, explained.gradient), (smooth, explained.smooth)):
         brightest = float(np.percentile(values, _BRIGHTEST)) or 1.0
         axes.imshow(values, cmap="inferno", vmin=0, vmax=brightest, interpolation="antialiased")
         bare(axes)
-    show_guesses(bars, one.sample, top)
+    show_guesses(bars, sample, top)
 
 
 def _derivative(net: nn.Module, view_nchw: torch.Tensor, index: int) -> torch.Tensor:

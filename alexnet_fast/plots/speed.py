@@ -1,4 +1,4 @@
-"""Plots of measured speeds: lines by threads and batch size, cost by size, shares of a limit, the roof."""
+"""Plots of measured speeds: lines by threads and batch size, cost by size, shares of a limit, roofline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from alexnet_fast.plots.style import (
     styled,
 )
 
-# Markers tell lines apart where colours do not: in grey, and for every kind of colour blindness.
+# Markers distinguish lines without colour: in grey, and for every kind of colour blindness.
 _LOOKS = tuple(
     zip((ORANGE, GREEN, VERMILLION, PURPLE, SKY, FAINT), ("s", "^", "D", "v", "P", "X"), strict=True)
 )
@@ -38,9 +38,9 @@ class Panel:
 
     Args:
         title: Above it.
-        x_label: What was varied; its values are spaced by their logarithm.
-        y_label: What was measured.
-        series: By name: what was varied, and "value", "low" and "high". The first is ours.
+        x_label: Name of the varied quantity, on a logarithmic axis.
+        y_label: Name of the measured quantity.
+        series: By name: pairs of the varied value and "value", "low" and "high". The first series is ours.
         log: Whether the measured axis is logarithmic too; else it begins at 0.
     """
 
@@ -53,7 +53,7 @@ class Panel:
 
 @styled
 def lines(panels: Sequence[Panel]) -> Figure:
-    """Draws panels beside each other, with one legend a panel below it; bars span the runs."""
+    """Draws panels side by side, with a legend below each panel; error bars span the runs."""
     rows = max(len(panel.series) for panel in panels)
     figure = Figure(figsize=(WIDTH * (1.0 if len(panels) == 1 else 1.5), 3.6 + 0.24 * rows))
     figure.set_layout_engine("constrained")
@@ -66,7 +66,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     """Draws the lines of one panel."""
     looks = itertools.cycle(_LOOKS)
     for number, (name, points) in enumerate(panel.series.items()):
-        colour, marker = (BLUE, "o") if number == 0 else next(looks)
+        color, marker = (BLUE, "o") if number == 0 else next(looks)
         alone = "decoding alone" in name
         values = [row["value"] for _, row in points]
         spans = [
@@ -77,7 +77,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             [x for x, _ in points],
             values,
             yerr=[[max(0.0, span) for span in side] for side in spans],
-            color=INK if alone else colour,
+            color=INK if alone else color,
             marker=marker,
             linestyle="--" if alone or number > len(_LOOKS) else "-",
             linewidth=2.6 if number == 0 else 1.6,
@@ -99,7 +99,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 
 
 def _name_values(axes: Axes, values: set[float]) -> None:
-    """Puts a tick at each value that was measured, and nowhere else."""
+    """Puts ticks at the measured values only."""
     axes.xaxis.set_major_locator(FixedLocator(sorted(values)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -110,20 +110,20 @@ def costs(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draws seconds and memory to the first batch by the size of the data set.
 
     Args:
-        rows: "images", "form", "without" and "with" a kept list in seconds, and "mib".
+        rows: "images", "form", "without" and "with" a cached list in seconds, and "mib".
     """
     figure = Figure(figsize=(WIDTH * 1.5, 4.4), layout="constrained")
     seconds, memory = figure.subplots(1, 2)
     looks: dict[str, tuple[str, str]] = {"folders": (BLUE, "o"), "shards": (ORANGE, "s")}
-    for form, (colour, marker) in looks.items():
-        mine = [row for row in rows if row["form"] == form]
-        sizes = [row["images"] for row in mine]
+    for form, (color, marker) in looks.items():
+        selected = [row for row in rows if row["form"] == form]
+        sizes = [row["images"] for row in selected]
         for key, dash in (("without", "-"), ("with", ":")):
-            label = f"{form}, {key} a kept list"
-            values = [row[key] for row in mine]
-            seconds.plot(sizes, values, dash, marker=marker, markersize=6, color=colour, label=label)
+            label = f"{form}, {key} a cached list"
+            values = [row[key] for row in selected]
+            seconds.plot(sizes, values, dash, marker=marker, markersize=6, color=color, label=label)
         memory.plot(
-            sizes, [row["mib"] for row in mine], marker=marker, markersize=6, color=colour, label=form
+            sizes, [row["mib"] for row in selected], marker=marker, markersize=6, color=color, label=form
         )
     seconds.set(title="From the command to the first batch", ylabel="seconds")
     memory.set(title="Most memory until then", ylabel="MiB")
@@ -141,8 +141,8 @@ def shares(rows: Sequence[tuple[str, float, str]], title: str) -> Figure:
     """Draws bars from 0 to each share, with a line at 1, the limit.
 
     Args:
-        rows: What is compared, its share of the limit, and the figure that is written beside the bar.
-        title: Above the plot.
+        rows: Name, share of the limit, and the figure written next to the bar.
+        title: Title of the plot.
     """
     figure = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -164,20 +164,20 @@ def shares(rows: Sequence[tuple[str, float, str]], title: str) -> Figure:
 def roofline(
     roof: Callable[[float], float], groups: Mapping[str, Sequence[tuple[float, float, str]]], title: str
 ) -> Figure:
-    """Draws the roof of a machine and measured speeds under it.
+    """Draws the roofline of a machine and measured speeds below it.
 
     Args:
-        roof: The most operations, in 10^9 a second, at a number of operations a byte.
-        groups: By name: operations a byte, 10^9 operations a second, and what is written beside the point.
-        title: Above the plot.
+        roof: Largest speed, in 10^9 operations per second, at a number of operations per byte.
+        groups: By name: operations per byte, 10^9 operations per second, and the text next to the point.
+        title: Title of the plot.
     """
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.subplots()
-    found = [point for points in groups.values() for point in points]
-    low, high = min(x for x, _, _ in found) / 4, max(x for x, _, _ in found) * 4
+    intensities = [x for points in groups.values() for x, _, _ in points]
+    low, high = min(intensities) / 4, max(intensities) * 4
     steps = [low * (high / low) ** (step / 200) for step in range(201)]
-    axes.plot(steps, [roof(x) for x in steps], color=INK, linewidth=2.2, label="what the machine can do")
-    for (name, points), (colour, marker, place) in zip(
+    axes.plot(steps, [roof(x) for x in steps], color=INK, linewidth=2.2, label="limit of the machine")
+    for (name, points), (color, marker, place) in zip(
         groups.items(), ((BLUE, "o", (-8, 8)), (ORANGE, "s", (8, -13))), strict=False
     ):
         axes.plot(
@@ -186,7 +186,7 @@ def roofline(
             color=PALE,
             marker=marker,
             markersize=8,
-            markerfacecolor=colour,
+            markerfacecolor=color,
             markeredgecolor="white",
             linewidth=0.8,
             label=name,
@@ -200,6 +200,6 @@ def roofline(
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.set_xlim(low, high)
-    axes.set(title=title, xlabel="operations a byte", ylabel="10⁹ operations a second")
+    axes.set(title=title, xlabel="operations per byte", ylabel="10⁹ operations per second")
     axes.legend(loc="lower right")
     return figure

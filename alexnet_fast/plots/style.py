@@ -1,4 +1,4 @@
-"""What all images share: size, type, colours that colour-blind readers can tell apart, and frames."""
+"""Shared style of all plots: size, font, colours that colour-blind readers can distinguish, frames, PNG."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = (
 )
 INK, FAINT, PALE, GRID = "#1f2933", "#5f6b76", "#9aa5b1", "#e3e7eb"
 
-# Inches. At 160 dots an inch this fills a report's column at twice its pixels, and stays readable on a phone.
+# Inches. At 160 dots per inch this fills a report's column at twice its pixels, and stays readable on a
+# phone.
 WIDTH = 7.0
 SMALL = 9.5
 
@@ -66,7 +67,7 @@ STYLE: dict[str, Any] = {
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draws in this style, whatever the user's matplotlibrc says; matplotlib's settings stay as they were."""
+    """Draws in this style regardless of the user's matplotlibrc; matplotlib's settings do not change."""
 
     @functools.wraps(draw)
     def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -77,7 +78,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def label_text(name: str, most: int = 24) -> str:
-    """Returns a name fit for an image: one line, printable, its middle cut out where it is long."""
+    """Returns a name as one printable line, with the middle of a long one cut out."""
     printable = "".join(letter if letter.isprintable() else " " for letter in name)
     name = " ".join(printable.split()) or "(blank)"
     if len(name) <= most:
@@ -86,12 +87,12 @@ def label_text(name: str, most: int = 24) -> str:
     return f"{name[: most - 1 - tail]}…{name[-tail:]}"
 
 
-def verdict_colour(name: object, truth: object, *, first: bool) -> str:
+def verdict_color(name: object, truth: object, *, first: bool) -> str:
     """Returns the colour of a guess: green if right, red for a wrong first guess, grey for the rest.
 
     Args:
         name: The guessed class.
-        truth: The right class; None where it is not known, which leaves blue for the first guess.
+        truth: The right class; None if unknown, which leaves blue for the first guess.
         first: Whether it is the likeliest.
     """
     if truth is None:
@@ -105,7 +106,7 @@ def show_pixels(axes: Axes, pixels: Pixels, *, frame: str = GRID, width: float =
     """Shows an image without axes in a square frame, so that images of any shape line up in a grid.
 
     Args:
-        axes: Where.
+        axes: Axes to draw on.
         pixels: uint8 (H, W, 3), RGB.
         frame: Colour of the frame.
         width: Thickness of the frame in points.
@@ -119,7 +120,7 @@ def show_pixels(axes: Axes, pixels: Pixels, *, frame: str = GRID, width: float =
 
 
 def bare(axes: Axes, *, frame: str = GRID, width: float = 0.8) -> None:
-    """Takes ticks and grid off and draws a frame around."""
+    """Removes ticks and grid and draws a frame."""
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -130,7 +131,7 @@ def bare(axes: Axes, *, frame: str = GRID, width: float = 0.8) -> None:
 def png_bytes(figure: Figure) -> bytes:
     """Returns a figure as PNG, without date or version inside, so that equal figures are equal files."""
     for text in figure.findobj(Text):
-        # A font has no glyph for half a character, which stands for a byte that is not UTF-8.
+        # Fonts have no glyph for lone surrogates, which encode bytes that are not UTF-8.
         text.set_text(text.get_text().encode("utf-8", "backslashreplace").decode("utf-8"))
     buffer = io.BytesIO()
     with matplotlib.style.context(STYLE, after_reset=True):
@@ -139,7 +140,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all.
+    """Writes a figure as PNG atomically.
 
     Raises:
         UserError: The file cannot be written.
@@ -147,19 +148,19 @@ def save_png(figure: Figure, path: Path) -> None:
     write_atomically(path, png_bytes(figure))
 
 
-# Pixels a side that the whole sheet should have at least, so that edges stay sharp when the page is scaled.
+# Smallest side of the sheet in pixels, so that edges stay sharp when the page is scaled.
 _SHEET = 1000
 _GAP = 4
 
 
-def tile_sheet(tiles_nhwc: Floats, columns: int, what: str, note: str) -> Figure:
-    """Lays tiles out in rows, a white line between them, with a line that says what they are.
+def tile_sheet(tiles_nhwc: Floats, columns: int, title: str, note: str) -> Figure:
+    """Arranges tiles in rows with white lines between them, a title and a note.
 
     Args:
         tiles_nhwc: float32 (N, H, W, 3), 0 to 1.
-        columns: Tiles a row.
-        what: Title.
-        note: Stands below.
+        columns: Tiles per row.
+        title: Title.
+        note: Text below the tiles.
     """
     rows = -(-len(tiles_nhwc) // columns)
     enlarged = max(1, -(-_SHEET // (columns * tiles_nhwc.shape[2])))
@@ -173,6 +174,6 @@ def tile_sheet(tiles_nhwc: Floats, columns: int, what: str, note: str) -> Figure
     axes = figure.subplots()
     axes.imshow(sheet, interpolation="antialiased")
     bare(axes, frame="none")
-    axes.set_title(what)
+    axes.set_title(title)
     axes.set_xlabel(note, fontsize=SMALL, color=FAINT, loc="left")
     return figure

@@ -14,7 +14,7 @@ from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.splits import check_trainable
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color_stats import ColourSums
+from alexnet_fast.pipelines.color_stats import ColorSums
 from alexnet_fast.pipelines.loader import BadImages, Policy
 from alexnet_fast.prepare.output_dir import TABLES, OutputDir, Record
 from alexnet_fast.prepare.partition import Partition
@@ -182,7 +182,7 @@ class Preparation:
     def _make_all(self, maker: ImageWorker, on_progress: Callable[[], None]) -> Record:
         """Makes the images and records them."""
         bad = BadImages(self.config.on_bad_image)
-        colours, files, skipped = ColourSums(), [], []
+        colours, files, skipped = ColorSums(), [], []
         for order, made in run_tasks(
             maker, self._orders(), workers=self.config.workers, seconds=self.config.seconds
         ):

@@ -21,7 +21,7 @@ from alexnet_fast.data.layouts.csv_lists import CATEGORIES
 from alexnet_fast.data.parts import UNFINISHED, some
 from alexnet_fast.data.splits import check_trainable
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color_stats import ColourSums
+from alexnet_fast.pipelines.color_stats import ColorSums
 from alexnet_fast.prepare.partition import Partition
 from alexnet_fast.prepare.shard_writer import is_shard
 from alexnet_fast.scan.listing import list_files
@@ -50,7 +50,7 @@ class Record:
     divided: bool
     files: tuple[tuple[str, str], ...]
     skipped: tuple[tuple[str, str], ...]
-    colours: ColourSums
+    colours: ColorSums
     shards: tuple[tuple[str, int], ...] = ()
 
     def save(self) -> bytes:
@@ -67,7 +67,7 @@ class Record:
         try:
             plain = json.loads(path.read_bytes())
             sums = plain.pop("colours")
-            plain["colours"] = ColourSums(sums["pixels"], tuple(sums["totals"]), tuple(sums["products"]))
+            plain["colours"] = ColorSums(sums["pixels"], tuple(sums["totals"]), tuple(sums["products"]))
             for key in ("files", "skipped", "shards"):
                 plain[key] = tuple((name, value) for name, value in plain[key])
             plain["classes"] = tuple(plain["classes"])
@@ -152,7 +152,7 @@ def join_records(records: Sequence[Record]) -> Record:
         files=tuple(sorted(file for record in records for file in record.files)),
         skipped=tuple(sorted(pair for record in records for pair in record.skipped)),
         shards=tuple(sorted(shard for record in records for shard in record.shards)),
-        colours=sum((record.colours for record in records), ColourSums()),
+        colours=sum((record.colours for record in records), ColorSums()),
     )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.pipelines.color import WHITE, colour_text, parse_colour
-from alexnet_fast.pipelines.color_stats import ColourSums
+from alexnet_fast.pipelines.color import WHITE, color_text, parse_color
+from alexnet_fast.pipelines.color_stats import ColorSums
 from alexnet_fast.pipelines.cpu.pillow import (
     MAX_PIXELS,
     BadImageError,
@@ -46,7 +46,7 @@ class ResizeConfig:
         quality: Of the JPEG, 1 to 100. Chroma is halved in both directions up to 100, Pillow's default, as in
             nearly every photograph: storing more of it than the source had adds bytes and no detail.
         encoding: "jpeg", or "raw" for uint8 arrays (H, W, 3) in .npy files.
-        background: Colour that is seen where an image is transparent, as `parse_colour` takes it.
+        background: Colour that is seen where an image is transparent, as `parse_color` takes it.
 
     Raises:
         UserError: A value is out of range.
@@ -63,7 +63,7 @@ class ResizeConfig:
             raise UserError(f"--size {self.size} is not a size", "give 1 to 8192 pixels", exit_code=2)
         if not 1 <= self.quality <= 100:
             raise UserError(f"--quality {self.quality} is not a quality", "give 1 to 100", exit_code=2)
-        object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
+        object.__setattr__(self, "background", color_text(parse_color(self.background)))
 
     @property
     def suffix(self) -> str:
@@ -86,7 +86,7 @@ class ResizeConfig:
         self._check_longer_side(header)
         if self._is_prepared(header):
             return content
-        image = decode(io.BytesIO(content), parse_colour(self.background))
+        image = decode(io.BytesIO(content), parse_color(self.background))
         spec = AugmentSpec(resize=self.size, crop=self.size)
         small = Image.fromarray(centre_square(image, spec)) if self.center_crop else shrink(image, spec)
         return self._encode(small)
@@ -158,7 +158,7 @@ class Made(NamedTuple):
     """
 
     sha256: str
-    colours: ColourSums
+    colours: ColorSums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,5 +213,5 @@ class ImageWorker:
 
     def _known(self, content: bytes) -> Made:
         """Decodes and adds up a prepared file."""
-        colours = ColourSums.of(self.recipe.pixels(content))
+        colours = ColorSums.of(self.recipe.pixels(content))
         return Made(hashlib.sha256(content).hexdigest(), colours)

@@ -1,4 +1,4 @@
-"""What an image shows: the likeliest classes, with their names."""
+"""Top classes of an image, with their names."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alexnet_fast.utils.arrays import Probabilities
+from alexnet_fast.utils.arrays import Integers, Probabilities
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """One class and how likely it is.
+    """One class and its probability.
 
     Args:
         label: Name of the class.
-        index: Its place in the network's output.
+        index: Position in the network's output.
         probability: 0..1.
     """
 
@@ -27,11 +27,11 @@ class ClassScore:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a file shows.
+    """Top classes of a file.
 
     Args:
-        file: Path as it was given, or what stands for it.
-        classes: Likeliest first; empty where there is an error.
+        file: Path as it was given, or another name of the image.
+        classes: Most probable first; empty if there is an error.
         error: Why the file could not be classified, or None.
     """
 
@@ -40,16 +40,29 @@ class Prediction:
     error: str | None = None
 
 
-def top_k(probabilities: Probabilities, classes: Sequence[str], top: int) -> tuple[ClassScore, ...]:
-    """Returns the first few classes; equal ones in the order of their index.
+def top_indices(probabilities: Probabilities, k: int) -> Integers:
+    """Returns the indices of the k most probable classes, best first; equal ones in the order of their index.
+
+    Args:
+        probabilities: (..., classes).
+        k: Number of classes; all of them if there are fewer.
+
+    Returns:
+        int64 (..., k).
+    """
+    indices: Integers = np.argsort(-probabilities, axis=-1, kind="stable")[..., :k]
+    return indices
+
+
+def top_k(probabilities: Probabilities, classes: Sequence[str], k: int) -> tuple[ClassScore, ...]:
+    """Returns the k most probable classes, best first.
 
     Args:
         probabilities: float32 (classes,).
         classes: Their names.
-        top: How many to name.
+        k: Number of classes; all of them if there are fewer.
     """
-    order = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(
-        ClassScore(label=classes[index], index=int(index), probability=float(probabilities[index]))
-        for index in order
+        ClassScore(label=classes[index], index=index, probability=float(probabilities[index]))
+        for index in top_indices(probabilities, k).tolist()
     )

@@ -104,12 +104,12 @@ _singles: dict[str, Loader] = {}
 def _loader(probe: BatchProbe) -> Loader:
     """Returns a loader of the batch, or of one image of it."""
     if probe.alone is None:
-        return _made(probe, probe.loader["schedule"]["batch_size"], probe.plan)
-    plan, key = probe.plan.one(probe.alone), f"{probe.images.fingerprint()} {probe.epoch}"
+        return _made(probe, probe.loader["sampler"]["batch_size"], probe.plan)
+    plan, key = probe.plan.single(probe.alone), f"{probe.images.fingerprint()} {probe.epoch}"
     if key not in _singles:
         _singles.clear()
         _singles[key] = _made(probe, 1, plan)
-    _singles[key].schedule = _replay(probe, 1, plan)
+    _singles[key].sampler = _replay(probe, 1, plan)
     return _singles[key]
 
 
@@ -124,5 +124,5 @@ def _made(probe: BatchProbe, size: int, plan: BatchIndices) -> Loader:
 
 
 def _replay(probe: BatchProbe, size: int, plan: BatchIndices) -> _Replay:
-    """Returns the schedule of one batch."""
-    return _Replay(images=len(probe.images), batch_size=size, shuffle=False, plan=plan)
+    """Returns the sampler of one batch."""
+    return _Replay(num_images=len(probe.images), batch_size=size, shuffle=False, plan=plan)

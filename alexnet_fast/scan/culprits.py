@@ -66,8 +66,8 @@ class Suspect:
 
 def suspects(found: OpenBatches, images: ImageList) -> Iterator[Suspect]:
     """Yields the batches of a record, as the plan gives them again."""
-    schedule = EpochSampler(**found.loader["schedule"])
-    plans = schedule.epoch(found.epoch, AugmentSpec.from_dict(found.loader["spec"]), found.first)
+    sampler = EpochSampler(**found.loader["sampler"])
+    plans = sampler.epoch(found.epoch, AugmentSpec.from_dict(found.loader["spec"]), found.first)
     for step, plan in zip(range(found.first, found.end), plans, strict=False):
         yield Suspect(images=images, plan=plan, loader=found.loader, epoch=found.epoch, step=step)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color import colour_text, parse_colour
+from alexnet_fast.pipelines.color import color_text, parse_color
 from alexnet_fast.training.option import (
     AUGMENTATION,
     AVERAGE,
@@ -510,7 +510,7 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "background", colour_text(parse_colour(self.background)))
+        object.__setattr__(self, "background", color_text(parse_color(self.background)))
         check_fields(self)
         self._check_together()
         self._check_weights()

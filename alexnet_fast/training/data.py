@@ -14,7 +14,7 @@ from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.split_rule import CURRENT_RULE
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import InputSpec, input_of
-from alexnet_fast.pipelines.color import parse_colour
+from alexnet_fast.pipelines.color import parse_color
 from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import DecoderSettings, Loader, LoaderConfig
@@ -92,7 +92,7 @@ def load_initial_weights(
 
 
 if TYPE_CHECKING:
-    from alexnet_fast.pipelines.color_stats import ColourStatistics
+    from alexnet_fast.pipelines.color_stats import ColorStats
 
 
 def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
@@ -132,9 +132,9 @@ def make_loaders(
     rank, world, batch = processes.rank, processes.world, _own_batch(config, processes)
     _check_batch_size(config, len(splits.train))
     train = EpochSampler(
-        images=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
+        num_images=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
     )
-    val = EpochSampler(images=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
+    val = EpochSampler(num_images=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
     return (
         make_loader(splits.train, spec, "train", train, settings),
         make_loader(splits.val, spec, "eval", val, settings),
@@ -166,7 +166,7 @@ def _check_batch_size(config: TrainConfig, images: int) -> None:
     """
     if config.batch_size > images:
         raise UserError(
-            f"--batch-size {config.batch_size} is more than the {images} training images there are",
+            f"--batch-size {config.batch_size} exceeds the {images} training images",
             f"give --batch-size {images} or less",
             exit_code=2,
         )
@@ -189,7 +189,7 @@ def make_spec(
     splits: Splits,
     precision: Precision,
     own: InputSpec,
-    colours: ColourStatistics | None = None,
+    colours: ColorStats | None = None,
 ) -> AugmentSpec:
     """Builds the augmentation spec: sizes and normalisation, the options, the data's colours.
 
@@ -209,13 +209,13 @@ def make_spec(
         mean=own.mean,
         std=own.std,
         flip=config.flip,
-        background=parse_colour(config.background),
+        background=parse_color(config.background),
         jitter=jitters[config.pca_jitter],
         **random_parts(**{name: getattr(config, name) for name in RANDOM_AUGMENTATION}, epochs=config.epochs),
     )
     if "data" not in (config.pca_jitter, config.mean):
         return spec
-    colours = colours or measured_colours(config, splits, spec, precision)
+    colours = colours or measured_colors(config, splits, spec, precision)
     return dataclasses.replace(
         spec,
         mean=colours.mean if config.mean == "data" else spec.mean,
@@ -239,13 +239,13 @@ def _check_same_background(config: TrainConfig) -> None:
         )
 
 
-def measured_colours(
+def measured_colors(
     config: TrainConfig, splits: Splits, spec: AugmentSpec, precision: Precision
-) -> ColourStatistics:
+) -> ColorStats:
     """Takes mean and principal components over the squares of all training images."""
-    from alexnet_fast.pipelines.color_stats import measure_colours
+    from alexnet_fast.pipelines.color_stats import measure_colors
 
-    schedule = EpochSampler(images=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
-    loader = make_loader(splits.train, spec, "square", schedule, _loader_config(config, precision))
+    sampler = EpochSampler(num_images=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
+    loader = make_loader(splits.train, spec, "square", sampler, _loader_config(config, precision))
     log.info("measuring the colours of %d training images", len(splits.train))
-    return measure_colours(loader.epoch(0))
+    return measure_colors(loader.epoch(0))

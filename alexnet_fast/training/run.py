@@ -9,7 +9,7 @@ from typing import Any
 from alexnet_fast.data import Splits
 from alexnet_fast.data.split_rule import CURRENT_RULE, recorded_rule
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color_stats import ColourStatistics
+from alexnet_fast.pipelines.color_stats import ColorStats
 from alexnet_fast.pipelines.decoding_record import recording
 from alexnet_fast.training.adapting import fit_batch
 from alexnet_fast.training.checkpoint.compatibility import record_images
@@ -44,7 +44,7 @@ def train(
     redo_epoch: bool = False,
     adaptable: Collection[str] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
-    colours: ColourStatistics | None = None,
+    colours: ColorStats | None = None,
 ) -> dict[str, Any]:
     """Trains until progress stops or the epochs are over, and leaves a run folder behind.
 

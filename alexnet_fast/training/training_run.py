@@ -11,7 +11,7 @@ from torch import nn
 
 from alexnet_fast.data import Splits
 from alexnet_fast.models import build_model
-from alexnet_fast.pipelines.color_stats import ColourStatistics
+from alexnet_fast.pipelines.color_stats import ColorStats
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.batch_norm import recalibrate_batch_norm
@@ -55,7 +55,7 @@ class TrainingRun:
         processes: DistributedContext,
         saved: dict[str, Any] | None,
         on_progress: Callable[[Progress], None],
-        colours: ColourStatistics | None = None,
+        colours: ColorStats | None = None,
     ) -> None:
         self.config, self.splits, self.precision = config, splits, precision
         self._colours = colours

@@ -1,1 +1,1 @@
-"""The same views of images without DALI, by Pillow and NumPy."""
+"""The CPU path: decoding with Pillow, resizing and normalising with torch and NumPy."""

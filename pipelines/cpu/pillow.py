@@ -1,16 +1,18 @@
-"""The same preprocessing with Pillow and numpy: for `--no-dali`, for serving and as DALI's reference.
+"""Decode and preprocess with Pillow and NumPy: for `--no-dali`, for serving, and as DALI's reference.
 
 Imports neither torch nor DALI.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -19,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.pipelines.color import WHITE, Colour
+from alexnet_fast.pipelines.color import WHITE, Color
 from alexnet_fast.pipelines.geometry import crop_starts, resized
 from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.rgb import to_rgb
@@ -28,15 +30,15 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Pixels
 from alexnet_fast.utils.special_files import open_given
 
-# Where Pillow begins to warn of decompression bombs; three bytes a pixel make a quarter of a gigabyte.
+# Limit at which Pillow warns of decompression bombs; at three bytes per pixel a quarter of a gigabyte.
 MAX_PIXELS = 89_478_485
 
-# The readers that may open a file, whatever it is called. Some of Pillow's others start programs (EPS runs
-# Ghostscript).
+# Formats that may be opened, whatever the file is called. Some of Pillow's other readers start programs (EPS
+# runs Ghostscript).
 FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF")
 
 
-# What Pillow raises for damaged files, by format.
+# Exceptions that Pillow raises for damaged files of the different formats.
 DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -60,20 +62,20 @@ class BadImageError(Exception):
     """A file that cannot be decoded; the message is the reason alone."""
 
 
-def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHITE) -> Image.Image:
+def decode(source: str | os.PathLike[str] | IO[bytes], background: Color = WHITE) -> Image.Image:
     """Decodes an image to RGB, upright.
 
     Args:
-        source: A file.
-        background: Is seen where the image is transparent.
+        source: Path or open file.
+        background: Colour behind transparent parts.
 
     Raises:
-        BadImageError: It cannot be opened or decoded, or is larger than `MAX_PIXELS`.
+        BadImageError: The image cannot be opened or decoded, or exceeds `MAX_PIXELS`.
     """
     try:
         if isinstance(source, str | os.PathLike):
-            # It may be a pipe, where Pillow would wait for ever. And a TIFF that Pillow 13 opens by
-            # its name is mapped, in a wrong shape if it is to be turned.
+            # The path may be a pipe, on which Pillow would wait for ever. And Pillow 13 maps a TIFF that it
+            # opens by name, in a wrong shape if the image has to be turned.
             with open_given(Path(source)) as file:
                 return decode(file, background)
         with _opened(source) as image:
@@ -82,11 +84,11 @@ def decode(source: str | os.PathLike[str] | IO[bytes], background: Colour = WHIT
         raise BadImageError(reason_of(error)) from error
 
 
-def as_rgb(image: Image.Image, background: Colour) -> Image.Image:
+def as_rgb(image: Image.Image, background: Color) -> Image.Image:
     """Returns an image that Pillow has opened as RGB, upright.
 
     Raises:
-        BadImageError: It cannot be decoded.
+        BadImageError: The image cannot be decoded.
     """
     try:
         return to_rgb(image, background)
@@ -98,9 +100,9 @@ def _opened(source: IO[bytes]) -> Image.Image:
     """Opens an image.
 
     Raises:
-        BadImageError: It is larger than `MAX_PIXELS`.
+        BadImageError: The image exceeds `MAX_PIXELS`.
     """
-    # Threads may come between each other's filters of warnings; what is too large is refused by its size.
+    # Threads may overwrite each other's warning filters, so the size is checked below.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = Image.open(source, formats=FORMATS)
@@ -124,11 +126,11 @@ def reason_of(error: BaseException) -> str:
 def shrink(image: Image.Image, spec: AugmentSpec) -> Image.Image:
     """Resizes the shorter side to `spec.resize` with an antialiased triangle filter.
 
-    Beyond its border an image goes on with the colour of the border, as in DALI; Pillow by itself gives the
-    pixels inside more weight there, which differs by up to 15 levels.
+    Beyond its border an image is extended with the colour of the border, as in DALI; Pillow by itself gives
+    the pixels inside more weight there, which differs by up to 15 levels.
 
     Raises:
-        BadImageError: It is so narrow that it would have more than `MAX_PIXELS`.
+        BadImageError: The image is so narrow that the result would exceed `MAX_PIXELS`.
     """
     size = resized(*image.size, spec.resize)
     if math.prod(size) > MAX_PIXELS:
@@ -137,7 +139,7 @@ def shrink(image: Image.Image, spec: AugmentSpec) -> Image.Image:
 
 
 def too_large(size: tuple[int, int], resized: tuple[int, int]) -> str:
-    """Says of an image, by its width and height, that it would grow too large."""
+    """Returns the reason why an image of some width and height would become too large."""
     return f"{size[0]} x {size[1]} would become {resized[0]} x {resized[1]}, which is too large"
 
 
@@ -153,7 +155,7 @@ def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def centre_square(image: Image.Image, spec: AugmentSpec) -> Pixels:
-    """Returns the centre square of an image, uint8 (resize, resize, 3), RGB: what ten crops are cut from."""
+    """Returns the centre square of an image, uint8 (resize, resize, 3), RGB, for ten crops."""
     small = shrink(image, spec)
     return _cut(small, (small.width - spec.resize) // 2, (small.height - spec.resize) // 2, spec.resize)
 
@@ -164,15 +166,15 @@ def centre_crop(image: Image.Image, spec: AugmentSpec) -> Pixels:
     return _cut(small, (small.width - spec.crop) // 2, (small.height - spec.crop) // 2, spec.crop)
 
 
-def training_crop(image: Image.Image, spec: AugmentSpec, draw: npt.NDArray[np.float32]) -> Pixels:
-    """Returns the training crop that a draw chooses (see `plan.BatchIndices`), not mirrored yet.
+def training_crop(image: Image.Image, spec: AugmentSpec, random_params: npt.NDArray[np.float32]) -> Pixels:
+    """Returns the training crop that random parameters choose, uint8 (crop, crop, 3), not mirrored yet.
 
-    The result is uint8 (crop, crop, 3).
+    `random_params` is one row of `sampler.BatchIndices.random_params`.
     """
     if spec.random_resized_crop is not None:
-        return _resized_area(image, spec, spec.random_resized_crop, draw[None])
+        return _resized_area(image, spec, spec.random_resized_crop, random_params[None])
     small = shrink(image, spec)
-    top, left = crop_starts(draw[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
+    top, left = crop_starts(random_params[PLACE], np.array([small.height, small.width]), spec.crop).tolist()
     return _cut(small, left, top, spec.crop)
 
 
@@ -198,7 +200,7 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image | Pixels
 def preprocess(
     image: ImageSource, spec: AugmentSpec, view: Literal["eval", "square"] = "eval"
 ) -> npt.NDArray[Any]:
-    """Turns one image into what a network takes, as the loaders do for evaluation.
+    """Turns one image into the input of a network, as the loaders do for evaluation.
 
     Args:
         image: A path, an encoded file as bytes, a Pillow image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
@@ -210,20 +212,42 @@ def preprocess(
         `torch.from_numpy` a tensor.
 
     Raises:
-        UserError: It cannot be decoded, is no image, or is too narrow.
+        UserError: The image cannot be decoded or is too narrow, or the array is no image.
     """
-    name = os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"
-    try:
-        rgb = _rgb(image, spec.background)
+    with naming(os.fspath(image) if isinstance(image, str | os.PathLike) else "the image"):
         if view == "square":
-            return centre_square(rgb, spec)
-        return normalise(centre_crop(rgb, spec), spec).transpose(2, 0, 1)
+            return to_square(image, spec)
+        return normalize(centre_crop(_rgb(image, spec.background), spec), spec).transpose(2, 0, 1)
+
+
+def to_square(image: ImageSource, spec: AugmentSpec) -> Pixels:
+    """Turns one image into the centre square that an exported graph takes; see `preprocess`.
+
+    Returns:
+        uint8 (resize, resize, 3), RGB.
+
+    Raises:
+        BadImageError: The image cannot be decoded or is too narrow; the message is the reason alone.
+        UserError: The array is no image.
+    """
+    return centre_square(_rgb(image, spec.background), spec)
+
+
+@contextlib.contextmanager
+def naming(image: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns the reason why an image cannot be decoded into an error that names the image.
+
+    Raises:
+        UserError: The block raised `BadImageError`.
+    """
+    try:
+        yield
     except BadImageError as error:
-        raise UserError(f"cannot decode {name}: {error}", "give another image") from error
+        raise UserError(f"cannot decode {image}: {error}", "give another image, or remove it") from error
 
 
-def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
-    """Subtracts the mean and divides by the standard deviation, as `normalisation` does to batches.
+def normalize(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
+    """Subtracts the mean and divides by the standard deviation, as `finish.normalize` does for batches.
 
     Args:
         pixels: uint8 (H, W, 3).
@@ -237,7 +261,7 @@ def normalise(pixels: Pixels, spec: AugmentSpec) -> npt.NDArray[np.float32]:
     return centred
 
 
-def _rgb(image: ImageSource, background: Colour) -> Image.Image:
+def _rgb(image: ImageSource, background: Color) -> Image.Image:
     """Returns an upright RGB image."""
     if isinstance(image, np.ndarray):
         image = _from_array(image)
@@ -247,10 +271,10 @@ def _rgb(image: ImageSource, background: Colour) -> Image.Image:
 
 
 def _from_array(pixels: Pixels) -> Image.Image:
-    """Makes a Pillow image of an array.
+    """Turns an array into a Pillow image.
 
     Raises:
-        UserError: It has not the shape or type of an image.
+        UserError: The array does not have the shape or type of an image.
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or not pixels.size:

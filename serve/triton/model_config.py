@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alexnet_fast.pipelines.color import Colour, colour_text
+from alexnet_fast.pipelines.color import Color, color_text
 from alexnet_fast.runtime.metadata import INPUT, LOGITS, OUTPUT, TENSOR_TYPES
 from alexnet_fast.serve.config import Batching
 from alexnet_fast.utils.ranges import check_fields
@@ -106,7 +106,7 @@ def python_config(name: str, outputs: Sequence[TensorInfo], config: TritonConfig
     )
 
 
-def unpack_config(name: str, side: int, background: Colour, config: TritonConfig) -> str:
+def unpack_config(name: str, side: int, background: Color, config: TritonConfig) -> str:
     """Returns the configuration of the model that checks encoded images and converts them to bytes for DALI.
 
     Args:
@@ -122,7 +122,7 @@ def unpack_config(name: str, side: int, background: Colour, config: TritonConfig
             "output": _tensor(ENCODED, "TYPE_UINT8", -1),
             **_copies("KIND_CPU", config),
             **_scheduling(config),
-            "parameters": [_parameter("side", side), _parameter("background", colour_text(background))],
+            "parameters": [_parameter("side", side), _parameter("background", color_text(background))],
         }
     )
 

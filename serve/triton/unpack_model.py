@@ -8,7 +8,6 @@ and Pillow.
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -16,10 +15,10 @@ from typing import Any
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 from PIL import Image
 
-from alexnet_fast.pipelines.color import parse_colour
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
+from alexnet_fast.pipelines.color import parse_color
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, to_square
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.pipelines.transcode import trusted_size, uncompressed
+from alexnet_fast.pipelines.transcode import ppm_bytes, trusted_size
 from alexnet_fast.runtime.metadata import INPUT
 from alexnet_fast.serve.image import SERVED, check_encoded
 from alexnet_fast.serve.triton.model_config import ENCODED
@@ -33,7 +32,7 @@ class TritonPythonModel:
         """Reads the side of the squares, which limits the growth of long images, and the background."""
         parameters = json.loads(args["model_config"])["parameters"]
         side = int(parameters["side"]["string_value"])
-        background = parse_colour(parameters["background"]["string_value"])
+        background = parse_color(parameters["background"]["string_value"])
         self._spec = AugmentSpec(resize=side, crop=side, background=background)
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -61,5 +60,4 @@ class TritonPythonModel:
         check_encoded(image, self._spec, SERVED)
         if trusted_size(image) is not None:
             return image
-        rgb = decode(io.BytesIO(image), self._spec.background)
-        return uncompressed(Image.fromarray(centre_square(rgb, self._spec)))
+        return ppm_bytes(Image.fromarray(to_square(image, self._spec)))

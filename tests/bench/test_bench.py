@@ -122,7 +122,7 @@ def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
         bench_of(two_classes, runs=0)
     with pytest.raises(UserError, match="--seconds 0 is no time"):
         bench_of(two_classes, seconds=0)
-    with pytest.raises(UserError, match="--batch-size 5000 is more than the 40"):
+    with pytest.raises(UserError, match="--batch-size 5000 exceeds the 40"):
         measure_input(bench_of(two_classes, batch_size=5000))
 
 

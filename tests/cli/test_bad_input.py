@@ -27,7 +27,7 @@ def complaint(done: object) -> str:
         (["train", "DATA", "--model", "alexnet-66"], "did you mean alexnet-64?", 2),
         (
             ["train", "DATA", "--batch-size", "400"],
-            "--batch-size 400 is more than the 48 training images",
+            "--batch-size 400 exceeds the 48 training images",
             2,
         ),
         (
@@ -117,7 +117,7 @@ def test_ten_crops_of_a_net_that_takes_the_whole_image(
         ["export", tmp_path / "whole", "--ten-crop"],
     ):
         line = complaint(alexnet_fast(*command))
-        assert "ten crops need an image larger than the net's input: both are 64 pixels" in line
+        assert "ten crops need an image larger than the network's input: both are 64 pixels" in line
         assert "--single-crop" in line
 
 

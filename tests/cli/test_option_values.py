@@ -209,11 +209,11 @@ def test_batches_that_no_memory_holds_are_refused(two_classes: Path, monkeypatch
     from alexnet_fast.utils import memory
 
     images = list_data(two_classes / "train")
-    schedule = EpochSampler(images=len(images), batch_size=1 << 20, shuffle=False)
+    sampler = EpochSampler(num_images=len(images), batch_size=1 << 20, shuffle=False)
     spec = AugmentSpec(resize=8192, crop=8192)
     monkeypatch.setattr(memory, "memory_bytes", lambda: 8 << 30)
     with pytest.raises(UserError, match=r"batches of 48 images .* 8.0 GiB; give a smaller --batch"):
-        make_loader(images, spec, "train", schedule, LoaderConfig())
+        make_loader(images, spec, "train", sampler, LoaderConfig())
 
 
 @pytest.mark.parametrize("name", sorted(OPTION_RANGES))

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.overwriting import ask_to_overwrite
-from alexnet_fast.cli.plot_command import new_plot
+from alexnet_fast.cli.show import new_plot
 from alexnet_fast.errors import UserError
 
 
@@ -91,7 +91,9 @@ def test_an_image_of_a_run_goes_into_its_folder(run: Path, tmp_path: Path) -> No
     assert new_plot(tmp_path / "b.png", "curves", force=False, shown=run) == tmp_path / "b.png"
 
 
-@pytest.mark.parametrize("command", ["curves", "kernels", "saliency", "confusion", "mistakes", "augment"])
+@pytest.mark.parametrize(
+    "command", ["curves", "kernels", "saliency", "confusion", "misclassified", "augment"]
+)
 def test_every_image_is_kept_before_any_work_is_done(run: Path, command: str) -> None:
     name = "kernels-conv1" if command == "kernels" else command
     (run / f"{name}.png").write_bytes(b"precious")

@@ -1,4 +1,4 @@
-"""Loads a folder in large batches with unparsable files among them; a process of its own, since it may die.
+"""Loads a folder in large batches with unparsable files among them; runs in its own process, which may die.
 
     python bad_batches.py FOLDER SIZE...
 
@@ -42,13 +42,13 @@ def main(directory: Path, sizes: list[int]) -> None:
 
 def loader_of(images: ImageList, size: int, policy: str):
     """Makes a loader of shuffled batches."""
-    schedule = EpochSampler(images=len(images), batch_size=size, shuffle=True, drop_last=False)
+    sampler = EpochSampler(num_images=len(images), batch_size=size, shuffle=True, drop_last=False)
     config = LoaderConfig(workers=2 + size // 64, on_bad_image=policy)
-    return make_loader(images, SPEC, "train", schedule, config)
+    return make_loader(images, SPEC, "train", sampler, config)
 
 
 def skipped(images: ImageList, bad: set[str], size: int) -> None:
-    """Every good file comes in each epoch, every bad one is named with a reason."""
+    """Checks that each epoch has every good file, and that every bad one is named with a reason."""
     loader = loader_of(images, size, "skip")
     for epoch in range(2):
         used = [int(index) for batch in loader.epoch(epoch) for index in batch.indices]
@@ -58,13 +58,13 @@ def skipped(images: ImageList, bad: set[str], size: int) -> None:
 
 
 def failed(images: ImageList, size: int) -> None:
-    """The first bad file ends the work with its name."""
+    """Checks that the first bad file ends the work with its name."""
     with pytest.raises(UserError, match="cannot decode .*bad-.*: ."):
         list(loader_of(images, size, "fail").epoch(0))
 
 
 def replaced(images: ImageList, directory: Path, size: int) -> None:
-    """Files that were good in the first epoch, and are garbage or of another size in the second."""
+    """Checks files that are good in the first epoch, and garbage or of another size in the second."""
     loader = loader_of(images, size, "skip")
     list(loader.epoch(0))
     victim, smaller, other = (directory / f"good-{number:03d}.jpg" for number in (7, 8, 9))

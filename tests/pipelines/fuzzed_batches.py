@@ -1,4 +1,4 @@
-"""Loads mutated images in batches of 128; a process of its own, since it may die.
+"""Loads mutated images in batches of 128; runs in its own process, which may die.
 
     python fuzzed_batches.py FOLDER SEED ROUNDS BATCHES
 
@@ -53,10 +53,10 @@ def written(directory: Path, seed: int, count: int) -> ImageList:
 
 
 def one_round(images: ImageList, seed: int) -> collections.Counter[str]:
-    """Loads the files of a round: each is used or named, and none that Pillow decodes is lost."""
-    schedule = EpochSampler(images=len(images), batch_size=BATCH, shuffle=True, seed=seed)
+    """Checks that each file of a round is used or named, and that none that Pillow decodes is lost."""
+    sampler = EpochSampler(num_images=len(images), batch_size=BATCH, shuffle=True, seed=seed)
     config = LoaderConfig(workers=2 + seed % 7, on_bad_image="skip")
-    loader = make_loader(images, SPEC, VIEWS[seed % len(VIEWS)], schedule, config)
+    loader = make_loader(images, SPEC, VIEWS[seed % len(VIEWS)], sampler, config)
     used = {int(index) for batch in loader.epoch(seed) for index in batch.indices}
     lost = {images.path(index) for index in range(len(images)) if index not in used}
     assert lost == set(loader.bad.reasons), lost ^ set(loader.bad.reasons)
@@ -72,7 +72,7 @@ def one_round(images: ImageList, seed: int) -> collections.Counter[str]:
 
 
 def decodes(images: ImageList, index: int) -> bool:
-    """Tells whether Pillow decodes an image."""
+    """Returns whether Pillow decodes an image."""
     try:
         image_at(images, index, SPEC.background)
     except BadImageError:

@@ -1,4 +1,4 @@
-"""Small image loaders, and their streams compared."""
+"""Make small image loaders and compare their streams."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 def loader_of(data: object, **options: object) -> ImageLoader:
     """Makes a loader of small images."""
-    settings = {"batch_size": 8, "spec": SPEC, "threads": 2, "device": "cpu", **options}
+    settings = {"batch_size": 8, "spec": SPEC, "workers": 2, "device": "cpu", **options}
     return ImageLoader(data, **settings)  # type: ignore[arg-type]
 
 
 def equal(left: Iterable[Pair], right: Iterable[Pair]) -> bool:
-    """Tells whether two streams are the same, bit for bit."""
+    """Returns whether two streams are the same, bit for bit."""
     left, right = list(left), list(right)
     return len(left) == len(right) and all(
         torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(left, right, strict=True)

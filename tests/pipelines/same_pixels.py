@@ -1,4 +1,4 @@
-"""What every reader of images makes of a file: the pixels, or that it refuses."""
+"""Read images with every reader of the product and compare their pixels."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Squares = dict[str, Pixels]
 def loaded_by_dali(directory: Path, names: list[str], spec: AugmentSpec, batch: int = 64) -> Squares:
     """Squares of the training loader; those that it leaves out are missing."""
     images = ImageList(root=directory, names=names, labels=[0] * len(names), classes=ClassMap(("x", "y")))
-    schedule = EpochSampler(images=len(names), batch_size=batch, shuffle=False)
-    loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
+    sampler = EpochSampler(num_images=len(names), batch_size=batch, shuffle=False)
+    loader = make_loader(images, spec, "square", sampler, LoaderConfig(on_bad_image="skip"))
     found = {}
     for step in loader.epoch(0):
         found |= {names[index]: image.numpy() for index, image in zip(step.indices, step.images, strict=True)}
@@ -75,7 +75,7 @@ def _all(names: list[str], read) -> Squares:
 
 
 def differences(one: Squares, other: Squares, tolerance: int = 1) -> dict[str, str]:
-    """Says how two readers differ, in any pixel by more than some levels, or in taking an image at all."""
+    """Returns how two readers differ: in a pixel by more than `tolerance`, or in accepting an image."""
     found = dict.fromkeys(one.keys() ^ other.keys(), "taken by one alone")
     for name in one.keys() & other.keys():
         levels = np.abs(one[name].astype(int) - other[name]).max()

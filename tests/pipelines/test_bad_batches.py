@@ -1,4 +1,4 @@
-"""What cannot be parsed never reaches a decoder inside a batch, whatever its size.
+"""Unparsable files never reach a decoder in a batch of any size.
 
 DALI's decoder ends the process where a batch of 32 or more holds a file whose header it cannot parse.
 """

@@ -1,4 +1,4 @@
-"""The crops against the paper's words, pixel by pixel: where they lie, their order, and what is averaged."""
+"""Ten crops against the paper's definition, pixel by pixel: position, order and average."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_crop_is_cut_less_the_mean_over_the_deviation_and_the_second_five_are_
 def test_probabilities_of_an_image_are_averaged_over_its_own_crops(
     squares: np.ndarray, crops: Crops, count: int
 ) -> None:
-    """Not the logits: a crop that the network is sure of counts no more than another."""
+    """Logits would give crops with a confident answer more weight."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 7 * 7, 4))
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The GPU graph is the CPU's graph with another device: constructed and serialized where there is no GPU."""
+"""The GPU graph is the CPU graph on another device; it is built and serialized without a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color import WHITE
 from alexnet_fast.pipelines.color_jitter import ColorJitter
-from alexnet_fast.pipelines.cpu.normalize import changes_of, normalised
+from alexnet_fast.pipelines.cpu.finish import changes_of, normalize
 from alexnet_fast.pipelines.crop_windows import View, view_windows
 from alexnet_fast.pipelines.dali.graph import build_graph
 from alexnet_fast.pipelines.factory import make_loader
@@ -42,7 +42,7 @@ def test_the_gpu_graph_serializes_without_a_gpu(view: View, half: bool) -> None:
 def test_cpu_and_gpu_graphs_have_the_same_operators(view: View, region: bool) -> None:
     def operators(device: str) -> list[str]:
         graph = build_graph(
-            AugmentSpec(), view, device=device, batch_size=8, threads=2, region=region, normalise=True
+            AugmentSpec(), view, device=device, batch_size=8, threads=2, region=region, normalize=True
         )
         names = re.findall(
             r"[A-Za-z_]*(?:Read|Image|ImageSlice|Resize|Slice|Normalize)\b", str(graph.serialize())
@@ -63,11 +63,11 @@ def test_the_cpu_graph_never_names_the_gpu() -> None:
 @VIEWS
 def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
     val = open_data(two_classes).val
-    schedule = EpochSampler(images=len(val), batch_size=8, shuffle=view == "train")
+    sampler = EpochSampler(num_images=len(val), batch_size=8, shuffle=view == "train")
 
     def pixels(device: str) -> torch.Tensor:
         config = LoaderConfig(device=torch.device(device))
-        loader = make_loader(val, AugmentSpec(), view, schedule, config)
+        loader = make_loader(val, AugmentSpec(), view, sampler, config)
         return torch.cat([batch.images.float().cpu() for batch in loader.epoch(0)])
 
     assert (pixels("cuda") - pixels("cpu")).abs().max() <= 2
@@ -76,9 +76,9 @@ def test_gpu_pixels_are_cpu_pixels(two_classes: Path, view: View) -> None:
 @pytest.mark.gpu
 def test_half_precision_arrives_channels_last_without_a_copy(two_classes: Path) -> None:
     val = open_data(two_classes).val
-    schedule = EpochSampler(images=len(val), batch_size=8, shuffle=False)
+    sampler = EpochSampler(num_images=len(val), batch_size=8, shuffle=False)
     config = LoaderConfig(device=torch.device("cuda"), half=True)
-    batch = next(make_loader(val, AugmentSpec(), "eval", schedule, config).epoch(0))
+    batch = next(make_loader(val, AugmentSpec(), "eval", sampler, config).epoch(0))
     assert batch.images.dtype == torch.float16
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
@@ -101,12 +101,12 @@ def sizes_of(files: list[Path]) -> np.ndarray:
 
 def drawn(images: int, spec: AugmentSpec) -> np.ndarray:
     """Returns the random parameters of an epoch."""
-    schedule = EpochSampler(images=images, batch_size=images, shuffle=True, seed=1)
-    return next(schedule.epoch(0, spec)).random_params
+    sampler = EpochSampler(num_images=images, batch_size=images, shuffle=True, seed=1)
+    return next(sampler.epoch(0, spec)).random_params
 
 
 def decode_resize_crop(files: list[Path], sizes: np.ndarray, random_params: np.ndarray | None) -> np.ndarray:
-    """The plain way: decodes and resizes whole images to 256, then cuts 224 at random."""
+    """The plain way: decode and resize whole images to 256, then cut a random 224."""
     graph = Pipeline(batch_size=len(files), num_threads=2, device_id=None, prefetch_queue_depth=1)
     with graph:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
@@ -157,7 +157,7 @@ def test_the_pixels_are_those_of_decoding_resizing_and_cutting(
     ids=["paper", "scaled", "distorted"],
 )
 def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, spec: AugmentSpec) -> None:
-    """What a GPU does in the graph, and a CPU after it, is one arithmetic; here the graph runs on the CPU."""
+    """A GPU normalises in the graph, a CPU after it; here the same graph runs on the CPU."""
     files = sorted(odd_images.glob("*.jpg"))
     random_params, options = (
         drawn(len(files), spec),
@@ -168,10 +168,10 @@ def test_the_graphs_own_normalisation_is_that_of_the_cpu_path(odd_images: Path, 
     fed = {"mirror": changes.mirror.astype(np.int32), "mean": changes.mean}
     if changes.matrix is not None:
         fed["matrix"] = changes.matrix
-    graph = build_graph(spec, "train", prefetch=1, normalise=True, **options)
+    graph = build_graph(spec, "train", prefetch=1, normalize=True, **options)
     inside = run_once(graph, files, **windows, **fed)
     pixels = run_once(build_graph(spec, "train", prefetch=1, **options), files, **windows).astype(np.uint8)
-    after = normalised(torch.from_numpy(pixels), changes, spec).permute(0, 2, 3, 1).numpy()
+    after = normalize(torch.from_numpy(pixels), changes, spec).permute(0, 2, 3, 1).numpy()
     print(f"largest difference {np.abs(inside - after).max():.2g}")
     np.testing.assert_allclose(inside, after, rtol=0, atol=2e-4)
 
@@ -182,7 +182,7 @@ def test_both_ways_of_decoding_serialize_for_the_gpu(region: bool) -> None:
     assert (b"decoders__ImageSlice" in graph.serialize()) is region
 
 
-def test_distortion_is_one_more_operator_on_the_gpu() -> None:
+def test_color_jitter_is_one_more_operator_on_the_gpu() -> None:
     distorted = AugmentSpec(color_jitter=ColorJitter(hue=0.1))
     graphs = [
         build_graph(spec, "train", device="gpu", batch_size=8, threads=2).serialize()
@@ -209,5 +209,5 @@ def test_decoder_settings_reach_the_gpus_decoder() -> None:
 
 
 def test_a_share_above_one_is_refused() -> None:
-    with pytest.raises(UserError, match="--hw-decoder-load 1.5 is no share"):
+    with pytest.raises(UserError, match="--hw-decoder-load 1.5 is no fraction"):
         DecoderSettings(hardware_load=1.5)

@@ -1,4 +1,4 @@
-"""What a process notes of the batches that it decodes, and images that are never decoded again."""
+"""The record of the batches being decoded, and images that are never decoded again."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def listed(directory: Path, tmp_path: Path) -> Callable[[str], ImageList]:
 
 def loader_of(images: ImageList, kind: str, **options: Any) -> Loader:
     """Makes a loader of six batches."""
-    schedule = EpochSampler(images=len(images), batch_size=8, shuffle=True, seed=3)
+    sampler = EpochSampler(num_images=len(images), batch_size=8, shuffle=True, seed=3)
     settings = {
         "kind": "torch" if kind == "torch" else "dali",
-        "threads": 1,
+        "workers": 1,
         "on_bad_image": "skip",
         **options,
     }
-    return make_loader(images, SPEC, "train", schedule, LoaderConfig(**settings))
+    return make_loader(images, SPEC, "train", sampler, LoaderConfig(**settings))
 
 
 @pytest.mark.parametrize("kind", ["dali", "torch", "array"])

@@ -44,7 +44,7 @@ def example(name: str) -> ModuleType:
 
 
 def elsewhere(code: str) -> Any:
-    """Runs code in the baselines' environment; returns what it prints last, as JSON."""
+    """Runs code in the baselines' environment; returns its last line, parsed as JSON."""
     path = os.pathsep.join(map(str, (EXAMPLES, BASELINES)))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     words = [str(PYTHON), "-c", f"import json, torchvision_beside_cpu_torch\n{code}"]
@@ -81,7 +81,7 @@ def test_timms_folders_and_arguments_train(data: Path) -> None:
 @others
 @pytest.mark.slow
 def test_lightning_trains_and_goes_on_in_the_middle_of_an_epoch(data: Path, tmp_path: Path) -> None:
-    """Lightning keeps the loader's state itself: the losses are those of a run without a stop."""
+    """Lightning saves the loader's state: the losses are those of an uninterrupted run."""
     whole, cut = elsewhere(
         f"""
 import lightning, lightning_loop

@@ -21,7 +21,7 @@ FINDINGS = Path(__file__).parents[2] / "runs" / "soak" / "fuzzed-images"
 
 
 def fuzzed(directory: Path, seed: int, rounds: int, batches: int) -> dict[str, Any]:
-    """Runs rounds in a process; what it dies of, or hangs at, is kept."""
+    """Runs rounds in a process; keeps the files at which it dies or hangs."""
     here = Path(__file__)
     command = [sys.executable, str(here.with_name("fuzzed_batches.py")), str(directory)]
     environment = {**os.environ, "PYTHONPATH": str(here.parents[1])}
@@ -61,6 +61,6 @@ def test_the_whole_files_are_of_six_formats() -> None:
 
 @pytest.mark.parametrize("view", ["train", "eval", "square"])
 def test_the_graph_that_a_gpu_would_run_can_be_defined(view: Any) -> None:
-    """What it decodes comes through the same gate; without a GPU it cannot be run."""
+    """The GPU graph gets the same files; without a GPU it cannot run."""
     graph = build_graph(AugmentSpec(resize=32, crop=24), view, device="gpu", batch_size=128, threads=2)
     assert graph.max_batch_size == 128

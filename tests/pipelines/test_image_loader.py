@@ -1,4 +1,4 @@
-"""`ImageLoader` takes the place of a DataLoader in anyone's script."""
+"""`ImageLoader` replaces a DataLoader in a user's script."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_pairs_of_path_and_label_are_a_list(directory: Path) -> None:
         ("nowhere", {}, "no such folder: nowhere"),
         (None, {"rank": 1}, "rank 1 without world None"),
         (None, {"rank": 2, "world": 2}, "rank 2 is not among 2 processes"),
-        (None, {"batch_size": 49}, "--batch-size 49 is more than the 48"),
+        (None, {"batch_size": 49}, "--batch-size 49 exceeds the 48"),
         (None, {"device": "tpu"}, "--device tpu is not a device"),
     ],
 )

@@ -1,4 +1,4 @@
-"""An `ImageLoader` goes on where it was, and only in the stream that it was in."""
+"""An `ImageLoader` resumes at its position, in the same stream only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_state_taken_between_epochs_begins_the_next_one(directory: Path) -> No
 def test_going_on_in_the_same_process_decodes_nothing_twice(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was prepared ahead is handed out: no pass over the data is begun for it."""
+    """Batches prepared ahead are handed out without a new pass over the data."""
     loader = loader_of(directory)
     whole = list(loader)
     loader.set_epoch(0)

@@ -42,11 +42,11 @@ def test_an_initialised_process_group_says_rank_and_world(
 
 @pytest.fixture
 def one_bad_batch(directory: Path, tmp_path: Path) -> list[tuple[str, int]]:
-    """48 images, of which the second batch of 4 of the first process among two is bad, every one."""
+    """48 images; with two processes, all images of the first one's second batch of 4 are bad."""
     pairs = [(path, label) for path, label in loader_of(directory).dataset.samples]
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"not an image")
-    plan = loader_of(pairs, batch_size=4, rank=0, world=2)._loader.schedule
+    plan = loader_of(pairs, batch_size=4, rank=0, world=2)._loader.sampler
     second = list(plan.epoch(0, SPEC))[1]
     for index in second.indices.tolist():
         pairs[index] = (str(bad), pairs[index][1])
@@ -69,9 +69,9 @@ def test_a_batch_without_a_good_image_comes_empty_so_that_processes_stay_in_step
 def test_one_process_never_sees_an_empty_batch_and_keeps_its_place(
     one_bad_batch: list[tuple[str, int]], kind: str
 ) -> None:
-    """The position counts steps, not batches handed out: what is restored is not off by the bad one."""
-    schedule = loader_of(one_bad_batch, batch_size=4)._loader.schedule
-    third = list(schedule.epoch(0, SPEC))[2].indices.tolist()
+    """The position counts steps, not batches handed out, so the bad batch does not shift it."""
+    sampler = loader_of(one_bad_batch, batch_size=4)._loader.sampler
+    third = list(sampler.epoch(0, SPEC))[2].indices.tolist()
     bad = one_bad_batch[0][0].rsplit("/", 1)[0] + "/missing.jpg"
     pairs = [(bad, label) if i in third else (path, label) for i, (path, label) in enumerate(one_bad_batch)]
     options = {"batch_size": 4, "on_bad_image": "skip", "loader": kind}
@@ -112,7 +112,7 @@ def train_rank(rank: int, pairs: list[tuple[str, int]], store: str, out: str) ->
 def test_two_processes_train_through_a_bad_batch_to_the_same_weights(
     one_bad_batch: list[tuple[str, int]], tmp_path: Path
 ) -> None:
-    """The empty batch of one process meets the other's at the same all-reduce; nobody waits for ever."""
+    """The empty batch takes part in the same all-reduce, so no process waits for ever."""
     arguments = (one_bad_batch, str(tmp_path / "store"), str(tmp_path / "rank"))
     torch.multiprocessing.spawn(train_rank, arguments, nprocs=2)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
@@ -122,12 +122,12 @@ def test_two_processes_train_through_a_bad_batch_to_the_same_weights(
 
 @pytest.mark.parametrize("kind", ["dali", "torch"])
 def test_a_notebook_or_script_may_stop_anywhere_and_ends_quietly(directory: Path, kind: str) -> None:
-    """As in a notebook's cells, there is no main module for workers to import; it ends inside a pass."""
+    """As in a notebook, workers have no main module to import; the script ends inside a pass."""
     code = (
         "from alexnet_fast.pipelines import AugmentSpec, ImageLoader\n"
         f"loader = ImageLoader({str(directory)!r}, batch_size=8, spec=AugmentSpec(resize=72, crop=64),"
-        f" threads=2, loader={kind!r}, device='cpu')\n"
-        "again = ImageLoader(loader.dataset.images, batch_size=4, train=False, threads=2, device='cpu')\n"
+        f" workers=2, loader={kind!r}, device='cpu')\n"
+        "again = ImageLoader(loader.dataset.images, batch_size=4, train=False, workers=2, device='cpu')\n"
         "for images, labels in loader: break\n"
         "print(len(labels), len(next(iter(again))[1]))\n"
     )

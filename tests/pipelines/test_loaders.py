@@ -1,4 +1,4 @@
-"""Both loaders keep the same promises: layout, resume, bad images by policy."""
+"""Both loaders behave alike: layout, resume, bad images by policy."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def loader_of(
     images: ImageList, kind: str, view: View = "train", batch_size: int = 8, policy: str = "fail"
 ) -> Loader:
     """Makes a loader with two threads."""
-    schedule = EpochSampler(images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
+    sampler = EpochSampler(num_images=len(images), batch_size=batch_size, shuffle=view == "train", seed=5)
     config = LoaderConfig(kind=kind, workers=2, on_bad_image=policy)
-    return make_loader(images, SPEC, view, schedule, config)
+    return make_loader(images, SPEC, view, sampler, config)
 
 
 def equal(left: list[Batch], right: list[Batch]) -> bool:
-    """Tells whether two streams are the same, bit for bit."""
+    """Returns whether two streams are the same, bit for bit."""
     return len(left) == len(right) and all(
         torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
         for a, b in zip(left, right, strict=True)
@@ -171,7 +171,7 @@ def test_an_image_that_disappears_during_training_is_a_bad_image(with_bad_ones: 
 
 @KINDS
 def test_a_pipe_among_the_images_is_a_bad_image(with_bad_ones: Path, kind: str) -> None:
-    """To open one that nobody writes to would take for ever."""
+    """Opening a pipe without a writer would block for ever."""
     train = open_data(with_bad_ones).train
     pipe = with_bad_ones / "train" / train.names[0]
     pipe.unlink()
@@ -182,7 +182,7 @@ def test_a_pipe_among_the_images_is_a_bad_image(with_bad_ones: Path, kind: str) 
 
 
 def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, tmp_path: Path) -> None:
-    """The sizes of files are remembered from the first epoch on; one that has become wrong is found out."""
+    """File sizes are remembered from the first epoch on; an outdated size is noticed."""
     for kind in ("mono", "poly"):
         (tmp_path / "train" / kind).mkdir(parents=True)
         for file in sorted((two_classes / "train" / kind).iterdir())[:4]:
@@ -198,6 +198,6 @@ def test_a_file_replaced_by_one_of_another_size_is_read_anew(two_classes: Path, 
     assert equal([batch], [wanted])
 
 
-def test_zero_threads_is_refused() -> None:
-    with pytest.raises(UserError, match="threads=0"):
+def test_zero_workers_is_refused() -> None:
+    with pytest.raises(UserError, match="workers=0"):
         LoaderConfig(workers=0)

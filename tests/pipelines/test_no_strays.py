@@ -1,4 +1,4 @@
-"""Workers end with the pass that they work for, however it ends."""
+"""Workers end with their pass, however it ends."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from alexnet_fast.data import open_data
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.factory import make_loader
-from alexnet_fast.pipelines.sampler import Schedule
+from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
-schedule = Schedule(images=len(images), batch_size=2, shuffle=True)
-loader = make_loader(images, AugmentSpec(), "train", schedule, LoaderConfig(kind="torch", threads=2))
+sampler = EpochSampler(num_images=len(images), batch_size=2, shuffle=True)
+loader = make_loader(images, AugmentSpec(), "train", sampler, LoaderConfig(kind="torch", workers=2))
 """
 ENDLESS = """
 for epoch in range(1000):
@@ -44,18 +44,18 @@ READING = """
 import gc, sys, threading
 from pathlib import Path
 from alexnet_fast.data import open_data
-from alexnet_fast.pipelines import prefetch as reading
-from alexnet_fast.pipelines.sampler import Schedule
-from alexnet_fast.pipelines.prefetch import Reader
+from alexnet_fast.pipelines import prefetch
+from alexnet_fast.pipelines.sampler import EpochSampler
+from alexnet_fast.pipelines.prefetch import Prefetcher
 from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
-answers, read_bytes = threading.Event(), reading.read_bytes
+answers, read_bytes = threading.Event(), prefetch.read_bytes
 def slow(place):
     place == images.place(2) and answers.wait()
     return read_bytes(place)
-reading.read_bytes = slow
-plans = Schedule(images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
-cycle = [Reader(images, "eval", threads=2, grid=True).batches(plans, AugmentSpec())]
+prefetch.read_bytes = slow
+plans = EpochSampler(num_images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())
+cycle = [Prefetcher(images, "eval", threads=2, align=True).batches(plans, AugmentSpec())]
 cycle.append(cycle)
 next(cycle[0])
 del cycle
@@ -96,14 +96,14 @@ def test_workers_end_with_the_process_that_was_killed(two_classes: Path) -> None
     ("script", "workers"), [(LEFT, "2\n"), (LEFT + COLLECTED, "2\n0\n")], ids=["kept", "collected"]
 )
 def test_workers_end_with_a_pass_that_was_left(two_classes: Path, script: str, workers: str) -> None:
-    """The main process would wait for them at its end, for ever."""
+    """Otherwise the main process would wait for them at its end for ever."""
     command = [sys.executable, "-c", LOADER + script, str(two_classes)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
     assert done.stdout == workers
 
 
 def test_a_pass_that_is_collected_waits_for_no_thread(two_classes: Path) -> None:
-    """The collector may run while a thread is being started, which a wait for one then stops for ever."""
+    """The collector may run while a thread starts; waiting for a thread there would block for ever."""
     command = [sys.executable, "-c", READING, str(two_classes)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
     assert done.stdout == "collected\n"

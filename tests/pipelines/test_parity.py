@@ -18,8 +18,8 @@ from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 
 def by_name(images: ImageList, kind: str, view: View, spec: AugmentSpec) -> dict[str, torch.Tensor]:
     """Loads every image of a list once, in batches of 5, and returns the pixels by name."""
-    schedule = EpochSampler(images=len(images), batch_size=5, shuffle=view == "train", seed=3)
-    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, workers=2))
+    sampler = EpochSampler(num_images=len(images), batch_size=5, shuffle=view == "train", seed=3)
+    loader = make_loader(images, spec, view, sampler, LoaderConfig(kind=kind, workers=2))
     found = {}
     for batch in loader.epoch(0):
         for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
@@ -84,7 +84,7 @@ def test_without_resizing_the_pixels_are_equal(odd_list: ImageList) -> None:
     ids=["mirrored", "upside down", "flipped"],
 )
 def test_upright_by_exif(odd_list: ImageList, tag: int, turn_back: tuple[int, ...]) -> None:
-    """An image whose tag says how it was turned comes out turned; undoing that gives the first image."""
+    """An image with an orientation tag comes out turned; undoing the turn gives the first image."""
     dali = by_name(odd_list, "dali", "square", AugmentSpec())
     upright, turned = dali["odd/exif-1.jpg"], dali[f"odd/exif-{tag}.jpg"]
     # The centre of an odd number of pixels is off by one after turning: near, not equal.
@@ -95,11 +95,11 @@ def test_upright_by_exif(odd_list: ImageList, tag: int, turn_back: tuple[int, ..
 
 @pytest.mark.parametrize("kind", ["dali", "torch"])
 def test_normalisation_and_jitter_are_what_the_spec_says(odd_list: ImageList, kind: str) -> None:
-    """The training view is the raw crop, less the mean, plus the image's shift, over std."""
+    """The training view is (raw crop - mean + shift of the image) / std."""
     raw = AugmentSpec(mean=(0.0, 0.0, 0.0), jitter=None)
     spec = AugmentSpec(mean=(100.0, 110.0, 120.0), std=(2.0, 4.0, 8.0))
-    schedule = EpochSampler(images=len(odd_list), batch_size=5, shuffle=True, seed=3)
-    plans = list(schedule.epoch(0, spec))
+    sampler = EpochSampler(num_images=len(odd_list), batch_size=5, shuffle=True, seed=3)
+    plans = list(sampler.epoch(0, spec))
     shifts = {
         odd_list.names[index]: torch.from_numpy(draw[3:6])
         for plan in plans

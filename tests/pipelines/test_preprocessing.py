@@ -24,8 +24,8 @@ def test_the_pixels_are_those_of_the_evaluation_view(
     odd_list: ImageList, kind: str, levels: int, view: str
 ) -> None:
     """The same as the plain loader's; within two levels of 255 of DALI's, on every kind of image."""
-    schedule = EpochSampler(images=len(odd_list), batch_size=8, shuffle=False)
-    loader = make_loader(odd_list, SPEC, view, schedule, LoaderConfig(kind=kind))
+    sampler = EpochSampler(num_images=len(odd_list), batch_size=8, shuffle=False)
+    loader = make_loader(odd_list, SPEC, view, sampler, LoaderConfig(kind=kind))
     scale = np.reshape(SPEC.std, (3, 1, 1)) if view == "eval" else 1
     for batch in loader.epoch(0):
         for index, image in zip(batch.indices.tolist(), batch.images.numpy(), strict=True):

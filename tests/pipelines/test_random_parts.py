@@ -1,4 +1,4 @@
-"""The random parts that the paper's augmentation does not have: what each does, drawn and applied."""
+"""Random augmentation beyond the paper's: definition, random parameters and pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from alexnet_fast.data import ImageList, open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color_jitter import ColorJitter, colour_transforms
+from alexnet_fast.pipelines.color_jitter import ColorJitter, color_transforms
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import LoaderConfig
 from alexnet_fast.pipelines.random_resized_crop import TRIES, RandomResizedCrop, random_boxes
@@ -23,13 +23,13 @@ LIMITS = ColorJitter(brightness=0.5, contrast=0.5, saturation=1.0, hue=0.5)
 
 
 def changed(rgb: tuple[float, float, float], draw: tuple[float, float, float, float]) -> np.ndarray:
-    """Returns a colour after the distortion that brightness, contrast, saturation and hue draws choose."""
-    matrix, offset = colour_transforms(np.array([draw], np.float32), LIMITS)
+    """Returns a colour after the jitter that brightness, contrast, saturation and hue parameters choose."""
+    matrix, offset = color_transforms(np.array([draw], np.float32), LIMITS)
     return matrix[0] @ np.array(rgb, np.float32) + offset[0]
 
 
 def test_a_draw_in_the_middle_changes_no_colour() -> None:
-    matrix, offset = colour_transforms(np.full((1, 4), 0.5, np.float32), LIMITS)
+    matrix, offset = color_transforms(np.full((1, 4), 0.5, np.float32), LIMITS)
     np.testing.assert_allclose(matrix[0], np.eye(3), atol=1e-6)
     np.testing.assert_allclose(offset[0], 0, atol=1e-4)
 
@@ -98,7 +98,7 @@ def test_random_areas_are_those_of_the_published_definition() -> None:
 
 
 def test_the_area_in_the_middle_where_none_fits() -> None:
-    """A strip: the widest shape allowed, as high as the strip, in its middle."""
+    """For a strip: the widest allowed area, as high as the strip, in its centre."""
     sizes = np.array([[30, 900], [900, 30]])
     tries = np.full((2, 2 * TRIES), 0.999, np.float32)
     corner, extent = random_boxes(sizes, np.zeros((2, 2), np.float32), tries, RandomResizedCrop())
@@ -109,15 +109,15 @@ def test_the_area_in_the_middle_where_none_fits() -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: RandomResizedCrop(min_scale=0), "--crop-min-scale 0 is no share"),
-        (lambda: RandomResizedCrop(min_scale=1.5), "--crop-min-scale 1.5 is no share"),
+        (lambda: RandomResizedCrop(min_scale=0), "--crop-min-scale 0 is no fraction"),
+        (lambda: RandomResizedCrop(min_scale=1.5), "--crop-min-scale 1.5 is no fraction"),
         (lambda: ColorJitter(hue=0.6), "--hue 0.6 is out of range"),
         (lambda: ColorJitter(brightness=-1), "--brightness -1 is out of range"),
-        (lambda: Progressive.parse("128", 10), "--progressive-resize 128 is no course"),
-        (lambda: Progressive.parse("a:224", 10), "--progressive-resize a:224 is no course"),
-        (lambda: Progressive.parse("0:224:5", 10), "--progressive-resize 0:224:5 is no course"),
-        (lambda: Progressive.parse("1:2:3:4", 10), "--progressive-resize 1:2:3:4 is no course"),
-        (lambda: AugmentSpec(progressive=Progressive(start=64, end=200, epochs=3)), "ends at 200 pixels"),
+        (lambda: Progressive.parse("128", 10), "--progressive-resize 128 is no range"),
+        (lambda: Progressive.parse("a:224", 10), "--progressive-resize a:224 is no range"),
+        (lambda: Progressive.parse("0:224:5", 10), "--progressive-resize 0:224:5 is no range"),
+        (lambda: Progressive.parse("1:2:3:4", 10), "--progressive-resize 1:2:3:4 is no range"),
+        (lambda: AugmentSpec(progressive=Progressive(start=64, end=200, epochs=3)), "ends at 200"),
     ],
 )
 def test_values_out_of_range(make: object, problem: str) -> None:
@@ -156,10 +156,10 @@ def test_the_spec_with_every_part_survives_json_and_older_ones_load() -> None:
 
 
 def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
-    schedule = EpochSampler(images=40, batch_size=40, shuffle=True, seed=9)
-    plain = next(schedule.epoch(2, AugmentSpec()))
+    sampler = EpochSampler(num_images=40, batch_size=40, shuffle=True, seed=9)
+    plain = next(sampler.epoch(2, AugmentSpec()))
     for spec in (AugmentSpec(color_jitter=LIMITS), AugmentSpec(random_resized_crop=RandomResizedCrop())):
-        more = next(schedule.epoch(2, spec))
+        more = next(sampler.epoch(2, spec))
         assert np.array_equal(more.indices, plain.indices)
         assert np.array_equal(more.random_params[:, :6], plain.random_params)
         added = more.random_params[:, 6:]
@@ -171,13 +171,13 @@ def test_what_was_drawn_before_stays_the_same_beside_the_additions() -> None:
 def test_the_side_follows_the_epoch_without_another_loader(two_classes: Path, kind: str) -> None:
     train = open_data(two_classes).train
     spec = AugmentSpec(resize=72, crop=64, progressive=Progressive(start=32, end=64, epochs=3))
-    schedule = EpochSampler(images=len(train), batch_size=12, shuffle=True)
-    loader = make_loader(train, spec, "train", schedule, LoaderConfig(kind=kind, workers=2))
+    sampler = EpochSampler(num_images=len(train), batch_size=12, shuffle=True)
+    loader = make_loader(train, spec, "train", sampler, LoaderConfig(kind=kind, workers=2))
     sides = [{batch.images.shape[2] for batch in loader.epoch(epoch)} for epoch in (0, 2, 0)]
     assert sides == [{32}, {64}, {32}]
     again = next(loader.epoch(1)).images
     assert again.is_contiguous(memory_format=torch.channels_last)
-    validation = make_loader(train, spec, "eval", schedule, LoaderConfig(kind=kind, workers=2))
+    validation = make_loader(train, spec, "eval", sampler, LoaderConfig(kind=kind, workers=2))
     assert next(validation.epoch(0)).images.shape[2] == 64
 
 
@@ -188,10 +188,10 @@ def test_evaluated_pixels_do_not_depend_on_the_random_parts(odd_list: ImageList)
         color_jitter=LIMITS,
         progressive=Progressive(start=64, end=224, epochs=9),
     )
-    schedule = EpochSampler(images=len(odd_list), batch_size=len(odd_list), shuffle=False)
+    sampler = EpochSampler(num_images=len(odd_list), batch_size=len(odd_list), shuffle=False)
     for view in ("eval", "square"):
         one, other = (
-            next(make_loader(odd_list, spec, view, schedule, LoaderConfig(workers=2)).epoch(0)).images
+            next(make_loader(odd_list, spec, view, sampler, LoaderConfig(workers=2)).epoch(0)).images
             for spec in (plain, full)
         )
         assert torch.equal(one, other)

@@ -1,4 +1,4 @@
-"""The CPU's resizing gives a view the pixels that it has in the whole image, as Pillow resizes it."""
+"""The CPU resizes a view to the pixels that Pillow gives it in the whole resized image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = 60
 def drawn(spec: AugmentSpec) -> np.ndarray:
     """Returns the random parameters of 60 views; the first four are at the corners."""
     random_params = next(
-        EpochSampler(images=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)
+        EpochSampler(num_images=COUNT, batch_size=COUNT, shuffle=True).epoch(0, spec)
     ).random_params.copy()
     random_params[:4, :2] = [(0, 0), (0, 0.9999), (0.9999, 0), (0.9999, 0.9999)]
     return random_params
@@ -30,7 +30,7 @@ def ours(image: Image.Image, spec: AugmentSpec, random_params: np.ndarray) -> np
     """Cuts the parts of the windows out of an image, and finishes them."""
     pixels = np.array(image)
     sizes = np.tile(pixels.shape[:2], (COUNT, 1))
-    windows = view_windows(sizes, random_params, spec, "train", grid=True)
+    windows = view_windows(sizes, random_params, spec, "train", align=True)
     spans = zip(windows.start.tolist(), windows.end.tolist(), strict=True)
     parts = [pixels[top:bottom, left:right].copy() for (top, left), (bottom, right) in spans]
     return Postprocessor("train", LoaderConfig()).views(parts, windows).numpy()
@@ -41,7 +41,7 @@ def ours(image: Image.Image, spec: AugmentSpec, random_params: np.ndarray) -> np
 def test_views_anywhere_are_those_of_pillow(
     photographs: list[Image.Image], size: tuple[int, int], area: RandomResizedCrop | None
 ) -> None:
-    """Smaller and larger, at every border; the longest too, of which far views are resized another way."""
+    """Enlarged and reduced, at every border; far views of long images, which are not aligned, too."""
     spec = AugmentSpec(resize=72, crop=64, random_resized_crop=area)
     image, random_params = photographs[0].resize(size), drawn(spec)
     found = ours(image, spec, random_params).astype(int)

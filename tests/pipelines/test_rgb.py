@@ -1,4 +1,4 @@
-"""What the values of a file mean: levels of every depth, transparency, and colours that are not RGB."""
+"""Interpretation of a file's values: levels of every depth, transparency, and colours that are not RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color import colour_text, parse_colour
+from alexnet_fast.pipelines.color import color_text, parse_color
 from alexnet_fast.pipelines.cpu.pillow import BadImageError, as_rgb, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from image_matrix import chunk, encoded
@@ -130,7 +130,7 @@ def test_damaged_metadata_do_not_make_an_image_a_bad_one() -> None:
 
 
 def test_a_tiff_that_is_turned_is_the_same_by_its_name(tmp_path: Path) -> None:
-    """Pillow maps a file that it opens by its name, and took the shape after turning for the stored one."""
+    """Pillow maps a file that it opens by name, with the rotated shape instead of the stored one."""
     image = Image.effect_noise((30, 20), 90).convert("CMYK")
     (tmp_path / "a.tif").write_bytes(encoded(image, "TIFF", tiffinfo={0x112: 6}))
     by_name = np.asarray(decode(tmp_path / "a.tif"))
@@ -140,14 +140,14 @@ def test_a_tiff_that_is_turned_is_the_same_by_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["white", "#fff", "#ffffff", "rgb(255, 255, 255)", "hsl(0, 0%, 100%)"])
 def test_a_colour_is_written_as_in_css(text: str) -> None:
-    assert parse_colour(text) == (255, 255, 255)
-    assert colour_text(parse_colour(text)) == "#ffffff"
+    assert parse_color(text) == (255, 255, 255)
+    assert color_text(parse_color(text)) == "#ffffff"
 
 
 @pytest.mark.parametrize("text", ["", "nope", "#ffff", "#ffffff80", "transparent", "rgb(300, 0, 0)", "255"])
 def test_no_colour_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--background"):
-        parse_colour(text)
+        parse_color(text)
 
 
 def test_the_background_is_part_of_the_spec() -> None:

@@ -1,4 +1,4 @@
-"""Every reader makes the same pixels of every container and every form of metadata, and they are upright.
+"""Every reader gives the same upright pixels for every container and every form of metadata.
 
 The readers: DALI's loader, the plain one, the server, the Python interface and `prepare`. The C++ library is
 compared in `tests/cpp`.
@@ -57,7 +57,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def check_all(directory: Path, files: dict[str, bytes]) -> set[str]:
-    """Compares every reader with DALI's loader; returns what all take."""
+    """Compares every reader with DALI's loader; returns the images that all accept."""
     for name, content in files.items():
         (directory / name).write_bytes(content)
     names = sorted(files)

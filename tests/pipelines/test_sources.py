@@ -1,4 +1,4 @@
-"""Shards and raw arrays give the batches that class folders give."""
+"""Shards and raw arrays give the same batches as class folders."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def batches(
     images: ImageList, kind: Any = "dali", view: Any = "train", spec: AugmentSpec = SPEC, **options: Any
 ) -> list[Batch]:
     """Loads an epoch."""
-    schedule = EpochSampler(images=len(images), batch_size=8, shuffle=view == "train", seed=5)
-    loader = make_loader(images, spec, view, schedule, LoaderConfig(kind=kind, **options))
+    sampler = EpochSampler(num_images=len(images), batch_size=8, shuffle=view == "train", seed=5)
+    loader = make_loader(images, spec, view, sampler, LoaderConfig(kind=kind, **options))
     return [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(2)]
 
 
 def equal(one: list[Batch], other: list[Batch]) -> bool:
-    """Tells whether two epochs are alike bit by bit."""
+    """Returns whether two epochs are bit-identical."""
     return len(one) == len(other) and all(
         torch.equal(a.images, b.images)
         and torch.equal(a.labels, b.labels)
@@ -76,7 +76,7 @@ def equal(one: list[Batch], other: list[Batch]) -> bool:
 
 
 def stems(images: ImageList) -> list[str]:
-    """Returns the names without their endings."""
+    """Returns the names without their suffixes."""
     return [str(Path(name).with_suffix("")) for name in images.names]
 
 
@@ -108,8 +108,8 @@ class TestEveryForm:
     @pytest.mark.parametrize("kind", ["dali", "torch"])
     def test_goes_on_in_the_middle(self, forms: Path, form: str, kind: Any) -> None:
         images = open_data(forms / form).train
-        schedule = EpochSampler(images=len(images), batch_size=8, shuffle=True)
-        loader = make_loader(images, SPEC, "train", schedule, LoaderConfig(kind=kind))
+        sampler = EpochSampler(num_images=len(images), batch_size=8, shuffle=True)
+        loader = make_loader(images, SPEC, "train", sampler, LoaderConfig(kind=kind))
         whole = [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(1)]
         next(loader.epoch(1))
         rest = [Batch(b.images.clone(), b.labels, b.indices) for b in loader.epoch(1, 2)]
@@ -117,7 +117,7 @@ class TestEveryForm:
 
 
 def test_shards_and_folders_have_one_fingerprint(forms: Path) -> None:
-    """A run that began on the one may go on with the other."""
+    """A run that began on folders may resume on shards."""
     for part in ("train", "val"):
         fingerprints = {
             getattr(open_data(forms / form), part).fingerprint() for form in ("folders", "shards")
@@ -129,8 +129,8 @@ def test_ranks_are_disjoint_and_cover_shards(forms: Path) -> None:
     images = open_data(forms / "shards").train
     seen: list[int] = []
     for rank in range(3):
-        schedule = EpochSampler(images=len(images), batch_size=4, shuffle=True, rank=rank, world=3)
-        loader = make_loader(images, SPEC, "train", schedule, LoaderConfig())
+        sampler = EpochSampler(num_images=len(images), batch_size=4, shuffle=True, rank=rank, world=3)
+        loader = make_loader(images, SPEC, "train", sampler, LoaderConfig())
         seen += [index for batch in loader.epoch(0) for index in batch.indices.tolist()]
     assert len(seen) == len(set(seen)) == len(images) // 12 * 12
 
@@ -255,7 +255,7 @@ class TestOtherPeoplesTars:
 
 
 class TestArrays:
-    """What is read of an array file."""
+    """Reading of array files."""
 
     @pytest.mark.parametrize(
         ("array", "said"),
@@ -302,5 +302,5 @@ class TestArrays:
 @pytest.mark.parametrize("reading", ["bytes", "regions"])
 @pytest.mark.parametrize("view", ["train", "eval", "square"])
 def test_the_graph_for_the_gpu_is_well_formed(reading: Any, view: Any) -> None:
-    graph = build_graph(SPEC, view, device="gpu", batch_size=4, threads=2, reading=reading)
+    graph = build_graph(SPEC, view, device="gpu", batch_size=4, threads=2, input_kind=reading)
     assert len(graph.serialize()) > 500

@@ -52,8 +52,8 @@ def test_a_bad_image_has_no_copy(images: ImageList) -> None:
 
 def test_an_epoch_uses_the_good_and_names_the_cut_off(images: ImageList) -> None:
     spec = AugmentSpec(resize=64, crop=64, mean=(0, 0, 0), jitter=None)
-    schedule = EpochSampler(images=len(images), batch_size=5, shuffle=False)
-    loader = make_loader(images, spec, "square", schedule, LoaderConfig(on_bad_image="skip"))
+    sampler = EpochSampler(num_images=len(images), batch_size=5, shuffle=False)
+    loader = make_loader(images, spec, "square", sampler, LoaderConfig(on_bad_image="skip"))
     for _ in range(2):
         (batch,) = loader.epoch(0)
         assert batch.indices.tolist() == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""What DALI gets as it is has a header that it can parse, whichever byte of it is another.
+"""DALI can parse every file that it gets unchanged, whichever byte of the header is altered.
 
 A header that it cannot parse ends the process in a batch of 32 or more; a body that it cannot decode doesn't.
 """
@@ -48,7 +48,7 @@ FILES = {
 
 @pytest.fixture
 def decode() -> Callable[[bytes], str]:
-    """Decodes a file with DALI alone; returns what it said, "" where it is content."""
+    """Decodes a file with DALI alone; returns its error, "" if there is none."""
     current = [b""]
 
     @pipeline_def(batch_size=1, num_threads=1, device_id=None, exec_async=False, exec_pipelined=False)

@@ -1,4 +1,4 @@
-"""Links to nowhere, loops, pipes, devices and folders with names of images: left out by name, or refused."""
+"""Links to nowhere, loops, pipes, devices and folders with names of images: skipped by name, or refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REASONS = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two classes of three images each, and in one of them what is no file."""
+    """Two classes of three images each, and in one of them entries that are no files."""
     for kind in ("cat", "dog"):
         (tmp_path / kind).mkdir()
         for number in range(3):

@@ -1,4 +1,4 @@
-"""Epochs of a run that never was, a folder of small images, and a look at the pixels of a PNG."""
+"""Made-up epochs, a folder of small images, and the pixels of a PNG."""
 
 from __future__ import annotations
 

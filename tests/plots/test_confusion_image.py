@@ -1,4 +1,4 @@
-"""The confusion matrix as an image, and the pairs that are mistaken most often."""
+"""Plot of the confusion matrix, and the most confused pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network looks at, what its layers give, and what it gets wrong."""
+"""Saliency maps, activations and misclassified images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alexnet_fast.data import open_part
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.classifier import NetClassifier
-from alexnet_fast.inference.misclassified import worst_misclassified
+from alexnet_fast.inference.evaluate import worst_misclassified
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import LoaderConfig
@@ -85,18 +85,19 @@ class TestActivations:
             np.testing.assert_array_equal(found, net.conv1(view[None])[0].numpy())
 
     def test_a_layer_after_the_maps_is_refused(self) -> None:
-        with pytest.raises(UserError, match="fc7 gives no maps; choose a layer before flatten"):
+        with pytest.raises(UserError, match="fc7 has no spatial output; choose a layer before flatten"):
             layer_output(create_model("alexnet-64", 3).eval(), torch.randn(3, 64, 64), "fc7")
 
     def test_an_unknown_layer_is_refused_with_the_names(self) -> None:
         with pytest.raises(
-            UserError, match=r"conv9 is no layer of this net; did you mean conv\d\? choose from conv1, relu1"
+            UserError,
+            match=r"conv9 is no layer of this network; did you mean conv\d\? choose from conv1, relu1",
         ):
             layer_output(create_model("alexnet-64", 3).eval(), torch.randn(3, 64, 64), "conv9")
 
 
 @pytest.mark.parametrize("count", [1, 2, 99])
-def test_the_worst_mistakes_are_the_surest_wrong_answers(directory: Path, count: int) -> None:
+def test_worst_misclassified_come_highest_probability_first(directory: Path, count: int) -> None:
     torch.manual_seed(0)
     net = create_model("alexnet-64", 2).eval()
     trained = TrainedModel(
@@ -104,8 +105,8 @@ def test_the_worst_mistakes_are_the_surest_wrong_answers(directory: Path, count:
     )
     classifier = NetClassifier(trained, device="cpu", amp="off")
     images = open_part(directory, "all", ClassMap(("ant", "bee")))
-    schedule = EpochSampler(images=len(images), batch_size=2, shuffle=False)
-    loader = make_loader(images, SPEC, "square", schedule, LoaderConfig(kind="dali"))
+    sampler = EpochSampler(num_images=len(images), batch_size=2, shuffle=False)
+    loader = make_loader(images, SPEC, "square", sampler, LoaderConfig(kind="dali"))
 
     worst, wrong, total = worst_misclassified(classifier, loader, "ten", count)
 

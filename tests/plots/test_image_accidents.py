@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written while an image is drawn or a report page is written."""
+"""Full or read-only disks while a plot or a report page is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Evidence = Callable[..., None]
 def test_an_image_for_which_there_is_no_room(
     rows: Callable[[int], list[EpochMetrics]], tmp_path: Path, evidence: Evidence
 ) -> None:
-    """The image before stays as it was, with --force too."""
+    """The earlier plot stays unchanged, even with --force."""
     history = MetricsLog(tmp_path / "metrics.csv", tmp_path / "tensorboard")
     for row in rows(5):
         history.add(row)

@@ -1,4 +1,4 @@
-"""What each image shows, that it can be seen, and that it is the same every time."""
+"""Content of each plot; plots are visible and reproducible."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def sample(truth: str | None, *guesses: str) -> Sample:
     ]
 )
 def draw(request: pytest.FixtureRequest, rows: Any, listed: ImageList, noise: Any) -> Callable[[], Figure]:
-    """Each kind of image in turn."""
+    """Each kind of plot in turn."""
     square = noise(72, 72, 0)
     said = np.full((10, 3), 1 / 3)
     kinds: dict[str, Callable[[], Figure]] = {
@@ -128,7 +128,7 @@ def test_save_png_writes_the_bytes_and_leaves_nothing_else(tmp_path: Path) -> No
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match=r"needs matplotlib; pip install 'alexnet-fast\[demo\]'"):
+    with pytest.raises(UserError, match=r"need matplotlib; pip install 'alexnet-fast\[demo\]'"):
         importlib.reload(alexnet_fast.plots)
 
 
@@ -262,7 +262,7 @@ class TestKernels:
 
     def test_an_unknown_layer_is_answered_with_the_list(self) -> None:
         with pytest.raises(
-            UserError, match="--layer fc8 is no convolution of this net; choose from conv1, conv2"
+            UserError, match="--layer fc8 is no convolution of this network; choose from conv1, conv2"
         ):
             kernels(small_net(), "fc8")
 

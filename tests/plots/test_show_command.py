@@ -1,4 +1,4 @@
-"""`alexnet-fast show`: a PNG file and a JSON line, or one clear line about what is wrong."""
+"""`alexnet-fast show`: a PNG file and a JSON line, or one clear line about the error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def trained(**spec: int) -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a net with room for ten crops, and of one without."""
+    """Weights of one network with room for ten crops, and of one without."""
     directory = tmp_path_factory.mktemp("models")
     roomy = trained(resize=72, crop=64)
     save_weights(directory / "roomy.safetensors", roomy)
@@ -77,7 +77,7 @@ def answer(result: Result) -> dict[str, Any]:
 
 
 def complaint(result: Result, exit_code: int) -> str:
-    """The one line that a mistake ends in."""
+    """Returns the one line that a failed command prints."""
     assert result.exit_code == exit_code, result.output
     (line,) = result.stderr.strip().splitlines()
     return line
@@ -139,16 +139,16 @@ class TestImages:
         assert chosen[0] == chosen[1]
         assert len({tuple(files) for files in chosen}) > 1
 
-    def test_confusion_and_mistakes_agree(self, call: Any, models: Path, directory: Path) -> None:
+    def test_confusion_and_misclassified_agree(self, call: Any, models: Path, directory: Path) -> None:
         given = (models / "roomy.safetensors", directory, "--split", "all", "--json")
         confused = answer(call("confusion", *given))
-        wrong = answer(call("mistakes", *given))
+        wrong = answer(call("misclassified", *given))
         assert confused["images"] == wrong["images"] == len(list(directory.glob("*/*.png")))
         assert (
             sum(pair["count"] for pair in confused["most_confused"]) == wrong["wrong"] == len(wrong["files"])
         )
 
-    def test_mistakes_among_batches_without_a_good_image(
+    def test_misclassified_among_batches_without_a_good_image(
         self, call: Any, models: Path, directory: Path, tmp_path: Path
     ) -> None:
         data = shutil.copytree(directory, tmp_path / "data")
@@ -157,10 +157,10 @@ class TestImages:
         given = (models / "roomy.safetensors", data, "--split", "all", "--json", "--no-dali")
         skipping = (*given, "--on-bad-image", "skip", "--batch-size", 2, "--force")
         (data / "bee" / "1.png").write_bytes(b"no image")
-        found = call("mistakes", *skipping)
-        assert "makes no mistake on these 1 images" in found.stderr or answer(found)["images"] == 1
+        found = call("misclassified", *skipping)
+        assert "classifies all 1 images correctly" in found.stderr or answer(found)["images"] == 1
         (data / "bee" / "2.png").write_bytes(b"no image")
-        assert "none of the images in" in complaint(call("mistakes", *skipping), 1)
+        assert "none of the images in" in complaint(call("misclassified", *skipping), 1)
 
     def test_without_json_the_file_is_named(self, call: Any, run: Path) -> None:
         assert call("curves", run, "--output", "a.png").stdout == "wrote a.png\n"
@@ -183,7 +183,7 @@ class TestOutput:
         assert "there is no folder no" in complaint(call("curves", run, "--output", "no/a.png"), 2)
 
 
-class TestMistakes:
+class TestErrors:
     def test_a_run_that_is_not_there(self, call: Any) -> None:
         assert "no such run: nope" in complaint(call("curves", "nope"), 2)
 
@@ -227,7 +227,7 @@ class TestMistakes:
     ) -> None:
         more = shutil.copytree(directory, tmp_path / "more")
         shutil.copytree(more / "ant", more / "wasp")
-        line = complaint(call("mistakes", models / "roomy.safetensors", more, "--split", "all"), 1)
+        line = complaint(call("misclassified", models / "roomy.safetensors", more, "--split", "all"), 1)
         assert "classes that the 2 known ones do not include: wasp" in line
 
     def test_a_folder_without_class_folders(self, call: Any, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from alexnet_fast.data import open_data
-from alexnet_fast.pipelines.color_stats import measure_colours
+from alexnet_fast.pipelines.color_stats import measure_colors
 from alexnet_fast.pipelines.cpu.pillow import centre_square, decode, shrink
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -89,7 +89,7 @@ def test_the_summary_counts_and_measures_the_training_images(prepared) -> None:
         Batch(torch.from_numpy(np.array(image)[None]), torch.zeros(1), np.zeros(1, np.int64))
         for image in images
     ]
-    measured = measure_colours(batches)
+    measured = measure_colors(batches)
     assert summary["mean"] == pytest.approx(measured.mean, rel=1e-12)
     assert summary["pca"]["stdev"] == pytest.approx(measured.jitter.stdev, rel=1e-6)
     ours, theirs = np.array(summary["pca"]["eigenvectors"]), np.array(measured.jitter.eigenvectors)

@@ -25,8 +25,8 @@ Rule = Callable[[set[int]], bool]
 
 def batch() -> Suspect:
     """A batch of 128 images, the last of the list first."""
-    schedule = EpochSampler(images=300, batch_size=128, shuffle=False)
-    plan = next(schedule.epoch(0, AugmentSpec()))
+    sampler = EpochSampler(num_images=300, batch_size=128, shuffle=False)
+    plan = next(sampler.epoch(0, AugmentSpec()))
     reversed_ = type(plan)(indices=299 - plan.indices, random_params=plan.random_params)
     loader = {"config": {"device": "cpu", "kind": "dali"}}
     return Suspect(images=IMAGES, plan=reversed_, loader=loader, epoch=0, step=0)
@@ -98,10 +98,10 @@ def test_batches_that_nobody_dies_of(deaths: Callable[[Rule], list[int]]) -> Non
 
 @pytest.mark.parametrize(("rank", "world", "shuffle"), [(0, 1, True), (1, 2, True), (1, 3, False)])
 def test_the_batches_of_a_record_are_those_of_the_epoch(rank: int, world: int, shuffle: bool) -> None:
-    schedule = EpochSampler(images=300, batch_size=16, shuffle=shuffle, seed=5, rank=rank, world=world)
-    loader = {"schedule": schedule.describe(), "spec": AugmentSpec().to_dict()}
+    sampler = EpochSampler(num_images=300, batch_size=16, shuffle=shuffle, seed=5, rank=rank, world=world)
+    loader = {"sampler": sampler.describe(), "spec": AugmentSpec().to_dict()}
     found = list(suspects(OpenBatches(loader=loader, epoch=4, first=2, end=99), IMAGES))
-    plans = list(schedule.epoch(4, AugmentSpec()))[2:]
+    plans = list(sampler.epoch(4, AugmentSpec()))[2:]
     assert [suspect.step for suspect in found] == list(range(2, 2 + len(plans)))
     for suspect, plan in zip(found, plans, strict=True):
         np.testing.assert_array_equal(suspect.plan.indices, plan.indices)

@@ -80,7 +80,7 @@ def test_the_served_pixels_are_the_training_pixels(odd_images: Path) -> None:
             listed,
             spec,
             "square",
-            EpochSampler(images=len(names), batch_size=5, shuffle=False),
+            EpochSampler(num_images=len(names), batch_size=5, shuffle=False),
             LoaderConfig(kind=kind, workers=2),
         )
         worst = {}

@@ -22,9 +22,9 @@ def main() -> None:
 
     root = Path(sys.argv[1])
     images = list_images(root, ClassMap.from_names(class_dirs(root)))
-    schedule = EpochSampler(images=len(images), batch_size=16, shuffle=False)
+    sampler = EpochSampler(num_images=len(images), batch_size=16, shuffle=False)
     config = LoaderConfig(kind=sys.argv[2], on_bad_image="skip")
-    loader = make_loader(images, AugmentSpec(), "eval", schedule, config)
+    loader = make_loader(images, AugmentSpec(), "eval", sampler, config)
     used = [images.path(index) for batch in loader.epoch(0) for index in batch.indices.tolist()]
     print(json.dumps({"used": used, "bad": loader.bad.reasons}))
 

@@ -25,8 +25,8 @@ def main() -> None:
 
     data, kind, out, epochs = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
     images = open_data(data).train
-    schedule = EpochSampler(images=len(images), batch_size=4, shuffle=True, seed=3)
-    loader = make_loader(images, AugmentSpec(resize=96, crop=80), "train", schedule, LoaderConfig(kind=kind))
+    sampler = EpochSampler(num_images=len(images), batch_size=4, shuffle=True, seed=3)
+    loader = make_loader(images, AugmentSpec(resize=96, crop=80), "train", sampler, LoaderConfig(kind=kind))
     position = out / "position.json"
     epoch, start = json.loads(position.read_bytes()) if position.exists() else (0, 0)
     for number in range(epoch, epochs):

@@ -31,8 +31,8 @@ def loader_of(cells: dict[str, list[Path]], bad: tuple[Path, ...], view: View) -
         labels=(0, 0, *(0 for _ in bad), 1, 1),
         classes=ClassMap(("mono", "poly")),
     )
-    schedule = EpochSampler(images=len(names), batch_size=2, shuffle=False)
-    return make_loader(images, SPEC, view, schedule, LoaderConfig(on_bad_image="skip"))
+    sampler = EpochSampler(num_images=len(names), batch_size=2, shuffle=False)
+    return make_loader(images, SPEC, view, sampler, LoaderConfig(on_bad_image="skip"))
 
 
 class Constant:

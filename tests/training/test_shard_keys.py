@@ -25,7 +25,7 @@ COMMANDS = (
     "scan",
     "prepare",
     "show augment",
-    "show mistakes",
+    "show misclassified",
     "bench input",
     "bench train",
     "bench startup",

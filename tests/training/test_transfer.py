@@ -107,7 +107,7 @@ def test_features_train_the_last_layer_as_a_linear_classifier(small: Make, sourc
         val,
         trained.spec,
         "square",
-        EpochSampler(images=len(val), batch_size=8, shuffle=False),
+        EpochSampler(num_images=len(val), batch_size=8, shuffle=False),
         LoaderConfig(),
     )
     found = evaluate(NetClassifier(trained, device="cpu", amp="off"), loader, ["single"])

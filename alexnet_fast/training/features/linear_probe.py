@@ -28,7 +28,7 @@ class FeatureLoader(Loader):
     """Batches of vectors, in the order and with the labels of the images that they were made of.
 
     Args:
-        source: The loader of the images; its schedule is used for those that could be read.
+        source: The loader of the images; its sampler is used for those that could be read.
         values: float32 (N, D), one row an image that could be read.
         indices: int64 (N,), their positions in the image list.
         mean: Subtracted, float32 (D,).
@@ -36,8 +36,8 @@ class FeatureLoader(Loader):
     """
 
     def __init__(self, source: Loader, values: Floats, indices: Integers, mean: Floats, std: Floats) -> None:
-        schedule = dataclasses.replace(source.schedule, images=len(indices))
-        super().__init__(source.images, source.spec, source.view, schedule, source.config)
+        sampler = dataclasses.replace(source.sampler, num_images=len(indices))
+        super().__init__(source.images, source.spec, source.view, sampler, source.config)
         self.bad = source.bad
         self._values, self._indices, self._mean, self._std = values, indices, mean, std
 
@@ -51,7 +51,7 @@ class FeatureLoader(Loader):
         # No random numbers are drawn for vectors.
         plain = dataclasses.replace(self.spec, jitter=None, random_resized_crop=None, color_jitter=None)
         device = self.config.device
-        for plan in self.schedule.epoch(epoch, plain, start):
+        for plan in self.sampler.epoch(epoch, plain, start):
             indices = self._indices[plan.indices]
             rows = (self._values[plan.indices] - self._mean) / self._std
             yield Batch(torch.from_numpy(rows).to(device), self.labels[indices].to(device), indices)
@@ -122,8 +122,8 @@ class LinearProbe:
 
 def _centre(train: Loader) -> Loader:
     """Returns a loader of the training images as they are validated: in order, without augmentation."""
-    schedule = dataclasses.replace(train.schedule, shuffle=False)
-    return make_loader(train.images, train.spec, "eval", schedule, train.config)
+    sampler = dataclasses.replace(train.sampler, shuffle=False)
+    return make_loader(train.images, train.spec, "eval", sampler, train.config)
 
 
 def _statistics(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Order and random numbers of an epoch, and the geometry that they choose."""
+"""Order and random parameters of an epoch, and the geometry that they choose."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ def indices(plans: list[BatchIndices]) -> list[int]:
 
 
 def test_training_epochs_are_permutations_of_full_batches() -> None:
-    schedule = EpochSampler(images=103, batch_size=10, shuffle=True, seed=1)
-    first, second = (list(schedule.epoch(epoch, SPEC)) for epoch in (0, 1))
-    assert len(first) == schedule.steps == 10
+    sampler = EpochSampler(num_images=103, batch_size=10, shuffle=True, seed=1)
+    first, second = (list(sampler.epoch(epoch, SPEC)) for epoch in (0, 1))
+    assert len(first) == sampler.steps == 10
     assert {len(plan) for plan in first} == {10}
     assert len(set(indices(first))) == 100
     assert indices(first) != indices(second)
 
 
 def test_evaluation_takes_every_image_once_in_order() -> None:
-    schedule = EpochSampler(images=23, batch_size=10, shuffle=False)
-    plans = list(schedule.epoch(0, SPEC))
+    sampler = EpochSampler(num_images=23, batch_size=10, shuffle=False)
+    plans = list(sampler.epoch(0, SPEC))
     assert indices(plans) == list(range(23))
     assert [len(plan) for plan in plans] == [10, 10, 3]
-    assert schedule.steps == 3
+    assert sampler.steps == 3
 
 
 def test_the_same_seed_gives_the_same_epoch_and_another_seed_another() -> None:
     def plan(seed: int) -> BatchIndices:
-        return next(EpochSampler(images=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
+        return next(EpochSampler(num_images=50, batch_size=50, shuffle=True, seed=seed).epoch(3, SPEC))
 
     assert np.array_equal(plan(1).random_params, plan(1).random_params)
     assert not np.array_equal(plan(1).random_params, plan(2).random_params)
 
 
 def test_an_epoch_goes_on_in_the_middle_as_if_it_had_not_stopped() -> None:
-    schedule = EpochSampler(images=60, batch_size=7, shuffle=True)
-    whole, rest = list(schedule.epoch(2, SPEC)), list(schedule.epoch(2, SPEC, start=5))
+    sampler = EpochSampler(num_images=60, batch_size=7, shuffle=True)
+    whole, rest = list(sampler.epoch(2, SPEC)), list(sampler.epoch(2, SPEC, start=5))
     assert indices(rest) == indices(whole[5:])
     assert np.array_equal(rest[0].random_params, whole[5].random_params)
 
@@ -55,8 +55,8 @@ def test_an_images_draws_do_not_depend_on_batches_or_processes() -> None:
     def random_params(batch_size: int, world: int) -> dict[int, bytes]:
         found = {}
         for rank in range(world):
-            schedule = EpochSampler(images=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
-            for plan in schedule.epoch(0, SPEC):
+            sampler = EpochSampler(num_images=48, batch_size=batch_size, shuffle=True, rank=rank, world=world)
+            for plan in sampler.epoch(0, SPEC):
                 found.update(
                     zip(plan.indices.tolist(), (d.tobytes() for d in plan.random_params), strict=True)
                 )
@@ -67,20 +67,20 @@ def test_an_images_draws_do_not_depend_on_batches_or_processes() -> None:
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_ranks_are_disjoint_and_cover_the_list(shuffle: bool) -> None:
-    schedules = [
-        EpochSampler(images=42, batch_size=5, shuffle=shuffle, rank=rank, world=3) for rank in range(3)
+    samplers = [
+        EpochSampler(num_images=42, batch_size=5, shuffle=shuffle, rank=rank, world=3) for rank in range(3)
     ]
-    seen = [indices(list(schedule.epoch(0, SPEC))) for schedule in schedules]
+    seen = [indices(list(sampler.epoch(0, SPEC))) for sampler in samplers]
     together = sorted(sum(seen, []))
     assert len(together) == len(set(together))
     # Training drops what does not fill a batch on every rank; evaluation drops nothing.
     assert len(together) == (30 if shuffle else 42)
-    assert len({schedule.steps for schedule in schedules}) == 1
+    assert len({sampler.steps for sampler in samplers}) == 1
 
 
 def test_draws_follow_the_spec() -> None:
-    schedule = EpochSampler(images=4000, batch_size=4000, shuffle=True)
-    plan = next(schedule.epoch(0, SPEC))
+    sampler = EpochSampler(num_images=4000, batch_size=4000, shuffle=True)
+    plan = next(sampler.epoch(0, SPEC))
     assert plan.random_params.dtype == np.float32
     assert ((plan.random_params[:, :2] >= 0) & (plan.random_params[:, :2] < 1)).all()
     assert 0.45 < plan.random_params[:, 2].mean() < 0.55
@@ -88,13 +88,13 @@ def test_draws_follow_the_spec() -> None:
     # The shift along the first component has the deviation that the constants say.
     along = plan.random_params[:, 3:] @ np.array(SPEC.jitter.eigenvectors)[:, 0]
     assert along.std() == pytest.approx(SPEC.jitter.stdev[0] * 0.1, rel=0.05)
-    still = next(schedule.epoch(0, AugmentSpec(flip=False, jitter=None)))
+    still = next(sampler.epoch(0, AugmentSpec(flip=False, jitter=None)))
     assert not still.random_params[:, 2:].any()
 
 
 def test_a_batch_larger_than_the_data_set() -> None:
-    with pytest.raises(UserError, match="--batch-size 64 is more than the 40 training images") as caught:
-        EpochSampler(images=40, batch_size=64, shuffle=True)
+    with pytest.raises(UserError, match="--batch-size 64 exceeds the 40 training images") as caught:
+        EpochSampler(num_images=40, batch_size=64, shuffle=True)
     assert "give --batch-size 40 or less" in str(caught.value)
     assert caught.value.exit_code == 2
 

@@ -1,4 +1,4 @@
-"""Memory of batches is used again, and never while somebody holds it."""
+"""The memory of a batch is reused, but never while somebody holds it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from alexnet_fast.pipelines.cpu.buffers import BufferPool
+from alexnet_fast.pipelines.prefetch import BufferPool
 
 
 def address(array: np.ndarray) -> int:
