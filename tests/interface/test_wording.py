@@ -31,7 +31,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
             "--nesterov needs --optimizer sgd and a --momentum above 0",
             'nesterov needs optimizer="sgd" and a momentum above 0',
         ),
-        ("--progressive-resize 128:224: too small", 'progressive="128:224": too small'),
+        ("--progressive-resize 128:224: too small", 'progressive_resize="128:224": too small'),
         ("--model alexnett: no such model", 'model="alexnett": no such model'),
         ("give the --model that they were trained for", "give the model that they were trained for"),
         ("give --weights FILE or RUN", "give weights=FILE or RUN"),
@@ -127,7 +127,7 @@ Act = Callable[[Path], object]
         (lambda data: create_model("alexnet", image_size=8), 'image_size=8 leaves name="alexnet" no pixel'),
         (lambda data: create_model("alexnet", init="none"), 'init="none": no such initial values'),
         (lambda data: AugmentSpec(crop=300), "crop=300 does not fit .* give resize=300 or more"),
-        (lambda data: ImageLoader(data, workers=0), "^threads=0 does not fit; give a whole number"),
+        (lambda data: ImageLoader(data, workers=0), "^workers=0 does not fit; give a whole number"),
         (lambda data: ImageLoader(data, batch_size=0), "^batch_size=0 is not a size"),
         (
             lambda data: ImageLoader(data, batch_size=500),
@@ -143,7 +143,7 @@ def test_the_python_interface_speaks_of_arguments(
     two_classes: Path, in_python: None, act: Act, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        act(two_classes / "train" if "batch" in message or "thread" in message else two_classes)
+        act(two_classes / "train" if "batch" in message or "workers" in message else two_classes)
 
 
 def test_a_bad_image_is_left_out_by_an_argument(in_python: None, tmp_path: Path, two_classes: Path) -> None:
