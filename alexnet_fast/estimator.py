@@ -1,11 +1,10 @@
-"""A network as an object with `fit` and `predict`, for notebooks and scripts.
+"""A classifier with `fit` and `predict`, for notebooks and scripts.
 
-    model = AlexNet("images", "labels.json", "indices.json")
+    model = ImageClassifier("images", model="alexnet-bn")
     history = model.fit(epochs=5)
     model.predict_n("photo.jpg", n=5)
 
-It is a face of what the command line does: `fit` is `alexnet-fast train`, `predict` is `alexnet-fast
-predict`, and what it leaves behind is a run folder.
+`fit` runs `alexnet-fast train` and leaves the same run directory; `predict` runs `alexnet-fast predict`.
 """
 
 from __future__ import annotations
@@ -34,8 +33,13 @@ from alexnet_fast.utils.ranges import OPTION_RANGES, shown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from alexnet_fast.pipelines.color_stats import ColorStats
+    from alexnet_fast.pipelines.spec import PcaJitter, Triple
 
-# Keras's names of what metrics.csv has.
+# Fields of `TrainConfig` that the constructor and `fit` set by arguments of their own.
+_NOT_OPTIONS = frozenset({"data", "run", "labels", "label_encoding", "dali", "device", "epochs"})
+
+# Keras's names of the columns of metrics.csv.
 _NAMES = {
     "loss": "train_loss",
     "accuracy": "train_top1",
@@ -47,11 +51,7 @@ _NAMES = {
 
 
 class Plot:
-    """A figure that a notebook shows as an image, whatever backend matplotlib has there.
-
-    Args:
-        figure: What is shown.
-    """
+    """A matplotlib figure that a notebook shows as an image, whatever matplotlib's backend is."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
@@ -67,12 +67,12 @@ class FitHistory:
     """Loss and accuracy by epoch.
 
     Args:
-        rows: One an epoch.
+        rows: One per epoch.
 
     Attributes:
         epoch: Numbers of the epochs, counted from 0 as in Keras.
         history: Lists of "loss", "accuracy", "val_loss", "val_accuracy", "val_top_5_accuracy" and
-            "learning_rate", a value an epoch. Accuracies are shares, of one crop.
+            "learning_rate", one value per epoch. Accuracies are fractions, of a single crop.
     """
 
     def __init__(self, rows: Sequence[EpochMetrics]) -> None:
@@ -86,10 +86,10 @@ class FitHistory:
         """Draws the curves; needs matplotlib.
 
         Args:
-            file: A PNG to write; it is written over. None to write nothing.
+            file: PNG file to write or overwrite; None to write nothing.
 
         Returns:
-            The image, which a notebook shows; `figure` is matplotlib's.
+            An object that a notebook shows as an image; its `figure` is matplotlib's.
 
         Raises:
             UserError: There is no epoch, matplotlib is missing or the file cannot be written.
@@ -103,33 +103,25 @@ class FitHistory:
         return Plot(figure)
 
 
-if TYPE_CHECKING:
-    from alexnet_fast.pipelines.color_stats import ColorStats
-    from alexnet_fast.pipelines.spec import PcaJitter, Triple
+class ImageClassifier:
+    """A network and its training images; `fit` trains it.
 
-# What the arguments and `fit` say; any other field of `TrainConfig` may be given by name.
-_NOT_OPTIONS = frozenset({"data", "run", "labels", "label_encoding", "dali", "device", "epochs"})
-
-
-class AlexNet:
-    """A network and the images that it learns from; nothing is trained before `fit`.
-
-    Labels are checked and mean and principal components of the training images are measured at once.
+    The constructor checks the labels and measures mean and principal components of the training images.
 
     Args:
-        data_path: Folder of images in any form that `alexnet-fast train` reads, or the https address of an
+        data_path: Folder of images in any format that `alexnet-fast train` reads, or the https address of an
             archive of one.
-        label_path: JSON of image id -> label, where the images stand in no class folders.
+        label_path: JSON of image id -> label, for images that are not in class folders.
         label_encoding: JSON of label -> index, with `label_path`: the order of the outputs.
-        run: Folder of the run; by default runs/MODEL-DATE-TIME, made by `fit`.
-        resume: Whether `run` may hold a run, which `fit` goes on with and `predict` uses.
+        run: Folder of the run; by default runs/MODEL-DATE-TIME, which `fit` makes.
+        resume: Whether `run` may hold a run, which `fit` continues and `predict` uses.
         device: "auto", "cpu", "cuda" or "cuda:N".
         loader: "dali" or "torch" (Pillow in worker processes).
-        fetching: Limits, checksum and allowances of an address.
+        fetching: Limits, checksum and allowances for an address.
         options: Any other option of `alexnet-fast train`, such as `model`, `batch_size` or `seed`.
 
     Raises:
-        UserError: Images, labels or options do not allow it.
+        UserError: The images, labels or options are invalid, or `run` holds a run and `resume` is not set.
     """
 
     @arguments_called(data="data_path", labels="label_path")
@@ -147,8 +139,8 @@ class AlexNet:
         **options: Any,
     ) -> None:
         if loader not in ("dali", "torch"):
-            raise UserError(f"loader={loader!r} is none", 'give "dali" or "torch"', exit_code=2)
-        _check_known(options)
+            raise UserError(f"loader={loader!r} is no loader", 'give "dali" or "torch"', exit_code=2)
+        _check_known(type(self).__name__, options)
         for name in ("exclude", "weights"):
             if options.get(name) is not None:
                 options[name] = Path(options[name])
@@ -162,7 +154,7 @@ class AlexNet:
             dali=loader == "dali",
             **{"pca_jitter": "data", "mean": "data", **options},
         )
-        # A batch that nobody gave is made to fit the images.
+        # The default batch size adapts to the images.
         self._adaptable = () if "batch_size" in options else ("batch_size",)
         self._dir = RunDir(self._config.run)
         self._dir.check(resume=resume)
@@ -190,19 +182,19 @@ class AlexNet:
         return self._colours.jitter
 
     def fit(self, epochs: int = 90) -> FitHistory:
-        """Trains; called again, it goes on with `epochs` more.
+        """Trains; a further call trains for `epochs` more.
 
-        Training may end earlier, when validation has stopped improving. What an interrupt leaves is a
-        checkpoint, and the next call goes on from there.
+        Training ends earlier if validation has stopped improving. An interrupt leaves a checkpoint, from
+        which the next call resumes.
 
         Args:
-            epochs: How many, at most.
+            epochs: Maximum number of epochs.
 
         Returns:
             Loss and accuracy of these epochs.
 
         Raises:
-            UserError: It cannot go on.
+            UserError: The run cannot be resumed, or training failed.
         """
         from alexnet_fast.training.metrics_log import read_metrics
 
@@ -221,11 +213,11 @@ class AlexNet:
 
         Args:
             image: An image file.
-            crops: "ten" or "single"; by default ten, where the network's input is smaller than the image.
-            jitter: Whether each crop gets a colour shift of its own, as in training.
+            crops: "ten" or "single"; by default ten if the network's input is smaller than the image.
+            jitter: Whether to shift the colours of each crop at random, as in training.
 
         Raises:
-            UserError: Nothing is trained yet, or the file is no image.
+            UserError: The network is not trained yet, or the file is no image.
         """
         classifier = self._trained()
         try:
@@ -236,13 +228,13 @@ class AlexNet:
     def predict_n(
         self, image: str | Path, n: int = 5, *, crops: Crops | None = None, jitter: bool = False
     ) -> list[str]:
-        """Returns the labels of the `n` likeliest classes, likeliest first; see `predict`."""
+        """Returns the labels of the top `n` classes, most probable first; see `predict`."""
         n = _number("n", n, of="top")
-        answer = self.predict(image, crops=crops, jitter=jitter)
-        return [guess.label for guess in top_k(answer, self._trained().classes, n)]
+        probabilities = self.predict(image, crops=crops, jitter=jitter)
+        return [score.label for score in top_k(probabilities, self._trained().classes, n)]
 
     def _measure(self) -> ColorStats:
-        """Lists the images and measures the colours of those that are trained on."""
+        """Lists the images and measures the colours of the training images."""
         from alexnet_fast.training.checkpoint.model_io import read_pretrained
         from alexnet_fast.training.data import starting_input
         from alexnet_fast.utils.device import choose_device
@@ -256,24 +248,24 @@ class AlexNet:
         return measured_colors(config, splits, make_spec(plain, splits, precision, own), precision)
 
     def _train(self, config: TrainConfig) -> None:
-        """Trains here, or in processes that are started for it."""
+        """Trains in this process, or in `processes` or `gpus` new ones."""
         from alexnet_fast.training.console import training_line
         from alexnet_fast.training.distributed.launcher import train_in_processes
         from alexnet_fast.training.run import train
 
         processes = config.gpus or config.processes
-        how: dict[str, Any] = {"resume": self._dir.exists(), "adaptable": self._adaptable}
+        arguments: dict[str, Any] = {"resume": self._dir.exists(), "adaptable": self._adaptable}
         if processes > 1:
-            train_in_processes(config, processes, **how)
+            train_in_processes(config, processes, **arguments)
             return
         with training_line(config.epochs) as line:
-            train(config, **how, on_progress=line, colours=self._colours)
+            train(config, **arguments, on_progress=line, colours=self._colours)
 
     def _trained(self) -> NetClassifier:
         """Returns the network with its best weights.
 
         Raises:
-            UserError: There are none yet.
+            UserError: The network is not trained yet.
         """
         from alexnet_fast.training.checkpoint.model_io import load_trained
 
@@ -285,11 +277,20 @@ class AlexNet:
         return self._classifier
 
 
+class AlexNet(ImageClassifier):
+    """The constructor of a TensorFlow AlexNet that this package replaces; see `ImageClassifier`.
+
+        model = AlexNet(data_path, label_path, label_encoding)
+
+    It is not the network itself, which is `alexnet_fast.models.AlexNet`.
+    """
+
+
 def _number(argument: str, value: int, of: str | None = None) -> int:
-    """Returns an argument that is a number in the range of an option; by default that of its own name.
+    """Returns an argument as a number within the range of the option of its name, or of the option `of`.
 
     Raises:
-        UserError: It is no such number.
+        UserError: The value is no such number.
     """
     try:
         return int(OPTION_RANGES[of or argument].take(value))
@@ -297,15 +298,15 @@ def _number(argument: str, value: int, of: str | None = None) -> int:
         raise UserError(f"{argument}={shown(value)} does not fit", str(error), exit_code=2) from error
 
 
-def _check_known(options: dict[str, Any]) -> None:
-    """Refuses options that training does not have.
+def _check_known(owner: str, options: dict[str, Any]) -> None:
+    """Checks the names of options.
 
     Raises:
-        UserError: There is one.
+        UserError: Training has no option of one of the names.
     """
     known = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in _NOT_OPTIONS]
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "see alexnet-fast train --help"
-            raise UserError(f"AlexNet has no option {name}", hint, exit_code=2)
+            raise UserError(f"{owner} has no option {name}", hint, exit_code=2)

@@ -24,7 +24,7 @@ _NO_VALUE_WORDS = (
     "which while with without you"
 )
 _NO_VALUE = frozenset(_NO_VALUE_WORDS.split())
-# What the command line says by options of their own.
+# Options that Python has as values of an argument.
 _SPECIAL: Mapping[str, str] = {
     "--dali": 'loader="dali"',
     "--no-dali": 'loader="torch"',
@@ -32,8 +32,8 @@ _SPECIAL: Mapping[str, str] = {
     "--single-crop": 'crops="single"',
 }
 _FLAGS_WORDS = (
-    "allow-fallback compile cuda-graphs decay-bias features flip from-scratch half jitter nesterov "
-    "random-resized-crop resume transfer"
+    "allow-fallback bias-weight-decay compile cuda-graphs finetune flip from-scratch half jitter "
+    "linear-probe nesterov random-resized-crop resume"
 )
 _FLAGS = frozenset(_FLAGS_WORDS.split())
 _OPTION = re.compile(

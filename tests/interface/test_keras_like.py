@@ -1,4 +1,4 @@
-"""`AlexNet(data_path, label_path, label_encoding)`: fit and predict as objects, over the run of `train`."""
+"""`ImageClassifier` and `AlexNet(data_path, label_path, label_encoding)`: fit and predict from Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_fast import AlexNet
+from alexnet_fast import AlexNet, ImageClassifier
 from alexnet_fast.errors import UserError
 from alexnet_fast.training.console import NotebookLine, Progress
 from alexnet_fast.training.metrics import Metrics
@@ -46,6 +46,12 @@ def children() -> set[str]:
                 pids.append(int(pid))
                 found.add(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode())
     return {line for line in found if "forkserver" not in line and "resource_tracker" not in line}
+
+
+def test_the_constructor_of_the_replaced_system_makes_an_image_classifier() -> None:
+    assert issubclass(AlexNet, ImageClassifier)
+    assert AlexNet.fit is ImageClassifier.fit
+    assert AlexNet.predict_n is ImageClassifier.predict_n
 
 
 @pytest.mark.slow
@@ -139,7 +145,7 @@ def test_two_processes_train_together(loose: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"loader": "tf"}, "loader='tf' is none; give \"dali\" or"),
+        ({"loader": "tf"}, "loader='tf' is no loader; give \"dali\" or"),
         ({"batchsize": 4}, "AlexNet has no option batchsize; did you mean batch_size"),
         ({"epochs": 4}, "AlexNet has no option epochs"),
         ({"device": "tpu"}, "--device tpu is not a device"),

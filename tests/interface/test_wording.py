@@ -31,7 +31,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
             "--nesterov needs --optimizer sgd and a --momentum above 0",
             'nesterov needs optimizer="sgd" and a momentum above 0',
         ),
-        ("--progressive-resize 128:224: too small", 'progressive="128:224": too small'),
+        ("--progressive-resize 128:224: too small", 'progressive_resize="128:224": too small'),
         ("--model alexnett: no such model", 'model="alexnett": no such model'),
         ("give the --model that they were trained for", "give the model that they were trained for"),
         ("give --weights FILE or RUN", "give weights=FILE or RUN"),
@@ -143,7 +143,7 @@ def test_the_python_interface_speaks_of_arguments(
     two_classes: Path, in_python: None, act: Act, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        act(two_classes / "train" if "batch" in message or "thread" in message else two_classes)
+        act(two_classes / "train" if "batch" in message or "workers" in message else two_classes)
 
 
 def test_a_bad_image_is_left_out_by_an_argument(in_python: None, tmp_path: Path, two_classes: Path) -> None:

@@ -20,6 +20,8 @@ from alexnet_fast.utils.interrupts import Interrupted, gone_at_the_end, interrup
 from alexnet_fast.utils.streams import OutputError, prepare_streams
 
 if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
     from alexnet_fast.training.config import TrainConfig
 
 
@@ -112,13 +114,6 @@ def main() -> None:
     except Interrupted as error:
         sys.exit(128 + error.number)
 
-
-if __name__ == "__main__":
-    main()
-
-
-if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 # The launcher passes these on to every process and waits for them.
 _SIGNALS = "SIGTERM,SIGINT,SIGUSR1"
@@ -219,3 +214,7 @@ def _failure(error: ChildFailedError, processes: int) -> UserError:
     return UserError(
         f"{who} ended with exit code {failure.exitcode}", "go on with --resume once it is mended"
     )
+
+
+if __name__ == "__main__":
+    main()
