@@ -62,7 +62,7 @@ def bench_all(quick: bool, output: Path, **given: Any) -> Result:
         def show(part: Part, what: str) -> None:
             if not sys.stderr.isatty():
                 say(f"{part.key}: {part.shown if what == 'begins' else what}")
-            bar.update(0 if what == "begins" else 1, current_item=part)
+            bar.update(0 if what == "begins" else 1, part)
 
         results = run_suite(suite, begin, show)
     failed = {key: one["error"] for key, one in results["parts"].items() if "error" in one}
