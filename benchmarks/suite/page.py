@@ -188,7 +188,7 @@ def _input(results: Results) -> list[str]:
                 for row in rows.input_rows(result)
             ]
             body += [[name, f"not run: {reason}", ""] for name, reason in result["not_run"].items()]
-            head = [f"{called}, {result['threads']} threads, n = {result['runs']}", "images/s", "ours / it"]
+            head = [f"{called}, {result['workers']} threads, n = {result['runs']}", "images/s", "ours / it"]
             lines += [*table(head, body), ""]
     return lines
 

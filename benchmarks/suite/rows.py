@@ -45,7 +45,7 @@ def by_threads(results: Results, device: Device) -> Series:
     for variant, result in of_kind(results, PREPARED, device):
         if variant.endswith("threads"):
             for row in input_rows(result):
-                found.setdefault(row["name"], []).append((result["threads"], _rate(row)))
+                found.setdefault(row["name"], []).append((result["workers"], _rate(row)))
     return found
 
 
@@ -53,7 +53,7 @@ def input_by_batch(results: Results, device: Device) -> Series:
     """Returns images a second by batch size, with as many threads as cores."""
     found: Series = {}
     for _, result in of_kind(results, PREPARED, device):
-        if result["threads"] == results["cores"]:
+        if result["workers"] == results["cores"]:
             for row in input_rows(result):
                 if row["name"] != LIMIT:
                     found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))

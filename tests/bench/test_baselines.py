@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import alexnet_fast.bench
+import benchmarks
 from alexnet_fast.bench.baseline import BaselineError, running_baselines
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
 from benchmarks.photographs import make_photographs
 
-SCRIPTS = Path(alexnet_fast.bench.__file__).parent / "baselines"
+SCRIPTS = Path(benchmarks.__file__).parent / "baselines"
 
 GOOD = f"""
 import sys

@@ -1,4 +1,4 @@
-"""`bench all`: every measurement in one run that goes on where it was, and a page of what was measured."""
+"""`python -m benchmarks`: every measurement in one run that can be resumed, and a page of the results."""
 
 from __future__ import annotations
 
@@ -214,9 +214,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def run_all(images: tuple[Path, Path], out: Path) -> tuple[dict[str, Any], str]:
-    """Runs `bench all --quick`; returns its answer and what it said."""
-    words = ["bench", "all", *map(str, images), "--quick", "--output", str(out), "--json"]
-    command = [sys.executable, "-m", "alexnet_fast", *words]
+    """Runs `python -m benchmarks --quick`; returns its answer and what it said."""
+    words = [*map(str, images), "--quick", "--output", str(out), "--json"]
+    command = [sys.executable, "-m", "benchmarks", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -40,7 +40,6 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "bench infer",
         "bench compute",
         "bench train",
-        "bench all",
         "show",
         "show curves",
         "doctor",
