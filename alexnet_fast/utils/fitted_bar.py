@@ -96,6 +96,12 @@ class FittedBar(_Tqdm):
             self.set_description_str(label, refresh=False)
         super().update(n)
 
+    def show(self, done: float, total: float) -> None:
+        """Shows `done` of `total` items; a callback for work that reports both."""
+        if total != self.length:
+            self.length = total
+        self.update(done - self.n)
+
     def close(self) -> None:
         """Removes the line."""
         self._over.set()
