@@ -13,7 +13,7 @@ from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
-    from benchmarks.suite.parts import Part
+    from benchmarks.suite.parts import SuitePart
 
 EXAMPLE = """\b
 Examples:
@@ -59,10 +59,10 @@ def bench_all(quick: bool, output: Path, **given: Any) -> Result:
         def begin(count: int) -> None:
             bar.length = count
 
-        def show(part: Part, what: str) -> None:
+        def show(part: SuitePart, what: str) -> None:
             if not sys.stderr.isatty():
                 say(f"{part.key}: {part.shown if what == 'begins' else what}")
-            bar.update(0 if what == "begins" else 1, current_item=part)
+            bar.update(0 if what == "begins" else 1, part)
 
         results = run_suite(suite, begin, show)
     failed = {key: one["error"] for key, one in results["parts"].items() if "error" in one}

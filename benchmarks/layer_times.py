@@ -24,8 +24,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from alexnet_fast.bench.interleave import figure, ratio, run_interleaved
-from alexnet_fast.bench.network import Network, fresh_network
+from alexnet_fast.bench.interleave import ratio, run_interleaved, summarize
+from alexnet_fast.bench.network import BenchModel, fresh_network
 from alexnet_fast.bench.report import machine, machine_line
 from alexnet_fast.export.config import GraphConfig, StemForm
 from alexnet_fast.export.onnx.model import build_model, serialize
@@ -58,7 +58,7 @@ def main() -> None:
     print("\n".join(lines))  # noqa: T201 - what it is for
 
 
-def layer_table(network: Network, threads: int, runs: int) -> list[str]:
+def layer_table(network: BenchModel, threads: int, runs: int) -> list[str]:
     """Renders the milliseconds of each layer, crop by crop and shared; medians over the runs."""
     with tempfile.TemporaryDirectory() as directory:
         profiles = {stem: Profiled(network, stem, threads, Path(directory)) for stem in ("plain", "shared")}
@@ -83,7 +83,7 @@ class Profiled:
         directory: For the profile.
     """
 
-    def __init__(self, network: Network, stem: StemForm, threads: int, directory: Path) -> None:
+    def __init__(self, network: BenchModel, stem: StemForm, threads: int, directory: Path) -> None:
         options = _options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(directory / stem)
@@ -133,20 +133,20 @@ def row_of(name: str, operator: str) -> str:
     return f"conv{number}" if operator == "Conv" and kind != "norm" else f"{kind}{number}"
 
 
-def depth_table(network: Network, threads: int, runs: int) -> list[str]:
+def depth_table(network: BenchModel, threads: int, runs: int) -> list[str]:
     """Renders what the network costs down to each convolution, in three forms that take turns."""
     lines = [f"{'down to':8s} {'crop by crop':>14s} {'as exported':>12s} {'shared':>8s}  shared of exported"]
     for depth, cut in cut_networks(network).items():
         candidates: dict[str, Candidate] = {stem: _candidate(cut, stem, threads) for stem in STEMS}
         times = run_interleaved(candidates, runs)
-        plain, shared, eager = (figure(times[stem]).median for stem in STEMS)
+        plain, shared, eager = (summarize(times[stem]).median for stem in STEMS)
         over = ratio(times["eager"], times["shared"])
         spread = f"{over.median:.2f} ({over.low:.2f} to {over.high:.2f})"
         lines.append(f"{depth:8s} {plain:14.1f} {shared:12.1f} {eager:8.1f}  {spread}")
     return lines
 
 
-def cut_networks(network: Network) -> dict[str, Network]:
+def cut_networks(network: BenchModel) -> dict[str, BenchModel]:
     """Returns the network cut off after each convolution and its pointwise layers, with a small answer."""
     layers = dict(network.net.named_children())
     names = list(layers)
@@ -167,7 +167,7 @@ def cut_networks(network: Network) -> dict[str, Network]:
     return found
 
 
-def _candidate(network: Network, stem: StemForm, threads: int) -> Candidate:
+def _candidate(network: BenchModel, stem: StemForm, threads: int) -> Candidate:
     session, images = _session(network, stem, _options(threads))
     return lambda number: _milliseconds(session, images, number)
 
@@ -178,7 +178,7 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _session(network: Network, stem: StemForm, options: Any) -> tuple[Any, Any]:
+def _session(network: BenchModel, stem: StemForm, options: Any) -> tuple[Any, Any]:
     """Opens one form of a network, and makes an image for it."""
     model = build_model(network.net, network.metadata("ten"), GraphConfig(stem=stem))
     session = onnxruntime.InferenceSession(serialize(model), options, providers=["CPUExecutionProvider"])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet_fast.data.class_map import SUMMARY, SUMMARY_FORMAT
 from alexnet_fast.data.image_list import StringArray
 from alexnet_fast.data.shard_table import TABLE_SUFFIX, ShardTable
 from alexnet_fast.prepare.partition import Partition
@@ -65,7 +66,7 @@ def lay_out_shards(files: list[Path], out: Path, images: int, classes: int) -> N
         with target.with_suffix(TABLE_SUFFIX).open("wb") as file:
             mine.save(file)
     names = [f"n{label:08d}" for label in range(classes)]
-    (out / "prepared.json").write_text(json.dumps({"classes": names}))
+    (out / SUMMARY).write_text(json.dumps({"format": SUMMARY_FORMAT, "classes": names}))
 
 
 if __name__ == "__main__":

@@ -1,32 +1,30 @@
-"""One network in every form that `bench infer` runs: ours, crop by crop, one crop, and torch's export."""
+"""The ONNX files that `bench infer` runs."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import importlib.util
 from typing import TYPE_CHECKING
 
+from alexnet_fast.bench.network import with_torch_lrn
 from alexnet_fast.export.config import CPU_CONFIG
 from alexnet_fast.export.onnx.model import build_model, write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
-
-    from alexnet_fast.bench.network import Network
+    from alexnet_fast.bench.network import BenchModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InferFiles:
-    """The files.
+    """One network in four forms.
 
     Args:
         ours: As `export` writes it.
         crop_by_crop: The same without the shared stem.
         single: One crop.
-        plain: torch's own export of the stacked ten crops with torch's LRN; None where onnxscript is missing.
+        plain: torch's own export of the stacked ten crops with torch's LRN; None without onnxscript.
     """
 
     ours: Path
@@ -35,7 +33,7 @@ class InferFiles:
     plain: Path | None
 
 
-def write_files(network: Network, directory: Path) -> InferFiles:
+def write_files(network: BenchModel, directory: Path) -> InferFiles:
     """Writes the network in each form."""
     ten, single = network.metadata("ten"), network.metadata("single")
     plain_stem = dataclasses.replace(CPU_CONFIG, stem="plain")
@@ -51,25 +49,10 @@ def write_files(network: Network, directory: Path) -> InferFiles:
     return files
 
 
-def _write_plain(network: Network, file: Path) -> Path | None:
-    """Writes what somebody would export who has never seen ours."""
+def _write_plain(network: BenchModel, file: Path) -> Path | None:
+    """Writes torch's own export, unless onnxscript is missing."""
     if importlib.util.find_spec("onnxscript") is None:
         return None
     from alexnet_fast.bench.plain_export import write_plain
 
-    return write_plain(_with_torchs_lrn(network.net), network.metadata("ten"), file)
-
-
-def _with_torchs_lrn(net: torch.nn.Module) -> torch.nn.Module:
-    """Returns a copy of the network with PyTorch's own LRN."""
-    import torch
-
-    from alexnet_fast.models import LocalResponseNorm
-
-    copied = copy.deepcopy(net)
-    for module in list(copied.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, LocalResponseNorm):
-                theirs = torch.nn.LocalResponseNorm(child.size, child.alpha, child.beta, child.k)
-                setattr(module, name, theirs)
-    return copied
+    return write_plain(with_torch_lrn(network.net), network.metadata("ten"), file)

@@ -1,4 +1,4 @@
-"""Candidates that take turns, so that a machine's changing speed meets all of them alike."""
+"""Candidates that take turns, so that changes in the machine's speed affect all of them alike."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+# Batches that a stream yields before the clock starts, at least: more than DALI prepares ahead while others
+# have their turn. Each worker of a torch DataLoader prepares two (prefetch_factor's default, and ours):
+# https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader
+_SKIPPED, _SKIPPED_PER_WORKER = 8, 2
+
+Rates = dict[str, list[float]]
+OnProgress = Callable[[int, int], object]
+
+
+def ignore_progress(done: int, total: int) -> None:
+    """Takes the turns done and all turns, and shows nothing."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A measured rate.
+class Summary:
+    """The runs of a candidate.
 
     Args:
-        median: Over the runs.
+        median: Median of the runs.
         low: Smallest run.
         high: Largest run.
     """
@@ -23,61 +35,59 @@ class Figure:
     high: float
 
 
-# Batches that are taken before the clock starts, at least: more than DALI prepares ahead while others have
-# their turn. Each worker of a torch DataLoader prepares two (prefetch_factor's default, and ours):
-# https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader
-_SKIPPED, _BY_A_WORKER = 8, 2
-
-Rates = dict[str, list[float]]
-
-
 def run_interleaved(
     candidates: Mapping[str, Callable[[int], float]],
     runs: int,
-    on_progress: Callable[[], object] = lambda: None,
+    on_progress: OnProgress = ignore_progress,
+    *,
+    warm_up: bool = True,
 ) -> Rates:
-    """Runs everyone once to warm up, then in turns: A B C, A B C and so on.
+    """Runs all candidates in turns: A B C, A B C and so on.
 
     Args:
-        candidates: By name; each gets the number of the run (0 is the warm-up) and returns its rate.
-        runs: Counted runs of each.
-        on_progress: Called after each run.
+        candidates: By name; each gets the number of the run, 0 for the warm-up, and returns its rate.
+        runs: Counted runs per candidate.
+        on_progress: Called after each turn with the turns done and all turns.
+        warm_up: Whether each runs once before, uncounted.
 
     Returns:
         The rates of each candidate, run by run.
     """
     rates: Rates = {name: [] for name in candidates}
-    for run in range(runs + 1):
+    numbers = range(0 if warm_up else 1, runs + 1)
+    done, total = 0, len(numbers) * len(candidates)
+    for run in numbers:
         for name, candidate in candidates.items():
             rate = candidate(run)
             if run:
                 rates[name].append(rate)
-            on_progress()
+            done += 1
+            on_progress(done, total)
     return rates
 
 
-def figure(rates: list[float]) -> Figure:
-    """Summarises the runs of a candidate."""
-    return Figure(median=statistics.median(rates), low=min(rates), high=max(rates))
+def summarize(rates: list[float]) -> Summary:
+    """Returns median and spread of a candidate's runs."""
+    return Summary(median=statistics.median(rates), low=min(rates), high=max(rates))
 
 
-def ratio(rates: list[float], other: list[float]) -> Figure:
-    """Compares two candidates run by run, which a drift of the machine's speed leaves alone."""
-    return figure([mine / theirs for mine, theirs in zip(rates, other, strict=True)])
+def ratio(rates: list[float], other: list[float]) -> Summary:
+    """Compares two candidates run by run, so that drifts of the machine's speed cancel out."""
+    return summarize([mine / theirs for mine, theirs in zip(rates, other, strict=True)])
 
 
-def rate_of(stream: Iterator[int], seconds: float, threads: int = 1) -> float:
-    """Measures an endless stream of batch sizes once it flows: neither a start nor a reserve counts.
+def rate_of(stream: Iterator[int], seconds: float, workers: int = 1) -> float:
+    """Measures an endless stream of batch sizes after its start and without its prefetched batches.
 
     Args:
-        stream: Yields how much each batch holds.
-        seconds: For how long at least; the last batch is waited for.
-        threads: Threads or worker processes behind the stream, which may have prepared some of it.
+        stream: Yields the number of images in each batch.
+        seconds: Minimum duration; the last batch is waited for.
+        workers: Threads or worker processes behind the stream, which may have prefetched batches.
 
     Returns:
-        Images a second.
+        Images per second.
     """
-    for _ in range(max(_SKIPPED, _BY_A_WORKER * threads)):
+    for _ in range(max(_SKIPPED, _SKIPPED_PER_WORKER * workers)):
         next(stream)
     done, started = 0, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds:

@@ -1,11 +1,12 @@
-"""A network to measure; its time does not depend on its weights."""
+"""A network to measure; its speed does not depend on its weights."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING
 
-from alexnet_fast.models import build_model, input_of
+from alexnet_fast.models import LocalResponseNorm, build_model, input_of
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.runtime.metadata import GraphMetadata
 
@@ -20,13 +21,13 @@ _CLASSES = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Network:
-    """What is measured.
+class BenchModel:
+    """A network and its input.
 
     Args:
-        net: It returns logits, on the CPU.
-        spec: Its sizes and normalisation, with a margin for ten crops.
-        model: Its name.
+        net: Returns logits; on the CPU.
+        spec: Input sizes and normalisation, with a margin for ten crops.
+        model: Name of the network.
         classes: Number of its outputs.
     """
 
@@ -36,7 +37,7 @@ class Network:
     classes: int
 
     def metadata(self, crops: Crops) -> GraphMetadata:
-        """Returns what an exported file says about itself."""
+        """Returns the metadata of an exported file."""
         return GraphMetadata(
             classes=tuple(str(number) for number in range(self.classes)),
             spec=self.spec,
@@ -47,14 +48,27 @@ class Network:
         )
 
 
-def fresh_network(model: str) -> Network:
+def fresh_network(model: str) -> BenchModel:
     """Returns a network of the family, or the user's own, with initial weights and room for ten crops.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: There is no network of that name.
     """
-    net, given = build_model({"name": model, "num_classes": _CLASSES}).eval(), input_of(model)
+    net, sizes = build_model({"name": model, "num_classes": _CLASSES}).eval(), input_of(model)
     # The small networks take whole images; eight pixels more are a margin for their crops.
-    resize = given.resize if given.resize > given.crop else given.crop + 8
-    spec = AugmentSpec(resize=resize, crop=given.crop, mean=given.mean, std=given.std)
-    return Network(net=net, spec=spec, model=model, classes=_CLASSES)
+    resize = sizes.resize if sizes.resize > sizes.crop else sizes.crop + 8
+    spec = AugmentSpec(resize=resize, crop=sizes.crop, mean=sizes.mean, std=sizes.std)
+    return BenchModel(net=net, spec=spec, model=model, classes=_CLASSES)
+
+
+def with_torch_lrn(net: torch.nn.Module) -> torch.nn.Module:
+    """Returns a copy of a network with PyTorch's own local response normalisation."""
+    import torch
+
+    copied = copy.deepcopy(net)
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, LocalResponseNorm):
+                theirs = torch.nn.LocalResponseNorm(child.size, child.alpha, child.beta, child.k)
+                setattr(module, name, theirs)
+    return copied

@@ -1,4 +1,4 @@
-"""How fast a server answers, against the bare model in this process on batches of the same sizes."""
+"""Speed of a server, against the bare model in this process on batches of the same sizes."""
 
 from __future__ import annotations
 
@@ -13,71 +13,32 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from alexnet_fast.bench.http_load import Outcome, Target, closed_loop, open_loop, percentile_ms
-from alexnet_fast.bench.interleave import Rates, run_interleaved
+from alexnet_fast.bench.infer_config import random_images
+from alexnet_fast.bench.interleave import OnProgress, Rates, ignore_progress, run_interleaved
 from alexnet_fast.bench.report import compared, main_figure
 from alexnet_fast.errors import UserError
 from alexnet_fast.runtime.metadata import INPUT
 from alexnet_fast.runtime.open import open_backend
-
-# Between two looks at what it has said.
-_PAUSE_S = 0.05
-# Bytes of it that are read: the line that says where it listens comes early.
-_MOST = 1 << 20
-
-
-@contextlib.contextmanager
-def own_server(command: Sequence[str], seconds: float = 120) -> Iterator[str]:
-    """Starts a server, yields its address once it listens, and ends it afterwards.
-
-    Args:
-        command: `alexnet-fast serve` with its options.
-        seconds: That it may take to start.
-
-    Raises:
-        UserError: It ended before it listened, or took longer.
-    """
-    # A file, because nobody reads on: a full pipe would stop a server that has much to complain about.
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(command, stderr=said, stdout=subprocess.DEVNULL) as process,
-    ):
-        try:
-            yield _address(process, said, time.monotonic() + seconds)
-        finally:
-            process.terminate()
-
-
-def _address(process: subprocess.Popen[bytes], said: IO[bytes], until: float) -> str:
-    """Waits for the line that says where a server listens."""
-    while True:
-        ended = process.poll() is not None
-        # The server writes where this file stands: it is read without moving there.
-        lines = os.pread(said.fileno(), _MOST, 0).decode(errors="replace").split("\n")
-        # What stands behind the last line's end may not be there as a whole yet.
-        for line in lines[:-1]:
-            if line.startswith("{") and (event := json.loads(line))["event"] == "ready":
-                return str(event["http"])
-        if ended or time.monotonic() > until:
-            last = [line.strip() for line in lines if line.strip()][-1:] or ["it says nothing"]
-            hint = "start it by hand: alexnet-fast serve MODEL"
-            raise UserError(f"the server did not start: {last[0]}", hint)
-        time.sleep(_PAUSE_S)
-
+from alexnet_fast.utils.ranges import check_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 OURS = "alexnet-fast serve"
 BARE = "bare session, same batches"
 UNIT = "requests_per_second"
 _NAME = "model"
+_OK, _REJECTED = 200, 503
+# Seconds between two reads of the server's output.
+_PAUSE_S = 0.05
+# Bytes that are read of it: the line with its address comes early.
+_MOST = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,17 +48,17 @@ class ServeBench:
     Args:
         model: An exported model; it is served by a process of its own on a free port of this machine.
         concurrency: Requests at once (closed loop).
-        rate: Requests a second (open loop); None for a closed loop.
+        rate: Requests per second (open loop); None for a closed loop.
         seconds: Length of a run.
-        runs: Counted runs of each candidate.
+        runs: Counted runs per candidate.
         encoded: An encoded image to send; None for random pixels as a uint8 tensor.
-        threads: CPU threads of the model; None for one a core.
-        max_batch_size: Images that the server classifies at once.
-        device: Of the server and of the bare model, as `open_backend` takes it.
+        threads: CPU threads of the model; None for one per core.
+        max_batch_size: Largest batch of the server.
+        device: Device of the server and of the bare model, as `open_backend` takes it.
         against: Addresses of the V2 inference path of other servers of the same model, by name.
 
     Raises:
-        UserError: There is no run, no second or no request.
+        UserError: A number is outside its range, or the rate and the time allow no request.
     """
 
     model: Path
@@ -112,21 +73,14 @@ class ServeBench:
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for option, value in (
-            ("--runs", self.runs),
-            ("--seconds", self.seconds),
-            ("--concurrency", self.concurrency),
-            ("--rate", 1 if self.rate is None else self.rate),
-        ):
-            if not value > 0:
-                raise UserError(f"{option} {value:g} is too small", "give more than 0", exit_code=2)
+        check_fields(self)
         if self.rate is not None and round(self.rate * self.seconds) < 1:
             raise UserError(
                 f"--rate {self.rate:g} asks nothing in {self.seconds:g} s", "give more --seconds", exit_code=2
             )
 
 
-def measure_serve(bench: ServeBench, on_progress: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def measure_serve(bench: ServeBench, on_progress: OnProgress = ignore_progress) -> dict[str, Any]:
     """Lets the server, the bare model and the other servers take turns.
 
     Returns:
@@ -143,8 +97,8 @@ def measure_serve(bench: ServeBench, on_progress: Callable[[], object] = lambda:
         bare = _Bare(bench, backend.run, side, url)
         rates = run_interleaved({**candidates, BARE: bare}, bench.runs, on_progress)
     ours = candidates[OURS].counted
-    answered = [one for one in ours if one.status == 200]
-    latencies = {BARE: bare.p50_ms, **{name: one.p50_ms for name, one in candidates.items()}}
+    answered = [each for each in ours if each.status == _OK]
+    latencies = {BARE: bare.p50_ms, **{name: each.p50_ms for name, each in candidates.items()}}
     return {
         "url": url,
         "loop": "closed" if bench.rate is None else "open",
@@ -155,8 +109,8 @@ def measure_serve(bench: ServeBench, on_progress: Callable[[], object] = lambda:
         "p50_ms": percentile_ms(answered, 50),
         "p90_ms": percentile_ms(answered, 90),
         "p99_ms": percentile_ms(answered, 99),
-        "rejected": sum(one.status == 503 for one in ours),
-        "failed": sum(one.status not in (200, 503) for one in ours),
+        "rejected": sum(each.status == _REJECTED for each in ours),
+        "failed": sum(each.status not in (_OK, _REJECTED) for each in ours),
         "batch_sizes": {str(size): count for size, count in sorted(bare.sizes.items())},
         "compared": _compared(rates, latencies),
     }
@@ -164,7 +118,7 @@ def measure_serve(bench: ServeBench, on_progress: Callable[[], object] = lambda:
 
 def _compared(rates: Rates, latencies: Mapping[str, float]) -> list[dict[str, Any]]:
     """Returns the baselines, with the latency of each and what ours adds to it."""
-    baselines = compared(rates, OURS, [name for name in rates if name != OURS], UNIT)
+    baselines = compared(rates, OURS, UNIT)
     return [
         {
             **baseline,
@@ -176,10 +130,10 @@ def _compared(rates: Rates, latencies: Mapping[str, float]) -> list[dict[str, An
 
 
 class _Http:
-    """A candidate: a server, asked for a while; its rate counts answers alone.
+    """A candidate: a server under load; its rate counts the answered requests.
 
     Attributes:
-        counted: What became of the requests of the counted runs.
+        counted: The requests of the counted runs.
     """
 
     def __init__(self, bench: ServeBench, url: str, side: int) -> None:
@@ -188,13 +142,14 @@ class _Http:
         self.counted: list[Outcome] = []
 
     def __call__(self, run: int) -> float:
-        """Asks for `seconds`; run 0 is not counted."""
+        """Sends requests for `seconds`; run 0 is not counted."""
         bench = self._bench
         if bench.rate is None:
             outcomes = asyncio.run(closed_loop(self._target, bench.concurrency, bench.seconds))
         else:
             outcomes = asyncio.run(open_loop(self._target, bench.rate, bench.seconds, seed=run))
-        if not any(one.status == 200 for one in outcomes):
+        answered = sum(each.status == _OK for each in outcomes)
+        if not answered:
             raise UserError(
                 f"{self._target.host}:{self._target.port}{self._target.path} answered none of"
                 f" {len(outcomes)} requests (last status {outcomes[-1].status if outcomes else 0})",
@@ -202,30 +157,30 @@ class _Http:
             )
         if run:
             self.counted += outcomes
-        lasted = max(one.at + one.seconds for one in outcomes)
-        return sum(one.status == 200 for one in outcomes) / lasted
+        lasted = max(each.at + each.seconds for each in outcomes)
+        return answered / lasted
 
     @property
     def p50_ms(self) -> float:
         """Median latency of the answered requests."""
-        return percentile_ms([one for one in self.counted if one.status == 200], 50)
+        return percentile_ms([each for each in self.counted if each.status == _OK], 50)
 
 
 class _Bare:
     """A candidate: the model itself, called with the batch sizes that our server formed in the same turn.
 
     Attributes:
-        sizes: How many batches of each size the server formed since it was started.
+        sizes: Number of batches of each size that the server formed since its start.
     """
 
     def __init__(self, bench: ServeBench, run: Callable[[Any], Any], side: int, url: str) -> None:
         self._bench, self._run, self._url = bench, run, url
-        self._images = _random_pixels(bench.max_batch_size, side)
+        self._images = random_images(bench.max_batch_size, side)
         self.sizes: dict[int, int] = {}
         self._milliseconds: list[float] = []
 
     def __call__(self, run: int) -> float:
-        """Repeats the server's batches for as long as the server was asked."""
+        """Repeats the server's batches for at most `seconds`."""
         before, self.sizes = self.sizes, _formed_batches(self._url)
         formed = [size for size, count in self.sizes.items() for _ in range(count - before.get(size, 0))]
         np.random.default_rng(run).shuffle(formed)
@@ -242,18 +197,14 @@ class _Bare:
 
     @property
     def p50_ms(self) -> float:
-        """Median time of the call that an image was part of."""
+        """Median time of an image's batch."""
         return float(np.median(self._milliseconds))
-
-
-def _random_pixels(count: int, side: int) -> Any:
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
 def _target(url: str, encoded: bytes | None, side: int) -> Target:
     """Returns the request: one image in the binary form of the protocol, all probabilities back."""
     if encoded is None:
-        data, shape, datatype = _random_pixels(1, side).tobytes(), [1, side, side, 3], "UINT8"
+        data, shape, datatype = random_images(1, side).tobytes(), [1, side, side, 3], "UINT8"
     else:
         data, shape, datatype = len(encoded).to_bytes(4, "little") + encoded, [1], "BYTES"
     tensor = {
@@ -276,22 +227,56 @@ def _target(url: str, encoded: bytes | None, side: int) -> Target:
 
 
 def _command(bench: ServeBench) -> list[str]:
-    """Returns what serves the model on a free port."""
+    """Returns the command that serves the model on a free port."""
+    options = {"max-batch-size": bench.max_batch_size, "reload-interval": 0, "device": bench.device}
+    if bench.threads is not None:
+        options["threads"] = bench.threads
     words = ["serve", os.fspath(bench.model), "--name", _NAME, "--http-port", "0", "--no-grpc"]
-    words += [
-        "--max-batch-size",
-        str(bench.max_batch_size),
-        "--reload-interval",
-        "0",
-        "--device",
-        bench.device,
-    ]
-    words += [] if bench.threads is None else ["--threads", str(bench.threads)]
+    words += [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "alexnet_fast", *words]
 
 
 def _formed_batches(url: str) -> dict[int, int]:
-    """Asks a server how many batches of each size it formed."""
+    """Returns the number of batches of each size that a server has formed."""
     with urllib.request.urlopen(f"{url}/v2/models/{_NAME}/stats", timeout=30) as answer:  # noqa: S310
         (statistics,) = json.load(answer)["model_stats"]
-    return {one["batch_size"]: one["compute_infer"]["count"] for one in statistics["batch_stats"]}
+    return {each["batch_size"]: each["compute_infer"]["count"] for each in statistics["batch_stats"]}
+
+
+@contextlib.contextmanager
+def own_server(command: Sequence[str], seconds: float = 120) -> Iterator[str]:
+    """Starts a server, yields its address once it listens, and ends it afterwards.
+
+    Args:
+        command: `alexnet-fast serve` with its options.
+        seconds: Timeout of the start.
+
+    Raises:
+        UserError: The server ended before it listened, or took longer.
+    """
+    # A file: nobody reads its output later, and a full pipe would stop a server with many messages.
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stderr=said, stdout=subprocess.DEVNULL) as process,
+    ):
+        try:
+            yield _address(process, said, time.monotonic() + seconds)
+        finally:
+            process.terminate()
+
+
+def _address(process: subprocess.Popen[bytes], said: IO[bytes], until: float) -> str:
+    """Waits for the line with a server's address."""
+    while True:
+        ended = process.poll() is not None
+        # The server shares the position of this file, so reading must not move it.
+        lines = os.pread(said.fileno(), _MOST, 0).decode(errors="replace").split("\n")
+        # The last line may be incomplete.
+        for line in lines[:-1]:
+            if line.startswith("{") and (event := json.loads(line))["event"] == "ready":
+                return str(event["http"])
+        if ended or time.monotonic() > until:
+            last = [line.strip() for line in lines if line.strip()][-1:] or ["it printed nothing"]
+            hint = "start it by hand: alexnet-fast serve MODEL"
+            raise UserError(f"the server did not start: {last[0]}", hint)
+        time.sleep(_PAUSE_S)

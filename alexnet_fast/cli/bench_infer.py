@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
-from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.benchmark import benchmark, runs
+from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number
@@ -18,7 +19,7 @@ from alexnet_fast.utils.progress import progress_bar
 from alexnet_fast.utils.ranges import BATCH
 
 if TYPE_CHECKING:
-    from alexnet_fast.bench.network import Network
+    from alexnet_fast.bench.network import BenchModel
 
 EXAMPLE = """\b
 Examples:
@@ -45,7 +46,7 @@ def _table(result: Result) -> str:
 
 
 def _row(size: int, row: Result) -> str:
-    """Renders a candidate's line."""
+    """Renders the line of a candidate."""
     line = f"{size:5d}  {row['name']:42s} {row['p50_ms']:8.1f} {row['p90_ms']:8.1f} {row['p99_ms']:8.1f}"
     line += f" {row['images_per_second']:9.1f}"
     if "ours_over_it" in row:
@@ -62,7 +63,7 @@ def _row(size: int, row: Result) -> str:
 @number(
     "--threads",
     default=lambda: min(8, os.cpu_count() or 1),
-    show_default="one a core, at most 8",
+    show_default="one per core, at most 8",
     help="CPU threads of every candidate.",
 )
 @click.option(
@@ -72,64 +73,57 @@ def _row(size: int, row: Result) -> str:
     default=("1",),
     show_default="1",
     metavar="N[,N...]",
-    help="Images a call; several sizes, or the option repeated, give one table.",
+    help="Images per call; several sizes give one table.",
 )
-@number("--runs", default=15, show_default=True, help="Counted calls of each candidate.")
+@runs(15, "Counted calls per candidate.")
 @click.option(
     "--device",
     default="auto",
     show_default=True,
-    help="Who stands for us: auto or cpu, cuda or cuda:N (onnxruntime), tensorrt (the engine).",
+    help="Our candidate: auto or cpu, cuda or cuda:N (onnxruntime), tensorrt (the engine).",
 )
 @options.allow_fallback
 @click.option("--cuda-graphs", is_flag=True, help="Run the engine as a CUDA graph too.")
-@answers(_table)
+@benchmark(_table)
 def bench_infer(weights: Path | None, model: str | None, **given: Any) -> Result:
-    """How long a ten-crop answer takes, from pixels to probabilities.
+    """Measure the latency of a ten-crop prediction, from pixels to probabilities.
 
-    Our file in onnxruntime, against the same file without the shared stem, torch's own export of the ten
-    crops, one crop, and PyTorch; the files in OpenVINO too where it is installed, and everything that runs on
-    a GPU where one is: onnxruntime's CUDA and TensorRT providers, the engine, PyTorch. Who cannot run is
-    named with the reason. Candidates take turns call by call. Without RUN the network has fresh weights: its
-    time does not depend on them.
+    Our file in onnxruntime takes turns with the same file without the shared stem, torch's own export of the
+    ten crops, one crop, and PyTorch; with the files in OpenVINO, if it is installed; and on a GPU with
+    onnxruntime's CUDA and TensorRT providers, the engine and PyTorch. A candidate that cannot run is named
+    with the reason. Without RUN the network has fresh weights: its speed does not depend on them.
     """
-    from alexnet_fast.bench import report
     from alexnet_fast.bench.infer import measure_infer
     from alexnet_fast.bench.infer_config import InferBench
 
     sizes = _sizes(given.pop("sizes"))
-    contest = InferBench(network=_network(weights, model), batch_sizes=sizes, **given)
-    with progress_bar(0, "answering") as bar:
-
-        def begin(turns: int) -> None:
-            bar.length = turns
-
-        result = measure_infer(contest, begin, on_progress=lambda: bar.update(1))
-    return {**result, **report.machine()}
+    bench = InferBench(network=_network(weights, model), batch_sizes=sizes, **given)
+    with progress_bar(0, "predicting") as bar:
+        return measure_infer(bench, bar.show)
 
 
 def _sizes(texts: tuple[str, ...]) -> tuple[int, ...]:
     """Reads the batch sizes.
 
     Raises:
-        UserError: One is no number.
+        UserError: An entry is not a batch size.
     """
     try:
         return tuple(int(BATCH.read(size)) for text in texts for size in text.split(","))
     except ValueError as error:
         raise UserError(
-            f"--batch-size {' '.join(texts)} is no list of batch sizes",
+            f"--batch-size {' '.join(texts)} is not a list of batch sizes",
             f"give one, or several such as 1,4,16,64, each at least 1 and at most {BATCH.most:,}",
             exit_code=2,
         ) from error
 
 
-def _network(weights: Path | None, model: str | None) -> Network:
+def _network(weights: Path | None, model: str | None) -> BenchModel:
     """Returns the network to measure."""
-    from alexnet_fast.bench.network import Network, fresh_network
+    from alexnet_fast.bench.network import BenchModel, fresh_network
     from alexnet_fast.training.checkpoint.model_io import load_trained
 
     if weights is None:
         return fresh_network(model or "alexnet")
     trained = load_trained(weights, model)
-    return Network(net=trained.net, spec=trained.spec, model=trained.model, classes=len(trained.classes))
+    return BenchModel(net=trained.net, spec=trained.spec, model=trained.model, classes=len(trained.classes))

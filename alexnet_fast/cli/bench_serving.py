@@ -1,4 +1,4 @@
-"""`alexnet-fast bench serve`: what serving costs."""
+"""`alexnet-fast bench serve`: the cost of serving."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from alexnet_fast.cli.command import Result, answers
+from alexnet_fast.cli.benchmark import benchmark, turn_runs, turn_seconds
+from alexnet_fast.cli.command import Result
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.types import number
@@ -41,48 +42,49 @@ def _table(result: Result) -> str:
 
 @command("serve", epilog=EXAMPLE)
 @click.argument("model", type=PathOf(EXPORTED))
-@number("--concurrency", default=8, show_default=True, help="Requests at once.")
-@number("--rate", help="Requests a second, whether or not the server keeps up.")
-@number("--seconds", default=5.0, show_default=True, help="Length of a turn.")
-@number("--runs", default=5, show_default=True, help="Turns of each candidate.")
-@click.option("--image", type=click.Path(path_type=Path), help="Send this file.  [default: a uint8 tensor]")
-@number("--threads", help="CPU threads of the model.  [default: one a core]")
-@number("--max-batch-size", default=16, show_default=True, help="Images classified at once.")
+@number("--concurrency", default=8, show_default=True, help="Concurrent requests (closed loop).")
+@number("--rate", help="Requests per second, even if the server falls behind (open loop).")
+@turn_seconds(5.0)
+@turn_runs
+@click.option("--image", type=click.Path(path_type=Path), help="Image to send.  [default: a uint8 tensor]")
+@number("--threads", help="CPU threads of the model.  [default: one per core]")
+@number("--max-batch-size", default=16, show_default=True, help="Largest batch of the server.")
 @click.option(
-    "--device", default="auto", show_default=True, help="Of the server and the bare model, as for serve."
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device of the server and of the bare model.",
 )
-@click.option("--against", multiple=True, help="NAME=URL of another server's inference path.")
-@answers(_table)
+@click.option("--against", multiple=True, help="Another server's inference path, NAME=URL; may be repeated.")
+@benchmark(_table)
 def bench_serve(model: Path, image: Path | None, against: tuple[str, ...], **given: Any) -> Result:
-    """How fast MODEL is served over HTTP, and what serving costs.
+    """Measure how fast MODEL is served over HTTP, and the cost of serving.
 
-    The server runs in a process of its own. It is compared with the bare model in this process, called with
-    the batch sizes that the server formed, and with other servers of the same model, in turns.
+    The server runs in a process of its own. It takes turns with the bare model in this process, called with
+    the batch sizes that the server formed, and with other servers of the same model.
     """
-    from alexnet_fast.bench.report import machine
     from alexnet_fast.bench.serve import ServeBench, measure_serve
 
-    contest = ServeBench(
+    bench = ServeBench(
         model=model,
         encoded=_read(image) if image else None,
         against=dict(_named_url(pair) for pair in against),
         **given,
     )
-    with progress_bar((2 + len(against)) * (given["runs"] + 1), "asking") as bar:
-        result = measure_serve(contest, on_progress=lambda: bar.update(1))
-    return {**result, **machine()}
+    with progress_bar(0, "sending requests") as bar:
+        return measure_serve(bench, bar.show)
 
 
 def _named_url(pair: str) -> tuple[str, str]:
     """Splits NAME=URL."""
-    name, found, url = pair.partition("=")
-    if not (name and found and url):
+    name, separator, url = pair.partition("=")
+    if not (name and separator and url):
         raise UserError(f"--against {pair} is not NAME=URL", "give a name and an address", exit_code=2)
     return name, url
 
 
 def _read(image: Path) -> bytes:
-    """Reads the image that is sent."""
+    """Reads the image to send."""
     try:
         return image.read_bytes()
     except OSError as error:

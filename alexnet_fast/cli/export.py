@@ -32,14 +32,13 @@ class BuildLine:
             self.close()
             self._phase = phase
             self._bar = progress_bar(steps, phase[:40])
-            self._bar.__enter__()
-        self._bar.update(step - self._bar.pos)
+        self._bar.update(step - self._bar.n)
         return True
 
     def close(self) -> None:
         """Ends the line."""
         if self._bar is not None:
-            self._bar.__exit__(None, None, None)
+            self._bar.close()
             self._bar = None
             self._phase = ""
 

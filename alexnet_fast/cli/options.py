@@ -109,7 +109,7 @@ def local_source(given: dict[str, Any]) -> Path:
 
         def show(done: int, length: int | None) -> None:
             # A server need not say how much it will send.
-            bar.update(0 if length is None else (done << 20) // length - bar.pos)
+            bar.update(0 if length is None else (done << 20) // length - bar.n)
 
         return fetch(given["source"], config, show)
 

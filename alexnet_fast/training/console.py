@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Literal
 
-from alexnet_fast.utils.progress import ProgressBar
+from alexnet_fast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from alexnet_fast.training.metrics import Metrics
+    from alexnet_fast.utils.fitted_bar import FittedBar
 
 Phase = Literal["training", "measuring", "validating"]
 
@@ -119,21 +120,20 @@ class EpochLine:
     """One line for the whole run: epoch and what it does, time left of the run, loss, accuracy, speed."""
 
     def __init__(self) -> None:
-        self._bar: ProgressBar | None = None
+        self._bar: FittedBar | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Shows the state of an epoch."""
         done, of = _work(progress)
         if self._bar is None:
             # What an earlier call of a resumed run did says nothing of the time that is left.
-            self._bar = ProgressBar(of, _label(progress), _figures, counts=False, done=done)
-            self._bar.__enter__()
-        self._bar.update(done - self._bar.pos, progress, label=_label(progress))
+            self._bar = progress_bar(of, _label(progress), _figures, counts=False, done=done)
+        self._bar.update(done - self._bar.n, progress, label=_label(progress))
 
     def close(self) -> None:
         """Takes the line away when the run is over or was cut off."""
         if self._bar is not None:
-            self._bar.__exit__(None, None, None)
+            self._bar.close()
             self._bar = None
 
 

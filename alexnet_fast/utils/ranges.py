@@ -143,6 +143,7 @@ OPTION_RANGES: Mapping[str, Range] = {
     "instances": whole(1, 1024),
     "max_batch_size": whole(1, 4096),
     "max_download": real(0.0, 1e6, above=True),
+    "max_queue_delay": real(0.0, 60.0),
     "max_queue_delay_ms": real(0.0, 60_000.0),
     "max_queue_size": COUNT,
     "min_scale": FACTOR_OR_ONE,

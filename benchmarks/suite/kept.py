@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast.utils.atomic import write_atomically
-from benchmarks.suite.parts import Part
+from benchmarks.suite.parts import SuitePart
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def source_commit(file: Path = Path(__file__)) -> str | None:
     return f"{name}+changes-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else name
 
 
-def keep(directory: Path, part: Part, around: Circumstances, **found: Any) -> dict[str, Any]:
+def keep(directory: Path, part: SuitePart, around: Circumstances, **found: Any) -> dict[str, Any]:
     """Writes what became of a part.
 
     Args:
@@ -75,7 +75,7 @@ def keep(directory: Path, part: Part, around: Circumstances, **found: Any) -> di
     return record
 
 
-def kept(directory: Path, part: Part, around: Circumstances) -> dict[str, Any] | None:
+def kept(directory: Path, part: SuitePart, around: Circumstances) -> dict[str, Any] | None:
     """Returns what was measured before by the same command in the same circumstances, or None.
 
     A part that failed, and a file that is damaged, are measured again.

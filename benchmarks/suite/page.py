@@ -188,7 +188,7 @@ def _input(results: Results) -> list[str]:
                 for row in rows.input_rows(result)
             ]
             body += [[name, f"not run: {reason}", ""] for name, reason in result["not_run"].items()]
-            head = [f"{called}, {result['threads']} threads, n = {result['runs']}", "images/s", "ours / it"]
+            head = [f"{called}, {result['workers']} threads, n = {result['runs']}", "images/s", "ours / it"]
             lines += [*table(head, body), ""]
     return lines
 
@@ -257,7 +257,7 @@ def _startup(results: Results) -> list[str]:
         [f"{row['images']:,}", row["form"], count(row["without"]), count(row["with"]), count(row["mib"])]
         for row in rows.startup_rows(results)
     ]
-    head = ["images", "form", "s, no kept list", "s, kept list", "MiB"]
+    head = ["images", "form", "s, no cached list", "s, cached list", "MiB"]
     lines = ["## Cost against the size of the data set", "", *table(head, body), ""]
     return [*lines, *_plot(results, "startup", "Seconds and memory to the first batch by size")]
 

@@ -74,7 +74,7 @@ QUICK = Scale(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
+class SuitePart:
     """One measurement.
 
     Args:
@@ -129,7 +129,7 @@ def thread_counts(cores: int) -> tuple[int, ...]:
     return (*powers, cores, 2 * cores)
 
 
-def parts(scale: Scale, material: Material, device: Device, *, quick: bool) -> list[Part]:
+def parts(scale: Scale, material: Material, device: Device, *, quick: bool) -> list[SuitePart]:
     """Returns the parts of a device in the order in which they run."""
     return [
         *_roofline(scale, material, device, quick=quick),
@@ -145,22 +145,22 @@ def _bench(*words: object) -> tuple[str, ...]:
     return (sys.executable, "-m", "alexnet_fast", "bench", *map(str, words), "--json")
 
 
-def _roofline(scale: Scale, material: Material, device: Device, *, quick: bool) -> list[Part]:
+def _roofline(scale: Scale, material: Material, device: Device, *, quick: bool) -> list[SuitePart]:
     command = [sys.executable, "-m", "benchmarks.roofline", "--device", device]
     command += ["--threads", str(material.cores), "--runs", str(max(scale.runs, 3))]
-    return [Part(name=ROOFLINE, variant="", device=device, command=(*command, *["--quick"] * quick))]
+    return [SuitePart(name=ROOFLINE, variant="", device=device, command=(*command, *["--quick"] * quick))]
 
 
-def _input(scale: Scale, material: Material, device: Device, *, quick: bool) -> list[Part]:
+def _input(scale: Scale, material: Material, device: Device, *, quick: bool) -> list[SuitePart]:
     """Loaders: by threads with the baselines, by batch size without them."""
     baselines = [] if material.baselines is None else ["--baselines", material.baselines]
     same = ("--runs", scale.runs, "--seconds", scale.seconds, "--device", device)
     # The batch size whose figures by threads are also a point of those by batch size.
     usual = scale.input_batches[-2]
 
-    def part(name: str, data: Path, variant: str, threads: int, batch: int, *more: object) -> Part:
+    def part(name: str, data: Path, variant: str, threads: int, batch: int, *more: object) -> SuitePart:
         words = ("input", data, "--workers", threads, "--batch-size", batch, *same, *more)
-        return Part(name=name, variant=variant, device=device, command=_bench(*words))
+        return SuitePart(name=name, variant=variant, device=device, command=_bench(*words))
 
     cores = material.cores
     counts = thread_counts(cores)[: 2 if quick else None]
@@ -178,11 +178,11 @@ def _input(scale: Scale, material: Material, device: Device, *, quick: bool) -> 
     ]
 
 
-def _compute(scale: Scale, material: Material, device: Device) -> list[Part]:
+def _compute(scale: Scale, material: Material, device: Device) -> list[SuitePart]:
     """Training steps by batch size, and training itself."""
     same = ("--model", scale.model, "--device", device, "--steps", scale.steps, "--runs", scale.runs)
     found = [
-        Part(
+        SuitePart(
             name=COMPUTE,
             variant=f"batch-{batch}",
             device=device,
@@ -192,29 +192,29 @@ def _compute(scale: Scale, material: Material, device: Device) -> list[Part]:
     ]
     middle = scale.compute_batches[1]
     words = ("train", material.prepared, "--batch-size", middle, "--workers", material.cores, *same)
-    return [*found, Part(name=TRAIN, variant="", device=device, command=_bench(*words))]
+    return [*found, SuitePart(name=TRAIN, variant="", device=device, command=_bench(*words))]
 
 
-def _inference(scale: Scale, material: Material, device: Device) -> list[Part]:
+def _inference(scale: Scale, material: Material, device: Device) -> list[SuitePart]:
     """Answers by batch size, and the server by requests at once."""
     sizes = ",".join(map(str, scale.infer_batches))
     same = ("--device", device, "--runs")
     words = ("infer", "--model", scale.model, "--batch-size", sizes, "--threads", material.cores, *same)
     asked = ("serve", material.model, "--seconds", scale.seconds, *same, scale.runs, "--concurrency")
     return [
-        Part(name=INFER, variant="", device=device, command=_bench(*words, 2 * scale.runs + 1)),
+        SuitePart(name=INFER, variant="", device=device, command=_bench(*words, 2 * scale.runs + 1)),
         *(
-            Part(name=SERVE, variant=f"{count}-at-once", device=device, command=_bench(*asked, count))
+            SuitePart(name=SERVE, variant=f"{count}-at-once", device=device, command=_bench(*asked, count))
             for count in scale.concurrency
         ),
     ]
 
 
-def _startup(scale: Scale, material: Material) -> list[Part]:
+def _startup(scale: Scale, material: Material) -> list[SuitePart]:
     """From the command to the first batch, by size and form of the data set."""
     batch = min(128, scale.sizes[0] // 2)
     return [
-        Part(
+        SuitePart(
             name=STARTUP,
             variant=f"{size}-{form}",
             device="cpu",

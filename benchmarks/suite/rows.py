@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from alexnet_fast.bench.infer_backends import SINGLE
-from alexnet_fast.bench.input import LIMIT, NAMES, UNIT
+from alexnet_fast.bench.input import LIMIT, NAMES
+from alexnet_fast.bench.report import IMAGES_PER_SECOND
 from benchmarks.suite.parts import COMPUTE, FILES, INFER, PREPARED, SERVE, STARTUP, TRAIN, Device
 
 Results = dict[str, Any]
@@ -45,7 +46,7 @@ def by_threads(results: Results, device: Device) -> Series:
     for variant, result in of_kind(results, PREPARED, device):
         if variant.endswith("threads"):
             for row in input_rows(result):
-                found.setdefault(row["name"], []).append((result["threads"], _rate(row)))
+                found.setdefault(row["name"], []).append((result["workers"], _rate(row)))
     return found
 
 
@@ -53,7 +54,7 @@ def input_by_batch(results: Results, device: Device) -> Series:
     """Returns images a second by batch size, with as many threads as cores."""
     found: Series = {}
     for _, result in of_kind(results, PREPARED, device):
-        if result["threads"] == results["cores"]:
+        if result["workers"] == results["cores"]:
             for row in input_rows(result):
                 if row["name"] != LIMIT:
                     found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
@@ -86,18 +87,18 @@ def served(results: Results, device: Device) -> list[dict[str, Any]]:
 
 
 def startup_rows(results: Results) -> list[dict[str, Any]]:
-    """Returns a row a data set: "images", "form", and "seconds" and "mib" without and with a kept list."""
+    """Returns a row a data set: "images", "form", and "seconds" and "mib" without and with a cached list."""
     rows = []
     for variant, result in of_kind(results, STARTUP, "cpu"):
         size, form = variant.split("-")
-        without, with_list = result["compared"]
+        (without,) = result["compared"]
         rows.append(
             {
                 "images": int(size),
                 "form": form,
                 "without": without["seconds"],
-                "with": with_list["seconds"],
-                "mib": with_list["peak_mib"],
+                "with": result["seconds"],
+                "mib": result["peak_mib"],
             }
         )
     return rows
@@ -118,8 +119,8 @@ def decoding_limits(results: Results, device: Device) -> list[dict[str, Any]]:
                 rows.append(
                     {
                         "name": called,
-                        "ours": result[UNIT],
-                        "limit": limit[UNIT],
+                        "ours": result[IMAGES_PER_SECOND],
+                        "limit": limit[IMAGES_PER_SECOND],
                         "limit_name": limit["name"],
                         "share": limit["ours_over_it"],
                         "low": limit["ratio_low"],
@@ -145,7 +146,7 @@ def _limit(compared: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _rate(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a point of a series of rates."""
-    return {"value": row[UNIT], "low": row["low"], "high": row["high"]}
+    return {"value": row[IMAGES_PER_SECOND], "low": row["low"], "high": row["high"]}
 
 
 def _in_order(series: Series) -> Series:

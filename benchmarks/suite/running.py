@@ -20,13 +20,13 @@ from alexnet_fast.runtime.cuda import driver_problem
 from alexnet_fast.utils.atomic import make_dir, write_atomically
 from benchmarks.suite.kept import Circumstances, keep, kept, source_commit
 from benchmarks.suite.material import export_fresh, forget_other_sizes, lay_out_many
-from benchmarks.suite.parts import FULL, QUICK, STARTUP, Device, Material, Part, Scale, parts
+from benchmarks.suite.parts import FULL, QUICK, STARTUP, Device, Material, Scale, SuitePart, parts
 
 # Seconds. The longest part takes three minutes on two cores; one that hangs is ended, and the others go on.
 PART_LIMIT = 900
 
 Begin = Callable[[int], object]
-OnProgress = Callable[[Part, str], object]
+OnProgress = Callable[[SuitePart, str], object]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def _check(suite: Suite) -> None:
 
 
 def _one(
-    suite: Suite, material: Material, part: Part, around: Circumstances, show: OnProgress
+    suite: Suite, material: Material, part: SuitePart, around: Circumstances, show: OnProgress
 ) -> dict[str, Any]:
     """Measures one part, or takes what was measured before."""
     directory = suite.output / "parts"
@@ -147,7 +147,7 @@ def _one(
     return record
 
 
-def _get_ready(suite: Suite, material: Material, part: Part) -> None:
+def _get_ready(suite: Suite, material: Material, part: SuitePart) -> None:
     """Makes what a part needs and nobody has made yet."""
     size = int(part.variant.split("-")[0]) if part.name == STARTUP else None
     forget_other_sizes(material.many, suite.scale, size)
@@ -157,7 +157,7 @@ def _get_ready(suite: Suite, material: Material, part: Part) -> None:
         export_fresh(suite.scale.model, material.model)
 
 
-def run_part(part: Part) -> dict[str, Any]:
+def run_part(part: SuitePart) -> dict[str, Any]:
     """Runs a part's command; returns its "result", or the "error" that it ended with."""
     with subprocess.Popen(
         part.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from alexnet_fast.cli.help_page import option_groups
 from alexnet_fast.cli.main import commands
 
 # Stands in docs/command-line.md where the commands go.
@@ -49,13 +50,17 @@ def _command(context: click.Context) -> Iterator[str]:
 
 
 def _options(context: click.Context) -> Iterator[str]:
-    """Yields a table of the options; the text of each, defaults and ranges included, is click's own."""
-    # --help says less than this page.
-    options = [each for each in context.command.get_params(context) if each.name != "help"]
-    records = [record for each in options if (record := each.get_help_record(context)) and record[1]]
-    if records:
+    """Yields a table of options for each group; click writes the texts with their defaults and ranges."""
+    groups = option_groups(context.command, context, everything=True)
+    for title, records in groups.items():
+        # This page shows more than --help and --help-all do.
+        rows = [(names, text) for names, text in records if "--help" not in names]
+        if not rows:
+            continue
+        if len(groups) > 1:
+            yield from (f"**{title}**", "")
         yield from ("| option | what it does |", "|---|---|")
-        yield from (f"| `{names}` | {_cell(text)} |" for names, text in records)
+        yield from (f"| `{names}` | {_cell(text)} |" for names, text in rows)
         yield ""
 
 

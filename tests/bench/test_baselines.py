@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import alexnet_fast.bench
+import benchmarks
 from alexnet_fast.bench.baseline import BaselineError, running_baselines
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
 from benchmarks.photographs import make_photographs
 
-SCRIPTS = Path(alexnet_fast.bench.__file__).parent / "baselines"
+SCRIPTS = Path(benchmarks.__file__).parent / "baselines"
 
 GOOD = f"""
 import sys
@@ -100,7 +100,7 @@ def test_a_baseline_that_ends_in_its_turn_ends_the_run_with_its_last_word(
     done = CliRunner().invoke(commands, bench(two_classes / "val", "--baselines", baselines))
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1] == (
-        "alexnet-fast: a baseline ended in its turn: out of breath; leave --baselines out"
+        "alexnet-fast: a baseline ended during its turn: out of breath; leave --baselines out"
     )
 
 

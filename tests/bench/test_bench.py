@@ -13,7 +13,7 @@ import torch
 
 from alexnet_fast.bench import report
 from alexnet_fast.bench.input import LIMIT, NAMES, InputBench, measure_input, name_beside
-from alexnet_fast.bench.interleave import figure, rate_of, ratio, run_interleaved
+from alexnet_fast.bench.interleave import rate_of, ratio, run_interleaved, summarize
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import LoaderConfig
@@ -33,7 +33,8 @@ def test_candidates_take_turns_after_one_run_that_is_not_counted() -> None:
     rates = run_interleaved({"a": candidate("a", 2.0), "b": candidate("b", 1.0)}, runs=3)  # type: ignore[dict-item]
     assert order == [(name, run) for run in range(4) for name in "ab"]
     assert rates == {"a": [2.0, 4.0, 6.0], "b": [1.0, 2.0, 3.0]}
-    assert (figure(rates["a"]).low, figure(rates["a"]).median, figure(rates["a"]).high) == (2.0, 4.0, 6.0)
+    summary = summarize(rates["a"])
+    assert (summary.low, summary.median, summary.high) == (2.0, 4.0, 6.0)
 
 
 def test_a_ratio_is_taken_run_by_run() -> None:
@@ -46,7 +47,7 @@ def test_a_ratio_is_taken_run_by_run() -> None:
 def bench_of(root: Path, **options: object) -> InputBench:
     """Makes a bench over 48 real images."""
     settings = {
-        "images": open_data(root).train,
+        "image_list": open_data(root).train,
         "spec": AugmentSpec(resize=72, crop=64),
         "config": LoaderConfig(device=torch.device("cpu"), workers=2),
         "batch_size": 16,
@@ -90,12 +91,9 @@ def test_a_baseline_beside_a_gpu_is_called_what_it_is() -> None:
 def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
     two_classes: Path, kind: str
 ) -> None:
-    shown: list[None] = []
-    turns: list[int] = []
+    shown: list[tuple[int, int]] = []
     config = LoaderConfig(kind=kind, device=torch.device("cpu"), workers=2)
-    result = measure_input(
-        bench_of(two_classes, config=config), begin=turns.append, on_progress=lambda: shown.append(None)
-    )
+    result = measure_input(bench_of(two_classes, config=config), lambda *turns: shown.append(turns))
     other = NAMES["torch" if kind == "dali" else "dali"]
     assert result["loader"] == kind
     assert [row["name"] for row in result["compared"]] == [other, LIMIT]
@@ -104,23 +102,23 @@ def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
     assert result["low"] <= result["images_per_second"] <= result["high"]
     costs = result["microseconds_per_image"]
     assert set(costs) == {"reading", "decoding", "resizing", "normalising"}
-    assert turns == [len(shown)] == [6 * 3]
+    assert shown == [(turn, 6 * 3) for turn in range(1, 6 * 3 + 1)]
     # The parts of an image add up to the time of an image.
     dali = result if kind == "dali" else result["compared"][0]
     assert sum(costs.values()) == pytest.approx(1e6 / dali["images_per_second"])
 
 
 def test_other_forms_of_the_images_are_loaded_in_turns_too(two_classes: Path) -> None:
-    again = bench_of(two_classes).images
+    again = bench_of(two_classes).image_list
     result = measure_input(bench_of(two_classes, compare={"raw": again}, runs=1))
     assert result["compared"][1]["name"] == "DALI, raw"
     assert result["compared"][1]["ours_over_it"] > 0
 
 
 def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
-    with pytest.raises(UserError, match="--runs 0 is no run"):
+    with pytest.raises(UserError, match="runs=0 does not fit; give a whole number of at least 1"):
         bench_of(two_classes, runs=0)
-    with pytest.raises(UserError, match="--seconds 0 is no time"):
+    with pytest.raises(UserError, match="seconds=0 does not fit; give a number above 0"):
         bench_of(two_classes, seconds=0)
     with pytest.raises(UserError, match="--batch-size 5000 exceeds the 40"):
         measure_input(bench_of(two_classes, batch_size=5000))
@@ -134,7 +132,7 @@ def test_a_report_carries_the_spread_and_every_ratio_is_taken_run_by_run() -> No
         "high": 60.0,
         "runs": 3,
     }
-    (baseline,) = report.compared(rates, "ours", ["baseline"], "images_per_second")
+    (baseline,) = report.compared(rates, "ours", "images_per_second")
     assert (baseline["images_per_second"], baseline["low"], baseline["high"]) == (10.0, 10.0, 20.0)
     assert (baseline["ours_over_it"], baseline["ratio_low"], baseline["ratio_high"]) == (3.0, 2.0, 4.0)
     machine = report.machine()

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from alexnet_fast.bench import infer
 from alexnet_fast.bench import infer_backends as candidates
 from alexnet_fast.bench.infer_config import Candidate
-from alexnet_fast.bench.network import Network
+from alexnet_fast.bench.network import BenchModel
 from alexnet_fast.cli.bench_infer import _sizes, bench_infer
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.models import create_model
@@ -27,7 +27,7 @@ KEYS = {"model", "backend", "batch_size", "p50_ms", "p90_ms", "p99_ms", "images_
 
 
 def small(**given):
-    network = Network(
+    network = BenchModel(
         net=create_model("alexnet-64", 2), spec=AugmentSpec(resize=72, crop=64), model="alexnet-64", classes=2
     )
     return infer.InferBench(**{"network": network, "batch_sizes": (1,), "threads": 1, "runs": 1, **given})
@@ -62,7 +62,7 @@ def test_everyone_answers_in_turns() -> None:
     assert (candidates.OURS_OPENVINO in found["not_run"]) == (importlib.util.find_spec("openvino") is None)
     if not gpu_count():
         assert all("NVIDIA's driver" in found["not_run"][name] for name in candidates.ON_GPU)
-        assert "TensorRT engine was asked for and cannot run" in done.stderr
+        assert "TensorRT engine is unavailable" in done.stderr
     for batch in found["batches"]:
         names = [row["name"] for row in batch["compared"]]
         assert {candidates.OURS, *names} == set(found["backends"])
@@ -73,9 +73,9 @@ def test_everyone_answers_in_turns() -> None:
 
 @pytest.mark.parametrize("option", ["runs", "threads"])
 def test_what_cannot_be_measured_is_refused(option) -> None:
-    with pytest.raises(UserError, match=f"--{option} is 0; give 1 or more"):
+    with pytest.raises(UserError, match=f"{option}=0 does not fit; give a whole number of at least 1"):
         small(**{option: 0})
-    with pytest.raises(UserError, match="--batch-size is -4; give 1 or more"):
+    with pytest.raises(UserError, match="names a size twice, or none; give each once, 1 or more"):
         small(batch_sizes=(1, -4))
     with pytest.raises(UserError, match="names a size twice, or none"):
         small(batch_sizes=(1, 4, 1))
@@ -86,10 +86,10 @@ def test_what_cannot_be_measured_is_refused(option) -> None:
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
-        (["--batch-size", "1,x"], "--batch-size 1,x is no list of batch sizes; give one, or several", 2),
-        (["--batch-size", "1,"], "--batch-size 1, is no list of batch sizes", 2),
-        (["--batch-size", ""], "is no list of batch sizes", 2),
-        (["--batch-size", "0"], "--batch-size 0 is no list of batch sizes; give one, or several", 2),
+        (["--batch-size", "1,x"], "--batch-size 1,x is not a list of batch sizes; give one, or several", 2),
+        (["--batch-size", "1,"], "--batch-size 1, is not a list of batch sizes", 2),
+        (["--batch-size", ""], "is not a list of batch sizes", 2),
+        (["--batch-size", "0"], "--batch-size 0 is not a list of batch sizes; give one, or several", 2),
         (["--batch-size", "4", "--batch-size", "4"], "names a size twice", 2),
         (["--threads", "0"], "'--threads': give a whole number of at least 1", 2),
         (["--runs", "-1"], "'--runs': give a whole number of at least 1", 2),
@@ -118,14 +118,14 @@ def test_batch_sizes_come_in_lists_or_one_by_one() -> None:
 
 def test_who_was_asked_for_and_cannot_run_is_not_replaced_in_silence() -> None:
     cpu = Candidate(call=np.copy, backend="a CPU")
-    field = candidates.Field(
+    field = candidates.CandidateSet(
         running={candidates.OURS: cpu}, not_run=dict.fromkeys(candidates.ON_GPU, "no such thing")
     )
     assert candidates.choose_ours(field, "auto", cuda_graphs=False) == candidates.OURS
     for device, graphs in (("cuda:1", False), ("tensorrt", False), ("auto", True)):
-        with pytest.raises(UnavailableError, match="was asked for and cannot run: no such thing"):
+        with pytest.raises(UnavailableError, match="is unavailable: no such thing"):
             candidates.choose_ours(field, device, cuda_graphs=graphs)
-    both = candidates.Field(running={candidates.OURS: cpu, candidates.CUDA: cpu}, not_run={})
+    both = candidates.CandidateSet(running={candidates.OURS: cpu, candidates.CUDA: cpu}, not_run={})
     assert candidates.choose_ours(both, "cuda", cuda_graphs=False) == candidates.CUDA
 
 
@@ -136,7 +136,7 @@ def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
     cpu = Candidate(call=np.copy, backend="a CPU")
     monkeypatch.setattr(infer, "_PAUSE_S", 0)
     running = {candidates.ENGINE: gpu, candidates.SINGLE: cpu}
-    found = infer._measure_batch(small(runs=3), running, candidates.ENGINE, 2, lambda: None)
+    found = infer._measure_batch(small(runs=3), running, candidates.ENGINE, 2, lambda *_: None)
     assert (found["transfer_ms"], found["compute_ms"]) == (4, 20), "medians of 3 calls, the warm-up apart"
     assert found["batch_size"] == 2
     assert "transfer_ms" not in found["compared"][0]

@@ -42,5 +42,5 @@ def test_one_that_ends_is_quoted_and_one_that_says_nothing_is_given_up() -> None
     suffix, silent = server("sys.stderr.write('no model')"), server("time.sleep(300)")
     with pytest.raises(UserError, match="did not start: no model; start it"), own_server(suffix):
         pass
-    with pytest.raises(UserError, match="did not start: it says nothing"), own_server(silent, seconds=1):
+    with pytest.raises(UserError, match="did not start: it printed nothing"), own_server(silent, seconds=1):
         pass

@@ -1,4 +1,4 @@
-"""`bench all`: every measurement in one run that goes on where it was, and a page of what was measured."""
+"""`python -m benchmarks`: every measurement in one run that can be resumed, and a page of the results."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from benchmarks.suite.arithmetic import Roof, points
 from benchmarks.suite.kept import Circumstances, keep, kept, source_commit
 from benchmarks.suite.material import lay_out_many
 from benchmarks.suite.page import plots, write_page
-from benchmarks.suite.parts import FULL, QUICK, Material, Part, parts, thread_counts
+from benchmarks.suite.parts import FULL, QUICK, Material, SuitePart, parts, thread_counts
 from benchmarks.suite.tables import count
 
 HERE = Circumstances(commit="abc", hardware={"cpu": {"name": "x"}}, versions={"torch": "1"})
-PART = Part(
+PART = SuitePart(
     name="infer",
     variant="",
     device="cpu",
@@ -45,7 +45,7 @@ def test_a_part_that_was_measured_is_kept_for_the_same_command_commit_and_machin
     other = Circumstances(commit="abd", hardware=HERE.hardware, versions=HERE.versions)
     assert kept(tmp_path, PART, other) is None
     words = tuple("4" if word == "2" else word for word in PART.command)
-    assert kept(tmp_path, Part(name="infer", variant="", device="cpu", command=words), HERE) is None
+    assert kept(tmp_path, SuitePart(name="infer", variant="", device="cpu", command=words), HERE) is None
 
 
 def test_a_part_that_failed_or_whose_file_is_damaged_is_measured_again(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_a_part_has_started_ends_with_it_when_it_hangs(
     monkeypatch.setattr(running, "PART_LIMIT", 5)
     child = tmp_path / "child"
     script = 'sleep 300 & echo $! > "$0"; sleep 300'
-    part = Part(name="serve", variant="", device="cpu", command=("sh", "-c", script, str(child)))
+    part = SuitePart(name="serve", variant="", device="cpu", command=("sh", "-c", script, str(child)))
     assert running.run_part(part) == {"error": "it was ended after 5 s"}
     # It has been killed, and dies when it has its next turn.
     for _ in range(600):
@@ -122,7 +122,7 @@ def test_nothing_of_a_run_that_was_cut_off_is_measured_with(
     model.write_bytes(b"of an earlier commit")
     script = "import json, pathlib, sys; print(json.dumps(pathlib.Path(sys.argv[1]).stat().st_size))"
     command = (sys.executable, "-c", script, str(model))
-    part = Part(name="serve", variant="", device="cpu", command=command)
+    part = SuitePart(name="serve", variant="", device="cpu", command=command)
     monkeypatch.setattr(running, "parts", lambda *_, **__: [part])
     results = running.run_suite(suite)
     assert results["parts"]["serve-cpu"]["result"] > 1_000_000
@@ -214,9 +214,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def run_all(images: tuple[Path, Path], out: Path) -> tuple[dict[str, Any], str]:
-    """Runs `bench all --quick`; returns its answer and what it said."""
-    words = ["bench", "all", *map(str, images), "--quick", "--output", str(out), "--json"]
-    command = [sys.executable, "-m", "alexnet_fast", *words]
+    """Runs `python -m benchmarks --quick`; returns its answer and what it said."""
+    words = [*map(str, images), "--quick", "--output", str(out), "--json"]
+    command = [sys.executable, "-m", "benchmarks", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -20,7 +20,9 @@ def test_a_file_declares_the_augmentation_of_a_run(
 
     declared, config = tmp_path / "augmentation.toml", tmp_path / "config.toml"
     declared.write_text(text)
-    config.write_text('model = "convnet-64"\nhue = 0.4\nbatch-size = 16\n[augmentation]\nmin-scale = 0.9\n')
+    config.write_text(
+        'model = "convnet-64"\nhue = 0.4\nbatch-size = 16\n[augmentation]\ncrop-min-scale = 0.9\n'
+    )
     done = alexnet_fast(
         "train", two_classes, "--augmentation", declared, "--config", config, "--hue", 0.1, "--epochs", 1,
         "--lr", 0.001, "--run", tmp_path / "run",
@@ -49,7 +51,10 @@ def test_a_file_declares_the_augmentation_of_a_run(
         (None, "cannot read"),
         ("hue =", "is not TOML"),
         ("hues = 0.1", "'hues' is no part of the augmentation; did you mean 'hue'?"),
-        ("epochs = 3", "'epochs' is no part of the augmentation; choose from resize, crop, flip"),
+        (
+            "epochs = 3",
+            "'epochs' is no part of the augmentation; choose from resize, crop, random_resized_crop",
+        ),
         ('hue = "much"', "'hue': give a number of at least 0 and at most 0.5, not 'much'"),
         ("flip = 1", "'flip' needs true or false"),
         ("hue = 0.9", "'hue': give a number of at least 0 and at most 0.5, not '0.9'"),

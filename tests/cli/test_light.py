@@ -40,7 +40,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "bench infer",
         "bench compute",
         "bench train",
-        "bench all",
+        "bench startup",
         "show",
         "show curves",
         "doctor",
