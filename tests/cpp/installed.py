@@ -89,7 +89,7 @@ class Built:
 
 
 def digest(flags: Sequence[str]) -> str:
-    """Returns a name for the sources, the compiler and what it is told."""
+    """Returns a name for the sources, the compiler and its options."""
     state = hashlib.sha256(must("c++", "--version") + repr((str(ROOT), *flags)).encode())
     for directory in (ROOT / "serve/cpp", ROOT / "tests/cpp/probe"):
         for file in sorted(file for file in directory.rglob("*") if file.is_file()):

@@ -73,7 +73,7 @@ def entry(tag: int, kind: int, count: int, value: int) -> bytes:
         b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation>",
     ],
 )
-def test_every_way_to_say_which_side_is_up(built, photographs, tmp_path, segment):
+def test_every_form_of_orientation_is_read(built, photographs, tmp_path, segment):
     plain = io.BytesIO()
     photographs[0].resize((90, 60)).save(plain, "JPEG")
     marker = b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment

@@ -43,7 +43,7 @@ def pod_of(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_hadolint_has_nothing_to_say(file):
+def test_hadolint_finds_no_problem(file):
     done = subprocess.run([tool("hadolint"), file], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -155,7 +155,7 @@ def closure(names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES[:2], ids=lambda file: file.name)
-def test_what_the_images_install_is_all_that_serving_imports(file):
+def test_the_images_install_everything_that_serving_imports(file):
     code = (
         # What Python's start imports by itself is nobody's need: setuptools puts a hook there, for one.
         "import sys\nbefore = set(sys.modules)\n"

@@ -20,7 +20,7 @@ ENVIRONMENT = ROOT / ".venv" / "triton"
 
 
 class RunningTriton:
-    """A process and where it listens."""
+    """A process and its addresses."""
 
     def __init__(self, repository: Path, directory: Path) -> None:
         packages = ENVIRONMENT / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
@@ -45,7 +45,7 @@ class RunningTriton:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
 
     def wait_until_ready(self) -> None:
-        """Returns when the models are loaded; fails with the log where they cannot be."""
+        """Returns once the models are loaded; fails with the log if they cannot be."""
         end = time.monotonic() + 60
         with tritonclient.http.InferenceServerClient(self.http) as client:
             while self.process.poll() is None and time.monotonic() < end:
@@ -74,7 +74,7 @@ def backends(server: Path, directory: Path) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports that nobody listens on."""
+    """Returns free ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -56,7 +56,7 @@ def expected(model: Path, images: list[bytes]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_answers_are_those_of_the_model(triton, module, images, expected):
+def test_triton_gives_the_answers_of_the_model(triton, module, images, expected):
     assert expected.max(axis=1).std() > 0.01
     np.testing.assert_allclose(infer(triton, module, images), expected, atol=1e-6)
     for image, row in zip(images, expected, strict=True):
@@ -76,7 +76,7 @@ def test_our_server_gives_the_same_answers(triton, module, model, images):
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_triton_names_the_likeliest_class(triton, module, model, images, expected):
+def test_triton_names_the_top_class(triton, module, model, images, expected):
     best = int(expected[0].argmax())
     (row,) = infer(triton, module, images[:1], classes=1)
     probability, index, label = np.ravel(row)[0].decode().split(":", 2)
@@ -112,7 +112,7 @@ def test_requests_share_a_batch(triton, images, expected):
     assert count(triton, "nv_inference_exec_count") - executions < 12
 
 
-def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
+def test_triton_refuses_an_invalid_configuration(model, tmp_path):
     (directory,) = write_repository(model, tmp_path / "models", name="cells")
     config = directory / "config.pbtxt"
     config.write_text(config.read_text().replace("max_batch_size", "max_batch_sighs"))
@@ -122,8 +122,8 @@ def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_every_output_by_its_name(module, images, tmp_path):
-    """Two that are wanted together, and one alone; a repository offers what the file holds."""
+def test_triton_returns_every_output_by_name(module, images, tmp_path):
+    """Two outputs in one request, and one alone; a repository offers every output of the file."""
     from small_model import make_model
 
     rich = make_model(tmp_path / "model.onnx", form=GraphConfig(extras=("logits", "features"), top=3))

@@ -1,4 +1,4 @@
-"""A headless Chromium that is told what to do over its DevTools socket (standard library only)."""
+"""A headless Chromium, controlled over its DevTools socket (standard library only)."""
 
 from __future__ import annotations
 

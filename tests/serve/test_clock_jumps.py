@@ -1,4 +1,4 @@
-"""A server whose clock is set a day ahead or back: terms, queue, newer files and figures do not notice."""
+"""A clock that jumps by a day does not affect deadlines, queue, reloads and metrics."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ def jump(request: pytest.FixtureRequest, clock: MovedClock) -> Iterator[Callable
 
 
 def fill(server: RunningServer, pixels: np.ndarray, images: int) -> None:
-    """Sends what a batch still lacks, so that all of it is answered."""
+    """Sends the missing images of a batch, so that all of it is answered."""
     asked = target(server, pixels[np.arange(images) % len(pixels)])
     assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
 
 
-def test_what_waits_for_its_batch_goes_on_waiting(
+def test_waiting_requests_survive_a_clock_jump(
     patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None], evidence: Evidence
 ) -> None:
     """Over HTTP, gRPC and a stream of gRPC, each with a term of its own; then the batch is full."""
@@ -118,7 +118,7 @@ def test_what_waits_for_its_batch_goes_on_waiting(
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_term_is_over_when_it_would_have_been(
+def test_a_timeout_ends_on_time_after_a_clock_jump(
     patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None], protocol: str
 ) -> None:
     """Two seconds, of which the clock says that they were a day."""
@@ -138,7 +138,7 @@ def test_a_term_is_over_when_it_would_have_been(
 
 
 @pytest.mark.parametrize("kind", ["header", "body"])
-def test_a_slow_client_has_its_second_and_no_more(
+def test_a_slow_client_is_ended_on_time_after_a_clock_jump(
     hasty: RunningServer, jump: Callable[[], None], kind: str
 ) -> None:
     with begun(hasty.http, kind) as client:
@@ -146,7 +146,9 @@ def test_a_slow_client_has_its_second_and_no_more(
         assert received(client).startswith(b"HTTP/1.1 408 Request Timeout")
 
 
-def test_a_client_within_its_term_is_not_slow(patient: RunningServer, jump: Callable[[], None]) -> None:
+def test_a_client_in_time_is_not_ended_by_a_clock_jump(
+    patient: RunningServer, jump: Callable[[], None]
+) -> None:
     host, _, port = patient.http.partition(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost:")
@@ -158,7 +160,7 @@ def test_a_client_within_its_term_is_not_slow(patient: RunningServer, jump: Call
         assert received(client).startswith(b"HTTP/1.1 200")
 
 
-def test_a_newer_file_is_the_one_that_came_later(
+def test_a_replaced_file_is_loaded_whatever_its_time_stamp(
     patient: RunningServer, served: Path, jump: Callable[[], None], evidence: Evidence
 ) -> None:
     """Whatever its time says: it may be a day older than that of the file before."""
@@ -177,7 +179,7 @@ def test_a_newer_file_is_the_one_that_came_later(
     evidence("newer model files whose time is a day older or ahead", n=3, taken=3, taken_twice=0)
 
 
-def test_its_figures_stay_figures(
+def test_metrics_stay_plausible_after_a_clock_jump(
     patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None]
 ) -> None:
     jump()
@@ -193,10 +195,10 @@ def test_its_figures_stay_figures(
     assert abs(abs(statistics["last_inference"] / 1000 - time.time()) - DAY) < DAY / 24
 
 
-def test_it_ends_as_it_should(
+def test_shutdown_answers_waiting_requests_after_a_clock_jump(
     clock: MovedClock, served: Path, pixels: np.ndarray, jump: Callable[[], None]
 ) -> None:
-    """What waits is answered, and the server has not given it up."""
+    """Waiting requests are answered, not abandoned."""
     options = ("--max-queue-delay-ms", 1000, "--max-batch-size", 8, "--drain-delay", 0.1)
     with moved_server(clock, served, *options) as server:
         asked = target(server, pixels[0])

@@ -1,4 +1,4 @@
-"""Ten times what the server can do, and fifty thousand requests (make soak). Each prints its figures."""
+"""Load of ten times the capacity, and fifty thousand requests (make soak). Each test prints its figures."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def rate_of(outcomes: list[Outcome]) -> float:
     return len(answered) / max(one.at + one.seconds for one in answered)
 
 
-def test_ten_times_the_capacity(tmp_path: Path) -> None:
-    """What is accepted waits no longer than the queue, the rest is refused at once, then all is well."""
+def test_load_of_ten_times_the_capacity_keeps_the_goodput(tmp_path: Path) -> None:
+    """Accepted requests wait no longer than the queue, others are refused at once; then all is well."""
     spec = AugmentSpec(resize=72, crop=64)
     model = make_model(tmp_path / "model.onnx", name="alexnet-64", spec=spec)
     image = np.random.default_rng(1).integers(0, 256, (72, 72, 3), dtype=np.uint8)
@@ -102,7 +102,7 @@ def memory_of(model_file: Path, image: np.ndarray, requests: int, program: Seque
 def test_memory_does_not_grow_with_requests(
     model_file: Path, pixels: np.ndarray, evidence: Callable[..., None]
 ) -> None:
-    """50,000 requests after 10,000 to warm up; a server that keeps 256 bytes of each is told from ours."""
+    """50,000 requests after 10,000 to warm up; a server that leaks 256 bytes per request is detected."""
     ours = memory_of(model_file, pixels[0], 50_000, PROGRAM)
     leaking = memory_of(model_file, pixels[0], 50_000, (str(Path(__file__).with_name("leaking_server.py")),))
     growth, control = slope(ours), slope(leaking)

@@ -21,11 +21,11 @@ def test_one_port_for_both_protocols_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("http_port", "grpc_port"), [(0, 0), (8000, None), (None, 8000)])
-def test_any_free_port_and_one_protocol_alone_are_not(http_port: int | None, grpc_port: int | None) -> None:
+def test_port_zero_and_a_single_protocol_are_accepted(http_port: int | None, grpc_port: int | None) -> None:
     ServerConfig(http_port=http_port, grpc_port=grpc_port)
 
 
-def test_the_http_port_is_taken_as_soon_as_it_is_bound() -> None:
+def test_the_http_port_is_in_use_as_soon_as_it_is_bound() -> None:
     """Not only when the application is up: until then gRPC, or another server, could bind it too."""
     listening = serving._bind(ServerConfig(), 0)
     with listening, socket.socket() as other:
@@ -51,7 +51,7 @@ def test_an_http_server_that_ends_by_itself_ends_the_process(
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready", "/v2/health/ready"])
-def test_health_is_answered_where_platforms_ask_for_it(server: RunningServer, path: str) -> None:
+def test_health_paths_of_platforms_are_answered(server: RunningServer, path: str) -> None:
     assert server.json("GET", path) == (200, {"ready": True})
     assert server.call("HEAD", path)[0] == 200
 
@@ -72,15 +72,13 @@ def test_health_is_answered_where_platforms_ask_for_it(server: RunningServer, pa
         ("http:/v2/health/live", 404),
     ],
 )
-def test_an_absolute_address_is_answered_like_its_path(
-    server: RunningServer, target: str, status: int
-) -> None:
+def test_an_absolute_url_is_answered_like_its_path(server: RunningServer, target: str, status: int) -> None:
     """RFC 9112, section 3.2.2."""
     answer = ask(server, f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert int(answer.split()[1]) == status, answer[:200]
 
 
-def test_a_body_comes_with_an_absolute_address_too(server: RunningServer, jpegs: list[bytes]) -> None:
+def test_a_request_with_an_absolute_url_may_have_a_body(server: RunningServer, jpegs: list[bytes]) -> None:
     head = "POST http://a/predict?top=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
     answer = ask(server, f"{head}Content-Length: {len(jpegs[0])}\r\n\r\n".encode() + jpegs[0])
     head_end = answer.index(b"\r\n\r\n")

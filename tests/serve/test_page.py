@@ -62,7 +62,7 @@ def test_an_image_gets_its_classes_and_its_crops(
     assert shown == [guess.label for guess in expected]
     bars = tab.value(each("#classes i", "parseFloat(one.style.width)"))
     assert bars == pytest.approx([100 * guess.probability for guess in expected], abs=0.01)
-    first = "document.querySelector('#crops li .guess span span').textContent"
+    first = "document.querySelector('#crops li .score span span').textContent"
     assert tab.value(first) in CLASSES
     # Every crop shows a part of the image, not an empty square.
     seen = "new Set(one.getContext('2d').getImageData(0, 0, 160, 160).data).size"
