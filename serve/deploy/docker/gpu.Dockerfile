@@ -16,8 +16,7 @@ COPY . .
 # are listed here.
 RUN python3 -m venv /opt/alexnet-fast \
     && pip install --no-cache-dir --constraint constraints.txt \
-        click grpcio h11 msgspec numpy onnxruntime-gpu pillow prometheus-client protobuf \
-        starlette uvicorn \
+        click grpcio h11 msgspec numpy onnxruntime-gpu pillow prometheus-client protobuf starlette uvicorn \
     && pip install --no-cache-dir --no-deps . \
     && useradd --system --uid 10001 server
 
