@@ -19,7 +19,7 @@ from alexnet_fast.export.exporter import run_export
 from alexnet_fast.pipelines.cpu.pillow import centre_square, decode
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
-# From the same pixels; an older Pillow's differ by a level here and there (test_cpp_pixels.py).
+# On the same pixels; those of an older Pillow differ by up to one level (test_cpp_pixels.py).
 NEAR = 1e-6 if int(Image.__version__.split(".")[0]) >= 13 else 1e-3
 
 
@@ -32,7 +32,7 @@ def squares(hundred, model) -> np.ndarray:
 
 @pytest.fixture
 def copy(model: Path, tmp_path: Path) -> Path:
-    """The model with its manifest and engine in a folder that a test may spoil."""
+    """A copy of the model with its manifest and engine, which a test may damage."""
     shutil.copytree(model.parent, tmp_path / "copy")
     return tmp_path / "copy" / "model.onnx"
 
@@ -111,7 +111,7 @@ def test_half_an_image_is_refused(built, model, tmp_path):
 
 
 def refused(built: Built, model: Path, image: Path, *options: str) -> str:
-    """Returns the one line with which a model is refused."""
+    """Returns the one-line error for a model."""
     done = command(built.classify, *options, model, image)
     assert (done.returncode, done.stdout) == (1, b"")
     (line,) = done.stderr.decode().splitlines()

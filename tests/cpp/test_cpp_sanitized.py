@@ -1,4 +1,4 @@
-"""The same under AddressSanitizer and UBSan, with damaged files; and TensorRT's back end compiled."""
+"""C++ under AddressSanitizer and UBSan, with damaged files; and a build of the TensorRT back end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_models_and_manifests_with_a_changed_byte(sanitized, model, hundred, tmp
     spoilt = tmp_path / "model.onnx"
     for _ in range(20):
         contents, description = bytearray(model.read_bytes()), bytearray(manifest)
-        # The metadata stand at the end of the file.
+        # The metadata are at the end of the file.
         contents[-int(random.integers(1, 700))] = int(random.integers(256))
         description[int(random.integers(len(description)))] = int(random.integers(256))
         spoilt.write_bytes(contents)

@@ -41,7 +41,7 @@ def in_float64(net: torch.nn.Module, squares: np.ndarray, spec: AugmentSpec) -> 
 
 
 def in_openvino(path: Path, squares: np.ndarray, **settings: Any) -> Outputs:
-    """As serve/cpp runs it."""
+    """Runs a model as serve/cpp does."""
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
     fixed = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
@@ -67,7 +67,7 @@ def test_both_runtimes_differ_from_float64_by_float32_rounding(
     alone = [model.outputs(square[None]) for square in squares]
     ours = {name: np.concatenate([one[name] for one in alone]) for name in exact}
     theirs = in_openvino(path, squares)
-    # Neither the mode nor the number of threads changes a sum's order.
+    # Neither the mode nor the number of threads changes the order of sums.
     for settings in ({"EXECUTION_MODE_HINT": "PERFORMANCE"}, {"INFERENCE_NUM_THREADS": 1}):
         np.testing.assert_array_equal(in_openvino(path, squares, **settings)["logits"], theirs["logits"])
     for name, true in exact.items():

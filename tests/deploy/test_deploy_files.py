@@ -1,4 +1,4 @@
-"""Docker, Compose, Kubernetes and KServe files hold together, as far as can be seen without a cluster."""
+"""Docker, Compose, Kubernetes and KServe files are valid and agree, as far as tests see without a cluster."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_no_port_of_compose_is_open_to_the_network():
 
 
 def closure(names: set[str]) -> set[str]:
-    """Returns packages with all that they need, as far as it is installed here."""
+    """Returns packages with their installed dependencies."""
     found: set[str] = set()
     while names - found:
         name = (names - found).pop()
@@ -173,7 +173,7 @@ def test_the_images_install_everything_that_serving_imports(file):
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     packages = importlib.metadata.packages_distributions()
     imported = {package.lower() for name in shown.split() for package in packages.get(name, [])}
-    # Pillow before its 13th version takes it where somebody has installed it, and does without elsewhere.
+    # An optional dependency of Pillow before version 13.
     imported.discard("defusedxml")
     installed = re.search(r"constraints.txt \\\n(.*?)\\\n", file.read_text(), re.DOTALL)[1]
     names = {word.split("==")[0] for word in installed.split()}

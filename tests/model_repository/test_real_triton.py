@@ -1,4 +1,4 @@
-"""Triton itself serves the Python variant, and answers as the model does."""
+"""Triton itself serves the Python variant, with the answers of the model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODULES = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 @pytest.fixture(scope="module")
 def triton(model: Path, tmp_path_factory: pytest.TempPathFactory):
     directory = tmp_path_factory.mktemp("triton")
-    # A long delay, so that requests meet.
+    # A long delay, so that requests share a batch.
     config = TritonConfig(batching=Batching(max_queue_delay=0.2), threads=2)
     write_repository(model, directory / "models", name="cells", config=config)
     with running(directory / "models", directory) as server:
@@ -65,7 +65,7 @@ def test_triton_gives_the_answers_of_the_model(triton, module, images, expected)
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 def test_our_server_gives_the_same_answers(triton, module, model, images):
-    """Both run the same file in onnxruntime; a batch may be added up in another order."""
+    """Both run the same file in onnxruntime; sums of a batch may run in another order."""
     with serving(model, "--name", "cells", "--threads", 2) as server:
         tensor = module.InferInput("images", [len(images)], "BYTES")
         tensor.set_data_from_numpy(np.array(images, object))

@@ -1,4 +1,4 @@
-"""The graph that Triton runs makes the pixels of training, from any image."""
+"""The graph that Triton runs gives the pixels of training for any image."""
 
 from __future__ import annotations
 

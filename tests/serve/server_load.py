@@ -21,7 +21,7 @@ SIDE = SMALL.resize
 
 
 def target(server: RunningServer, images: np.ndarray, model: str = "small", **parameters: int) -> Target:
-    """An image, or several, as a binary tensor."""
+    """Returns a request with one or several images as a binary tensor."""
     images = images if images.ndim == 4 else images[None]
     tensor = {
         "name": "images",
@@ -41,7 +41,7 @@ def target(server: RunningServer, images: np.ndarray, model: str = "small", **pa
 
 
 def grpc_request(image: np.ndarray, **parameters: int) -> bytes:
-    """One image as a message of gRPC."""
+    """Returns one image as a gRPC message."""
     request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[image.tobytes()])
     request.inputs.add(name="images", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
     for name, value in parameters.items():

@@ -21,18 +21,18 @@ _MEMORY = 64 << 20
 
 
 def peak_bytes(server: RunningServer) -> int:
-    """The most memory that a server's process has held since `forget_peak`."""
+    """Returns the peak memory of a server's process since `forget_peak`."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return 1024 * int(status.split("VmHWM:", 1)[1].split()[0])
 
 
 def forget_peak(server: RunningServer) -> None:
-    """Lets the peak begin anew; see clear_refs in proc(5)."""
+    """Resets the peak memory; see clear_refs in proc(5)."""
     Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
 
 
 def refuse(server: RunningServer, kind: str, seed: int) -> tuple[float, int]:
-    """Sends one bad image; returns how long the refusal took and how much memory it cost."""
+    """Sends one bad image; returns the time and the memory that the refusal took."""
     content = bad_image(kind, seed)
     forget_peak(server)
     before, started = server.resident_bytes(), time.perf_counter()
@@ -83,7 +83,7 @@ def test_a_large_camera_image_passes(photographs: list[Image.Image]) -> None:
 
 
 def test_the_first_image_of_a_multi_picture_file_is_classified(photographs: list[Image.Image]) -> None:
-    """Telephones write MPO: a JPEG, and another one for depth."""
+    """Phones write MPO: a JPEG, and another one for depth."""
     first, second = photographs
     both = encoded(first, "MPO", save_all=True, append_images=[second], quality=90)
     np.testing.assert_array_equal(

@@ -42,7 +42,7 @@ def test_bodies_beyond_the_bytes_in_flight_are_refused_until_others_end() -> Non
             assert no_room.reason == "too many large requests at once"
             async with bodies.body(request_of(40)) as fits:
                 assert len(fits) == 40
-        # Those that were answered, and the one that was refused, hold nothing any more.
+        # Neither the answered requests nor the refused one hold bytes any more.
         async with bodies.body(request_of(80)), bodies.body(request_of(20)):
             assert (await refused(bodies, 1)).status == 503
 

@@ -44,7 +44,7 @@ def client(module: Any, server: RunningServer) -> Any:
 
 
 def input_of(module: Any, data: np.ndarray | list[bytes], **options: Any) -> Any:
-    """Makes the input tensor of pixels or of encoded images."""
+    """Returns the input tensor of pixels or of encoded images."""
     array = data if isinstance(data, np.ndarray) else np.array(data, dtype=np.object_)
     tensor = module.InferInput("images", list(array.shape), "BYTES" if array.dtype == object else "UINT8")
     tensor.set_data_from_numpy(array, **options)
@@ -224,7 +224,7 @@ class TestCurl:
         assert [prediction["file"] for prediction in answer["predictions"]] == ["one.jpg", "zwei ä.jpg"]
 
     def test_the_protocol_by_hand(self, server: RunningServer, jpegs: list[bytes], tmp_path: Path) -> None:
-        """A binary tensor: JSON, then the image behind its length."""
+        """A binary tensor: JSON, then the length of the image, then the image."""
         head = json.dumps(
             {
                 "inputs": [
@@ -317,7 +317,7 @@ def test_metrics_count_each_request_its_images_and_its_stages(
 def test_the_square_beside_the_crops_is_what_the_model_gets(
     server: RunningServer, reference: Predictor
 ) -> None:
-    """A browser would draw the transparent half over its own page, and the model would have seen white."""
+    """A browser would draw the transparent half over its page; the model gets white there."""
     image = Image.effect_noise((90, 70), 80).convert("RGBA")
     image.paste((255, 0, 0, 0), (0, 0, 45, 70))
     file = io.BytesIO()

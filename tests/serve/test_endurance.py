@@ -22,9 +22,9 @@ from small_model import make_model
 pytestmark = pytest.mark.soak
 
 QUEUE, BATCH = 32, 16
-# Requests between two looks at the memory.
+# Requests between two measurements of the memory.
 PART = 10_000
-# Asks from a process of its own, so that the load does not share this one's interpreter lock.
+# Sends from a process of its own, so that the load does not share this interpreter's lock.
 _OPEN_LOOP = """
 import asyncio, dataclasses, json, sys
 from alexnet_fast.bench.http_load import Target, open_loop
@@ -37,7 +37,7 @@ print(json.dumps([dataclasses.asdict(one) for one in outcomes]))
 
 
 def rate_of(outcomes: list[Outcome]) -> float:
-    """Answers a second, from the first request to the last answer."""
+    """Returns answers per second, from the first request to the last answer."""
     answered = [one for one in outcomes if one.status == 200]
     return len(answered) / max(one.at + one.seconds for one in answered)
 
@@ -63,7 +63,7 @@ def test_load_of_ten_times_the_capacity_keeps_the_goodput(tmp_path: Path) -> Non
         outcomes = [Outcome(**one) for one in json.loads(done.stdout)]
         first = asyncio.run(closed_loop(asked, 1, 2))
         after = rate_of(asyncio.run(closed_loop(asked, 2 * BATCH, 10)))
-    # The machine's own speed changes with what else it does.
+    # The speed of the machine changes with its other load.
     capacity = (before + after) / 2
     found = statuses(outcomes)
     accepted, refused = ([one for one in outcomes if one.status == status] for status in (200, 503))
@@ -84,7 +84,7 @@ def test_load_of_ten_times_the_capacity_keeps_the_goodput(tmp_path: Path) -> Non
 
 
 def memory_of(model_file: Path, image: np.ndarray, requests: int, program: Sequence[str]) -> list[float]:
-    """The memory of a server in MiB after each 10,000 requests; the first 10,000 are not counted."""
+    """Returns the memory of a server in MiB after each 10,000 requests, without the first 10,000."""
     memory: list[float] = []
     with running(model_file, "--name", "small", "--threads", 1, program=program) as server:
         asked = target(server, image)

@@ -25,7 +25,7 @@ from alexnet_fast.serve.v2.http_codec import parse_request
 from running_server import RunningServer
 
 _FAST, _ROUND = 120, 300
-# Seconds; an answer takes some two milliseconds.
+# Seconds; an answer takes about two milliseconds.
 _PATIENCE = 0.1
 _STATUS = re.compile(rb"^HTTP/1\.1 (\d{3}) ", re.MULTILINE)
 Test = Callable[..., None]
@@ -38,7 +38,7 @@ def repeated(strategy: hypothesis.strategies.SearchStrategy, check: Test, exampl
         deadline=None,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
-        # A soak is for finding; what it finds is made small by the run that looks at it.
+        # Failing examples are shrunk, but not explained: a soak only finds them.
         phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
     )
 
@@ -52,7 +52,7 @@ def repeated(strategy: hypothesis.strategies.SearchStrategy, check: Test, exampl
 
 
 def answers(server: RunningServer, content: bytes) -> list[int]:
-    """Sends bytes, says that no more come, and returns the statuses of all answers."""
+    """Sends bytes, shuts the sending side down, and returns the statuses of all answers."""
     host, _, port = server.http.partition(":")
     received = b""
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -60,7 +60,7 @@ def answers(server: RunningServer, content: bytes) -> list[int]:
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             connection.sendall(content)
             if b"\r\n\r\n" in content:
-                # Whoever says too early that no more comes is taken for one who went away.
+                # A client that shuts down too early counts as disconnected.
                 select.select([connection], [], [], _PATIENCE)
             connection.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):
@@ -81,11 +81,11 @@ def check_wire(server: RunningServer, seen: Counter[int]) -> Test:
 
 
 def check_tensor(server: RunningServer, seen: Counter[int]) -> Test:
-    """Returns the check of a binary tensor in a request that is otherwise right."""
+    """Returns the check of a binary tensor in an otherwise valid request."""
 
     def check(both: tuple[bytes, bytes]) -> None:
         length, body = both
-        # A header's value cannot hold these; the other check sends them.
+        # The value of a header cannot hold these bytes; the other check sends them.
         length = re.sub(rb"[^\x21-\x7e]", b"", length) or b"0"
         status = server.call("POST", INFER, body, {"Inference-Header-Content-Length": length.decode()})[0]
         seen[status] += 1
@@ -106,7 +106,7 @@ def parsed(both: tuple[bytes, bytes]) -> None:
 
 
 def check_alive(server: RunningServer) -> None:
-    """The server answers, and has met no mistake of its own."""
+    """Checks that the server answers, and has logged no error of its own."""
     assert server.json("GET", "/v2/health/live") == (200, {"live": True})
     broken = [event for event in server.events if event.get("level") == "error"]
     assert not broken, (len(broken), broken[0].get("traceback", broken[0]))
@@ -134,7 +134,7 @@ def test_the_parser_answers_or_refuses_with_a_reason(server: RunningServer) -> N
 def test_ten_minutes_of_fuzzing_do_not_make_the_server_fail(
     server: RunningServer, evidence: Callable[..., None]
 ) -> None:
-    """Round by round, the wire and tensors in turns, each with a seed of its own."""
+    """Alternates between wire and tensors; each round has its own seed."""
     seconds = float(os.environ.get("FUZZ_SECONDS", "600"))
     started, round_, seen = time.monotonic(), 0, Counter()
     while time.monotonic() - started < seconds:

@@ -1,4 +1,4 @@
-"""Where a server listens, and the forms of address that it answers."""
+"""The addresses on which a server listens, and the forms of URL that it answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_port_zero_and_a_single_protocol_are_accepted(http_port: int | None, grp
 
 
 def test_the_http_port_is_in_use_as_soon_as_it_is_bound() -> None:
-    """Not only when the application is up: until then gRPC, or another server, could bind it too."""
+    """Before the application is up; otherwise gRPC or another server could bind it meanwhile."""
     listening = serving._bind(ServerConfig(), 0)
     with listening, socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,7 +38,7 @@ def test_the_http_port_is_in_use_as_soon_as_it_is_bound() -> None:
 def test_an_http_server_that_ends_by_itself_ends_the_process(
     model_file: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """It is not waited for, and its error is not lost."""
+    """The process does not wait for it, and reports its error."""
 
     async def broken(self: serving._HttpServer, sockets: object) -> None:
         self.started = when == "while it runs"
@@ -86,7 +86,7 @@ def test_a_request_with_an_absolute_url_may_have_a_body(server: RunningServer, j
 
 
 def ask(server: RunningServer, request: bytes) -> bytes:
-    """Sends bytes and returns everything that is answered."""
+    """Sends bytes and returns the whole answer."""
     host, _, port = server.http.partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(request)

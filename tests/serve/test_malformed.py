@@ -1,4 +1,4 @@
-"""Malformed requests: every one is refused with its reason, none is our fault, none is accepted."""
+"""Malformed requests: every one is refused with its reason; none causes an internal error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from running_server import RunningServer
 
 
 def check(server: RunningServer, answer: tuple[int, Any], status: int, reason: str) -> None:
-    """The answer is the refusal that was expected, and the server goes on."""
+    """Checks that the answer is the expected refusal, and that the server goes on."""
     assert answer[0] == status, answer
     assert set(answer[1]) == {"error"}
     assert reason in answer[1]["error"], answer
@@ -65,7 +65,7 @@ def test_malformed_bytes_on_the_wire_are_refused_with_their_reason(server: Runni
 
 
 def test_a_chunked_body_has_the_same_size_limit(server: RunningServer) -> None:
-    """Its end is not waited for: 64 MiB are taken, and this one goes on."""
+    """The server reads 64 MiB and does not wait for the end of the body."""
     host, _, port = server.http.partition(":")
     chunk = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
     with socket.create_connection((host, int(port)), timeout=20) as connection:

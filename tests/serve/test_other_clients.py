@@ -22,7 +22,7 @@ from running_server import RunningServer
 
 pytestmark = pytest.mark.soak
 
-# The last versions of the wheel that carry a perf_analyzer for the glibc of Debian 12.
+# The last versions of the wheel with a perf_analyzer for the glibc of Debian 12.
 _WITH_PERF_ANALYZER = "tritonclient==2.50.0"
 
 
@@ -78,7 +78,7 @@ def test_perf_analyzer_gets_answers(server: RunningServer, tmp_path: Path) -> No
         options = ("--measurement-mode", "count_windows", "--measurement-request-count", 100)
         printed = run(
             program, "-m", "small", "-u", address, "-i", protocol, "--concurrency-range", "1:4:3",
-            # One stable window is enough: this asks whether it works, not how fast.
+            # One stable window is enough: the test checks that it works, not how fast.
             *options, "-s", 999, "-r", 9,
             LD_LIBRARY_PATH=":".join(libraries),
         )  # fmt: skip

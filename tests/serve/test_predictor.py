@@ -121,7 +121,7 @@ def test_a_bad_image_is_named_or_skipped(
         reference.predict([photographs[0], bad])
     with pytest.raises(UserError, match="image 1 cannot be classified: no bytes"):
         reference.probabilities([photographs[0], b""])
-    # Beyond the first batch too.
+    # Also beyond the first batch.
     for ask in (reference.predict, reference.probabilities):
         with pytest.raises(UserError, match="image 33 cannot be classified: no bytes"):
             ask([*[photographs[0]] * 33, b""])

@@ -50,12 +50,12 @@ def patient(model_file: Path) -> Iterator[RunningServer]:
 
 
 def _classified(server: RunningServer) -> int:
-    """Returns how many images went through the model."""
+    """Returns the number of classified images."""
     return server.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]["inference_count"]
 
 
 def _fill_a_batch(server: RunningServer, pixels: np.ndarray) -> None:
-    """Eight images are a batch, which does not wait."""
+    """Sends eight images, a full batch, which does not wait."""
     before = _classified(server)
     asked = target(server, pixels[np.arange(8) % 5])
     assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
@@ -89,7 +89,7 @@ def test_a_request_that_does_not_fit_into_a_batch_waits_for_the_next(
     with running(model_file, "--name", "small", *options) as server:
         three, five = target(server, pixels[:3]), target(server, pixels)
         loads = []
-        # The third makes nine of them: six go, and three wait for five more.
+        # The third request makes nine images: six are classified, and three wait for five more.
         for waiting in (3, 6, 3):
             loads.append(Load(lambda: asyncio.run(open_loop(three, 1000, 0.001))))
             until_waiting(server, waiting)
@@ -104,7 +104,7 @@ def test_a_request_that_does_not_fit_into_a_batch_waits_for_the_next(
     assert sizes == {6: 1, 8: 1}
 
 
-# The larger body is more than the server reads ahead.
+# The larger body exceeds what the server reads ahead.
 @pytest.mark.parametrize("count", [1, 6])
 def test_a_disconnected_client_leaves_the_queue_unclassified(
     patient: RunningServer, pixels: np.ndarray, count: int

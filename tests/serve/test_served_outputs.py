@@ -31,14 +31,14 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def rich_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model with every output that there is."""
+    """The small model with every output."""
     form = GraphConfig(extras=("logits", "features"), top=3)
     return make_model(tmp_path_factory.mktemp("rich") / "model.onnx", form=form)
 
 
 @pytest.fixture(scope="module")
 def rich(rich_file: Path) -> Iterator[RunningServer]:
-    """Waits for company, so that requests for different outputs share a batch."""
+    """A server that waits for more requests, so that those for different outputs share a batch."""
     with running(rich_file, "--name", "rich", "--threads", 1, "--max-queue-delay-ms", 50) as server:
         yield server
 
@@ -70,7 +70,7 @@ def ask(client: Any, module: Any, pixels: np.ndarray, *names: str, **options: An
 
 
 def same(found: np.ndarray, expected: np.ndarray) -> None:
-    """Compares; a batch may be added up in another order."""
+    """Compares outputs; sums of a batch may run in another order."""
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Clients that send slowly, or do not read: they are let go, and others do not notice them."""
+"""Clients that send slowly or do not read: the server closes them, and others are not affected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIENTS, TURNS, SECONDS = 4, 5, 6.0
 
 @pytest.fixture(scope="module")
 def hasty(model_file: Path) -> Iterator[RunningServer]:
-    """A server that waits a second for anything."""
+    """A server with a timeout of a second."""
     with running(model_file, "--name", "small", "--threads", 1, "--timeout", 1) as server:
         yield server
 
@@ -33,7 +33,7 @@ def open_files(server: RunningServer) -> set[str]:
     """Returns the open files and connections of a server by descriptor."""
     found = set()
     for entry in Path(f"/proc/{server.process.pid}/fd").iterdir():
-        # Closed meanwhile, if it is not there any more.
+        # A missing descriptor was closed meanwhile.
         with contextlib.suppress(FileNotFoundError):
             found.add(f"{entry.name} {entry.readlink()}")
     return found
@@ -48,7 +48,7 @@ def test_a_late_header_or_body_is_answered_with_408(hasty: RunningServer, kind: 
 
 
 def test_slow_single_bytes_do_not_extend_the_deadline(hasty: RunningServer) -> None:
-    """The term of a header begins with its first byte, and no later one moves it."""
+    """The deadline of a header starts with its first byte, and later bytes do not move it."""
     with begun(hasty.http, "header") as client:
         client.settimeout(20)
         started, answer = time.monotonic(), b""
@@ -92,7 +92,7 @@ def test_connections_of_clients_that_do_not_read_are_closed(hasty: RunningServer
 
 
 def test_a_client_that_disconnects_while_sending_is_counted_as_499(hasty: RunningServer) -> None:
-    """It is counted as 499, as nginx does, and the log is silent."""
+    """The status is 499, as in nginx, and the log has no error."""
     with begun(hasty.http, "body") as client:
         time.sleep(0.1)
         client.shutdown(socket.SHUT_RDWR)
@@ -132,7 +132,7 @@ def wait_until_idle(server: RunningServer) -> None:
 def test_200_half_open_connections_do_not_slow_other_clients(
     model_file: Path, pixels: np.ndarray, evidence: Callable[..., None]
 ) -> None:
-    """With and without them in turns, in one server; the ratio of the medians of the p99 of each turn."""
+    """Turns with and without them in one server; the ratio of the median p99 of the turns."""
     with running(model_file, "--name", "small", "--threads", 1) as server:
         asked_beside(server, pixels, SECONDS)
         alone, beside, requests = [], [], 0
