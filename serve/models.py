@@ -62,6 +62,11 @@ class ModelRegistry:
         """Whether requests should be sent here: models are loaded before the server listens."""
         return not self.draining
 
+    @property
+    def current(self) -> list[ModelVersion]:
+        """The version of each model that answers now."""
+        return [model.current for model in self.models.values()]
+
     def get(self, name: str | None = None) -> ServedModel:
         """Returns a model by its name; without a name the first one.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -24,9 +24,6 @@ from alexnet_fast.runtime.open import open_backend
 from alexnet_fast.runtime.prediction import Prediction, top_k
 from alexnet_fast.serve.image import TRUSTED, ImageLimits, ImageSource, squares_of
 from alexnet_fast.utils.arrays import Probabilities
-
-if TYPE_CHECKING:
-    from alexnet_fast.utils.arrays import Pixels
 
 # Images per call of the model: enough to keep the processor busy; ten crops of each fit any machine's memory.
 _BATCH = 16
@@ -92,20 +89,10 @@ class Predictor:
         Raises:
             UserError: An image cannot be decoded; the message has its name and the reason.
         """
-        images = _as_list(images)
-        predictions: list[Prediction] = []
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            squares, reasons = squares_of(batch, self._backend.spec, self._limits)
-            names = [_name(image, start + place) for place, image in enumerate(batch)]
-            if reasons and on_bad_image == "fail":
-                place, reason = next(iter(reasons.items()))
-                raise UserError(f"{names[place]} cannot be classified: {reason}")
-            rows: Iterator[Probabilities] = iter(self._run(squares))
-            for place, name in enumerate(names):
-                classes = () if place in reasons else top_k(next(rows), self.classes, top)
-                predictions.append(Prediction(file=name, classes=classes, error=reasons.get(place)))
-        return predictions
+        return [
+            Prediction(file=name, classes=() if row is None else top_k(row, self.classes, top), error=reason)
+            for name, row, reason in self._classified(images, fail=on_bad_image == "fail")
+        ]
 
     def probabilities(self, images: ImageSource | Sequence[ImageSource]) -> Probabilities:
         """Returns the probability of every class for each image: float32 (N, classes), rows summing to 1.
@@ -116,20 +103,25 @@ class Predictor:
         Raises:
             UserError: An image cannot be decoded; the message has its name and the reason.
         """
-        answers = [np.empty((0, len(self.classes)), np.float32)]
-        images = _as_list(images)
+        rows = [row for _, row, _ in self._classified(images, fail=True) if row is not None]
+        return np.stack(rows) if rows else np.empty((0, len(self.classes)), np.float32)
+
+    def _classified(
+        self, images: ImageSource | Sequence[ImageSource], *, fail: bool
+    ) -> Iterator[tuple[str, Probabilities | None, str | None]]:
+        """Yields the name of each image with its probabilities, or with the reason why it is bad."""
+        images, side = _as_list(images), self.side
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
             squares, reasons = squares_of(batch, self._backend.spec, self._limits)
-            for place, reason in reasons.items():
-                raise UserError(f"{_name(batch[place], start + place)} cannot be classified: {reason}")
-            answers.append(self._run(squares))
-        return np.concatenate(answers)
-
-    def _run(self, squares: list[Pixels]) -> Probabilities:
-        """Classifies squares; the list is empty if every image was bad."""
-        side = self.side
-        return self._backend.run(np.stack(squares) if squares else np.empty((0, side, side, 3), np.uint8))
+            names = [_name(image, start + place) for place, image in enumerate(batch)]
+            if reasons and fail:
+                place, reason = next(iter(reasons.items()))
+                raise UserError(f"{names[place]} cannot be classified: {reason}")
+            pixels = np.stack(squares) if squares else np.empty((0, side, side, 3), np.uint8)
+            rows = iter(self._backend.run(pixels))
+            for place, name in enumerate(names):
+                yield name, None if place in reasons else next(rows), reasons.get(place)
 
 
 def _as_list(images: ImageSource | Sequence[ImageSource]) -> Sequence[ImageSource]:

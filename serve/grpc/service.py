@@ -143,11 +143,7 @@ class GrpcService:
         return {"config": describe.model_config(self._version(request), self._registry.config.batching)}
 
     def _statistics(self, request: Any) -> dict[str, Any]:
-        if request.name:
-            versions = [self._version(request)]
-        else:
-            versions = [model.current for model in self._registry.models.values()]
-        return {"model_stats": [describe.model_statistics(version) for version in versions]}
+        return describe.statistics([self._version(request)] if request.name else self._registry.current)
 
 
 def _parse(kind: Any, content: bytes) -> Any:

@@ -21,13 +21,15 @@ from alexnet_fast.serve.v2 import describe
 from alexnet_fast.serve.v2.http_codec import HEADER_LENGTH, parse_request, write_answer
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from alexnet_fast.serve.metrics import Metrics
     from alexnet_fast.serve.models import ModelRegistry, ModelVersion
+
+    Answer = Callable[[Request], Response]
 
 # The page contains its script and style; it may call this server and show the visitor's image.
 _POLICY = (
@@ -50,7 +52,6 @@ def page_route() -> Route:
 
 def http_app(registry: ModelRegistry, metrics: Metrics) -> ASGIApp:
     """Returns the application."""
-    v2 = _V2(registry)
     bodies = BodyReader(registry.config.limits, registry.config.batching.timeout)
 
     async def infer(request: Request) -> Response:
@@ -68,26 +69,9 @@ def http_app(registry: ModelRegistry, metrics: Metrics) -> ASGIApp:
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
     routes = [
-        Route("/v2", v2.server),
-        # Load balancers and hosting platforms ask for /health unless they are told another path.
-        Route("/health", v2.ready),
-        Route("/health/live", v2.live),
-        Route("/health/ready", v2.ready),
-        Route("/v2/health/live", v2.live),
-        Route("/v2/health/ready", v2.ready),
-        Route("/v2/repository/index", v2.index, methods=["GET", "POST"]),
-        Route("/v2/models/stats", v2.all_statistics),
-        *(
-            Route(f"/v2/models/{{model}}{version}{path}", endpoint, methods=[method])
-            for version in ("", "/versions/{version}")
-            for path, endpoint, method in (
-                ("", v2.metadata, "GET"),
-                ("/ready", v2.model_ready, "GET"),
-                ("/config", v2.config, "GET"),
-                ("/stats", v2.statistics, "GET"),
-                ("/infer", infer, "POST"),
-            )
-        ),
+        *_descriptions(registry),
+        Route("/v2/models/{model}/infer", infer, methods=["POST"]),
+        Route("/v2/models/{model}/versions/{version}/infer", infer, methods=["POST"]),
         Route("/predict", PredictRoute(registry, bodies).answer, methods=["POST"]),
         Route("/metrics", prometheus),
     ]
@@ -97,53 +81,47 @@ def http_app(registry: ModelRegistry, metrics: Metrics) -> ASGIApp:
     return Observed(Starlette(routes=routes, exception_handlers=handlers), registry, metrics)
 
 
-class _V2:
-    """The endpoints that describe the server and its models."""
+def _descriptions(registry: ModelRegistry) -> Iterator[Route]:
+    """Returns the routes that describe the server and its models."""
 
-    def __init__(self, registry: ModelRegistry) -> None:
-        self._registry = registry
+    def version(request: Request) -> ModelVersion:
+        return registry.get(request.path_params["model"]).version(request.path_params.get("version"))
 
-    async def server(self, request: Request) -> Response:
-        del request
-        return JSONResponse(describe.server_metadata())
+    def readiness(**plain: Any) -> Response:
+        if registry.ready:
+            return JSONResponse({**plain, "ready": True})
+        return JSONResponse({**plain, "ready": False, "error": "the server is about to end"}, status_code=503)
 
-    async def live(self, request: Request) -> Response:
-        del request
-        return JSONResponse({"live": True})
+    of_server: dict[str, Answer] = {
+        "/v2": lambda _: JSONResponse(describe.server_metadata()),
+        # Load balancers and hosting platforms request /health by default.
+        **dict.fromkeys(("/health", "/health/ready", "/v2/health/ready"), lambda _: readiness()),
+        **dict.fromkeys(("/health/live", "/v2/health/live"), lambda _: JSONResponse({"live": True})),
+        "/v2/repository/index": lambda _: JSONResponse(describe.repository_index(registry)),
+        "/v2/models/stats": lambda _: JSONResponse(describe.statistics(registry.current)),
+    }
+    of_model: dict[str, Answer] = {
+        "": lambda request: JSONResponse(describe.model_metadata(version(request))),
+        "/ready": lambda request: readiness(name=version(request).model),
+        "/config": lambda request: JSONResponse(
+            describe.model_config(version(request), registry.config.batching)
+        ),
+        "/stats": lambda request: JSONResponse(describe.statistics([version(request)])),
+    }
+    for path, answer in of_server.items():
+        yield Route(path, _in_loop(answer), methods=["GET", "POST"] if path.endswith("index") else ["GET"])
+    for path, answer in of_model.items():
+        yield Route(f"/v2/models/{{model}}{path}", _in_loop(answer))
+        yield Route(f"/v2/models/{{model}}/versions/{{version}}{path}", _in_loop(answer))
 
-    async def ready(self, request: Request) -> Response:
-        del request
-        return self._readiness({"ready": self._registry.ready})
 
-    async def index(self, request: Request) -> Response:
-        del request
-        return JSONResponse(describe.repository_index(self._registry))
+def _in_loop(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """Returns an endpoint that runs in the event loop; Starlette would run a plain function in a thread."""
 
-    async def metadata(self, request: Request) -> Response:
-        return JSONResponse(describe.model_metadata(self._version(request)))
+    async def endpoint(request: Request) -> Response:
+        return answer(request)
 
-    async def model_ready(self, request: Request) -> Response:
-        version = self._version(request)
-        return self._readiness({"name": version.model, "ready": self._registry.ready})
-
-    async def config(self, request: Request) -> Response:
-        return JSONResponse(describe.model_config(self._version(request), self._registry.config.batching))
-
-    async def statistics(self, request: Request) -> Response:
-        return JSONResponse({"model_stats": [describe.model_statistics(self._version(request))]})
-
-    async def all_statistics(self, request: Request) -> Response:
-        del request
-        versions = [model.current for model in self._registry.models.values()]
-        return JSONResponse({"model_stats": [describe.model_statistics(version) for version in versions]})
-
-    def _version(self, request: Request) -> ModelVersion:
-        return self._registry.get(request.path_params["model"]).version(request.path_params.get("version"))
-
-    def _readiness(self, plain: dict[str, Any]) -> Response:
-        if self._registry.ready:
-            return JSONResponse(plain)
-        return JSONResponse({**plain, "error": "the server is about to end"}, status_code=503)
+    return endpoint
 
 
 async def _refused(request: Request, error: Exception) -> Response:

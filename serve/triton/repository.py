@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,9 @@ _STAGING = ".alexnet-fast-"
 _FORMAT = "alexnet-fast Triton repository"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _HERE = Path(__file__).parent
+_WARMUP_FILE = f"warmup/{WARMUP}"
+# Contents of the files of a model by name; a path is linked or copied.
+Files = dict[str, str | bytes | Path]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,8 +105,8 @@ def write_repository(
         _check_replaceable(directory / entry, written)
     make_dir(directory)
     with _staging(directory) as work:
-        for entry, fill in models.items():
-            fill(work / entry)
+        for entry, files in models.items():
+            _write_model(work / entry, files)
         written |= {entry: FileStamp.of(work / entry / CONFIG).sha256 for entry in models}
         # The record comes first: it may name a model that does not exist.
         record = {"format": _FORMAT, "models": dict(sorted(written.items()))}
@@ -132,94 +135,86 @@ def _open(model: Path) -> Source:
     return Source(network=model, onnx=onnx, metadata=metadata, outputs=described.outputs)
 
 
-def _models(
-    name: str, variant: Variant, source: Source, config: TritonConfig
-) -> dict[str, Callable[[Path], None]]:
-    """Returns a function per model that fills its folder."""
-    side, outputs = source.metadata.spec.resize, source.outputs
+def _models(name: str, variant: Variant, source: Source, config: TritonConfig) -> dict[str, Files]:
+    """Returns the files of each model."""
+    spec, outputs = source.metadata.spec, source.outputs
+    labels, warmup = _labels(source.metadata.classes), _warmup(spec.resize)
     if variant == "python":
         described = configs.python_config(name, outputs, config)
-        return {name: lambda directory: _fill_python(directory, described, source)}
-    parts = (f"{name}-unpack", f"{name}-decode", f"{name}-network")
-    whole = configs.ensemble_config(name, outputs, parts, config)
-    unpack = configs.unpack_config(parts[0], side, source.metadata.spec.background, config)
-    decode = configs.dali_config(parts[1], side, config)
-    network = configs.network_config(parts[2], source.platform, side, outputs, config)
+        program = (_HERE / "python_model.py").read_bytes()
+        return {
+            name: {
+                CONFIG: described,
+                LABELS: labels,
+                _WARMUP_FILE: warmup,
+                "1/model.py": program,
+                "1/model.onnx": source.network,
+            }
+        }
+    unpack, decode, network = parts = (f"{name}-unpack", f"{name}-decode", f"{name}-network")
+    plan = "1/model.plan" if source.platform == "tensorrt_plan" else "1/model.onnx"
     return {
-        name: lambda directory: _fill_ensemble(directory, whole, source),
-        parts[0]: lambda directory: _fill(directory, unpack, _HERE / "unpack_model.py", "model.py"),
-        parts[1]: lambda directory: _fill_dali(directory, decode, source, config),
-        parts[2]: lambda directory: _fill_network(directory, network, source),
+        name: {
+            CONFIG: configs.ensemble_config(name, outputs, parts, config),
+            LABELS: labels,
+            _WARMUP_FILE: warmup,
+        },
+        unpack: {
+            CONFIG: configs.unpack_config(unpack, spec.resize, spec.background, config),
+            "1/model.py": (_HERE / "unpack_model.py").read_bytes(),
+        },
+        decode: {
+            CONFIG: configs.dali_config(decode, spec.resize, config),
+            "1/model.dali": _decoder(spec.resize, config),
+        },
+        network: {
+            CONFIG: configs.network_config(network, source.platform, spec.resize, outputs, config),
+            LABELS: labels,
+            plan: source.network,
+        },
     }
 
 
-def _fill(directory: Path, config: str, source: Path, name: str) -> None:
-    """Writes the configuration and the one file of version 1."""
+def _write_model(directory: Path, files: Files) -> None:
+    """Writes the files of a model; Triton requires the folder of the version even if it is empty."""
     make_dir(directory / "1")
-    write_atomically(directory / CONFIG, config.encode())
-    write_atomically(directory / "1" / name, source.read_bytes())
+    for name, content in files.items():
+        target = directory / name
+        make_dir(target.parent)
+        if isinstance(content, Path):
+            link_atomically(content, target)
+        else:
+            write_atomically(target, content.encode() if isinstance(content, str) else content)
 
 
-def _fill_python(directory: Path, config: str, source: Source) -> None:
-    _fill(directory, config, _HERE / "python_model.py", "model.py")
-    link_atomically(source.network, directory / "1" / "model.onnx")
-    _write_labels(directory, source)
-    _write_warmup(directory, source)
-
-
-def _fill_ensemble(directory: Path, config: str, source: Source) -> None:
-    # An ensemble has no file, but Triton requires the folder of its version.
-    make_dir(directory / "1")
-    write_atomically(directory / CONFIG, config.encode())
-    _write_labels(directory, source)
-    _write_warmup(directory, source)
-
-
-def _fill_dali(directory: Path, text: str, source: Source, config: TritonConfig) -> None:
+def _decoder(side: int, config: TritonConfig) -> bytes:
+    """Returns the DALI graph that decodes and resizes, serialized."""
     try:
         from alexnet_fast.pipelines.dali.graph import build_square_graph
     except ModuleNotFoundError as error:
         raise UserError(
             f"the GPU variant needs {error.name}, which is not installed", "pip install alexnet-fast"
         ) from error
-    graph = build_square_graph(
-        source.metadata.spec.resize,
-        device="gpu",
-        batch_size=config.batching.max_batch_size,
-        threads=config.threads,
-    )
-    make_dir(directory / "1")
-    write_atomically(directory / CONFIG, text.encode())
-    write_atomically(directory / "1" / "model.dali", graph.serialize())
+    batch_size = config.batching.max_batch_size
+    graph = build_square_graph(side, device="gpu", batch_size=batch_size, threads=config.threads)
+    serialized: bytes = graph.serialize()
+    return serialized
 
 
-def _fill_network(directory: Path, config: str, source: Source) -> None:
-    make_dir(directory / "1")
-    write_atomically(directory / CONFIG, config.encode())
-    plan = source.platform == "tensorrt_plan"
-    link_atomically(source.network, directory / "1" / ("model.plan" if plan else "model.onnx"))
-    _write_labels(directory, source)
-
-
-def _write_labels(directory: Path, source: Source) -> None:
-    """Writes the names of the classes, one per line, for Triton's classification extension."""
-    for label in source.metadata.classes:
+def _labels(classes: Sequence[str]) -> bytes:
+    """Returns the names of the classes, one per line, for Triton's classification extension."""
+    for label in classes:
         if len(label.splitlines()) != 1:
             raise UserError(f"the class {label!r} does not fit into a line of Triton's labels", "rename it")
-    write_atomically(
-        directory / LABELS,
-        "".join(f"{label}\n" for label in source.metadata.classes).encode("utf-8", "surrogateescape"),
-    )
+    return "".join(f"{label}\n" for label in classes).encode("utf-8", "surrogateescape")
 
 
-def _write_warmup(directory: Path, source: Source) -> None:
-    """Writes a grey image as an element of a BYTES tensor: after its length in four bytes, little-endian."""
+def _warmup(side: int) -> bytes:
+    """Returns a grey image as an element of a BYTES tensor: after its length in four bytes, little-endian."""
     encoded = io.BytesIO()
-    side = source.metadata.spec.resize
     Image.new("RGB", (side, side), (128, 128, 128)).save(encoded, "JPEG")
-    make_dir(directory / "warmup")
     content = encoded.getvalue()
-    write_atomically(directory / "warmup" / WARMUP, len(content).to_bytes(4, "little") + content)
+    return len(content).to_bytes(4, "little") + content
 
 
 def written_models(directory: Path) -> dict[str, str]:

@@ -8,6 +8,8 @@ from alexnet_fast.runtime.metadata import INPUT, TENSOR_TYPES
 from alexnet_fast.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from alexnet_fast.serve.config import Batching
     from alexnet_fast.serve.models import ModelRegistry, ModelVersion
 
@@ -55,9 +57,14 @@ def model_config(version: ModelVersion, batching: Batching) -> dict[str, Any]:
     }
 
 
-def model_statistics(version: ModelVersion) -> dict[str, Any]:
-    """Returns the statistics of a model since it was loaded."""
-    return {"name": version.model, "version": version.version, **version.statistics.plain()}
+def statistics(versions: Iterable[ModelVersion]) -> dict[str, Any]:
+    """Returns the statistics of models since they were loaded."""
+    return {
+        "model_stats": [
+            {"name": version.model, "version": version.version, **version.statistics.plain()}
+            for version in versions
+        ]
+    }
 
 
 def repository_index(registry: ModelRegistry) -> list[dict[str, str]]:

@@ -49,7 +49,7 @@ def sanitized(openvino_cmake: Path) -> Built:
 
 
 def small_net(squares_nhwc: np.ndarray) -> nn.Sequential:
-    """A network of every kind of layer that exports, which tells images apart."""
+    """A network with every exportable kind of layer, whose answers differ between images."""
     torch.manual_seed(1)
     layers = (
         nn.Conv2d(3, 16, 5, 2, 2),

@@ -26,7 +26,7 @@ def command(*words: object) -> subprocess.CompletedProcess[bytes]:
     leaks = Path(__file__).with_name("leaks_of_others.txt")
     environment = {
         **os.environ,
-        # Without it TBB, which OpenVINO brings, opens libraries in a way that AddressSanitizer refuses.
+        # Otherwise OpenVINO's TBB opens libraries in a way that AddressSanitizer refuses.
         "TBB_ENABLE_SANITIZERS": "1",
         "LSAN_OPTIONS": f'suppressions="{leaks}":print_suppressions=0',
     }
@@ -77,7 +77,7 @@ class Built:
                 (directory / "complete").touch()
 
     def _build(self, directory: Path, flags: Sequence[str], sanitize: str) -> None:
-        # A copy: the folder must need nothing of the repository around it.
+        # A copy, because the folder must not depend on the repository around it.
         source, build = directory / "copied", directory / "build"
         shutil.copytree(ROOT / "serve/cpp", source)
         must("cmake", "-S", source, "-B", build, *flags)
@@ -89,7 +89,7 @@ class Built:
 
 
 def digest(flags: Sequence[str]) -> str:
-    """Returns a name for the sources, the compiler and what it is told."""
+    """Returns a name for the sources, the compiler and its options."""
     state = hashlib.sha256(must("c++", "--version") + repr((str(ROOT), *flags)).encode())
     for directory in (ROOT / "serve/cpp", ROOT / "tests/cpp/probe"):
         for file in sorted(file for file in directory.rglob("*") if file.is_file()):

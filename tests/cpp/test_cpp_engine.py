@@ -19,7 +19,7 @@ from alexnet_fast.export.exporter import run_export
 from alexnet_fast.pipelines.cpu.pillow import centre_square, decode
 from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
-# From the same pixels; an older Pillow's differ by a level here and there (test_cpp_pixels.py).
+# On the same pixels; those of an older Pillow differ by up to one level (test_cpp_pixels.py).
 NEAR = 1e-6 if int(Image.__version__.split(".")[0]) >= 13 else 1e-3
 
 
@@ -32,7 +32,7 @@ def squares(hundred, model) -> np.ndarray:
 
 @pytest.fixture
 def copy(model: Path, tmp_path: Path) -> Path:
-    """The model with its manifest and engine in a folder that a test may spoil."""
+    """A copy of the model with its manifest and engine, which a test may damage."""
     shutil.copytree(model.parent, tmp_path / "copy")
     return tmp_path / "copy" / "model.onnx"
 
@@ -111,7 +111,7 @@ def test_half_an_image_is_refused(built, model, tmp_path):
 
 
 def refused(built: Built, model: Path, image: Path, *options: str) -> str:
-    """Returns the one line with which a model is refused."""
+    """Returns the one-line error for a model."""
     done = command(built.classify, *options, model, image)
     assert (done.returncode, done.stdout) == (1, b"")
     (line,) = done.stderr.decode().splitlines()
@@ -119,7 +119,7 @@ def refused(built: Built, model: Path, image: Path, *options: str) -> str:
     return line
 
 
-def test_no_file_and_another_file(built, tmp_path, image):
+def test_a_missing_file_and_another_kind_of_file_are_refused(built, tmp_path, image):
     assert "there is no file" in refused(built, tmp_path / "none.onnx", image)
     assert "is neither .onnx nor .engine" in refused(built, image, image)
 
@@ -128,7 +128,7 @@ def test_an_engine_needs_a_build_with_tensorrt(built, copy, image):
     assert "needs TensorRT, which this build lacks" in refused(built, copy.with_suffix(".engine"), image)
 
 
-def test_no_manifest(built, copy, image):
+def test_a_model_without_a_manifest_is_refused(built, copy, image):
     copy.with_name("manifest.json").unlink()
     assert "has no manifest" in refused(built, copy, image)
     must(built.classify, "--unverified", copy, image)
@@ -149,19 +149,19 @@ def test_an_export_without_an_engine_and_with_more_outputs(built, make_net, squa
     assert "bytes, its manifest says" in refused(built, model, image)
 
 
-def test_a_file_of_the_wrong_size(built, copy, image):
+def test_a_file_of_the_wrong_size_is_refused(built, copy, image):
     copy.write_bytes(copy.read_bytes() + b"\0")
     assert "bytes, its manifest says" in refused(built, copy, image)
 
 
-def test_a_file_with_another_bit(built, copy, image):
+def test_a_file_with_a_flipped_bit_is_refused(built, copy, image):
     contents = bytearray(copy.read_bytes())
     contents[len(contents) // 2] ^= 1
     copy.write_bytes(contents)
     assert "has the SHA-256" in refused(built, copy, image)
 
 
-def test_a_file_that_the_manifest_does_not_know(built, copy, image):
+def test_a_file_that_the_manifest_does_not_list_is_refused(built, copy, image):
     other = copy.rename(copy.with_name("other.onnx"))
     assert "does not list other.onnx" in refused(built, other, image)
 
@@ -188,7 +188,7 @@ def test_a_file_that_the_manifest_does_not_know(built, copy, image):
         ),
     ],
 )
-def test_a_manifest_that_is_none(built, copy, image, contents, message):
+def test_an_invalid_manifest_is_refused(built, copy, image, contents, message):
     copy.with_name("manifest.json").write_bytes(contents)
     assert message in refused(built, copy, image)
 
@@ -201,12 +201,12 @@ def test_a_manifest_that_is_none(built, copy, image, contents, message):
         (b"\x08\x08\x12\x0calexnet-fast", "without the metadata alexnet_fast.model"),
     ],
 )
-def test_an_unverified_file_that_is_no_model(built, copy, image, contents, message):
+def test_an_unverified_file_that_is_not_a_model_is_refused(built, copy, image, contents, message):
     copy.write_bytes(contents)
     assert message in refused(built, copy, image, "--unverified")
 
 
-def test_half_a_model(built, copy, image):
+def test_a_cut_off_model_is_refused(built, copy, image):
     copy.write_bytes(copy.read_bytes()[:5_000])
     assert "is not an ONNX file, or is cut off" in refused(built, copy, image, "--unverified")
 
@@ -242,7 +242,7 @@ def test_the_version_is_that_of_the_python_package():
 
 @pytest.mark.slow
 def test_a_copy_of_the_folder_is_part_of_another_project(openvino_cmake, model, hundred, tmp_path):
-    """It builds the library alone: no program, nothing to install, no build type of ours."""
+    """It builds only the library: no program, no install rules, no build type of its own."""
     skip_where_tools_are_missing()
     example = ROOT / "serve/cpp/example"
     shutil.copytree(ROOT / "serve/cpp", tmp_path / "third_party/engine")
@@ -269,5 +269,5 @@ def test_a_copy_of_the_folder_is_part_of_another_project(openvino_cmake, model, 
         assert done.stderr.decode().startswith(said)
 
 
-def test_help_has_an_example(built):
+def test_the_help_of_classify_has_an_example(built):
     assert b"Example:\n  classify " in must(built.classify, "--help")

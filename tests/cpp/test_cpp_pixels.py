@@ -1,4 +1,4 @@
-"""C++ makes the same pixels as Python from the same file."""
+"""C++ and Python decode the same file to the same pixels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ import image_matrix
 from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 
-# C++ does what Pillow does since its 13th version, which changed the order of rows and columns. The last one
-# for Python 3.10 is older.
+# C++ follows Pillow 13, which changed the order of rows and columns; Python 3.10 has an older Pillow.
 AS_PILLOW = int(Image.__version__.split(".")[0]) >= 13
 LARGEST_DIFFERENCE = 0 if AS_PILLOW else 1
 
 
 def difference(built: Built, files: list[Path], side: int) -> int:
-    """Returns by how many levels C++ and Python differ at most."""
+    """Returns the largest difference between C++ and Python, in levels."""
     spec = AugmentSpec(resize=side, crop=side)
     wanted = np.stack([centre_square(decode(file), spec) for file in files])
     got = np.frombuffer(must(built.probe, "squares", side, *files), np.uint8).reshape(wanted.shape)
@@ -73,7 +72,7 @@ def entry(tag: int, kind: int, count: int, value: int) -> bytes:
         b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation>",
     ],
 )
-def test_every_way_to_say_which_side_is_up(built, photographs, tmp_path, segment):
+def test_every_form_of_orientation_is_read(built, photographs, tmp_path, segment):
     plain = io.BytesIO()
     photographs[0].resize((90, 60)).save(plain, "JPEG")
     marker = b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment
@@ -82,7 +81,7 @@ def test_every_way_to_say_which_side_is_up(built, photographs, tmp_path, segment
 
 
 def test_every_jpeg_of_the_matrix(built, tmp_path):
-    """Some 860: orientation in every form, colours, subsampling, markers; taken alike and refused alike."""
+    """About 860 files: all orientations, colours, subsamplings and markers, accepted and refused alike."""
     taken, refused = [], []
     for name, contents in image_matrix.files():
         if name.endswith(".jpg"):

@@ -1,4 +1,4 @@
-"""The same under AddressSanitizer and UBSan, with damaged files; and TensorRT's back end compiled."""
+"""C++ under AddressSanitizer and UBSan, with damaged files; and a build of the TensorRT back end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADERS = ROOT / ".venv" / "tensorrt-headers"
 @pytest.mark.parametrize(
     ("mistake", "seen"), [("leak", b"LeakSanitizer: detected"), ("overrun", b"heap-buffer-overflow")]
 )
-def test_a_mistake_is_seen(sanitized, mistake, seen):
+def test_the_sanitizers_detect_a_planted_error(sanitized, mistake, seen):
     done = command(sanitized.probe, mistake)
     assert done.returncode != 0
     assert seen in done.stderr
@@ -29,7 +29,7 @@ def test_a_hundred_images(sanitized, model, hundred):
     assert must(sanitized.classify, model, *hundred, "--top", 1).count(b"%") == 100
 
 
-def test_answers(sanitized, model, tmp_path):
+def test_sanitized_answers_are_those_of_python(sanitized, model, tmp_path):
     squares = np.random.default_rng(3).integers(0, 256, (9, 43, 43, 3), dtype=np.uint8)
     (tmp_path / "squares.raw").write_bytes(squares.tobytes())
     got = np.frombuffer(must(sanitized.probe, "threads", model, tmp_path / "squares.raw"), np.float32)
@@ -47,7 +47,7 @@ def test_models_and_manifests_with_a_changed_byte(sanitized, model, hundred, tmp
     spoilt = tmp_path / "model.onnx"
     for _ in range(20):
         contents, description = bytearray(model.read_bytes()), bytearray(manifest)
-        # The metadata stand at the end of the file.
+        # The metadata are at the end of the file.
         contents[-int(random.integers(1, 700))] = int(random.integers(256))
         description[int(random.integers(len(description)))] = int(random.integers(256))
         spoilt.write_bytes(contents)
@@ -95,7 +95,7 @@ def with_tensorrt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "classify"
 
 
-def test_tensorrt_compiles_links_and_says_what_is_missing(with_tensorrt, model, hundred, tmp_path):
+def test_tensorrt_compiles_links_and_names_what_is_missing(with_tensorrt, model, hundred, tmp_path):
     engine = model.with_suffix(".engine")
     done = command(with_tensorrt, engine, hundred[0])
     assert done.returncode in (0, 1)

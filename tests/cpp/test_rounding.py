@@ -1,4 +1,4 @@
-"""What float32 leaves of the whole network's answer: onnxruntime and OpenVINO beside float64.
+"""Rounding errors of the whole network in float32: onnxruntime and OpenVINO against float64.
 
 The C++ library runs OpenVINO with the same settings, and gives the same bits.
 """
@@ -30,7 +30,7 @@ Outputs = Mapping[str, np.ndarray]
 
 
 def in_float64(net: torch.nn.Module, squares: np.ndarray, spec: AugmentSpec) -> Outputs:
-    """The network as it is defined, every sum in float64; its input is what both runtimes are given."""
+    """The network with every sum in float64, on the same input as both runtimes."""
     crops = [take_crops(torch.from_numpy(square[None]), spec, "ten").double() for square in squares]
     with torch.no_grad():
         logits = [net(crop) for crop in crops]
@@ -41,7 +41,7 @@ def in_float64(net: torch.nn.Module, squares: np.ndarray, spec: AugmentSpec) -> 
 
 
 def in_openvino(path: Path, squares: np.ndarray, **settings: Any) -> Outputs:
-    """As serve/cpp runs it."""
+    """Runs a model as serve/cpp does."""
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
     fixed = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
@@ -50,7 +50,9 @@ def in_openvino(path: Path, squares: np.ndarray, **settings: Any) -> Outputs:
     return {name: np.concatenate([one[name] for one in found]) for name in ("probabilities", "logits")}
 
 
-def test_both_are_as_far_from_float64_as_float32_is(photographs: list[Image.Image], tmp_path: Path) -> None:
+def test_both_runtimes_differ_from_float64_by_float32_rounding(
+    photographs: list[Image.Image], tmp_path: Path
+) -> None:
     spec, path = AugmentSpec(), tmp_path / "model.onnx"
     parts = [photographs[at % 2].crop((20 * at, 0, 20 * at + 300, 300)) for at in range(IMAGES)]
     squares = np.stack([centre_square(part, spec) for part in parts])
@@ -65,7 +67,7 @@ def test_both_are_as_far_from_float64_as_float32_is(photographs: list[Image.Imag
     alone = [model.outputs(square[None]) for square in squares]
     ours = {name: np.concatenate([one[name] for one in alone]) for name in exact}
     theirs = in_openvino(path, squares)
-    # Neither the mode nor the number of threads changes a sum's order.
+    # Neither the mode nor the number of threads changes the order of sums.
     for settings in ({"EXECUTION_MODE_HINT": "PERFORMANCE"}, {"INFERENCE_NUM_THREADS": 1}):
         np.testing.assert_array_equal(in_openvino(path, squares, **settings)["logits"], theirs["logits"])
     for name, true in exact.items():

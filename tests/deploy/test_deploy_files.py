@@ -1,4 +1,4 @@
-"""Docker, Compose, Kubernetes and KServe files hold together, as far as can be seen without a cluster."""
+"""Docker, Compose, Kubernetes and KServe files are valid and agree, as far as tests see without a cluster."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pod_of(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_hadolint_has_nothing_to_say(file):
+def test_hadolint_finds_no_problem(file):
     done = subprocess.run([tool("hadolint"), file], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -141,7 +141,7 @@ def test_no_port_of_compose_is_open_to_the_network():
 
 
 def closure(names: set[str]) -> set[str]:
-    """Returns packages with all that they need, as far as it is installed here."""
+    """Returns packages with their installed dependencies."""
     found: set[str] = set()
     while names - found:
         name = (names - found).pop()
@@ -154,10 +154,15 @@ def closure(names: set[str]) -> set[str]:
     return found
 
 
+def distribution(name: str) -> str:
+    """Returns one name for both spellings of a package, and for the two onnxruntimes with one module."""
+    return name.replace("_", "-").replace("onnxruntime-gpu", "onnxruntime")
+
+
 @pytest.mark.parametrize("file", DOCKERFILES[:2], ids=lambda file: file.name)
-def test_what_the_images_install_is_all_that_serving_imports(file):
+def test_the_images_install_everything_that_serving_imports(file):
     code = (
-        # What Python's start imports by itself is nobody's need: setuptools puts a hook there, for one.
+        # Modules that Python imports at its start are not ours: setuptools has a hook there, for example.
         "import sys\nbefore = set(sys.modules)\n"
         "from alexnet_fast.serve import server, predictor\n"
         "from alexnet_fast.serve.http import app\n"
@@ -168,12 +173,9 @@ def test_what_the_images_install_is_all_that_serving_imports(file):
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     packages = importlib.metadata.packages_distributions()
     imported = {package.lower() for name in shown.split() for package in packages.get(name, [])}
-    # Pillow before its 13th version takes it where somebody has installed it, and does without elsewhere.
+    # An optional dependency of Pillow before version 13.
     imported.discard("defusedxml")
     installed = re.search(r"constraints.txt \\\n(.*?)\\\n", file.read_text(), re.DOTALL)[1]
     names = {word.split("==")[0] for word in installed.split()}
     assert "torch" not in imported
-    # One of the two is installed here; they hold the same module.
-    assert {name.replace("onnxruntime-gpu", "onnxruntime") for name in imported} - {"alexnet-fast"} <= {
-        name.replace("onnxruntime-gpu", "onnxruntime") for name in closure(names)
-    }
+    assert set(map(distribution, imported)) - {"alexnet-fast"} <= set(map(distribution, closure(names)))

@@ -1,4 +1,4 @@
-"""A small model, images for it, and repositories made of them."""
+"""A small model, and images for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Triton on this machine, from nvidia-pytriton, which brings it with its Python backend."""
+"""A real Triton on this machine, from nvidia-pytriton, with its Python backend."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 import tritonclient.http
 
 ROOT = Path(__file__).parents[2]
-# Made by `make triton`; of its own, since Triton's Python backend returns empty arrays with numpy 2.
+# `make triton` creates this environment, because Triton's Python backend returns empty arrays with numpy 2.
 ENVIRONMENT = ROOT / ".venv" / "triton"
 
 
 class RunningTriton:
-    """A process and where it listens."""
+    """A process and its addresses."""
 
     def __init__(self, repository: Path, directory: Path) -> None:
         packages = ENVIRONMENT / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
@@ -38,18 +38,18 @@ class RunningTriton:
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": f"{library}:{packages / 'nvidia_pytriton.libs'}",
-            # Triton's Python takes the environment whose interpreter comes first.
+            # Triton's Python uses the environment of the first interpreter on PATH.
             "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}",
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
 
     def wait_until_ready(self) -> None:
-        """Returns when the models are loaded; fails with the log where they cannot be."""
+        """Returns once the models are loaded; fails with the log if they cannot be."""
         end = time.monotonic() + 60
         with tritonclient.http.InferenceServerClient(self.http) as client:
             while self.process.poll() is None and time.monotonic() < end:
-                # Nobody listens yet.
+                # Triton does not listen yet.
                 with contextlib.suppress(OSError):
                     if client.is_server_ready():
                         return
@@ -63,7 +63,7 @@ class RunningTriton:
 
 
 def backends(server: Path, directory: Path) -> Path:
-    """Puts the Python backend together with the stub for this version of Python."""
+    """Combines the Python backend with the stub for this version of Python."""
     python = directory / "backends" / "python"
     python.mkdir(parents=True)
     version = f"3.{sys.version_info.minor}"
@@ -74,7 +74,7 @@ def backends(server: Path, directory: Path) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports that nobody listens on."""
+    """Returns free ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

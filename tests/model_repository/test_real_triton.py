@@ -1,4 +1,4 @@
-"""Triton itself serves the Python variant, and answers as the model does."""
+"""Triton itself serves the Python variant, with the answers of the model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODULES = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 @pytest.fixture(scope="module")
 def triton(model: Path, tmp_path_factory: pytest.TempPathFactory):
     directory = tmp_path_factory.mktemp("triton")
-    # A long delay, so that requests meet.
+    # A long delay, so that requests share a batch.
     config = TritonConfig(batching=Batching(max_queue_delay=0.2), threads=2)
     write_repository(model, directory / "models", name="cells", config=config)
     with running(directory / "models", directory) as server:
@@ -56,7 +56,7 @@ def expected(model: Path, images: list[bytes]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_answers_are_those_of_the_model(triton, module, images, expected):
+def test_triton_gives_the_answers_of_the_model(triton, module, images, expected):
     assert expected.max(axis=1).std() > 0.01
     np.testing.assert_allclose(infer(triton, module, images), expected, atol=1e-6)
     for image, row in zip(images, expected, strict=True):
@@ -65,7 +65,7 @@ def test_answers_are_those_of_the_model(triton, module, images, expected):
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 def test_our_server_gives_the_same_answers(triton, module, model, images):
-    """Both run the same file in onnxruntime; a batch may be added up in another order."""
+    """Both run the same file in onnxruntime; sums of a batch may run in another order."""
     with serving(model, "--name", "cells", "--threads", 2) as server:
         tensor = module.InferInput("images", [len(images)], "BYTES")
         tensor.set_data_from_numpy(np.array(images, object))
@@ -76,7 +76,7 @@ def test_our_server_gives_the_same_answers(triton, module, model, images):
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_triton_names_the_likeliest_class(triton, module, model, images, expected):
+def test_triton_names_the_top_class(triton, module, model, images, expected):
     best = int(expected[0].argmax())
     (row,) = infer(triton, module, images[:1], classes=1)
     probability, index, label = np.ravel(row)[0].decode().split(":", 2)
@@ -112,7 +112,7 @@ def test_requests_share_a_batch(triton, images, expected):
     assert count(triton, "nv_inference_exec_count") - executions < 12
 
 
-def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
+def test_triton_refuses_an_invalid_configuration(model, tmp_path):
     (directory,) = write_repository(model, tmp_path / "models", name="cells")
     config = directory / "config.pbtxt"
     config.write_text(config.read_text().replace("max_batch_size", "max_batch_sighs"))
@@ -122,8 +122,8 @@ def test_a_configuration_that_does_not_hold_is_refused(model, tmp_path):
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_every_output_by_its_name(module, images, tmp_path):
-    """Two that are wanted together, and one alone; a repository offers what the file holds."""
+def test_triton_returns_every_output_by_name(module, images, tmp_path):
+    """Two outputs in one request, and one alone; a repository offers every output of the file."""
     from small_model import make_model
 
     rich = make_model(tmp_path / "model.onnx", form=GraphConfig(extras=("logits", "features"), top=3))

@@ -1,4 +1,4 @@
-"""The graph that Triton runs makes the pixels of training, from any image."""
+"""The graph that Triton runs gives the pixels of training for any image."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def files(photograph: Image.Image) -> list[bytes]:
 
 
 @pytest.mark.parametrize("side", [64, 227, 256])
-def test_its_pixels_are_those_of_training(photographs, side):
+def test_the_square_graph_gives_the_pixels_of_training(photographs, side):
     encoded = files(photographs[0])
     graph = build_square_graph(side, device="cpu", batch_size=len(encoded), threads=2)
     graph.build()
@@ -45,7 +45,7 @@ def test_its_pixels_are_those_of_training(photographs, side):
 
 
 @pytest.mark.gpu
-def test_it_runs_on_a_gpu(photographs):
+def test_the_square_graph_runs_on_a_gpu(photographs):
     encoded = files(photographs[0])[:4]
     graph = build_square_graph(64, device="gpu", batch_size=4, threads=2, device_id=0)
     graph.build()

@@ -1,4 +1,4 @@
-"""A headless Chromium that is told what to do over its DevTools socket (standard library only)."""
+"""A headless Chromium, controlled over its DevTools socket (standard library only)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Socket:
-    """The client's side of a WebSocket (RFC 6455), as much of it as DevTools needs."""
+    """The client side of a WebSocket (RFC 6455), reduced to the needs of DevTools."""
 
     def __init__(self, host: str, port: int, path: str) -> None:
         self._socket = socket.create_connection((host, port), timeout=30)
@@ -99,7 +99,7 @@ class Tab:
             self.complaints.append(json.dumps(message["params"]))
 
     def open(self, url: str, *, width: int, height: int) -> None:
-        """Shows a page in a window of some size, in CSS pixels."""
+        """Opens a page in a window of a size in CSS pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,

@@ -1,4 +1,4 @@
-"""Requests that a fuzzer makes: bytes on the wire, and binary tensors whose parts do not fit together."""
+"""Fuzzed requests: bytes on the wire, and binary tensors whose parts contradict each other."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _LINE_ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\r\n "]
 
 @st.composite
 def _chunks(draw: Draw) -> bytes:
-    """A body in chunks, some of which say another length than they have."""
+    """A chunked body; the declared length of a chunk may be wrong."""
     parts = draw(st.lists(st.binary(max_size=30), max_size=5))
     sizes = [
         draw(st.sampled_from([b"%x" % len(part), b"%x" % len(part), b"-1", b"zz", b"ffffffffff"]))
@@ -91,7 +91,7 @@ def _headed(draw: Draw) -> bytes:
 
 
 def _whole() -> bytes:
-    """A request that is right."""
+    """A valid request."""
     head, body = _tensor_of({}, SIZE)
     lines = [f"POST {INFER} HTTP/1.1".encode(), b"Host: a", b"Content-Length: %d" % len(body)]
     return b"\r\n".join([*lines, _LENGTH + b": " + head, b"", b""]) + body
@@ -99,7 +99,7 @@ def _whole() -> bytes:
 
 @st.composite
 def _mutated(draw: Draw) -> bytes:
-    """A request that is right, but for a few bytes of its header or JSON, more often than of its pixels."""
+    """A valid request with a few changed bytes, in its header or JSON more often than in its pixels."""
     content = bytearray(_whole())
     for _ in range(draw(st.integers(0, 6))):
         at = draw(st.one_of(st.integers(0, 330), st.integers(0, SIZE)))
@@ -173,7 +173,7 @@ def binary_tensors(draw: Draw) -> tuple[bytes, bytes]:
 
 @st.composite
 def _elements(draw: Draw) -> bytes:
-    """Elements of a BYTES tensor, each behind its length, which may be another one."""
+    """Elements of a BYTES tensor, each after its length, which may be wrong."""
     parts = draw(st.lists(st.binary(max_size=20), max_size=4))
     lengths = [draw(st.sampled_from([len(part), len(part), 0, 1 << 31, (1 << 32) - 1])) for part in parts]
     return b"".join(length.to_bytes(4, "little") + part for length, part in zip(lengths, parts, strict=True))

@@ -1,4 +1,4 @@
-"""Asks a server through kserve's own REST client; run by `test_other_clients.py` in kserve's environment.
+"""Calls a server through kserve's own REST client; run by `test_other_clients.py` in kserve's environment.
 
 Arguments: the address, the file of an image. Prints the probabilities of two random images (seed 5) and of
 the file, as JSON.

@@ -1,4 +1,4 @@
-"""Bodies of inference requests that are wrong, each in one way, and what the answer must say."""
+"""Malformed bodies of inference requests, each wrong in one way, and the expected reasons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIZE = SIDE * SIDE * 3
 
 
 def tensor(**changes: Any) -> dict[str, Any]:
-    """An input that is right, but for the changes; None takes a member away."""
+    """A valid input but for the changes; None removes a member."""
     plain = {
         "name": "images",
         "datatype": "UINT8",
@@ -23,18 +23,18 @@ def tensor(**changes: Any) -> dict[str, Any]:
 
 
 def body(**changes: Any) -> bytes:
-    """A request that is right, but for the changes."""
+    """A valid request but for the changes."""
     plain = {"inputs": [tensor()], **changes}
     return json.dumps({key: value for key, value in plain.items() if value is not None}).encode()
 
 
 def with_tensor(**changes: Any) -> bytes:
-    """A request whose input is right, but for the changes."""
+    """A request whose input is valid but for the changes."""
     return body(inputs=[tensor(**changes)])
 
 
 def nested(depth: int) -> bytes:
-    """JSON of brackets within brackets."""
+    """JSON of nested brackets."""
     return b'{"inputs":' + b"[" * depth + b"]" * depth + b"}"
 
 
@@ -43,7 +43,7 @@ def bytes_tensor(data: Any, shape: Any) -> bytes:
     return body(inputs=[{"name": "images", "datatype": "BYTES", "shape": shape, "data": data}])
 
 
-# name: (status, what the reason must hold, body), all to the inference path.
+# name: (status, part of the reason, body), all to the inference path.
 BODIES: dict[str, tuple[int, str, bytes]] = {
     "empty body": (400, "not JSON", b""),
     "no JSON": (400, "not JSON", b"hello"),

@@ -1,4 +1,4 @@
-"""gRPC messages that are wrong, each in one way, and what the answer must say."""
+"""Malformed gRPC messages, each wrong in one way, and the expected reasons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alexnet_fast.serve.grpc.messages import message_class
 
 
 def message(**changes: Any) -> Any:
-    """A gRPC request that is right, but for the changes."""
+    """A valid gRPC request but for the changes."""
     plain = {"model_name": "small", "raw_input_contents": [bytes(SIZE)], **changes}
     inputs = plain.pop("inputs", [{}])
     request = message_class("ModelInferRequest")(**plain)
@@ -23,7 +23,7 @@ def message(**changes: Any) -> Any:
 
 
 def with_parameter(**value: Any) -> Any:
-    """A request with a timeout of some type."""
+    """A request with a timeout of any type."""
     request = message()
     request.parameters["timeout"].CopyFrom(message_class("InferParameter")(**value))
     return request

@@ -1,4 +1,4 @@
-"""Requests that are wrong beyond their JSON, each in one way, and what the answer must say."""
+"""Requests that are malformed outside their JSON, each in one way, and the expected reasons."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Requests under which the tests put a server, and what became of them."""
+"""Load on a server under test, and the outcomes of its requests."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +21,7 @@ SIDE = SMALL.resize
 
 
 def target(server: RunningServer, images: np.ndarray, model: str = "small", **parameters: int) -> Target:
-    """An image, or several, as a binary tensor."""
+    """Returns a request with one or several images as a binary tensor."""
     images = images if images.ndim == 4 else images[None]
     tensor = {
         "name": "images",
@@ -40,7 +41,7 @@ def target(server: RunningServer, images: np.ndarray, model: str = "small", **pa
 
 
 def grpc_request(image: np.ndarray, **parameters: int) -> bytes:
-    """One image as a message of gRPC."""
+    """Returns one image as a gRPC message."""
     request = message_class("ModelInferRequest")(model_name="small", raw_input_contents=[image.tobytes()])
     request.inputs.add(name="images", datatype="UINT8", shape=[1, SIDE, SIDE, 3])
     for name, value in parameters.items():
@@ -49,7 +50,7 @@ def grpc_request(image: np.ndarray, **parameters: int) -> bytes:
 
 
 class Load:
-    """Requests in a thread, beside what a test does meanwhile."""
+    """Requests in a thread, while the test goes on."""
 
     def __init__(self, run: Callable[[], list[Outcome]]) -> None:
         self.outcomes: list[Outcome] = []
@@ -65,14 +66,11 @@ class Load:
 
 def statuses(outcomes: list[Outcome]) -> dict[int, int]:
     """Counts outcomes by status."""
-    found: dict[int, int] = {}
-    for one in outcomes:
-        found[one.status] = found.get(one.status, 0) + 1
-    return found
+    return dict(Counter(outcome.status for outcome in outcomes))
 
 
 def metric_samples(server: RunningServer) -> list[Sample]:
-    """Returns what `GET /metrics` answers, as Prometheus' own parser reads it."""
+    """Returns the answer of `GET /metrics`, read by Prometheus' own parser."""
     text = server.call("GET", "/metrics")[2].decode()
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 

@@ -21,18 +21,18 @@ _MEMORY = 64 << 20
 
 
 def peak_bytes(server: RunningServer) -> int:
-    """The most memory that a server's process has held since `forget_peak`."""
+    """Returns the peak memory of a server's process since `forget_peak`."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return 1024 * int(status.split("VmHWM:", 1)[1].split()[0])
 
 
 def forget_peak(server: RunningServer) -> None:
-    """Lets the peak begin anew; see clear_refs in proc(5)."""
+    """Resets the peak memory; see clear_refs in proc(5)."""
     Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
 
 
 def refuse(server: RunningServer, kind: str, seed: int) -> tuple[float, int]:
-    """Sends one bad image; returns how long the refusal took and how much memory it cost."""
+    """Sends one bad image; returns the time and the memory that the refusal took."""
     content = bad_image(kind, seed)
     forget_peak(server)
     before, started = server.resident_bytes(), time.perf_counter()
@@ -53,7 +53,9 @@ def test_a_bad_image_is_refused_with_its_reason(server: RunningServer, kind: str
 
 
 @pytest.mark.soak
-def test_ten_of_each_kind(server: RunningServer, evidence: Callable[..., None]) -> None:
+def test_ten_bad_images_of_each_kind_cost_little_time_and_memory(
+    server: RunningServer, evidence: Callable[..., None]
+) -> None:
     found = {(kind, seed): refuse(server, kind, seed) for kind in KINDS for seed in range(10)}
     evidence(
         "hostile images sent to the server",
@@ -80,8 +82,8 @@ def test_a_large_camera_image_passes(photographs: list[Image.Image]) -> None:
     assert square_of(large, SMALL, SERVED).shape == (64, 64, 3)
 
 
-def test_an_image_with_a_second_one_behind_it_is_the_first(photographs: list[Image.Image]) -> None:
-    """Telephones write MPO: a JPEG, and another one for depth."""
+def test_the_first_image_of_a_multi_picture_file_is_classified(photographs: list[Image.Image]) -> None:
+    """Phones write MPO: a JPEG, and another one for depth."""
     first, second = photographs
     both = encoded(first, "MPO", save_all=True, append_images=[second], quality=90)
     np.testing.assert_array_equal(
@@ -89,13 +91,13 @@ def test_an_image_with_a_second_one_behind_it_is_the_first(photographs: list[Ima
     )
 
 
-def test_a_file_beyond_the_limit_is_not_looked_at() -> None:
+def test_a_file_beyond_the_size_limit_is_not_decoded() -> None:
     with pytest.raises(BadImageError, match="10485761 bytes, at most 10485760 are allowed"):
         square_of(bytes((10 << 20) + 1), SMALL, SERVED)
 
 
 def test_a_gzip_bomb_is_inflated_no_further_than_a_body_may_be_large(server: RunningServer) -> None:
-    """A GiB of zeros; what is inflated up to the limit, 64 MiB, is held twice while it is put together."""
+    """A GiB of zeros; the 64 MiB up to the limit are held twice while they are joined."""
     packer = zlib.compressobj(1, wbits=31)
     bomb = b"".join([*(packer.compress(bytes(1 << 24)) for _ in range(64)), packer.flush()])
     forget_peak(server)

@@ -1,4 +1,4 @@
-"""What the bodies of all requests hold together has a limit, and is given back."""
+"""The bytes of all bodies in flight have a limit, and are released."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def request_of(size: int) -> Request:
 
 
 async def refused(bodies: BodyReader, size: int) -> RequestError:
-    """Reads a body for which there is no room; returns what is said."""
+    """Reads a body for which there is no room; returns the error."""
     with pytest.raises(RequestError) as caught:
         async with bodies.body(request_of(size)):
             pass
     return caught.value
 
 
-def test_many_large_requests_at_once_are_refused_until_some_are_done() -> None:
+def test_bodies_beyond_the_bytes_in_flight_are_refused_until_others_end() -> None:
     async def ask() -> None:
         bodies = BodyReader(Limits(body_bytes=80, in_flight_bytes=100), timeout=20)
         async with bodies.body(request_of(60)):
@@ -42,14 +42,14 @@ def test_many_large_requests_at_once_are_refused_until_some_are_done() -> None:
             assert no_room.reason == "too many large requests at once"
             async with bodies.body(request_of(40)) as fits:
                 assert len(fits) == 40
-        # Those that were answered, and the one that was refused, hold nothing any more.
+        # Neither the answered requests nor the refused one hold bytes any more.
         async with bodies.body(request_of(80)), bodies.body(request_of(20)):
             assert (await refused(bodies, 1)).status == 503
 
     asyncio.run(ask())
 
 
-def test_a_body_that_is_too_large_gives_back_what_came_of_it() -> None:
+def test_a_body_that_is_too_large_releases_its_bytes() -> None:
     async def ask() -> None:
         bodies = BodyReader(Limits(body_bytes=80, in_flight_bytes=100), timeout=20)
         for _ in range(3):

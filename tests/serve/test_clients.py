@@ -44,7 +44,7 @@ def client(module: Any, server: RunningServer) -> Any:
 
 
 def input_of(module: Any, data: np.ndarray | list[bytes], **options: Any) -> Any:
-    """Makes the input tensor of pixels or of encoded images."""
+    """Returns the input tensor of pixels or of encoded images."""
     array = data if isinstance(data, np.ndarray) else np.array(data, dtype=np.object_)
     tensor = module.InferInput("images", list(array.shape), "BYTES" if array.dtype == object else "UINT8")
     tensor.set_data_from_numpy(array, **options)
@@ -85,7 +85,7 @@ def test_encoded_images_get_the_answers_of_the_model(
     np.testing.assert_allclose(answer.as_numpy("probabilities"), reference.probabilities(jpegs), atol=1e-6)
 
 
-def test_classes_are_named_likeliest_first(
+def test_classes_are_sorted_by_probability(
     client: Any, module: Any, jpegs: list[bytes], reference: Predictor
 ) -> None:
     output = module.InferRequestedOutput("probabilities", class_count=3)
@@ -98,7 +98,7 @@ def test_classes_are_named_likeliest_first(
         assert float(found[0][0]) == pytest.approx(expected.classes[0].probability, abs=1e-5)
 
 
-def test_tensors_may_travel_as_json_both_ways(
+def test_tensors_are_json_in_request_and_answer(
     server: RunningServer, pixels: np.ndarray, reference: Predictor
 ) -> None:
     module = tritonclient.http
@@ -127,7 +127,7 @@ def test_compressed_requests_get_the_same_answers(
     np.testing.assert_allclose(answer.as_numpy("probabilities"), reference.probabilities(pixels), atol=1e-6)
 
 
-def test_statistics_count_what_was_asked(client: Any, module: Any, pixels: np.ndarray) -> None:
+def test_statistics_count_requests_and_images(client: Any, module: Any, pixels: np.ndarray) -> None:
     def statistics() -> dict[str, Any]:
         options = {"as_json": True} if module is tritonclient.grpc else {}
         found: dict[str, Any] = client.get_inference_statistics("small", **options)["model_stats"][0]
@@ -145,7 +145,7 @@ def test_statistics_count_what_was_asked(client: Any, module: Any, pixels: np.nd
     assert sum(int(part["ns"]) for part in parts) <= int(success["ns"])
 
 
-def test_many_at_once_through_asyncio(
+def test_concurrent_asyncio_requests_get_the_same_answers(
     server: RunningServer, pixels: np.ndarray, reference: Predictor
 ) -> None:
     """Each of 40 concurrent requests of different sizes gets its own rows."""
@@ -189,7 +189,7 @@ class TestCurl:
     """The examples of docs/serving.md."""
 
     def curl(self, *arguments: str) -> Any:
-        """Runs curl and parses what it prints."""
+        """Runs curl and parses its output."""
         done = subprocess.run(
             ["curl", "--silent", "--fail-with-body", *arguments], capture_output=True, check=True, timeout=30
         )
@@ -224,7 +224,7 @@ class TestCurl:
         assert [prediction["file"] for prediction in answer["predictions"]] == ["one.jpg", "zwei ä.jpg"]
 
     def test_the_protocol_by_hand(self, server: RunningServer, jpegs: list[bytes], tmp_path: Path) -> None:
-        """A binary tensor: JSON, then the image behind its length."""
+        """A binary tensor: JSON, then the length of the image, then the image."""
         head = json.dumps(
             {
                 "inputs": [
@@ -248,10 +248,10 @@ class TestCurl:
         assert answer["outputs"][0]["shape"] == [1, len(CLASSES)]
 
 
-def test_every_crop_of_an_image_is_told_in_its_place(
+def test_every_crop_of_an_image_has_its_classes_and_position(
     server: RunningServer, jpegs: list[bytes], reference: Predictor
 ) -> None:
-    """The mean of what the ten crops say is what the model says."""
+    """The mean over the ten crops is the answer of the model."""
     status, answer = server.json("POST", f"/predict?crops=1&top={len(CLASSES)}", jpegs[0])
     assert status == 200
     (prediction,) = answer["predictions"]
@@ -317,7 +317,7 @@ def test_metrics_count_each_request_its_images_and_its_stages(
 def test_the_square_beside_the_crops_is_what_the_model_gets(
     server: RunningServer, reference: Predictor
 ) -> None:
-    """A browser would draw the transparent half over its own page, and the model would have seen white."""
+    """A browser would draw the transparent half over its page; the model gets white there."""
     image = Image.effect_noise((90, 70), 80).convert("RGBA")
     image.paste((255, 0, 0, 0), (0, 0, 45, 70))
     file = io.BytesIO()

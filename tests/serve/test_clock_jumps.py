@@ -1,4 +1,4 @@
-"""A server whose clock is set a day ahead or back: terms, queue, newer files and figures do not notice."""
+"""A clock that jumps by a day does not affect deadlines, queue, reloads and metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SERVICE = "/inference.GRPCInferenceService"
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> MovedClock:
-    """The clock of the servers of this file."""
+    """The clock of the servers in this file."""
     return MovedClock(tmp_path_factory.mktemp("clock"))
 
 
@@ -53,7 +53,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def patient(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
-    """It waits a minute for a batch of 8, and 30 seconds for anything else."""
+    """A server that waits a minute for a batch of 8; its timeout is 30 seconds."""
     options = (
         "--max-queue-delay-ms",
         60_000,
@@ -70,7 +70,7 @@ def patient(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def hasty(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
-    """It waits a second for anything, and a minute for a batch."""
+    """A server that waits a minute for a batch; its timeout is a second."""
     options = ("--max-queue-delay-ms", 60_000, "--max-batch-size", 8, "--timeout", 1)
     with moved_server(clock, served, *options) as server:
         yield server
@@ -78,22 +78,22 @@ def hasty(clock: MovedClock, served: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture(params=[pytest.param(-DAY, id="back"), pytest.param(DAY, id="ahead")])
 def jump(request: pytest.FixtureRequest, clock: MovedClock) -> Iterator[Callable[[], None]]:
-    """Moves the clock that was right until then."""
+    """Returns a function that moves the clock by a day."""
     clock.set(0)
     yield lambda: clock.set(request.param)
     clock.set(0)
 
 
 def fill(server: RunningServer, pixels: np.ndarray, images: int) -> None:
-    """Sends what a batch still lacks, so that all of it is answered."""
+    """Sends the missing images of a batch, so that all of it is answered."""
     asked = target(server, pixels[np.arange(images) % len(pixels)])
     assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
 
 
-def test_what_waits_for_its_batch_goes_on_waiting(
+def test_waiting_requests_survive_a_clock_jump(
     patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None], evidence: Evidence
 ) -> None:
-    """Over HTTP, gRPC and a stream of gRPC, each with a term of its own; then the batch is full."""
+    """Requests over HTTP, gRPC and a gRPC stream, each with its own timeout; then the batch is full."""
     limited = target(patient, pixels[:2], timeout=30_000_000)
     with grpc.insecure_channel(patient.grpc) as channel:
         waiting = Load(lambda: asyncio.run(open_loop(limited, 1000, 0.001)))
@@ -102,7 +102,7 @@ def test_what_waits_for_its_batch_goes_on_waiting(
         answers = stream(iter([grpc_request(pixels[1])] * 2), timeout=30)
         until_waiting(patient, 4)
         jump()
-        # Meanwhile the loop wakes up again and again, and sees the new time.
+        # Meanwhile the event loop wakes up repeatedly, and reads the new time.
         for _ in range(20):
             until_waiting(patient, 4)
         fill(patient, pixels, 4)
@@ -118,10 +118,10 @@ def test_what_waits_for_its_batch_goes_on_waiting(
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_term_is_over_when_it_would_have_been(
+def test_a_timeout_ends_on_time_after_a_clock_jump(
     patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None], protocol: str
 ) -> None:
-    """Two seconds, of which the clock says that they were a day."""
+    """Two seconds, which by the clock are a day."""
     if protocol == "http":
         limited = target(patient, pixels[0], timeout=2_000_000)
         waiting = Load(lambda: asyncio.run(open_loop(limited, 1000, 0.001)))
@@ -138,7 +138,7 @@ def test_a_term_is_over_when_it_would_have_been(
 
 
 @pytest.mark.parametrize("kind", ["header", "body"])
-def test_a_slow_client_has_its_second_and_no_more(
+def test_a_slow_client_is_ended_on_time_after_a_clock_jump(
     hasty: RunningServer, jump: Callable[[], None], kind: str
 ) -> None:
     with begun(hasty.http, kind) as client:
@@ -146,22 +146,24 @@ def test_a_slow_client_has_its_second_and_no_more(
         assert received(client).startswith(b"HTTP/1.1 408 Request Timeout")
 
 
-def test_a_client_within_its_term_is_not_slow(patient: RunningServer, jump: Callable[[], None]) -> None:
+def test_a_client_in_time_is_not_ended_by_a_clock_jump(
+    patient: RunningServer, jump: Callable[[], None]
+) -> None:
     host, _, port = patient.http.partition(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost:")
         patient.call("GET", "/v2/health/live")
         jump()
-        # The server has gone through its loop, and through its terms.
+        # The server has run its event loop and checked its timers.
         patient.call("GET", "/v2/health/live")
         client.sendall(b" a\r\nConnection: close\r\n\r\n")
         assert received(client).startswith(b"HTTP/1.1 200")
 
 
-def test_a_newer_file_is_the_one_that_came_later(
+def test_a_replaced_file_is_loaded_whatever_its_time_stamp(
     patient: RunningServer, served: Path, jump: Callable[[], None], evidence: Evidence
 ) -> None:
-    """Whatever its time says: it may be a day older than that of the file before."""
+    """Its time stamp may be a day older than that of the previous file."""
     before = len([event for event in patient.events if event["event"] == "reloaded"])
     moved = served.stat().st_mtime
     for seed, seconds in ((2, -DAY), (3, DAY), (4, 0)):
@@ -177,7 +179,7 @@ def test_a_newer_file_is_the_one_that_came_later(
     evidence("newer model files whose time is a day older or ahead", n=3, taken=3, taken_twice=0)
 
 
-def test_its_figures_stay_figures(
+def test_metrics_stay_plausible_after_a_clock_jump(
     patient: RunningServer, pixels: np.ndarray, jump: Callable[[], None]
 ) -> None:
     jump()
@@ -189,14 +191,14 @@ def test_its_figures_stay_figures(
     assert max(lasted) < DAY / 24
     statistics = patient.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]
     assert 0 < statistics["inference_stats"]["success"]["ns"] < DAY / 24 * 1e9
-    # The one time of day among them shows that the clock did jump.
+    # The only wall-clock time among them shows that the clock did jump.
     assert abs(abs(statistics["last_inference"] / 1000 - time.time()) - DAY) < DAY / 24
 
 
-def test_it_ends_as_it_should(
+def test_shutdown_answers_waiting_requests_after_a_clock_jump(
     clock: MovedClock, served: Path, pixels: np.ndarray, jump: Callable[[], None]
 ) -> None:
-    """What waits is answered, and the server has not given it up."""
+    """Waiting requests are answered, not abandoned."""
     options = ("--max-queue-delay-ms", 1000, "--max-batch-size", 8, "--drain-delay", 0.1)
     with moved_server(clock, served, *options) as server:
         asked = target(server, pixels[0])

@@ -1,4 +1,4 @@
-"""Ten times what the server can do, and fifty thousand requests (make soak). Each prints its figures."""
+"""Load of ten times the capacity, and fifty thousand requests (make soak). Each test prints its figures."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from small_model import make_model
 pytestmark = pytest.mark.soak
 
 QUEUE, BATCH = 32, 16
-# Requests between two looks at the memory.
+# Requests between two measurements of the memory.
 PART = 10_000
-# Asks from a process of its own, so that the load does not share this one's interpreter lock.
+# Sends from a process of its own, so that the load does not share this interpreter's lock.
 _OPEN_LOOP = """
 import asyncio, dataclasses, json, sys
 from alexnet_fast.bench.http_load import Target, open_loop
@@ -37,13 +37,13 @@ print(json.dumps([dataclasses.asdict(one) for one in outcomes]))
 
 
 def rate_of(outcomes: list[Outcome]) -> float:
-    """Answers a second, from the first request to the last answer."""
+    """Returns answers per second, from the first request to the last answer."""
     answered = [one for one in outcomes if one.status == 200]
     return len(answered) / max(one.at + one.seconds for one in answered)
 
 
-def test_ten_times_the_capacity(tmp_path: Path) -> None:
-    """What is accepted waits no longer than the queue, the rest is refused at once, then all is well."""
+def test_load_of_ten_times_the_capacity_keeps_the_goodput(tmp_path: Path) -> None:
+    """Accepted requests wait no longer than the queue, others are refused at once; then all is well."""
     spec = AugmentSpec(resize=72, crop=64)
     model = make_model(tmp_path / "model.onnx", name="alexnet-64", spec=spec)
     image = np.random.default_rng(1).integers(0, 256, (72, 72, 3), dtype=np.uint8)
@@ -63,7 +63,7 @@ def test_ten_times_the_capacity(tmp_path: Path) -> None:
         outcomes = [Outcome(**one) for one in json.loads(done.stdout)]
         first = asyncio.run(closed_loop(asked, 1, 2))
         after = rate_of(asyncio.run(closed_loop(asked, 2 * BATCH, 10)))
-    # The machine's own speed changes with what else it does.
+    # The speed of the machine changes with its other load.
     capacity = (before + after) / 2
     found = statuses(outcomes)
     accepted, refused = ([one for one in outcomes if one.status == status] for status in (200, 503))
@@ -84,7 +84,7 @@ def test_ten_times_the_capacity(tmp_path: Path) -> None:
 
 
 def memory_of(model_file: Path, image: np.ndarray, requests: int, program: Sequence[str]) -> list[float]:
-    """The memory of a server in MiB after each 10,000 requests; the first 10,000 are not counted."""
+    """Returns the memory of a server in MiB after each 10,000 requests, without the first 10,000."""
     memory: list[float] = []
     with running(model_file, "--name", "small", "--threads", 1, program=program) as server:
         asked = target(server, image)
@@ -102,7 +102,7 @@ def memory_of(model_file: Path, image: np.ndarray, requests: int, program: Seque
 def test_memory_does_not_grow_with_requests(
     model_file: Path, pixels: np.ndarray, evidence: Callable[..., None]
 ) -> None:
-    """50,000 requests after 10,000 to warm up; a server that keeps 256 bytes of each is told from ours."""
+    """50,000 requests after 10,000 to warm up; a server that leaks 256 bytes per request is detected."""
     ours = memory_of(model_file, pixels[0], 50_000, PROGRAM)
     leaking = memory_of(model_file, pixels[0], 50_000, (str(Path(__file__).with_name("leaking_server.py")),))
     growth, control = slope(ours), slope(leaking)

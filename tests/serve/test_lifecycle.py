@@ -1,4 +1,4 @@
-"""A server under load: an end without loss, newer files without a failed request."""
+"""A server under load: shutdown without loss, reloads without a failed request."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from small_model import make_model
     "rounds", [pytest.param(2, id="twice"), pytest.param(20, id="20 times", marks=pytest.mark.soak)]
 )
 def test_sigterm_under_load_loses_nothing(model_file: Path, pixels: np.ndarray, rounds: int) -> None:
-    """Whoever is sent requests until it says that it is not ready answers all of them."""
+    """A server that gets requests until it reports that it is not ready answers all of them."""
     total = 0
     for number in range(rounds):
-        # The delay keeps requests waiting all the time.
+        # The delay keeps requests in the queue all the time.
         with running(model_file, "--name", "small", "--max-queue-delay-ms", 30, "--drain-delay", 2) as server:
             told = threading.Event()
 
@@ -59,7 +59,7 @@ def test_ready_turns_503_before_the_server_stops_listening(model_file: Path, pix
         assert server.json("GET", "/v2/health/ready")[0] == 503
         assert server.json("GET", "/v2/models/small/ready")[0] == 503
         assert server.json("GET", "/v2/health/live") == (200, {"live": True})
-        # Who keeps a connection is told to ask elsewhere next time.
+        # Kept connections are closed, so that clients connect elsewhere.
         assert server.call("GET", "/v2/health/live")[1]["connection"] == "close"
         (outcome,) = asyncio.run(open_loop(target(server, pixels[0]), 1000, 0.001))
         assert outcome.status == 200
@@ -93,7 +93,7 @@ def test_reloads_under_load_fail_no_request(tmp_path: Path, pixels: np.ndarray, 
 
 
 def _in_json(image: np.ndarray) -> bytes:
-    """A request that is read, and not measured: its numbers as text, and so is the answer."""
+    """Returns a request in JSON, whose answer is JSON too."""
     tensor = {
         "name": "images",
         "datatype": "UINT8",

@@ -1,4 +1,4 @@
-"""Where a server listens, and the forms of address that it answers."""
+"""The addresses on which a server listens, and the forms of URL that it answers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def test_one_port_for_both_protocols_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("http_port", "grpc_port"), [(0, 0), (8000, None), (None, 8000)])
-def test_any_free_port_and_one_protocol_alone_are_not(http_port: int | None, grpc_port: int | None) -> None:
+def test_port_zero_and_a_single_protocol_are_accepted(http_port: int | None, grpc_port: int | None) -> None:
     ServerConfig(http_port=http_port, grpc_port=grpc_port)
 
 
-def test_the_http_port_is_taken_as_soon_as_it_is_bound() -> None:
-    """Not only when the application is up: until then gRPC, or another server, could bind it too."""
+def test_the_http_port_is_in_use_as_soon_as_it_is_bound() -> None:
+    """Before the application is up; otherwise gRPC or another server could bind it meanwhile."""
     listening = serving._bind(ServerConfig(), 0)
     with listening, socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,7 +38,7 @@ def test_the_http_port_is_taken_as_soon_as_it_is_bound() -> None:
 def test_an_http_server_that_ends_by_itself_ends_the_process(
     model_file: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """It is not waited for, and its error is not lost."""
+    """The process does not wait for it, and reports its error."""
 
     async def broken(self: serving._HttpServer, sockets: object) -> None:
         self.started = when == "while it runs"
@@ -51,7 +51,7 @@ def test_an_http_server_that_ends_by_itself_ends_the_process(
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready", "/v2/health/ready"])
-def test_health_is_answered_where_platforms_ask_for_it(server: RunningServer, path: str) -> None:
+def test_health_paths_of_platforms_are_answered(server: RunningServer, path: str) -> None:
     assert server.json("GET", path) == (200, {"ready": True})
     assert server.call("HEAD", path)[0] == 200
 
@@ -72,15 +72,13 @@ def test_health_is_answered_where_platforms_ask_for_it(server: RunningServer, pa
         ("http:/v2/health/live", 404),
     ],
 )
-def test_an_absolute_address_is_answered_like_its_path(
-    server: RunningServer, target: str, status: int
-) -> None:
+def test_an_absolute_url_is_answered_like_its_path(server: RunningServer, target: str, status: int) -> None:
     """RFC 9112, section 3.2.2."""
     answer = ask(server, f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert int(answer.split()[1]) == status, answer[:200]
 
 
-def test_a_body_comes_with_an_absolute_address_too(server: RunningServer, jpegs: list[bytes]) -> None:
+def test_a_request_with_an_absolute_url_may_have_a_body(server: RunningServer, jpegs: list[bytes]) -> None:
     head = "POST http://a/predict?top=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
     answer = ask(server, f"{head}Content-Length: {len(jpegs[0])}\r\n\r\n".encode() + jpegs[0])
     head_end = answer.index(b"\r\n\r\n")
@@ -88,7 +86,7 @@ def test_a_body_comes_with_an_absolute_address_too(server: RunningServer, jpegs:
 
 
 def ask(server: RunningServer, request: bytes) -> bytes:
-    """Sends bytes and returns everything that is answered."""
+    """Sends bytes and returns the whole answer."""
     host, _, port = server.http.partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(request)

@@ -1,4 +1,4 @@
-"""Malformed requests: every one is refused with its reason, none is our fault, none is accepted."""
+"""Malformed requests: every one is refused with its reason; none causes an internal error."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from running_server import RunningServer
 
 
 def check(server: RunningServer, answer: tuple[int, Any], status: int, reason: str) -> None:
-    """The answer is the refusal that was expected, and the server goes on."""
+    """Checks that the answer is the expected refusal, and that the server goes on."""
     assert answer[0] == status, answer
     assert set(answer[1]) == {"error"}
     assert reason in answer[1]["error"], answer
     assert server.json("GET", "/v2/health/live") == (200, {"live": True})
 
 
-def test_there_are_more_than_a_hundred() -> None:
+def test_there_are_more_than_a_hundred_malformed_requests() -> None:
     assert len(BODIES) + len(REQUESTS) + len(RAW) + len(MESSAGES) >= 140
 
 
-def test_the_request_that_all_of_them_alter_is_right(server: RunningServer) -> None:
+def test_the_unaltered_request_is_valid(server: RunningServer) -> None:
     status, answer = server.json("POST", INFER, body())
     assert status == 200
     assert sum(answer["outputs"][0]["data"]) == pytest.approx(1, abs=1e-5)
@@ -64,8 +64,8 @@ def test_malformed_bytes_on_the_wire_are_refused_with_their_reason(server: Runni
         check(server, (answer.status, json.loads(answer.read())), status, reason)
 
 
-def test_a_body_that_does_not_say_its_length_may_be_no_larger_either(server: RunningServer) -> None:
-    """Its end is not waited for: 64 MiB are taken, and this one goes on."""
+def test_a_chunked_body_has_the_same_size_limit(server: RunningServer) -> None:
+    """The server reads 64 MiB and does not wait for the end of the body."""
     host, _, port = server.http.partition(":")
     chunk = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -77,7 +77,7 @@ def test_a_body_that_does_not_say_its_length_may_be_no_larger_either(server: Run
         check(server, (answer.status, json.loads(answer.read())), 413, "more than 67108864 bytes")
 
 
-def test_the_log_holds_events_alone(server: RunningServer) -> None:
+def test_the_log_contains_only_events(server: RunningServer) -> None:
     host, _, port = server.http.partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(b"hello\r\n\r\n")
@@ -101,7 +101,7 @@ def test_a_malformed_grpc_message_is_refused_with_its_reason(server: RunningServ
         assert message_class("ServerLiveResponse").FromString(live).live
 
 
-def test_values_in_the_right_list_are_an_answer(server: RunningServer) -> None:
+def test_values_in_the_right_contents_field_are_answered(server: RunningServer) -> None:
     request = message(raw_input_contents=[], inputs=[{"contents": {"uint_contents": [7] * SIZE}}])
     with grpc.insecure_channel(server.grpc) as channel:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")

@@ -22,12 +22,12 @@ from running_server import RunningServer
 
 pytestmark = pytest.mark.soak
 
-# The last versions of the wheel that carry a perf_analyzer for the glibc of Debian 12.
+# The last versions of the wheel with a perf_analyzer for the glibc of Debian 12.
 _WITH_PERF_ANALYZER = "tritonclient==2.50.0"
 
 
 def run(*command: object, cwd: Path | None = None, **variables: str) -> str:
-    """Runs a command and returns what it prints."""
+    """Runs a command and returns its output."""
     done = subprocess.run(
         [*map(str, command)],
         capture_output=True,
@@ -41,7 +41,9 @@ def run(*command: object, cwd: Path | None = None, **variables: str) -> str:
     return done.stdout
 
 
-def test_kserve(server: RunningServer, jpegs: list[bytes], tmp_path: Path, reference: Predictor) -> None:
+def test_a_kserve_client_gets_answers(
+    server: RunningServer, jpegs: list[bytes], tmp_path: Path, reference: Predictor
+) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     run(tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "kserve")
     (tmp_path / "photo.jpg").write_bytes(jpegs[0])
@@ -60,7 +62,7 @@ def test_kserve(server: RunningServer, jpegs: list[bytes], tmp_path: Path, refer
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="perf_analyzer needs libb64 from Debian")
-def test_perf_analyzer(server: RunningServer, tmp_path: Path) -> None:
+def test_perf_analyzer_gets_answers(server: RunningServer, tmp_path: Path) -> None:
     packages = (_WITH_PERF_ANALYZER, "nvidia-cuda-runtime-cu12")
     run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *packages, cwd=tmp_path)
     for wheel in tmp_path.glob("*.whl"):
@@ -76,7 +78,7 @@ def test_perf_analyzer(server: RunningServer, tmp_path: Path) -> None:
         options = ("--measurement-mode", "count_windows", "--measurement-request-count", 100)
         printed = run(
             program, "-m", "small", "-u", address, "-i", protocol, "--concurrency-range", "1:4:3",
-            # One stable window is enough: this asks whether it works, not how fast.
+            # One stable window is enough: the test checks that it works, not how fast.
             *options, "-s", 999, "-r", 9,
             LD_LIBRARY_PATH=":".join(libraries),
         )  # fmt: skip

@@ -24,14 +24,14 @@ def tab() -> Tab:
 
 @pytest.fixture
 def photo(jpegs: list[bytes], tmp_path: Path) -> Path:
-    """A photograph as a visitor has it."""
+    """A photograph as a file."""
     file = tmp_path / "photo.jpg"
     file.write_bytes(jpegs[0])
     return file
 
 
 def each(selector: str, expression: str) -> str:
-    """Writes JavaScript that gives a value for each element that a selector finds."""
+    """Returns JavaScript for a value of each element of a selector."""
     return f"[...document.querySelectorAll({selector!r})].map((one) => {expression})"
 
 
@@ -62,7 +62,7 @@ def test_an_image_gets_its_classes_and_its_crops(
     assert shown == [guess.label for guess in expected]
     bars = tab.value(each("#classes i", "parseFloat(one.style.width)"))
     assert bars == pytest.approx([100 * guess.probability for guess in expected], abs=0.01)
-    first = "document.querySelector('#crops li .guess span span').textContent"
+    first = "document.querySelector('#crops li .score span span').textContent"
     assert tab.value(first) in CLASSES
     # Every crop shows a part of the image, not an empty square.
     seen = "new Set(one.getContext('2d').getImageData(0, 0, 160, 160).data).size"
@@ -72,7 +72,7 @@ def test_an_image_gets_its_classes_and_its_crops(
     first, sixth = ([row[at] for at in range(0, 640, 4)] for row in (rows[0], rows[5]))
     assert sixth[::-1] == pytest.approx(first, abs=3)
     assert sixth != pytest.approx(first, abs=30)
-    # Nothing is wider than the window, nothing came from elsewhere, nothing was complained of.
+    # Nothing is wider than the window, loaded from elsewhere, or logged as an error.
     assert tab.value("document.documentElement.scrollWidth") <= width
     own = (f"http://{server.http}/", "data:", f"blob:http://{server.http}/")
     assert tab.requested

@@ -46,7 +46,7 @@ def test_one_image_or_many_give_one_answer_each(reference: Predictor, photograph
     np.testing.assert_array_equal(reference.probabilities(batch), reference.probabilities(photographs))
 
 
-def test_the_answers_are_those_of_predict_files(
+def test_predictor_and_predict_files_give_the_same_answers(
     reference: Predictor, model_file: Path, odd_images: Path
 ) -> None:
     from alexnet_fast.inference.classifier import open_classifier, predict_files
@@ -61,7 +61,7 @@ def test_the_answers_are_those_of_predict_files(
 
 
 def test_the_served_pixels_are_the_training_pixels(odd_images: Path) -> None:
-    """File to tensor: what the model sees of each odd image is what the training loaders see of it."""
+    """From file to tensor, the pixels of each odd image are those of the training loaders."""
     from alexnet_fast.data import ClassMap, ImageList
     from alexnet_fast.pipelines.factory import make_loader
     from alexnet_fast.pipelines.loader import LoaderConfig
@@ -121,7 +121,7 @@ def test_a_bad_image_is_named_or_skipped(
         reference.predict([photographs[0], bad])
     with pytest.raises(UserError, match="image 1 cannot be classified: no bytes"):
         reference.probabilities([photographs[0], b""])
-    # Beyond the first batch too.
+    # Also beyond the first batch.
     for ask in (reference.predict, reference.probabilities):
         with pytest.raises(UserError, match="image 33 cannot be classified: no bytes"):
             ask([*[photographs[0]] * 33, b""])
@@ -143,7 +143,7 @@ def test_a_bad_image_is_named_or_skipped(
         ("/", "is a directory"),
     ],
 )
-def test_what_is_no_image_says_what_would_be_one(image: object, reason: str) -> None:
+def test_an_invalid_image_type_names_the_valid_ones(image: object, reason: str) -> None:
     with pytest.raises(BadImageError, match=reason):
         square_of(image, SMALL)  # type: ignore[arg-type]
 
@@ -168,12 +168,12 @@ def test_an_image_of_pillow_is_turned_upright(odd_images: Path) -> None:
         ("model.onnx", {"device": "tpu"}, "--device tpu is not a device"),
     ],
 )
-def test_a_model_that_cannot_be_had(name: str, options: dict[str, str], reason: str) -> None:
+def test_a_missing_or_foreign_model_is_refused(name: str, options: dict[str, str], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         Predictor(name, **options)
 
 
-def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(model_file: Path) -> None:
+def test_an_unavailable_gpu_is_an_error_without_allow_fallback(model_file: Path) -> None:
     from alexnet_fast.runtime.cuda import gpu_count
 
     if gpu_count():
@@ -184,7 +184,7 @@ def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(model_file: Path) ->
     assert "CPUExecutionProvider" in Predictor(model_file).backend
 
 
-def test_a_folder_stands_for_the_model_in_it(model_file: Path, tmp_path: Path) -> None:
+def test_a_folder_is_opened_as_its_model(model_file: Path, tmp_path: Path) -> None:
     assert Predictor(model_file.parent).classes == Predictor(model_file).classes
     with pytest.raises(UserError, match="there is no model.onnx in"):
         Predictor(tmp_path)

@@ -1,4 +1,4 @@
-"""What waits in a server's queue: deadlines, a full queue, whole batches, those who no longer wait."""
+"""The queue of a server: deadlines, a full queue, whole batches, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def slow(model_file: Path) -> RunningServer:
         yield server
 
 
-def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) -> None:
+def test_a_request_beyond_its_deadline_gets_504(slow: RunningServer, pixels: np.ndarray) -> None:
     (outcome,) = asyncio.run(open_loop(target(slow, pixels[0], timeout=20_000), 1000, 0.001))
     assert outcome.status == 504
     with grpc.insecure_channel(slow.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
@@ -33,7 +33,7 @@ def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) ->
         asked(grpc_request(pixels[0], timeout=20_000), timeout=20)
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert caught.value.details() == "the deadline passed"
-    # What nobody waits for is not counted as waiting, nor classified.
+    # Abandoned requests neither count as waiting nor are classified.
     _, statistics = slow.json("GET", "/v2/models/small/stats")
     assert statistics["model_stats"][0]["inference_stats"]["fail"]["count"] == 2
     (outcome,) = asyncio.run(open_loop(target(slow, pixels[0]), 1000, 0.001))
@@ -43,28 +43,26 @@ def test_a_deadline_ends_the_waiting(slow: RunningServer, pixels: np.ndarray) ->
 
 @pytest.fixture(scope="module")
 def patient(model_file: Path) -> Iterator[RunningServer]:
-    """A server that waits a minute for a batch of 8: what waits goes on waiting until the test says so."""
+    """A server that waits a minute for a batch of 8, so that requests wait until the test fills the batch."""
     options = ("--max-queue-delay-ms", 60_000, "--max-batch-size", 8, "--max-queue-size", 8)
     with running(model_file, "--name", "small", *options) as server:
         yield server
 
 
 def _classified(server: RunningServer) -> int:
-    """Returns how many images went through the model."""
+    """Returns the number of classified images."""
     return server.json("GET", "/v2/models/small/stats")[1]["model_stats"][0]["inference_count"]
 
 
 def _fill_a_batch(server: RunningServer, pixels: np.ndarray) -> None:
-    """Eight images are a batch, which does not wait."""
+    """Sends eight images, a full batch, which does not wait."""
     before = _classified(server)
     asked = target(server, pixels[np.arange(8) % 5])
     assert statuses(asyncio.run(open_loop(asked, 1000, 0.001))) == {200: 1}
     assert _classified(server) == before + 8
 
 
-def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
-    patient: RunningServer, pixels: np.ndarray
-) -> None:
+def test_a_full_queue_refuses_requests_with_retry_after(patient: RunningServer, pixels: np.ndarray) -> None:
     # Six images wait for two more; meanwhile there is no room for three.
     first = Load(lambda: asyncio.run(open_loop(target(patient, pixels[np.arange(6) % 5]), 1000, 0.001)))
     until_waiting(patient, 6)
@@ -75,41 +73,40 @@ def test_beyond_the_queue_requests_are_refused_with_the_time_to_come_back(
     assert status == 503
     assert int(headers["retry-after"]) >= 1
     assert "the queue is full: 6 images wait, at most 8 may" in json.loads(text)["error"]
-    # Refusals did not wait in line: those who came first still do.
+    # Refused requests did not enter the queue: the first ones still wait.
     until_waiting(patient, 6)
     assert statuses(asyncio.run(open_loop(target(patient, pixels[:2]), 1000, 0.001))) == {200: 1}
     assert statuses(first.join()) == {200: 1}
-    # Once the crowd is gone there is room again.
+    # Afterwards there is room again.
     _fill_a_batch(patient, pixels)
 
 
 def test_a_request_that_does_not_fit_into_a_batch_waits_for_the_next(
     model_file: Path, pixels: np.ndarray
 ) -> None:
-    """A batch is never larger than it may be, and no request is torn apart."""
+    """A batch never exceeds its maximum, and no request is split."""
     options = ("--max-queue-delay-ms", 60_000, "--max-batch-size", 8, "--max-queue-size", 64)
     with running(model_file, "--name", "small", *options) as server:
         three, five = target(server, pixels[:3]), target(server, pixels)
         loads = []
-        # The third makes nine of them: six go, and three wait for five more.
+        # The third request makes nine images: six are classified, and three wait for five more.
         for waiting in (3, 6, 3):
             loads.append(Load(lambda: asyncio.run(open_loop(three, 1000, 0.001))))
             until_waiting(server, waiting)
-        # Those who came first went first; the third is still there.
+        # The first two were answered first; the third still waits.
         assert [statuses(load.join()) for load in loads[:2]] == [{200: 1}] * 2
         until_waiting(server, 3)
         assert statuses(asyncio.run(open_loop(five, 1000, 0.001))) == {200: 1}
         assert statuses(loads[2].join()) == {200: 1}
         _, found = server.json("GET", "/v2/models/small/stats")
-    sizes = {
-        one["batch_size"]: one["compute_infer"]["count"] for one in found["model_stats"][0]["batch_stats"]
-    }
+    batches = found["model_stats"][0]["batch_stats"]
+    sizes = {batch["batch_size"]: batch["compute_infer"]["count"] for batch in batches}
     assert sizes == {6: 1, 8: 1}
 
 
-# The larger body is more than the server reads ahead.
+# The larger body exceeds what the server reads ahead.
 @pytest.mark.parametrize("count", [1, 6])
-def test_who_hangs_up_waits_no_longer_and_is_not_classified(
+def test_a_disconnected_client_leaves_the_queue_unclassified(
     patient: RunningServer, pixels: np.ndarray, count: int
 ) -> None:
     asked = target(patient, pixels[np.arange(count) % 5])
@@ -120,7 +117,9 @@ def test_who_hangs_up_waits_no_longer_and_is_not_classified(
     _fill_a_batch(patient, pixels)
 
 
-def test_who_hangs_up_within_a_body_is_no_error_of_ours(patient: RunningServer, pixels: np.ndarray) -> None:
+def test_a_client_that_disconnects_within_a_body_causes_no_error(
+    patient: RunningServer, pixels: np.ndarray
+) -> None:
     asked = target(patient, pixels[0])
     with socket.create_connection((asked.host, asked.port)) as connection:
         connection.sendall(asked.request()[:-100])
@@ -131,7 +130,7 @@ def test_who_hangs_up_within_a_body_is_no_error_of_ours(patient: RunningServer, 
 
 
 @pytest.mark.parametrize("call", ["ModelInfer", "ModelStreamInfer"])
-def test_a_cancelled_call_waits_no_longer_and_is_not_classified(
+def test_a_cancelled_call_leaves_the_queue_unclassified(
     patient: RunningServer, pixels: np.ndarray, call: str
 ) -> None:
     content, path = grpc_request(pixels[0]), f"/inference.GRPCInferenceService/{call}"

@@ -1,4 +1,4 @@
-"""`alexnet-fast serve` and `bench serve`: wrong usage ends in one line that says what to do."""
+"""`alexnet-fast serve` and `bench serve`: wrong usage ends in one line with a hint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def last_line(command: Any, *words: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("which", ["http", "grpc"])
-def test_a_taken_port(server: RunningServer, model_file: Path, which: str) -> None:
+def test_a_port_in_use_is_refused_in_one_line(server: RunningServer, model_file: Path, which: str) -> None:
     ports = {"http": 0, "grpc": 0, which: getattr(server, which).split(":")[1]}
     code, line = last_line(serve, model_file, "--http-port", ports["http"], "--grpc-port", ports["grpc"])
     assert code == 1
@@ -134,7 +134,9 @@ def test_bench_serve_in_an_open_loop_with_an_image(
     ],
     ids=str,
 )
-def test_bench_serve_used_wrongly(model_file: Path, options: tuple[object, ...], wanted: str) -> None:
+def test_wrong_options_of_bench_serve_end_in_one_line(
+    model_file: Path, options: tuple[object, ...], wanted: str
+) -> None:
     code, line = last_line(bench, "serve", model_file, *options)
     assert code in (1, 2)
     assert wanted in line

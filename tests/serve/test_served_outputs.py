@@ -1,4 +1,4 @@
-"""Every output that an export holds is served: logits, features, the likeliest classes."""
+"""Every output of an export is served: logits, features, top classes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def rich_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model with every output that there is."""
+    """The small model with every output."""
     form = GraphConfig(extras=("logits", "features"), top=3)
     return make_model(tmp_path_factory.mktemp("rich") / "model.onnx", form=form)
 
 
 @pytest.fixture(scope="module")
 def rich(rich_file: Path) -> Iterator[RunningServer]:
-    """Waits for company, so that requests for different outputs share a batch."""
+    """A server that waits for more requests, so that those for different outputs share a batch."""
     with running(rich_file, "--name", "rich", "--threads", 1, "--max-queue-delay-ms", 50) as server:
         yield server
 
@@ -62,7 +62,7 @@ def client(module: Any, rich: RunningServer) -> Any:
 
 
 def ask(client: Any, module: Any, pixels: np.ndarray, *names: str, **options: Any) -> Any:
-    """Sends images; no name asks for all outputs."""
+    """Sends images; requests all outputs if no name is given."""
     tensor = module.InferInput("images", list(pixels.shape), "UINT8")
     tensor.set_data_from_numpy(pixels)
     wanted = [module.InferRequestedOutput(name, **options) for name in names]
@@ -70,12 +70,12 @@ def ask(client: Any, module: Any, pixels: np.ndarray, *names: str, **options: An
 
 
 def same(found: np.ndarray, expected: np.ndarray) -> None:
-    """Compares; a batch may be added up in another order."""
+    """Compares outputs; sums of a batch may run in another order."""
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_all_are_described(client: Any, module: Any) -> None:
+def test_every_output_is_described(client: Any, module: Any) -> None:
     options = {"as_json": True} if module is tritonclient.grpc else {}
     described = client.get_model_metadata("rich", **options)["outputs"]
     assert {
@@ -88,7 +88,7 @@ def test_all_are_described(client: Any, module: Any) -> None:
     }
 
 
-def test_who_names_none_gets_all(
+def test_a_request_without_outputs_gets_all(
     client: Any, module: Any, pixels: np.ndarray, expected: dict[str, np.ndarray]
 ) -> None:
     answer = ask(client, module, pixels)
@@ -96,7 +96,7 @@ def test_who_names_none_gets_all(
         same(answer.as_numpy(name), expected[name])
 
 
-def test_who_names_some_gets_these_alone(
+def test_a_request_gets_only_the_outputs_that_it_names(
     client: Any, module: Any, pixels: np.ndarray, expected: dict[str, np.ndarray]
 ) -> None:
     answer = ask(client, module, pixels[:2], "top_classes", "features")
@@ -125,7 +125,7 @@ def test_requests_for_different_outputs_share_a_batch(
     assert executions() - before < 20
 
 
-def test_numbers_and_bytes_in_one_answer(
+def test_one_answer_may_mix_json_and_binary_outputs(
     rich: RunningServer, pixels: np.ndarray, expected: dict[str, np.ndarray]
 ) -> None:
     tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 64, 64, 3], "data": pixels[0].tolist()}
@@ -148,7 +148,7 @@ def test_numbers_and_bytes_in_one_answer(
     same(found[1:], expected["probabilities"][:1])
 
 
-def test_classes_are_chosen_by_logits_too(
+def test_classes_can_be_ranked_by_logits(
     client: Any, module: Any, pixels: np.ndarray, expected: dict[str, np.ndarray]
 ) -> None:
     (row,) = ask(client, module, pixels[:1], "logits", class_count=2).as_numpy("logits")
@@ -164,7 +164,7 @@ def test_classes_are_chosen_by_logits_too(
         (["features"], {"class_count": 2}, "'features' has no value per class"),
     ],
 )
-def test_what_is_not_there_is_refused(
+def test_an_unknown_or_repeated_output_is_refused(
     client: Any, module: Any, pixels: np.ndarray, names: list[str], options: dict[str, int], reason: str
 ) -> None:
     with pytest.raises(InferenceServerException, match=reason) as caught:
@@ -172,7 +172,7 @@ def test_what_is_not_there_is_refused(
     assert caught.value.status() in ("400", "StatusCode.INVALID_ARGUMENT")
 
 
-def test_files_are_answered_with_classes_alone(rich: RunningServer, jpegs: list[bytes]) -> None:
+def test_predict_answers_only_with_classes(rich: RunningServer, jpegs: list[bytes]) -> None:
     status, answer = rich.json("POST", "/predict", jpegs[0])
     assert status == 200
     assert len(answer["predictions"][0]["classes"]) == 5

@@ -1,4 +1,4 @@
-"""Clients that send slowly, or do not read: they are let go, and others do not notice them."""
+"""Clients that send slowly or do not read: the server closes them, and others are not affected."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ CLIENTS, TURNS, SECONDS = 4, 5, 6.0
 
 @pytest.fixture(scope="module")
 def hasty(model_file: Path) -> Iterator[RunningServer]:
-    """A server that waits a second for anything."""
+    """A server with a timeout of a second."""
     with running(model_file, "--name", "small", "--threads", 1, "--timeout", 1) as server:
         yield server
 
 
 def open_files(server: RunningServer) -> set[str]:
-    """The files and connections that a server holds, by number and what each is."""
+    """Returns the open files and connections of a server by descriptor."""
     found = set()
     for entry in Path(f"/proc/{server.process.pid}/fd").iterdir():
-        # Closed meanwhile, if it is not there any more.
+        # A missing descriptor was closed meanwhile.
         with contextlib.suppress(FileNotFoundError):
             found.add(f"{entry.name} {entry.readlink()}")
     return found
 
 
 @pytest.mark.parametrize("kind", ["header", "body"])
-def test_what_does_not_come_in_time_is_answered(hasty: RunningServer, kind: str) -> None:
+def test_a_late_header_or_body_is_answered_with_408(hasty: RunningServer, kind: str) -> None:
     with begun(hasty.http, kind) as client:
         head, _, body = received(client).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout")
     assert json.loads(body) == {"error": f"the {kind} did not come within 1 s"}
 
 
-def test_bytes_that_drip_win_no_time(hasty: RunningServer) -> None:
-    """The term of a header begins with its first byte, and no later one moves it."""
+def test_slow_single_bytes_do_not_extend_the_deadline(hasty: RunningServer) -> None:
+    """The deadline of a header starts with its first byte, and later bytes do not move it."""
     with begun(hasty.http, "header") as client:
         client.settimeout(20)
         started, answer = time.monotonic(), b""
@@ -62,7 +62,7 @@ def test_bytes_that_drip_win_no_time(hasty: RunningServer) -> None:
     assert answer.startswith(b"HTTP/1.1 408")
 
 
-def test_a_second_request_has_a_term_too(hasty: RunningServer) -> None:
+def test_a_second_request_on_a_connection_has_a_deadline_too(hasty: RunningServer) -> None:
     host, _, port = hasty.http.partition(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /v2/hea")
@@ -71,8 +71,8 @@ def test_a_second_request_has_a_term_too(hasty: RunningServer) -> None:
     assert b"HTTP/1.1 408" in answers
 
 
-def test_connections_of_those_who_do_not_read_are_ended(hasty: RunningServer) -> None:
-    """Nothing of them stays: neither the connection, nor what was written for it.
+def test_connections_of_clients_that_do_not_read_are_closed(hasty: RunningServer) -> None:
+    """Nothing of them stays: neither the connection nor the answers written to it.
 
     They ask for the end of the connection. Of some all answers are in the kernel's buffers by then, of some a
     few bytes are not, and of some most are not.
@@ -91,8 +91,8 @@ def test_connections_of_those_who_do_not_read_are_ended(hasty: RunningServer) ->
         client.close()
 
 
-def test_a_client_that_goes_away_while_it_sends_is_no_error_of_ours(hasty: RunningServer) -> None:
-    """It is counted as 499, as nginx does, and the log is silent."""
+def test_a_client_that_disconnects_while_sending_is_counted_as_499(hasty: RunningServer) -> None:
+    """The status is 499, as in nginx, and the log has no error."""
     with begun(hasty.http, "body") as client:
         time.sleep(0.1)
         client.shutdown(socket.SHUT_RDWR)
@@ -105,11 +105,11 @@ def test_a_client_that_goes_away_while_it_sends_is_no_error_of_ours(hasty: Runni
 
 
 def asked_beside(server: RunningServer, pixels: np.ndarray, seconds: float) -> list[Outcome]:
-    """What becomes of the requests of some clients who behave."""
+    """Returns the outcomes of well-behaved clients."""
     return asyncio.run(closed_loop(target(server, pixels[0]), CLIENTS, seconds))
 
 
-def test_others_are_answered_beside_them(hasty: RunningServer, pixels: np.ndarray) -> None:
+def test_other_clients_are_answered_beside_slow_ones(hasty: RunningServer, pixels: np.ndarray) -> None:
     with half_open(hasty.http, 4 * len(KINDS)) as held:
         while held.begun <= 4 * len(KINDS):
             assert statuses(asked_beside(hasty, pixels, 0.2)).keys() == {200}
@@ -117,7 +117,7 @@ def test_others_are_answered_beside_them(hasty: RunningServer, pixels: np.ndarra
 
 
 def wait_until_idle(server: RunningServer) -> None:
-    """Waits until what clients asked for, also those who do not read, is answered as far as it can be."""
+    """Waits until the requests of all clients, also of slow ones, are answered as far as possible."""
     before, until = server.processor_seconds(), time.monotonic() + 20
     while time.monotonic() < until:
         time.sleep(0.5)
@@ -129,10 +129,10 @@ def wait_until_idle(server: RunningServer) -> None:
 
 
 @pytest.mark.soak
-def test_200_half_open_connections_cost_others_nothing(
+def test_200_half_open_connections_do_not_slow_other_clients(
     model_file: Path, pixels: np.ndarray, evidence: Callable[..., None]
 ) -> None:
-    """With and without them in turns, in one server; the ratio of the medians of the p99 of each turn."""
+    """Turns with and without them in one server; the ratio of the median p99 of the turns."""
     with running(model_file, "--name", "small", "--threads", 1) as server:
         asked_beside(server, pixels, SECONDS)
         alone, beside, requests = [], [], 0

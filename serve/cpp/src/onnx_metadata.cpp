@@ -109,10 +109,10 @@ Props read_props(const std::vector<std::uint8_t>& bytes, const std::string& sour
 
 const std::string& prop(const Props& props, const std::string& name, const std::string& source) {
   const auto entry = props.find("alexnet_fast." + name);
-  if (found == props.end()) {
+  if (entry == props.end()) {
     throw Error(source + " is an ONNX file without the metadata alexnet_fast." + name, kNotOurs);
   }
-  return found->second;
+  return entry->second;
 }
 
 }  // namespace

@@ -6,10 +6,10 @@ FROM python:3.12-slim-bookworm
 
 WORKDIR /build
 COPY . .
-# An answer needs neither torch nor DALI, so the package comes without what it names, and that is named here.
+# Serving needs neither torch nor DALI, so the package is installed without its dependencies, and those of serving
+# are listed here.
 RUN pip install --no-cache-dir --constraint constraints.txt \
-        click grpcio h11 msgspec numpy onnxruntime==1.31.1 pillow prometheus-client protobuf \
-        starlette uvicorn \
+        click grpcio h11 msgspec numpy onnxruntime==1.31.1 pillow prometheus-client protobuf starlette uvicorn \
     && pip install --no-cache-dir --no-deps . \
     && useradd --system --uid 10001 server
 

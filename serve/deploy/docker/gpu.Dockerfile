@@ -1,4 +1,4 @@
-# alexnet-fast serve on an NVIDIA GPU, with onnxruntime's CUDA provider (onnxruntime-gpu 1.31 wants CUDA 13).
+# alexnet-fast serve on an NVIDIA GPU, with onnxruntime's CUDA provider (onnxruntime-gpu 1.31 needs CUDA 13).
 #
 #     docker build --file serve/deploy/docker/gpu.Dockerfile --tag alexnet-fast:gpu .
 #     docker run --gpus all --publish 127.0.0.1:8000:8000 --volume "$PWD/runs/first:/models:ro" alexnet-fast:gpu
@@ -12,11 +12,11 @@ ENV PATH=/opt/alexnet-fast/bin:$PATH
 
 WORKDIR /build
 COPY . .
-# An answer needs neither torch nor DALI, so the package comes without what it names, and that is named here.
+# Serving needs neither torch nor DALI, so the package is installed without its dependencies, and those of serving
+# are listed here.
 RUN python3 -m venv /opt/alexnet-fast \
     && pip install --no-cache-dir --constraint constraints.txt \
-        click grpcio h11 msgspec numpy onnxruntime-gpu pillow prometheus-client protobuf \
-        starlette uvicorn \
+        click grpcio h11 msgspec numpy onnxruntime-gpu pillow prometheus-client protobuf starlette uvicorn \
     && pip install --no-cache-dir --no-deps . \
     && useradd --system --uid 10001 server
 
@@ -25,6 +25,6 @@ WORKDIR /models
 EXPOSE 8000 8001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=2)"]
-# Whoever asks for a GPU and does not get one is told so: the server ends instead of falling back.
+# The server ends with an error if there is no GPU, instead of falling back to the CPU.
 ENTRYPOINT ["alexnet-fast", "serve", "--host", "0.0.0.0", "--device", "cuda"]
 CMD ["/models/model.onnx"]

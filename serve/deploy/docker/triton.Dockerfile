@@ -1,4 +1,4 @@
-# Triton with what the repositories of `alexnet-fast serve MODEL --triton DIR` need in its Python.
+# Triton with the Python packages that the repositories of `alexnet-fast export RUN --triton DIR` need.
 #
 #     docker build --file serve/deploy/docker/triton.Dockerfile --build-arg TRITON=26.09-py3 --tag alexnet-fast:triton .
 #     docker run --publish 127.0.0.1:8000:8000 --volume "$PWD/models:/models:ro" alexnet-fast:triton
