@@ -31,7 +31,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
             "--nesterov needs --optimizer sgd and a --momentum above 0",
             'nesterov needs optimizer="sgd" and a momentum above 0',
         ),
-        ("--progressive-resize 128:224: too small", 'progressive="128:224": too small'),
+        ("--progressive-resize 128:224: too small", 'progressive_resize="128:224": too small'),
         ("--model alexnett: no such model", 'model="alexnett": no such model'),
         ("give the --model that they were trained for", "give the model that they were trained for"),
         ("give --weights FILE or RUN", "give weights=FILE or RUN"),
@@ -131,7 +131,7 @@ Act = Callable[[Path], object]
         (lambda data: ImageLoader(data, batch_size=0), "^batch_size=0 is not a size"),
         (
             lambda data: ImageLoader(data, batch_size=500),
-            "^batch_size=500 is more than .* give batch_size=48 or less",
+            "^batch_size=500 exceeds .* give batch_size=48 or less",
         ),
         (lambda data: ImageLoader(data / "train", device="gpu"), '^device="gpu": PyTorch finds no'),
         (lambda data: AlexNet(data, optimizer="adam", nesterov=True), '^nesterov needs optimizer="sgd"'),
@@ -143,7 +143,7 @@ def test_the_python_interface_speaks_of_arguments(
     two_classes: Path, in_python: None, act: Act, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        act(two_classes / "train" if "batch" in message or "thread" in message else two_classes)
+        act(two_classes / "train" if "batch" in message or "workers" in message else two_classes)
 
 
 def test_a_bad_image_is_left_out_by_an_argument(in_python: None, tmp_path: Path, two_classes: Path) -> None:
