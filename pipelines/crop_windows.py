@@ -35,14 +35,14 @@ class CropWindows:
     Args:
         start: int32 (B, 2), first pixels of the part of each upright file to decode.
         end: int32 (B, 2), one past its last pixels.
-        roi_start: float32 (B, 2), where the view begins in that part, in fractions of its pixels.
-        roi_end: float32 (B, 2), where it ends.
+        roi_start: float32 (B, 2), begin of the view in that part, in fractions of its pixels.
+        roi_end: float32 (B, 2), end of the view in that part.
         size: float32 (B, 2), pixels of the view.
         needs_resize: bool (B,), whether that part has to be resized to become the view.
         scale: float64 (B, 2), pixels of the file per pixel of the view.
         aligned: bool (B,), whether the part begins where its image (or random area) does, so that each
             pixel of the resized part is one of the whole image resized.
-        corner: int64 (B, 2), where the view begins, in pixels of the resized image (or random area).
+        corner: int64 (B, 2), first pixel of the view in the resized image (or random area).
     """
 
     start: npt.NDArray[np.int32]

@@ -24,7 +24,7 @@ from alexnet_fast.utils.suggest import choose_from
 
 Data = str | Path | ImageList | Iterable[tuple[str | Path, int | str]]
 
-# Without class names the largest label sets the number of classes; a larger label is taken for an error.
+# Without class names the largest label sets the number of classes; a label beyond this is an error.
 _MOST_UNNAMED = 1_000_000
 
 

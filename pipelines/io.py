@@ -24,11 +24,11 @@ _File = TypeVar("_File", bound="_LocationFile")
 _HEADER_BYTES = 128
 
 
-def open_image(place: Location, encoding: Encoding, background: Color) -> Image.Image:
+def open_image(location: Location, encoding: Encoding, background: Color) -> Image.Image:
     """Reads a whole image, RGB and upright.
 
     Args:
-        place: Location of the image.
+        location: Location of the image.
         encoding: As in `ImageList`.
         background: Colour behind transparent parts.
 
@@ -36,9 +36,9 @@ def open_image(place: Location, encoding: Encoding, background: Color) -> Image.
         BadImageError: The image cannot be read or decoded.
     """
     if encoding == "array":
-        with ArrayFile(place) as array:
+        with ArrayFile(location) as array:
             return Image.fromarray(array.region((0, 0), array.shape()))
-    with _LocationFile(place) as file:
+    with _LocationFile(location) as file:
         return decode(file.stream(), background)
 
 
@@ -72,33 +72,33 @@ def spread(length: int, count: int) -> list[int]:
     return positions
 
 
-def read_bytes(place: Location) -> bytes:
+def read_bytes(location: Location) -> bytes:
     """Reads the stored bytes of an image.
 
     Raises:
         BadImageError: The image cannot be read.
     """
-    with _LocationFile(place) as file:
+    with _LocationFile(location) as file:
         return file.read(0, file.size)
 
 
 class _LocationFile:
     """The open file of a location; arguments as for `ArrayFile`."""
 
-    def __init__(self, place: Location) -> None:
-        self._place = place
-        self._start = place.offset if isinstance(place, TarLocation) else 0
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._start = location.offset if isinstance(location, TarLocation) else 0
         self._file = -1
         self._header: tuple[tuple[int, int], int] | None = None
         self.size = 0
 
     def __enter__(self: _File) -> _File:
-        place = self._place
-        if isinstance(place, BlockedLocation):
-            raise BadImageError(place.reason)
+        location = self._location
+        if isinstance(location, BlockedLocation):
+            raise BadImageError(location.reason)
         try:
             # Without O_NONBLOCK, opening a pipe would wait for a writer; it changes nothing for a file.
-            self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._file = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             status = os.fstat(self._file)
         except OSError as error:
             self.__exit__()
@@ -106,7 +106,7 @@ class _LocationFile:
         if not stat.S_ISREG(status.st_mode):
             self.__exit__()
             raise BadImageError("not a regular file")
-        self.size = place.size if isinstance(place, TarLocation) else status.st_size
+        self.size = location.size if isinstance(location, TarLocation) else status.st_size
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,7 +115,7 @@ class _LocationFile:
 
     def stream(self) -> IO[bytes]:
         """Returns a stream over the image; a file that is no tar is read as far as needed."""
-        if isinstance(self._place, TarLocation):
+        if isinstance(self._location, TarLocation):
             return io.BytesIO(self.read(0, self.size))
         return os.fdopen(self._file, "rb", closefd=False)
 
@@ -143,7 +143,7 @@ class ArrayFile(_LocationFile):
     """An open array file, uint8 (H, W, 3); for a region only its rows are read.
 
     Args:
-        place: Location of the array.
+        location: Location of the array.
 
     Raises:
         BadImageError: On entry or later: the file cannot be read, or holds no such array.

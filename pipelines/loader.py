@@ -32,7 +32,7 @@ class BadImages:
     """Names and counts the images that could not be decoded.
 
     Args:
-        policy: "fail" ends the work at the first one, "skip" leaves it out and goes on.
+        policy: "fail" ends the work at the first bad image, "skip" leaves bad images out.
     """
 
     def __init__(self, policy: Policy = "fail") -> None:

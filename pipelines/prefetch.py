@@ -98,8 +98,8 @@ class Prefetcher:
 
     def __init__(self, images: ImageList, view: View, *, threads: int, align: bool) -> None:
         self._images, self._view, self._align = images, view, align
-        # Reading is mostly Python, which one thread at a time can run: with two of them beside two that
-        # finish, raw arrays came at three fifths of the speed.
+        # Reading is mostly Python, which only one thread at a time can run: with two reading threads next to
+        # two that finish, raw arrays loaded at three fifths of the speed.
         self._threads = max(1, threads // 2)
         self._buffers = BufferPool()
         # Positions in the list of files that DALI has failed at: Pillow decodes them from then on.

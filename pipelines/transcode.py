@@ -226,7 +226,7 @@ _PNG_HEADER, _PNG_DATA, _PNG_END = b"IHDR", b"IDAT", b"IEND"
 # The header's data: size, bits, colour type (0 grey, 2 RGB), compression, filter, interlacing.
 _unpack_png_header = struct.Struct(">II5B").unpack_from
 _PNG_FORMS = ((8, 0, 0, 0, 0), (8, 2, 0, 0, 0))
-# Physical size, time, and what concerns colour spaces, which neither decoder heeds.
+# Physical size, time, and colour space chunks, which neither decoder uses.
 _PNG_INERT = frozenset({b"pHYs", b"tIME", b"gAMA", b"sRGB", b"cHRM", b"sBIT", b"bKGD"})
 _PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 # A text that begins with one of these may hold an orientation.

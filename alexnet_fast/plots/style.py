@@ -93,7 +93,7 @@ def verdict_color(name: object, truth: object, *, first: bool) -> str:
     Args:
         name: The guessed class.
         truth: The right class; None if unknown, which leaves blue for the first guess.
-        first: Whether it is the likeliest.
+        first: Whether the guess is the top class.
     """
     if truth is None:
         return BLUE if first else PALE

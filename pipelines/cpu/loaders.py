@@ -143,7 +143,7 @@ def _worker_context() -> multiprocessing.context.ForkServerContext:
 
 
 def _begin_worker(alive: Connection, worker: int) -> None:
-    """Lets a worker go on when its whole group is told to stop: the main process ends its step first.
+    """Makes a worker ignore a signal to its whole group: the main process ends its step first.
 
     Args:
         alive: Closed at its other end when the pass is over or the main process is gone; torch's own check of

@@ -62,11 +62,13 @@ class BadImageError(Exception):
     """A file that cannot be decoded; the message is the reason alone."""
 
 
-def decode(source: str | os.PathLike[str] | IO[bytes], background: Color = WHITE) -> Image.Image:
+def decode(
+    source: str | os.PathLike[str] | IO[bytes] | Image.Image, background: Color = WHITE
+) -> Image.Image:
     """Decodes an image to RGB, upright.
 
     Args:
-        source: Path or open file.
+        source: Path, open file, or an image that Pillow has opened.
         background: Colour behind transparent parts.
 
     Raises:
@@ -78,20 +80,10 @@ def decode(source: str | os.PathLike[str] | IO[bytes], background: Color = WHITE
             # opens by name, in a wrong shape if the image has to be turned.
             with open_given(Path(source)) as file:
                 return decode(file, background)
+        if isinstance(source, Image.Image):
+            return to_rgb(source, background)
         with _opened(source) as image:
             return to_rgb(image, background)
-    except DECODING_ERRORS as error:
-        raise BadImageError(reason_of(error)) from error
-
-
-def as_rgb(image: Image.Image, background: Color) -> Image.Image:
-    """Returns an image that Pillow has opened as RGB, upright.
-
-    Raises:
-        BadImageError: The image cannot be decoded.
-    """
-    try:
-        return to_rgb(image, background)
     except DECODING_ERRORS as error:
         raise BadImageError(reason_of(error)) from error
 
@@ -265,8 +257,6 @@ def _rgb(image: ImageSource, background: Color) -> Image.Image:
     """Returns an upright RGB image."""
     if isinstance(image, np.ndarray):
         image = _from_array(image)
-    if isinstance(image, Image.Image):
-        return as_rgb(image, background)
     return decode(io.BytesIO(image) if isinstance(image, bytes) else image, background)
 
 

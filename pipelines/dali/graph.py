@@ -80,7 +80,7 @@ def build_graph(  # noqa: PLR0913 - all by name; each is a property of the graph
         stop_after: Leave out everything after a part of the work, to measure what the parts cost.
 
     Returns:
-        A pipeline with one output in HWC order: uint8 (N, side, side, 3), or float where it normalises.
+        A pipeline with one output in HWC order: uint8 (N, side, side, 3), or float if it normalises.
     """
     by_region = device == "cpu" if region is None else region
     finish = view != "square" and (device == "gpu" if normalize is None else normalize)

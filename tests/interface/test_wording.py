@@ -131,7 +131,7 @@ Act = Callable[[Path], object]
         (lambda data: ImageLoader(data, batch_size=0), "^batch_size=0 is not a size"),
         (
             lambda data: ImageLoader(data, batch_size=500),
-            "^batch_size=500 is more than .* give batch_size=48 or less",
+            "^batch_size=500 exceeds .* give batch_size=48 or less",
         ),
         (lambda data: ImageLoader(data / "train", device="gpu"), '^device="gpu": PyTorch finds no'),
         (lambda data: AlexNet(data, optimizer="adam", nesterov=True), '^nesterov needs optimizer="sgd"'),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color import color_text, parse_color
-from alexnet_fast.pipelines.cpu.pillow import BadImageError, as_rgb, decode
+from alexnet_fast.pipelines.cpu.pillow import BadImageError, decode
 from alexnet_fast.pipelines.spec import AugmentSpec
 from image_matrix import chunk, encoded
 
@@ -72,7 +72,7 @@ def test_alpha_is_composited(kind: str, mode: str) -> None:
 
 def test_half_transparent_is_half_the_background() -> None:
     half = Image.new("RGBA", (1, 1), (210, 0, 130, 128))
-    found = np.asarray(as_rgb(half, BACK))[0, 0]
+    found = np.asarray(decode(half, BACK))[0, 0]
     assert np.abs(found - np.array([110, 10, 80])).max() <= 1
 
 
