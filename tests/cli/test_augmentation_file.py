@@ -50,10 +50,10 @@ def test_a_file_declares_the_augmentation_of_a_run(
     [
         (None, "cannot read"),
         ("hue =", "is not TOML"),
-        ("hues = 0.1", "'hues' is no part of the augmentation; did you mean 'hue'?"),
+        ("hues = 0.1", "'hues' is not an augmentation option; did you mean 'hue'?"),
         (
             "epochs = 3",
-            "'epochs' is no part of the augmentation; choose from resize, crop, random_resized_crop",
+            "'epochs' is not an augmentation option; choose from resize, crop, random_resized_crop",
         ),
         ('hue = "much"', "'hue': give a number of at least 0 and at most 0.5, not 'much'"),
         ("flip = 1", "'flip' needs true or false"),

@@ -143,7 +143,7 @@ def test_toml_parses_and_holds_options_of_train(block: Block, tmp_path: Path) ->
     (tmp_path / "options.toml").write_text(block.code, encoding="utf-8")
     for option in ("--config", "--augmentation"):
         done = CliRunner().invoke(train, [str(tmp_path / "none"), option, str(tmp_path / "options.toml")])
-        if "is no part of the augmentation" not in done.output:
+        if "is not an augmentation option" not in done.output:
             assert "no such folder" in done.output, done.output
             break
     else:
