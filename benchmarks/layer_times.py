@@ -1,4 +1,4 @@
-"""Where the time of a ten-crop answer goes in onnxruntime, layer by layer, and how far down sharing pays.
+"""Time of a ten-crop prediction in onnxruntime per layer, and the depth to which sharing pays.
 
     python -m benchmarks.layer_times --threads 2
 
@@ -34,9 +34,9 @@ from alexnet_fast.runtime.metadata import INPUT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# onnxruntime's threads go on spinning after a call.
+# onnxruntime's threads keep spinning after a call.
 _PAUSE_S = 0.2
-# Operators that move numbers and compute nothing, and those that onnxruntime adds around its own layout.
+# Operators that only move numbers, and those that onnxruntime adds around its own layout.
 _COPIES = ("Slice", "Concat", "Pad", "Split")
 _LAYOUTS = ("ReorderInput", "ReorderOutput")
 _LAYER = re.compile(r"(conv|relu|bn|norm|pool|fc)(\d+)")
@@ -78,9 +78,9 @@ class Profiled:
 
     Args:
         network: The network.
-        stem: How its crops are shared.
-        threads: Of the session.
-        directory: For the profile.
+        stem: Form of the shared stem.
+        threads: Threads of the session.
+        directory: Folder for the profile.
     """
 
     def __init__(self, network: BenchModel, stem: StemForm, threads: int, directory: Path) -> None:
@@ -91,7 +91,7 @@ class Profiled:
         self._runs = 0
 
     def run(self, number: int) -> float:
-        """Answers an image."""
+        """Classifies an image."""
         self._runs += 1
         return _milliseconds(self._session, self._images, number)
 
@@ -134,7 +134,7 @@ def row_of(name: str, operator: str) -> str:
 
 
 def depth_table(network: BenchModel, threads: int, runs: int) -> list[str]:
-    """Renders what the network costs down to each convolution, in three forms that take turns."""
+    """Renders the cost of the network down to each convolution, in three forms that take turns."""
     lines = [f"{'down to':8s} {'crop by crop':>14s} {'as exported':>12s} {'shared':>8s}  shared of exported"]
     for depth, cut in cut_networks(network).items():
         candidates: dict[str, Candidate] = {stem: _candidate(cut, stem, threads) for stem in STEMS}
@@ -147,7 +147,7 @@ def depth_table(network: BenchModel, threads: int, runs: int) -> list[str]:
 
 
 def cut_networks(network: BenchModel) -> dict[str, BenchModel]:
-    """Returns the network cut off after each convolution and its pointwise layers, with a small answer."""
+    """Returns the network cut off after each convolution and its pointwise layers, with a small output."""
     layers = dict(network.net.named_children())
     names = list(layers)
     found = {}
@@ -179,7 +179,7 @@ def _options(threads: int) -> Any:
 
 
 def _session(network: BenchModel, stem: StemForm, options: Any) -> tuple[Any, Any]:
-    """Opens one form of a network, and makes an image for it."""
+    """Opens one form of a network, with an image for it."""
     model = build_model(network.net, network.metadata("ten"), GraphConfig(stem=stem))
     session = onnxruntime.InferenceSession(serialize(model), options, providers=["CPUExecutionProvider"])
     side = network.spec.resize

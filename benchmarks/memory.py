@@ -15,7 +15,7 @@ from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.memory import resident_mib
 
-# Epochs in which memory is still being taken: every pool and buffer has then met its largest batch.
+# Epochs until every pool and buffer has met its largest batch.
 WARM_UP = 10
 
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def slope(values: list[float]) -> float:
-    """Returns by how much values grow from one to the next: the median over all pairs (Theil and Sen).
+    """Returns the growth per step: the median slope over all pairs (Theil and Sen).
 
     A single step, as when a pool takes one more buffer, does not count as growth.
     """

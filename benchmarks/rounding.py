@@ -1,4 +1,4 @@
-"""How far float32 itself is from the exact answer: PyTorch and the exported file, each beside float64.
+"""Rounding of float32: PyTorch and the exported file, each compared with float64.
 
     python -m benchmarks.rounding runs/first images --images 200
 
@@ -55,7 +55,7 @@ def exact_answers(net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Pixel
 
 
 def distances(trained: TrainedModel, images_nhwc_u8: Pixels, crops: Crops) -> dict[str, float]:
-    """Returns the largest difference of a probability between two of the answers, by their names."""
+    """Returns the largest difference of a probability between two of the results, by their names."""
     answers = {
         "float64": exact_answers(trained.net, trained.spec, images_nhwc_u8, crops),
         "PyTorch": net_answers(trained.net, trained.spec, images_nhwc_u8, crops),

@@ -1,4 +1,4 @@
-"""Lays out data sets of a million images that are links to a few.
+"""Makes data sets of a million images that are links to a few.
 
     python -m benchmarks.synthetic_dataset IMAGES OUT [NUMBER [CLASSES]]
 
@@ -36,7 +36,7 @@ def lay_out_dirs(files: list[Path], out: Path, images: int, classes: int) -> Non
 
 
 def lay_out_shards(files: list[Path], out: Path, images: int, classes: int) -> None:
-    """Links tars to one, each with a table whose names and classes are those of `lay_out_dirs`."""
+    """Links tars to one file, each with a table of the names and classes of `lay_out_dirs`."""
     out.mkdir(parents=True)
     work = out / "work"
     work.mkdir()

@@ -1,4 +1,4 @@
-"""Which plots the figures of a run make."""
+"""The plots of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def of_device(results: Results, device: Device) -> dict[str, Callable[[], Figure]]:
-    """Returns what random_params the plots of a device, by name; none where nothing was measured."""
+    """Returns functions that draw the plots of a device, by name; none if nothing was measured."""
     found: dict[str, Callable[[], Figure]] = {}
     if rows.by_threads(results, device):
         found[f"threads-{device}"] = lambda: _threads(results, device)
@@ -33,7 +33,7 @@ def of_device(results: Results, device: Device) -> dict[str, Callable[[], Figure
 
 
 def startup(results: Results) -> Figure:
-    """Draws the cost by size of the data set."""
+    """Draws the cost by data set size."""
     return speed.costs(rows.startup_rows(results))
 
 

@@ -1,4 +1,4 @@
-"""The page of a full run: what was measured, in tables and plots; every figure is one of results.json."""
+"""The page of a full run, with tables and plots; every figure comes from results.json."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def write_page(results: Results, directory: Path) -> Path:
     """Writes the page and its plots.
 
     Args:
-        results: What `run_suite` returned.
-        directory: Gets benchmarks.md and a folder benchmarks with the plots.
+        results: From `run_suite`.
+        directory: Folder for benchmarks.md and a folder benchmarks with the plots.
 
     Returns:
         The page.
@@ -44,7 +44,7 @@ def write_page(results: Results, directory: Path) -> Path:
 
 
 def plots(results: Results) -> dict[str, Callable[[], Figure]]:
-    """Returns what random_params each plot that there are figures for, by the name of its file."""
+    """Returns functions that draw the plots for which there are figures, by file name."""
     from benchmarks.suite import drawing
 
     found: dict[str, Callable[[], Figure]] = {}
@@ -56,7 +56,7 @@ def plots(results: Results) -> dict[str, Callable[[], Figure]]:
 
 
 def _head(results: Results) -> list[str]:
-    """Says what the page is, where its figures come from, and how the empty columns are filled."""
+    """Returns the introduction: the source of the figures, and how to fill the empty columns."""
     versions = results["versions"]
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     runs = results["scale"]["runs"]
@@ -88,7 +88,7 @@ def _plot(results: Results, name: str, says: str) -> list[str]:
 
 
 def _each_device(results: Results, name: str, says: str) -> list[str]:
-    """Returns the plots of a kind, one a device, or the words that there is none."""
+    """Returns the plots of a kind, one per device, or a line that there is none."""
     lines = []
     for device, called in DEVICES.items():
         shown = _plot(results, f"{name}-{device}", f"{says}, {called}")
@@ -97,7 +97,7 @@ def _each_device(results: Results, name: str, says: str) -> list[str]:
 
 
 def _limits(results: Results) -> list[str]:
-    """The machine's limits, and how far from them we are."""
+    """The machine's limits, and the distance from them."""
     figures = [rows.of_kind(results, ROOFLINE, device) for device in DEVICES]
     measured = [found[0][1] if found else {} for found in figures]
     kinds = {
@@ -156,7 +156,7 @@ def _decoding(results: Results) -> list[str]:
 
 
 def _series_table(results: Results, series: Callable[[Results, Device], Series], what: str) -> list[str]:
-    """Returns a table with a row a candidate and a column a value, for CPU and GPU."""
+    """Returns a table with a row per candidate and a column per value, for CPU and GPU."""
     found = {device: series(results, device) for device in DEVICES}
     values = {d: sorted({x for line in found[d].values() for x, _ in line}) for d in DEVICES}
     head = [what] + [f"{called} {x:g}" for d, called in DEVICES.items() for x in values[d]]
@@ -194,7 +194,7 @@ def _input(results: Results) -> list[str]:
 
 
 def _times(row: dict[str, Any]) -> str:
-    """Returns how many times as fast ours is."""
+    """Returns the speed of ours over a row."""
     if "ours_over_it" not in row:
         return ""
     return f"{row['ours_over_it']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
@@ -252,7 +252,7 @@ def _serving(results: Results) -> list[str]:
 
 
 def _startup(results: Results) -> list[str]:
-    """Cost by size of the data set."""
+    """Cost by data set size."""
     body = [
         [f"{row['images']:,}", row["form"], count(row["without"]), count(row["with"]), count(row["mib"])]
         for row in rows.startup_rows(results)
@@ -263,7 +263,7 @@ def _startup(results: Results) -> list[str]:
 
 
 def _failures(results: Results) -> Sequence[str]:
-    """Names what was tried and not measured."""
+    """Names the parts that failed."""
     failed = list(_failed(results))
     return ["## Not measured", "", *failed, ""] if failed else []
 
