@@ -34,4 +34,4 @@ COMMANDS = {
 )
 @click.version_option(__version__, prog_name="alexnet-fast")
 def commands() -> None:
-    """Train AlexNet-class image classifiers, export them to ONNX and TensorRT, and serve them."""
+    """Train image classifiers, export them to ONNX and TensorRT, and serve them."""

@@ -51,8 +51,8 @@ def _table(result: Result) -> str:
 def demo(output: Path, device: str, dali: bool, workers: int) -> Result:
     """Run the main job on real images, from files to a report page.
 
-    Trains a network that tells the crystal of solar cells (2,624 photographs, which the extra `demo`
-    installs), exports it as an ONNX file and a TensorRT engine, and writes a report. This takes a few
+    Trains a network on 2,624 photographs of solar cells, which the extra `demo` installs, to classify their
+    kind of crystal; exports it as an ONNX file and a TensorRT engine; and writes a report. This takes a few
     minutes; an interrupted run is resumed.
     """
     from alexnet_fast.demo.report import majority, write_page
