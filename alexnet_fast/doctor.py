@@ -11,10 +11,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.version import __version__
+
+if TYPE_CHECKING:
+    from alexnet_fast.export.tensorrt.library import TrtLibrary
 
 PACKAGES = (
     "torch",
@@ -210,31 +213,31 @@ def _tiny_graph() -> bytes:
 
 def _tensorrt_build() -> Finding:
     """Builds an engine of one node."""
-    from alexnet_fast.export.config import EngineConfig
-    from alexnet_fast.export.tensorrt.build import build_plan
-    from alexnet_fast.export.tensorrt.library import choose_library
-
-    built = build_plan(_tiny_graph(), "a graph of one node", choose_library(), EngineConfig())
-    return Finding(works=len(built.plan) > 0)
+    _, plan = _tiny_engine()
+    return Finding(works=len(plan) > 0)
 
 
 def _tensorrt() -> Finding:
     """Loads an engine."""
-    from alexnet_fast.export.config import EngineConfig
-    from alexnet_fast.export.tensorrt.build import build_plan
-    from alexnet_fast.export.tensorrt.library import choose_library
-
-    library = choose_library()
+    library, plan = _tiny_engine()
     trt = library.module
-    built = build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig())
-    loaded = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(built.plan)
-    if loaded is not None:
+    if trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan) is not None:
         return Finding(works=True)
     return Finding(
         works=False,
         what=f"{library.name} {library.version} cannot load its own engine",
         hint="update the driver",
     )
+
+
+def _tiny_engine() -> tuple[TrtLibrary, Any]:
+    """Returns the TensorRT library and an engine of x * x."""
+    from alexnet_fast.export.config import EngineConfig
+    from alexnet_fast.export.tensorrt.build import build_plan
+    from alexnet_fast.export.tensorrt.library import choose_library
+
+    library = choose_library()
+    return library, build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig()).plan
 
 
 def _triton() -> Finding:
