@@ -79,7 +79,7 @@ def test_a_wrong_file_is_refused_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_same_file_shows_what_training_will_make_of_images(
+def test_show_augment_reads_the_same_augmentation_file(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.toml"

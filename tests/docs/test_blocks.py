@@ -58,7 +58,7 @@ def test_a_file_that_is_shown_is_used_by_a_command(block: Block) -> None:
     assert any(name in code for code in commands)
 
 
-def test_everything_that_is_excused_is_there() -> None:
+def test_every_exception_exists() -> None:
     pieces = [(b.page, command) for b in all_blocks(SHELL) for command in commands_of(b)]
     pieces += [(b.page, b.code) for b in all_blocks("python")]
     gone = [entry for entry in UNRUN if not any(entry.fits(*piece) for piece in pieces)]
