@@ -70,19 +70,19 @@ def worded(text: str, names: Mapping[str, str]) -> str:
 def as_arguments(text: str, names: Mapping[str, str]) -> str:
     """Returns a message with its options named as arguments; see `worded`."""
 
-    def argument(found: re.Match[str]) -> str:
-        if found["command"]:
-            return found[0]
-        option, value, before = found["option"], found["value"], found["before"] or ""
+    def argument(match: re.Match[str]) -> str:
+        if match["command"]:
+            return match[0]
+        option, value, before = match["option"], match["value"], match["before"] or ""
         rest = f" {value}" if value is not None else ""
         if option in _SPECIAL:
             return before + _SPECIAL[option] + rest
-        name = names.get(found["name"], found["name"].replace("-", "_"))
-        if found["no"]:
+        name = names.get(match["name"], match["name"].replace("-", "_"))
+        if match["no"]:
             return f"{before}{name}=False{rest}"
-        if value is not None and (shown := _value(found["name"], value)) is not None:
+        if value is not None and (shown := _value(match["name"], value)) is not None:
             return f"{before}{name}={shown}"
-        is_set = "=True" if before and found["name"] in _FLAGS else ""
+        is_set = "=True" if before and match["name"] in _FLAGS else ""
         return before + name + is_set + rest
 
     return _OPTION.sub(argument, text)

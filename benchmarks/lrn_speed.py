@@ -102,7 +102,7 @@ def measure(shape: tuple[int, ...], layout: torch.memory_format, turns: int, dev
     for _ in range(turns + 1):
         for name, form in candidates.items():
             times[name].append(seconds(form, x, grad))
-    return {name: median(taken[1:]) for name, taken in times.items()}
+    return {name: median(seconds[1:]) for name, seconds in times.items()}
 
 
 def hardware(device: str) -> str:
@@ -127,8 +127,8 @@ def main() -> None:
         for shape in SHAPES:
             write(f"\n{'x'.join(map(str, shape))}, {layout_name}\n")
             times = measure((options.batch, *shape), layout, options.turns, options.device)
-            for name, taken in times.items():
-                write(f"  {name:<28}{taken * 1e3:8.1f} ms {times[BASELINE] / taken:6.1f} x\n")
+            for name, seconds in times.items():
+                write(f"  {name:<28}{seconds * 1e3:8.1f} ms {times[BASELINE] / seconds:6.1f} x\n")
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ def main() -> None:
     given = parser.parse_args()
     images = open_data(given.data).train
     parts = _parts(images, given.batch_size, LoaderConfig(workers=given.threads))
-    found: dict[str, list[float]] = {name: [] for name in parts}
+    costs: dict[str, list[float]] = {name: [] for name in parts}
     for epoch in range(given.runs + 1):
         for name, run in parts.items():
             started = time.process_time()
             done = run(epoch)
             if epoch:
-                found[name].append((time.process_time() - started) / done * 1e6)
-    medians = {name: statistics.median(times) for name, times in found.items()}
+                costs[name].append((time.process_time() - started) / done * 1e6)
+    medians = {name: statistics.median(times) for name, times in costs.items()}
     print(json.dumps({"images": len(images), "processor_microseconds": medians}))  # noqa: T201
 
 

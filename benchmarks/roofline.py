@@ -64,14 +64,14 @@ def measure_roofline(bench: RooflineBench) -> dict[str, Any]:
         "runs": bench.runs,
         "matrix_side": _side(bench),
         "copied_bytes": 4 * _copied(bench),
-        **{name: _summary(found) for name, found in rates.items()},
+        **{name: _summary(each) for name, each in rates.items()},
     }
 
 
 def _summary(rates: list[float]) -> dict[str, float]:
     """Returns the median and the spread."""
-    found = report.main_figure(rates, "median")
-    return {name: found[name] for name in ("median", "low", "high")}
+    figure = report.main_figure(rates, "median")
+    return {name: figure[name] for name in ("median", "low", "high")}
 
 
 def _candidates(bench: RooflineBench) -> dict[str, Callable[[int], float]]:
@@ -79,12 +79,14 @@ def _candidates(bench: RooflineBench) -> dict[str, Callable[[int], float]]:
     gemm = {"gemm_gflops": torch.float32}
     if bench.device.type == "cuda":
         gemm["gemm_fp16_gflops"] = torch.float16
-    found = {name: _timed(bench, _gemm(bench, dtype), 2 * _side(bench) ** 3) for name, dtype in gemm.items()}
+    candidates = {
+        name: _timed(bench, _gemm(bench, dtype), 2 * _side(bench) ** 3) for name, dtype in gemm.items()
+    }
     convolved = 2 * _BATCH * _TO * _MAP**2 * _FROM * _KERNEL**2
-    found["conv_gflops"] = _timed(bench, _convolution(bench), convolved)
+    candidates["conv_gflops"] = _timed(bench, _convolution(bench), convolved)
     # Every number is read once and written once.
-    found["copy_gb_per_second"] = _timed(bench, _copy(bench), 2 * 4 * _copied(bench))
-    return found
+    candidates["copy_gb_per_second"] = _timed(bench, _copy(bench), 2 * 4 * _copied(bench))
+    return candidates
 
 
 def _side(bench: RooflineBench) -> int:

@@ -73,6 +73,6 @@ if __name__ == "__main__":
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
     numbers = [int(word) for word in sys.argv[3:]]
     size = (numbers or [IMAGENET_IMAGES])[0], (numbers[1:] or [IMAGENET_CLASSES])[0]
-    found = sorted(source.rglob("*.jpg"))
-    lay_out_dirs(found, out / "folders", *size)
-    lay_out_shards(found, out / "shards", *size)
+    files = sorted(source.rglob("*.jpg"))
+    lay_out_dirs(files, out / "folders", *size)
+    lay_out_shards(files, out / "shards", *size)

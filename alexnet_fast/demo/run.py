@@ -76,11 +76,11 @@ def _package_dir() -> Path:
 
 def _by_class(directory: Path) -> dict[str, list[Path]]:
     """Reads labels.csv: a file name, the probability of a defect and the kind of cell, split by blanks."""
-    found: dict[str, list[Path]] = {}
+    by_class: dict[str, list[Path]] = {}
     for line in (directory / "labels.csv").read_text(encoding="utf-8").splitlines():
         name, _, kind = line.split()
-        found.setdefault(kind, []).append(directory / name)
-    return found
+        by_class.setdefault(kind, []).append(directory / name)
+    return by_class
 
 
 def _link(files: list[Path], directory: Path) -> None:

@@ -79,10 +79,10 @@ def interruptible() -> Iterator[None]:
     """
     before = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _unless_interrupted(before[0]), _unless_interrupted(before[1])
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(heard,), name="signals", daemon=True).start()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
@@ -199,14 +199,14 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _watch(heard: int) -> None:
+def _watch(reader: int) -> None:
     """Enforces signals wherever the main thread is; runs in a thread."""
     first: float | None = None
     wake = 0.0
     while True:
-        ready, _, _ = select.select([heard], [], [], None if first is None else 0.05)
+        ready, _, _ = select.select([reader], [], [], None if first is None else 0.05)
         now = time.monotonic()
-        for number in os.read(heard, 64) if ready else b"":
+        for number in os.read(reader, 64) if ready else b"":
             if not _ours(number):
                 continue
             if first is None:

@@ -63,10 +63,10 @@ class Roof:
 
 def roof(results: Results, device: Device) -> Roof | None:
     """Returns the measured roof, or None."""
-    found = of_kind(results, ROOFLINE, device)
-    if not found:
+    measured = of_kind(results, ROOFLINE, device)
+    if not measured:
         return None
-    figures = found[0][1]
+    figures = measured[0][1]
     peaks = [row["median"] for name, row in figures.items() if name.endswith("_gflops")]
     return Roof(gflops=max(peaks), gb_per_second=figures["copy_gb_per_second"]["median"])
 

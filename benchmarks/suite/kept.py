@@ -50,14 +50,14 @@ def source_commit(file: Path = Path(__file__)) -> str | None:
     return f"{name}+changes-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else name
 
 
-def keep(directory: Path, part: SuitePart, around: Circumstances, **found: Any) -> dict[str, Any]:
+def keep(directory: Path, part: SuitePart, around: Circumstances, **outcome: Any) -> dict[str, Any]:
     """Writes the outcome of a part.
 
     Args:
         directory: Folder of the parts.
         part: The part.
         around: The conditions.
-        found: "result" or "error", and "seconds".
+        outcome: "result" or "error", and "seconds".
 
     Returns:
         The whole record.
@@ -69,7 +69,7 @@ def keep(directory: Path, part: SuitePart, around: Circumstances, **found: Any) 
         "command": part.shown,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         **dataclasses.asdict(around),
-        **found,
+        **outcome,
     }
     write_atomically(directory / f"{part.key}.json", json.dumps(record, indent=2).encode() + b"\n")
     return record

@@ -181,7 +181,7 @@ def _input(scale: Scale, material: Material, device: Device, *, quick: bool) -> 
 def _compute(scale: Scale, material: Material, device: Device) -> list[SuitePart]:
     """Training steps by batch size, and training itself."""
     same = ("--model", scale.model, "--device", device, "--steps", scale.steps, "--runs", scale.runs)
-    found = [
+    parts = [
         SuitePart(
             name=COMPUTE,
             variant=f"batch-{batch}",
@@ -192,7 +192,7 @@ def _compute(scale: Scale, material: Material, device: Device) -> list[SuitePart
     ]
     middle = scale.compute_batches[1]
     words = ("train", material.prepared, "--batch-size", middle, "--workers", material.cores, *same)
-    return [*found, SuitePart(name=TRAIN, variant="", device=device, command=_bench(*words))]
+    return [*parts, SuitePart(name=TRAIN, variant="", device=device, command=_bench(*words))]
 
 
 def _inference(scale: Scale, material: Material, device: Device) -> list[SuitePart]:

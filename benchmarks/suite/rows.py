@@ -42,43 +42,43 @@ def input_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def by_threads(results: Results, device: Device) -> Series:
     """Returns images per second by threads, on prepared images."""
-    found: Series = {}
+    collected: Series = {}
     for variant, result in of_kind(results, PREPARED, device):
         if variant.endswith("threads"):
             for row in input_rows(result):
-                found.setdefault(row["name"], []).append((result["workers"], _rate(row)))
-    return found
+                collected.setdefault(row["name"], []).append((result["workers"], _rate(row)))
+    return collected
 
 
 def input_by_batch(results: Results, device: Device) -> Series:
     """Returns images per second by batch size, with as many threads as cores."""
-    found: Series = {}
+    collected: Series = {}
     for _, result in of_kind(results, PREPARED, device):
         if result["workers"] == results["cores"]:
             for row in input_rows(result):
                 if row["name"] != LIMIT:
-                    found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
-    return _in_order({name: points for name, points in found.items() if len(points) > 1})
+                    collected.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
+    return _in_order({name: points for name, points in collected.items() if len(points) > 1})
 
 
 def compute_by_batch(results: Results, device: Device) -> Series:
     """Returns images per second of training steps on one batch, by batch size."""
-    found: Series = {}
+    collected: Series = {}
     for _, result in of_kind(results, COMPUTE, device):
         for row in ({**result, "name": OURS}, *result["compared"]):
-            found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
-    return _in_order(found)
+            collected.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
+    return _in_order(collected)
 
 
 def latency_by_batch(results: Results, device: Device) -> Series:
     """Returns the milliseconds of a prediction by batch size; "low" and "high" are the quickest and p99."""
-    found: Series = {}
+    collected: Series = {}
     for _, result in of_kind(results, INFER, device):
         for batch in result["batches"]:
             for row in ({**batch, "name": result["ours"]}, *batch["compared"]):
                 point = {"value": row["p50_ms"], "low": row["low"], "high": row["p99_ms"]}
-                found.setdefault(row["name"], []).append((batch["batch_size"], point))
-    return found
+                collected.setdefault(row["name"], []).append((batch["batch_size"], point))
+    return collected
 
 
 def served(results: Results, device: Device) -> list[dict[str, Any]]:
@@ -106,8 +106,8 @@ def startup_rows(results: Results) -> list[dict[str, Any]]:
 
 def training(results: Results, device: Device) -> dict[str, Any] | None:
     """Returns the result of `bench train`, or None."""
-    found = of_kind(results, TRAIN, device)
-    return found[0][1] if found else None
+    collected = of_kind(results, TRAIN, device)
+    return collected[0][1] if collected else None
 
 
 def decoding_limits(results: Results, device: Device) -> list[dict[str, Any]]:

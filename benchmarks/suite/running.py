@@ -141,9 +141,9 @@ def _one(
     show(part, "begins")
     _get_ready(suite, material, part)
     started = time.perf_counter()
-    found = run_part(part)
-    record = keep(directory, part, around, seconds=round(time.perf_counter() - started, 1), **found)
-    show(part, str(found.get("error", "done")))
+    outcome = run_part(part)
+    record = keep(directory, part, around, seconds=round(time.perf_counter() - started, 1), **outcome)
+    show(part, str(outcome.get("error", "done")))
     return record
 
 
@@ -163,7 +163,7 @@ def run_part(part: SuitePart) -> dict[str, Any]:
         part.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            answer, said = process.communicate(timeout=PART_LIMIT)
+            answer, stderr = process.communicate(timeout=PART_LIMIT)
         except BaseException as error:
             # Servers and baselines that it started keep its pipes open; reading would wait for them.
             os.killpg(process.pid, signal.SIGKILL)
@@ -171,6 +171,6 @@ def run_part(part: SuitePart) -> dict[str, Any]:
                 return {"error": f"it was ended after {PART_LIMIT} s"}
             raise
     if process.returncode:
-        words = said.strip().splitlines()[-1:]
+        words = stderr.strip().splitlines()[-1:]
         return {"error": "".join(words) or f"it ended with exit code {process.returncode}"}
     return {"result": json.loads(answer.splitlines()[-1])}

@@ -62,7 +62,7 @@ def images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFact
             f'model = "{model}"',
             f"resize = {resize}",
             f"crop = {crop}",
-            f'progressive = "{crop}:{crop}"',
+            f'progressive_resize = "{crop}:{crop}"',
         )
         (directory / config).write_text("\n".join(lines) + "\n", encoding="utf-8")
     (directory / "bin").mkdir()
