@@ -1,14 +1,16 @@
-# make demo   sets everything up in .venv, trains on real images, exports, ends with a table and a report page
-# make test   sets everything up in .venv, then checks style, types and behaviour; TESTS=tests/export, a part of it;
-#              make test-changed, what the change since the last commit can touch
-# make bench   every measurement, the baselines' beside ours, and a page with tables and plots: about 18 minutes on two cores;
-#              QUICK=--quick shows in a few that it runs; make bench-page takes the page over into docs/
+# make demo          sets up .venv, trains on real images, exports, and ends with a table and a report page
+# make test          sets up .venv, then checks style, types and behaviour; TESTS=tests/export for one directory
+# make test-changed  the tests that the change since the last commit can affect
+# make test-slow     the long tests, the code of the docs, C++ under sanitizers, a real Triton
+# make soak          the longest tests: many kills, many requests, many images; make soak-kills and so on for one of them
+# make bench         all benchmarks with the baselines, and a page with tables and plots: about 18 minutes on two cores;
+#                    QUICK=--quick only shows that everything runs
+# make bench-page    copies that page into docs/
 # make bench-input   our loaders beside other projects', in turns, on 600 JPEGs as they are and prepared
+# make docs          builds the documentation site into build/site
+# make api           writes the list of the public interface; make api-released when a version is released
+# make release       wheel, source distribution, sbom.json and SHA256SUMS of the committed files, into dist/
 # make triton, make tensorrt-headers   what two of the slow tests need beside .venv
-# make release   wheel, source distribution, sbom.json and SHA256SUMS of what is committed, into dist/
-# make api    writes the list of the public interface; make api-released when a version is released
-# make docs   builds the documentation site into build/site
-# make soak   the long evidence: many kills, many requests, many images; make soak-kills and so on, a part of it
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -23,7 +25,7 @@ install: .venv/installed
 	    --editable '.[rtx,serve,demo,docs,dev]'
 	touch $@
 
-# Other projects' loaders, and what the examples need: laid over .venv, so that all use the same torch and DALI.
+# Other projects' loaders and the packages of the examples, on top of .venv: all use the same torch and DALI.
 BASELINES := benchmarks/baselines
 
 baselines: $(BASELINES)/.venv/installed
@@ -37,14 +39,14 @@ $(BASELINES)/.venv/installed: .venv/installed $(BASELINES)/requirements.txt
 	    || echo "FFCV does not compile here; see $(BASELINES)/requirements-ffcv.txt"
 	touch $@
 
-# Made once: a newer environment does not make other images.
+# Made once: a newer environment does not need other images.
 runs/bench/files: | .venv/installed
 	$(BIN)/python -m benchmarks.photographs $@
 
 runs/bench/prepared: | runs/bench/files
 	$(BIN)/alexnet-fast prepare runs/bench/files $@
 
-# Goes on where it was cut off: what the same commit measured on this machine is kept.
+# An interrupted run is resumed: figures of the same commit on this machine are reused.
 bench: baselines runs/bench/prepared
 	$(BIN)/python -m benchmarks runs/bench/files runs/bench/prepared --baselines $(BASELINES) --output runs/bench/results $(QUICK)
 
@@ -66,14 +68,14 @@ lint: install
 	$(BIN)/mypy -p alexnet_fast -p benchmarks
 	find serve/cpp tests -name '*.[ch]pp' | xargs $(BIN)/clang-format --style=file:serve/cpp/.clang-format --dry-run -Werror
 
-# A part of the tests: make test TESTS=tests/export
+# One directory: make test TESTS=tests/export
 TESTS ?= tests
 
 test: lint
 	@echo "$(TESTS): about 6 minutes for all on two quiet cores"
 	.ci/tests 'not slow and not soak' $(TESTS)
 
-# What the change since a commit can touch, by imports: make test-changed SINCE=main
+# The tests that the change since a commit can affect, by imports: make test-changed SINCE=main
 SINCE ?= HEAD
 
 test-changed: lint
@@ -90,7 +92,7 @@ triton: .venv/triton/installed
 	echo $(CURDIR) > $$(.venv/triton/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/alexnet_fast.pth
 	touch $@
 
-# For the compiler alone: nothing of it runs without a GPU.
+# For the compiler only: nothing of it runs without a GPU.
 tensorrt-headers: .venv/tensorrt-headers/installed
 
 .venv/tensorrt-headers/installed: .venv/installed

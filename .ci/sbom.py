@@ -118,10 +118,10 @@ def sbom_of(source: Path) -> str:
 
 def version_of(source: Path) -> str:
     """Reads the one place that says the version."""
-    text = (source / "alexnet_fast" / "__init__.py").read_text(encoding="utf-8")
+    text = (source / "alexnet_fast" / "version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     if found is None:
-        sys.exit("sbom: alexnet_fast/__init__.py has no line __version__ = ...")
+        sys.exit("sbom: alexnet_fast/version.py has no line __version__ = ...")
     return found[1]
 
 

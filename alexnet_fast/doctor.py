@@ -1,4 +1,4 @@
-"""What this machine can run: each answer comes from trying it, not from looking for a package."""
+"""Checks what this machine can run, by trying each part instead of looking for a package."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.version import __version__
+
+if TYPE_CHECKING:
+    from alexnet_fast.export.tensorrt.library import TrtLibrary
 
 PACKAGES = (
     "torch",
@@ -34,18 +37,18 @@ PACKAGES = (
     "uvicorn",
 )
 
-# What the main job (train, evaluate, predict, export) cannot do without.
+# The main job (train, evaluate, predict, export) needs these.
 REQUIRED = ("torch", "dali", "onnxruntime")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The outcome of trying something.
+    """The outcome of a check.
 
     Args:
-        works: Whether it did.
-        what: Why not, in a sentence; None where it works.
-        hint: What to do about it.
+        works: Whether the part works.
+        what: The problem, in a sentence; None if the part works.
+        hint: How to fix it.
     """
 
     works: bool
@@ -54,11 +57,16 @@ class Finding:
 
 
 def examine() -> dict[str, Any]:
-    """Tries everything and returns what `alexnet-fast doctor --json` prints."""
+    """Checks everything and returns the object that `alexnet-fast doctor --json` prints."""
     from alexnet_fast.runtime.cuda import driver_problem
 
     no_gpu = driver_problem()
-    findings = {name: attempt(name, check, no_gpu) for name, check in _CHECKS.items()}
+    findings = {
+        name: Finding(works=False, what=no_gpu, hint=_WITHOUT_GPU[name])
+        if no_gpu and name in _WITHOUT_GPU
+        else attempt(name, check)
+        for name, check in _CHECKS.items()
+    }
     return {
         **examine_machine(),
         "can": {name: finding.works for name, finding in findings.items()},
@@ -71,55 +79,51 @@ def examine() -> dict[str, Any]:
 
 
 def examine_machine() -> dict[str, Any]:
-    """Returns hardware and versions: what every figure has to be read with."""
+    """Returns hardware and versions, without which no figure has a meaning."""
     from alexnet_fast.runtime.cuda import gpus
 
     return {
         "python": platform.python_version(),
-        # Not asked of the installation: that of a checkout says what the version was when it was installed.
+        # The metadata of an editable installation hold the version of the day when it was installed.
         "packages": {"alexnet-fast": __version__, **{name: _version(name) for name in PACKAGES}},
         "cpu": {"cores": len(os.sched_getaffinity(0)), "name": _processor()},
         "gpu": [dataclasses.asdict(gpu) for gpu in gpus()],
     }
 
 
-def attempt(name: str, check: Callable[[str | None], Finding], no_gpu: str | None) -> Finding:
-    """Runs one check; whatever a broken installation raises becomes a finding.
+def attempt(name: str, check: Callable[[], Finding]) -> Finding:
+    """Runs one check; any exception of a broken installation becomes a finding.
 
     Args:
-        name: What is tried.
-        check: Tries it; told why there is no GPU, or None.
-        no_gpu: That reason.
+        name: Name of the part.
+        check: Tries it.
     """
     try:
-        found = check(no_gpu)
+        finding = check()
     except UserError as error:
         return Finding(works=False, what=error.problem, hint=error.hint)
-    except Exception as error:  # noqa: BLE001 - a doctor must outlive every illness that it meets
+    except Exception as error:  # noqa: BLE001 - a broken installation may raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Finding(works=False, what=f"{name} fails: {reason}", hint=_REINSTALL)
-    if found.works or found.what is not None:
-        return found
-    return Finding(works=False, what=f"{name} runs, and its answer is wrong", hint=_REINSTALL)
+    if finding.works or finding.what is not None:
+        return finding
+    return Finding(works=False, what=f"{name} runs and gives a wrong result", hint=_REINSTALL)
 
 
 _REINSTALL = "pip install --force-reinstall alexnet-fast"
 
 
-def _torch(no_gpu: str | None) -> Finding:
+def _torch() -> Finding:
     """Multiplies two matrices on the CPU."""
-    del no_gpu
     import torch
 
     return Finding(works=bool((torch.ones(2, 2) @ torch.ones(2, 2) == 2).all()))
 
 
-def _cuda(no_gpu: str | None) -> Finding:
+def _cuda() -> Finding:
     """Multiplies two matrices on the GPU."""
     import torch
 
-    if no_gpu:
-        return Finding(works=False, what=no_gpu, hint="install NVIDIA's driver, or go on with --device cpu")
     if not torch.cuda.is_available():
         return Finding(
             works=False,
@@ -130,16 +134,13 @@ def _cuda(no_gpu: str | None) -> Finding:
     return Finding(works=bool((ones @ ones == 2).all()))
 
 
-def _dali(no_gpu: str | None) -> Finding:
+def _dali() -> Finding:
     """Decodes an image on the CPU."""
-    del no_gpu
     return Finding(works=_decodes("cpu"))
 
 
-def _dali_gpu(no_gpu: str | None) -> Finding:
+def _dali_gpu() -> Finding:
     """Decodes an image on the GPU."""
-    if no_gpu:
-        return Finding(works=False, what=no_gpu, hint="DALI decodes on the CPU meanwhile")
     return Finding(works=_decodes("cuda"))
 
 
@@ -170,16 +171,13 @@ def _decodes(device: str) -> bool:
     return bool((batch.images.cpu() == torch.tensor([255, 0, 0], dtype=torch.uint8)).all())
 
 
-def _onnxruntime(no_gpu: str | None) -> Finding:
+def _onnxruntime() -> Finding:
     """Runs a graph of one node on the CPU."""
-    del no_gpu
     return Finding(works=_runs_graph("CPUExecutionProvider"))
 
 
-def _onnxruntime_cuda(no_gpu: str | None) -> Finding:
-    """Runs a graph of one node with the CUDA provider, and asks the session whether it was."""
-    if no_gpu:
-        return Finding(works=False, what=no_gpu, hint="onnxruntime runs on the CPU meanwhile")
+def _onnxruntime_cuda() -> Finding:
+    """Runs a graph of one node with the CUDA provider, and checks that the session kept it."""
     if _runs_graph("CUDAExecutionProvider"):
         return Finding(works=True)
     return Finding(
@@ -198,8 +196,8 @@ def _runs_graph(provider: str) -> bool:
     session = onnxruntime.InferenceSession(_tiny_graph(), providers=[provider])
     if provider not in session.get_providers():
         return False
-    (answer,) = session.run(None, {"x": np.array([3.0], np.float32)})
-    return bool(answer == 9.0)
+    (square,) = session.run(None, {"x": np.array([3.0], np.float32)})
+    return bool(square == 9.0)
 
 
 def _tiny_graph() -> bytes:
@@ -213,31 +211,17 @@ def _tiny_graph() -> bytes:
     return data
 
 
-def _tensorrt_build(no_gpu: str | None) -> Finding:
+def _tensorrt_build() -> Finding:
     """Builds an engine of one node."""
-    del no_gpu
-    from alexnet_fast.export.config import EngineConfig
-    from alexnet_fast.export.tensorrt.build import build_plan
-    from alexnet_fast.export.tensorrt.library import choose_library
-
-    built = build_plan(_tiny_graph(), "a graph of one node", choose_library(), EngineConfig())
-    return Finding(works=len(built.plan) > 0)
+    _, plan = _tiny_engine()
+    return Finding(works=len(plan) > 0)
 
 
-def _tensorrt(no_gpu: str | None) -> Finding:
-    """Loads an engine, which needs a GPU."""
-    from alexnet_fast.export.config import EngineConfig
-    from alexnet_fast.export.tensorrt.build import build_plan
-    from alexnet_fast.export.tensorrt.library import choose_library
-
-    if no_gpu:
-        hint = "engines are built here and run on a machine with a GPU"
-        return Finding(works=False, what=no_gpu, hint=hint)
-    library = choose_library()
+def _tensorrt() -> Finding:
+    """Loads an engine."""
+    library, plan = _tiny_engine()
     trt = library.module
-    built = build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig())
-    loaded = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(built.plan)
-    if loaded is not None:
+    if trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan) is not None:
         return Finding(works=True)
     return Finding(
         works=False,
@@ -246,21 +230,37 @@ def _tensorrt(no_gpu: str | None) -> Finding:
     )
 
 
-def _triton(no_gpu: str | None) -> Finding:
-    """Asks Triton's server for its options."""
-    del no_gpu
+def _tiny_engine() -> tuple[TrtLibrary, Any]:
+    """Returns the TensorRT library and an engine of x * x."""
+    from alexnet_fast.export.config import EngineConfig
+    from alexnet_fast.export.tensorrt.build import build_plan
+    from alexnet_fast.export.tensorrt.library import choose_library
+
+    library = choose_library()
+    return library, build_plan(_tiny_graph(), "a graph of one node", library, EngineConfig()).plan
+
+
+def _triton() -> Finding:
+    """Runs Triton's server with --help."""
     server = shutil.which("tritonserver")
     if server is None:
         return Finding(
             works=False, what="no tritonserver on the PATH", hint="needed for serving on many machines only"
         )
-    asked = subprocess.run([server, "--help"], capture_output=True, check=False, timeout=60)
-    if asked.returncode == 0:
+    done = subprocess.run([server, "--help"], capture_output=True, check=False, timeout=60)
+    if done.returncode == 0:
         return Finding(works=True)
     return Finding(works=False, what="tritonserver does not start", hint="run it by hand")
 
 
-_CHECKS: dict[str, Callable[[str | None], Finding]] = {
+# What to do without a GPU; these checks need one.
+_WITHOUT_GPU = {
+    "dali_gpu": "until then DALI decodes on the CPU",
+    "cuda": "install NVIDIA's driver, or use --device cpu",
+    "onnxruntime_cuda": "until then onnxruntime runs on the CPU",
+    "tensorrt": "engines are built here and run on a machine with a GPU",
+}
+_CHECKS: dict[str, Callable[[], Finding]] = {
     "torch": _torch,
     "dali": _dali,
     "dali_gpu": _dali_gpu,

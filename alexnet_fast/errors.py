@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read, and how it gives the reasons of others."""
+"""The exception for users, and reasons of system errors in its words."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from alexnet_fast.wording import worded
 
 
 class UserError(Exception):
-    """A mistake in what the user gave: a path, an option, an image, a file.
+    """A mistake in a path, an option, an image or a file of the user.
 
-    The command line prints it as one line and exits with `exit_code`; `--debug` adds the traceback. `str` of
-    it names options as the reader knows them: see `wording`.
+    The command line prints it as one line and exits with `exit_code`; `--debug` adds the traceback. Its text
+    names options as the reader knows them: see `wording`.
 
     Args:
-        problem: What is wrong, naming the file or the option, as the command line has it.
-        hint: What to do about it; empty where nothing sensible can be said.
-        exit_code: 1 where the work failed, 2 where the command was used wrongly.
+        problem: The problem, naming the file or the option as on the command line.
+        hint: How to fix it; empty if there is nothing sensible to say.
+        exit_code: 1 if the work failed, 2 if the command was used wrongly.
     """
 
     def __init__(self, problem: str, hint: str = "", *, exit_code: int = 1) -> None:
@@ -33,10 +33,10 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def arguments_called(**names: str) -> Iterator[None]:
-    """Lets the errors of a block use an interface's own names of arguments, where an option has another one.
+    """Gives the errors of a block the argument names of a Python interface.
 
     Args:
-        names: The arguments, by the option's name without `--`.
+        names: Argument names that differ from the option, by the option's name without `--`.
     """
     try:
         yield
@@ -46,21 +46,21 @@ def arguments_called(**names: str) -> Iterator[None]:
 
 
 class UnavailableError(UserError):
-    """A device, a provider or a library that was asked for is not to be had here.
+    """A requested device, provider or library is unavailable.
 
-    With `--allow-fallback` it is a warning, and something else takes its place; other mistakes stay errors.
+    With `--allow-fallback` it is a warning, and a fallback is used; other mistakes stay errors.
     """
 
 
 def system_reason(error: OSError) -> str:
-    """Returns what the system says about a file that it refuses, to stand within a sentence."""
+    """Returns the system's reason for an error, for use within a sentence."""
     return (error.strerror or str(error)).lower()
 
 
 def packing_reason(error: NotImplementedError) -> str:
-    """Returns why a zip cannot be read, to stand within a sentence.
+    """Returns the reason why a zip cannot be read, for use within a sentence.
 
-    Python's zipfile raises that error for a compression, an encryption or a version of the format that it
-    does not know.
+    Python's zipfile raises this error for a compression, an encryption or a format version that it does not
+    know.
     """
     return f"packed in a way that is not known here ({str(error).lower()})"

@@ -1,7 +1,7 @@
 """Names of options in messages: `--on-bad-image skip` on the command line, `on_bad_image="skip"` in Python.
 
-Messages name options as the command line does. Where no command is running, the reader is a programmer, and
-`as_arguments` says the same in terms of arguments.
+Messages name options as the command line does. If no command is running, the reader is a programmer, and
+`as_arguments` names arguments instead.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 
-# Options whose value is a word; behind every other option only numbers and placeholders are values.
+# Options whose value is a word; the values of all others are numbers and placeholders.
 _NAMING_WORDS = (
-    "amp crops device init layout loss mean model on-bad-image optimizer output pca precision recipe "
-    "run schedule split target weights"
+    "amp crops dataset-format device init loss lr-schedule mean model on-bad-image optimizer output "
+    "pca-jitter precision recipe run split target weights"
 )
 _NAMING = frozenset(_NAMING_WORDS.split())
-# What may follow such an option without being its value.
+# Words that may follow such an option without being its value.
 _NO_VALUE_WORDS = (
     "a above again also and are as asks at back be before belongs below beside but by can cannot does "
     "fails for from given gives has have holds in instead into is it lies may must names needs no not "
@@ -24,7 +24,7 @@ _NO_VALUE_WORDS = (
     "which while with without you"
 )
 _NO_VALUE = frozenset(_NO_VALUE_WORDS.split())
-# Options that Python has as values of an argument.
+# Options without a name as an argument.
 _SPECIAL: Mapping[str, str] = {
     "--dali": 'loader="dali"',
     "--no-dali": 'loader="torch"',
@@ -37,7 +37,7 @@ _FLAGS_WORDS = (
 )
 _FLAGS = frozenset(_FLAGS_WORDS.split())
 _OPTION = re.compile(
-    # A command to type stays as it is, up to the end of its clause.
+    # A command to type is left alone, up to the end of its clause.
     r"(?P<command>(?:alexnet-fast|pip|torchrun|docker|python) (?:(?!; |, or |, and ).)*)"
     r"|(?P<before>\b(?:give|with|or|add) )?(?<![\w-])(?P<option>--(?P<no>no-)?(?P<name>[a-z][a-z0-9-]*))"
     r"(?: (?P<value>-?[0-9](?:[\w.:+-]*\w)?|nan\b|-?inf\b|[A-Z][A-Z|]+\b|[\w./:+-]*[\w/+]))?",
@@ -49,7 +49,7 @@ _command_line = False
 @contextlib.contextmanager
 def on_command_line() -> Iterator[None]:
     """Lets messages name options as the command line does, while the block runs."""
-    global _command_line  # noqa: PLW0603 - the process speaks to one reader
+    global _command_line  # noqa: PLW0603 - a process has one reader
     before, _command_line = _command_line, True
     try:
         yield
@@ -58,11 +58,11 @@ def on_command_line() -> Iterator[None]:
 
 
 def worded(text: str, names: Mapping[str, str]) -> str:
-    """Returns a message for the reader that there is.
+    """Returns a message in the terms of its reader.
 
     Args:
-        text: With options as the command line has them.
-        names: Arguments that are called otherwise than the option, by the option's name without `--`.
+        text: The message, with options as on the command line.
+        names: Arguments that have another name than the option, by the option's name without `--`.
     """
     return text if _command_line else as_arguments(text, names)
 
@@ -70,26 +70,26 @@ def worded(text: str, names: Mapping[str, str]) -> str:
 def as_arguments(text: str, names: Mapping[str, str]) -> str:
     """Returns a message with its options named as arguments; see `worded`."""
 
-    def argument(found: re.Match[str]) -> str:
-        if found["command"]:
-            return found[0]
-        option, value, before = found["option"], found["value"], found["before"] or ""
+    def argument(match: re.Match[str]) -> str:
+        if match["command"]:
+            return match[0]
+        option, value, before = match["option"], match["value"], match["before"] or ""
         rest = f" {value}" if value is not None else ""
         if option in _SPECIAL:
             return before + _SPECIAL[option] + rest
-        name = names.get(found["name"], found["name"].replace("-", "_"))
-        if found["no"]:
+        name = names.get(match["name"], match["name"].replace("-", "_"))
+        if match["no"]:
             return f"{before}{name}=False{rest}"
-        if value is not None and (shown := _value(found["name"], value)) is not None:
+        if value is not None and (shown := _value(match["name"], value)) is not None:
             return f"{before}{name}={shown}"
-        is_set = "=True" if before and found["name"] in _FLAGS else ""
+        is_set = "=True" if before and match["name"] in _FLAGS else ""
         return before + name + is_set + rest
 
     return _OPTION.sub(argument, text)
 
 
 def _value(option: str, text: str) -> str | None:
-    """Returns the word behind an option as Python writes a value; None where it is none."""
+    """Returns the word after an option as Python writes a value; None if it is not a value."""
     if re.fullmatch(r"-?[0-9][0-9.e+-]*|[A-Z][A-Z|]+", text):
         return text
     if re.fullmatch(r"nan|-?inf", text):

@@ -40,15 +40,15 @@ def _table(result: Result) -> str:
     help="Folder of the figures, the page and its plots.",
 )
 @click.option("--baselines", type=click.Path(path_type=Path), help="Folder of other projects' loaders.")
-@click.option("--quick", is_flag=True, help="Minutes instead of half an hour; its figures say nothing.")
+@click.option("--quick", is_flag=True, help="Show in minutes that everything runs; the figures mean nothing.")
 @answers(_table, failed=lambda result: bool(result["failed"]))
 def bench_all(quick: bool, output: Path, **given: Any) -> Result:
-    """Measure everything, and make a page with tables and plots of it.
+    """Run every benchmark, and write a page with tables and plots.
 
-    FILES are JPEGs as they are, PREPARED the same after `prepare`. Input, computation, training, inference,
-    serving and start-up are measured one after the other, each in a process of its own, on the CPU and where
-    there is a GPU on that too, beside the machine's limits. A run that was cut off goes on where it was: what
-    the same commit measured on the same machine is kept.
+    FILES are JPEGs as they are, PREPARED the same images after `prepare`. Input, computation, training,
+    inference, serving and start-up are measured one after the other, each in a process of its own, on the CPU
+    and on a GPU if there is one, beside the machine's limits. An interrupted run is resumed: figures of the
+    same commit on the same machine are reused.
     """
     from benchmarks.suite.page import write_page
     from benchmarks.suite.running import Suite, run_suite
@@ -65,7 +65,7 @@ def bench_all(quick: bool, output: Path, **given: Any) -> Result:
             bar.update(0 if what == "begins" else 1, part)
 
         results = run_suite(suite, begin, show)
-    failed = {key: one["error"] for key, one in results["parts"].items() if "error" in one}
+    failed = {key: part["error"] for key, part in results["parts"].items() if "error" in part}
     return {
         "page": str(write_page(results, output)),
         "results": str(output / "results.json"),

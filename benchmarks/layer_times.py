@@ -1,4 +1,4 @@
-"""Where the time of a ten-crop answer goes in onnxruntime, layer by layer, and how far down sharing pays.
+"""Time of a ten-crop prediction in onnxruntime per layer, and the depth to which sharing pays.
 
     python -m benchmarks.layer_times --threads 2
 
@@ -34,9 +34,9 @@ from alexnet_fast.runtime.metadata import INPUT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# onnxruntime's threads go on spinning after a call.
+# onnxruntime's threads keep spinning after a call.
 _PAUSE_S = 0.2
-# Operators that move numbers and compute nothing, and those that onnxruntime adds around its own layout.
+# Operators that only move numbers, and those that onnxruntime adds around its own layout.
 _COPIES = ("Slice", "Concat", "Pad", "Split")
 _LAYOUTS = ("ReorderInput", "ReorderOutput")
 _LAYER = re.compile(r"(conv|relu|bn|norm|pool|fc)(\d+)")
@@ -63,13 +63,13 @@ def layer_table(network: BenchModel, threads: int, runs: int) -> list[str]:
     with tempfile.TemporaryDirectory() as directory:
         profiles = {stem: Profiled(network, stem, threads, Path(directory)) for stem in ("plain", "shared")}
         run_interleaved({stem: profiled.run for stem, profiled in profiles.items()}, runs)
-        found = {stem: profiled.layers() for stem, profiled in profiles.items()}
-    rows = list(dict.fromkeys(row for times in found.values() for row in times))
+        times_by_stem = {stem: profiled.layers() for stem, profiled in profiles.items()}
+    rows = list(dict.fromkeys(row for times in times_by_stem.values() for row in times))
     lines = [f"{'median milliseconds of ' + str(runs):28s} {'crop by crop':>14s} {'shared':>8s}"]
     for row in rows:
-        plain, shared = (found[stem].get(row, 0.0) for stem in ("plain", "shared"))
+        plain, shared = (times_by_stem[stem].get(row, 0.0) for stem in ("plain", "shared"))
         lines.append(f"{row:28s} {plain:14.2f} {shared:8.2f}")
-    sums = [sum(times.values()) for times in found.values()]
+    sums = [sum(times.values()) for times in times_by_stem.values()]
     return [*lines, f"{'sum':28s} {sums[0]:14.2f} {sums[1]:8.2f}"]
 
 
@@ -78,9 +78,9 @@ class Profiled:
 
     Args:
         network: The network.
-        stem: How its crops are shared.
-        threads: Of the session.
-        directory: For the profile.
+        stem: Form of the shared stem.
+        threads: Threads of the session.
+        directory: Folder for the profile.
     """
 
     def __init__(self, network: BenchModel, stem: StemForm, threads: int, directory: Path) -> None:
@@ -91,7 +91,7 @@ class Profiled:
         self._runs = 0
 
     def run(self, number: int) -> float:
-        """Answers an image."""
+        """Classifies an image."""
         self._runs += 1
         return _milliseconds(self._session, self._images, number)
 
@@ -102,7 +102,7 @@ class Profiled:
         nodes = len(events) // self._runs
         runs = [events[first : first + nodes] for first in range(nodes, len(events), nodes)]
         sums = [_sums(run) for run in runs]
-        return {row: statistics.median(one[row] for one in sums) for row in sums[0]}
+        return {row: statistics.median(row_times[row] for row_times in sums) for row in sums[0]}
 
 
 def _sums(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -124,17 +124,17 @@ def row_of(name: str, operator: str) -> str:
     if operator in _LAYOUTS:
         return "onnxruntime's layout"
     place = name.removeprefix("fused ").split("/")[0]
-    found = _LAYER.match(place)
-    if found is None:
+    match = _LAYER.match(place)
+    if match is None:
         return "images and crops" if place.startswith(("images", "crops")) else "average"
-    kind, number = found.groups()
+    kind, number = match.groups()
     if operator in _COPIES:
         return f"copies of layer {number}"
     return f"conv{number}" if operator == "Conv" and kind != "norm" else f"{kind}{number}"
 
 
 def depth_table(network: BenchModel, threads: int, runs: int) -> list[str]:
-    """Renders what the network costs down to each convolution, in three forms that take turns."""
+    """Renders the cost of the network down to each convolution, in three forms that take turns."""
     lines = [f"{'down to':8s} {'crop by crop':>14s} {'as exported':>12s} {'shared':>8s}  shared of exported"]
     for depth, cut in cut_networks(network).items():
         candidates: dict[str, Candidate] = {stem: _candidate(cut, stem, threads) for stem in STEMS}
@@ -147,24 +147,24 @@ def depth_table(network: BenchModel, threads: int, runs: int) -> list[str]:
 
 
 def cut_networks(network: BenchModel) -> dict[str, BenchModel]:
-    """Returns the network cut off after each convolution and its pointwise layers, with a small answer."""
+    """Returns the network cut off after each convolution and its pointwise layers, with a small output."""
     layers = dict(network.net.named_children())
     names = list(layers)
-    found = {}
+    cuts = {}
     for depth in [name for name in names if name.startswith("conv")]:
         last = names.index(depth) + 1
         while names[last].startswith(("relu", "bn", "norm")):
             last += 1
-        kept = torch.nn.Sequential()
+        shortened = torch.nn.Sequential()
         for name in names[:last]:
-            kept.add_module(name, layers[name])
+            shortened.add_module(name, layers[name])
         side = network.spec.crop
         with torch.inference_mode():
-            features = kept(torch.zeros(1, 3, side, side)).numel()
-        kept.add_module("flatten", torch.nn.Flatten())
-        kept.add_module("fc8", torch.nn.Linear(features, 2))
-        found[depth] = dataclasses.replace(network, net=kept.eval(), classes=2)
-    return found
+            features = shortened(torch.zeros(1, 3, side, side)).numel()
+        shortened.add_module("flatten", torch.nn.Flatten())
+        shortened.add_module("fc8", torch.nn.Linear(features, 2))
+        cuts[depth] = dataclasses.replace(network, net=shortened.eval(), classes=2)
+    return cuts
 
 
 def _candidate(network: BenchModel, stem: StemForm, threads: int) -> Candidate:
@@ -179,7 +179,7 @@ def _options(threads: int) -> Any:
 
 
 def _session(network: BenchModel, stem: StemForm, options: Any) -> tuple[Any, Any]:
-    """Opens one form of a network, and makes an image for it."""
+    """Opens one form of a network, with an image for it."""
     model = build_model(network.net, network.metadata("ten"), GraphConfig(stem=stem))
     session = onnxruntime.InferenceSession(serialize(model), options, providers=["CPUExecutionProvider"])
     side = network.spec.resize

@@ -32,7 +32,7 @@ BASELINE = "F.local_response_norm"
 
 
 class BandMatmul(torch.autograd.Function):
-    """A known fast form to compare with: window sums as a product with a band matrix of ones."""
+    """A known fast form, for comparison: window sums as a product with a band matrix of ones."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class BandMatmul(torch.autograd.Function):
 
 
 def forms() -> Form:
-    """Every form under the name that the table gives it."""
+    """Returns every form by its name in the table."""
     ours = LocalResponseNorm()
 
     def plain(x: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def forms() -> Form:
 
 
 def seconds(form: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> float:
-    """Time of one forward and backward pass."""
+    """Returns the seconds of one forward and backward pass."""
     x.grad = None
     start = time.perf_counter()
     form(x).backward(grad)  # type: ignore[no-untyped-call]
@@ -86,13 +86,13 @@ def seconds(form: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> float:
 
 
 def measure(shape: tuple[int, ...], layout: torch.memory_format, turns: int, device: str) -> dict[str, float]:
-    """Median seconds of each form over `turns` turns, after one that is not counted.
+    """Returns the median seconds of each form over `turns` turns, after an uncounted one.
 
     Args:
         shape: `(N, C, H, W)`.
         layout: Memory format of the input and of the incoming gradient.
-        turns: Times that count.
-        device: Where to run.
+        turns: Counted turns.
+        device: Device to run on.
     """
     x = torch.randn(shape, device=device).mul(50).relu().contiguous(memory_format=layout).requires_grad_()
     grad = torch.randn(shape, device=device).contiguous(memory_format=layout)
@@ -102,11 +102,11 @@ def measure(shape: tuple[int, ...], layout: torch.memory_format, turns: int, dev
     for _ in range(turns + 1):
         for name, form in candidates.items():
             times[name].append(seconds(form, x, grad))
-    return {name: median(taken[1:]) for name, taken in times.items()}
+    return {name: median(seconds[1:]) for name, seconds in times.items()}
 
 
 def hardware(device: str) -> str:
-    """The machine and the versions behind the numbers."""
+    """Returns the machine and the versions."""
     name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     where = f"{name}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"
@@ -127,8 +127,8 @@ def main() -> None:
         for shape in SHAPES:
             write(f"\n{'x'.join(map(str, shape))}, {layout_name}\n")
             times = measure((options.batch, *shape), layout, options.turns, options.device)
-            for name, taken in times.items():
-                write(f"  {name:<28}{taken * 1e3:8.1f} ms {times[BASELINE] / taken:6.1f} x\n")
+            for name, seconds in times.items():
+                write(f"  {name:<28}{seconds * 1e3:8.1f} ms {times[BASELINE] / seconds:6.1f} x\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.memory import resident_mib
 
-# Epochs in which memory is still being taken: every pool and buffer has then met its largest batch.
+# Epochs until every pool and buffer has met its largest batch.
 WARM_UP = 10
 
 
@@ -27,23 +27,23 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=int, default=0, help="batches of each epoch that are never let go")
-    given = parser.parse_args()
-    images = open_data(given.data).train
-    sampler = EpochSampler(num_images=len(images), batch_size=given.batch_size, shuffle=True)
-    loader = make_loader(images, AugmentSpec(), "train", sampler, LoaderConfig(workers=given.threads))
-    kept: list[Batch] = []
+    options = parser.parse_args()
+    images = open_data(options.data).train
+    sampler = EpochSampler(num_images=len(images), batch_size=options.batch_size, shuffle=True)
+    loader = make_loader(images, AugmentSpec(), "train", sampler, LoaderConfig(workers=options.threads))
+    held: list[Batch] = []
     resident = []
-    for epoch in range(given.epochs):
+    for epoch in range(options.epochs):
         for step, batch in enumerate(loader.epoch(epoch)):
-            if step < given.keep:
-                kept.append(batch)
+            if step < options.keep:
+                held.append(batch)
         resident.append(resident_mib())
-    found = {"images": len(images), "epochs": given.epochs, "resident_mib": resident}
-    print(json.dumps({**found, "mib_per_epoch": slope(resident[WARM_UP:])}))  # noqa: T201 - what it is for
+    report = {"images": len(images), "epochs": options.epochs, "resident_mib": resident}
+    print(json.dumps({**report, "mib_per_epoch": slope(resident[WARM_UP:])}))  # noqa: T201 - what it is for
 
 
 def slope(values: list[float]) -> float:
-    """Returns by how much values grow from one to the next: the median over all pairs (Theil and Sen).
+    """Returns the growth per step: the median slope over all pairs (Theil and Sen).
 
     A single step, as when a pool takes one more buffer, does not count as growth.
     """

@@ -1,4 +1,4 @@
-"""Makes a folder of real JPEGs to measure with, from the two photographs that scikit-learn brings.
+"""Makes a folder of real JPEGs for benchmarks, from the two photographs of scikit-learn.
 
     python -m benchmarks.photographs OUT [COUNT]
 
@@ -18,20 +18,20 @@ from PIL import Image, ImageOps
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.atomic import make_dir
 
-# What ImageNet's images have on average (Russakovsky et al. 2015, section 3: 400 x 350 to 500 x 375).
+# The average size of ImageNet's images (Russakovsky et al. 2015, section 3: 400 x 350 to 500 x 375).
 _WIDE, _TALL = (500, 375), (375, 500)
 
 
 def make_photographs(out: Path, count: int = 600) -> None:
-    """Writes `count` images into class folders of `out`, one class a photograph.
+    """Writes `count` images into class folders of `out`, one class per photograph.
 
     Raises:
-        UserError: The folder is there already, or scikit-learn is not.
+        UserError: The folder exists already, or scikit-learn is not installed.
     """
     if out.exists():
         raise UserError(f"{out} is there already", "give the name of a new folder", exit_code=2)
     make_dir(out.parent)
-    # A folder that is there is taken for finished, by `make` and by this function.
+    # `make` and this function regard an existing folder as finished.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as directory:
         made = Path(directory) / out.name
         generator = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def _photographs() -> dict[str, Image.Image]:
 
 
 def _cut(photograph: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """Returns a random cut; two of three are wide."""
+    """Returns a random cut-out; two of three are wide."""
     size = _TALL if generator.integers(3) == 0 else _WIDE
     scale = generator.uniform(0.6, 1.0) * min(photograph.width / size[0], photograph.height / size[1])
     width, height = round(size[0] * scale), round(size[1] * scale)

@@ -1,4 +1,4 @@
-"""Processor time of our graph, part by part: `python -m benchmarks.processor DATA` prints JSON.
+"""Processor time of our graph per stage: `python -m benchmarks.processor DATA` prints JSON.
 
 Unlike images a second it is nearly the same on a machine that has other work.
 """
@@ -22,7 +22,7 @@ Epoch = Callable[[int], int]
 
 
 def main() -> None:
-    """Runs each part over a few epochs, in turns."""
+    """Runs each stage over a few epochs, in turns."""
     parser = argparse.ArgumentParser(description="Processor time of each part of our graph.")
     parser.add_argument("data", type=Path)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -31,19 +31,19 @@ def main() -> None:
     given = parser.parse_args()
     images = open_data(given.data).train
     parts = _parts(images, given.batch_size, LoaderConfig(workers=given.threads))
-    found: dict[str, list[float]] = {name: [] for name in parts}
+    costs: dict[str, list[float]] = {name: [] for name in parts}
     for epoch in range(given.runs + 1):
         for name, run in parts.items():
             started = time.process_time()
             done = run(epoch)
             if epoch:
-                found[name].append((time.process_time() - started) / done * 1e6)
-    medians = {name: statistics.median(times) for name, times in found.items()}
+                costs[name].append((time.process_time() - started) / done * 1e6)
+    medians = {name: statistics.median(times) for name, times in costs.items()}
     print(json.dumps({"images": len(images), "processor_microseconds": medians}))  # noqa: T201
 
 
 def _parts(images: ImageList, batch_size: int, config: LoaderConfig) -> dict[str, Epoch]:
-    """Returns what runs an epoch up to each part; each returns the number of images."""
+    """Returns functions that run an epoch up to each stage and return the number of images."""
     sampler = EpochSampler(num_images=len(images), batch_size=batch_size, shuffle=True)
     spec = AugmentSpec()
     whole = DaliLoader(images, spec, "square", sampler, config, stop_after="decoding", region=False)

@@ -1,4 +1,4 @@
-"""What a machine can do at most: multiply, convolve and copy memory. No network is above that roof.
+"""The limits of a machine: multiplying, convolving and copying memory. No network exceeds them.
 
     python -m benchmarks.roofline [--device cpu|cuda] [--threads N] [--runs N] [--quick]
 
@@ -21,25 +21,25 @@ from torch.nn import functional
 from alexnet_fast.bench import report
 from alexnet_fast.bench.interleave import run_interleaved
 
-# A side at which a multiplication of square matrices runs at full speed, and one that is done in a moment.
+# Side of square matrices that multiply at full speed, and a side for a quick run.
 _SIDE, _QUICK_SIDE = 2048, 768
 # conv3 of the paper's network (section 3.5): 256 channels to 384, 3 x 3, maps of 13 x 13, for a batch of 32.
 _BATCH, _FROM, _TO, _KERNEL, _MAP = 32, 256, 384, 3, 13
-# Floats of 4 bytes: far more than any cache holds.
+# Number of 4-byte floats: far more than any cache holds.
 _COPIED, _QUICK_COPIED = 1 << 26, 1 << 23
-# Repetitions of each in one turn, after one that does not count.
+# Repetitions per turn, after an uncounted one.
 _REPEAT = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RooflineBench:
-    """What is measured.
+    """What `benchmarks.roofline` measures.
 
     Args:
-        device: Where.
-        threads: Of torch, on a CPU.
+        device: Device.
+        threads: Threads of torch, on a CPU.
         runs: Counted turns.
-        quick: With small matrices, which shows that it works and not what the machine can do.
+        quick: Use small matrices, which shows that it runs but not the machine's limits.
     """
 
     device: torch.device
@@ -64,27 +64,29 @@ def measure_roofline(bench: RooflineBench) -> dict[str, Any]:
         "runs": bench.runs,
         "matrix_side": _side(bench),
         "copied_bytes": 4 * _copied(bench),
-        **{name: _summary(found) for name, found in rates.items()},
+        **{name: _summary(each) for name, each in rates.items()},
     }
 
 
 def _summary(rates: list[float]) -> dict[str, float]:
     """Returns the median and the spread."""
-    found = report.main_figure(rates, "median")
-    return {name: found[name] for name in ("median", "low", "high")}
+    figure = report.main_figure(rates, "median")
+    return {name: figure[name] for name in ("median", "low", "high")}
 
 
 def _candidates(bench: RooflineBench) -> dict[str, Callable[[int], float]]:
-    """Returns each as a function that gives its rate in 10^9 a second."""
+    """Returns each as a function that returns its rate in 10^9 per second."""
     gemm = {"gemm_gflops": torch.float32}
     if bench.device.type == "cuda":
         gemm["gemm_fp16_gflops"] = torch.float16
-    found = {name: _timed(bench, _gemm(bench, dtype), 2 * _side(bench) ** 3) for name, dtype in gemm.items()}
+    candidates = {
+        name: _timed(bench, _gemm(bench, dtype), 2 * _side(bench) ** 3) for name, dtype in gemm.items()
+    }
     convolved = 2 * _BATCH * _TO * _MAP**2 * _FROM * _KERNEL**2
-    found["conv_gflops"] = _timed(bench, _convolution(bench), convolved)
+    candidates["conv_gflops"] = _timed(bench, _convolution(bench), convolved)
     # Every number is read once and written once.
-    found["copy_gb_per_second"] = _timed(bench, _copy(bench), 2 * 4 * _copied(bench))
-    return found
+    candidates["copy_gb_per_second"] = _timed(bench, _copy(bench), 2 * 4 * _copied(bench))
+    return candidates
 
 
 def _side(bench: RooflineBench) -> int:
@@ -124,7 +126,7 @@ def _copy(bench: RooflineBench) -> Callable[[], object]:
 
 
 def _timed(bench: RooflineBench, work: Callable[[], object], amount: int) -> Callable[[int], float]:
-    """Returns a candidate that reports `amount` times 10^-9 a second."""
+    """Returns a candidate that reports `amount` times 10^-9 per second."""
 
     def run(_: int) -> float:
         work()
@@ -139,7 +141,7 @@ def _timed(bench: RooflineBench, work: Callable[[], object], amount: int) -> Cal
 
 
 def _wait(device: torch.device) -> None:
-    """Waits until a GPU has done everything it was given."""
+    """Waits until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,4 +1,4 @@
-"""How far float32 itself is from the exact answer: PyTorch and the exported file, each beside float64.
+"""Rounding of float32: PyTorch and the exported file, each compared with float64.
 
     python -m benchmarks.rounding runs/first images --images 200
 
@@ -45,17 +45,17 @@ def exact_answers(net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Pixel
     import torch
 
     reference = copy.deepcopy(net).to("cpu").double().eval()
-    found = []
+    values = []
     with torch.inference_mode():
         for batch in batches(images_nhwc_u8, "float64", None):
             x = take_crops(torch.tensor(batch), spec, crops).double()
             probabilities = reference(x).softmax(1)
-            found.append(probabilities.reshape(-1, len(batch), probabilities.shape[1]).mean(0).numpy())
-    return Answers("PyTorch float64", np.concatenate(found))
+            values.append(probabilities.reshape(-1, len(batch), probabilities.shape[1]).mean(0).numpy())
+    return Answers("PyTorch float64", np.concatenate(values))
 
 
 def distances(trained: TrainedModel, images_nhwc_u8: Pixels, crops: Crops) -> dict[str, float]:
-    """Returns the largest difference of a probability between two of the answers, by their names."""
+    """Returns the largest difference of a probability between two of the results, by their names."""
     answers = {
         "float64": exact_answers(trained.net, trained.spec, images_nhwc_u8, crops),
         "PyTorch": net_answers(trained.net, trained.spec, images_nhwc_u8, crops),
@@ -93,11 +93,11 @@ def main() -> None:
         trained = load_trained(options.weights, None)
         part = open_part(options.data, "val", ClassMap(trained.classes))
         images = sample_squares(part, trained.spec, options.images)
-        found = distances(trained, images, "ten" if trained.spec.margin else "single")
+        differences = distances(trained, images, "ten" if trained.spec.margin else "single")
     except UserError as error:
         sys.exit(f"rounding: {error}")
     sys.stdout.write(f"{trained.model}, {len(images)} images: largest difference of a probability\n")
-    for name, difference in found.items():
+    for name, difference in differences.items():
         sys.stdout.write(f"  {name:<44}{difference:9.2e}\n")
 
 

@@ -1,4 +1,4 @@
-"""Lays out data sets of a million images that are links to a few.
+"""Makes data sets of a million images that are links to a few.
 
     python -m benchmarks.synthetic_dataset IMAGES OUT [NUMBER [CLASSES]]
 
@@ -36,7 +36,7 @@ def lay_out_dirs(files: list[Path], out: Path, images: int, classes: int) -> Non
 
 
 def lay_out_shards(files: list[Path], out: Path, images: int, classes: int) -> None:
-    """Links tars to one, each with a table whose names and classes are those of `lay_out_dirs`."""
+    """Links tars to one file, each with a table of the names and classes of `lay_out_dirs`."""
     out.mkdir(parents=True)
     work = out / "work"
     work.mkdir()
@@ -73,6 +73,6 @@ if __name__ == "__main__":
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
     numbers = [int(word) for word in sys.argv[3:]]
     size = (numbers or [IMAGENET_IMAGES])[0], (numbers[1:] or [IMAGENET_CLASSES])[0]
-    found = sorted(source.rglob("*.jpg"))
-    lay_out_dirs(found, out / "folders", *size)
-    lay_out_shards(found, out / "shards", *size)
+    files = sorted(source.rglob("*.jpg"))
+    lay_out_dirs(files, out / "folders", *size)
+    lay_out_shards(files, out / "shards", *size)

@@ -1,1 +1,1 @@
-"""Benchmarks: candidates take turns in one run; medians with their spread, hardware and versions."""
+"""Benchmarks: candidates take turns in one run; reports have medians, spread, hardware and versions."""

@@ -14,51 +14,51 @@ from alexnet_fast.errors import UserError
 
 
 class BaselineError(Exception):
-    """A baseline does not run; the message is its last word."""
+    """A baseline does not run; the message is the last line of its stderr."""
 
 
 class Baseline:
     """A script that waits for its turns (see `baselines/answering.py`).
 
     Args:
-        command: Starts it.
-        complaints: Receives what it writes to stderr.
+        command: Starts the script.
+        stderr: Receives its stderr.
 
     Raises:
-        BaselineError: It ends before it is ready.
+        BaselineError: The script ends before it is ready.
     """
 
-    def __init__(self, command: Sequence[str], complaints: IO[str]) -> None:
-        self._complaints = complaints
+    def __init__(self, command: Sequence[str], stderr: IO[str]) -> None:
+        self._stderr = stderr
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
         )
-        said = self._hear()
-        self.name: str = said["name"]
-        self.versions: dict[str, str] = said["versions"]
+        started = self._read()
+        self.name: str = started["name"]
+        self.versions: dict[str, str] = started["versions"]
 
     def turn(self, seconds: float) -> float:
-        """Lets it load for some seconds; returns its images a second.
+        """Lets the script load for some seconds; returns its images per second.
 
         Raises:
-            BaselineError: It ends meanwhile.
+            BaselineError: The script ends during its turn.
         """
         assert self._process.stdin is not None
-        # A baseline that has ended hears nothing; what it said last is reported below.
+        # If the script has ended, `_read` reports its last line.
         with contextlib.suppress(BrokenPipeError):
             print(seconds, file=self._process.stdin, flush=True)
-        return float(self._hear()["images_per_second"])
+        return float(self._read()["images_per_second"])
 
-    def _hear(self) -> dict[str, Any]:
-        """Reads an answer."""
+    def _read(self) -> dict[str, Any]:
+        """Reads a line of JSON."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if line:
-            said: dict[str, Any] = json.loads(line)
-            return said
+            result: dict[str, Any] = json.loads(line)
+            return result
         code = self._process.wait()
-        self._complaints.seek(0)
-        words = self._complaints.read().strip().splitlines()
+        self._stderr.seek(0)
+        words = self._stderr.read().strip().splitlines()
         raise BaselineError(words[-1] if words else f"it ended with exit code {code}")
 
     def close(self) -> None:
@@ -73,14 +73,14 @@ def running_baselines(
     """Starts every `*_baseline.py` of a folder, one after the other, in the environment `.venv` beside them.
 
     Args:
-        directory: Where the scripts are.
-        arguments: For each of them.
+        directory: Folder of the scripts.
+        arguments: Arguments of each script.
 
     Yields:
-        Those that are ready, and the reasons of the others by the script's name.
+        The running baselines, and the reasons of the others by the script's name.
 
     Raises:
-        UserError: There is no script, or no environment.
+        UserError: There is no script or no environment.
     """
     python = directory / ".venv" / "bin" / "python"
     scripts = sorted(directory.glob("*_baseline.py"))
@@ -94,9 +94,9 @@ def running_baselines(
     missing: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         for script in scripts:
-            complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
+            stderr = stack.enter_context(tempfile.TemporaryFile("w+"))
             try:
-                baseline = Baseline([str(python), str(script), *arguments], complaints)
+                baseline = Baseline([str(python), str(script), *arguments], stderr)
             except BaselineError as error:
                 missing[script.stem] = str(error)
             else:

@@ -1,7 +1,7 @@
-"""A load generator for HTTP: so many requests at once (closed loop), or so many a second (open loop).
+"""A load generator for HTTP: concurrent requests (closed loop), or requests per second (open loop).
 
-In an open loop a request is sent when its time has come, whether or not earlier ones are answered, and its
-latency counts from that time: a server that stalls is charged for everybody who would have waited.
+In an open loop a request is sent when it is due, even if earlier ones are not answered, and its latency
+counts from that time: the delay of a stalled server counts for every request that would have waited.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _CLOSED = 0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is asked, again and again.
+    """The server and the request.
 
     Args:
         host: Address of the server.
-        port: Its port.
-        path: Of the request.
-        body: Of the request.
-        headers: Of the request, besides host and length.
+        port: Port of the server.
+        path: Path of the request.
+        body: Body of the request.
+        headers: Headers of the request, besides host and length.
     """
 
     host: str
@@ -53,12 +53,12 @@ class Target:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one request.
+    """The outcome of one request.
 
     Args:
-        status: HTTP status; 0 where the connection broke before there was one.
-        at: Seconds from the start of the load to the time when it was due.
-        seconds: From that time to the end of its answer.
+        status: HTTP status; 0 if the connection broke before.
+        at: Seconds from the start of the load to the time when the request was due.
+        seconds: Seconds from that time to the end of the response.
     """
 
     status: int
@@ -67,38 +67,38 @@ class Outcome:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: a request, its answer, the next request.
+    """One connection: a request, its response, the next request.
 
-    Nothing is parsed but the length of an answer: the machine that asks is often the one that answers, and
-    what the asking costs is missing there.
+    Written by hand, since it parses only the length of a response: client and server often share a machine,
+    and a full client would take processor time from the server.
     """
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._came = bytearray()
+        self._received = bytearray()
         self._answer: asyncio.Future[tuple[int, bool]] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Is called once the connection stands."""
+        """Keeps the transport of the new connection."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Collects an answer."""
-        self._came += data
+        """Collects a response."""
+        self._received += data
         if self._answer is None or self._answer.done():
             return
         try:
-            answer = _whole_answer(self._came)
+            answer = _complete_response(self._received)
         except UserError as error:
             self._answer.set_exception(error)
             return
         if answer is not None:
-            self._came.clear()
+            self._received.clear()
             self._answer.set_result(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Lets the request know that nothing comes any more."""
+        """Ends the waiting request."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error or ConnectionResetError())
 
@@ -108,11 +108,11 @@ class _Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, request: bytes) -> tuple[int, bool]:
-        """Sends a request; returns the answer's status, and whether the connection goes on.
+        """Sends a request; returns the response's status, and whether the connection stays open.
 
         Raises:
             OSError: The connection broke.
-            UserError: The server does not say how long its answer is.
+            UserError: The response has no Content-Length.
         """
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
@@ -120,13 +120,13 @@ class _Connection(asyncio.Protocol):
         return await self._answer
 
     def close(self) -> None:
-        """Ends it."""
+        """Closes the connection."""
         if self._transport is not None:
             self._transport.close()
 
 
 class _Connections:
-    """Connections that are kept between requests."""
+    """A pool of connections."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -155,7 +155,7 @@ class _Connections:
         return made
 
     def close(self) -> None:
-        """Ends them."""
+        """Closes all connections."""
         for connection in self._idle:
             connection.close()
 
@@ -163,32 +163,32 @@ class _Connections:
 async def closed_loop(
     target: Target, concurrency: int, seconds: float, until: Callable[[], bool] = lambda: False
 ) -> list[Outcome]:
-    """Keeps requests going; each client asks again once it is answered.
+    """Sends requests from concurrent clients, each the next one after its response.
 
     Args:
-        target: What is asked.
-        concurrency: Clients.
-        seconds: After which no more requests are sent.
-        until: No more requests are sent once it is true.
+        target: The server and the request.
+        concurrency: Number of clients.
+        seconds: Duration; no requests are sent afterwards.
+        until: No more requests are sent once it returns True.
     """
     connections = _Connections(target)
     start = time.perf_counter()
 
     async def client() -> list[Outcome]:
-        found: list[Outcome] = []
+        outcomes: list[Outcome] = []
         while (now := time.perf_counter() - start) < seconds and not until():
-            found.append(await connections.ask(now, start))
-            if found[-1].status == _CLOSED:
+            outcomes.append(await connections.ask(now, start))
+            if outcomes[-1].status == _CLOSED:
                 await asyncio.sleep(0.01)
-        return found
+        return outcomes
 
-    outcomes = await asyncio.gather(*(client() for _ in range(concurrency)))
+    per_client = await asyncio.gather(*(client() for _ in range(concurrency)))
     connections.close()
-    return [outcome for found in outcomes for outcome in found]
+    return [outcome for outcomes in per_client for outcome in outcomes]
 
 
 async def open_loop(target: Target, rate: float, seconds: float, seed: int = 0) -> list[Outcome]:
-    """Sends `rate` requests a second for some seconds, at random times (a Poisson process)."""
+    """Sends `rate` requests per second for some seconds, at random times (a Poisson process)."""
     connections = _Connections(target)
     gaps = np.random.default_rng(seed).exponential(1 / rate, round(rate * seconds))
     start = time.perf_counter()
@@ -202,23 +202,23 @@ async def open_loop(target: Target, rate: float, seconds: float, seed: int = 0) 
 
 
 def percentile_ms(outcomes: Sequence[Outcome], percent: float) -> float:
-    """Returns a percentile of the latencies in milliseconds; 0 where there are none."""
-    return float(np.percentile([one.seconds * 1000 for one in outcomes], percent)) if outcomes else 0.0
+    """Returns a percentile of the latencies in milliseconds; 0 without outcomes."""
+    return float(np.percentile([each.seconds * 1000 for each in outcomes], percent)) if outcomes else 0.0
 
 
-def _whole_answer(came: bytearray) -> tuple[int, bool] | None:
-    """Returns the status of an answer and whether the connection goes on; None while a part is missing.
+def _complete_response(received: bytearray) -> tuple[int, bool] | None:
+    """Returns the status of a response and whether the connection stays open; None if it is incomplete.
 
     Raises:
-        UserError: The server does not say how long its answer is.
+        UserError: The response has no Content-Length.
     """
-    end = came.find(b"\r\n\r\n")
+    end = received.find(b"\r\n\r\n")
     if end < 0:
         return None
-    head = bytes(came[: end + 2]).lower()
+    head = bytes(received[: end + 2]).lower()
     length = re.search(rb"\r\ncontent-length: *(\d+)\r\n", head)
     if length is None:
-        raise UserError("the server answers without a Content-Length", "ask a V2 inference path")
-    if len(came) < end + 4 + int(length[1]):
+        raise UserError("the server's response has no Content-Length", "ask a V2 inference path")
+    if len(received) < end + 4 + int(length[1]):
         return None
     return int(head.split(b" ", 2)[1]), b"\r\nconnection: close" not in head

@@ -87,6 +87,10 @@ class InputBench:
         """The epochs that everyone loads."""
         return EpochSampler(num_images=len(self.epoch), batch_size=self.batch_size, shuffle=True)
 
+    def turn(self, stream: Iterator[int], _: int) -> float:
+        """Measures a stream of batch sizes for one turn; returns images per second."""
+        return rate_of(stream, self.seconds, self.config.workers)
+
 
 def measure_input(bench: InputBench, on_progress: OnProgress = ignore_progress) -> dict[str, Any]:
     """Lets all candidates load in turns.
@@ -150,12 +154,12 @@ def _costs(rates: Rates) -> dict[str, float]:
     return {part: after - before for part, before, after in zip(parts, times, times[1:], strict=False)}
 
 
-@contextlib.contextmanager
-def _baselines(bench: InputBench) -> Iterator[tuple[list[Baseline], dict[str, str]]]:
+def _baselines(
+    bench: InputBench,
+) -> contextlib.AbstractContextManager[tuple[list[Baseline], dict[str, str]]]:
     """Starts the baselines, if there are any, with the same work for each."""
     if bench.baselines is None:
-        yield [], {}
-        return
+        return contextlib.nullcontext(([], {}))
     options = {
         "threads": bench.config.workers,
         "batch-size": bench.batch_size,
@@ -164,8 +168,7 @@ def _baselines(bench: InputBench) -> Iterator[tuple[list[Baseline], dict[str, st
         "repeat": bench.repeat,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    with running_baselines(bench.baselines, [str(bench.image_list.root), *arguments]) as running:
-        yield running
+    return running_baselines(bench.baselines, [str(bench.image_list.root), *arguments])
 
 
 def _turns_of(baseline: Baseline, seconds: float) -> Callable[[int], float]:
@@ -184,17 +187,12 @@ def _ours(bench: InputBench) -> dict[str, Callable[[int], float]]:
     for name, images in bench.compare.items():
         other = dataclasses.replace(bench, image_list=images)
         streams[_beside(NAMES[bench.config.kind], name)] = _loaded(other, bench.config.kind)
-    return {name: functools.partial(_turn, stream, bench) for name, stream in streams.items()}
+    return {name: functools.partial(bench.turn, stream) for name, stream in streams.items()}
 
 
 def _beside(ours: str, name: str) -> str:
     """Returns the name of the measured loader on another format of the images."""
     return f"{ours}, {name}"
-
-
-def _turn(stream: Iterator[int], bench: InputBench, _run: int) -> float:
-    """Measures a stream for one turn."""
-    return rate_of(stream, bench.seconds, bench.config.workers)
 
 
 def _loaded(bench: InputBench, kind: Kind) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""What somebody would export who has never seen ours: crops, network and average, all by torch."""
+"""The baseline of `bench infer`: crops, network and average, exported by torch alone."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def write_plain(net: torch.nn.Module, metadata: GraphMetadata, file: Path) -> Pa
 
     Args:
         net: Any network.
-        metadata: Its sizes, crops and class names.
-        file: To write.
+        metadata: Sizes, crops and class names of the network.
+        file: The file to write.
 
     Returns:
-        The file, which answers as PyTorch does.
+        The file; its output is compared with PyTorch's.
 
     Raises:
-        UserError: torch cannot export it.
+        UserError: torch cannot export the network.
     """
     import torch
 

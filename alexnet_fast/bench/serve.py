@@ -256,21 +256,21 @@ def own_server(command: Sequence[str], seconds: float = 120) -> Iterator[str]:
     """
     # A file: nobody reads its output later, and a full pipe would stop a server with many messages.
     with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(command, stderr=said, stdout=subprocess.DEVNULL) as process,
+        tempfile.TemporaryFile() as stderr,
+        subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL) as process,
     ):
         try:
-            yield _address(process, said, time.monotonic() + seconds)
+            yield _address(process, stderr, time.monotonic() + seconds)
         finally:
             process.terminate()
 
 
-def _address(process: subprocess.Popen[bytes], said: IO[bytes], until: float) -> str:
+def _address(process: subprocess.Popen[bytes], stderr: IO[bytes], until: float) -> str:
     """Waits for the line with a server's address."""
     while True:
         ended = process.poll() is not None
         # The server shares the position of this file, so reading must not move it.
-        lines = os.pread(said.fileno(), _MOST, 0).decode(errors="replace").split("\n")
+        lines = os.pread(stderr.fileno(), _MOST, 0).decode(errors="replace").split("\n")
         # The last line may be incomplete.
         for line in lines[:-1]:
             if line.startswith("{") and (event := json.loads(line))["event"] == "ready":

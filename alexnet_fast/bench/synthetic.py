@@ -1,4 +1,4 @@
-"""Loaders that give a trainer a part of the work: always the same batch, or the first batches of an epoch."""
+"""Loaders for benchmarks: always the same batch, or the first batches of an epoch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from alexnet_fast.pipelines.loader import BadImages, Batch, Loader
 
 
 class Repeated(Loader):
-    """One batch that is there already, again and again: what is left is computation.
+    """Repeats one batch, so that only computation is measured.
 
     Args:
-        batch: On the device.
-        steps: Batches an epoch.
+        batch: The batch, on the device.
+        steps: Batches per epoch.
     """
 
     def __init__(self, batch: Batch, steps: int) -> None:
-        # None of what `Loader` keeps about images: there are none.
+        # `Loader.__init__` needs images; there are none.
         self._batch, self._steps = batch, steps
         self.bad = BadImages("fail")
 
@@ -29,7 +29,7 @@ class Repeated(Loader):
 
     @property
     def rounds(self) -> int:
-        """As many as in this process."""
+        """Batches per epoch, as in this process."""
         return self._steps
 
     @property
@@ -44,11 +44,11 @@ class Repeated(Loader):
 
 
 class First(Loader):
-    """The first batches of each epoch of another loader.
+    """Yields the first batches of each epoch of another loader.
 
     Args:
-        loader: The other one.
-        steps: How many.
+        loader: The other loader.
+        steps: Batches per epoch.
     """
 
     def __init__(self, loader: Loader, steps: int) -> None:
@@ -60,12 +60,12 @@ class First(Loader):
 
     @property
     def rounds(self) -> int:
-        """As many as in this process."""
+        """Batches per epoch, as in this process."""
         return self._steps
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As that of the other loader's images."""
+        """Shape of the other loader's images."""
         return self._loader.shape
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -74,14 +74,14 @@ class First(Loader):
 
 
 def synthetic_batch(batch_size: int, side: int, classes: int, device: torch.device, half: bool) -> Batch:
-    """Returns images of noise as the loaders deliver them, and labels.
+    """Returns noise in the form of a loader's batch.
 
     Args:
-        batch_size: Images.
-        side: Of an image, in pixels.
-        classes: Number of labels.
-        device: Where.
-        half: float16 instead of float32 pixels.
+        batch_size: Number of images.
+        side: Side of an image, in pixels.
+        classes: Number of classes.
+        device: Device of the batch.
+        half: Use float16 instead of float32 pixels.
     """
     generator = torch.Generator().manual_seed(0)
     # Normalised images have about this spread on the paper's scale of 0 to 255.

@@ -91,7 +91,7 @@ def _input_table(result: Result) -> str:
 @options.shard_fields
 @benchmark(_input_table)
 def bench_input(data: Path, **given: Any) -> Result:
-    """Measure how fast the training images of DATA load, and the cost of each stage.
+    """Measure how fast training images load.
 
     The candidates are DALI with the training augmentation; Pillow in a torch DataLoader with the same
     augmentation and number of workers; DALI that only decodes whole images; and the baselines, in their own
@@ -157,10 +157,11 @@ def _startup_table(result: Result) -> str:
 @options.shard_fields
 @benchmark(_startup_table)
 def bench_startup(data: Path, **given: Any) -> Result:
-    """Measure time and memory from the start of a process to the first training batch of DATA.
+    """Measure the time to the first batch.
 
-    Processes with and without a cached list of the images take turns. Lists of 10,000 images or more are
-    cached in the user's cache folder; this command uses a folder of its own.
+    Time and memory count from the start of a process to its first training batch of DATA. Processes with and
+    without a cached list of the images take turns. Lists of 10,000 images or more are cached in the user's
+    cache folder; this command uses a folder of its own.
     """
     from alexnet_fast.bench.startup import StartupBench, measure_startup
     from alexnet_fast.data import DatasetFormat

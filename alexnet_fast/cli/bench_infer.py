@@ -71,7 +71,7 @@ def _row(size: int, row: Result) -> str:
     "sizes",
     multiple=True,
     default=("1",),
-    show_default="1",
+    show_default=True,
     metavar="N[,N...]",
     help="Images per call; several sizes give one table.",
 )
@@ -86,12 +86,13 @@ def _row(size: int, row: Result) -> str:
 @click.option("--cuda-graphs", is_flag=True, help="Run the engine as a CUDA graph too.")
 @benchmark(_table)
 def bench_infer(weights: Path | None, model: str | None, **given: Any) -> Result:
-    """Measure the latency of a ten-crop prediction, from pixels to probabilities.
+    """Measure the latency of predictions.
 
-    Our file in onnxruntime takes turns with the same file without the shared stem, torch's own export of the
-    ten crops, one crop, and PyTorch; with the files in OpenVINO, if it is installed; and on a GPU with
-    onnxruntime's CUDA and TensorRT providers, the engine and PyTorch. A candidate that cannot run is named
-    with the reason. Without RUN the network has fresh weights: its speed does not depend on them.
+    A ten-crop prediction is timed from pixels to probabilities. Our file in onnxruntime takes turns with the
+    same file without the shared stem, torch's own export of the ten crops, one crop, and PyTorch; with the
+    files in OpenVINO, if it is installed; and on a GPU with onnxruntime's CUDA and TensorRT providers, the
+    engine and PyTorch. A candidate that cannot run is named with the reason. Without RUN the network has
+    fresh weights: its speed does not depend on them.
     """
     from alexnet_fast.bench.infer import measure_infer
     from alexnet_fast.bench.infer_config import InferBench

@@ -58,10 +58,11 @@ def _table(result: Result) -> str:
 @click.option("--against", multiple=True, help="Another server's inference path, NAME=URL; may be repeated.")
 @benchmark(_table)
 def bench_serve(model: Path, image: Path | None, against: tuple[str, ...], **given: Any) -> Result:
-    """Measure how fast MODEL is served over HTTP, and the cost of serving.
+    """Measure the speed of a server of MODEL.
 
-    The server runs in a process of its own. It takes turns with the bare model in this process, called with
-    the batch sizes that the server formed, and with other servers of the same model.
+    The server answers HTTP requests, and runs in a process of its own. It takes turns with the bare model in
+    this process, called with the batch sizes that the server formed, and with other servers of the same
+    model.
     """
     from alexnet_fast.bench.serve import ServeBench, measure_serve
 

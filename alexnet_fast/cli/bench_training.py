@@ -55,10 +55,11 @@ def _compute_table(result: Result) -> str:
 @shared.turn_runs
 @shared.benchmark(_compute_table)
 def bench_compute(**given: Any) -> Result:
-    """Measure how fast a training step computes, on noise that is on the device already.
+    """Measure the speed of a training step.
 
-    The training loop of `train` (channels_last, our LRN, fused optimiser) takes turns with the plain network:
-    contiguous, torch's LRN, not compiled, torch's default SGD. Both compute in the same precision.
+    The step computes on noise that is on the device already. The training loop of `train` (channels_last, our
+    LRN, fused optimiser) takes turns with the plain network: contiguous, torch's LRN, not compiled, torch's
+    default SGD. Both compute in the same precision.
     """
     from alexnet_fast.bench.compute import StepBench, compute_config, measure_compute
     from alexnet_fast.training.precision import choose_precision
@@ -106,10 +107,11 @@ def _train_table(result: Result) -> str:
 @shared.turn_runs
 @shared.benchmark(_train_table)
 def bench_train(**given: Any) -> Result:
-    """Find the bottleneck of training on DATA: its input or its computation.
+    """Find the bottleneck of training on DATA.
 
-    The input alone, the computation alone (on one batch that stays on the device) and training take turns.
-    On a CPU both parts share the cores, so their times add up; on a GPU the slower one decides.
+    It is either the input or the computation. The input alone, the computation alone (on one batch that stays
+    on the device) and training take turns. On a CPU both parts share the cores, so their times add up; on a
+    GPU the slower one decides.
     """
     from alexnet_fast.bench.compute import StepBench
     from alexnet_fast.bench.train import measure_train

@@ -1,4 +1,4 @@
-"""What every command shares: `--json`, `--debug`, one-line errors and exit codes."""
+"""Features of every command: `--json`, `--debug`, one-line errors and exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from alexnet_fast.wording import on_command_line
 
 
 class LazyGroup(click.Group):
-    """Commands by name, each the click command of the same name in a module of its own.
+    """A group that imports each command when it is needed.
 
     Args:
         modules: Maps a command's name to "package.module:attribute".
@@ -35,17 +35,17 @@ class LazyGroup(click.Group):
         self.modules = modules
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Runs a command; meanwhile messages name options as the command line does."""
+        """Runs a command; its messages name options as the command line does."""
         with on_command_line():
             return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Returns the names in the order in which they were given: the order of the work."""
+        """Returns the names in the order of the work."""
         del ctx
         return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imports and returns one command, or None where there is none of that name."""
+        """Imports and returns a command; None if there is none of that name."""
         del ctx
         if cmd_name not in self.modules:
             return None
@@ -72,12 +72,11 @@ def answers(
     """Turns a function that returns a result into a command that prints it.
 
     Adds `--json` (the result as one JSON object, the last line of stdout) and `--debug` (the traceback of a
-    user's mistake). Without `--json`, `table(result)` goes to stdout. Everything else that a command says
-    belongs on stderr.
+    user's mistake). Without `--json`, `table(result)` goes to stdout. All other output belongs on stderr.
 
     Args:
-        table: Renders the result for a reader: a text, or lines one by one.
-        failed: Tells whether a part of the work failed: the result is printed, the exit code is 1.
+        table: Renders the result for a reader: a text, or lines.
+        failed: Returns whether a part of the work failed; then the result is printed and the exit code is 1.
     """
 
     def decorate(function: Callable[..., Result]) -> Callable[..., None]:
@@ -89,7 +88,7 @@ def answers(
                 check_paths(click.get_current_context())
                 result = function(*args, **kwargs)
             except UserError as error:
-                # What a signal has cut off may look like a mistake of the user's.
+                # Work that a signal interrupted may look like a mistake of the user's.
                 if received() is not None:
                     sys.exit(130)
                 if debug:
@@ -97,11 +96,11 @@ def answers(
                 click.echo(f"alexnet-fast: {error}", file=sys.stderr)
                 sys.exit(error.exit_code)
             except KeyboardInterrupt:
-                # What has received it, says so.
+                # If a signal handler received it, that prints the line.
                 if received() is None:
                     click.echo("alexnet-fast: interrupted", file=sys.stderr)
                 sys.exit(130)
-            # The stream is named, for click puts another in the place of one that is ASCII alone.
+            # The stream is given, since click replaces one that is ASCII only.
             for piece in _json_pieces(result) if as_json else _table_pieces(table(result)):
                 click.echo(piece, nl=False, file=sys.stdout)
             click.echo(file=sys.stdout)
@@ -114,7 +113,7 @@ def answers(
 
 
 def _json_pieces(result: Result) -> Iterator[str]:
-    """Yields the result as one JSON object on one line, piece by piece: its rows may be a great many."""
+    """Yields the result as one JSON object on one line, in pieces, since it may have many rows."""
     comma = "{"
     for name, value in result.items():
         yield f"{comma}{json.dumps(name)}: "
@@ -131,7 +130,7 @@ def _json_pieces(result: Result) -> Iterator[str]:
 
 
 def _table_pieces(rendered: str | Iterable[str]) -> Iterator[str]:
-    """Yields a rendered result without a line feed at its end."""
+    """Yields a rendered result without the final line feed."""
     if isinstance(rendered, str):
         yield rendered
         return

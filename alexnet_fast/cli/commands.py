@@ -1,4 +1,4 @@
-"""The group of all commands: `alexnet-fast COMMAND --help` explains each part of the work."""
+"""The group of all commands."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ COMMANDS = {
     cls=LazyGroup,
     modules=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Start with: alexnet-fast doctor, then alexnet-fast train DATA --dali",
+    epilog="Start with: alexnet-fast doctor, then alexnet-fast train DATA",
 )
 @click.version_option(__version__, prog_name="alexnet-fast")
 def commands() -> None:
-    """From a folder of JPEGs to a served TensorRT engine."""
+    """Train image classifiers, export them to ONNX and TensorRT, and serve them."""

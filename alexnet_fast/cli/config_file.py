@@ -1,4 +1,4 @@
-"""Options from TOML files: a file sets any option of its command, the command line wins."""
+"""Options from TOML files: a file may set any option of a command; the command line wins."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from alexnet_fast.cli.train_options import AUGMENTATION_OPTIONS
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.toml import read_toml
 
-# What a file of options does not change; --augmentation FILE makes its options the command's defaults.
+# Sources that win over files of options; --augmentation FILE makes its options the command's defaults.
 _BEFORE_FILES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
-# Options that say where others come from, or how a result is shown.
+# Options that select files, or how the result is shown.
 _NOT_IN_FILES = frozenset({"augmentation", "config", "recipe", "as_json", "debug", "resume", "help_all"})
 
 
@@ -25,13 +25,14 @@ def read_options(path: Path, ctx: click.Context, *, named: str | None = None) ->
     """Reads the options of a command from a TOML file.
 
     Args:
-        path: The file: one `option = value` a line, the names those of the command line without `--`; "-"
+        path: The file: one `option = value` per line, with the names of the command line without `--`; "-"
             and "_" are the same.
         ctx: The command that is running.
-        named: How the user named the file; `--config PATH` where it is None.
+        named: Name of the file in messages; by default `--config PATH`.
 
     Raises:
-        UserError: The file is missing or no TOML, a key is no option of the command, or a value does not fit.
+        UserError: The file is missing or not TOML, a key is not an option of the command, or a value does not
+            fit.
     """
     table, named = read_toml(path), named or f"--config {path}"
     inner = table.pop("augmentation", {})
@@ -49,23 +50,23 @@ def augmentation_of(table: dict[str, Any], named: str, ctx: click.Context) -> di
 
     Args:
         table: Values by name.
-        named: What messages call the file.
-        ctx: The command that is running; names that it does not take are left out, and said.
+        named: Name of the file in messages.
+        ctx: The running command; a line on stderr names the options that it does not have.
 
     Raises:
-        UserError: A key is no such option, or a value does not fit.
+        UserError: A key is not an augmentation option, or a value does not fit.
     """
     for key in table:
         name = key.replace("-", "_")
         if name not in AUGMENTATION_OPTIONS:
             near = difflib.get_close_matches(name, AUGMENTATION_OPTIONS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(AUGMENTATION_OPTIONS)}"
-            raise UserError(f"{named}: '{key}' is no part of the augmentation", hint, exit_code=2)
-    taken = {parameter.name for parameter in ctx.command.params}
-    beyond = [key for key in table if key.replace("-", "_") not in taken]
-    if beyond:
-        say(f"{named}: {ctx.command_path} does not use {', '.join(beyond)}")
-    return options_of({key: table[key] for key in table if key not in beyond}, named, ctx)
+            raise UserError(f"{named}: '{key}' is not an augmentation option", hint, exit_code=2)
+    known = {parameter.name for parameter in ctx.command.params}
+    unused = [key for key in table if key.replace("-", "_") not in known]
+    if unused:
+        say(f"{named}: {ctx.command_path} does not use {', '.join(unused)}")
+    return options_of({key: table[key] for key in table if key not in unused}, named, ctx)
 
 
 def options_of(table: dict[str, Any], named: str, ctx: click.Context) -> dict[str, Any]:
@@ -99,21 +100,21 @@ def merge(ctx: click.Context, given: dict[str, Any], *files: dict[str, Any]) -> 
 
 
 def given_options(ctx: click.Context, *files: dict[str, Any]) -> frozenset[str]:
-    """Returns the names of the options that somebody gave: on the command line, or in one of these files."""
-    said = {
+    """Returns the names of the options that the user gave: on the command line, or in these files."""
+    typed = {
         name
         for parameter in ctx.command.params
         if (name := parameter.name) and ctx.get_parameter_source(name) in _BEFORE_FILES
     }
-    return frozenset(said.union(*files))
+    return frozenset(typed.union(*files))
 
 
 def _converted(named: str, key: str, value: Any, option: click.Parameter, ctx: click.Context) -> Any:
     """Checks a value as the command line would."""
     flag = isinstance(option, click.Option) and option.is_flag
     if flag != isinstance(value, bool):
-        wanted = "true or false" if flag else "a value, not true or false"
-        raise UserError(f"{named}: '{key}' needs {wanted}", exit_code=2)
+        expected = "true or false" if flag else "a value, not true or false"
+        raise UserError(f"{named}: '{key}' needs {expected}", exit_code=2)
     try:
         return option.type.convert(value if flag else str(value), option, ctx)
     except click.BadParameter as error:
@@ -121,14 +122,14 @@ def _converted(named: str, key: str, value: Any, option: click.Parameter, ctx: c
 
 
 def take_augmentation(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Makes the options in a file the defaults of a command: what is typed wins over them.
+    """Makes the options in a file the defaults of a command.
 
     Args:
-        ctx: The command that is running, before its other options are read.
-        path: The file; None where none is given.
+        ctx: The running command, before its other options are read.
+        path: The file; None without `--augmentation`.
 
     Raises:
-        UsageError: It cannot be read, or holds something else.
+        UsageError: The file cannot be read, or holds other options.
     """
     if path is None or ctx.resilient_parsing:
         return

@@ -28,7 +28,7 @@ def _table(result: Result) -> str:
             f"{result['images_per_second']:.0f} images/s",
             f"{result['model']} on {result['device']}",
         ),
-        ("ONNX", result["onnx"], f"differs from PyTorch by {result['max_abs_error']:.0e} at most"),
+        ("ONNX", result["onnx"], f"within {result['max_abs_error']:.0e} of PyTorch"),
         ("engine", result["engine"] or "none", result["engine_note"]),
         ("time", f"{result['seconds']:.0f} s", result["time_note"]),
         ("report", result["report"], ""),
@@ -38,18 +38,22 @@ def _table(result: Result) -> str:
 
 @command(epilog=EXAMPLE)
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Folder."
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("runs/demo"),
+    show_default=True,
+    help="Folder.",
 )
 @options.device
 @options.dali
 @options.workers
 @answers(_table)
 def demo(output: Path, device: str, dali: bool, workers: int) -> Result:
-    """The main job on real images, from files to a page.
+    """Run the main job on real images, from files to a report page.
 
-    From photographs to a network, an ONNX file, a TensorRT engine and a report.
-    2,624 photographs of solar cells, which the extra `demo` installs, are told apart by kind of crystal.
-    It takes a few minutes; run again, it goes on where it was cut off.
+    Trains a network on 2,624 photographs of solar cells, which the extra `demo` installs, to classify their
+    kind of crystal; exports it as an ONNX file and a TensorRT engine; and writes a report. This takes a few
+    minutes; an interrupted run is resumed.
     """
     from alexnet_fast.demo.report import majority, write_page
     from alexnet_fast.demo.run import demo_config, run_demo
@@ -85,7 +89,7 @@ def demo(output: Path, device: str, dali: bool, workers: int) -> Result:
 
 
 def _engine_note(exported: Result) -> str:
-    """Says what the engine is for, and that it has not been run where it has not."""
+    """Returns the GPUs that the engine is for, and whether it has been run here."""
     if not exported["engine"]:
         return "TensorRT is not installed: pip install 'alexnet-fast[rtx]'"
     archs = ", ".join(exported["compute_capabilities"])

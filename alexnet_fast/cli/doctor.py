@@ -35,14 +35,14 @@ def _table(result: Result) -> str:
     lines += [f"  {name:22s} {version or 'not installed'}" for name, version in result["packages"].items()]
     lines += ["", "This machine can"]
     problems = {problem["part"]: problem for problem in result["problems"]}
-    said = set()
+    shown = set()
     for part, works in result["can"].items():
         lines.append(f"  {'yes' if works else 'no ':3s} {_MEANING[part]}")
         if part in problems:
             what, hint = problems[part]["what"], problems[part]["hint"]
-            # One missing driver is behind several of them.
-            lines.append(f"        {hint if what in said else f'{what}; {hint}'}")
-            said.add(what)
+            # One missing driver causes several of them.
+            lines.append(f"        {hint if what in shown else f'{what}; {hint}'}")
+            shown.add(what)
     return "\n".join(lines)
 
 
@@ -55,10 +55,10 @@ def _failed(result: Result) -> bool:
 @command(epilog=EXAMPLE)
 @answers(_table, failed=_failed)
 def doctor() -> Result:
-    """What this machine can run, what is missing, and what mends it.
+    """Check this machine and show how to fix what is missing.
 
-    Everything is tried for real: an image decoded, a graph run, an engine built. The exit code is 1 if the
-    main job (train, evaluate, predict, export to ONNX) cannot be done.
+    Each part is tried: an image is decoded, a graph is run, an engine is built. The exit code is 1 if the
+    main job (train, evaluate, predict, export to ONNX) cannot run.
     """
     from alexnet_fast.doctor import examine
 

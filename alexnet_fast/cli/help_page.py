@@ -14,6 +14,8 @@ from alexnet_fast.training.option import GROUPS
 OPTIONS, OUTPUT = "Options", "Output"
 _OUTPUT_OPTIONS = frozenset({"as_json", "debug", "help", "help_all"})
 _ALL = "alexnet_fast.help_all"
+# Options that fit on one page of help.
+_ON_A_PAGE = 25
 
 
 class HelpCommand(click.Command):
@@ -30,7 +32,7 @@ class HelpCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Returns the parameters, with `--help-all` if `--help` leaves options out."""
         params = super().get_params(ctx)
-        if all(is_common(param) for param in params):
+        if not _leaves_out(params):
             return params
         more = click.Option(
             ["--help-all"],
@@ -75,7 +77,9 @@ def option_groups(
         everything: Whether to include the options that only `--help-all` shows.
     """
     groups: dict[str, list[tuple[str, str]]] = {title: [] for title in (OPTIONS, *GROUPS, OUTPUT)}
-    for param in command.get_params(ctx):
+    params = command.get_params(ctx)
+    everything = everything or not _leaves_out(params)
+    for param in params:
         record = None if isinstance(param, click.Argument) else param.get_help_record(ctx)
         if record is not None and (everything or is_common(param)):
             groups[group_of(param)].append(record)
@@ -89,8 +93,13 @@ def group_of(param: click.Parameter) -> str:
     return (isinstance(param, GroupedOption) and param.group) or OPTIONS
 
 
+def _leaves_out(params: list[click.Parameter]) -> bool:
+    """Returns whether `--help` leaves options out: only if all of them would not fit on a page."""
+    return len(params) > _ON_A_PAGE and not all(is_common(param) for param in params)
+
+
 def is_common(param: click.Parameter) -> bool:
-    """Returns whether `--help` shows a parameter."""
+    """Returns whether `--help` shows a parameter of a command with many options."""
     return param.common if isinstance(param, GroupedOption) else True
 
 

@@ -1,8 +1,8 @@
-"""The `alexnet-fast` command: what comes before everything else, so that next to nothing is imported here."""
+"""The `alexnet-fast` command; it runs before everything else, so it imports next to nothing."""
 
 from __future__ import annotations
 
-# What `signal` is made of, built into Python: until its import is over, Ctrl-C ends in a traceback.
+# The built-in part of `signal`: during the import of `signal` itself, Ctrl-C would end in a traceback.
 import _signal as signal  # type: ignore[import-not-found, unused-ignore]
 import sys
 
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
 def main() -> None:
     """Runs the command line; a wrong option ends in one line on stderr and exit code 2."""
-    # While modules are imported there is nothing to put away: Ctrl-C ends the process, without a traceback.
+    # During imports there is nothing to clean up: Ctrl-C ends the process without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from alexnet_fast.cli.running import run_process

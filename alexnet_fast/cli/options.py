@@ -1,4 +1,4 @@
-"""Options that several commands share, each with one name, one default and one help text."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alexnet_fast.training.option import AUGMENTATION, HARDWARE
 
 
 def all_of(*options: Decorator) -> Decorator:
-    """Returns a decorator that adds options in their order."""
+    """Returns a decorator that adds options in order."""
 
     def decorate(function: Any) -> Any:
         for add in reversed(options):
@@ -48,48 +48,48 @@ on_bad_image = train_option("on_bad_image")
 background = train_option("background")
 exclude = train_option("exclude")
 hw_decoder_load = train_option("hw_decoder_load")
-# Which fields of a WebDataset sample are read; `fields` takes them.
+# The fields of a WebDataset sample; `fields` reads them.
 shard_fields = all_of(train_option("image_key"), train_option("label_key"))
-# The format of a data set; `dataset_format` takes them.
+# The format of a data set; `dataset_format` reads them.
 FORMAT = ("dataset_format", "labels", "label_encoding", "image_key", "label_key")
 format_options = all_of(*map(train_option, FORMAT))
 
 
 def dataset_format(given: dict[str, Any]) -> DatasetFormat:
-    """Returns what `format_options` say."""
+    """Returns the format that `format_options` describe."""
     from alexnet_fast.data.layouts.detect import DatasetFormat
 
     return DatasetFormat.from_options(*(given[name] for name in FORMAT))
 
 
 def fields(given: dict[str, Any]) -> ShardFields:
-    """Returns what `shard_fields` say."""
+    """Returns the fields that `shard_fields` name."""
     from alexnet_fast.data.shard_fields import ShardFields
 
     return ShardFields.from_options(given["image_key"], given["label_key"])
 
 
-# Of a source that may be an address; `local_source` takes them.
+# Options of a source that may be an address; `local_source` reads them.
 fetching = all_of(
-    click.option("--sha256", metavar="HEX", help="What the SHA-256 of an archive at an address must be."),
+    click.option("--sha256", metavar="HEX", help="Expected SHA-256 of a downloaded archive."),
     number(
         "--max-download",
         default=16.0,
         show_default=True,
         metavar="GIB",
-        help="Most of an archive at an address, and of what it holds.",
+        help="Largest size of a downloaded archive, and of its content, in GiB.",
     ),
     click.option(
-        "--allow-private", is_flag=True, help="The address may be of this machine or of its own network."
+        "--allow-private", is_flag=True, help="Allow addresses of this machine and of its own network."
     ),
 )
 
 
 def local_source(given: dict[str, Any]) -> Path:
-    """Returns the path of a source, after fetching it where it is an address.
+    """Returns the path of a source, after a download if it is an address.
 
     Raises:
-        UserError: It cannot be fetched, or an option of fetching is given with a path.
+        UserError: The download fails, or an option for downloads is given with a path.
     """
     from alexnet_fast.download.cache import FetchConfig, fetch
     from alexnet_fast.download.download import is_address
@@ -115,7 +115,7 @@ def local_source(given: dict[str, Any]) -> Path:
 
 
 model_name = click.option(
-    "--model", "net", metavar="NAME", help="Network of a file of weights that does not name its network."
+    "--model", "net", metavar="NAME", help="Network of a weight file that does not name it."
 )
 
 
@@ -141,11 +141,11 @@ def amp(default: str) -> Decorator:
 
 
 def crops(help_text: str) -> Callable[[Any], Any]:
-    """Adds `--crops` and its short forms, None where none is given, as the argument `crops`."""
+    """Adds `--crops` and its short forms as the argument `crops`; None if none is given."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         shorts = click.option(
-            "--ten-crop/--single-crop", default=None, help="The same as --crops ten or single."
+            "--ten-crop/--single-crop", default=None, help="Short for --crops ten or single."
         )
         name = click.option("--crops", type=click.Choice(["single", "five", "ten"]), help=help_text)
         return name(shorts(_merged(function)))
@@ -154,7 +154,7 @@ def crops(help_text: str) -> Callable[[Any], Any]:
 
 
 def _merged(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets a command take one argument for both forms."""
+    """Merges both forms into one argument."""
 
     @functools.wraps(function)
     def with_crops(*args: Any, crops: str | None, ten_crop: bool | None, **given: Any) -> Any:
@@ -173,7 +173,6 @@ jitter = click.option(
     group=AUGMENTATION,
     help="Apply PCA colour jitter to each crop before averaging; for networks, not exported files.",
 )
-# The file that may declare the augmentation.
 augmentation_file = click.option(
     "--augmentation",
     type=click.Path(path_type=Path),
@@ -185,12 +184,12 @@ augmentation_file = click.option(
     common=False,
     help="TOML file of augmentation options; the command line wins over it, it wins over other files.",
 )
-# The random augmentation that the paper does not have, and the file.
+# Random augmentation beyond the paper's, and the file that may declare it.
 augmentation = all_of(augmentation_file, train_option("flip"), *map(train_option, RANDOM_AUGMENTATION))
 
 
 def excluded(path: Path | None) -> ExcludeList | None:
-    """Returns the images that `--exclude` names, None without it."""
+    """Returns the images that `--exclude` names; None without it."""
     from alexnet_fast.data import ExcludeList
 
     return None if path is None else ExcludeList.load(path)

@@ -1,4 +1,4 @@
-"""A file that is there already is overwritten with `--force`, or after a question at a terminal."""
+"""Existing files are overwritten with `--force`, or after a question at a terminal."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ force_option = click.option("--force", is_flag=True, help="Overwrite existing fi
 
 
 def ask_to_overwrite(path: Path, *, force: bool, instead: str) -> None:
-    """Returns if a file may be written; to be called before the work is done, not after.
+    """Returns if a file may be written; call it before the work, not after.
 
-    Devices, pipes and open streams such as /dev/stdout hold nothing that could be lost, and are no matter of
-    this function.
+    Devices, pipes and open streams such as /dev/stdout hold nothing that could be lost, and are allowed.
 
     Args:
         path: The file.
         force: Whether `--force` was given.
-        instead: What to do instead of overwriting it, such as "another --output".
+        instead: The alternative for the hint, such as "another --output".
 
     Raises:
-        UserError: It is a folder; or it is there, and nobody can be asked or the answer is no.
+        UserError: The path is a folder; or it exists, and nobody can be asked or the answer is no.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder", f"give {instead}", exit_code=2)
-    leads_nowhere = path.is_symlink() and not path.exists()
-    if force or not (path.is_file() or leads_nowhere) or open_number(path) is not None:
+    dangling = path.is_symlink() and not path.exists()
+    if force or not (path.is_file() or dangling) or open_number(path) is not None:
         return
     if sys.stdin.isatty() and sys.stderr.isatty():
         if click.confirm(f"{path} is there already. Overwrite it?", err=True):

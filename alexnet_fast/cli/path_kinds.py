@@ -1,4 +1,4 @@
-"""What a path is, as far as a glance tells: a run, a file of weights, an image, a folder of images."""
+"""The kind of a path, at a glance: a run, a file of weights, an image, a folder of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Kind(enum.Enum):
-    """What a path is; the value stands in a sentence."""
+    """Kinds of paths; the value is for use in a sentence."""
 
     RUN = "a run"
     EXPORTED_RUN = "an exported run"
@@ -39,14 +39,14 @@ _BY_SUFFIX = {
     ".csv": Kind.TABLE,
     ".json": Kind.TABLE,
 }
-# First bytes of images without an ending of theirs.
+# First bytes of images without a suffix.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
-# Entries of a folder, and of a folder in it, that are looked at: the largest need not be read for it.
+# Entries of a folder that are read; the largest folders are not read whole.
 _LOOKED_AT = 200
 
 
 def kind_of(path: Path) -> Kind:
-    """Returns what a path is; `UNKNOWN` wherever that is not certain."""
+    """Returns the kind of a path; `UNKNOWN` if it is not certain."""
     try:
         if path.is_dir():
             return _dir(path)
@@ -70,7 +70,7 @@ def _dir(path: Path) -> Kind:
     if (path / "config.toml").is_file() and (path / "checkpoints").is_dir():
         return Kind.EXPORTED_RUN if (path / "model.onnx").is_file() else Kind.RUN
     if (path / "metrics.csv").is_file():
-        # Of a run of which only that was kept: its curves can be drawn, and its images are plots.
+        # What is left of a run: its curves can be drawn, and its images are plots.
         return Kind.UNKNOWN
     entries = list(_entries(path))
     if not entries:
@@ -82,7 +82,7 @@ def _dir(path: Path) -> Kind:
 
 
 def _has_versions(path: Path) -> bool:
-    """Tells whether a folder holds numbered versions of a model."""
+    """Returns whether a folder holds numbered versions of a model."""
     return any(e.name.isdecimal() and (path / e.name / "model.onnx").is_file() for e in _entries(path))
 
 
@@ -92,12 +92,12 @@ def _entries(path: str | Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _has_images(entries: list[os.DirEntry[str]], depth: int) -> bool:
-    """Tells whether images, shards or a folder with some of them are among entries."""
+    """Returns whether entries hold images, shards or folders of them."""
     directories = []
     for entry in entries:
         if entry.is_dir():
             directories.append(entry)
         elif entry.name.endswith(".tar") or _BY_SUFFIX.get(Path(entry.name).suffix.lower()) is Kind.IMAGE:
             return True
-    # The first folders stand for all: class folders, or train/ and val/ with them.
-    return depth > 1 and any(_has_images(list(_entries(f.path)), depth - 1) for f in directories[:3])
+    # The first folders represent all: class folders, or train/ and val/ with class folders.
+    return depth > 1 and any(_has_images(list(_entries(d.path)), depth - 1) for d in directories[:3])

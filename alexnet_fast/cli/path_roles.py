@@ -1,6 +1,6 @@
-"""Path arguments by what they have to be; one that is recognised as something else is refused by what it is.
+"""The role of each path argument; a path of another kind is refused, and swapped arguments are named.
 
-So swapped arguments are said as such. A path that is not recognised is left to the command, which knows more.
+A path that is not recognised is left to the command, which knows more.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from alexnet_fast.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Role:
-    """What an argument has to be.
+    """The role of a path argument.
 
     Args:
-        wanted: Says so, after "give".
-        accepts: The kinds that it may be.
-        hints: What to do about another kind instead of giving what is wanted; "{path}" is replaced.
+        expected: Its description, for use after "give".
+        accepts: The kinds that it may have.
+        hints: Hints for other kinds, instead of "give" and the description; "{path}" is replaced.
     """
 
-    wanted: str
+    expected: str
     accepts: frozenset[Kind]
     hints: dict[Kind, str] = dataclasses.field(default_factory=dict)
 
     def takes(self, kind: Kind) -> bool:
-        """Tells whether a path of a kind may be one; what is unknown, may."""
+        """Returns whether a path of a kind fits; an unknown one does."""
         return kind in self.accepts or kind is Kind.UNKNOWN
 
 
 _RUNS = frozenset({Kind.RUN, Kind.EXPORTED_RUN})
 _EXPORT_FIRST = "export it first: alexnet-fast export {path}"
 MODEL = Role(
-    wanted="a run folder, a checkpoint, a file of weights, an ONNX file or an engine",
+    expected="a run folder, a checkpoint, a file of weights, an ONNX file or an engine",
     accepts=_RUNS | {Kind.WEIGHTS, Kind.ONNX, Kind.ENGINE, Kind.MISSING},
     hints={Kind.EXPORT: "give {path}/model.onnx"},
 )
 NETWORK = Role(
-    wanted="a run folder, a checkpoint or a file of weights",
+    expected="a run folder, a checkpoint or a file of weights",
     accepts=_RUNS | {Kind.WEIGHTS, Kind.MISSING},
     hints={Kind.ONNX: "give the run or the weights that it was exported from"},
 )
-RUN = Role(wanted="the folder of a run", accepts=_RUNS | {Kind.MISSING, Kind.EMPTY, Kind.EXPORT})
+RUN = Role(expected="the folder of a run", accepts=_RUNS | {Kind.MISSING, Kind.EMPTY, Kind.EXPORT})
 EXPORTED = Role(
-    wanted="an ONNX file, or a folder with a model.onnx",
+    expected="an ONNX file, or a folder with a model.onnx",
     accepts=frozenset({Kind.ONNX, Kind.ENGINE, Kind.EXPORT, Kind.EXPORTED_RUN, Kind.MISSING, Kind.EMPTY}),
     hints={
         Kind.RUN: _EXPORT_FIRST,
@@ -60,7 +60,7 @@ EXPORTED = Role(
     },
 )
 DATA = Role(
-    wanted="a folder of images",
+    expected="a folder of images",
     accepts=frozenset({Kind.DATA, Kind.EMPTY, Kind.MISSING, Kind.ARCHIVE, Kind.TABLE}),
     hints={Kind.IMAGE: "give the folder of images"},
 )
@@ -75,14 +75,14 @@ TRAINING_DATA = dataclasses.replace(
         Kind.CONFIG: "give a folder of images; to take options from a file: --config {path}",
     },
 )
-SOURCE = dataclasses.replace(DATA, wanted="a folder of images, an archive or a table of them")
-IMAGE = Role(wanted="an image file", accepts=frozenset({Kind.IMAGE, Kind.MISSING}))
+SOURCE = dataclasses.replace(DATA, expected="a folder of images, an archive or a table of them")
+IMAGE = Role(expected="an image file", accepts=frozenset({Kind.IMAGE, Kind.MISSING}))
 IMAGES = Role(
-    wanted="image files, or folders of images",
+    expected="image files, or folders of images",
     accepts=frozenset({Kind.IMAGE, Kind.DATA, Kind.EMPTY, Kind.MISSING}),
 )
 OUTPUT = Role(
-    wanted="a folder to write to",
+    expected="a folder to write to",
     accepts=frozenset(Kind) - {Kind.IMAGE, Kind.WEIGHTS, Kind.ONNX, Kind.ENGINE, Kind.ARCHIVE},
 )
 
@@ -92,7 +92,7 @@ class PathOf(click.Path):
 
     Args:
         role: The role.
-        path_type: What the command gets: a path, or a text where it may be an address too.
+        path_type: Type of the value: a path, or a text if it may be an address.
     """
 
     def __init__(self, role: Role, path_type: type = Path) -> None:
@@ -101,31 +101,33 @@ class PathOf(click.Path):
 
 
 def check_paths(context: click.Context) -> None:
-    """Refuses path arguments of a command that are recognised as something else.
+    """Checks the kinds of a command's path arguments.
 
     Raises:
-        UserError: There is one; where the arguments are right in another order, it says so.
+        UserError: An argument is of another kind; the hint gives the right order if there is one.
     """
-    given = list(_given(context))
-    kinds = [kind_of(path) for _, path in given]
-    wrong = [place for place, (parameter, _) in enumerate(given) if not _role(parameter).takes(kinds[place])]
-    if not wrong and not _reads_nothing(given, kinds):
+    arguments = list(_path_arguments(context))
+    kinds = [kind_of(path) for _, path in arguments]
+    wrong = [
+        place for place, (parameter, _) in enumerate(arguments) if not _role(parameter).takes(kinds[place])
+    ]
+    if not wrong and not _reads_nothing(arguments, kinds):
         return
-    order = _right_order(given, kinds)
+    order = _right_order(arguments, kinds)
     if order is not None:
-        moved = [place for place in range(len(given)) if order[place] != place]
-        what = " and ".join(f"{given[place][1]} is {kinds[place].value}" for place in moved)
-        names = " ".join(dict.fromkeys(parameter.human_readable_name for parameter, _ in given))
-        words = shlex.join(str(given[place][1]) for place in order)
+        moved = [place for place in range(len(arguments)) if order[place] != place]
+        what = " and ".join(f"{arguments[place][1]} is {kinds[place].value}" for place in moved)
+        names = " ".join(dict.fromkeys(parameter.human_readable_name for parameter, _ in arguments))
+        words = shlex.join(str(arguments[place][1]) for place in order)
         raise UserError(what, f"the order is {names}: {context.command_path} {words}", exit_code=2)
     if wrong:
-        parameter, path = given[wrong[0]]
+        parameter, path = arguments[wrong[0]]
         role, kind = _role(parameter), kinds[wrong[0]]
-        hint = role.hints.get(kind, f"give {role.wanted}").format(path=path)
+        hint = role.hints.get(kind, f"give {role.expected}").format(path=path)
         raise UserError(f"{parameter.human_readable_name} {path} is {kind.value}", hint, exit_code=2)
 
 
-def _given(context: click.Context) -> Iterator[tuple[click.Argument, Path]]:
+def _path_arguments(context: click.Context) -> Iterator[tuple[click.Argument, Path]]:
     """Yields each path argument with its parameter, in order."""
     for parameter in context.command.params:
         if isinstance(parameter, click.Argument) and isinstance(parameter.type, PathOf):
@@ -140,20 +142,22 @@ def _role(parameter: click.Argument) -> Role:
     return parameter.type.role
 
 
-def _reads_nothing(given: list[tuple[click.Argument, Path]], kinds: list[Kind]) -> bool:
-    """Tells whether a command would read what is not there, and write to where something is."""
+def _reads_nothing(arguments: list[tuple[click.Argument, Path]], kinds: list[Kind]) -> bool:
+    """Returns whether a command would read from nothing and write to something that exists."""
     nothing = (Kind.MISSING, Kind.EMPTY)
-    outputs = [_role(parameter) is OUTPUT for parameter, _ in given]
+    outputs = [_role(parameter) is OUTPUT for parameter, _ in arguments]
     reads = any(kind in nothing for kind, output in zip(kinds, outputs, strict=True) if not output)
     return reads and any(kind not in nothing for kind, output in zip(kinds, outputs, strict=True) if output)
 
 
-def _right_order(given: list[tuple[click.Argument, Path]], kinds: list[Kind]) -> tuple[int, ...] | None:
-    """Returns an order in which every argument certainly is what it has to be; None where there is none."""
-    roles = [_role(parameter) for parameter, _ in given]
-    # Of many images and a model, the first and the last one may have changed places.
-    places = range(len(given))
-    orders = itertools.permutations(places) if len(given) <= 4 else ((len(given) - 1, *places[1:-1], 0),)
+def _right_order(arguments: list[tuple[click.Argument, Path]], kinds: list[Kind]) -> tuple[int, ...] | None:
+    """Returns an order in which every argument certainly fits; None if there is none."""
+    roles = [_role(parameter) for parameter, _ in arguments]
+    # With many images and a model, only the first and the last may be swapped.
+    places = range(len(arguments))
+    orders = (
+        itertools.permutations(places) if len(arguments) <= 4 else ((len(arguments) - 1, *places[1:-1], 0),)
+    )
     for order in orders:
         if order == tuple(places):
             continue

@@ -1,4 +1,4 @@
-"""The command line as a process: its streams, its signals, its exit code and its last word."""
+"""The command line as a process: streams, signals, exit code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from alexnet_fast.utils.streams import OutputError, prepare_streams
 
 
 def run_process() -> int:
-    """Runs the command that the process was started with.
+    """Runs the command of this process.
 
     Returns:
-        Its exit code: 0, 1 where the work failed, 2 for wrong usage, 128 and the number of a signal.
+        The exit code: 0, 1 if the work failed, 2 for wrong usage, 128 plus the number of a signal.
     """
     try:
         prepare_streams()
@@ -25,7 +25,7 @@ def run_process() -> int:
             sys.stdout.flush()
         return code
     except OutputError as error:
-        # Who reads no further, as `| head` does, wants no word; programs in C are ended by SIGPIPE then.
+        # A reader that stops, as `| head` does, needs no message; SIGPIPE ends programs in C then.
         if error.unread:
             return 128 + signal.SIGPIPE
         click.echo(
@@ -38,7 +38,7 @@ def run_process() -> int:
 
 
 def _run() -> int:
-    """Runs the command; what click finds wrong is told in a line."""
+    """Runs the command; click's errors become one line."""
     try:
         code = commands.main(prog_name="alexnet-fast", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,4 +1,4 @@
-"""Rows of a result in a temporary file, so that a hundred thousand of them take no memory."""
+"""Rows of a result in a temporary file, so that a hundred thousand rows take no memory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-# Up to here they stay in memory.
+# Bytes that stay in memory.
 _IN_MEMORY = 1 << 20
 
 
 class SpooledRows:
-    """A list of JSON values that is written once and read in order, as often as needed."""
+    """A list of JSON values that is written once and read in order any number of times."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+", encoding="ascii")  # noqa: SIM115

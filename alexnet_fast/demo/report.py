@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alexnet_fast.demo.run import CAVEAT, DemoResult
 from alexnet_fast.doctor import examine_machine
@@ -22,11 +22,14 @@ from alexnet_fast.plots.style import png_bytes
 from alexnet_fast.report import Fact, Plot, Report, Section, class_results, class_table, write_report
 from alexnet_fast.training.config import TrainConfig
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WHY_THIS_MODEL = (
     "alexnet-bn is AlexNet with batch normalisation in place of local response normalisation, without "
     "groups. The paper's own net, alexnet, starts from weights drawn from N(0, 0.01) and does not leave its "
     "first plateau within the few minutes of a demo: after three epochs of these images (lr 0.01, batches "
-    "of 32) it still answered the majority class alone, 0.592 of 262. It needs more images and time. "
+    "of 32) it still predicted only the majority class, 0.592 of 262. It needs more images and time. "
     "There is no dropout here: three epochs are too few to overfit."
     "\n\n"
     "Input is 224 x 224, cut at random from images whose shorter side is 256, mirrored at random, colours "
@@ -38,13 +41,13 @@ def write_page(path: Path, result: DemoResult) -> None:
     """Writes the page of a demo.
 
     Raises:
-        UserError: It cannot be written, or matplotlib is not installed.
+        UserError: The page cannot be written, or matplotlib is not installed.
     """
     write_report(path, _report(result))
 
 
 def _report(result: DemoResult) -> Report:
-    """Puts the page together."""
+    """Returns the content of the page."""
     return Report(
         title="alexnet-fast: solar cells, from photographs to an engine",
         lead=_lead(result),
@@ -66,12 +69,12 @@ def _report(result: DemoResult) -> Report:
 
 
 def _lead(result: DemoResult) -> str:
-    """Says what was done and what came out."""
+    """Summarises the demo."""
     today = datetime.datetime.now().astimezone().date().isoformat()
     return (
         f"{len(result.splits.train):,} photographs taught {result.trained.model} to tell monocrystalline "
-        f"from polycrystalline solar cells; averaged over ten crops it is right about "
-        f"{result.ten.top1:.1%} of {result.evaluation.images} images that it has not seen. Made on {today}."
+        f"from polycrystalline solar cells; averaged over ten crops it classifies "
+        f"{result.ten.top1:.1%} of {result.evaluation.images} unseen images correctly. Made on {today}."
     )
 
 
@@ -102,33 +105,35 @@ def _results(result: DemoResult) -> tuple[Fact, ...]:
             note=f"median epoch, {result.training['device']}, {result.training['precision']}, input included",
         ),
         Fact(
-            label="all of it",
+            label="total time",
             value=f"{result.seconds:.0f} s",
             note=result.time_note,
         ),
     )
 
 
+def _figure(figure: Figure, alt: str, caption: str = "") -> tuple[Plot]:
+    """Returns the only plot of a section."""
+    return (Plot(png=png_bytes(figure), alt=alt, caption=caption),)
+
+
 def _curves(result: DemoResult) -> Section:
     """Shows loss and accuracy."""
-    figure = Plot(
-        png=png_bytes(curves(result.rows)),
-        alt="Loss and accuracy of training and validation by epoch",
-        caption="Training figures are averages over each epoch, of augmented images.",
-    )
-    return Section(heading="Learning", plots=(figure,))
+    alt = "Loss and accuracy of training and validation by epoch"
+    caption = "Training figures are averages over each epoch, of augmented images."
+    return Section(heading="Learning", plots=_figure(curves(result.rows), alt, caption))
 
 
 def _ten_crops(result: DemoResult) -> Section:
-    """Shows the ten crops of an image and what the net says of each."""
+    """Shows the ten crops of an image with the network's prediction for each."""
     spec, net = result.trained.spec, result.trained.net
     square = sample_squares(result.test, spec, 1)[0]
     probabilities = crop_by_crop(net, square, spec)
     figure = crops(square, spec, probabilities, result.trained.classes, truth=result.test.labels[0])
     return Section(
         heading="The ten crops of one image",
-        text="Four corners and the centre, and their mirror images. The answer is the mean of ten answers.",
-        plots=(Plot(png=png_bytes(figure), alt="A solar cell, its ten crops and the net's answer to each"),),
+        text="Four corners and the centre, and their mirror images. The result is their mean.",
+        plots=_figure(figure, "A solar cell, its ten crops and the network's prediction for each"),
     )
 
 
@@ -137,38 +142,38 @@ def _samples(result: DemoResult) -> Section:
     train = result.splits.train
     few = train.select([0, len(train) // 3, len(train) - 1])
     config = LoaderConfig(kind="dali" if result.config.dali else "torch", workers=result.config.workers)
-    figure = augmented(few, result.trained.spec, config=config)
     return Section(
-        heading="What the network sees while it learns",
+        heading="Augmented training images",
         text="The same three photographs in four epochs.",
-        plots=(Plot(png=png_bytes(figure), alt="Three photographs and four augmented samples of each"),),
+        plots=_figure(
+            augmented(few, result.trained.spec, config=config),
+            "Three photographs and four augmented samples of each",
+        ),
     )
 
 
 def _kernels(result: DemoResult) -> Section:
     """Shows the first layer's kernels."""
-    figure = Plot(
-        png=png_bytes(kernels(result.trained.net)),
-        alt="The kernels of the first convolution as small images",
+    return Section(
+        heading="Kernels of the first layer",
+        text="After so few images they are still close to the random start; edges take more training.",
+        plots=_figure(kernels(result.trained.net), "The kernels of the first convolution as small images"),
     )
-    text = "After so few images they are still close to the random start; edges take more training."
-    return Section(heading="Kernels of the first layer", text=text, plots=(figure,))
 
 
 def _classes(result: DemoResult) -> Section:
-    """Shows results class by class and the confusion matrix, both with ten crops."""
-    classes = result.trained.classes
-    figure = confusion(result.ten.confusion, classes)
+    """Shows the results per class and the confusion matrix, both with ten crops."""
+    matrix, classes = result.ten.confusion, result.trained.classes
     return Section(
-        heading="Class by class",
+        heading="Results per class",
         text=f"Ten crops, {result.evaluation.images} test images.",
-        tables=(class_table(class_results(result.ten.confusion, classes)),),
-        plots=(Plot(png=png_bytes(figure), alt="Confusion matrix: true class by predicted class"),),
+        tables=(class_table(class_results(matrix, classes)),),
+        plots=_figure(confusion(matrix, classes), "Confusion matrix: true class by predicted class"),
     )
 
 
 def _predictions(result: DemoResult) -> Section:
-    """Shows what the exported file says of some test images."""
+    """Shows predictions of the exported file."""
     samples = [
         Sample(
             pixels=preprocess(prediction.file, result.trained.spec, "square"),
@@ -179,15 +184,13 @@ def _predictions(result: DemoResult) -> Section:
     ]
     return Section(
         heading="Predictions",
-        text=f"By the exported model.onnx, run by {result.backend}.",
-        plots=(
-            Plot(png=png_bytes(predictions(samples)), alt="Test images with the likeliest classes of each"),
-        ),
+        text=f"By the exported model.onnx in {result.backend}.",
+        plots=_figure(predictions(samples), "Test images with the most probable classes of each"),
     )
 
 
 def _export(result: DemoResult) -> Section:
-    """Says what was exported, what was compared and what was not run."""
+    """Shows the exported files and how they compare with PyTorch."""
     exported, side = result.exported, result.trained.spec.resize
     check = exported["verified"]
     facts = [
@@ -228,18 +231,18 @@ def _size(count: int) -> str:
 
 def _machine() -> tuple[Fact, ...]:
     """Describes hardware and versions."""
-    found = examine_machine()
-    gpu = ", ".join(f"{gpu['name']}" for gpu in found["gpu"]) or "none"
-    versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items() if version)
+    facts = examine_machine()
+    gpu = ", ".join(str(gpu["name"]) for gpu in facts["gpu"]) or "none"
+    versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
     return (
-        Fact(label="processor", value=f"{found['cpu']['name']}, {found['cpu']['cores']} cores"),
+        Fact(label="processor", value=f"{facts['cpu']['name']}, {facts['cpu']['cores']} cores"),
         Fact(label="GPU", value=gpu),
-        Fact(label="Python", value=found["python"], note=versions),
+        Fact(label="Python", value=facts["python"], note=versions),
     )
 
 
 def repeating_commands(config: TrainConfig) -> tuple[str, ...]:
-    """Returns what to type into a shell to do the same by hand."""
+    """Returns the shell commands that do the same by hand."""
     data, run = config.data, config.run
     commands: tuple[tuple[object, ...], ...] = (
         ("demo", "--output", run.parent),

@@ -64,7 +64,7 @@ def lay_out_cells(directory: Path) -> Path:
 
 
 def _package_dir() -> Path:
-    """Finds the installed images."""
+    """Returns the folder of the installed images."""
     try:
         import elpv_dataset
     except ImportError as error:
@@ -76,11 +76,11 @@ def _package_dir() -> Path:
 
 def _by_class(directory: Path) -> dict[str, list[Path]]:
     """Reads labels.csv: a file name, the probability of a defect and the kind of cell, split by blanks."""
-    found: dict[str, list[Path]] = {}
+    by_class: dict[str, list[Path]] = {}
     for line in (directory / "labels.csv").read_text(encoding="utf-8").splitlines():
         name, _, kind = line.split()
-        found.setdefault(kind, []).append(directory / name)
-    return found
+        by_class.setdefault(kind, []).append(directory / name)
+    return by_class
 
 
 def _link(files: list[Path], directory: Path) -> None:
@@ -102,26 +102,26 @@ def _link(files: list[Path], directory: Path) -> None:
         ) from error
 
 
-# Images that the exported file is compared with PyTorch on, and that the page shows predictions of.
+# Number of images for the comparison with PyTorch, and for the predictions on the page.
 _VERIFIED = 64
 _SHOWN = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """Everything the demo found, for the page and for `--json`.
+    """The results of the demo, for the page and for `--json`.
 
     Args:
-        config: How the network was trained.
+        config: The training options.
         splits: The data.
         trained: The network of the best epoch.
-        rows: Its epochs.
-        evaluation: On the test images, with one crop and ten.
-        exported: What `export.job.run_export` returned.
-        predictions: Of a few test images, by the exported file.
-        backend: What computed the predictions.
-        training: What `training.job.train` returned.
-        seconds: From the first image to here; of a run that went on, without what came before.
+        rows: Metrics per epoch.
+        evaluation: Accuracy on the test images, with one crop and ten.
+        exported: The result of `run_export`.
+        predictions: Predictions of the exported file for a few test images.
+        backend: The backend that computed the predictions.
+        training: The result of `train`.
+        seconds: Time of this call; earlier calls of a resumed run are not included.
     """
 
     config: TrainConfig
@@ -153,7 +153,7 @@ class DemoResult:
 
     @property
     def time_note(self) -> str:
-        """What the seconds were spent on: a run that was there already has not been trained in them."""
+        """The parts of the work that `seconds` covers."""
         resumed = self.training["resumed_from"]
         part = "training" if resumed is None else f"training from epoch {resumed + 1} on"
         over = resumed is not None and resumed >= self.training["epochs"]
@@ -161,7 +161,7 @@ class DemoResult:
 
 
 def demo_config(directory: Path, *, device: str, workers: int, dali: bool) -> TrainConfig:
-    """Returns the training options of the demo: its recipe, on the machine that there is."""
+    """Returns the training options of the demo: its recipe, on this machine."""
     return TrainConfig(
         data=directory / "data",
         run=directory / "run",
@@ -175,13 +175,13 @@ def demo_config(directory: Path, *, device: str, workers: int, dali: bool) -> Tr
 def run_demo(
     config: TrainConfig, *, trt: bool, log: Callable[[str], None], on_progress: Callable[[Progress], None]
 ) -> DemoResult:
-    """Runs the main job; one that was cut off goes on where it was.
+    """Runs the main job; an interrupted run is resumed.
 
     Args:
         config: From `demo_config`.
         trt: Whether to build an engine.
-        log: Told about each part of the work.
-        on_progress: Shown the progress of training.
+        log: Receives a line about each part of the work.
+        on_progress: Receives the progress of training.
 
     Raises:
         UserError: The images are not installed, or a part of the work fails.
@@ -229,7 +229,7 @@ def _evaluate(config: TrainConfig, trained: TrainedModel, test: ImageList) -> Ev
 
 
 def _export(run: Path, trained: TrainedModel, test: ImageList, *, trt: bool) -> dict[str, Any]:
-    """Writes ONNX file, engine and manifest into the run, checked on test images."""
+    """Exports into the run folder; test images verify the files."""
     return run_export(
         trained.net,
         trained.spec,
@@ -242,7 +242,7 @@ def _export(run: Path, trained: TrainedModel, test: ImageList, *, trt: bool) -> 
 
 
 def _predict(onnx: str, test: ImageList) -> tuple[str, list[Prediction]]:
-    """Classifies a few test images, spread over the classes, from their files."""
+    """Classifies a few test images from their files, spread over the classes."""
     classifier = open_classifier(Path(onnx), device="cpu")
     step = max(1, len(test) // _SHOWN)
     files = [Path(test.path(index)) for index in range(0, len(test), step)][:_SHOWN]

@@ -1,4 +1,4 @@
-"""Results class by class."""
+"""Results per class."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from alexnet_fast.report.content import Table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassResult:
-    """How one class fares.
+    """The results of one class.
 
     Args:
         name: Name of the class.
-        images: Images of it.
-        right: Those of them that were recognised.
-        predicted: Images that were taken for it.
-        recall: `right / images`; None where there is no image of it.
-        precision: `right / predicted`; None where nothing was taken for it.
+        images: Number of its images.
+        right: Number of those that were predicted correctly.
+        predicted: Number of images that were predicted as this class.
+        recall: `right / images`; None without images.
+        precision: `right / predicted`; None without predictions.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ClassResult:
 
 
 def class_results(confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> tuple[ClassResult, ...]:
-    """Reads the results of each class off a confusion matrix.
+    """Returns the results of each class from a confusion matrix.
 
     Args:
         confusion: int (K, K): rows are true, columns are predicted classes.
@@ -67,19 +67,19 @@ def class_results(confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> t
 
 
 def class_table(results: Sequence[ClassResult], *, most: int = 40) -> Table:
-    """Puts results into a table: all classes in order, or where there are many those of the lowest recall.
+    """Returns a table of all classes in order, or, of many, those of the lowest recall.
 
     Args:
-        results: What `class_results` returned.
-        most: Rows at the most.
+        results: From `class_results`.
+        most: Maximum number of rows.
     """
     caption = "Per class"
     if len(results) > most:
-        seen = sorted(
+        tested = sorted(
             (result for result in results if result.images), key=lambda result: result.recall or 0.0
         )
-        caption = f"The {min(most, len(seen))} classes of lowest recall, of {len(results)}"
-        results = seen[:most]
+        caption = f"The {min(most, len(tested))} classes of lowest recall, of {len(results)}"
+        results = tested[:most]
     return Table(
         head=("class", "images", "right", "recall", "precision"),
         rows=tuple(
@@ -97,5 +97,5 @@ def class_table(results: Sequence[ClassResult], *, most: int = 40) -> Table:
 
 
 def _share(share: float | None) -> str:
-    """Returns a share with three digits, a dash where there is none."""
+    """Returns a fraction with three digits, or a dash for None."""
     return "-" if share is None else f"{share:.3f}"

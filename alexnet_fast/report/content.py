@@ -1,4 +1,4 @@
-"""What a report page shows, as plain values: the caller fills them in, `page` renders them."""
+"""The content of a report page as plain values; `page` renders them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A line of a table of results or facts.
+    """A row of a table of results or facts.
 
     Args:
-        label: What it is: "ten-crop top-1".
-        value: How much: "0.871".
-        note: On what it rests: "525 validation images; majority class 0.59".
+        label: Name, such as "ten-crop top-1".
+        value: Value, such as "0.871".
+        note: Basis, such as "525 validation images; majority class 0.59".
     """
 
     label: str
@@ -26,8 +26,8 @@ class Plot:
 
     Args:
         png: The PNG file's bytes (`alexnet_fast.plots.style.png_bytes`); they become part of the page.
-        alt: What it shows, for readers who cannot see it.
-        caption: Stands below it.
+        alt: Description for readers who cannot see it.
+        caption: Text below it.
     """
 
     png: bytes
@@ -45,8 +45,8 @@ class Table:
 
     Args:
         head: Names of the columns.
-        rows: As many cells each as there are columns.
-        caption: Stands above it.
+        rows: Rows of one cell per column.
+        caption: Text above it.
     """
 
     head: tuple[str, ...]
@@ -60,16 +60,16 @@ class Table:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the page; what is empty is left out, the rest follows in this order.
+    """A part of the page in this order, without the empty elements.
 
     Args:
-        heading: Its title.
+        heading: Title.
         text: Paragraphs, with a blank line between them.
-        notice: A caveat that must not be missed; stands in a box.
-        facts: Lines of label, value and note.
+        notice: A caveat, in a box.
+        facts: Rows of label, value and note.
         plots: Figures.
         tables: Tables.
-        commands: Shell commands, a line each.
+        commands: Shell commands, one per line.
     """
 
     heading: str
@@ -86,15 +86,15 @@ class Report:
     """The page, from top to bottom.
 
     Args:
-        title: Of the page.
-        lead: One sentence or two: what was done and what came out.
+        title: Title of the page.
+        lead: One or two sentences about the work and its result.
         results: The main figures.
-        model: Which network and why; paragraphs with a blank line between them.
-        notice: A caveat on the results; stands right below them.
+        model: The network and the reason for it; paragraphs with a blank line between them.
+        notice: A caveat about the results, right below them.
         sections: Curves, crops, samples, kernels, classes, predictions, in the order of the page.
-        export: The ONNX file, its size and verification, the engine: what was built, and what was run.
+        export: The ONNX file with its size and verification, and the engine, built and possibly run.
         machine: Hardware and versions.
-        commands: What to type to get the same again.
+        commands: Commands that give the same result again.
     """
 
     title: str

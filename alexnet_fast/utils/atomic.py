@@ -1,4 +1,4 @@
-"""Files that are either whole or not there; what is no plain file is written to, never replaced."""
+"""Atomic writes: temporary file, fsync, rename. Devices and pipes are written to, never replaced."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from alexnet_fast.utils.special_files import check_access, opened_as_it_is, plai
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file that takes the place of `path` when the block ends well, and is removed when it does not.
+    """Opens a file that replaces `path` if the block succeeds, and is removed otherwise.
 
-    It is written beside `path`, flushed to the disk, then renamed: whoever reads `path`, even after a power
-    cut, finds the old content or the new. A file that was there keeps its mode. Behind a link it is the
-    link's target that is written; a device, a pipe or /dev/stdout gets the content when the block ends.
+    It is written beside `path`, flushed to the disk, then renamed: a reader of `path`, even after a power
+    cut, finds the old content or the new. An existing file keeps its mode. Of a link the target is written;
+    a device, a pipe or /dev/stdout gets the content when the block ends.
 
     Raises:
-        UserError: It cannot be written, is marked as read-only, or is a folder, a socket or a disk.
+        UserError: `path` cannot be written, is read-only, or is a folder, a socket or a disk.
     """
     try:
         target = plain_target(path)
@@ -41,10 +41,10 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_writable(path: Path) -> None:
-    """Finds out before long work whether its result will have a place; nothing is written.
+    """Checks before long work that its result can be written; nothing is written.
 
     Raises:
-        UserError: It will not: see `atomic_file`.
+        UserError: It cannot be written: see `atomic_file`.
     """
     try:
         target = plain_target(path)
@@ -60,8 +60,8 @@ def check_writable(path: Path) -> None:
 
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[IO[bytes]]:
-    """Opens a file beside its place, and moves it there."""
-    # Short: the name of the place may have the greatest length that there is.
+    """Opens a temporary file beside the target, and renames it."""
+    # Short: the target's name may have the maximum length.
     temporary = target.with_name(f".{target.name[:40]}.{os.urandom(6).hex()}.partial")
     with gone_at_the_end(temporary):
         try:
@@ -82,7 +82,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def _into(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file whose content is written to a device or a pipe when it is whole."""
+    """Opens a file whose content goes to a device or a pipe once it is complete."""
     with tempfile.TemporaryFile() as file:
         yield file
         file.seek(0)
@@ -91,7 +91,7 @@ def _into(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _take_over_mode(temporary: Path, target: Path) -> None:
-    """Makes a new file as readable as the one that it replaces, or as any other."""
+    """Gives a new file the mode of the one that it replaces, or the default mode."""
     try:
         before = target.stat()
     except FileNotFoundError:
@@ -111,12 +111,12 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def link_atomically(source: Path, path: Path) -> None:
-    """Lets `path` name the content of `source`; it is written again only where there are no hard links.
+    """Makes `path` a hard link to `source`, or a copy on file systems without hard links.
 
     Both are replaced, never changed in place, so neither can alter the other.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: `path` cannot be written.
     """
     temporary = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.partial")
     try:
@@ -135,10 +135,10 @@ def link_atomically(source: Path, path: Path) -> None:
 
 
 def put_in_place(source: Path, path: Path) -> None:
-    """Moves a file that is whole to its place; see `atomic_file`.
+    """Moves a complete file to its place; see `atomic_file`.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: `path` cannot be written.
     """
     with contextlib.suppress(OSError):
         target = plain_target(path)
@@ -146,21 +146,21 @@ def put_in_place(source: Path, path: Path) -> None:
             _take_over_mode(source, target)
             source.replace(target)
             return
-    # A device, another disk behind a link, or what is refused with a sentence.
+    # A device, another disk behind a link, or a path that `atomic_file` refuses.
     with source.open("rb") as content, atomic_file(path) as file:
         shutil.copyfileobj(content, file)
 
 
 @contextlib.contextmanager
 def disk_errors(directory: Path, hint: str = "check the folder and the disk") -> Iterator[None]:
-    """Says in one sentence what the disk says to a block that writes files of a folder by other means.
+    """Turns errors of the disk into one sentence, for blocks that write by other means.
 
     Args:
-        directory: The folder, or a file that is written.
-        hint: What to do about it.
+        directory: The folder or file that the block writes.
+        hint: The hint of the error.
 
     Raises:
-        UserError: The disk is full, or not to be written.
+        UserError: The disk is full or read-only.
     """
     try:
         yield
@@ -172,7 +172,7 @@ def disk_errors(directory: Path, hint: str = "check the folder and the disk") ->
         ) from error
 
 
-# What a file system answers to a write that is right.
+# Errors of the file system for a correct write.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -181,13 +181,13 @@ def lock_file(file: IO[Any], *, wait: bool) -> bool:
 
     Args:
         file: The file.
-        wait: Whether to wait until nobody else holds it.
+        wait: Whether to wait until no other process holds it.
 
     Returns:
-        False where its file system has no locks.
+        False if its file system has no locks.
 
     Raises:
-        BlockingIOError: Another process holds it, and this one was not to wait.
+        BlockingIOError: Another process holds it, and `wait` is False.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -198,19 +198,19 @@ def lock_file(file: IO[Any], *, wait: bool) -> bool:
     return True
 
 
-# What flock(2) answers on NFS without its lock daemon, and on Lustre that is mounted without -o flock.
+# Errors of flock(2) on NFS without its lock daemon, and on Lustre mounted without -o flock.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
 def utf8_path(path: Path) -> Iterator[str]:
-    """Yields a name of a file or folder for libraries that take every name to be UTF-8.
+    """Yields a name of a file or folder for libraries that require UTF-8.
 
-    Linux lets a name be any bytes. One that is not UTF-8 is reached through an open handle, while the block
+    A name on Linux may be any bytes. One that is not UTF-8 is reached through an open handle, while the block
     runs.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
     try:
         str(path).encode("utf-8")
@@ -225,10 +225,10 @@ def utf8_path(path: Path) -> Iterator[str]:
 
 
 def make_dir(path: Path) -> None:
-    """Makes a folder and those above it.
+    """Creates a folder and its parents.
 
     Raises:
-        UserError: It cannot be made.
+        UserError: It cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -239,13 +239,13 @@ def make_dir(path: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    """Removes a file that was not finished, where the disk lets it; what is told is why it was not."""
+    """Removes an unfinished file if the disk allows it; the original error is the one to report."""
     with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
 
 
 def _sync_dir(directory: Path) -> None:
-    """Makes a rename last through a power cut."""
+    """Makes a rename survive a power cut."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -253,7 +253,7 @@ def _sync_dir(directory: Path) -> None:
         os.close(handle)
 
 
-# Two threads that read the mask at once would each put back what the other had set for a moment.
+# Two threads that read the mask at once would each restore the other's temporary value.
 _MASK = threading.Lock()
 
 

@@ -1,18 +1,18 @@
-"""Where things are kept that can be made again."""
+"""The folder for cached files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# What to do where it is full or cannot be written.
+# Hint for a cache that is full or cannot be written.
 ROOM = "make room, or set XDG_CACHE_HOME to another disk"
 
 
 def cache_dir() -> Path:
-    """Returns the folder that this program may fill and anybody may empty, by the XDG base directories.
+    """Returns the cache folder, which may be emptied at any time, by the XDG base directories.
 
-    https://specifications.freedesktop.org/basedir-spec/latest/: a relative path there is to be ignored.
+    https://specifications.freedesktop.org/basedir-spec/latest/ (relative paths are ignored)
     """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "alexnet-fast"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "alexnet-fast"

@@ -1,4 +1,4 @@
-"""Which device the work runs on."""
+"""Selection of the device."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ import torch
 
 from alexnet_fast.errors import UnavailableError, UserError
 
-# No machine has more GPUs, and Python reads no number of any length.
+# No machine has more GPUs, and Python does not read numbers of any length.
 _INDEX = re.compile("[0-9]{1,6}")
 
 _log = logging.getLogger("alexnet_fast")
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns the device that a name asks for; "auto" is the first GPU where there is one.
+    """Returns the device of a name; "auto" is the first GPU, or the CPU without one.
 
     Args:
         name: "auto", "cpu", "gpu", "cuda" or "cuda:N".
 
     Raises:
-        UserError: It is no device.
-        UnavailableError: There is no such device; nothing else is taken in its place.
+        UserError: The name is not a device.
+        UnavailableError: This machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    wanted = name.replace("gpu", "cuda")
-    kind, _, number = wanted.partition(":")
+    kind, _, number = name.replace("gpu", "cuda").partition(":")
     if kind not in ("cpu", "cuda") or (number and not _INDEX.fullmatch(number)):
         raise UserError(f"--device {name} is not a device", "give auto, cpu, cuda or cuda:N", exit_code=2)
     if kind == "cpu":
@@ -45,11 +44,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_or_cpu(name: str, *, allow_fallback: bool) -> torch.device:
-    """Returns the device that was asked for, or, where that is allowed and it is not there, the CPU.
+    """Returns the requested device, or the CPU if it is unavailable and a fallback is allowed.
 
     Raises:
-        UserError: It is no device.
-        UnavailableError: It is not there, and nothing else may take its place.
+        UserError: The name is not a device.
+        UnavailableError: The device is unavailable, and no fallback is allowed.
     """
     try:
         return choose_device(name)

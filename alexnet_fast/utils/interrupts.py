@@ -1,9 +1,8 @@
-"""Ctrl-C and the other signals that end a command, from its first import to its last word.
+"""Ctrl-C and the other signals that end a command.
 
-Inside `interruptible` the first signal raises `Interrupted`, so that what is under way is put away. A second
-one, and a term after the first, end the process at once: nothing that swallows an exception, and no library
-that computes for minutes, can keep it alive. What ends then are also its worker processes, and what
-`gone_at_the_end` names.
+Inside `interruptible` the first signal raises `Interrupted`, so that running work can clean up. A second one,
+or a timeout after the first, ends the process at once: no swallowed exception and no library that computes
+for minutes can keep it alive. Its worker processes end too, and the files of `gone_at_the_end` are removed.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-# SIGHUP comes when a terminal is closed.
+# A closed terminal sends SIGHUP.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Programs such as `timeout` and npm pass on a signal that the whole group has had already.
+# Programs such as `timeout` and npm forward a signal that the whole group has received already.
 _SECONDS_OF_AN_ECHO = 0.3
-# A signal that comes just before the main thread begins to wait, or to another thread, does not end what it
-# waits for. One to the thread itself does: this one, which nobody else sends and which is ignored by default.
+# A signal just before the main thread begins to wait, or to another thread, does not end the wait. A signal
+# to the thread itself does: this one, which no other program sends and which is ignored by default.
 _WAKE = signal.SIGURG
 _SECONDS_UNTIL_AWAKE = 0.2
-# What is under way has so long to end; what a file needs that is being written, such as a checkpoint, more.
+# Seconds for running work to end, and for files that are being written, such as a checkpoint.
 _SECONDS_TO_END = 10.0
 _SECONDS_TO_WRITE = 120.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks the command to end.
+    """A signal ends the command.
 
     Args:
-        number: Which one.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -49,11 +48,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _State:
-    """What this process was told."""
+    """The signals that this process has received."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        # An `Interrupted` that was lost in a destructor or a callback is raised once more.
+        # An `Interrupted` that was lost in a destructor or a callback is raised again.
         self.lost = self.again = False
         self.over = False
         self.unfinished: set[Path] = set()
@@ -64,7 +63,7 @@ _MAIN = threading.main_thread().ident or 0
 
 
 def received() -> int | None:
-    """Returns the number of the signal that has asked the command to end; None where none has."""
+    """Returns the number of the signal that ends the command; None if there is none."""
     return _STATE.number
 
 
@@ -72,18 +71,18 @@ def received() -> int | None:
 def interruptible() -> Iterator[None]:
     """Raises `Interrupted` in the block at the first signal; afterwards signals end the process silently.
 
-    For the main thread of a program of ours, once. A signal that the program was started with ignored (as by
-    nohup) stays ignored.
+    For the main thread of our own programs, once. A signal that was ignored at the start (as by nohup) stays
+    ignored.
 
     Raises:
-        Interrupted: A signal came, whatever exception it became on its way.
+        Interrupted: A signal came, even if it was turned into another exception on its way.
     """
     before = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _unless_interrupted(before[0]), _unless_interrupted(before[1])
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(heard,), name="signals", daemon=True).start()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
@@ -117,16 +116,16 @@ def gone_at_the_end(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def starting_processes(*blocked: signal.Signals) -> Iterator[None]:
-    """Lets processes be started in the block that do not hear Ctrl-C, which a terminal sends to all.
+    """Blocks Ctrl-C, which a terminal sends to all, in processes that the block starts.
 
-    They inherit the mask of this thread, so not even their interpreter's start can be interrupted; what they
-    run decides what they listen to. In the main thread a signal waits until the block is over: a process that
-    is half started would say so in a traceback of its own.
+    They inherit the mask of this thread, so not even the start of their interpreter can be interrupted; they
+    may unblock signals themselves. In the main thread a signal waits until the block is over: a process that
+    is half started would print a traceback of its own.
 
     Args:
-        blocked: More signals that they are not to hear.
+        blocked: More signals to block.
     """
-    # It lifts the mask when it starts its process; with that running already it leaves it alone.
+    # It unblocks the signals when it starts its process, unless that runs already.
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()
@@ -143,7 +142,7 @@ _HELD = (*SIGNALS, signal.SIGUSR1)
 
 @contextlib.contextmanager
 def _held() -> Iterator[None]:
-    """Keeps signals with a handler in Python until the block is over."""
+    """Holds back signals with a handler in Python until the block is over."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -168,31 +167,31 @@ def _held() -> Iterator[None]:
             handlers[number](number, None)
 
 
-# Handlers that stand for others for the moment.
+# Handlers that replace others temporarily.
 _NOTING: list[Any] = []
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    """Raises at the first signal; the watching thread follows another."""
+    """Raises at the first signal; the watching thread handles later ones."""
     if _STATE.number is not None:
         return
     _STATE.number = number
-    # Modules written in C turn whatever is raised while they are imported into an ImportError, which others
-    # then take for a library that is not there.
+    # Modules in C turn an exception during their import into an ImportError, which looks like a missing
+    # library.
     if _importing(frame):
         _end_now(number)
     raise Interrupted(number)
 
 
 def _wake(_: int, frame: FrameType | None) -> None:
-    """Raises once more what was lost; in the hook that noted the loss it would be lost again."""
+    """Raises a lost exception again, but not in the hook that noted the loss."""
     if _STATE.again and not (frame is not None and frame.f_code.co_name == "silent"):
         _STATE.again = False
         raise Interrupted(_STATE.number or signal.SIGINT)
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Tells whether a module is being imported."""
+    """Returns whether a module is being imported."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -200,14 +199,14 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _watch(heard: int) -> None:
-    """Sees to it that signals are followed, while the main thread may be anywhere; runs in a thread."""
+def _watch(reader: int) -> None:
+    """Enforces signals wherever the main thread is; runs in a thread."""
     first: float | None = None
     wake = 0.0
     while True:
-        ready, _, _ = select.select([heard], [], [], None if first is None else 0.05)
+        ready, _, _ = select.select([reader], [], [], None if first is None else 0.05)
         now = time.monotonic()
-        for number in os.read(heard, 64) if ready else b"":
+        for number in os.read(reader, 64) if ready else b"":
             if not _ours(number):
                 continue
             if first is None:
@@ -226,13 +225,13 @@ def _watch(heard: int) -> None:
 
 
 def _ours(number: int) -> bool:
-    """Tells whether a signal ends the command: training and servers have handlers of their own."""
+    """Returns whether a signal ends the command: training and servers have handlers of their own."""
     handler = signal.getsignal(number) if number in SIGNALS else None
     return handler is _handle or handler in _NOTING
 
 
 def _end_now(number: int) -> None:
-    """Ends this process and its workers at once, and removes what is unfinished."""
+    """Ends this process and its workers at once, and removes unfinished files."""
     _STATE.over = True
     processes = sys.modules.get("multiprocessing")
     for child in processes.active_children() if processes else ():
@@ -246,12 +245,12 @@ def _end_now(number: int) -> None:
 
 
 def told_by(number: int) -> str:
-    """Returns what a command says that a signal has ended."""
+    """Returns the message of a command that a signal ended."""
     return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
 
 
 def _unless_interrupted(hook: Any) -> Any:
-    """Returns a hook for exceptions that nobody caught which is silent once the command is told to end."""
+    """Returns a hook for uncaught exceptions that is silent once a signal ends the command."""
 
     def silent(unhandled: Any) -> None:
         if _STATE.number is None:
@@ -263,7 +262,7 @@ def _unless_interrupted(hook: Any) -> Any:
 
 
 def _end_by_signal() -> None:
-    """Lets who waits for this process see that SIGTERM or SIGHUP ended it; of Ctrl-C 130 tells."""
+    """Ends by SIGTERM or SIGHUP, so that the parent process sees it; for Ctrl-C it sees 130."""
     if _STATE.number not in (None, signal.SIGINT):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The memory of this machine, and refusing what cannot fit into it before it is asked for."""
+"""The memory of this machine, and checks that work fits into it."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 
 def memory_bytes() -> int:
-    """Returns the memory that this process may use at most: the machine's, or its container's where less."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    """Returns the memory limit of this process: the machine's, or its container's if that is less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for limit in _LIMITS:
-        # A file that is missing, or says "max".
+        # The file may be missing, or contain "max".
         with contextlib.suppress(OSError, ValueError):
-            found.append(int(limit.read_text(encoding="ascii")))
-    return min(found)
+            limits.append(int(limit.read_text(encoding="ascii")))
+    return min(limits)
 
 
 def check_memory(needed: int, what: str, hint: str) -> None:
-    """Refuses work whose data alone are larger than the memory.
+    """Checks that the data of the work fit into memory.
 
     Args:
-        needed: Their bytes.
-        what: What they are, as the beginning of a sentence.
-        hint: What to do about it.
+        needed: Bytes of the data.
+        what: Name of the data, as the beginning of a sentence.
+        hint: The hint of the error.
 
     Raises:
-        UserError: They are larger.
+        UserError: The data are larger than the memory.
     """
-    there = memory_bytes()
-    if needed > there:
+    limit = memory_bytes()
+    if needed > limit:
         raise UserError(
-            f"{what} would take {needed / 2**30:,.1f} GiB of memory, and there are {there / 2**30:.1f} GiB",
+            f"{what} would take {needed / 2**30:,.1f} GiB of memory, and there are {limit / 2**30:.1f} GiB",
             hint,
             exit_code=2,
         )
@@ -48,9 +48,9 @@ def resident_mib() -> float:
 
 
 def peak_mib() -> float:
-    """Returns the most of it that ever was.
+    """Returns the peak of that memory.
 
-    getrusage's ru_maxrss is no less than what the process took that started this one (Linux, fs/exec.c).
+    getrusage's ru_maxrss includes the process that started this one (Linux, fs/exec.c).
     """
     return _status_mib("VmHWM")
 

@@ -1,7 +1,4 @@
-"""The numbers and names that options take: one range for each kind, wherever an option is given.
-
-The command line, TOML files, recipes and the Python interface all read `OPTION_RANGES` and `OPTION_CHOICES`.
-"""
+"""Ranges and choices of options, for the command line, TOML files, recipes and the Python interface."""
 
 from __future__ import annotations
 
@@ -24,9 +21,9 @@ class Range:
     Args:
         least: The lower end.
         most: The upper end.
-        whole: Whether they are whole numbers.
-        above: Whether the lower end itself is left out.
-        below: Whether the upper end itself is left out.
+        whole: Whether the numbers are whole.
+        above: Whether the lower end is excluded.
+        below: Whether the upper end is excluded.
     """
 
     least: float
@@ -44,15 +41,15 @@ class Range:
         """Returns the number in a text.
 
         Raises:
-            ValueError: It holds no number of this range.
+            ValueError: The text is not a number of this range.
         """
         return self.take(int(text) if self.whole else float(text))
 
     def take(self, value: object) -> int | float:
-        """Returns a number as a plain int or float; numpy's numbers are taken too.
+        """Returns a number, which may be numpy's, as a plain int or float.
 
         Raises:
-            ValueError: It is no number, or lies outside the range.
+            ValueError: The value is not a number, or lies outside the range.
         """
         number = _number(value, whole=self.whole)
         low = number > self.least if self.above else number >= self.least
@@ -66,9 +63,9 @@ def _number(value: object, *, whole: bool) -> int | float:
     """Returns a Python number.
 
     Raises:
-        ValueError: The value is none.
+        ValueError: The value is not a number.
     """
-    # True is an int to Python, and a text that looks like a number is a mistake of the caller.
+    # True is an int in Python, and a text that looks like a number is a mistake of the caller.
     if isinstance(value, bool | str | bytes):
         raise ValueError(f"{shown(value)} is no number")
     try:
@@ -78,12 +75,12 @@ def _number(value: object, *, whole: bool) -> int | float:
 
 
 def shown(value: object) -> str:
-    """Returns a value as Python writes it, the middle of a long one left out."""
+    """Returns a value as Python writes it, without the middle of a long one."""
     return reprlib.repr(value)
 
 
 def _plain(number: float) -> str:
-    """Writes an end: 1,000,000 and 0.5."""
+    """Formats an end of a range: 1,000,000 and 0.5."""
     return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
@@ -97,29 +94,29 @@ def real(least: float, most: float, *, above: bool = False, below: bool = False)
     return Range(least=least, most=most, above=above, below=below)
 
 
-# The kinds. The upper ends are far above what anybody uses; they stop slips of the keyboard.
+# Common ranges. The upper ends are far above any use; they catch typing errors.
 COUNT = whole(1, 1_000_000)
 COUNT_OR_NONE = whole(0, 1_000_000)
 STEPS = whole(1, 10**12)
 STEPS_OR_NONE = whole(0, 10**12)
 # ImageNet has been trained with 65,536 images per step.
 BATCH = whole(1, 1 << 20)
-# Threads or processes: four per processor help nobody any more.
+# Threads or processes: more than four per processor never help.
 WORKERS = whole(1, max(256, 4 * (os.cpu_count() or 1)))
-# Pixels of a side: `prepare` has always ended there.
+# Pixels of a side; `prepare` has the same limit.
 SIDE = whole(1, 8192)
-# What TOML's integers, numpy's and torch's generators all take.
+# The seeds that TOML's integers and numpy's and torch's generators all accept.
 SEED = whole(0, 2**63 - 1)
 PORT = whole(0, 65_535)
 # One TiB.
 MIB = whole(1, 1 << 20)
-# Up to what float32 holds: a run that diverges says so itself.
+# The limit of float32; training itself reports divergence.
 RATE = real(0.0, 1e38)
 FACTOR = real(0.0, 1.0, above=True, below=True)
 FACTOR_OR_ONE = real(0.0, 1.0, above=True)
 SHARE = real(0.0, 1.0)
 SHARE_BELOW_ONE = real(0.0, 1.0, below=True)
-# 11 days: waits of the system end at 2**31 milliseconds.
+# 11 days: timeouts of the system end at 2**31 milliseconds.
 SECONDS = real(0.0, 1e6, above=True)
 SECONDS_OR_NONE = real(0.0, 1e6)
 
@@ -174,29 +171,29 @@ OPTION_CHOICES: Mapping[str, tuple[str, ...]] = {"on_bad_image": ("fail", "skip"
 
 
 def check_fields(options: Any) -> None:
-    """Checks the fields of a dataclass by their names; numpy's numbers become plain ones, texts paths.
+    """Checks the fields of a dataclass by name; converts numpy's numbers, and texts to paths.
 
-    None is taken by fields that may hold it. To be called from `__post_init__`, of a frozen dataclass too.
+    None is allowed if the field may hold it. Call it from `__post_init__`, of a frozen dataclass too.
 
     Raises:
-        UserError: A value is none that the field takes; it is named as an argument.
+        UserError: A value does not fit its field; it is named as an argument.
     """
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if value is None and (field.default is None or "None" in str(field.type)):
             continue
         try:
-            taken = _taken(field, value)
+            checked = _checked(field, value)
         except ValueError as error:
             raise UserError(f"{field.name}={shown(value)} does not fit", str(error), exit_code=2) from error
-        object.__setattr__(options, field.name, taken)
+        object.__setattr__(options, field.name, checked)
 
 
-def _taken(field: dataclasses.Field[Any], value: Any) -> Any:
-    """Returns a value of a field, as that is to hold it.
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Returns the value of a field in its own type.
 
     Raises:
-        ValueError: It is none that the field takes.
+        ValueError: The value does not fit.
     """
     limits = field.metadata.get("range") or OPTION_RANGES.get(field.name)
     if limits is not None:

@@ -1,7 +1,7 @@
-"""Paths that name no plain file: links, devices, pipes, sockets, and files that are open already.
+"""Paths other than plain files: links, devices, pipes, sockets, and open files.
 
-A device or a pipe is written to, never replaced; it is read without waiting for ever, and never without end.
-What cannot be read or written raises an `OSError` whose reason stands within a sentence.
+A device or a pipe is written to, never replaced; reads of it are limited in time and size. Errors are
+`OSError`s whose reason is for use within a sentence.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-# Somebody else may be about to open the other end.
+# Another process may be about to open the other end.
 _SECONDS_FOR_THE_OTHER_END = 5.0
-# What comes out of a pipe or a device is a list, a label file or an image; /dev/zero has no end.
+# Pipes and devices provide lists, label files or images; /dev/zero has no end.
 _MOST_FROM_A_STREAM = 256 << 20
 _PIECE = 1 << 20
 _MOST_LINKS = 40
@@ -36,13 +36,13 @@ _KINDS = (
 
 
 def plain_target(path: Path) -> Path | None:
-    """Returns where a file has to be put so that `path` names it: behind links; it need not exist yet.
+    """Returns the target of a path behind links; it need not exist yet.
 
     Returns:
-        None for what is to be written to as it is: a device, a pipe, a file that is open as /dev/stdout.
+        None if the path must be written in place: a device, a pipe, a file that is open as /dev/stdout.
 
     Raises:
-        OSError: It must not be written: a folder, a socket, a disk, or a file that is marked as read-only.
+        OSError: The path must not be written: a folder, a socket, a disk, or a read-only file.
     """
     if open_number(path) is not None:
         return None
@@ -61,10 +61,10 @@ def plain_target(path: Path) -> Path | None:
 
 
 def check_access(path: Path) -> None:
-    """Refuses a file or folder that this process may not write.
+    """Checks that this process may write a file or folder.
 
     Raises:
-        OSError: It may not.
+        OSError: It must not.
     """
     if not os.access(path, os.W_OK):
         read_only = os.statvfs(path).f_flag & os.ST_RDONLY
@@ -74,14 +74,14 @@ def check_access(path: Path) -> None:
 
 @contextlib.contextmanager
 def opened_as_it_is(path: Path) -> Iterator[IO[bytes]]:
-    """Opens for writing what `plain_target` has no place for.
+    """Opens a path for which `plain_target` returns None.
 
     Raises:
-        OSError: It cannot be opened; of a pipe, nobody reads it.
+        OSError: The path cannot be opened, or is a pipe without a reader.
     """
     number = open_number(path)
     if number is not None:
-        # Another opening of a plain file would begin at its start again.
+        # Opening a plain file again would begin at its start.
         if number == 1:
             sys.stdout.flush()
         handle = os.dup(number)
@@ -92,10 +92,10 @@ def opened_as_it_is(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_plain(path: Path) -> None:
-    """Refuses what a library should open that needs a plain file; one that is missing is left to it.
+    """Checks that a path is a plain file or a folder, for libraries that need one; it may be missing.
 
     Raises:
-        OSError: It is a pipe, a device or a socket.
+        OSError: The path is a pipe, a device or a socket.
     """
     with contextlib.suppress(FileNotFoundError):
         mode = path.stat().st_mode
@@ -104,18 +104,18 @@ def check_plain(path: Path) -> None:
 
 
 def read_given(path: Path, most: int | None = None) -> bytes:
-    """Reads a whole file that a user has named; it may be a pipe, as `<(command)` is.
+    """Reads a whole file that the user named; it may be a pipe such as `<(command)`.
 
     Args:
         path: The file.
-        most: Bytes after which nothing more is read; None for all.
+        most: Maximum number of bytes to read; None for all.
 
     Raises:
-        OSError: It cannot be read, has no end, or does not fit into memory; of a named pipe, nobody writes.
+        OSError: The file cannot be read, has no end, does not fit into memory, or is a pipe without a writer.
     """
     if path.is_socket():
         raise OSError(errno.ENOTSUP, "it is a socket", str(path))
-    # A named pipe would be waited for; a file is read without waiting anyway.
+    # Opening a named pipe would block; reading a file never does.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(handle, "rb", buffering=0) as file:
         status = os.fstat(handle)
@@ -127,13 +127,13 @@ def read_given(path: Path, most: int | None = None) -> bytes:
             if status.st_size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
                 raise OSError(errno.EFBIG, "it is larger than the memory of this machine", str(path))
             return file.read()
-        # Files in /proc have content, and no size.
+        # Files in /proc have content but no size.
         patient = stat.S_ISREG(status.st_mode) or open_number(path) is not None
         return _to_the_end(path, handle, most, patient=patient)
 
 
 def open_given(path: Path) -> IO[bytes]:
-    """Opens a file that a user has named; of one that is no plain file the content is read first.
+    """Opens a file that the user named; if it is not a plain file, its content is read first.
 
     Raises:
         OSError: As for `read_given`.
@@ -144,25 +144,25 @@ def open_given(path: Path) -> IO[bytes]:
 
 
 def open_number(path: Path) -> int | None:
-    """Returns the number of the open file that a path such as /dev/stdout or /dev/fd/3 names, if it does."""
+    """Returns the number of the open file that a path such as /dev/stdout or /dev/fd/3 names, or None."""
     for _ in range(_MOST_LINKS):
         directory = os.path.realpath(path.parent)
         if path.name.isdecimal() and re.fullmatch(rf"/proc/(self|{os.getpid()})(/task/\d+)?/fd", directory):
             return int(path.name)
         try:
-            path = Path(directory, os.readlink(path))  # noqa: PTH115 - of a string that is no path
+            path = Path(directory, os.readlink(path))  # noqa: PTH115 - Path.readlink needs a path
         except OSError:
             return None
     return None
 
 
 def kind_of(mode: int) -> str:
-    """Returns what kind of file a mode belongs to, as a noun."""
+    """Returns the kind of file of a mode, as a noun."""
     return next((noun for is_so, noun in _KINDS if is_so(mode)), "a file")
 
 
 def _open_for_writing(path: Path) -> int:
-    """Opens a device or a named pipe; a pipe's reader is waited for a little."""
+    """Opens a device or a named pipe; waits a few seconds for a pipe's reader."""
     end = time.monotonic() + _SECONDS_FOR_THE_OTHER_END
     while True:
         try:
@@ -183,9 +183,9 @@ def _to_the_end(path: Path, handle: int, most: int | None, *, patient: bool) -> 
 
     Args:
         path: For the message.
-        handle: Opened not to block.
-        most: Bytes after which nothing more is read; None for all.
-        patient: Whether something is bound to come; the writer of a named pipe may never do.
+        handle: A non-blocking file descriptor.
+        most: Maximum number of bytes to read; None for all.
+        patient: Whether data is certain to come; a named pipe may never get a writer.
     """
     begun = time.monotonic()
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""stdout and stderr of a command, whatever they are: closed, full, unread pipes, of any encoding."""
+"""stdout and stderr of a command, even if they are closed, full, unread pipes, or of any encoding."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SECONDS_FOR_A_READER = 10.0
 
 
 class OutputError(Exception):
-    """The answer of a command cannot be written to stdout.
+    """The result of a command cannot be written to stdout.
 
     Args:
-        reason: The system's.
-        unread: Whether the reader of a pipe has gone, as `| head` does.
+        reason: The system's reason.
+        unread: Whether the reader of a pipe has closed it, as `| head` does.
     """
 
     def __init__(self, reason: str, *, unread: bool) -> None:
@@ -26,10 +26,10 @@ class OutputError(Exception):
 
 
 def prepare_streams() -> None:
-    """Makes stdout and stderr such that no character and no disk ends a command in a traceback.
+    """Replaces stdout and stderr, so that no character and no disk ends a command in a traceback.
 
-    A character that the encoding lacks is printed as its escape. What cannot be written to stderr is lost,
-    for nothing depends on it; what cannot be written to stdout raises `OutputError`, once.
+    A character that the encoding lacks is printed as an escape. Errors of stderr are ignored, since nothing
+    depends on it; an error of stdout raises `OutputError`, once.
 
     Raises:
         OutputError: stdout is closed.
@@ -46,15 +46,15 @@ def prepare_streams() -> None:
 
 
 def is_unicode(encoding: str | None) -> bool:
-    """Tells whether an encoding has every character."""
+    """Returns whether an encoding has every character."""
     return (encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def _occupy(number: int) -> bool:
-    """Puts /dev/null where nothing is open: the next file would get that number, and what is meant for us.
+    """Opens /dev/null under a free number, which the next opened file would get otherwise.
 
     Returns:
-        Whether something was open.
+        Whether the number was in use.
     """
     try:
         os.fstat(number)
@@ -65,63 +65,63 @@ def _occupy(number: int) -> bool:
 
 
 def _text(raw: io.RawIOBase, encoding: str, name: str, *, line_buffering: bool) -> io.TextIOWrapper:
-    """Returns a stream of text over what writes bytes."""
+    """Returns a text stream over a byte stream."""
     raw.name = name  # type: ignore[attr-defined]
-    # No buffer of bytes: what a signal cuts off in one is written once more.
+    # Without a byte buffer: a write that a signal interrupts there would be repeated.
     return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=line_buffering)  # type: ignore[arg-type, unused-ignore]
 
 
 class _Descriptor(io.RawIOBase):
-    """A file that is open already, under its number."""
+    """An open file, by its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self._number = number
 
     def writable(self) -> bool:
-        """It is for writing."""
+        """Returns True."""
         return True
 
     def fileno(self) -> int:
-        """Its number."""
+        """Returns its number."""
         return self._number
 
     def isatty(self) -> bool:
-        """Tells whether it is a terminal."""
+        """Returns whether it is a terminal."""
         return os.isatty(self._number)
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
-        """Writes the content; a pipe that is full and must not block is waited for."""
+        """Writes the content; waits for a full non-blocking pipe."""
         left = memoryview(content)
         while left:
             try:
                 left = left[os.write(self._number, left) :]
-            except BlockingIOError:  # noqa: PERF203 - it is tried again
+            except BlockingIOError:  # noqa: PERF203 - it is retried
                 if not select.select([], [self._number], [], _SECONDS_FOR_A_READER)[1]:
                     raise
         return len(content)
 
 
 class _Lossy(_Descriptor):
-    """For people: what cannot be written is lost."""
+    """For messages: errors are ignored."""
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
-        """Writes what can be written."""
+        """Writes as much as possible."""
         with contextlib.suppress(OSError):
             return super().write(content)
         return len(content)
 
 
 class _Strict(_Descriptor):
-    """For the answer: an error is told once, and not again when Python ends."""
+    """For the result: an error is raised once, and not again when Python exits."""
 
     _failed = False
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
-        """Writes, or raises.
+        """Writes the content.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The system refuses it.
         """
         if self._failed:
             return len(content)

@@ -1,11 +1,11 @@
-"""TOML files that are read and written: those of a user, and those of a run.
+"""TOML files of users and of runs.
 
-A TOML file is UTF-8, and the name of a file need not be. A text with bytes that are no UTF-8 is written as
-`percent:` and the bytes, those that are not printable ASCII as `%XX` (as in an address, RFC 3986):
+A TOML file is UTF-8, but the name of a file need not be. A text with bytes that are not UTF-8 is written as
+`percent:` and the bytes, with `%XX` for those that are not printable ASCII (as in an address, RFC 3986):
 
     data = "percent:/photographs/caf%E9"
 
-A text that begins with `percent:` by itself is written the same way, so every text is read back as it was.
+A text that begins with `percent:` itself is written the same way, so every text is read back unchanged.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file.
 
     Raises:
-        UserError: It is missing or no TOML.
+        UserError: The file is missing or not TOML.
     """
     try:
-        found = _mapped(tomllib.loads(read_given(path).decode("utf-8-sig")), _unescaped)
+        table = _mapped(tomllib.loads(read_given(path).decode("utf-8-sig")), _unescaped)
     except OSError as error:
         raise UserError(f"cannot read {path}: {system_reason(error)}", exit_code=2) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}", exit_code=2) from error
-    assert isinstance(found, dict)
-    return found
+    assert isinstance(table, dict)
+    return table
 
 
 def write_toml(path: Path, values: Mapping[str, Any], notes: Iterable[str] = ()) -> None:
@@ -49,8 +49,8 @@ def write_toml(path: Path, values: Mapping[str, Any], notes: Iterable[str] = ())
 
     Args:
         path: The file.
-        values: What is written.
-        notes: Lines of comment to begin with.
+        values: The values.
+        notes: Comment lines at the top.
 
     Raises:
         UserError: The file cannot be written.
@@ -62,13 +62,13 @@ def write_toml(path: Path, values: Mapping[str, Any], notes: Iterable[str] = ())
 
 
 def _one_line(note: str) -> str:
-    """Returns a note as a comment may hold it: TOML refuses control characters there too."""
+    """Returns a note without control characters, which TOML forbids in comments too."""
     shown = note.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(sign if sign.isprintable() else " " for sign in shown)
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Changes every text in a value, keys aside."""
+    """Changes every text in a value, except keys."""
     if isinstance(value, dict):
         return {key: _mapped(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -77,10 +77,10 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _escaped(text: str) -> str:
-    """Returns a text that UTF-8 can hold.
+    """Returns a text that UTF-8 can encode.
 
     Raises:
-        UserError: It is neither text nor bytes that Python took from the system.
+        UserError: The text has surrogates that do not come from file names.
     """
     try:
         text.encode("utf-8")

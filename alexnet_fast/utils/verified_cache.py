@@ -1,4 +1,4 @@
-"""A file in the cache folder that is used only if it is as it was written: its SHA-256, then the bytes."""
+"""Cached files that are used only if they are intact: the SHA-256, then the bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DIGEST = hashlib.sha256().digest_size
-# The coarsest tick of a file system (FAT): one later is later everywhere.
+# The coarsest time step of a file system (FAT).
 _TICK_NS = 2_000_000_000
 
 _log = logging.getLogger(__name__)
 
 
 def load_kept(path: Path) -> memoryview | None:
-    """Returns what `save_kept` wrote; None where there is nothing, or it is damaged, which is said."""
+    """Returns the bytes that `save_kept` wrote; None if there are none, or with a warning if damaged."""
     try:
         content = memoryview(path.read_bytes())
     except FileNotFoundError:
@@ -37,7 +37,7 @@ def load_kept(path: Path) -> memoryview | None:
 
 
 def save_kept(path: Path, *parts: bytes | memoryview) -> bool:
-    """Keeps bytes, whole or not at all; returns whether it could, and says why not."""
+    """Caches bytes atomically; returns whether it could, with a warning if not."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -54,9 +54,9 @@ def save_kept(path: Path, *parts: bytes | memoryview) -> bool:
 
 
 def _make_newest(path: Path) -> None:
-    """Gives a file a later time than all others in its folder: who makes room removes what is oldest.
+    """Gives a file a later time than all others in its folder, since the oldest files are removed first.
 
-    They may be of the future, where the clock was set back since they were used.
+    Their times may lie in the future, if the clock was set back since.
     """
     try:
         os.utime(path)
@@ -65,5 +65,5 @@ def _make_newest(path: Path) -> None:
         if latest >= path.stat().st_mtime_ns:
             os.utime(path, ns=(latest + _TICK_NS, latest + _TICK_NS))
     except OSError:
-        # Somebody else's folder may be read all the same.
+        # A folder of another user can still be read.
         _log.debug("the time of %s cannot be changed", path)

@@ -24,11 +24,11 @@ def answer(
     """Makes a baseline's loader and answers until stdin ends.
 
     Args:
-        name: What the report calls it.
-        packages: Whose versions the report names.
-        epoch_of: Makes, from the options, the function that yields the batch sizes of one epoch.
+        name: Its name in the report.
+        packages: Packages whose versions the report names.
+        epoch_of: Returns, from the options, the function that yields the batch sizes of one epoch.
     """
-    # Libraries print what they like to stdout: the answers go to the real one, the rest to stderr.
+    # Libraries print to stdout: only the answers go to the real one, the rest goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     options = _options()
@@ -42,7 +42,7 @@ def answer(
 
 
 def _options() -> argparse.Namespace:
-    """Reads the options that every baseline takes."""
+    """Reads the options of every baseline."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("data", type=Path, help="folder of class folders")
     parser.add_argument("--threads", type=int, default=2)

@@ -1,1 +1,1 @@
-"""All measurements in one run, and the page with tables and plots that is made of them."""
+"""All benchmarks in one run, and the page with their tables and plots."""

@@ -1,4 +1,4 @@
-"""How much a network computes and moves: what places its speed under the machine's roof."""
+"""Operations and bytes of a network, which relate its speed to the machine's roof."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from alexnet_fast.models import create_model, layer_table
 from benchmarks.suite.parts import ROOFLINE, Device
 from benchmarks.suite.rows import Results, compute_by_batch, of_kind, single_crop_rates
 
-# A training step computes the answer, the gradient by the maps and that by the weights: three times the work
-# of an answer. (The gradient by the images is counted and not needed: 5 % of AlexNet's step.)
+# A training step computes the output, the gradient by the maps and that by the weights: three times the work
+# of a prediction. (The gradient by the images is counted but not needed: 5 % of AlexNet's step.)
 _TRAINING = 3
 # Passes over the weights that SGD with momentum adds: gradient, momentum and weight read, two written.
 _UPDATE_PASSES = 5
@@ -27,12 +27,12 @@ class Point:
     """A measured speed under the roof.
 
     Args:
-        name: What ran.
-        batch: Images at once.
-        images_per_second: Measured.
-        gflops: 10^9 operations a second that this is.
-        intensity: Operations a byte; a tensor counts once when a layer reads it and once when it writes it.
-        share: Of what the roof allows at this intensity.
+        name: Name of the row.
+        batch: Batch size.
+        images_per_second: The measured rate.
+        gflops: The rate in 10^9 operations per second.
+        intensity: Operations per byte; a tensor counts once when a layer reads it and once when it writes it.
+        share: Fraction of the roof at this intensity.
     """
 
     name: str
@@ -45,28 +45,28 @@ class Point:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Roof:
-    """What the machine can do.
+    """The limits of the machine.
 
     Args:
         gflops: The fastest of multiplying (on a GPU in float16 too) and convolving, in 10^9 operations a
             second.
-        gb_per_second: Of copying, in 10^9 bytes a second.
+        gb_per_second: Rate of copying, in 10^9 bytes per second.
     """
 
     gflops: float
     gb_per_second: float
 
     def at(self, intensity: float) -> float:
-        """Returns the most operations, in 10^9 a second, at a number of operations a byte."""
+        """Returns the highest rate, in 10^9 operations per second, at a number of operations per byte."""
         return min(self.gflops, self.gb_per_second * intensity)
 
 
 def roof(results: Results, device: Device) -> Roof | None:
-    """Returns the roof that was measured, or None."""
-    found = of_kind(results, ROOFLINE, device)
-    if not found:
+    """Returns the measured roof, or None."""
+    measured = of_kind(results, ROOFLINE, device)
+    if not measured:
         return None
-    figures = found[0][1]
+    figures = measured[0][1]
     peaks = [row["median"] for name, row in figures.items() if name.endswith("_gflops")]
     return Roof(gflops=max(peaks), gb_per_second=figures["copy_gb_per_second"]["median"])
 
@@ -85,12 +85,12 @@ def points(results: Results, device: Device) -> list[Point]:
 
 
 def _point(name: str, batch: int, rate: float, work: tuple[float, float], over: Roof) -> Point:
-    """Places a speed.
+    """Relates a speed to the roof.
 
     Args:
-        name: What ran.
-        batch: Images at once.
-        rate: Images a second.
+        name: Name of the row.
+        batch: Batch size.
+        rate: Images per second.
         work: Operations and bytes of a batch.
         over: The roof.
     """
@@ -108,7 +108,7 @@ def _point(name: str, batch: int, rate: float, work: tuple[float, float], over: 
 
 @functools.cache
 def _work_of(model: str) -> _Work:
-    """Returns what a network of that name computes and moves."""
+    """Returns the operations and bytes of a network."""
     return _Work(model)
 
 
@@ -120,7 +120,7 @@ class _Work:
     """
 
     def __init__(self, model: str) -> None:
-        # Shapes are all that is asked of it.
+        # Only shapes are needed.
         with torch.device("meta"):
             net = create_model(model)
         table = layer_table(net)
@@ -128,11 +128,11 @@ class _Work:
         shapes += [row.output_shape for row in table]
         self._operations = 2 * sum(row.macs for row in table)
         self._weights = _FLOAT * sum(row.parameters for row in table)
-        # Each layer reads what the one before wrote.
+        # Each layer reads the output of the one before.
         self._maps = _FLOAT * sum(math.prod(a) + math.prod(b) for a, b in itertools.pairwise(shapes))
 
     def of_answer(self, batch: int) -> tuple[float, float]:
-        """Returns operations and bytes of a batch of answers."""
+        """Returns operations and bytes of a batch of predictions."""
         return float(batch * self._operations), float(self._weights + batch * self._maps)
 
     def of_step(self, batch: int) -> tuple[float, float]:

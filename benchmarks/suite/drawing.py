@@ -1,4 +1,4 @@
-"""Which plots the figures of a run make."""
+"""The plots of a run."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 def of_device(results: Results, device: Device) -> dict[str, Callable[[], Figure]]:
-    """Returns what random_params the plots of a device, by name; none where nothing was measured."""
-    found: dict[str, Callable[[], Figure]] = {}
+    """Returns functions that draw the plots of a device, by name; none if nothing was measured."""
+    drawings: dict[str, Callable[[], Figure]] = {}
     if rows.by_threads(results, device):
-        found[f"threads-{device}"] = lambda: _threads(results, device)
+        drawings[f"threads-{device}"] = lambda: _threads(results, device)
     if rows.compute_by_batch(results, device):
-        found[f"batch-{device}"] = lambda: _batches(results, device)
+        drawings[f"batch-{device}"] = lambda: _batches(results, device)
     if rows.latency_by_batch(results, device):
-        found[f"latency-{device}"] = lambda: _latency(results, device)
+        drawings[f"latency-{device}"] = lambda: _latency(results, device)
     if rows.decoding_limits(results, device):
-        found[f"limits-{device}"] = lambda: _limits(results, device)
+        drawings[f"limits-{device}"] = lambda: _limits(results, device)
     if points(results, device):
-        found[f"roofline-{device}"] = lambda: _roofline(results, device)
-    return found
+        drawings[f"roofline-{device}"] = lambda: _roofline(results, device)
+    return drawings
 
 
 def startup(results: Results) -> Figure:
-    """Draws the cost by size of the data set."""
+    """Draws the cost by data set size."""
     return speed.costs(rows.startup_rows(results))
 
 
@@ -90,8 +90,8 @@ def _roofline(results: Results, device: Device) -> Figure:
     return speed.roofline(
         over.at,
         {
-            name: [(one.intensity, one.gflops, f"batch {one.batch}") for one in some]
-            for name, some in groups.items()
+            name: [(point.intensity, point.gflops, f"batch {point.batch}") for point in points]
+            for name, points in groups.items()
         },
         title,
     )

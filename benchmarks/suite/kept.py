@@ -1,4 +1,4 @@
-"""The figures of each part in a file of its own, so that a run that was cut off goes on where it was."""
+"""The figures of each part in a file of its own, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from benchmarks.suite.parts import SuitePart
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What a figure depends on beside its command.
+    """The conditions of a figure, besides its command.
 
     Args:
-        commit: Of the source, with "+changes" and their hash where files differ from it; None outside of its
+        commit: Commit of the source, with "+changes" and their hash if files differ from it; None outside its
             checkout.
         hardware: As in every report.
         versions: As in every report.
@@ -31,7 +31,7 @@ class Circumstances:
 
 
 def source_commit(file: Path = Path(__file__)) -> str | None:
-    """Returns the commit that this code is of, with a hash of what was changed since.
+    """Returns the commit of this code, with a hash of later changes.
 
     Args:
         file: One of its files. A checkout that does not hold it, around a virtual environment, is another's.
@@ -50,14 +50,14 @@ def source_commit(file: Path = Path(__file__)) -> str | None:
     return f"{name}+changes-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else name
 
 
-def keep(directory: Path, part: SuitePart, around: Circumstances, **found: Any) -> dict[str, Any]:
-    """Writes what became of a part.
+def keep(directory: Path, part: SuitePart, around: Circumstances, **outcome: Any) -> dict[str, Any]:
+    """Writes the outcome of a part.
 
     Args:
-        directory: Of the parts.
-        part: Which one.
-        around: Where and when.
-        found: "result" or "error", and "seconds".
+        directory: Folder of the parts.
+        part: The part.
+        around: The conditions.
+        outcome: "result" or "error", and "seconds".
 
     Returns:
         The whole record.
@@ -69,14 +69,14 @@ def keep(directory: Path, part: SuitePart, around: Circumstances, **found: Any) 
         "command": part.shown,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         **dataclasses.asdict(around),
-        **found,
+        **outcome,
     }
     write_atomically(directory / f"{part.key}.json", json.dumps(record, indent=2).encode() + b"\n")
     return record
 
 
 def kept(directory: Path, part: SuitePart, around: Circumstances) -> dict[str, Any] | None:
-    """Returns what was measured before by the same command in the same circumstances, or None.
+    """Returns an earlier result of the same command under the same conditions, or None.
 
     A part that failed, and a file that is damaged, are measured again.
     """

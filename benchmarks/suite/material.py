@@ -1,4 +1,4 @@
-"""What a full run measures with: images, an exported network, data sets of many links."""
+"""Material of a full run: images, an exported network, data sets of many links."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.suite.parts import Scale
 
 # A file may have 65,000 names on ext4; a million images are shared among these.
 _FEW = 64
-# Of ILSVRC-2012, or so many that each has this many images: of a few none may fall into the validation
-# split, which random_params a tenth of them by their names.
+# Classes of ILSVRC-2012, or fewer, so that each has this many images: the validation split draws a tenth of
+# them by name, which may leave out a class of few images.
 _CLASSES, _IN_A_CLASS = 1000, 250
 
 
@@ -62,7 +62,7 @@ def lay_out_many(prepared: Path, many: Path, size: int) -> None:
 
 
 def _copy_few(prepared: Path, few: Path) -> None:
-    """Copies some images, so that links to them need not cross to another disk."""
+    """Copies some images, so that links to them stay on one disk."""
     files = list(itertools.islice(sorted(prepared.rglob("*.jpg")), _FEW))
     if not files:
         raise UserError(f"{prepared} holds no *.jpg", "make bench makes it; or give a prepared folder")
@@ -72,7 +72,7 @@ def _copy_few(prepared: Path, few: Path) -> None:
 
 
 def forget_other_sizes(many: Path, scale: Scale, size: int | None) -> None:
-    """Removes the data sets of links but for one size: a million names are slow to keep about."""
+    """Removes the data sets of links except one size: a million names slow the disk down."""
     for other in scale.sizes:
         if other != size:
             shutil.rmtree(many / str(other), ignore_errors=True)

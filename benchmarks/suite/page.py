@@ -1,4 +1,4 @@
-"""The page of a full run: what was measured, in tables and plots; every figure is one of results.json."""
+"""The page of a full run, with tables and plots; every figure comes from results.json."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def write_page(results: Results, directory: Path) -> Path:
     """Writes the page and its plots.
 
     Args:
-        results: What `run_suite` returned.
-        directory: Gets benchmarks.md and a folder benchmarks with the plots.
+        results: From `run_suite`.
+        directory: Folder for benchmarks.md and a folder benchmarks with the plots.
 
     Returns:
         The page.
@@ -44,19 +44,19 @@ def write_page(results: Results, directory: Path) -> Path:
 
 
 def plots(results: Results) -> dict[str, Callable[[], Figure]]:
-    """Returns what random_params each plot that there are figures for, by the name of its file."""
+    """Returns functions that draw the plots for which there are figures, by file name."""
     from benchmarks.suite import drawing
 
-    found: dict[str, Callable[[], Figure]] = {}
+    entries: dict[str, Callable[[], Figure]] = {}
     for device in DEVICES:
-        found |= drawing.of_device(results, device)
+        entries |= drawing.of_device(results, device)
     if rows.startup_rows(results):
-        found["startup"] = lambda: drawing.startup(results)
-    return found
+        entries["startup"] = lambda: drawing.startup(results)
+    return entries
 
 
 def _head(results: Results) -> list[str]:
-    """Says what the page is, where its figures come from, and how the empty columns are filled."""
+    """Returns the introduction: the source of the figures, and how to fill the empty columns."""
     versions = results["versions"]
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     runs = results["scale"]["runs"]
@@ -88,7 +88,7 @@ def _plot(results: Results, name: str, says: str) -> list[str]:
 
 
 def _each_device(results: Results, name: str, says: str) -> list[str]:
-    """Returns the plots of a kind, one a device, or the words that there is none."""
+    """Returns the plots of a kind, one per device, or a line that there is none."""
     lines = []
     for device, called in DEVICES.items():
         shown = _plot(results, f"{name}-{device}", f"{says}, {called}")
@@ -97,9 +97,9 @@ def _each_device(results: Results, name: str, says: str) -> list[str]:
 
 
 def _limits(results: Results) -> list[str]:
-    """The machine's limits, and how far from them we are."""
+    """The machine's limits, and the distance from them."""
     figures = [rows.of_kind(results, ROOFLINE, device) for device in DEVICES]
-    measured = [found[0][1] if found else {} for found in figures]
+    measured = [entries[0][1] if entries else {} for entries in figures]
     kinds = {
         "gemm_gflops": "multiplying matrices, float32, 10⁹ operations/s",
         "gemm_fp16_gflops": "multiplying matrices, float16, 10⁹ operations/s",
@@ -107,8 +107,8 @@ def _limits(results: Results) -> list[str]:
         "copy_gb_per_second": "copying memory, 10⁹ bytes/s",
     }
     body = [
-        [said, *(spread(one[name], "median") if name in one else NOT_MEASURED for one in measured)]
-        for name, said in kinds.items()
+        [label, *(spread(entry[name], "median") if name in entry else NOT_MEASURED for entry in measured)]
+        for name, label in kinds.items()
         if name != "gemm_fp16_gflops" or measured[1]
     ]
     lines = ["## Limits of the machine, and the distance from them", ""]
@@ -140,7 +140,7 @@ def _decoding(results: Results) -> list[str]:
     """Ours beside decoding alone."""
     body = []
     for device, called in DEVICES.items():
-        found = rows.decoding_limits(results, device)
+        entries = rows.decoding_limits(results, device)
         body += [
             [
                 f"{called}, {row['name']}",
@@ -148,7 +148,7 @@ def _decoding(results: Results) -> list[str]:
                 f"{count(row['limit'])} ({row['limit_name']})",
                 f"{row['share']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
             ]
-            for row in found
+            for row in entries
         ] or [[called, *[NOT_MEASURED] * 3]]
     head = ["input", "ours, images/s", "decoding alone, images/s", "ours / decoding alone"]
     says = "Ours as a share of decoding alone and of the roof"
@@ -156,17 +156,17 @@ def _decoding(results: Results) -> list[str]:
 
 
 def _series_table(results: Results, series: Callable[[Results, Device], Series], what: str) -> list[str]:
-    """Returns a table with a row a candidate and a column a value, for CPU and GPU."""
-    found = {device: series(results, device) for device in DEVICES}
-    values = {d: sorted({x for line in found[d].values() for x, _ in line}) for d in DEVICES}
+    """Returns a table with a row per candidate and a column per value, for CPU and GPU."""
+    entries = {device: series(results, device) for device in DEVICES}
+    values = {d: sorted({x for line in entries[d].values() for x, _ in line}) for d in DEVICES}
     head = [what] + [f"{called} {x:g}" for d, called in DEVICES.items() for x in values[d]]
     head += [called for d, called in DEVICES.items() if not values[d]]
-    names = dict.fromkeys(name for line in found.values() for name in line)
+    names = dict.fromkeys(name for line in entries.values() for name in line)
     body = []
     for name in names:
         cells = [name]
         for device in DEVICES:
-            figures = dict(found[device].get(name, []))
+            figures = dict(entries[device].get(name, []))
             cells += [spread(figures[x]) if x in figures else NOT_MEASURED for x in values[device]]
             cells += [] if values[device] else [NOT_MEASURED]
         body.append(cells)
@@ -194,7 +194,7 @@ def _input(results: Results) -> list[str]:
 
 
 def _times(row: dict[str, Any]) -> str:
-    """Returns how many times as fast ours is."""
+    """Returns the speed of ours over a row."""
     if "ours_over_it" not in row:
         return ""
     return f"{row['ours_over_it']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
@@ -206,15 +206,18 @@ def _compute(results: Results) -> list[str]:
     lines = ["## Training", "", f"### A step of `{model}` by batch size, images/s", ""]
     lines += _series_table(results, rows.compute_by_batch, "batch")
     lines += _each_device(results, "batch", "Images a second by batch size, input and training steps")
-    found = [rows.training(results, device) for device in DEVICES]
+    entries = [rows.training(results, device) for device in DEVICES]
     body = [
-        [said, *(count(one[name]) if one else NOT_MEASURED for one in found)]
-        for name, said in (("input", "input alone"), ("compute", "computation alone"), ("train", "training"))
+        [label, *(count(entry[name]) if entry else NOT_MEASURED for entry in entries)]
+        for name, label in (("input", "input alone"), ("compute", "computation alone"), ("train", "training"))
     ]
     body.append(
-        ["of what both allow", *(f"{one['of_allowed']:.2f}" if one else NOT_MEASURED for one in found)]
+        [
+            "of what both allow",
+            *(f"{entry['of_allowed']:.2f}" if entry else NOT_MEASURED for entry in entries),
+        ]
     )
-    body.append(["bound by", *(one["bound_by"] if one else NOT_MEASURED for one in found)])
+    body.append(["bound by", *(entry["bound_by"] if entry else NOT_MEASURED for entry in entries)])
     return [
         *lines,
         "### Training on prepared images, images/s",
@@ -238,21 +241,21 @@ def _serving(results: Results) -> list[str]:
     for device, called in DEVICES.items():
         body = [
             [
-                str(one["concurrency"]),
-                spread(one, "requests_per_second"),
-                count(one["p50_ms"]),
-                count(one["p99_ms"]),
-                spread(one["compared"][0], "requests_per_second"),
-                str(one["failed"]),
+                str(entry["concurrency"]),
+                spread(entry, "requests_per_second"),
+                count(entry["p50_ms"]),
+                count(entry["p99_ms"]),
+                spread(entry["compared"][0], "requests_per_second"),
+                str(entry["failed"]),
             ]
-            for one in rows.served(results, device)
+            for entry in rows.served(results, device)
         ]
         lines += [f"{called}:", "", *table(head, body), ""] if body else [f"{called}: {NOT_MEASURED}.", ""]
     return lines
 
 
 def _startup(results: Results) -> list[str]:
-    """Cost by size of the data set."""
+    """Cost by data set size."""
     body = [
         [f"{row['images']:,}", row["form"], count(row["without"]), count(row["with"]), count(row["mib"])]
         for row in rows.startup_rows(results)
@@ -263,7 +266,7 @@ def _startup(results: Results) -> list[str]:
 
 
 def _failures(results: Results) -> Sequence[str]:
-    """Names what was tried and not measured."""
+    """Names the parts that failed."""
     failed = list(_failed(results))
     return ["## Not measured", "", *failed, ""] if failed else []
 

@@ -1,4 +1,4 @@
-"""The parts of a full run: which command measures what, and how long each is let run."""
+"""The parts of a full run, and the command of each."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ ROOFLINE, FILES, PREPARED, COMPUTE, TRAIN, INFER, SERVE, STARTUP = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much is measured.
+    """The amount of work of a run.
 
     Args:
         model: The network.
-        runs: Counted turns of each candidate.
+        runs: Counted turns per candidate.
         seconds: Length of a turn of a loader or a server.
-        input_batches: Images a batch, of the input.
-        compute_batches: Images a batch, of a training step.
-        infer_batches: Images a call.
-        concurrency: Requests at once.
-        sizes: Images of the data sets whose start is measured.
-        steps: Training steps a turn.
+        input_batches: Batch sizes of the input.
+        compute_batches: Batch sizes of a training step.
+        infer_batches: Batch sizes of a prediction.
+        concurrency: Numbers of concurrent requests.
+        sizes: Numbers of images of the data sets for the start-up time.
+        steps: Training steps per turn.
     """
 
     model: str
@@ -59,7 +59,7 @@ FULL = Scale(
     sizes=(1_000, 10_000, 100_000, 1_000_000),
     steps=3,
 )
-# Shows in two or three minutes that everything runs; its figures say nothing.
+# Shows in two or three minutes that everything runs; its figures mean nothing.
 QUICK = Scale(
     model="alexnet-64",
     runs=1,
@@ -78,10 +78,10 @@ class SuitePart:
     """One measurement.
 
     Args:
-        name: Of the kind, one of those above.
-        variant: What tells it from others of its kind, such as "2-threads"; may be empty.
-        device: Where the work is done.
-        command: Words that start it; the last line it prints is JSON.
+        name: Kind of the part, one of those above.
+        variant: Its name among others of its kind, such as "2-threads"; may be empty.
+        device: Device.
+        command: Words of the command; its last line of output is JSON.
     """
 
     name: str
@@ -91,12 +91,12 @@ class SuitePart:
 
     @property
     def key(self) -> str:
-        """Its name in the results, and that of its file."""
+        """Name in the results, and of its file."""
         return "-".join(word for word in (self.name, self.variant, self.device) if word)
 
     @property
     def shown(self) -> str:
-        """The command as a person types it."""
+        """The command as typed in a shell."""
         words = self.command[3:] if self.command[2] == "alexnet_fast" else self.command[1:]
         program = "alexnet-fast" if self.command[2] == "alexnet_fast" else "python"
         return " ".join([program, *(word for word in words if word != "--json")])
@@ -104,13 +104,13 @@ class SuitePart:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Material:
-    """What is measured with.
+    """The material of a run.
 
     Args:
         files: A folder of JPEGs as they come from a camera.
-        prepared: The same prepared.
+        prepared: The same images prepared.
         model: An exported network.
-        many: Folder with data sets of many links, one folder a size.
+        many: Folder with data sets of many links, one folder per size.
         baselines: Folder of other projects' loaders, or None.
         cores: CPU cores to use.
     """
@@ -124,7 +124,7 @@ class Material:
 
 
 def thread_counts(cores: int) -> tuple[int, ...]:
-    """Returns the numbers of threads that are tried: powers of two up to the cores, and twice the cores."""
+    """Returns the numbers of threads: powers of two up to the cores, and twice the cores."""
     powers = [2**power for power in range(cores.bit_length()) if 2**power < cores]
     return (*powers, cores, 2 * cores)
 
@@ -181,7 +181,7 @@ def _input(scale: Scale, material: Material, device: Device, *, quick: bool) -> 
 def _compute(scale: Scale, material: Material, device: Device) -> list[SuitePart]:
     """Training steps by batch size, and training itself."""
     same = ("--model", scale.model, "--device", device, "--steps", scale.steps, "--runs", scale.runs)
-    found = [
+    parts = [
         SuitePart(
             name=COMPUTE,
             variant=f"batch-{batch}",
@@ -192,11 +192,11 @@ def _compute(scale: Scale, material: Material, device: Device) -> list[SuitePart
     ]
     middle = scale.compute_batches[1]
     words = ("train", material.prepared, "--batch-size", middle, "--workers", material.cores, *same)
-    return [*found, SuitePart(name=TRAIN, variant="", device=device, command=_bench(*words))]
+    return [*parts, SuitePart(name=TRAIN, variant="", device=device, command=_bench(*words))]
 
 
 def _inference(scale: Scale, material: Material, device: Device) -> list[SuitePart]:
-    """Answers by batch size, and the server by requests at once."""
+    """Predictions by batch size, and the server by concurrent requests."""
     sizes = ",".join(map(str, scale.infer_batches))
     same = ("--device", device, "--runs")
     words = ("infer", "--model", scale.model, "--batch-size", sizes, "--threads", material.cores, *same)
@@ -211,7 +211,7 @@ def _inference(scale: Scale, material: Material, device: Device) -> list[SuitePa
 
 
 def _startup(scale: Scale, material: Material) -> list[SuitePart]:
-    """From the command to the first batch, by size and form of the data set."""
+    """From the command to the first batch, by size and format of the data set."""
     batch = min(128, scale.sizes[0] // 2)
     return [
         SuitePart(

@@ -41,53 +41,53 @@ def input_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def by_threads(results: Results, device: Device) -> Series:
-    """Returns images a second by threads, on prepared images."""
-    found: Series = {}
+    """Returns images per second by threads, on prepared images."""
+    collected: Series = {}
     for variant, result in of_kind(results, PREPARED, device):
         if variant.endswith("threads"):
             for row in input_rows(result):
-                found.setdefault(row["name"], []).append((result["workers"], _rate(row)))
-    return found
+                collected.setdefault(row["name"], []).append((result["workers"], _rate(row)))
+    return collected
 
 
 def input_by_batch(results: Results, device: Device) -> Series:
-    """Returns images a second by batch size, with as many threads as cores."""
-    found: Series = {}
+    """Returns images per second by batch size, with as many threads as cores."""
+    collected: Series = {}
     for _, result in of_kind(results, PREPARED, device):
         if result["workers"] == results["cores"]:
             for row in input_rows(result):
                 if row["name"] != LIMIT:
-                    found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
-    return _in_order({name: points for name, points in found.items() if len(points) > 1})
+                    collected.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
+    return _in_order({name: points for name, points in collected.items() if len(points) > 1})
 
 
 def compute_by_batch(results: Results, device: Device) -> Series:
-    """Returns images a second of training steps on one batch, by batch size."""
-    found: Series = {}
+    """Returns images per second of training steps on one batch, by batch size."""
+    collected: Series = {}
     for _, result in of_kind(results, COMPUTE, device):
         for row in ({**result, "name": OURS}, *result["compared"]):
-            found.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
-    return _in_order(found)
+            collected.setdefault(row["name"], []).append((result["batch_size"], _rate(row)))
+    return _in_order(collected)
 
 
 def latency_by_batch(results: Results, device: Device) -> Series:
-    """Returns the milliseconds of an answer by batch size; "low" and "high" are the quickest and p99."""
-    found: Series = {}
+    """Returns the milliseconds of a prediction by batch size; "low" and "high" are the quickest and p99."""
+    collected: Series = {}
     for _, result in of_kind(results, INFER, device):
         for batch in result["batches"]:
             for row in ({**batch, "name": result["ours"]}, *batch["compared"]):
                 point = {"value": row["p50_ms"], "low": row["low"], "high": row["p99_ms"]}
-                found.setdefault(row["name"], []).append((batch["batch_size"], point))
-    return found
+                collected.setdefault(row["name"], []).append((batch["batch_size"], point))
+    return collected
 
 
 def served(results: Results, device: Device) -> list[dict[str, Any]]:
-    """Returns what was measured of the server, a row a number of requests at once."""
+    """Returns the results of the server, a row per number of concurrent requests."""
     return [result for _, result in of_kind(results, SERVE, device)]
 
 
 def startup_rows(results: Results) -> list[dict[str, Any]]:
-    """Returns a row a data set: "images", "form", and "seconds" and "mib" without and with a cached list."""
+    """Returns a row per data set: "images", "form", and "seconds" and "mib" with and without cached list."""
     rows = []
     for variant, result in of_kind(results, STARTUP, "cpu"):
         size, form = variant.split("-")
@@ -105,13 +105,13 @@ def startup_rows(results: Results) -> list[dict[str, Any]]:
 
 
 def training(results: Results, device: Device) -> dict[str, Any] | None:
-    """Returns what `bench train` found, or None."""
-    found = of_kind(results, TRAIN, device)
-    return found[0][1] if found else None
+    """Returns the result of `bench train`, or None."""
+    collected = of_kind(results, TRAIN, device)
+    return collected[0][1] if collected else None
 
 
 def decoding_limits(results: Results, device: Device) -> list[dict[str, Any]]:
-    """Returns ours as a share of libjpeg-turbo decoding alone (of DALI where that is missing), by set."""
+    """Returns ours as a share of libjpeg-turbo decoding alone (or DALI if that is missing), by data set."""
     rows = []
     for name, called in ((FILES, "500 x 375"), (PREPARED, "shorter side 256")):
         for variant, result in of_kind(results, name, device):
@@ -131,7 +131,7 @@ def decoding_limits(results: Results, device: Device) -> list[dict[str, Any]]:
 
 
 def single_crop_rates(results: Results, device: Device) -> list[tuple[int, float]]:
-    """Returns (batch size, images a second) of our file with one crop."""
+    """Returns (batch size, images per second) of our file with one crop."""
     return [
         (int(size), size / point["value"] * 1e3)
         for size, point in latency_by_batch(results, device).get(SINGLE, [])
@@ -150,5 +150,5 @@ def _rate(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(series: Series) -> Series:
-    """Sorts the points of each series by what was varied."""
+    """Sorts the points of each series."""
     return {name: sorted(points, key=lambda point: point[0]) for name, points in series.items()}

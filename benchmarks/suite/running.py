@@ -1,4 +1,4 @@
-"""Runs the parts one after the other, each in a process of its own, and keeps what each found."""
+"""Runs the parts one after the other, each in a process of its own, and stores their results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.suite.kept import Circumstances, keep, kept, source_commit
 from benchmarks.suite.material import export_fresh, forget_other_sizes, lay_out_many
 from benchmarks.suite.parts import FULL, QUICK, STARTUP, Device, Material, Scale, SuitePart, parts
 
-# Seconds. The longest part takes three minutes on two cores; one that hangs is ended, and the others go on.
+# Timeout of a part in seconds: the longest takes three minutes on two cores.
 PART_LIMIT = 900
 
 Begin = Callable[[int], object]
@@ -31,14 +31,14 @@ OnProgress = Callable[[SuitePart, str], object]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A run of everything.
+    """A full run.
 
     Args:
         files: Folder of JPEGs as they are.
-        prepared: The same prepared.
+        prepared: The same images prepared.
         output: Folder of the results.
         baselines: Folder of other projects' loaders, or None.
-        quick: Whether it only has to show that everything runs.
+        quick: Whether only to show that everything runs.
     """
 
     files: Path
@@ -49,21 +49,21 @@ class Suite:
 
     @property
     def scale(self) -> Scale:
-        """How much is measured."""
+        """The amount of work."""
         return QUICK if self.quick else FULL
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        """Where: on the CPU, and on the GPU if there is one."""
+        """The CPU, and the GPU if there is one."""
         return ("cpu",) if driver_problem() else ("cpu", "cuda")
 
     @property
     def work(self) -> Path:
-        """Folder for what is only needed meanwhile."""
+        """Folder for temporary files."""
         return self.output / "work"
 
     def material(self) -> Material:
-        """What is measured with."""
+        """The images and the model."""
         return Material(
             files=self.files,
             prepared=self.prepared,
@@ -77,24 +77,24 @@ class Suite:
 def run_suite(
     suite: Suite, begin: Begin = lambda _: None, on_progress: OnProgress = lambda *_: None
 ) -> dict[str, Any]:
-    """Measures what has not been measured yet in these circumstances.
+    """Measures the parts without an earlier result under these conditions.
 
     Args:
         suite: What to measure.
         begin: Receives the number of parts.
-        on_progress: Called with each part and what becomes of it: "begins", "kept", "done" or the error.
+        on_progress: Called with each part and its state: "begins", "kept", "done" or the error.
 
     Returns:
         What is in results.json: "date", "commit", "hardware", "versions", "quick", "devices", "scale", and in
         "parts" a record of each part by name, with "result" or "error".
 
     Raises:
-        UserError: There are no images to measure with, or results cannot be written.
+        UserError: There are no images, or the results cannot be written.
     """
     _check(suite)
     make_dir(suite.output / "parts")
     material = suite.material()
-    # What a run that was cut off has left may be of other code, or half done.
+    # Temporary files of an interrupted run may come from other code, or be incomplete.
     shutil.rmtree(suite.work, ignore_errors=True)
     todo = [
         part for device in suite.devices for part in parts(suite.scale, material, device, quick=suite.quick)
@@ -119,7 +119,7 @@ def run_suite(
 
 
 def _check(suite: Suite) -> None:
-    """Says at once what would end every part."""
+    """Checks at once the conditions that every part needs."""
     for directory in (suite.files, suite.prepared):
         if not directory.is_dir():
             raise UserError(f"there is no folder {directory}", "make bench makes both", exit_code=2)
@@ -132,7 +132,7 @@ def _check(suite: Suite) -> None:
 def _one(
     suite: Suite, material: Material, part: SuitePart, around: Circumstances, show: OnProgress
 ) -> dict[str, Any]:
-    """Measures one part, or takes what was measured before."""
+    """Measures one part, or reuses an earlier result."""
     directory = suite.output / "parts"
     before = kept(directory, part, around)
     if before is not None:
@@ -141,14 +141,14 @@ def _one(
     show(part, "begins")
     _get_ready(suite, material, part)
     started = time.perf_counter()
-    found = run_part(part)
-    record = keep(directory, part, around, seconds=round(time.perf_counter() - started, 1), **found)
-    show(part, str(found.get("error", "done")))
+    outcome = run_part(part)
+    record = keep(directory, part, around, seconds=round(time.perf_counter() - started, 1), **outcome)
+    show(part, str(outcome.get("error", "done")))
     return record
 
 
 def _get_ready(suite: Suite, material: Material, part: SuitePart) -> None:
-    """Makes what a part needs and nobody has made yet."""
+    """Creates the material of a part, unless it exists."""
     size = int(part.variant.split("-")[0]) if part.name == STARTUP else None
     forget_other_sizes(material.many, suite.scale, size)
     if size is not None:
@@ -158,19 +158,19 @@ def _get_ready(suite: Suite, material: Material, part: SuitePart) -> None:
 
 
 def run_part(part: SuitePart) -> dict[str, Any]:
-    """Runs a part's command; returns its "result", or the "error" that it ended with."""
+    """Runs a part's command; returns its "result" or its "error"."""
     with subprocess.Popen(
         part.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            answer, said = process.communicate(timeout=PART_LIMIT)
+            answer, stderr = process.communicate(timeout=PART_LIMIT)
         except BaseException as error:
-            # The servers and baselines that it has started hold on to its pipes, and would be waited for.
+            # Servers and baselines that it started keep its pipes open; reading would wait for them.
             os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 return {"error": f"it was ended after {PART_LIMIT} s"}
             raise
     if process.returncode:
-        words = said.strip().splitlines()[-1:]
+        words = stderr.strip().splitlines()[-1:]
         return {"error": "".join(words) or f"it ended with exit code {process.returncode}"}
     return {"result": json.loads(answer.splitlines()[-1])}

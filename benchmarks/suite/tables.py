@@ -1,4 +1,4 @@
-"""Markdown tables, and how a figure is written."""
+"""Markdown tables, and the format of figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 
 def count(figure: float) -> str:
-    """Writes a figure with three digits that mean something, and large ones whole."""
+    """Formats a figure with three significant digits; large ones are whole."""
     if figure >= 100:
         return f"{figure:,.0f}"
     if figure >= 1:
@@ -24,5 +24,5 @@ def count(figure: float) -> str:
 
 
 def spread(row: Mapping[str, Any], key: str = "value") -> str:
-    """Writes a figure with the lowest and highest behind it."""
+    """Formats a figure with its lowest and highest value."""
     return f"{count(row[key])} ({count(row['low'])} to {count(row['high'])})"

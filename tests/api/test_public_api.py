@@ -51,7 +51,7 @@ def test_the_released_list_is_of_the_last_release_that_the_changelog_has() -> No
     assert public_api.released_version() == last_release(changelog), "a release runs `make api-released`"
 
 
-def test_a_change_that_is_said_passes() -> None:
+def test_a_listed_change_passes() -> None:
     assert unsaid(BEFORE, NOW, SAYS_IT) == []
     assert untrue(BEFORE, NOW, SAYS_IT) == []
     assert last_release(SAYS_IT) == "0.1.0"
@@ -60,22 +60,22 @@ def test_a_change_that_is_said_passes() -> None:
 @pytest.mark.parametrize(
     "line", [line for line in SAYS_IT.splitlines() if "removed" in line or "y: int" in line]
 )
-def test_a_change_that_is_not_said_is_named(line: str) -> None:
+def test_an_unlisted_change_is_named(line: str) -> None:
     assert unsaid(BEFORE, NOW, SAYS_IT.replace(line, "")) == [line]
 
 
-def test_what_an_older_release_said_does_not_count() -> None:
+def test_lines_of_an_older_release_do_not_count() -> None:
     moved = SAYS_IT.replace("## Unreleased", "## Unreleased\n\n## 0.2.0")
     assert len(unsaid(BEFORE, NOW, moved)) == 3
     assert last_release(moved) == "0.2.0"
 
 
-def test_a_line_that_became_untrue_is_named() -> None:
+def test_an_outdated_line_is_named() -> None:
     said = SAYS_IT.partition("## 0.1.0")[0].splitlines()
     assert untrue(BEFORE, BEFORE, SAYS_IT) == [line for line in said if line.startswith("- ") and "`" in line]
 
 
-def test_an_option_more_a_type_changed_or_a_method_less_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_added_options_changed_types_and_removed_methods_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     before = public_api.listed_api()
     import alexnet_fast
 

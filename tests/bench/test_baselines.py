@@ -87,7 +87,7 @@ def test_a_baseline_is_measured_and_one_that_does_not_start_is_named(
     assert result["hardware"]["cpu"]["cores"] >= 1
 
 
-def test_a_baseline_that_ends_in_its_turn_ends_the_run_with_its_last_word(
+def test_a_baseline_that_ends_during_its_turn_ends_the_run_with_its_last_line(
     two_classes: Path, baselines: Path
 ) -> None:
     (baselines / "dying_baseline.py").write_text(DYING, encoding="utf-8")
@@ -115,7 +115,7 @@ def test_a_folder_without_baselines_or_without_their_environment_is_refused(tmp_
         pass
 
 
-def test_the_photographs_to_measure_with_are_the_same_every_time(tmp_path: Path) -> None:
+def test_the_photographs_are_the_same_every_time(tmp_path: Path) -> None:
     make_photographs(tmp_path / "one", 12)
     make_photographs(tmp_path / "two", 12)
     files = sorted(file.relative_to(tmp_path / "one") for file in (tmp_path / "one").rglob("*.jpg"))
@@ -125,9 +125,7 @@ def test_the_photographs_to_measure_with_are_the_same_every_time(tmp_path: Path)
         make_photographs(tmp_path / "one")
 
 
-def test_photographs_that_were_cut_off_leave_no_folder_to_measure_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_photographs_leave_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make bench` takes a folder that is there for finished."""
     save, saved = Image.Image.save, []
 

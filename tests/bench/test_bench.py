@@ -74,14 +74,14 @@ def test_the_clock_starts_once_a_stream_flows_and_counts_what_comes_after() -> N
 
 
 @pytest.mark.parametrize("threads", [1, 4, 16, 64])
-def test_what_the_workers_of_a_dataloader_prepared_ahead_is_not_counted(threads: int) -> None:
+def test_prefetched_batches_of_dataloader_workers_are_not_counted(threads: int) -> None:
     """torch's workers prepare two batches each while others have their turn."""
     reserve = itertools.repeat(1_000_000, 2 * threads)
     later = itertools.repeat(0)
     assert rate_of(itertools.chain(reserve, later), 0.01, threads) == 0
 
 
-def test_a_baseline_beside_a_gpu_is_called_what_it_is() -> None:
+def test_a_baseline_beside_a_gpu_is_marked_as_on_the_cpu() -> None:
     """The baselines' scripts load on the CPU, wherever ours do."""
     assert name_beside("libjpeg-turbo, decoding alone", "cpu") == "libjpeg-turbo, decoding alone"
     assert name_beside("DALI, NVIDIA's example", "cuda") == "DALI, NVIDIA's example, on the CPU"
@@ -108,14 +108,14 @@ def test_input_is_compared_with_the_other_loader_and_with_decoding_alone(
     assert sum(costs.values()) == pytest.approx(1e6 / dali["images_per_second"])
 
 
-def test_other_forms_of_the_images_are_loaded_in_turns_too(two_classes: Path) -> None:
+def test_other_formats_of_the_images_take_turns_too(two_classes: Path) -> None:
     again = bench_of(two_classes).image_list
     result = measure_input(bench_of(two_classes, compare={"raw": again}, runs=1))
     assert result["compared"][1]["name"] == "DALI, raw"
     assert result["compared"][1]["ours_over_it"] > 0
 
 
-def test_what_cannot_be_measured_is_refused(two_classes: Path) -> None:
+def test_numbers_that_measure_nothing_are_refused(two_classes: Path) -> None:
     with pytest.raises(UserError, match="runs=0 does not fit; give a whole number of at least 1"):
         bench_of(two_classes, runs=0)
     with pytest.raises(UserError, match="seconds=0 does not fit; give a number above 0"):

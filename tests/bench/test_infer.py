@@ -34,7 +34,7 @@ def small(**given):
 
 
 @pytest.mark.slow
-def test_everyone_answers_in_turns() -> None:
+def test_all_candidates_take_turns() -> None:
     # As users run it, in a process of its own: OpenVINO in one that holds DALI pipelines crashed it later on.
     command = [sys.executable, "-m", "alexnet_fast", "bench", "infer"]
     options = ["--model", "alexnet-64", "--batch-size", "2,1", "--runs", "1", "--json"]
@@ -72,7 +72,7 @@ def test_everyone_answers_in_turns() -> None:
 
 
 @pytest.mark.parametrize("option", ["runs", "threads"])
-def test_what_cannot_be_measured_is_refused(option) -> None:
+def test_numbers_that_measure_nothing_are_refused(option) -> None:
     with pytest.raises(UserError, match=f"{option}=0 does not fit; give a whole number of at least 1"):
         small(**{option: 0})
     with pytest.raises(UserError, match="names a size twice, or none; give each once, 1 or more"):
@@ -116,7 +116,7 @@ def test_batch_sizes_come_in_lists_or_one_by_one() -> None:
     assert _sizes(("1,4", "16, 64")) == (1, 4, 16, 64)
 
 
-def test_who_was_asked_for_and_cannot_run_is_not_replaced_in_silence() -> None:
+def test_a_requested_candidate_is_not_replaced_silently() -> None:
     cpu = Candidate(call=np.copy, backend="a CPU")
     field = candidates.CandidateSet(
         running={candidates.OURS: cpu}, not_run=dict.fromkeys(candidates.ON_GPU, "no such thing")
@@ -129,7 +129,7 @@ def test_who_was_asked_for_and_cannot_run_is_not_replaced_in_silence() -> None:
     assert candidates.choose_ours(both, "cuda", cuda_graphs=False) == candidates.CUDA
 
 
-def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
+def test_transfers_to_and_from_a_gpu_are_reported_apart(monkeypatch) -> None:
     """The figures are made up: what is shown is where they go."""
     given = iter([EngineTimes(1, 10, 2), EngineTimes(3, 20, 2), EngineTimes(2, 60, 1)])
     gpu = Candidate(call=np.copy, backend="a GPU", gpu_times=lambda: next(given))
@@ -142,7 +142,7 @@ def test_the_way_to_a_gpu_and_back_is_shown_apart(monkeypatch) -> None:
     assert "transfer_ms" not in found["compared"][0]
 
 
-def test_large_batches_give_their_memory_back_before_the_next_turn(monkeypatch) -> None:
+def test_large_batches_release_their_memory_before_the_next_turn(monkeypatch) -> None:
     done = []
     candidate = Candidate(
         call=lambda images: done.append(len(images)), backend="", release=lambda: done.append("released")
@@ -154,7 +154,7 @@ def test_large_batches_give_their_memory_back_before_the_next_turn(monkeypatch) 
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_everyone_there_runs_or_says_why() -> None:
+def test_on_a_gpu_every_candidate_runs_or_gives_the_reason() -> None:
     command = [sys.executable, "-m", "alexnet_fast", "bench", "infer", "--model", "alexnet-64", "--json"]
     options = ["--batch-size", "1,4", "--runs", "2", "--cuda-graphs", "--allow-fallback"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)

@@ -30,7 +30,7 @@ def test_a_node_counts_to_the_row_of_its_layer(name, operator, row):
     assert row_of(name, operator) == row
 
 
-def test_a_session_tells_the_time_of_every_layer(monkeypatch, tmp_path):
+def test_a_session_reports_the_time_of_every_layer(monkeypatch, tmp_path):
     monkeypatch.setattr(layer_times, "_PAUSE_S", 0)
     profiled = Profiled(fresh_network("alexnet-64"), "eager", 1, tmp_path)
     took = [profiled.run(number) for number in range(3)]

@@ -19,7 +19,7 @@ def server(*lines: str) -> list[str]:
     return [sys.executable, "-c", "\n".join(["import sys, time, pathlib", *lines])]
 
 
-def test_a_server_that_complains_a_lot_is_not_stopped_by_it(tmp_path: Path) -> None:
+def test_a_server_with_much_output_is_not_blocked(tmp_path: Path) -> None:
     """A pipe that nobody reads holds 64 KiB."""
     done = tmp_path / "done"
     words = server(
@@ -38,7 +38,7 @@ def test_a_server_that_complains_a_lot_is_not_stopped_by_it(tmp_path: Path) -> N
         assert done.exists()
 
 
-def test_one_that_ends_is_quoted_and_one_that_says_nothing_is_given_up() -> None:
+def test_a_server_that_ends_is_quoted_and_a_silent_one_times_out() -> None:
     suffix, silent = server("sys.stderr.write('no model')"), server("time.sleep(300)")
     with pytest.raises(UserError, match="did not start: no model; start it"), own_server(suffix):
         pass

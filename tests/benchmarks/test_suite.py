@@ -37,7 +37,7 @@ PART = SuitePart(
 )
 
 
-def test_a_part_that_was_measured_is_kept_for_the_same_command_commit_and_machine(tmp_path: Path) -> None:
+def test_a_result_is_reused_for_the_same_command_commit_and_machine(tmp_path: Path) -> None:
     assert kept(tmp_path, PART, HERE) is None
     record = keep(tmp_path, PART, HERE, seconds=1.0, result={"p50_ms": 3.0})
     assert record["command"] == "alexnet-fast bench infer --threads 2"
@@ -85,7 +85,7 @@ def test_the_commit_is_that_of_this_code_and_names_what_was_changed_since(tmp_pa
     assert all(str(one).startswith(f"{clean}+changes") for one in found)
 
 
-def test_what_a_part_has_started_ends_with_it_when_it_hangs(
+def test_child_processes_of_a_hanging_part_end_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server or a baseline that it has started holds on to its pipes."""
@@ -110,7 +110,7 @@ def _runs(process: int) -> bool:
         return False
 
 
-def test_nothing_of_a_run_that_was_cut_off_is_measured_with(
+def test_temporary_files_of_an_interrupted_run_are_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The code may have become another since; what is measured with is made anew."""
@@ -156,7 +156,7 @@ def test_the_roof_is_memory_first_and_arithmetic_then() -> None:
     assert [roof.at(x) for x in (1, 5, 10, 50)] == [10.0, 50.0, 100.0, 100.0]
 
 
-def test_a_speed_is_placed_by_what_the_network_computes_and_moves() -> None:
+def test_a_speed_is_related_to_the_roof_by_operations_and_bytes() -> None:
     results = {
         "scale": {"model": "alexnet"},
         "parts": {
@@ -195,7 +195,7 @@ def _rates(**rates: float) -> dict[str, Any]:
         (["{tmp}"], "Missing argument 'PREPARED'"),
     ],
 )
-def test_what_cannot_be_measured_with_is_refused(tmp_path: Path, words: list[str], complaint: str) -> None:
+def test_unusable_material_is_refused(tmp_path: Path, words: list[str], complaint: str) -> None:
     given = [word.format(tmp=tmp_path) for word in words]
     done = CliRunner().invoke(bench_all, [*given, "--output", str(tmp_path / "out")])
     assert done.exit_code in (1, 2)

@@ -50,17 +50,20 @@ def test_a_file_declares_the_augmentation_of_a_run(
     [
         (None, "cannot read"),
         ("hue =", "is not TOML"),
-        ("hues = 0.1", "'hues' is no part of the augmentation; did you mean 'hue'?"),
+        ("hues = 0.1", "'hues' is not an augmentation option; did you mean 'hue'?"),
         (
             "epochs = 3",
-            "'epochs' is no part of the augmentation; choose from resize, crop, random_resized_crop",
+            "'epochs' is not an augmentation option; choose from resize, crop, random_resized_crop",
         ),
         ('hue = "much"', "'hue': give a number of at least 0 and at most 0.5, not 'much'"),
         ("flip = 1", "'flip' needs true or false"),
         ("hue = 0.9", "'hue': give a number of at least 0 and at most 0.5, not '0.9'"),
         ('progressive_resize = "9"', "--progressive-resize 9"),
         ("crop = 300\nresize = 256", "--crop 300 does not fit into images"),
-        ("[augmentation]\nflip = false\n[other]\nx = 1", "'other' is no part|'augmentation' is no part"),
+        (
+            "[augmentation]\nflip = false\n[other]\nx = 1",
+            "'(other|augmentation)' is not an augmentation option",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(
@@ -76,7 +79,7 @@ def test_a_wrong_file_is_refused_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_same_file_shows_what_training_will_make_of_images(
+def test_show_augment_reads_the_same_augmentation_file(
     alexnet_fast, two_classes: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.toml"

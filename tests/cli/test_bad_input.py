@@ -106,9 +106,7 @@ def test_a_mistake_ends_in_one_line(
 
 
 @pytest.mark.slow
-def test_ten_crops_of_a_net_that_takes_the_whole_image(
-    alexnet_fast, two_classes: Path, tmp_path: Path
-) -> None:
+def test_ten_crops_need_images_larger_than_the_crop(alexnet_fast, two_classes: Path, tmp_path: Path) -> None:
     options = ("--model", "convnet-64", "--epochs", 1, "--batch-size", 16)
     assert alexnet_fast("train", two_classes, "--run", tmp_path / "whole", *options).returncode == 0
     for command in (

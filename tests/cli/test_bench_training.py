@@ -37,7 +37,7 @@ def test_the_plain_net_computes_the_same_function() -> None:
 
 
 @pytest.mark.slow
-def test_train_says_what_bounds_it(json_of, two_classes: Path) -> None:
+def test_bench_train_names_the_bottleneck(json_of, two_classes: Path) -> None:
     result = json_of(
         "bench", "train", two_classes, "--model", "alexnet-64", "--batch-size", 8, "--steps", 3, "--runs", 2
     )
@@ -48,7 +48,7 @@ def test_train_says_what_bounds_it(json_of, two_classes: Path) -> None:
     assert result["steps"] == 3
 
 
-def test_times_add_up_on_shared_cores_and_the_slower_part_decides_on_others() -> None:
+def test_times_add_up_on_shared_cores_and_the_slower_part_decides_otherwise() -> None:
     assert together(300.0, 600.0, shared=True) == pytest.approx(200.0)
     assert together(300.0, 600.0, shared=False) == 300.0
 
@@ -70,5 +70,5 @@ def test_times_add_up_on_shared_cores_and_the_slower_part_decides_on_others() ->
         (["train", "{data}", "--runs", "0"], "'--runs': give a whole number of at least 1"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(refusal, two_classes: Path, words, complaint: str) -> None:
+def test_numbers_that_measure_nothing_are_refused(refusal, two_classes: Path, words, complaint: str) -> None:
     assert complaint in refusal("bench", *[word.format(data=two_classes) for word in words])

@@ -12,7 +12,7 @@ import pytest
 Json = Callable[..., dict[str, Any]]
 
 
-def test_train_prints_its_result_and_says_how_it_goes(trained_run: Path) -> None:
+def test_train_prints_its_result_and_its_progress(trained_run: Path) -> None:
     result = json.loads((trained_run.parent / "train.json").read_text(encoding="utf-8"))
     keys = {"run", "epochs", "steps", "best", "images_per_second", "bad_images", "resumed_from"}
     assert keys <= result.keys()
@@ -69,7 +69,7 @@ def test_predict_agrees_between_the_run_and_the_exported_file(
         assert a["classes"][0]["probability"] == pytest.approx(b["classes"][0]["probability"], abs=1e-5)
 
 
-def test_predict_classifies_the_rest_and_fails_where_a_file_is_bad(
+def test_predict_classifies_the_others_and_fails_if_a_file_is_bad(
     json_of: Json, trained_run: Path, two_classes: Path, tmp_path: Path
 ) -> None:
     good = next((two_classes / "val" / "poly").iterdir())
@@ -99,7 +99,7 @@ def test_resume_takes_the_options_of_the_run(json_of: Json, trained_run: Path) -
     assert result["epochs"] == 3
 
 
-def test_doctor_tries_things_and_says_what_mends_them(json_of: Json) -> None:
+def test_doctor_tries_each_part_and_gives_hints(json_of: Json) -> None:
     result = json_of("doctor")
     parts = {"dali", "dali_gpu", "cuda", "tensorrt", "tensorrt_build", "onnxruntime", "triton"}
     assert parts <= result["can"].keys()

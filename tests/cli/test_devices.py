@@ -77,7 +77,7 @@ ASKING = [
 
 @needs_no_gpu
 @pytest.mark.parametrize("words", ASKING)
-def test_what_is_not_to_be_had_is_an_error_unless_that_is_allowed(
+def test_an_unavailable_device_is_an_error_unless_a_fallback_is_allowed(
     words, in_process, exported, trained_run, two_classes, caplog
 ) -> None:
     arguments = command(words, exported, trained_run, two_classes)
@@ -115,13 +115,13 @@ def test_what_is_not_to_be_had_is_an_error_unless_that_is_allowed(
         ("serve ONNX --device cuda:9x", "--device cuda:9x is not a device"),
     ],
 )
-def test_what_is_no_device_is_bad_usage(words, said, refusal, exported, trained_run, two_classes) -> None:
+def test_an_unknown_device_is_bad_usage(words, said, refusal, exported, trained_run, two_classes) -> None:
     assert said in refusal(*command(words, exported, trained_run, two_classes))
 
 
 @needs_no_gpu
 @needs_rtx
-def test_a_file_of_another_export_does_not_stand_in_for_an_engine(
+def test_a_file_of_another_export_does_not_replace_an_engine(
     exported, trained_run, two_classes, in_process, tmp_path
 ) -> None:
     for file in exported.iterdir():
@@ -146,7 +146,9 @@ def test_a_file_of_another_export_does_not_stand_in_for_an_engine(
 
 @needs_no_gpu
 @needs_rtx
-def test_a_fallback_hides_no_damage(exported, trained_run, two_classes, in_process, tmp_path) -> None:
+def test_a_damaged_file_is_an_error_even_with_a_fallback(
+    exported, trained_run, two_classes, in_process, tmp_path
+) -> None:
     for file in exported.iterdir():
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -180,7 +182,9 @@ def test_an_engine_of_another_version_names_both(
 
 
 @needs_no_gpu
-def test_the_table_says_what_ran_and_stderr_why(alexnet_fast, exported, trained_run, two_classes) -> None:
+def test_the_table_names_the_backend_and_stderr_the_reason(
+    alexnet_fast, exported, trained_run, two_classes
+) -> None:
     words = command("predict ONNX IMAGE --device cuda --allow-fallback", exported, trained_run, two_classes)
     done = alexnet_fast(*words)
     assert done.returncode == 0
@@ -193,7 +197,9 @@ def test_the_table_says_what_ran_and_stderr_why(alexnet_fast, exported, trained_
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("words", ["predict ONNX IMAGE --device cuda", "evaluate ONNX DATA --device cuda"])
-def test_on_a_gpu_the_session_says_so(words, in_process, exported, trained_run, two_classes) -> None:
+def test_on_a_gpu_the_session_reports_its_provider(
+    words, in_process, exported, trained_run, two_classes
+) -> None:
     code, answer, said = in_process(*command(words, exported, trained_run, two_classes))
     if code:
         assert "would run on" in said, "the only reason: this onnxruntime cannot use this GPU"
@@ -201,9 +207,7 @@ def test_on_a_gpu_the_session_says_so(words, in_process, exported, trained_run, 
         assert not answer["backend"].startswith("onnxruntime CPU")
 
 
-def test_an_exported_file_is_computed_as_it_was_exported(
-    exported: Path, two_classes: Path, in_process: Any
-) -> None:
+def test_amp_is_refused_for_an_exported_file(exported: Path, two_classes: Path, in_process: Any) -> None:
     """Its precision is in the file: --amp was taken, and did nothing."""
     words = ("evaluate", exported / "model.onnx", two_classes, "--amp", "bf16")
     code, _, said = in_process(*words)
@@ -215,6 +219,6 @@ def test_an_exported_file_is_computed_as_it_was_exported(
 
 
 @pytest.mark.parametrize("name", ["cuda:\u00b2", "cuda:x", "cudagpu", "cpu:\u00b2", ""])
-def test_what_is_no_device_is_refused_before_any_is_looked_for(name: str) -> None:
+def test_an_unknown_device_is_refused_before_devices_are_searched(name: str) -> None:
     with pytest.raises(UserError, match="is not a device; give auto, cpu, cuda or cuda:N"):
         choose_device(name)

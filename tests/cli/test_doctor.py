@@ -1,4 +1,4 @@
-"""What `doctor` makes of a check: the mend of whoever knows it, and a reason for all that does not work."""
+"""`doctor` quotes the hint of each check and gives a reason for each part that does not work."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from alexnet_fast.doctor import Finding, attempt, examine
 from alexnet_fast.errors import UserError
 
 
-def test_a_part_that_knows_its_mend_is_quoted() -> None:
+def test_the_hint_of_an_error_is_quoted() -> None:
     """On a machine with a GPU and no TensorRT the advice was to install alexnet-fast again."""
 
-    def check(_: str | None) -> Finding:
+    def check() -> Finding:
         raise UserError("TensorRT is not installed", "pip install 'alexnet-fast[tensorrt]'")
 
-    assert attempt("tensorrt", check, None) == Finding(
+    assert attempt("tensorrt", check) == Finding(
         works=False, what="TensorRT is not installed", hint="pip install 'alexnet-fast[tensorrt]'"
     )
 
 
 def test_a_part_that_breaks_or_computes_wrongly_is_named() -> None:
-    def breaks(_: str | None) -> Finding:
+    def breaks() -> Finding:
         raise OSError("libcudart.so.12: cannot open\nand more")
 
-    broken = attempt("onnxruntime", breaks, None)
+    broken = attempt("onnxruntime", breaks)
     assert (broken.works, broken.what) == (False, "onnxruntime fails: libcudart.so.12: cannot open")
-    wrong = attempt("torch", lambda _: Finding(works=False), None)
-    assert wrong.what == "torch runs, and its answer is wrong"
+    wrong = attempt("torch", lambda: Finding(works=False))
+    assert wrong.what == "torch runs and gives a wrong result"
     assert wrong.hint
 
 
-def test_whatever_works_not_has_a_reason_and_a_mend() -> None:
+def test_every_part_that_does_not_work_has_a_reason_and_a_hint() -> None:
     found = examine()
     assert {problem["part"] for problem in found["problems"]} == {
         part for part, works in found["can"].items() if not works

@@ -41,7 +41,7 @@ def export(weights: Path, *arguments: object) -> Result:
         ("café 😀.onnx", False, (".", "café 😀")),
     ],
 )
-def test_a_path_that_ends_as_a_file_is_one(output: str | None, trt: bool, place: tuple[str, str]) -> None:
+def test_a_path_with_a_file_suffix_is_a_file(output: str | None, trt: bool, place: tuple[str, str]) -> None:
     found = export_place(None if output is None else Path(output), Path("w/net.pth"), trt=trt)
     assert found == (Path(place[0]), place[1])
 
@@ -56,7 +56,7 @@ def test_a_path_that_ends_as_a_file_is_one(output: str | None, trt: bool, place:
         ("folder.onnx", "is a folder, and ends as a file"),
     ],
 )
-def test_a_file_that_is_not_written_is_refused(
+def test_a_file_type_that_export_does_not_write_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -66,7 +66,7 @@ def test_a_file_that_is_not_written_is_refused(
     assert said in str(raised.value)
 
 
-def test_the_file_that_is_named_is_written_and_answers(weights: Path, tmp_path: Path) -> None:
+def test_the_named_file_is_written_and_predicts(weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "net.onnx"
     done = export(weights, "--output", file)
     assert done.exit_code == 0, done.output
@@ -80,7 +80,7 @@ def test_the_file_that_is_named_is_written_and_answers(weights: Path, tmp_path: 
     assert damaged.exit_code != 0
 
 
-def test_a_folder_holds_one_export_unless_it_is_forced(weights: Path, tmp_path: Path) -> None:
+def test_a_folder_holds_one_export_unless_forced(weights: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "a.onnx", tmp_path / "b.onnx"
     assert export(weights, "--output", first).exit_code == 0
     refused = export(weights, "--output", second)
@@ -92,7 +92,7 @@ def test_a_folder_holds_one_export_unless_it_is_forced(weights: Path, tmp_path: 
     assert export(weights, "--output", tmp_path / "b.onnx").exit_code == 0
 
 
-def test_a_foreign_file_of_that_name_stays(weights: Path, tmp_path: Path) -> None:
+def test_a_foreign_file_of_the_same_name_is_kept(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"somebody's own")
     refused = export(weights, "--output", tmp_path / "net.onnx")
     assert "exists and was not written by an export" in refused.stderr

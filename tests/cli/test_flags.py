@@ -6,7 +6,7 @@ import click
 from every_command import every_command
 
 
-def test_no_option_takes_true_or_false_as_a_word() -> None:
+def test_no_option_takes_true_or_false_as_text() -> None:
     seen = 0
     for name, command in every_command():
         for option in command.params:

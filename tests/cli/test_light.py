@@ -72,7 +72,7 @@ def test_predicting_with_an_exported_file_needs_neither_torch_nor_dali(
     assert not {"torch", "nvidia"} & loaded
 
 
-def test_the_public_names_are_there_when_they_are_asked_for() -> None:
+def test_the_public_names_are_imported_on_demand() -> None:
     import alexnet_fast
 
     assert alexnet_fast.create_model("alexnet-64", 10).num_classes == 10

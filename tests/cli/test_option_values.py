@@ -55,9 +55,7 @@ NUMBERS = [(name, option) for name, option in PAIRS if isinstance(option.type, N
 
 
 @pytest.mark.parametrize(("name", "option"), NUMBERS, ids=lambda value: getattr(value, "name", value))
-def test_odd_values_of_a_number_are_taken_within_its_range_or_refused(
-    name: str, option: click.Parameter
-) -> None:
+def test_odd_numbers_are_accepted_within_the_range_or_refused(name: str, option: click.Parameter) -> None:
     assert isinstance(option.type, Number)
     for text in VALUES:
         taken, refusal = _converted(option, text)
@@ -162,7 +160,7 @@ def test_numbers_of_numpy_and_texts_for_paths_become_plain_ones(tmp_path: Path) 
     config.save(tmp_path / "config.toml")
 
 
-def test_ranges_and_choices_stand_in_one_place() -> None:
+def test_ranges_and_choices_are_declared_once() -> None:
     hints = typing.get_type_hints(TrainConfig, localns={"Initial": Initial})
     for field in dataclasses.fields(TrainConfig):
         declared = option_of(field)
@@ -193,18 +191,18 @@ def test_ranges_and_choices_stand_in_one_place() -> None:
         lambda: parse_profile("1,8,999999999999", 64),
     ],
 )
-def test_what_is_made_of_options_refuses_numbers_beyond_sense(make: Any) -> None:
+def test_config_classes_refuse_numbers_outside_their_ranges(make: Any) -> None:
     with pytest.raises(UserError):
         make()
 
 
 @pytest.mark.slow
-def test_a_network_that_no_memory_holds_is_refused() -> None:
+def test_a_network_larger_than_memory_is_refused() -> None:
     with pytest.raises(UserError, match="8192 x 8192 pixels would take 254.1 GiB .*; give a smaller --crop"):
         create_model("alexnet", 10, image_size=8192)
 
 
-def test_batches_that_no_memory_holds_are_refused(two_classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_larger_than_memory_are_refused(two_classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from alexnet_fast.pipelines.image_dataset import list_data
     from alexnet_fast.utils import memory
 
@@ -217,7 +215,7 @@ def test_batches_that_no_memory_holds_are_refused(two_classes: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", sorted(OPTION_RANGES))
-def test_the_ends_of_a_range_are_in_it_unless_it_says_otherwise(name: str) -> None:
+def test_the_ends_belong_to_a_range_unless_excluded(name: str) -> None:
     bounds = OPTION_RANGES[name]
     for end, excluded in ((bounds.least, bounds.above), (bounds.most, bounds.below)):
         if excluded:

@@ -45,12 +45,12 @@ def test_devices_and_open_streams_hold_nothing_that_could_be_lost(path: str) -> 
     ask_to_overwrite(Path(path), force=False, instead="another name")
 
 
-def test_a_link_to_a_device_is_no_file_either(tmp_path: Path) -> None:
+def test_a_link_to_a_device_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/null")
     ask_to_overwrite(tmp_path / "link", force=False, instead="another name")
 
 
-def test_a_link_that_leads_nowhere_is_a_file_and_a_folder_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_dangling_link_counts_as_a_file_and_a_folder_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("gone")
     with pytest.raises(UserError, match="is there already"):
         ask_to_overwrite(tmp_path / "link", force=False, instead="another")
@@ -94,7 +94,7 @@ def test_an_image_of_a_run_goes_into_its_folder(run: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "command", ["curves", "kernels", "saliency", "confusion", "misclassified", "augment"]
 )
-def test_every_image_is_kept_before_any_work_is_done(run: Path, command: str) -> None:
+def test_existing_images_are_found_before_any_work(run: Path, command: str) -> None:
     name = "kernels-conv1" if command == "kernels" else command
     (run / f"{name}.png").write_bytes(b"precious")
     more = [] if command in ("curves", "kernels") else ["nowhere"]
@@ -104,7 +104,7 @@ def test_every_image_is_kept_before_any_work_is_done(run: Path, command: str) ->
     assert (run / f"{name}.png").read_bytes() == b"precious"
 
 
-def test_a_list_of_another_thing_is_kept_and_an_earlier_one_of_the_data_replaced(
+def test_a_foreign_list_is_kept_and_an_earlier_list_of_the_data_is_replaced(
     tmp_path: Path, cells: dict[str, list[Path]]
 ) -> None:
     data = tmp_path / "data"

@@ -55,7 +55,9 @@ def predict(*arguments: Any) -> Result:
     return CliRunner().invoke(commands, ["predict", *map(str, arguments)])
 
 
-def test_everything_below_a_folder_is_answered_and_the_rest_is_counted(model: Path, directory: Path) -> None:
+def test_all_images_below_a_folder_are_classified_and_other_files_counted(
+    model: Path, directory: Path
+) -> None:
     done = predict(model, directory, "--json")
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
@@ -66,7 +68,7 @@ def test_everything_below_a_folder_is_answered_and_the_rest_is_counted(model: Pa
     assert f"ignored in {directory}: " in done.stderr
 
 
-def test_one_that_is_broken_is_named_and_the_others_are_answered(model: Path, directory: Path) -> None:
+def test_a_broken_image_is_named_and_the_others_are_classified(model: Path, directory: Path) -> None:
     (directory / "sub" / "broken.jpg").write_bytes(b"no image")
     (directory / "nowhere.png").symlink_to("gone")
     done = predict(model, directory)
@@ -76,7 +78,7 @@ def test_one_that_is_broken_is_named_and_the_others_are_answered(model: Path, di
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "empty", "junk", "missing"])
-def test_what_holds_no_image_is_refused_or_named(
+def test_a_folder_without_images_is_refused_or_named(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(special_files, "_SECONDS_FOR_THE_OTHER_END", 0.1)
@@ -109,7 +111,7 @@ def test_a_folder_twice_and_a_file_by_itself_keep_their_order(directory: Path) -
     assert names == ["sub/c.jpg", "sub/x.jpg/d.jpeg", "b.jpg", "sub/c.jpg", "sub/x.jpg/d.jpeg"]
 
 
-def test_names_that_are_not_utf8_are_answered(model: Path, tmp_path: Path, cells: Any) -> None:
+def test_files_whose_names_are_not_utf8_are_classified(model: Path, tmp_path: Path, cells: Any) -> None:
     directory = tmp_path / os.fsdecode(b"caf\xe9")
     directory.mkdir()
     shutil.copy(cells["mono"][0], directory / os.fsdecode(b"\xff.jpg"))

@@ -49,7 +49,7 @@ def in_a_file(directory: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("how", ["option", "config", "own recipe"])
-def test_a_batch_that_was_given_is_refused(two_classes: Path, tmp_path: Path, how: str) -> None:
+def test_a_given_batch_size_that_does_not_fit_is_refused(two_classes: Path, tmp_path: Path, how: str) -> None:
     said = ("--batch-size", 128) if how == "option" else in_a_file(tmp_path)
     if how == "own recipe":
         said = ("--recipe", said[1])
@@ -67,7 +67,7 @@ def test_fit_on_few_images(two_classes: Path, tmp_path: Path, caplog: pytest.Log
         AlexNet(two_classes, run=tmp_path / "other", batch_size=128, **options).fit(epochs=1)
 
 
-def test_a_larger_crop_needs_no_larger_images_to_be_asked_for(two_classes: Path, tmp_path: Path) -> None:
+def test_a_larger_crop_resizes_to_larger_images_by_itself(two_classes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done = train(two_classes, "--model", "linear", "--crop", 72, "--epochs", 1, "--workers", 1, "--run", run)
     assert done.exit_code == 0, done.output

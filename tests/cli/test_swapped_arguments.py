@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("n" * 300, Kind.UNKNOWN),
     ],
 )
-def test_what_a_path_is(place: Path, name: str, kind: Kind) -> None:
+def test_the_kind_of_a_path(place: Path, name: str, kind: Kind) -> None:
     assert kind_of(place / name) is kind
 
 
@@ -129,7 +129,7 @@ def test_what_a_path_is(place: Path, name: str, kind: Kind) -> None:
         ("bench infer images", "is a folder of images; give a run folder"),
     ],
 )
-def test_a_wrong_path_is_said_by_what_it_is(
+def test_a_wrong_path_is_named_with_its_kind(
     place: Path, monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
     monkeypatch.chdir(place)

@@ -39,7 +39,7 @@ def test_the_split_is_the_same_again(tmp_path: Path) -> None:
     assert open_data(lay_out_cells(tmp_path / "other")).train.names == first
 
 
-def test_links_into_an_environment_that_is_gone_are_made_anew(tmp_path: Path) -> None:
+def test_dangling_links_are_replaced(tmp_path: Path) -> None:
     """`make clean` and another place for .venv leave a folder of links that lead nowhere."""
     directory = lay_out_cells(tmp_path / "data")
     (moved, copied, *_) = sorted((directory / "test" / "mono").iterdir())
@@ -53,7 +53,7 @@ def test_links_into_an_environment_that_is_gone_are_made_anew(tmp_path: Path) ->
     assert copied.read_bytes() == b"the user's own"
 
 
-def test_a_folder_that_takes_no_links_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_links_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: Path, _: Path) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
 
@@ -79,7 +79,7 @@ def test_the_commands_of_the_page_are_those_of_a_shell(tmp_path: Path) -> None:
         (3, "no training, evaluation, export, prediction"),
     ],
 )
-def test_the_time_of_a_demo_that_went_on_says_what_it_is_of(resumed: int | None, wanted: str) -> None:
+def test_the_time_of_a_resumed_demo_names_its_parts(resumed: int | None, wanted: str) -> None:
     fields = {field.name: None for field in dataclasses.fields(DemoResult)}
     training = {"epochs": 3, "resumed_from": resumed}
     result = DemoResult(**{**fields, "training": training})  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFact
             f'model = "{model}"',
             f"resize = {resize}",
             f"crop = {crop}",
-            f'progressive = "{crop}:{crop}"',
+            f'progressive_resize = "{crop}:{crop}"',
         )
         (directory / config).write_text("\n".join(lines) + "\n", encoding="utf-8")
     (directory / "bin").mkdir()
@@ -137,14 +137,14 @@ def on_less(block: Block) -> str:
     return code
 
 
-def test_what_is_made_smaller_is_there() -> None:
+def test_every_replacement_is_found() -> None:
     for page, said, _ in SMALLER:
         assert any(block.page == page and said in block.code for block in RUNNABLE), said
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="needs torchvision, FFCV and timm: make baselines")
 @pytest.mark.parametrize("block", OF_OTHERS, ids=str)
-def test_what_is_written_for_other_projects_runs_there(block: Block, directory: Path) -> None:
+def test_code_for_other_projects_runs_there(block: Block, directory: Path) -> None:
     if "ffcv" in block.code and not list(PYTHON.parent.parent.glob("lib/python*/site-packages/ffcv")):
         packages = "pkg-config libopencv-dev libturbojpeg0-dev"
         pytest.skip(f"needs apt-get install {packages}, then without {PYTHON.parent.parent}: make baselines")

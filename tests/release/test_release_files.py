@@ -36,7 +36,7 @@ def test_the_checksums_are_those_of_the_files(dist: Path) -> None:
         assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == digest
 
 
-def test_the_bill_of_materials_names_what_the_product_runs_with_and_no_tool_of_development(
+def test_the_bill_of_materials_names_runtime_dependencies_only(
     dist: Path,
 ) -> None:
     bom = json.loads((dist / "sbom.json").read_text())
@@ -68,7 +68,7 @@ def test_every_place_says_the_same_version(
     assert said == dict.fromkeys(said, VERSION)
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+def test_a_nonempty_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     done = subprocess.run([ROOT / ".ci" / "release", tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 2

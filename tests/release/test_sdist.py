@@ -33,7 +33,7 @@ def test_every_file_that_git_knows_is_in_it_once(sdist: Path) -> None:
     assert {name for name in names - known if not name.startswith("alexnet_fast.egg-info/")} == made
 
 
-def test_it_installs_and_answers(sdist: Path, exported: Path, cells, tmp_path: Path) -> None:
+def test_it_installs_and_runs(sdist: Path, exported: Path, cells, tmp_path: Path) -> None:
     installed = InstalledCopy(tmp_path, sdist)
     assert "Usage: alexnet-fast" in installed.command("--help")
     assert installed.json_of("doctor")["can"]["torch"]

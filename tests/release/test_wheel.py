@@ -24,7 +24,7 @@ def test_every_module_and_the_type_marker_are_in_it(wheel: Path) -> None:
     assert {
         f"alexnet_fast/recipes/{file.name}" for file in (ROOT / "alexnet_fast/recipes").iterdir()
     } <= names
-    assert "alexnet_fast/serve/page.html" in names
+    assert {"alexnet_fast/serve/page.html", "alexnet_fast/report/report.html.j2"} <= names
     directories = {"alexnet_fast": ROOT / "alexnet_fast"}
     directories |= {f"alexnet_fast/{name}": ROOT / name for name in ("pipelines", "export", "serve")}
     for place, directory in directories.items():

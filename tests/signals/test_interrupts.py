@@ -75,7 +75,7 @@ def work():
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -1)]
 )
-def test_a_signal_unwinds_what_is_under_way(tmp_path: Path, number: int, code: int) -> None:
+def test_a_signal_unwinds_running_work(tmp_path: Path, number: int, code: int) -> None:
     work = """
 def work():
     with atomic_file(Path("whole")) as file:
@@ -89,13 +89,13 @@ def work():
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_that_is_swallowed_is_followed_after_a_term(tmp_path: Path) -> None:
+def test_a_swallowed_signal_takes_effect_after_a_timeout(tmp_path: Path) -> None:
     process = begin(SWALLOWS, tmp_path)
     assert end(process)[1] == "alexnet-fast: interrupted\n"
     assert process.returncode == 130
 
 
-def test_one_that_does_not_wake_the_main_thread_is_followed_soon(tmp_path: Path) -> None:
+def test_a_signal_that_does_not_wake_the_main_thread_takes_effect_soon(tmp_path: Path) -> None:
     """As one that comes just before it begins to wait."""
     work = """
 import _thread
@@ -111,7 +111,7 @@ def work():
     assert process.returncode == 130
 
 
-def test_a_second_one_ends_at_once_and_takes_unfinished_files_along(tmp_path: Path) -> None:
+def test_a_second_signal_ends_at_once_and_removes_unfinished_files(tmp_path: Path) -> None:
     work = """
 interrupts._SECONDS_TO_END = interrupts._SECONDS_TO_WRITE = 60.0
 
@@ -134,7 +134,7 @@ def work():
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_echo_of_the_first_one_is_not_a_second(tmp_path: Path) -> None:
+def test_a_repeat_of_the_first_signal_is_not_a_second(tmp_path: Path) -> None:
     """`timeout` signals its child, and then the whole group."""
     work = """
 def work():
@@ -161,7 +161,7 @@ def work():
     ],
     ids=["destructor", "finalizer"],
 )
-def test_one_that_is_lost_in_a_destructor_is_raised_again(tmp_path: Path, loses: str) -> None:
+def test_a_signal_lost_in_a_destructor_is_raised_again(tmp_path: Path, loses: str) -> None:
     work = f"""
 interrupts._SECONDS_TO_END = 60.0
 {loses}
@@ -173,7 +173,7 @@ def work():
     assert end(process) == ("ended 2\n", "")
 
 
-def test_an_import_is_not_made_to_look_like_a_missing_library(tmp_path: Path) -> None:
+def test_a_signal_during_an_import_does_not_look_like_a_missing_library(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
         "import time\nprint('begun', flush=True)\n"
         "try: time.sleep(60)\nexcept BaseException as error: raise ImportError('no library') from error"
@@ -192,7 +192,7 @@ def work():
     assert process.returncode == 130
 
 
-def test_whatever_it_becomes_on_its_way_it_is_an_interruption(tmp_path: Path) -> None:
+def test_a_signal_turned_into_another_exception_is_still_an_interruption(tmp_path: Path) -> None:
     work = """
 def work():
     try:
@@ -204,7 +204,7 @@ def work():
     assert end(begin(work, tmp_path)) == ("ended 2\n", "")
 
 
-def test_a_thread_that_fails_then_says_nothing(tmp_path: Path) -> None:
+def test_a_thread_that_fails_after_a_signal_is_silent(tmp_path: Path) -> None:
     work = """
 def fail(over):
     over.wait()
@@ -224,7 +224,7 @@ def work():
     assert end(begin(work, tmp_path)) == ("ended 2\n", "")
 
 
-def test_what_the_program_was_started_with_stays_ignored(tmp_path: Path) -> None:
+def test_a_signal_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     work = "def work():\n    begun()\n    time.sleep(2)"
     process = begin(work, tmp_path, "nohup")
     os.killpg(process.pid, signal.SIGHUP)
@@ -242,7 +242,7 @@ def work(): pass
     assert process.returncode == -signal.SIGINT
 
 
-def test_processes_are_started_whole_and_hear_nothing(tmp_path: Path) -> None:
+def test_processes_start_completely_and_with_signals_blocked(tmp_path: Path) -> None:
     """Each of ten is in another moment of its start; what it says would be in a traceback."""
     (tmp_path / "child.py").write_text("import time\ndef run(pipe):\n    pipe.recv()")
     work = """

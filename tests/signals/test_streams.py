@@ -63,7 +63,9 @@ CLOSED = b"alexnet-fast: cannot write to stdout: it is closed; give it a file or
         ("$AF scan empty 2>&1 >/dev/null | true", 0, b""),
     ],
 )
-def test_they_may_be_whatever_they_are(directory: Path, line: str, code: int | None, said: bytes) -> None:
+def test_streams_may_be_closed_full_or_unread(
+    directory: Path, line: str, code: int | None, said: bytes
+) -> None:
     done = shell(line, directory)
     # `head` may have gone before the last word or not.
     assert done.returncode == code if code is not None else done.returncode in (0, 141)
