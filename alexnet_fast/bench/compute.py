@@ -19,7 +19,8 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.models import LocalResponseNorm, build_model, input_of
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.distributed.group import ALONE
+from alexnet_fast.training.context import TrainContext
+from alexnet_fast.training.data import Loaders
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.trainer import Trainer
 
@@ -107,12 +108,12 @@ def make_trainer(config: TrainConfig, precision: Precision, batch: Batch, steps:
     net = build_model({"name": config.model, "num_classes": CLASSES, "image_size": batch.images.shape[-1]})
     net = net.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = Repeated(batch, steps)
-    return Trainer(net, loader, loader, config, precision, ALONE, lambda _: None)
+    return Trainer(net, Loaders(loader, loader), TrainContext(config=config, precision=precision))
 
 
 def timed_epoch(trainer: Trainer) -> float:
     """Trains for an epoch and returns the images a second."""
-    device = trainer.precision.device
+    device = trainer.context.device
     _wait_for(device)
     started = time.perf_counter()
     trainer.train_epoch()

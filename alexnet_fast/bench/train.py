@@ -17,8 +17,8 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.data import make_loaders, make_spec, open_splits
-from alexnet_fast.training.distributed.group import ALONE
+from alexnet_fast.training.context import TrainContext
+from alexnet_fast.training.data import Loaders, make_loaders, make_spec, open_splits
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.trainer import Trainer
 
@@ -60,8 +60,9 @@ def measure_train(bench: TrainBench, on_progress: Callable[[], object] = lambda:
     """
     config, device = bench.config, bench.precision.device
     splits = open_splits(config)
-    spec = make_spec(config, splits, bench.precision, input_of(config.model))
-    real, _ = make_loaders(config, splits, spec, bench.precision, ALONE)
+    context = TrainContext(config=config, precision=bench.precision)
+    spec = make_spec(context, splits, input_of(config.model))
+    real = make_loaders(context, splits, spec).train
     arguments = {"name": config.model, "num_classes": len(splits.classes), "image_size": spec.crop}
     loader = First(real, bench.steps)
     batch = next(real.epoch(0))
@@ -130,5 +131,6 @@ def _training(bench: TrainBench, arguments: dict[str, Any], loader: Loader) -> C
     torch.manual_seed(bench.config.seed)
     net = build_model(arguments)
     net = net.to(device=bench.precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trainer = Trainer(net, loader, loader, bench.config, bench.precision, ALONE, lambda _: None)
+    context = TrainContext(config=bench.config, precision=bench.precision)
+    trainer = Trainer(net, Loaders(loader, loader), context)
     return lambda _: timed_epoch(trainer)

@@ -16,7 +16,7 @@ from torch import nn
 from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.convnet import ConvNet
-from alexnet_fast.models.mlp import Perceptron
+from alexnet_fast.models.mlp import Mlp
 from alexnet_fast.models.network import Network
 from alexnet_fast.models.registry import model_spec, resolve_spec
 from alexnet_fast.models.spec import (
@@ -24,9 +24,9 @@ from alexnet_fast.models.spec import (
     ConvNetSpec,
     Initial,
     InputSpec,
+    MlpSpec,
     ModelSpec,
     NetSpec,
-    PerceptronSpec,
     VggSpec,
 )
 from alexnet_fast.models.vgg import Vgg
@@ -35,7 +35,7 @@ from alexnet_fast.utils.memory import check_memory
 _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
     ModelSpec: AlexNet,
     VggSpec: Vgg,
-    PerceptronSpec: Perceptron,
+    MlpSpec: Mlp,
     ConvNetSpec: ConvNet,
 }
 
@@ -111,7 +111,7 @@ def _check_size(spec: NetSpec, num_classes: int) -> None:
     )
 
 
-def is_own(name: str) -> bool:
+def is_custom(name: str) -> bool:
     """Tells whether a model's name is that of the user's own network."""
     return ":" in name
 
@@ -127,7 +127,7 @@ def build_model(arguments: dict[str, Any]) -> nn.Module:
         UserError: There is no such network, it cannot be made, or it does not do what a classifier does.
     """
     name = arguments["name"]
-    if not is_own(name):
+    if not is_custom(name):
         return create_model(**arguments)
     unknown = arguments.keys() - {"name", "num_classes", "image_size"}
     if unknown:
@@ -146,7 +146,7 @@ def input_of(name: str) -> InputSpec:
     Raises:
         UserError: There is no such network.
     """
-    if not is_own(name):
+    if not is_custom(name):
         return model_spec(name).input
     found = getattr(_factory(name), "input", None)
     return found if isinstance(found, InputSpec) else TORCHVISION_INPUT

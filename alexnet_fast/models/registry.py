@@ -14,9 +14,9 @@ from alexnet_fast.models.spec import (
     ConvSpec,
     Initial,
     LrnSpec,
+    MlpSpec,
     ModelSpec,
     NetSpec,
-    PerceptronSpec,
     VggSpec,
 )
 from alexnet_fast.utils.suggest import choose_from
@@ -137,8 +137,8 @@ BASELINES = (
     VGG16,
     # For Tiny ImageNet: less the last three convolutions and the last pool.
     replace(VGG16, name="vgg16-64", input=SMALL_INPUT, blocks=VGG16.blocks[:-1]),
-    PerceptronSpec(name="mlp", input=SMALL_INPUT, hidden=(1024,), initial="kaiming"),
-    PerceptronSpec(name="linear", input=SMALL_INPUT, hidden=()),
+    MlpSpec(name="mlp", input=SMALL_INPUT, hidden=(1024,), initial="kaiming"),
+    MlpSpec(name="linear", input=SMALL_INPUT, hidden=()),
 )
 
 

@@ -170,7 +170,7 @@ class ConvNetSpec(NetSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerceptronSpec(NetSpec):
+class MlpSpec(NetSpec):
     """A network of fully-connected layers alone, on the pixels of an image.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import input_of, is_own, model_spec
+from alexnet_fast.models import input_of, is_custom, model_spec
 from alexnet_fast.training.config import TrainConfig
 
 # Optimiser steps that an epoch should have at least, where the batch is ours to choose.
@@ -61,7 +61,7 @@ def _conflicts(
             sides[name] = None
     if "progressive_resize" in recipe:
         yield from _course(values, sides["crop"] or input_of(model).crop)
-    if "dropout" in recipe and (is_own(model) or model_spec(model).dropout is None):
+    if "dropout" in recipe and (is_custom(model) or model_spec(model).dropout is None):
         yield "dropout", None, f"{model} has no dropout that could be set"
     if "nesterov" in recipe and (values["optimizer"] != "sgd" or not values["momentum"]):
         yield "nesterov", False, "it is a kind of SGD's momentum"
@@ -74,7 +74,7 @@ def _conflicts(
 def _course(values: dict[str, Any], side: int) -> Iterator[tuple[str, Any, str]]:
     """Yields a recipe's growing images where they end in another size than the network's."""
     start, end, *epochs = values["progressive_resize"].split(":")
-    if values["linear_probe"] or is_own(values["model"]):
+    if values["linear_probe"] or is_custom(values["model"]):
         yield "progressive_resize", None, "the network sees images of one size"
     elif int(end) != side:
         scaled = ":".join([str(round(int(start) * side / int(end))), str(side), *epochs])

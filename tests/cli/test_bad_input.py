@@ -27,7 +27,7 @@ def complaint(done: object) -> str:
         (["train", "DATA", "--model", "alexnet-66"], "did you mean alexnet-64?", 2),
         (
             ["train", "DATA", "--batch-size", "400"],
-            "--batch-size 400 is more than the 48 training images",
+            "--batch-size 400 exceeds the 48 training images",
             2,
         ),
         (

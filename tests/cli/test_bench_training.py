@@ -64,7 +64,7 @@ def test_times_add_up_on_shared_cores_and_the_slower_part_decides_on_others() ->
         (["compute", "--batch-size", "0"], "'--batch-size': give a whole number of at least 1"),
         (
             ["train", "{data}", "--batch-size", "100"],
-            "--batch-size 100 is more than the 48 training images",
+            "--batch-size 100 exceeds the 48 training images",
         ),
         (["train", "/nowhere/at/all"], "/nowhere/at/all"),
         (["train", "{data}", "--runs", "0"], "'--runs': give a whole number of at least 1"),

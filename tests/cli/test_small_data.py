@@ -55,9 +55,7 @@ def test_a_batch_that_was_given_is_refused(two_classes: Path, tmp_path: Path, ho
         said = ("--recipe", said[1])
     done = train(two_classes, *OPTIONS, 1, "--run", tmp_path / "run", *said)
     assert done.exit_code == 2
-    assert (
-        "--batch-size 128 is more than the 48 training images there are; give --batch-size 48" in done.stderr
-    )
+    assert "--batch-size 128 exceeds the 48 training images; give --batch-size 48" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

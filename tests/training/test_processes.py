@@ -178,8 +178,8 @@ def pretend_two(run: Path) -> None:
             {"batch_size": 9, "grad_accum_steps": 2},
             "--batch-size 9 cannot be shared by 1 processes in 2 passes",
         ),
-        ({"batch_size": 100}, "--batch-size 100 is more than the 48 training images"),
-        ({"processes": 2}, "train is one process of many"),
+        ({"batch_size": 100}, "--batch-size 100 exceeds the 48 training images"),
+        ({"processes": 2}, "train runs in each of several processes"),
     ],
 )
 def test_batches_that_cannot_be_shared(

@@ -23,7 +23,7 @@ class _Digest(Protocol):
         """Adds bytes."""
 
 
-def content_digest(content: Any) -> str:
+def state_hash(content: Any) -> str:
     """Returns the SHA-256, in hexadecimal, of nested dictionaries and lists of tensors and plain values.
 
     Two contents with one digest hold the same bits in the same order; layout in memory does not count.
@@ -73,7 +73,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         UserError: It cannot be written.
     """
-    header = {"format": FORMAT, "sha256": content_digest(content)}
+    header = {"format": FORMAT, "sha256": state_hash(content)}
     with atomic_file(path) as file:
         careful = _Careful(file)
         torch.save({**header, **content}, cast(IO[bytes], careful))
@@ -89,7 +89,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     content = load_tensors(path)
     _check_external(path, content)
     stored = {name: value for name, value in content.items() if name not in ("format", "sha256")}
-    if content_digest(stored) != content["sha256"]:
+    if state_hash(stored) != content["sha256"]:
         raise UserError(f"{path} is damaged: its content does not match its fingerprint", "use another one")
     return content
 

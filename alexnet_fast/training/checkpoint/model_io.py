@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
+from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_custom
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint.format import is_checkpoint, load_checkpoint, load_tensors
 from alexnet_fast.training.run_dir import RunDir
@@ -279,7 +279,7 @@ def _outputs(path: Path, model: str, tensors: Tensors) -> int:
     Raises:
         UserError: They are not those of the model.
     """
-    if is_own(model):
+    if is_custom(model):
         vectors = [value for value in tensors.values() if value.dim() == 1]
         if not vectors:
             raise UserError(f"{path} holds no weights by name", "give a state dict", exit_code=2)
