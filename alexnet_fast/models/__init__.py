@@ -1,4 +1,4 @@
-"""The networks: `create_model("alexnet")`, the list of names, and what each of them is made of."""
+"""The networks: `create_model("alexnet")`, their names and their specs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fully-connected layers on the pixels of an image: baselines that a network must beat."""
+"""Multilayer perceptrons on the pixels of an image: baselines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Mlp(Network[MlpSpec]):
-    """Logistic regression, or a perceptron with hidden layers; see `Network` and `MlpSpec`."""
+    """Logistic regression, or a multilayer perceptron; see `Network` and `MlpSpec`."""
 
     @staticmethod
     def features(spec: MlpSpec, side: int) -> Iterator[tuple[str, nn.Module]]:

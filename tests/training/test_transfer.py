@@ -171,7 +171,7 @@ def test_label_smoothing_spreads_a_part_of_each_label_over_all_classes(small: Ma
         ({"finetune_lr_factor": 0.0}, "unfreeze_lr=0.0 does not fit; give a number above 0 and at most 1"),
         ({"freeze_epochs": -1}, "freeze_epochs=-1 does not fit"),
         ({"max_steps": 0}, "max_steps=0 does not fit"),
-        ({"init": "xavier"}, "small_net:Net has no --init that could be set"),
+        ({"init": "xavier"}, "small_net:Net has no --init; leave"),
         ({"weights": Path("nowhere.pth")}, "no such run or file: nowhere.pth"),
     ],
 )
