@@ -28,7 +28,7 @@ def named(page: Path) -> list[str]:
 
 def known_options() -> set[str]:
     """Returns the options of every command."""
-    return options_below(commands) | {"--help", "--version"}
+    return options_below(commands) | {"--help", "--help-all", "--version"}
 
 
 def options_below(command: click.Command) -> set[str]:
