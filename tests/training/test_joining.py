@@ -126,7 +126,8 @@ def test_others_that_never_come_are_not_waited_for_without_end(
     start = time.monotonic()
     with (
         pytest.raises(
-            UserError, match=f"process {rank} of 2 waited at most 1 s at 127.0.0.1:{port} and .*; start all 2"
+            UserError,
+            match=f"process {rank} of 2 waited at most 1 s at 127.0.0.1:{port}, and .*; start all 2",
         ),
         init_distributed(CPU),
     ):
