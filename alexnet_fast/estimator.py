@@ -23,6 +23,7 @@ from alexnet_fast.pipelines.cpu.pillow import BadImageError
 from alexnet_fast.pipelines.ten_crop import Crops
 from alexnet_fast.runtime.prediction import top_k
 from alexnet_fast.training.config import TrainConfig
+from alexnet_fast.training.context import TrainContext
 from alexnet_fast.training.data import make_spec, measured_colors, open_splits
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.precision import choose_precision
@@ -236,7 +237,7 @@ class ImageClassifier:
     def _measure(self) -> ColorStats:
         """Lists the images and measures the colours of the training images."""
         from alexnet_fast.training.checkpoint.model_io import read_pretrained
-        from alexnet_fast.training.data import starting_input
+        from alexnet_fast.training.data import initial_input
         from alexnet_fast.utils.device import choose_device
 
         config = self._config
@@ -244,8 +245,9 @@ class ImageClassifier:
         self._classes = splits.classes.names
         precision = choose_precision(config.amp, choose_device(config.device))
         plain = dataclasses.replace(config, pca_jitter="original", mean="imagenet")
-        own = starting_input(config, read_pretrained(config.weights) if config.weights else None)
-        return measured_colors(config, splits, make_spec(plain, splits, precision, own), precision)
+        context = TrainContext(config=plain, precision=precision)
+        expected = initial_input(config, read_pretrained(config.weights) if config.weights else None)
+        return measured_colors(context, splits, make_spec(context, splits, expected))
 
     def _train(self, config: TrainConfig) -> None:
         """Trains in this process, or in `processes` or `gpus` new ones."""

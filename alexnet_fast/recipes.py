@@ -1,4 +1,4 @@
-"""Recipes: training options that belong together, as TOML files in `alexnet_fast/recipes`."""
+"""Recipes: presets of training options, as TOML files in `alexnet_fast/recipes`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _DIR = Path(__file__).parent / "recipes"
 
 
 def recipe_path(name: str) -> Path:
-    """Finds a recipe by its name, or a file of the user's own.
+    """Returns the file of a recipe by its name, or the user's own file.
 
     Raises:
-        UserError: It is neither.
+        UserError: There is no such recipe or file.
     """
     if name in RECIPES:
         return _DIR / f"{name}.toml"
@@ -28,5 +28,5 @@ def recipe_path(name: str) -> Path:
 
 
 def recipe_options(name: str) -> dict[str, Any]:
-    """Returns the options of a recipe of ours, as `TrainConfig` takes them."""
+    """Returns the options of a built-in recipe, for `TrainConfig`."""
     return read_toml(_DIR / f"{name}.toml")

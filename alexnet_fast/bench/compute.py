@@ -19,7 +19,8 @@ from alexnet_fast.bench.synthetic import Repeated, synthetic_batch
 from alexnet_fast.models import build_model, input_of
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.distributed.group import ALONE
+from alexnet_fast.training.context import TrainContext
+from alexnet_fast.training.data import Loaders
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.trainer import Trainer
 from alexnet_fast.utils.ranges import check_fields
@@ -108,7 +109,8 @@ def training_candidate(
     device = bench.precision.device
     torch.manual_seed(seed)
     net = build_model(arguments).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trainer = Trainer(net, loader, loader, bench.config, bench.precision, ALONE, lambda _: None)
+    context = TrainContext(config=bench.config, precision=bench.precision)
+    trainer = Trainer(net, Loaders(loader, loader), context)
 
     def run(_: int) -> float:
         synchronize(device)

@@ -14,8 +14,8 @@ from alexnet_fast.bench.report import main_figure
 from alexnet_fast.bench.synthetic import First, Repeated
 from alexnet_fast.models import input_of
 from alexnet_fast.pipelines.loader import Loader
+from alexnet_fast.training.context import TrainContext
 from alexnet_fast.training.data import make_loaders, make_spec, open_splits
-from alexnet_fast.training.distributed.group import ALONE
 
 PARTS = ("input", "compute", "train")
 
@@ -28,8 +28,9 @@ def measure_train(bench: StepBench, on_progress: OnProgress = ignore_progress) -
     """
     config, device = bench.config, bench.precision.device
     splits = open_splits(config)
-    spec = make_spec(config, splits, bench.precision, input_of(config.model))
-    real, _ = make_loaders(config, splits, spec, bench.precision, ALONE)
+    context = TrainContext(config=config, precision=bench.precision)
+    spec = make_spec(context, splits, input_of(config.model))
+    real = make_loaders(context, splits, spec).train
     arguments = {"name": config.model, "num_classes": len(splits.classes), "image_size": spec.crop}
     loader = First(real, bench.steps)
     batch = next(real.epoch(0))

@@ -36,7 +36,7 @@ Examples:
 RESUME = f"""With --resume these options may change, and the run records it: {changeable()}. Options that do
 not affect the weights, such as --workers, may change too. All others are refused."""
 
-# What --from-scratch takes back.
+# Options that --from-scratch overrides.
 _ON_WEIGHTS = ("weights", "finetune", "linear_probe")
 
 
@@ -109,7 +109,7 @@ def _table(result: Result) -> str:
 @train_options.train_options("data", "run")
 @click.pass_context
 @answers(_table)
-def train(ctx: click.Context, **given: Any) -> Result:
+def train(ctx: click.Context, **arguments: Any) -> Result:
     """Train a network on DATA.
 
     DATA is a directory of class folders, or of train/ and val/ (and test/) with class folders; what
@@ -119,43 +119,52 @@ def train(ctx: click.Context, **given: Any) -> Result:
     from alexnet_fast.training.config import TrainConfig
     from alexnet_fast.training.run_dir import new_run
 
-    resume, redo_epoch = given.pop("resume"), given.pop("redo_epoch")
-    config_path, recipe = given.pop("config"), given.pop("recipe")
+    resume, redo_epoch = arguments.pop("resume"), arguments.pop("redo_epoch")
+    config_path, recipe = arguments.pop("config"), arguments.pop("recipe")
     files = [read_options(config_path, ctx)] if config_path else []
     proposed = {}
     if recipe:
-        options_of_it = read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}")
-        files.append(options_of_it)
-        # What a recipe of ours says is a proposal; the user's own file is the user's word.
-        proposed = options_of_it if recipe in RECIPES else {}
-    settled = merge(ctx, given, *files)
-    if resume and settled["run"] and (settled["run"] / "config.toml").exists():
-        files.append(read_options(settled["run"] / "config.toml", ctx))
-        settled = merge(ctx, given, *files)
-    said = given_options(ctx, *(file for file in files if file is not proposed))
-    if settled["data"] is None:
+        recipe_file = read_options(recipe_path(recipe), ctx, named=f"--recipe {recipe}")
+        files.append(recipe_file)
+        # A built-in recipe adapts to the other options; the user's own file does not.
+        proposed = recipe_file if recipe in RECIPES else {}
+    values = merge(ctx, arguments, *files)
+    if resume and values["run"] and (values["run"] / "config.toml").exists():
+        files.append(read_options(values["run"] / "config.toml", ctx))
+        values = merge(ctx, arguments, *files)
+    given = given_options(ctx, *(file for file in files if file is not proposed))
+    if values["data"] is None:
         raise click.UsageError("Missing argument 'DATA': the folder of images.")
-    if settled.pop("from_scratch"):
-        if any(ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in _ON_WEIGHTS):
-            raise click.UsageError(
-                "--from-scratch takes no weights: leave out --weights, --finetune and --linear-probe."
-            )
-        settled.update(weights=None, finetune=False, linear_probe=False)
-    settled, lines = adapt_recipe(settled, proposed, said)
+    if values.pop("from_scratch"):
+        _remove_weights(ctx, values)
+    values, lines = adapt_recipe(values, proposed, given)
     for line in lines:
         say(line)
-    settled["run"] = settled["run"] or new_run(settled["model"])
-    config = _on_devices(TrainConfig(**settled))
-    adaptable = () if "batch_size" in said else ("batch_size",)
+    values["run"] = values["run"] or new_run(values["model"])
+    config = _with_device(TrainConfig(**values))
+    adaptable = () if "batch_size" in given else ("batch_size",)
     result = _run(config, resume=resume, redo_epoch=redo_epoch, adaptable=adaptable)
     if os.environ.get("RANK", "0") != "0":
-        # The first process of the job prints the result for all.
+        # Rank 0 prints the result.
         ctx.exit(0)
     return result
 
 
-def _run(config: TrainConfig, **how: Any) -> Result:
-    """Trains here, or in processes that are started for it."""
+def _remove_weights(ctx: click.Context, values: dict[str, Any]) -> None:
+    """Removes the initial weights of a config.
+
+    Raises:
+        UsageError: The command line gives weights, too.
+    """
+    if any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _ON_WEIGHTS):
+        raise click.UsageError(
+            "--from-scratch takes no weights: leave out --weights, --finetune and --linear-probe."
+        )
+    values.update(weights=None, finetune=False, linear_probe=False)
+
+
+def _run(config: TrainConfig, **arguments: Any) -> Result:
+    """Trains in this process, or in `config.gpus` or `config.processes` new ones."""
     from alexnet_fast.training import run
     from alexnet_fast.training.distributed.group import launched
     from alexnet_fast.training.distributed.launcher import train_in_processes
@@ -164,8 +173,8 @@ def _run(config: TrainConfig, **how: Any) -> Result:
     line = EpochLine()
     try:
         if processes > 1 and not launched():
-            return train_in_processes(config, processes, **how)
-        return run.train(config, **how, on_progress=line)
+            return train_in_processes(config, processes, **arguments)
+        return run.train(config, **arguments, on_progress=line)
     except KeyboardInterrupt:
         if (config.run / "config.toml").exists():
             say(f"go on with: alexnet-fast train --run {config.run} --resume")
@@ -174,24 +183,24 @@ def _run(config: TrainConfig, **how: Any) -> Result:
         line.close()
 
 
-def _on_devices(config: TrainConfig) -> TrainConfig:
-    """Settles the device of a job: --gpus means GPUs, --processes means the CPU.
+def _with_device(config: TrainConfig) -> TrainConfig:
+    """Resolves the device of a job: --gpus selects GPUs, --processes the CPU.
 
     Raises:
-        UserError: The options contradict each other, or there are not so many GPUs.
+        UserError: The options contradict each other, or there are fewer GPUs.
     """
     import torch
 
     if config.gpus and config.processes > 1:
-        raise click.UsageError("--gpus and --processes are two ways to say how many processes: give one.")
-    wanted = "cuda" if config.gpus else "cpu" if config.processes > 1 else config.device
-    if wanted != config.device != "auto":
+        raise click.UsageError("--gpus and --processes exclude each other: give one.")
+    device = "cuda" if config.gpus else "cpu" if config.processes > 1 else config.device
+    if device != config.device != "auto":
         option = "--gpus" if config.gpus else "--processes"
-        raise click.UsageError(f"{option} trains on {wanted}, and --device says {config.device}: give one.")
+        raise click.UsageError(f"{option} trains on {device}, and --device says {config.device}: give one.")
     if config.gpus and config.gpus > torch.cuda.device_count():
         raise UserError(
             f"--gpus {config.gpus}: PyTorch finds {torch.cuda.device_count()} GPUs",
             "give fewer, or --processes on the CPU; see alexnet-fast doctor",
             exit_code=2,
         )
-    return dataclasses.replace(config, device=wanted)
+    return dataclasses.replace(config, device=device)

@@ -1,4 +1,4 @@
-"""Command line options made from the fields of `TrainConfig`, for `train` and for what shares them."""
+"""Command line options from the fields of `TrainConfig`, for `train` and commands that share them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alexnet_fast.training.option import AUGMENTATION, GROUPS, flag_name, may_ch
 
 Decorator = Callable[[Any], Any]
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
-# What a file of augmentation options may set.
+# Options that a file of augmentation options may set.
 AUGMENTATION_OPTIONS = tuple(name for name, field in FIELDS.items() if option_of(field).group == AUGMENTATION)
 
 
@@ -24,12 +24,12 @@ def train_option(name: str, **changed: Any) -> Decorator:
 
     Args:
         name: The field.
-        changed: Arguments of `click.Option` that are different for a command.
+        changed: Arguments of `click.Option` that a command overrides.
     """
     field = FIELDS[name]
     declared = option_of(field)
     flag = flag_name(name)
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "cls": GroupedOption,
         "group": declared.group,
         "common": declared.common,
@@ -39,16 +39,16 @@ def train_option(name: str, **changed: Any) -> Decorator:
         "help": declared.help,
     }
     if declared.default_text and not declared.cli_default:
-        given |= {"show_default": False, "help": f"{declared.help}  [default: {declared.default_text}]"}
+        arguments |= {"show_default": False, "help": f"{declared.help}  [default: {declared.default_text}]"}
     if isinstance(field.default, bool):
-        return click.option(f"{flag}/--no-{flag[2:]}", name, **{**given, **changed})
+        return click.option(f"{flag}/--no-{flag[2:]}", name, **{**arguments, **changed})
     if declared.choices:
-        given["type"] = click.Choice(declared.choices)
+        arguments["type"] = click.Choice(declared.choices)
     elif declared.range:
-        given["type"] = Number(declared.range)
+        arguments["type"] = Number(declared.range)
     elif "Path" in str(field.type):
-        given["type"] = click.Path(path_type=Path)
-    return click.option(flag, name, **{**given, **changed})
+        arguments["type"] = click.Path(path_type=Path)
+    return click.option(flag, name, **{**arguments, **changed})
 
 
 def train_options(*without: str) -> Decorator:
@@ -73,5 +73,5 @@ def train_options(*without: str) -> Decorator:
 
 
 def changeable() -> str:
-    """Returns the options that `--resume` may change, as a list to read."""
+    """Returns the options that `--resume` may change, as text."""
     return ", ".join(sorted(flag_name(name) for name, field in FIELDS.items() if may_change(field)))

@@ -55,9 +55,10 @@ def _summary(root: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise _damaged(root, error) from error
-    if isinstance(summary, dict) and summary.get("format") != SUMMARY_FORMAT:
+    # Format 1 did not have the key.
+    if isinstance(summary, dict) and (written := summary.get("format", 1)) != SUMMARY_FORMAT:
         raise UserError(
-            f"{root / SUMMARY} has format {summary.get('format')}; this version reads {SUMMARY_FORMAT}",
+            f"{root / SUMMARY} has format {written}; this version reads {SUMMARY_FORMAT}",
             "run alexnet-fast prepare again, into another directory",
         )
     return summary

@@ -1,9 +1,9 @@
-"""The networks: `create_model("alexnet")`, the list of names, and what each of them is made of."""
+"""The networks: `create_model("alexnet")`, their names and their specs."""
 
 from __future__ import annotations
 
 from alexnet_fast.models.alexnet import AlexNet
-from alexnet_fast.models.factory import build_model, create_model, input_of, is_own
+from alexnet_fast.models.factory import build_model, create_model, input_of, is_custom
 from alexnet_fast.models.lrn import LocalResponseNorm
 from alexnet_fast.models.network import LayerRow, Network, layer_table
 from alexnet_fast.models.registry import model_names, model_spec
@@ -24,7 +24,7 @@ __all__ = [
     "build_model",
     "create_model",
     "input_of",
-    "is_own",
+    "is_custom",
     "layer_table",
     "model_names",
     "model_spec",

@@ -1,4 +1,4 @@
-"""Networks of five convolutions and three fully-connected layers, under Caffe's names."""
+"""Networks of five convolutions and three fully-connected layers, with Caffe's layer names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AlexNet(Network[ModelSpec]):
 
 
 def stem_padding(image_size: int, kernel: int, stride: int) -> int:
-    """Padding of conv1: 0 where its kernel fits the image without a remainder, else 2.
+    """Returns the padding of conv1: 0 if its kernel fits the image without a remainder, else 2.
 
     The paper's 55x55 maps come from 227 pixels exactly (Caffe), or from 224 with 2 pixels around them
     (torchvision). Two pixels are also half of the small networks' 5x5 kernel, which gives 32x32 maps at 64
@@ -70,13 +70,13 @@ def stem_padding(image_size: int, kernel: int, stride: int) -> int:
 
 
 def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after a side of which TensorFlow's "SAME" leaves ceil(side / stride) places."""
+    """Returns the zeros before and after a side in TensorFlow's "SAME" padding."""
     total = max(0, (-(-side // stride) - 1) * stride + kernel - side)
     return total // 2, total - total // 2
 
 
 def _convolution(spec: ModelSpec, number: int, shape: Shape) -> Iterator[tuple[str, nn.Module]]:
-    """A convolution of maps of a shape, up to its ReLU."""
+    """Yields a convolution, its batch norm and its ReLU."""
     conv = spec.convs[number - 1]
     padding = conv.kernel // 2 if conv.padding is None else conv.padding
     if number == 1 and spec.same_padding:
@@ -93,7 +93,7 @@ def _convolution(spec: ModelSpec, number: int, shape: Shape) -> Iterator[tuple[s
 
 
 def _activation(spec: ModelSpec, number: int, norm: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
-    """ReLU, and batch norm on its side."""
+    """Yields the ReLU, and the batch norm before or after it."""
     if norm is not None and spec.batch_norm == "before":
         yield f"bn{number}", norm
     yield f"relu{number}", nn.ReLU(inplace=True)
@@ -102,7 +102,7 @@ def _activation(spec: ModelSpec, number: int, norm: nn.Module | None) -> Iterato
 
 
 def _norm_and_pool(spec: ModelSpec, number: int, shape: Shape) -> Iterator[tuple[str, nn.Module]]:
-    """What follows the activation of a convolution."""
+    """Yields LRN, pool and dropout after the activation of a convolution."""
     layers: list[tuple[str, nn.Module]] = []
     if spec.lrn is not None and number in (1, 2):
         lrn = spec.lrn
@@ -115,5 +115,5 @@ def _norm_and_pool(spec: ModelSpec, number: int, shape: Shape) -> Iterator[tuple
 
 
 def _pool(side: int) -> nn.MaxPool2d:
-    """A pool with "SAME" padding: one more row and column behind an even side, one all around an odd one."""
+    """Returns a pool with "SAME" padding: at the end of an even side, on both ends of an odd one."""
     return nn.MaxPool2d(3, 2, padding=side % 2, ceil_mode=side % 2 == 0)

@@ -1,4 +1,4 @@
-"""Small convolutional networks for small images: blocks of one convolution, then the mean over each map."""
+"""Small convolutional networks for small images: blocks of one convolution, then global average pooling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ConvNet(Network[ConvNetSpec]):
 
     @staticmethod
     def features(spec: ConvNetSpec, side: int) -> Iterator[tuple[str, nn.Module]]:
-        """Yields conv1 to the global average pool, which leaves one number of each map."""
+        """Yields conv1 to the global average pool, which leaves one number per map."""
         del side
         channels = 3
         for block, width in enumerate(spec.blocks, start=1):
@@ -32,6 +32,6 @@ class ConvNet(Network[ConvNetSpec]):
 
     @staticmethod
     def head(spec: ConvNetSpec, inputs: int, num_classes: int) -> Iterator[tuple[str, nn.Module]]:
-        """Yields dropout and the one fully-connected layer."""
+        """Yields dropout and the fully-connected layer."""
         yield "drop", nn.Dropout(spec.dropout or 0.0)
         yield "fc", nn.Linear(inputs, num_classes)

@@ -1,4 +1,4 @@
-"""`create_model`: a network by its name."""
+"""`create_model`: a network by its name, and the user's own networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 from alexnet_fast.errors import UserError, arguments_called
 from alexnet_fast.models.alexnet import AlexNet
 from alexnet_fast.models.convnet import ConvNet
-from alexnet_fast.models.mlp import Perceptron
+from alexnet_fast.models.mlp import Mlp
 from alexnet_fast.models.network import Network
 from alexnet_fast.models.registry import model_spec, resolve_spec
 from alexnet_fast.models.spec import (
@@ -24,9 +24,9 @@ from alexnet_fast.models.spec import (
     ConvNetSpec,
     Initial,
     InputSpec,
+    MlpSpec,
     ModelSpec,
     NetSpec,
-    PerceptronSpec,
     VggSpec,
 )
 from alexnet_fast.models.vgg import Vgg
@@ -35,12 +35,12 @@ from alexnet_fast.utils.memory import check_memory
 _FAMILIES: dict[type[NetSpec], type[Network[Any]]] = {
     ModelSpec: AlexNet,
     VggSpec: Vgg,
-    PerceptronSpec: Perceptron,
+    MlpSpec: Mlp,
     ConvNetSpec: ConvNet,
 }
 
-# Pixels: up to here the largest network of the catalogue, vgg16, has 2 GiB of weights. Larger ones are
-# counted first, which imports parts of torch that take seconds.
+# Pixels: up to here the largest network of the registry, vgg16, has 2 GiB of weights. The weights of larger
+# ones are counted first, which imports parts of torch that take seconds.
 _ALWAYS_FITS = 512
 
 
@@ -55,20 +55,20 @@ def create_model(
     dropout: float | None = None,
     init: Initial | None = None,
 ) -> Network[Any]:
-    """Makes a network with fresh weights, drawn from PyTorch's global generator.
+    """Makes a network with initial weights from PyTorch's global generator.
 
     Args:
         name: One of `model_names()`.
-        num_classes: Outputs.
+        num_classes: Number of outputs.
         image_size: Side of the input, in pixels, instead of the network's own.
         lrn_k: Additive constant of the LRN, instead of the network's own.
         lrn_alpha: Alpha of the LRN, as `LocalResponseNorm` defines it, instead of the network's own.
         dropout: Probability of dropping a unit, instead of 0.5.
-        init: How the weights are drawn, instead of the network's own way; see `models.initial`.
+        init: Initialisation of the weights, instead of the network's own; see `models.network`.
 
     Raises:
-        UserError: No such network, fewer than two classes, an image too small for the layers, or an option
-            that the network lacks.
+        UserError: There is no such network, fewer than two classes, or an image too small for the layers; or
+            the network lacks an option.
     """
     spec = resolve_spec(
         name, image_size=image_size, lrn_k=lrn_k, lrn_alpha=lrn_alpha, dropout=dropout, init=init
@@ -77,10 +77,10 @@ def create_model(
 
 
 def network_of(spec: NetSpec, num_classes: int) -> Network[Any]:
-    """Makes the network that a spec describes; see `create_model`.
+    """Makes the network of a spec; see `create_model`.
 
     Raises:
-        UserError: Fewer than two classes, an image too small for the layers, or more weights than memory.
+        UserError: There are fewer than two classes, the image is too small, or the weights exceed the memory.
     """
     if num_classes < 2:
         raise UserError(
@@ -97,10 +97,10 @@ def network_of(spec: NetSpec, num_classes: int) -> Network[Any]:
 
 
 def _check_size(spec: NetSpec, num_classes: int) -> None:
-    """Refuses a network whose weights are larger than the memory.
+    """Checks that the weights fit into memory.
 
     Raises:
-        UserError: They are.
+        UserError: They do not.
     """
     with torch.device("meta"):
         weights = sum(tensor.nbytes for tensor in _FAMILIES[type(spec)](spec, num_classes).parameters())
@@ -111,67 +111,65 @@ def _check_size(spec: NetSpec, num_classes: int) -> None:
     )
 
 
-def is_own(name: str) -> bool:
-    """Tells whether a model's name is that of the user's own network."""
+def is_custom(name: str) -> bool:
+    """Returns whether a name is that of a user's own network, `package.module:Net`."""
     return ":" in name
 
 
 def build_model(arguments: dict[str, Any]) -> nn.Module:
-    """Makes a network of ours or the user's.
+    """Makes a network of the registry or of the user.
 
     Args:
-        arguments: As `create_model` takes them; of those only "name", "num_classes" and "image_size" (the
-            side that the network is tried with) have a meaning for the user's own.
+        arguments: The arguments of `create_model`; a user's own network takes only "name", "num_classes" and
+            "image_size", the side that it is tested with.
 
     Raises:
-        UserError: There is no such network, it cannot be made, or it does not do what a classifier does.
+        UserError: There is no such network, it cannot be made, or its output is not that of a classifier.
     """
     name = arguments["name"]
-    if not is_own(name):
+    if not is_custom(name):
         return create_model(**arguments)
     unknown = arguments.keys() - {"name", "num_classes", "image_size"}
     if unknown:
         option = "--" + min(unknown).replace("_", "-")
-        raise UserError(
-            f"--model {name} has no {option} that could be set", f"leave {option} out", exit_code=2
-        )
-    net = _called(name, arguments["num_classes"])
-    _try_out(name, net, arguments["num_classes"], arguments.get("image_size") or input_of(name).crop)
+        raise UserError(f"--model {name} has no {option}", f"leave {option} out", exit_code=2)
+    net = _construct(name, arguments["num_classes"])
+    _check_outputs(name, net, arguments["num_classes"], arguments.get("image_size") or input_of(name).crop)
     return net
 
 
 def input_of(name: str) -> InputSpec:
-    """Returns the images that a network of ours or the user's expects.
+    """Returns the input of a network of the registry or of the user.
 
     Raises:
         UserError: There is no such network.
     """
-    if not is_own(name):
+    if not is_custom(name):
         return model_spec(name).input
-    found = getattr(_factory(name), "input", None)
-    return found if isinstance(found, InputSpec) else TORCHVISION_INPUT
+    declared = getattr(_factory(name), "input", None)
+    return declared if isinstance(declared, InputSpec) else TORCHVISION_INPUT
 
 
 def _factory(name: str) -> Callable[[int], object]:
-    """Imports what a name stands for."""
+    """Imports the class or function of a name."""
     module_name, _, attribute = name.partition(":")
     module = _import(name, module_name)
-    found = getattr(module, attribute, None)
-    if found is None:
+    factory = getattr(module, attribute, None)
+    if factory is None:
         near = difflib.get_close_matches(attribute, dir(module), n=1)
         hint = f"did you mean {module_name}:{near[0]}?" if near else "give the name of a class or function"
         raise UserError(
             f"--model {name}: {module_name} has no {attribute or 'empty name'}", hint, exit_code=2
         )
-    if not callable(found):
+    if not callable(factory):
         raise UserError(
             f"--model {name} cannot be called", "it must be a class or function of num_classes", exit_code=2
         )
-    return found  # type: ignore[no-any-return]
+    return factory  # type: ignore[no-any-return]
 
 
 def _import(name: str, module_name: str) -> object:
-    """Imports the module, which may lie in the current folder as it may for `python -m`."""
+    """Imports the module, which may be in the current directory, as for `python -m`."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
@@ -186,7 +184,7 @@ def _import(name: str, module_name: str) -> object:
         ) from error
 
 
-def _called(name: str, num_classes: int) -> nn.Module:
+def _construct(name: str, num_classes: int) -> nn.Module:
     """Makes the network."""
     try:
         net = _factory(name)(num_classes)
@@ -205,8 +203,8 @@ def _called(name: str, num_classes: int) -> nn.Module:
     return net
 
 
-def _try_out(name: str, net: nn.Module, num_classes: int, side: int) -> None:
-    """Runs two black images through the network and checks what comes out."""
+def _check_outputs(name: str, net: nn.Module, num_classes: int, side: int) -> None:
+    """Checks the shape of the network's output for two black images."""
     training = net.training
     net.eval()
     try:
@@ -223,6 +221,6 @@ def _try_out(name: str, net: nn.Module, num_classes: int, side: int) -> None:
     if shape != (2, num_classes):
         raise UserError(
             f"--model {name} turns 2 images into {shape}, not (2, {num_classes})",
-            "it must return one logit a class",
+            "it must return one logit per class",
             exit_code=2,
         )

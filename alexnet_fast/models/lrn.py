@@ -61,12 +61,12 @@ class LocalResponseNorm(nn.Module):
         return normalised
 
     def extra_repr(self) -> str:
-        """Shows the numbers where the network is printed."""
+        """Returns the constants for the printed network."""
         return f"{self.size}, alpha={self.alpha:g}, beta={self.beta:g}, k={self.k:g}"
 
 
 class _Blocked(torch.autograd.Function):
-    """What eager mode runs."""
+    """LRN in eager mode."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: Window) -> Tensor:
@@ -82,7 +82,7 @@ class _Blocked(torch.autograd.Function):
 
 
 class _Fused(torch.autograd.Function):
-    """What a compiler gets: the plain form, with the gradient written out (autograd's own is longer)."""
+    """LRN under a compiler: the plain form with an explicit gradient, since autograd's own is longer."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: Window) -> Tensor:

@@ -26,7 +26,7 @@ DEVICE_BLOCK = 2**24
 
 
 class Window(NamedTuple):
-    """The numbers of a normalisation; `alexnet_fast.models.lrn.LocalResponseNorm` describes them."""
+    """The constants of a normalisation; see `alexnet_fast.models.lrn.LocalResponseNorm`."""
 
     size: int
     alpha: float
@@ -35,7 +35,7 @@ class Window(NamedTuple):
 
     @property
     def below(self) -> int:
-        """Channels of the window before its own; the larger half where the window is even, as in PyTorch."""
+        """Channels of the window before its own; the larger half if the window is even, as in PyTorch."""
         return self.size // 2
 
     @property
@@ -45,12 +45,12 @@ class Window(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """What multiplies the sum of the squares."""
+        """Factor of the sum of the squares."""
         return self.alpha / self.size
 
     @property
     def slope(self) -> float:
-        """What multiplies the second term of the gradient."""
+        """Factor of the second term of the gradient."""
         return 2 * self.scale * self.beta
 
 
@@ -172,7 +172,7 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _laid_out_as(x: Tensor, other: Tensor) -> Tensor:
-    """`other` in the memory format of x: itself where it is, else a copy."""
+    """Returns `other`, or a copy of it, in the memory format of x."""
     same = other.is_contiguous() if x.is_contiguous() else _is_channels_last(other)
     return other if same else torch.empty_like(x, dtype=other.dtype).copy_(other)
 
@@ -195,6 +195,6 @@ def _matrices_in_block(x_bcl: Tensor) -> int:
 
 
 def _walk(count: int, *tensors_bcl: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Walks tensors together, `count` matrices at a time; not at all where they are empty."""
+    """Yields blocks of `count` matrices of several tensors; nothing if they are empty."""
     if tensors_bcl[0].numel():
         yield from zip(*(torch.split(t, count) for t in tensors_bcl), strict=True)

@@ -1,4 +1,4 @@
-"""Fully-connected layers on the pixels of an image: baselines that a network must beat."""
+"""Multilayer perceptrons on the pixels of an image: baselines."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from alexnet_fast.models.network import Network
-from alexnet_fast.models.spec import PerceptronSpec
+from alexnet_fast.models.spec import MlpSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Perceptron(Network[PerceptronSpec]):
-    """Logistic regression, or a perceptron with hidden layers; see `Network` and `PerceptronSpec`."""
+class Mlp(Network[MlpSpec]):
+    """Logistic regression, or a multilayer perceptron; see `Network` and `MlpSpec`."""
 
     @staticmethod
-    def features(spec: PerceptronSpec, side: int) -> Iterator[tuple[str, nn.Module]]:
+    def features(spec: MlpSpec, side: int) -> Iterator[tuple[str, nn.Module]]:
         """Yields nothing: the pixels are the features."""
         del spec, side
         yield from ()
 
     @staticmethod
-    def head(spec: PerceptronSpec, inputs: int, num_classes: int) -> Iterator[tuple[str, nn.Module]]:
+    def head(spec: MlpSpec, inputs: int, num_classes: int) -> Iterator[tuple[str, nn.Module]]:
         """Yields fc1, fc2 and so on."""
         for number, width in enumerate(spec.hidden, start=1):
             yield f"fc{number}", nn.Linear(inputs, width)

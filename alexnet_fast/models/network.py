@@ -1,13 +1,13 @@
-"""A network of ours: the ordered list of its layers, and nothing else."""
+"""The base class of the networks, an ordered list of layers; their table and their initialisation."""
 
 from __future__ import annotations
 
 import abc
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -19,14 +19,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One layer for one image.
+    """A layer, for one image.
 
     Args:
-        name: Its name in the network, `conv1` for example.
-        kind: Its module's class.
+        name: Name in the network, such as `conv1`.
+        kind: Class of the module.
         output_shape: `(C, H, W)` or `(C,)`.
-        parameters: Learned numbers, running statistics not counted.
-        macs: Multiply-accumulate operations of its convolution or matrix product; 0 for every other kind.
+        parameters: Number of learned values, without running statistics.
+        macs: Multiply-accumulate operations of a convolution or matrix product; 0 for other kinds.
     """
 
     name: str
@@ -41,8 +41,8 @@ def layer_table(net: Network[Any], image_size: int | None = None) -> tuple[Layer
 
     Args:
         net: The network.
-        image_size: Side of the image, in pixels; the network's own if None. Of another size only the rows
-            up to `flatten` have a meaning, for the layer behind it is built for one size.
+        image_size: Side of the image, in pixels; the network's own if None. For another size only the rows
+            up to `flatten` are valid, since the next layer is built for one size.
     """
     side = net.input.crop if image_size is None else image_size
     shape: Shape = (3, side, side)
@@ -60,7 +60,7 @@ def layer_table(net: Network[Any], image_size: int | None = None) -> tuple[Layer
 
 
 def output_shape(layer: nn.Module, shape: Shape) -> Shape:
-    """The shape, without the batch, that a layer makes of another; a side may come out below 1."""
+    """Returns the shape of a layer's output, without the batch; a side may be below 1."""
     if isinstance(layer, nn.Conv2d):
         return (layer.out_channels, *(_places(side, layer) for side in shape[1:]))
     if isinstance(layer, nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.ZeroPad2d):
@@ -73,20 +73,20 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
 
 
 def _other_sides(layer: nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.ZeroPad2d, shape: Shape) -> Shape:
-    """The shape of maps whose sides change and whose number stays."""
+    """Returns the output shape of a layer that keeps the number of maps."""
     if isinstance(layer, nn.MaxPool2d):
         return (shape[0], *(_places(side, layer) for side in shape[1:]))
     if isinstance(layer, nn.AdaptiveAvgPool2d):
-        # It leaves one pixel; of an empty map there is no mean.
+        # It leaves one pixel; an empty map has no mean.
         return (shape[0], *(min(side, 1) for side in shape[1:]))
     left, right, top, bottom = layer.padding
     return (shape[0], shape[1] + top + bottom, shape[2] + left + right)
 
 
 def _places(side: int, layer: nn.Conv2d | nn.MaxPool2d) -> int:
-    """How often a square window fits; every window of these networks is square and its padding symmetric.
+    """Returns how often a square window with symmetric padding fits.
 
-    A pool that rounds up has a last window that hangs over the end; torch leaves out one that lies beyond it.
+    The last window of a pool that rounds up may extend beyond the end; torch omits one that begins there.
     """
     kernel, stride, padding = (_one(value) for value in (layer.kernel_size, layer.stride, layer.padding))
     room = side + 2 * padding - kernel
@@ -97,7 +97,7 @@ def _places(side: int, layer: nn.Conv2d | nn.MaxPool2d) -> int:
 
 
 def _one(value: object) -> int:
-    """The number of a setting that PyTorch keeps as n or as (n, n)."""
+    """Returns n of a setting that PyTorch stores as n or as (n, n)."""
     number = value[0] if isinstance(value, tuple) else value
     assert isinstance(number, int)
     return number
@@ -110,13 +110,13 @@ def _macs(layer: nn.Module, shape: Shape) -> int:
     return 0
 
 
-# The paper, section 5; also of the last layer of the networks that start from Kaiming's values, so that their
+# The paper, section 5. The last layer of networks with "kaiming" initialisation uses it too, so that the
 # first outputs are near 0 and the first loss is near log(num_classes).
 PAPER_STD = 0.01
 
 
 def initialise(net: Network[Any]) -> None:
-    """Gives convolutions and fully-connected layers their first values, as `net.spec.initial` says."""
+    """Initialises convolutions and fully-connected layers according to `net.spec.initial`."""
     draw = {"paper": _paper, "kaiming": _kaiming, "xavier": _xavier, "truncated": _truncated}
     if net.spec.initial != "torch":
         draw[net.spec.initial](net)
@@ -134,7 +134,7 @@ def _zero_bias(layer: nn.Conv2d | nn.Linear) -> None:
 
 
 def _paper(net: Network[Any]) -> None:
-    """Small normal weights, and biases that put the ReLUs behind them to work from the start."""
+    """Small normal weights, and biases that give the ReLUs positive inputs from the start."""
     biases, deviations = net.spec.first_biases(), net.spec.first_deviations()
     for name, layer in _weighted(net):
         nn.init.normal_(layer.weight, std=deviations.get(name, PAPER_STD))
@@ -169,26 +169,23 @@ def _truncated(net: Network[Any]) -> None:
         _zero_bias(layer)
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
 Spec = TypeVar("Spec", bound=NetSpec)
 
 
 class Network(nn.Sequential, abc.ABC, Generic[Spec]):
-    """A network that is the ordered list of its layers; `create_model` makes it.
+    """A network as an ordered list of layers, made by `create_model`.
 
     Children are Conv2d, ReLU, LocalResponseNorm, BatchNorm1d, BatchNorm2d, ZeroPad2d, MaxPool2d,
     AdaptiveAvgPool2d(1), Flatten, Linear and Dropout, nothing else; the last one is a Linear. `flatten`
     orders features by channel, row, column, as Caffe and torchvision do, in either memory format. ReLUs
-    work in place: a hook that keeps the output of the layer before must copy it. A slice of the network is
-    an `nn.Sequential` that shares its layers.
+    work in place: a hook must copy the output of the layer before a ReLU. A slice of the network is an
+    `nn.Sequential` that shares its layers.
 
     Shape:
         `(N, 3, S, S)` with S = `input.crop`, prepared as `input` says, to logits `(N, num_classes)`.
 
     Args:
-        spec: What to build.
+        spec: The spec.
         num_classes: Outputs of the last layer.
     """
 
@@ -212,13 +209,13 @@ class Network(nn.Sequential, abc.ABC, Generic[Spec]):
 
     @staticmethod
     def torchvision_names(spec: Any) -> Mapping[str, str]:
-        """Maps torchvision's names of the layers that have weights to ours, where it has such a network."""
+        """Returns the layers with weights by torchvision's name; empty if it has no such network."""
         del spec
         return {}
 
     @classmethod
     def layers(cls, spec: Spec, num_classes: int) -> Iterator[tuple[str, nn.Module]]:
-        """Yields every layer with its name, in the order in which they run."""
+        """Yields every layer with its name, in order."""
         shape: Shape = (3, spec.input.crop, spec.input.crop)
         for name, layer in cls.features(spec, spec.input.crop):
             shape = output_shape(layer, shape)
@@ -228,7 +225,7 @@ class Network(nn.Sequential, abc.ABC, Generic[Spec]):
 
     @classmethod
     def side_left(cls, spec: Spec, image_size: int) -> int:
-        """Side of the maps before `flatten`; below 1 where a layer before it has nothing left to read."""
+        """Returns the side of the maps before `flatten`, below 1 if the image is too small."""
         shape: Shape = (3, image_size, image_size)
         with torch.device("meta"):
             for _, layer in cls.features(spec, image_size):
@@ -239,23 +236,23 @@ class Network(nn.Sequential, abc.ABC, Generic[Spec]):
 
     @property
     def input(self) -> InputSpec:
-        """The images that the network expects."""
+        """The input images."""
         return self.spec.input
 
     @property
     def last(self) -> str:
-        """Name of the last layer, which makes the logits."""
+        """Name of the last layer, which computes the logits."""
         return next(reversed(self._modules))
 
     def __getitem__(self, idx: slice | int) -> Any:
-        # nn.Sequential would call this class's own constructor with the layers of the slice.
+        # nn.Sequential would call the constructor of this class with the layers of the slice.
         if isinstance(idx, slice):
             return nn.Sequential(OrderedDict(list(self.named_children())[idx]))
         return super().__getitem__(idx)
 
 
 class _Renaming:
-    """Gives torchvision's weights our names before they are loaded; our own names pass through.
+    """Renames torchvision's weights before they are loaded; our names stay.
 
     Args:
         names: Theirs to ours.

@@ -1,4 +1,4 @@
-"""The networks by name, each a spec."""
+"""The registry: the spec of each network by name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from alexnet_fast.models.spec import (
     ConvSpec,
     Initial,
     LrnSpec,
+    MlpSpec,
     ModelSpec,
     NetSpec,
-    PerceptronSpec,
     VggSpec,
 )
 from alexnet_fast.utils.suggest import choose_from
@@ -82,7 +82,7 @@ LARGE = (
     ),
 )
 
-# What the systems that we replace have besides.
+# Further networks of the systems that alexnet-fast replaces.
 OTHERS = (
     # BVLC/caffe, models/bvlc_alexnet/train_val.prototxt: the net of bvlc_alexnet.caffemodel and
     # bvlc_alexnet.npy. Biases that are 1 in the paper begin with 0.1, and fc6 and fc7 with N(0, 0.005).
@@ -109,7 +109,7 @@ OTHERS = (
     ),
     # An AlexNet-BN for Caltech256, layer by layer: 227 pixels with 4 around them (maps of 57, 28, 13 and 6),
     # batch norm after ReLU, dropout after every pool too, Xavier's normal weights. It ended in a log-softmax,
-    # which is part of the cross-entropy here: networks of ours end in logits.
+    # which is part of the cross-entropy here.
     replace(
         ALEXNET_BN,
         name="alexnet-bn-caltech",
@@ -137,12 +137,12 @@ BASELINES = (
     VGG16,
     # For Tiny ImageNet: less the last three convolutions and the last pool.
     replace(VGG16, name="vgg16-64", input=SMALL_INPUT, blocks=VGG16.blocks[:-1]),
-    PerceptronSpec(name="mlp", input=SMALL_INPUT, hidden=(1024,), initial="kaiming"),
-    PerceptronSpec(name="linear", input=SMALL_INPUT, hidden=()),
+    MlpSpec(name="mlp", input=SMALL_INPUT, hidden=(1024,), initial="kaiming"),
+    MlpSpec(name="linear", input=SMALL_INPUT, hidden=()),
 )
 
 
-# Small enough for a few thousand images and two cores; each variant's last maps have 4 to 6 pixels a side.
+# Small enough for a few thousand images and two cores; the last maps of each have 4 to 6 pixels per side.
 SMALL_CONVNETS = (
     ConvNetSpec(
         name="convnet-32",
@@ -190,15 +190,15 @@ MODELS: dict[str, NetSpec] = {
 
 
 def model_names() -> tuple[str, ...]:
-    """The names that `create_model` takes."""
+    """Returns the names that `create_model` takes."""
     return tuple(MODELS)
 
 
 def model_spec(name: str) -> NetSpec:
-    """Looks a network up.
+    """Returns the spec of a network.
 
     Raises:
-        UserError: There is no such network; the message names the nearest and all of them.
+        UserError: There is no such network; the message names the nearest and all networks.
     """
     if name in MODELS:
         return MODELS[name]
@@ -214,10 +214,10 @@ def resolve_spec(
     dropout: float | None = None,
     init: Initial | None = None,
 ) -> NetSpec:
-    """The spec of a name with the overrides of `create_model` in it.
+    """Returns the spec of a network with the overrides of `create_model`.
 
     Raises:
-        UserError: There is no such network, it lacks what an override is for, or a value is out of range.
+        UserError: There is no such network, it lacks an overridden option, or a value is out of range.
     """
     spec = model_spec(name)
     if image_size is not None:
@@ -243,7 +243,7 @@ def _with_dropout(spec: NetSpec, dropout: float) -> NetSpec:
 def _with_initial(spec: NetSpec, initial: Initial) -> NetSpec:
     if initial not in get_args(Initial):
         raise UserError(
-            f"--init {initial}: no such initial values",
+            f"--init {initial}: no such initialisation",
             f"choose from {', '.join(get_args(Initial))}",
             exit_code=2,
         )

@@ -1,4 +1,4 @@
-"""What a network can be, declared: every difference between two networks is visible as data."""
+"""Specs of networks, as data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """The images that a network expects: RGB, `(x - mean) / std` with x from 0 to 255.
+    """The input of a network: RGB, `(x - mean) / std` with x from 0 to 255.
 
     Args:
         crop: Side of the square that enters the network, in pixels.
@@ -41,7 +41,7 @@ CAFFE_INPUT = InputSpec(
 )
 
 
-# How the first weights are drawn; `models.initial` says what each is.
+# Initialisations of the weights; `models.network` implements them.
 Initial = Literal["paper", "kaiming", "torch", "xavier", "truncated"]
 
 
@@ -55,7 +55,7 @@ class ConvSpec:
         stride: Pixels between two places of the kernel.
         groups: Parts that see only their own part of the channels (the paper's two GPUs).
         bias: Initial bias.
-        padding: Zeros around the map, in pixels; None for what the network's family has there.
+        padding: Zeros around the map, in pixels; None for the default of the network's family.
     """
 
     channels: int
@@ -68,7 +68,7 @@ class ConvSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LrnSpec:
-    """Numbers of the local response normalisation, in the convention of `LocalResponseNorm`.
+    """Constants of the local response normalisation, in the convention of `LocalResponseNorm`.
 
     The defaults are the paper's (section 3.3): its alpha of 1e-4 multiplies the sum over five channels.
     """
@@ -81,13 +81,13 @@ class LrnSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NetSpec:
-    """What every network of ours has.
+    """The fields that all specs share.
 
     Args:
-        name: The name that `create_model` takes.
-        input: What it reads.
-        dropout: Probability of dropping a unit; None where the network has no dropout.
-        initial: How its first weights are drawn.
+        name: The name for `create_model`.
+        input: The input images.
+        dropout: Probability of dropping a unit; None if the network has no dropout.
+        initial: Initialisation of the weights.
     """
 
     name: str
@@ -96,11 +96,11 @@ class NetSpec:
     initial: Initial = "paper"
 
     def first_biases(self) -> dict[str, float]:
-        """Initial biases of the paper's kind by layer; those that are not named are 0."""
+        """Returns the biases of the "paper" initialisation by layer; others are 0."""
         return {}
 
     def first_deviations(self) -> dict[str, float]:
-        """Standard deviations of the paper's kind of weights by layer; those that are not named are 0.01."""
+        """Returns the standard deviations of the "paper" initialisation by layer; others are 0.01."""
         return {}
 
 
@@ -117,11 +117,10 @@ class ModelSpec(NetSpec):
         hidden_std: Standard deviation of the initial weights of `fc6` and `fc7`.
         lrn: LRN after layers 1 and 2; None for none.
         pool_first: Pools before LRN, as CaffeNet does, instead of after it.
-        batch_norm: Batch normalisation of every layer but the last. "before" its ReLU it is affine in the
-            layer's own output, so inference can fold it into the weights and run it for nothing; "after" it,
-            it is a step of its own.
-        dropout_before: The fully-connected layers whose input is dropped.
-        pool_dropout: Whether what a pool leaves is dropped too.
+        batch_norm: Batch normalisation of every layer but the last. "before" the ReLU, inference can fold
+            it into the weights of the layer; "after" the ReLU it cannot.
+        dropout_before: The fully-connected layers with dropout on their input.
+        pool_dropout: Whether the pools are followed by dropout, too.
     """
 
     convs: tuple[ConvSpec, ...]
@@ -170,7 +169,7 @@ class ConvNetSpec(NetSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerceptronSpec(NetSpec):
+class MlpSpec(NetSpec):
     """A network of fully-connected layers alone, on the pixels of an image.
 
     Args:

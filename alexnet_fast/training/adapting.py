@@ -1,8 +1,7 @@
-"""Values that nobody gave yield to those that somebody did, and to the data.
+"""Defaults and recipes adapt to the options that the user gave, and to the data.
 
-A default, and what one of our recipes says, is a proposal: where it cannot hold beside an option that was
-given or with the images that there are, a value that can takes its place, and a line says so. A value that
-the user gave is never changed: what it contradicts is an error.
+A default or a value of a built-in recipe that conflicts with a given option or with the data is replaced, and
+a line reports it. A value that the user gave is never changed: a conflict with it is an error.
 """
 
 from __future__ import annotations
@@ -11,47 +10,47 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.models import input_of, is_own, model_spec
+from alexnet_fast.models import input_of, is_custom, model_spec
 from alexnet_fast.training.config import TrainConfig
 
-# Optimiser steps that an epoch should have at least, where the batch is ours to choose.
+# Least number of optimiser steps per epoch with an adapted batch size.
 _STEPS = 4
-# Share of the epochs that a warm-up takes where the recipe's is longer than the run.
-_WARM_UP = 0.1
+# Warmup as a fraction of the epochs if that of the recipe is longer than the run.
+_WARMUP = 0.1
 
 
 def adapt_recipe(
     values: dict[str, Any], recipe: dict[str, Any], given: Collection[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Lets what a recipe says, and nobody gave, yield to the other options.
+    """Adapts the values of a recipe to the options that the user gave.
 
     Args:
-        values: Fields of `TrainConfig`, settled.
-        recipe: What the recipe says.
-        given: Names of the options that were given beside it.
+        values: Fields of `TrainConfig` from recipe, defaults and given options.
+        recipe: The options of the recipe.
+        given: Names of the options that the user gave.
 
     Returns:
-        The fields, and a line for each that was changed.
+        The fields, and a line for each change.
     """
-    found, lines = dict(values), []
-    alone = {name: value for name, value in recipe.items() if name not in given}
-    for name, value, why in _conflicts(values, alone, recipe.get("model", TrainConfig.model)):
-        was, found[name] = found[name], value
+    adapted, lines = dict(values), []
+    adaptable = {name: value for name, value in recipe.items() if name not in given}
+    for name, value, why in _conflicts(values, adaptable, recipe.get("model", TrainConfig.model)):
+        was, adapted[name] = adapted[name], value
         option = name.replace("_", "-")
         now = "is left out" if value in (None, False, 0.0) else f"is {value}"
         lines.append(f"the recipe's {option} = {_plain(was)} {now}: {why}")
-    return found, lines
+    return adapted, lines
 
 
 def _conflicts(
     values: dict[str, Any], recipe: dict[str, Any], made_for: str
 ) -> Iterator[tuple[str, Any, str]]:
-    """Yields each option that has to yield, what takes its place, and the reason.
+    """Yields each option to change, with its new value and the reason.
 
     Args:
-        values: Fields of `TrainConfig`, settled.
-        recipe: What the recipe alone says.
-        made_for: The recipe's network.
+        values: Fields of `TrainConfig`.
+        recipe: The options that come from the recipe alone.
+        made_for: The network of the recipe.
     """
     model = values["model"]
     sides = {name: values[name] for name in ("resize", "crop")}
@@ -60,21 +59,21 @@ def _conflicts(
             yield name, None, f"{model} reads {input_of(model).crop} pixels"
             sides[name] = None
     if "progressive_resize" in recipe:
-        yield from _course(values, sides["crop"] or input_of(model).crop)
-    if "dropout" in recipe and (is_own(model) or model_spec(model).dropout is None):
-        yield "dropout", None, f"{model} has no dropout that could be set"
+        yield from _progressive_resize(values, sides["crop"] or input_of(model).crop)
+    if "dropout" in recipe and (is_custom(model) or model_spec(model).dropout is None):
+        yield "dropout", None, f"{model} has no dropout"
     if "nesterov" in recipe and (values["optimizer"] != "sgd" or not values["momentum"]):
         yield "nesterov", False, "it is a kind of SGD's momentum"
     if "label_smoothing" in recipe and values["loss"] == "hinge":
         yield "label_smoothing", 0.0, "it belongs to cross-entropy"
     if "warmup_epochs" in recipe and values["warmup_epochs"] >= values["epochs"]:
-        yield "warmup_epochs", values["epochs"] * _WARM_UP, f"--epochs is {values['epochs']}"
+        yield "warmup_epochs", values["epochs"] * _WARMUP, f"--epochs is {values['epochs']}"
 
 
-def _course(values: dict[str, Any], side: int) -> Iterator[tuple[str, Any, str]]:
-    """Yields a recipe's growing images where they end in another size than the network's."""
+def _progressive_resize(values: dict[str, Any], side: int) -> Iterator[tuple[str, Any, str]]:
+    """Yields a new `progressive_resize` if that of the recipe ends in another size than the network's."""
     start, end, *epochs = values["progressive_resize"].split(":")
-    if values["linear_probe"] or is_own(values["model"]):
+    if values["linear_probe"] or is_custom(values["model"]):
         yield "progressive_resize", None, "the network sees images of one size"
     elif int(end) != side:
         scaled = ":".join([str(round(int(start) * side / int(end))), str(side), *epochs])
@@ -82,19 +81,19 @@ def _course(values: dict[str, Any], side: int) -> Iterator[tuple[str, Any, str]]
 
 
 def fit_batch(config: TrainConfig, images: int, processes: int) -> int:
-    """Returns the largest batch up to the options' that suits the data, where nobody gave one.
+    """Returns the largest batch size up to `config.batch_size` that suits the data.
 
     Args:
         config: The options.
-        images: Training images.
-        processes: That share a batch.
+        images: Number of training images.
+        processes: Number of processes that share a batch.
 
     Returns:
-        The batch of the options, made a multiple of what it is shared by; or, where there are fewer images
-        than that, a power of two, with several steps an epoch.
+        The batch size of the options, rounded down to a multiple of processes and passes. For fewer images, a
+        power of two with several steps per epoch.
 
     Raises:
-        UserError: There are fewer images than parts.
+        UserError: There are fewer images than processes times passes.
     """
     parts = processes * config.grad_accum_steps
     if parts > images:
@@ -107,7 +106,7 @@ def fit_batch(config: TrainConfig, images: int, processes: int) -> int:
     whole = config.batch_size - config.batch_size % parts
     if 0 < whole <= images:
         return whole
-    # Batch norm learns nothing from a part of one image.
+    # Batch norm needs two images per pass.
     least = min(2 * parts, images - images % parts)
     few = max(1, images // _STEPS)
     return max(least, (1 << (few.bit_length() - 1)) // parts * parts)

@@ -1,4 +1,4 @@
-"""The progress of training in a terminal."""
+"""The progress of training in a terminal or notebook."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Phase = Literal["training", "measuring", "validating"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What the progress line shows; reported after every optimiser step and every other batch.
+    """The state of an epoch, reported after every optimiser step and every other batch.
 
     Args:
         epoch: Counted from 1.
-        epochs: Of the whole run, at most.
-        step: Steps done in this epoch.
-        steps: Steps an epoch.
-        phase: What the epoch does: it trains, measures batch norm, validates.
-        done: Batches done in a phase after training.
-        after: Batches of each phase after training, in the order in which they run.
-        train: Averages of this epoch, as they were last read from the device.
+        epochs: Maximum number of epochs of the run.
+        step: Finished steps of this epoch.
+        steps: Steps per epoch.
+        phase: Training, measuring batch norm, or validating.
+        done: Finished batches of a phase after training.
+        after: Batches of each phase after training, in their order.
+        train: Training metrics of this epoch when last read from the device.
         lr: Learning rate.
-        images_per_second: Since the third step after the epoch began or was taken up; till then all warms up.
-        waiting: Share of this epoch's time that was spent waiting for data, 0..1.
+        images_per_second: Training speed since the third step after the start or resume of the epoch.
+        data_wait: Fraction of this epoch's time spent waiting for data, 0..1.
     """
 
     epoch: int
@@ -49,16 +49,16 @@ class Progress:
     data_wait: float
 
 
-# Each line is a message to the browser: more of them than one can read would only slow it down.
+# Seconds between two updates: each is a message to the browser.
 _SECONDS = 0.5
 
 
 class NotebookLine:
-    """One line of text that is written over, for each epoch.
+    """One line of text per epoch that is overwritten.
 
     Args:
-        epochs: How many there will be.
-        out: Where to.
+        epochs: Number of epochs.
+        out: The stream.
     """
 
     def __init__(self, epochs: int, out: IO[str]) -> None:
@@ -66,7 +66,7 @@ class NotebookLine:
         self._next, self._width = 0.0, 0
 
     def __call__(self, progress: Progress) -> None:
-        """Shows the state of an epoch; what one gave stands in the log that follows it."""
+        """Shows the state of an epoch; the log shows its result."""
         validated = progress.phase == "validating" and progress.done == progress.after["validating"]
         if validated:
             self.close()
@@ -83,7 +83,7 @@ class NotebookLine:
         )
 
     def close(self) -> None:
-        """Clears the line: what an epoch gave stands in the log."""
+        """Clears the line."""
         if self._width:
             self._write("")
             self._out.write("\r")
@@ -91,7 +91,7 @@ class NotebookLine:
             self._width = 0
 
     def _write(self, text: str) -> None:
-        """Writes over what is there."""
+        """Overwrites the line."""
         self._out.write("\r" + text.ljust(self._width))
         self._out.flush()
         self._width = len(text)
@@ -99,7 +99,7 @@ class NotebookLine:
 
 @contextlib.contextmanager
 def training_line(epochs: int) -> Iterator[Callable[[Progress], None]]:
-    """Yields what shows the progress of training: in a notebook a line of text, in a terminal a bar."""
+    """Yields a progress display: a line of text in a notebook, a bar in a terminal."""
     line = NotebookLine(epochs, sys.stderr) if in_notebook() else EpochLine()
     try:
         yield line
@@ -108,37 +108,37 @@ def training_line(epochs: int) -> Iterator[Callable[[Progress], None]]:
 
 
 def in_notebook() -> bool:
-    """Tells whether this process is the kernel of a notebook."""
+    """Returns whether this process is the kernel of a notebook."""
     return "ipykernel" in sys.modules and not sys.stderr.isatty()
 
 
-# What a batch that is not learned from costs of one that is: a backward pass is worth two forward ones.
+# Cost of a batch without a backward pass, which costs about two forward passes.
 _FORWARD_ALONE = 1 / 3
 
 
 class EpochLine:
-    """One line for the whole run: epoch and what it does, time left of the run, loss, accuracy, speed."""
+    """A progress bar for the whole run: epoch, phase, remaining time, loss, accuracy, speed."""
 
     def __init__(self) -> None:
         self._bar: FittedBar | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Shows the state of an epoch."""
-        done, of = _work(progress)
+        done, total = _work(progress)
         if self._bar is None:
-            # What an earlier call of a resumed run did says nothing of the time that is left.
-            self._bar = progress_bar(of, _label(progress), _figures, counts=False, done=done)
+            # `done` excludes earlier calls of a resumed run from the estimate of the remaining time.
+            self._bar = progress_bar(total, _label(progress), _figures, counts=False, done=done)
         self._bar.update(done - self._bar.n, progress, label=_label(progress))
 
     def close(self) -> None:
-        """Takes the line away when the run is over or was cut off."""
+        """Removes the bar at the end of the run, or after an error."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 def _work(progress: Progress) -> tuple[float, float]:
-    """Returns what is done of the whole run, and the whole, in optimiser steps."""
+    """Returns the finished and the total work of the run, in optimiser steps."""
     after = sum(progress.after.values()) * _FORWARD_ALONE
     epoch = progress.steps + after
     done = float(progress.step)
@@ -151,7 +151,7 @@ def _work(progress: Progress) -> tuple[float, float]:
 
 
 def _label(progress: Progress) -> str:
-    """Returns what stands in front of the bar."""
+    """Returns the text before the bar."""
     place = f"epoch {progress.epoch}/{progress.epochs}"
     if progress.phase == "training":
         return f"{place} step {progress.step}/{progress.steps}"
@@ -159,7 +159,7 @@ def _label(progress: Progress) -> str:
 
 
 def _figures(progress: Progress) -> list[str]:
-    """Returns what stands behind the bar, of falling importance."""
+    """Returns the figures after the bar, most important first."""
     return [
         f"loss {progress.train.loss:.3f}",
         f"top-1 {progress.train.top1:.3f}",

@@ -1,7 +1,7 @@
-"""What a run does that finds the record of a process which died while it decoded a batch.
+"""Recovery from a process that died while it decoded a batch.
 
-The batches follow from the plan. They are decoded once more in worker processes, as training decodes them; an
-image that a process dies of is named, or left out of the run for good (`blocked_images.json`).
+The record that it left names the batches. They are decoded again in worker processes, as training decodes
+them. An image that crashes a worker is named, or excluded from the run for good (`blocked_images.json`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from alexnet_fast.training.run_dir import RunDir
 from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.version import __version__
 
-# A fault between threads does not show each time; a process that was only killed is not examined at length.
+# A fault between threads does not show every time; after a mere kill one repetition is enough.
 _REPEATS_AFTER_FAULT, _REPEATS_AFTER_KILL = 8, 1
 _MOST_NAMED = 10
 
@@ -32,17 +32,17 @@ _Batches = list[tuple[str, OpenBatches]]
 
 
 def blocked_images(run: RunDir, splits: Splits, policy: Policy) -> Blocked:
-    """Returns the images that the run must not decode; records that dead processes left are examined first.
+    """Returns the images that the run must not decode, after it has examined the records of dead processes.
 
-    Only the first process of a job calls this, when no other is decoding.
+    Only rank 0 calls this, while no other process decodes.
 
     Args:
-        run: The folder.
+        run: The run directory.
         splits: The images.
-        policy: What to do about an image that a process died of.
+        policy: What to do about an image that crashed a process.
 
     Raises:
-        UserError: There is such an image, and the policy says so; or a file cannot be read or written.
+        UserError: There is such an image and the policy is "fail"; or a file cannot be read or written.
     """
     known = _read(run.blocked)
     if known and policy == "fail":
@@ -71,7 +71,7 @@ def blocked_images(run: RunDir, splits: Splits, policy: Policy) -> Blocked:
 
 
 def without_blocked(splits: Splits, blocked: Mapping[str, str]) -> Splits:
-    """Returns the same images, of which some will not be decoded."""
+    """Returns the same images, of which the blocked ones will not be decoded."""
     if not blocked:
         return splits
     train, val = (_blocking(part, listed, blocked) for part, listed in _parts(splits).items())
@@ -79,18 +79,18 @@ def without_blocked(splits: Splits, blocked: Mapping[str, str]) -> Splits:
 
 
 def _parts(splits: Splits) -> dict[str, ImageList]:
-    """Returns the parts that a run decodes."""
+    """Returns the image lists of a run by name."""
     return {"train": splits.train, "val": splits.val}
 
 
 def _blocking(part: str, images: ImageList, blocked: Mapping[str, str]) -> ImageList:
-    """Returns a part whose images of these names are blocked."""
+    """Returns an image list with the images of these names blocked."""
     names = ((index, f"{part}/{name}") for index, name in enumerate(images.names))
     return images.blocking({index: blocked[name] for index, name in names if name in blocked})
 
 
 def _read(path: Path) -> Blocked:
-    """Reads the images that were left out before.
+    """Reads the images that were blocked before.
 
     Raises:
         UserError: The file is damaged.
@@ -108,7 +108,7 @@ def _read(path: Path) -> Blocked:
 
 
 def _examined(records: list[LeftRecord], splits: Splits) -> Blocked:
-    """Examines what dead processes were decoding, and says so."""
+    """Examines and logs what dead processes were decoding."""
     batches = _known_batches(records, splits)
     if not batches:
         return {}
@@ -126,7 +126,7 @@ def _examined(records: list[LeftRecord], splits: Splits) -> Blocked:
 
 
 def _known_batches(records: list[LeftRecord], splits: Splits) -> _Batches:
-    """Returns the batches of records by part, those of other lists than today's left aside."""
+    """Returns the batches of records by part, without those of other image lists."""
     parts = {images.fingerprint(): part for part, images in _parts(splits).items()}
     found = [batches for record in records for batches in record.batches]
     ours = [each for each in found if each.loader.get("version") == __version__]
@@ -139,7 +139,7 @@ def _known_batches(records: list[LeftRecord], splits: Splits) -> _Batches:
 
 
 def _describe(batches: _Batches) -> str:
-    """Names batches for a person, counted from 1."""
+    """Describes batches for the log, counted from 1."""
     # Every validation is epoch 0 of its loader.
     names = {"train": "training in epoch {}", "val": "validation"}
     each = [
@@ -150,22 +150,22 @@ def _describe(batches: _Batches) -> str:
 
 
 def _culprits(batches: _Batches, splits: Splits, repeats: int) -> Blocked:
-    """Looks for the images that a process dies of.
+    """Returns the images that crash a process.
 
     Raises:
         UserError: No worker can be started.
     """
-    # It imports torch and DALI's loader, which most starts of a run need later than this.
+    # Imported late: it imports torch and DALI's loader, which most runs need later.
     from alexnet_fast.scan.culprits import Suspect, find_culprits, suspects
 
     parts = _parts(splits)
     each = {suspect: part for part, found in batches for suspect in suspects(found, parts[part])}
 
-    def say(suspect: Suspect, how: str) -> None:
+    def log_death(suspect: Suspect, how: str) -> None:
         log.info("batch %d of %s: %s; looking for the image", suspect.step + 1, each[suspect], how)
 
     blocked: Blocked = {}
-    findings = find_culprits(list(each), repeats=repeats, on_death=say)
+    findings = find_culprits(list(each), repeats=repeats, on_death=log_death)
     for finding in findings:
         part = each[finding.suspect]
         blocked |= {f"{part}/{parts[part].names[i]}": reason for i, reason in finding.culprits.items()}
@@ -182,7 +182,7 @@ def _culprits(batches: _Batches, splits: Splits, repeats: int) -> Blocked:
 
 
 def _listed(found: Blocked) -> str:
-    """Names some images in a sentence."""
+    """Returns the first images and their reasons as text."""
     named = [f"{name} ({reason})" for name, reason in itertools.islice(found.items(), _MOST_NAMED)]
     more = len(found) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -22,10 +22,25 @@ from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec, Progressive
 from alexnet_fast.training.config import RANDOM_AUGMENTATION, TrainConfig
-from alexnet_fast.training.distributed.group import DistributedContext
+from alexnet_fast.training.context import TrainContext
 from alexnet_fast.training.log import log
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.weights import Pretrained, fit_weights
+
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.color_stats import ColorStats
+
+
+class Loaders(NamedTuple):
+    """The loaders of a process.
+
+    Args:
+        train: Loader of the view "train".
+        val: Loader of the view "eval".
+    """
+
+    train: Loader
+    val: Loader
 
 
 def random_parts(
@@ -36,47 +51,46 @@ def random_parts(
     epochs: int,
     **amounts: float,
 ) -> dict[str, Any]:
-    """Returns the fields of `AugmentSpec` that the options ask for; one that is off is None.
+    """Returns the fields of `AugmentSpec` for random augmentation; one that is off is None.
 
     Args:
-        random_resized_crop: Whether areas are random.
-        crop_min_scale: Their smallest share of an image.
-        progressive_resize: Course of the input side.
-        epochs: Over which it runs, where it does not say.
-        amounts: Of `ColorJitter`.
+        random_resized_crop: Whether to crop random areas.
+        crop_min_scale: The smallest area, as a fraction of the image.
+        progressive_resize: The growth of the input side.
+        epochs: Epochs of the growth if `progressive_resize` does not say.
+        amounts: Fields of `ColorJitter`.
 
     Raises:
         UserError: A value is out of its range.
     """
-    area = RandomResizedCrop(min_scale=crop_min_scale)
-    colours = ColorJitter(**amounts)
+    crop, jitter = RandomResizedCrop(min_scale=crop_min_scale), ColorJitter(**amounts)
     return {
-        "random_resized_crop": area if random_resized_crop else None,
-        "color_jitter": colours if colours != ColorJitter() else None,
+        "random_resized_crop": crop if random_resized_crop else None,
+        "color_jitter": jitter if jitter != ColorJitter() else None,
         "progressive": Progressive.parse(progressive_resize, epochs) if progressive_resize else None,
     }
 
 
-def starting_input(config: TrainConfig, weights: Pretrained | None) -> InputSpec:
-    """Returns the images of a run: what its weights were trained with, or what its network is made for.
+def initial_input(config: TrainConfig, weights: Pretrained | None) -> InputSpec:
+    """Returns the input of a run: that of its initial weights, or that of its network.
 
-    Weights of the same network bring their sizes along; of another one only mean and standard deviation.
+    From the weights of another network only mean and standard deviation are used.
     """
-    own = input_of(config.model)
+    expected = input_of(config.model)
     if weights is None or weights.input is None:
-        return own
+        return expected
     if weights.model == config.model:
         return weights.input
-    return dataclasses.replace(own, mean=weights.input.mean, std=weights.input.std)
+    return dataclasses.replace(expected, mean=weights.input.mean, std=weights.input.std)
 
 
 def load_initial_weights(
     net: nn.Module, weights: Pretrained, config: TrainConfig, classes: tuple[str, ...]
 ) -> None:
-    """Fills a network and says with what.
+    """Loads weights into a network, and logs their source.
 
     Raises:
-        UserError: The weights do not fit.
+        UserError: The weights do not fit the network.
     """
     fitted = fit_weights(net, weights, classes, new_head=config.finetune or config.linear_probe)
     log.info(
@@ -86,24 +100,18 @@ def load_initial_weights(
         ", the last layer is new" * fitted.new_head,
     )
     if weights.model is not None and weights.model != config.model:
-        log.info(
-            "they are those of %s, and %s may compute with them in another way", weights.model, config.model
-        )
-
-
-if TYPE_CHECKING:
-    from alexnet_fast.pipelines.color_stats import ColorStats
+        log.info("they are those of %s; %s may compute other outputs with them", weights.model, config.model)
 
 
 def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
-    """Lists the images that the options name.
+    """Lists the images of a run.
 
     Args:
         config: The options.
-        rule: Which rule divides an undivided folder; a run goes on with the one that it began with.
+        rule: The rule that divides a folder without val/; a resumed run keeps its rule.
 
     Raises:
-        UserError: They are not there, or their layout is wrong.
+        UserError: There are no images, or their layout is wrong.
     """
     return open_data(
         config.data,
@@ -116,41 +124,43 @@ def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
     )
 
 
-def make_loaders(
-    config: TrainConfig,
-    splits: Splits,
-    spec: AugmentSpec,
-    precision: Precision,
-    processes: DistributedContext,
-) -> tuple[Loader, Loader]:
-    """Makes the loaders of training and validation; each process has its own share of the images.
+def make_loaders(context: TrainContext, splits: Splits, spec: AugmentSpec) -> Loaders:
+    """Makes the loaders of training and validation images; each process has its own share.
 
     Raises:
-        UserError: The batch cannot be shared out.
+        UserError: The batch is larger than the data set, or cannot be divided among the processes.
     """
-    settings = _loader_config(config, precision)
-    rank, world, batch = processes.rank, processes.world, _own_batch(config, processes)
-    _check_batch_size(config, len(splits.train))
+    config, dist = context.config, context.dist
+    settings = _loader_config(config, context.precision)
+    batch = _local_batch_size(context)
+    if config.batch_size > len(splits.train):
+        raise UserError(
+            f"--batch-size {config.batch_size} exceeds the {len(splits.train)} training images",
+            f"give --batch-size {len(splits.train)} or less",
+            exit_code=2,
+        )
+    rank, world = dist.rank, dist.world
     train = EpochSampler(
         num_images=len(splits.train), batch_size=batch, shuffle=True, seed=config.seed, rank=rank, world=world
     )
     val = EpochSampler(num_images=len(splits.val), batch_size=batch, shuffle=False, rank=rank, world=world)
-    return (
+    return Loaders(
         make_loader(splits.train, spec, "train", train, settings),
         make_loader(splits.val, spec, "eval", val, settings),
     )
 
 
-def _own_batch(config: TrainConfig, processes: DistributedContext) -> int:
-    """Returns the images of one backward pass of one process.
+def _local_batch_size(context: TrainContext) -> int:
+    """Returns the images per backward pass of one process.
 
     Raises:
-        UserError: The batch cannot be divided so.
+        UserError: The batch cannot be divided among processes and passes.
     """
-    parts = processes.world * config.grad_accum_steps
+    config, world = context.config, context.dist.world
+    parts = world * config.grad_accum_steps
     if config.batch_size % parts:
         raise UserError(
-            f"--batch-size {config.batch_size} cannot be shared by {processes.world} processes"
+            f"--batch-size {config.batch_size} cannot be shared by {world} processes"
             f" in {config.grad_accum_steps} passes",
             f"give a multiple of {parts}",
             exit_code=2,
@@ -158,22 +168,8 @@ def _own_batch(config: TrainConfig, processes: DistributedContext) -> int:
     return config.batch_size // parts
 
 
-def _check_batch_size(config: TrainConfig, images: int) -> None:
-    """Refuses a batch that is never full.
-
-    Raises:
-        UserError: It is larger than the data set.
-    """
-    if config.batch_size > images:
-        raise UserError(
-            f"--batch-size {config.batch_size} exceeds the {images} training images",
-            f"give --batch-size {images} or less",
-            exit_code=2,
-        )
-
-
 def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
-    """Returns how the images are loaded; fp16 networks get fp16 pixels."""
+    """Returns the settings of the loaders; fp16 networks get fp16 pixels."""
     return LoaderConfig(
         kind="dali" if config.dali else "torch",
         device=precision.device,
@@ -185,29 +181,25 @@ def _loader_config(config: TrainConfig, precision: Precision) -> LoaderConfig:
 
 
 def make_spec(
-    config: TrainConfig,
-    splits: Splits,
-    precision: Precision,
-    own: InputSpec,
-    colours: ColorStats | None = None,
+    context: TrainContext, splits: Splits, expected: InputSpec, colours: ColorStats | None = None
 ) -> AugmentSpec:
-    """Builds the augmentation spec: sizes and normalisation, the options, the data's colours.
+    """Makes the augmentation spec from the options: sizes, normalisation, random augmentation, colours.
 
     Args:
-        config: The options.
+        context: The training run.
         splits: The images.
-        precision: How the loader is to be set up.
-        own: The images that the network expects.
-        colours: Those of the training images; None to measure them where the options ask for them.
+        expected: The input of the network.
+        colours: Colours of the training images; None to measure them if the options ask for them.
     """
+    config = context.config
     _check_same_background(config)
     jitters = {"original": ORIGINAL_JITTER, "lighting": LIGHTING_JITTER, "data": None, "off": None}
     spec = AugmentSpec(
-        # Nobody who asks for a larger crop has to ask for larger images too.
-        resize=config.resize or max(own.resize, config.crop or 0),
-        crop=config.crop or own.crop,
-        mean=own.mean,
-        std=own.std,
+        # A larger --crop alone enlarges the images too.
+        resize=config.resize or max(expected.resize, config.crop or 0),
+        crop=config.crop or expected.crop,
+        mean=expected.mean,
+        std=expected.std,
         flip=config.flip,
         background=parse_color(config.background),
         jitter=jitters[config.pca_jitter],
@@ -215,7 +207,7 @@ def make_spec(
     )
     if "data" not in (config.pca_jitter, config.mean):
         return spec
-    colours = colours or measured_colors(config, splits, spec, precision)
+    colours = colours or measured_colors(context, splits, spec)
     return dataclasses.replace(
         spec,
         mean=colours.mean if config.mean == "data" else spec.mean,
@@ -224,10 +216,10 @@ def make_spec(
 
 
 def _check_same_background(config: TrainConfig) -> None:
-    """Refuses images that `prepare` laid over another background than the one that will be served.
+    """Checks that prepared images have the background of this run, which will be served too.
 
     Raises:
-        UserError: It did.
+        UserError: `prepare` used another background.
     """
     prepared = prepared_background(config.data)
     if prepared not in (None, config.background):
@@ -239,13 +231,12 @@ def _check_same_background(config: TrainConfig) -> None:
         )
 
 
-def measured_colors(
-    config: TrainConfig, splits: Splits, spec: AugmentSpec, precision: Precision
-) -> ColorStats:
-    """Takes mean and principal components over the squares of all training images."""
+def measured_colors(context: TrainContext, splits: Splits, spec: AugmentSpec) -> ColorStats:
+    """Measures mean and principal components over the squares of all training images."""
     from alexnet_fast.pipelines.color_stats import measure_colors
 
-    sampler = EpochSampler(num_images=len(splits.train), batch_size=min(32, len(splits.train)), shuffle=False)
-    loader = make_loader(splits.train, spec, "square", sampler, _loader_config(config, precision))
-    log.info("measuring the colours of %d training images", len(splits.train))
-    return measure_colors(loader.epoch(0))
+    images = len(splits.train)
+    sampler = EpochSampler(num_images=images, batch_size=min(32, images), shuffle=False)
+    settings = _loader_config(context.config, context.precision)
+    log.info("measuring the colours of %d training images", images)
+    return measure_colors(make_loader(splits.train, spec, "square", sampler, settings).epoch(0))

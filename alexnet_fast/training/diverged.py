@@ -1,7 +1,7 @@
-"""A loss or weights that are no numbers any more, and what the next `--resume` makes of it.
+"""Divergence: an infinite or undefined loss or weight, and the next `--resume`.
 
-A checkpoint within the epoch may hold finite weights that were beyond rescue already: whatever the rate, the
-next step would fail. So the run remembers where it diverged, and goes back to the start of that epoch.
+A checkpoint within the epoch may hold finite weights from which every next step fails, whatever the learning
+rate. So the run records where it diverged, and `--resume` goes back to the start of that epoch.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from alexnet_fast.utils.atomic import write_atomically
 
 
 class DivergedError(UserError):
-    """The loss or the weights are infinite or no numbers."""
+    """The loss or the weights are infinite or undefined."""
 
 
 def remember_divergence(run: RunDir, position: Position) -> None:
-    """Writes down where a run diverged.
+    """Records where a run diverged.
 
     Raises:
         UserError: The file cannot be written.
@@ -31,26 +31,26 @@ def remember_divergence(run: RunDir, position: Position) -> None:
 
 
 def before_divergence(
-    run: RunDir, directory: CheckpointManager, found: CheckpointInfo
+    run: RunDir, manager: CheckpointManager, latest: CheckpointInfo
 ) -> CheckpointInfo | None:
-    """Returns the checkpoint to go on from: `found`, or one from before an epoch that diverged.
+    """Returns the checkpoint to resume: `latest`, or one from before an epoch that diverged.
 
     Returns:
-        None to begin anew.
+        None to start from the beginning.
     """
-    if found.position.at_boundary or _diverged_epoch(run) != found.position.epoch:
-        return found
-    log.info("the loss diverged in epoch %d: going back to its start", found.position.epoch + 1)
-    return directory.boundary_before(found)
+    if latest.position.at_boundary or _diverged_epoch(run) != latest.position.epoch:
+        return latest
+    log.info("the loss diverged in epoch %d: going back to its start", latest.position.epoch + 1)
+    return manager.boundary_before(latest)
 
 
 def forget_divergence(run: RunDir) -> None:
-    """Removes what `remember_divergence` wrote, once there is a checkpoint from after it."""
+    """Removes the record of `remember_divergence`, once there is a later checkpoint."""
     run.diverged.unlink(missing_ok=True)
 
 
 def _diverged_epoch(run: RunDir) -> int | None:
-    """Returns the epoch, counted from 0, in which a run diverged last."""
+    """Returns the epoch, counted from 0, in which a run last diverged."""
     try:
         place = json.loads(run.diverged.read_text(encoding="utf-8"))
     except FileNotFoundError:

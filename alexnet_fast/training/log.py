@@ -18,11 +18,11 @@ log = logging.getLogger("alexnet_fast")
 
 @contextlib.contextmanager
 def logging_to_console(rank: int = 0) -> Iterator[None]:
-    """Shows messages on stderr; of all processes but the first, only warnings, with their number."""
+    """Logs to stderr; ranks above 0 log only warnings, with their rank."""
     console = _Console(sys.stderr)
     if rank:
         console.setLevel(logging.WARNING)
-        # The progress line of the first process stands where this is going to: it is drawn again behind it.
+        # Clears the progress line of rank 0, which is drawn again after the message.
         clear = "\r\x1b[K" if on_terminal() else ""
         console.setFormatter(logging.Formatter(f"{clear}process {rank}: %(message)s"))
     with _attached(console):
@@ -31,7 +31,7 @@ def logging_to_console(rank: int = 0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to_file(path: Path | None) -> Iterator[None]:
-    """Adds messages to a file, with the time; None for no file."""
+    """Logs to a file, with the time; None for no file."""
     if path is None:
         yield
         return
@@ -46,7 +46,7 @@ def logging_to_file(path: Path | None) -> Iterator[None]:
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """Stderr, with the progress line taken away meanwhile."""
+    """Stderr; a message hides the progress line meanwhile."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a message."""
@@ -55,10 +55,10 @@ class _Console(logging.StreamHandler[TextIO]):
 
 
 class _LogFile(logging.FileHandler):
-    """A file whose disk may be full: logging itself would print a traceback and go on without the message."""
+    """A file whose errors end the run; logging itself would print a traceback and drop the message."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
-        """Ends the work with the error that a write met."""
+        """Raises the error of a write."""
         del record
         raise  # noqa: PLE0704 - logging calls this while it handles the error
 

@@ -1,4 +1,4 @@
-"""What is minimised."""
+"""The loss functions, and mixup."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make_loss(config: TrainConfig) -> Loss:
-    """Makes the loss that the options name.
+    """Makes the loss of `config.loss`.
 
-    Cross-entropy, with the labels smoothed where the options say so; or the multi-class hinge loss of a
+    It is cross-entropy, with label smoothing if the options ask for it, or the multi-class hinge loss of a
     support vector machine (Weston and Watkins 1999) with a margin of 1.
     """
     if config.loss == "hinge":
@@ -30,31 +30,32 @@ def make_loss(config: TrainConfig) -> Loss:
     return cross_entropy
 
 
-# Keeps the random numbers apart from those of the data plan, which draws from the keys (seed, epoch).
+# Separates the random numbers from those of the data order, whose keys are (seed, epoch).
 _STREAM = 1 << 63
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mixup:
-    """Mixes each image with the one half a batch further on.
+    """Mixes each image with the one half a batch further on (Zhang et al. 2017, "mixup").
 
-    The share is drawn from (seed, epoch, step) alone, so a resumed run mixes as one that was never stopped.
-    With images dealt to processes in turn, half of each process's even batch is half of the whole one: the
-    pairs do not depend on the number of processes. The order is new in every epoch, so the pairs are too.
+    Ours instead of torchvision's MixUp, because lambda depends on (seed, epoch, step) alone: a resumed run
+    mixes like an uninterrupted one. Images are dealt to processes in turn, so half of each process's even
+    batch is half of the whole batch: the pairs do not depend on the number of processes. They change with the
+    order in every epoch.
 
     Args:
-        alpha: Both parameters of the Beta distribution of the share; 0.2 for ImageNet in the paper.
-        seed: Of the run.
+        alpha: Both parameters of the Beta distribution of lambda; 0.2 for ImageNet in the paper.
+        seed: Seed of the run.
     """
 
     alpha: float
     seed: int
 
     def lam(self, epoch: int, step: int) -> float:
-        """Returns what the first image of each pair counts in a step of an epoch, 0.5..1.
+        """Returns the weight of the first image of each pair in a step of an epoch, 0.5..1.
 
-        Every image is the first of one pair, so nothing is lost if the first is never the fainter one; and
-        the label of the first is the one that training accuracy is counted by.
+        Every image is the first of one pair, so a weight of at least a half loses nothing; and training
+        accuracy compares with the label of the first.
         """
         key = np.array([self.seed, _STREAM + epoch], np.uint64)
         # In the upper half of the counter, so that the numbers of two steps never overlap.
@@ -71,13 +72,13 @@ def mix(images: torch.Tensor, lam: float) -> torch.Tensor:
 def mixed_loss(
     loss: Loss, logits: torch.Tensor, labels: torch.Tensor, lam: float | torch.Tensor
 ) -> torch.Tensor:
-    """Returns the loss of mixed images: both labels, each by its share.
+    """Returns the loss of mixed images: that of both labels, weighted.
 
     Args:
-        loss: Of plain images.
+        loss: The loss of unmixed images.
         logits: (B, classes).
         labels: int64 (B,) of the first image of each pair.
-        lam: What the first image counts.
+        lam: Weight of the first image.
     """
     return lam * loss(logits, labels) + (1.0 - lam) * loss(logits, _partners(labels))
 

@@ -1,4 +1,4 @@
-"""Loss and accuracy, summed on the device and read only when somebody wants to know."""
+"""Loss and accuracy, summed on the device and read on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch.nn import functional
 from alexnet_fast.pipelines.loader import Loader
 from alexnet_fast.training.precision import Precision
 
-Sums = Callable[[list[float]], list[float]]
+# Adds up the numbers of all processes.
+AllReduceSum = Callable[[list[float]], list[float]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,8 @@ class Metrics:
 
     Args:
         loss: Mean cross-entropy.
-        top1: Share whose likeliest class is right, 0..1.
-        top5: Share whose five likeliest classes hold the right one, 0..1; all classes where there are fewer.
+        top1: Fraction whose top class is right, 0..1.
+        top5: Fraction with the right class among the top five, 0..1; among all classes if there are fewer.
         images: Number of images.
     """
 
@@ -37,11 +38,11 @@ class ClassificationMetrics:
     """Sums over batches without waiting for the device.
 
     Args:
-        device: Where the logits are.
+        device: The device of the logits.
     """
 
     def __init__(self, device: torch.device) -> None:
-        # Rows: sum of losses, right at first place, right within five, images.
+        # Sum of losses, right at first place, right within five, images.
         self._sums = torch.zeros(4, dtype=torch.float64, device=device)
 
     @torch.no_grad()
@@ -65,18 +66,18 @@ class ClassificationMetrics:
             ]
         )
 
-    def read(self, over: Sums = list) -> Metrics:
-        """Returns the averages so far; this waits for the device.
+    def read(self, all_reduce_sum: AllReduceSum = list) -> Metrics:
+        """Waits for the device and returns the averages so far.
 
         Args:
-            over: Adds the sums of all processes of the job.
+            all_reduce_sum: Adds the sums of all processes.
         """
-        loss, top1, top5, images = over(self._sums.tolist())
+        loss, top1, top5, images = all_reduce_sum(self._sums.tolist())
         count = max(images, 1.0)
         return Metrics(loss=loss / count, top1=top1 / count, top5=top5 / count, images=int(images))
 
     def reset(self) -> None:
-        """Starts anew."""
+        """Sets the sums to 0."""
         self._sums.zero_()
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class ClassificationMetrics:
         return {"sums": self._sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up saved sums."""
+        """Loads saved sums."""
         self._sums.copy_(state["sums"])
 
 
@@ -93,38 +94,38 @@ def validate(
     loader: Loader,
     precision: Precision,
     *,
-    over: Sums = list,
-    between: Callable[[], None] = lambda: None,
+    all_reduce_sum: AllReduceSum = list,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> Metrics:
     """Returns loss and accuracy of the single centre crop.
 
-    No process gets images of another to fill its last batch: the shares differ by an image, and the sums
-    over all of them are divided by the true number.
+    The shares of the processes differ by an image. No process repeats images to fill its last batch; the
+    sums over all processes are divided by the true number of images.
 
     Args:
         net: The network; it comes back in evaluation mode.
-        loader: Of the view "eval", over this process's share of the images.
-        precision: How to compute.
-        over: Adds the sums of all processes.
-        between: Called after each batch, equally often in every process.
+        loader: Loader of the view "eval", over this process's share of the images.
+        precision: Device and number type.
+        all_reduce_sum: Adds the sums of all processes.
+        after_batch: Called after each batch, equally often in every process.
     """
     net.eval()
-    meter = ClassificationMetrics(precision.device)
+    metrics = ClassificationMetrics(precision.device)
     batches = loader.epoch(0)
     for _ in range(loader.rounds):
         batch = next(batches, None)
         if batch is not None and len(batch.labels):
             with torch.inference_mode(), precision.autocast():
                 logits = net(batch.images).float()
-                meter.add(functional.cross_entropy(logits, batch.labels), logits, batch.labels)
-        between()
+                metrics.add(functional.cross_entropy(logits, batch.labels), logits, batch.labels)
+        after_batch()
     next(batches, None)
-    return meter.read(over)
+    return metrics.read(all_reduce_sum)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """What an epoch gave.
+    """The metrics of an epoch; a row of metrics.csv.
 
     Args:
         epoch: Counted from 1.
@@ -134,11 +135,11 @@ class EpochMetrics:
         train_top1: Training accuracy, 0..1.
         val_loss: Mean validation loss.
         val_top1: Validation accuracy of the single centre crop, 0..1.
-        val_top5: Share of validation images with the right class among five.
-        images_per_second: Training images a second, input and computation together, validation apart.
-        waiting: Share of the training time that the process spent waiting for data, 0..1.
-        seconds: Training and validation.
-        bad_images: Images left out so far.
+        val_top5: Fraction of validation images with the right class among the top five.
+        images_per_second: Training images per second, input and computation, without validation.
+        data_wait: Fraction of the training time that the process spent waiting for data, 0..1.
+        seconds: Time of training and validation.
+        bad_images: Images skipped so far.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""The optimiser that the options name, with the parameters in the groups that they ask for."""
+"""The optimiser and its parameter groups, LARS, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from alexnet_fast.training.config import TrainConfig
 
 
 class Lars(Optimizer):
-    """LARS with momentum.
+    """LARS with momentum (You et al. 2017, "Large Batch Training of Convolutional Networks").
+
+    Ours, because torch has none.
 
     Args:
-        params: Parameters or groups; a group may set `trust=False` to have plain momentum SGD, as is
-            customary for biases and norm layers.
+        params: Parameters or groups; a group with `trust=False` uses plain momentum SGD, as is customary for
+            biases and norm layers.
         lr: The global rate.
-        momentum: Of the moving average of updates.
-        weight_decay: Of the gradient and of the trust ratio.
+        momentum: Momentum of the updates.
+        weight_decay: Weight decay, in the gradient and in the trust ratio.
         eta: Trust coefficient; 0.001 in the paper's section 5.
     """
 
-    # GradScaler hands over scale and overflow as `grad_scale` and `found_inf` instead of waiting for them.
+    # GradScaler sets `grad_scale` and `found_inf` instead of waiting for them.
     _step_supports_amp_scaling = True
 
     def __init__(
@@ -49,7 +51,7 @@ class Lars(Optimizer):
                 self._move(group, params)
 
     def _move(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
-        """Moves the parameters of a group."""
+        """Updates the parameters of a group."""
         updates = self._gradients(params)
         decay = group["weight_decay"]
         if group["trust"]:
@@ -65,19 +67,19 @@ class Lars(Optimizer):
             torch._foreach_copy_(momenta, updates)
             torch._foreach_sub_(params, updates)
             return
-        kept = overflow == 0
+        finite = overflow == 0
         for param, momentum, update in zip(params, momenta, updates, strict=True):
-            momentum.copy_(torch.where(kept, update, momentum))
-            param.copy_(torch.where(kept, param - update, param))
+            momentum.copy_(torch.where(finite, update, momentum))
+            param.copy_(torch.where(finite, param - update, param))
 
     def _gradients(self, params: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Returns the gradients, the loss scale taken out."""
+        """Returns the gradients without the loss scale."""
         gradients = [p.grad for p in params if p.grad is not None]
         scale = getattr(self, "grad_scale", None)
         return gradients if scale is None else list(torch._foreach_div(gradients, scale))
 
     def _momentum(self, param: torch.Tensor) -> torch.Tensor:
-        """Returns the momentum of a parameter, at first 0."""
+        """Returns the momentum of a parameter, initially 0."""
         state = self.state[param]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(param)
@@ -88,57 +90,57 @@ class Lars(Optimizer):
 def _trust(
     params: list[torch.Tensor], gradients: list[torch.Tensor], decay: float, eta: float
 ) -> list[torch.Tensor]:
-    """Returns the trust ratio of each tensor; 1 where weights or gradient are nothing."""
-    sizes = torch.stack(torch._foreach_norm(params))
+    """Returns the trust ratio of each tensor; 1 if the weights or the gradient are 0."""
+    weights = torch.stack(torch._foreach_norm(params))
     slopes = torch.stack(torch._foreach_norm(gradients))
-    ratio = eta * sizes / (slopes + decay * sizes)
-    return list(torch.where((sizes > 0) & (slopes > 0), ratio, 1.0).unbind())
+    ratio = eta * weights / (slopes + decay * weights)
+    return list(torch.where((weights > 0) & (slopes > 0), ratio, 1.0).unbind())
 
 
 class ModelEma:
-    """A second network whose values follow those of the one that is trained: parameters and statistics.
+    """An exponential moving average of the parameters and statistics of a network.
 
-    The average of the first updates is short, so that it does not hold on to the initial weights: update n
-    counts `1 - min(decay, (1 + n) / (10 + n))`, as in TensorFlow's ExponentialMovingAverage.
+    The decay of update n is `min(decay, (1 + n) / (10 + n))`, as in TensorFlow's ExponentialMovingAverage, so
+    that the initial weights fade quickly.
 
     Args:
-        net: The network that is trained; its values are taken as the beginning.
-        decay: Share of the old average that stays at each update, below 1.
+        net: The network that is trained.
+        decay: Weight of the old average at each update, below 1.
 
     Attributes:
-        net: The average, a network like the other.
+        net: A network with the averages.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
         self.net = copy.deepcopy(net).requires_grad_(requires_grad=False)
         self._decay = decay
         self._updates = 0
-        self._live, self._average = _floats(net), _floats(self.net)
+        self._values, self._averages = _floats(net), _floats(self.net)
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes in the network's values after an optimiser step; the device is not waited for."""
-        kept = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        torch._foreach_lerp_(self._average, [value.detach() for value in self._live], 1.0 - kept)
+        """Updates the averages after an optimiser step, without waiting for the device."""
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        torch._foreach_lerp_(self._averages, [value.detach() for value in self._values], 1.0 - decay)
         self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the average and how many updates it has seen."""
+        """Returns the averages and the number of updates."""
         return {"updates": self._updates, "net": self.net.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a saved state."""
+        """Loads a saved state."""
         self._updates = state["updates"]
         self.net.load_state_dict(state["net"])
 
 
 def _floats(net: nn.Module) -> list[torch.Tensor]:
-    """Returns the values that can be averaged; counters of batches cannot."""
+    """Returns the values that can be averaged, without counters of batches."""
     return [value for value in (*net.parameters(), *net.buffers()) if value.is_floating_point()]
 
 
 def make_optimizer(config: TrainConfig, net: nn.Module) -> torch.optim.Optimizer:
-    """Makes the optimiser; all run as one kernel over many tensors, and none asks the device anything.
+    """Makes the optimiser of `config.optimizer`; a step is fused and does not wait for the device.
 
     Args:
         config: The options.
@@ -159,59 +161,59 @@ def make_optimizer(config: TrainConfig, net: nn.Module) -> torch.optim.Optimizer
 
 
 def _sgd(config: TrainConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Makes momentum SGD.
+    """Makes momentum SGD with a momentum of zeros.
 
-    Its momentum begins as zeros, which is what it is. torch's fused kernel leaves it as uninitialised memory
-    until the first step, and where loss scaling skips that one for an overflow, uses it in the second.
+    torch's fused kernel leaves it as uninitialised memory until the first step. If loss scaling skips that
+    step after an overflow, the second step uses it.
     """
     sgd = torch.optim.SGD(
         groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True
     )
-    _begin_momentum(sgd)
+    _zero_missing_momentum(sgd)
     return sgd
 
 
-def _begin_momentum(sgd: torch.optim.SGD) -> None:
-    """Gives parameters that have no momentum yet one of zero, where there is to be one."""
+def _zero_missing_momentum(sgd: torch.optim.SGD) -> None:
+    """Gives parameters without momentum one of zeros, in groups that use momentum."""
     for group in sgd.param_groups:
         for parameter in group["params"] if group["momentum"] else ():
             sgd.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 class OptimizerState:
-    """The state of an optimiser, without its options: those are the run's, which `--resume` may change.
+    """The state of an optimiser without its options, which `--resume` may change.
 
     Args:
-        optimizer: As `make_optimizer` returned it.
+        optimizer: The result of `make_optimizer`.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what torch keeps."""
+        """Returns torch's state."""
         return self._optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a saved state; torch would take up the saved options too."""
+        """Loads a saved state, and keeps the current options, which torch would overwrite."""
         groups = self._optimizer.param_groups
         options = [{name: group[name] for name in group if name != "params"} for group in groups]
         self._optimizer.load_state_dict(state)
-        for group, own in zip(self._optimizer.param_groups, options, strict=True):
-            group.update(own)
+        for group, current in zip(self._optimizer.param_groups, options, strict=True):
+            group.update(current)
         if isinstance(self._optimizer, torch.optim.SGD):
-            _begin_momentum(self._optimizer)
+            _zero_missing_momentum(self._optimizer)
 
 
 def parameter_groups(net: nn.Module, weight_decay: float, *, decay_bias: bool) -> list[dict[str, Any]]:
-    """Splits the parameters into weights ("matrices") and the rest: biases and norm layers.
+    """Splits the parameters into weights ("matrices") and the rest, biases and norm layers.
 
-    A parameter of a norm layer or a bias has one dimension, whatever its layer is called.
+    The rest are the parameters of one dimension.
 
     Args:
         net: The network.
-        weight_decay: Of the weights.
-        decay_bias: Whether the rest has it too.
+        weight_decay: Weight decay of the weights.
+        decay_bias: Whether to apply it to the rest too.
     """
     parameters = [p for p in net.parameters() if p.requires_grad]
     weights = [p for p in parameters if p.dim() > 1]

@@ -1,7 +1,7 @@
-"""How an option of training is declared: once, as a field of `TrainConfig`.
+"""The declaration of a training option as a field of `TrainConfig`.
 
-The command line, the keys of TOML files, the reference in the documentation, the check of values and what
-`--resume` may do to the option all come from the field's metadata.
+The command line, the keys of TOML files, the reference in the documentation, the check of values and the
+rules of `--resume` all come from the field's metadata.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ GROUPS: Final = (
     LOGGING := "Logging",
 )
 
-# What `--resume` may do to an option, beside the reasons why it must not.
+# Options that `--resume` may change: without a record, or on record.
 FREE: Final = "free"
 RECORDED: Final = "recorded"
 
-# Reasons why it must not, worded to follow "cannot change: ".
+# Reasons why `--resume` must not change an option, worded to follow "cannot change it: ".
 NETWORK = "the weights in the checkpoint belong to this network"
 INITIALISATION = "it decides how the run began"
 OPTIMIZER = "the checkpoint holds the state of this optimizer"
@@ -43,19 +43,19 @@ _KEY = "option"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Option:
-    """Everything about an option but its name, type and default, which are the field's.
+    """Everything about an option except its name, type and default, which are the field's.
 
     Args:
         help: One plain sentence.
         group: One of `GROUPS`.
         on_resume: `FREE` if no weight depends on it, `RECORDED` if `--resume` may change it on record, else
             the reason why it must stay.
-        range: What a number may be.
-        choices: What a name may be.
+        range: The range of a number.
+        choices: The values of a name.
         common: Whether `train --help` shows it; `--help-all` shows every option.
-        metavar: What stands for the value in the help.
-        default_text: What the help says in place of the field's default.
-        cli_default: Computes the command line's default where that depends on the machine.
+        metavar: Placeholder of the value in the help.
+        default_text: Text in the help instead of the field's default.
+        cli_default: Computes the default of the command line if it depends on the machine.
     """
 
     help: str
@@ -92,12 +92,12 @@ def option_of(field: dataclasses.Field[Any]) -> Option:
 
 
 def is_free(field: dataclasses.Field[Any]) -> bool:
-    """Tells whether no weight depends on an option."""
+    """Returns whether no weight depends on an option."""
     return option_of(field).on_resume == FREE
 
 
 def may_change(field: dataclasses.Field[Any]) -> bool:
-    """Tells whether `--resume` may change an option, on record."""
+    """Returns whether `--resume` may change an option on record."""
     return option_of(field).on_resume == RECORDED
 
 
@@ -107,5 +107,5 @@ def reason_to_stay(field: dataclasses.Field[Any]) -> str:
 
 
 def flag_name(field: str) -> str:
-    """Returns a field's name as the command line has it: "batch_size" is `--batch-size`."""
+    """Returns the flag of a field: `--batch-size` for "batch_size"."""
     return "--" + field.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Mixed precision: which type a device computes in, and the scaler that fp16 needs."""
+"""Mixed precision: the number type of a device, and the scaler that fp16 needs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from alexnet_fast.training.log import log
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Precision:
-    """How a network is run.
+    """Device and number type of a network.
 
     Args:
-        device: Where.
+        device: The device.
         dtype: Type of convolutions and matrix products under autocast; None is float32 throughout.
     """
 
@@ -27,28 +27,28 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """The type as it is written in logs."""
+        """The name of the type in logs."""
         return {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[self.dtype]
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Returns the context to run the network in."""
+        """Returns the autocast context of the network."""
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """Returns a gradient scaler; only fp16, whose small gradients vanish, needs it to do anything."""
+        """Returns a gradient scaler, enabled only for fp16, whose small gradients vanish."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
 
 
 def choose_precision(amp: Amp, device: torch.device) -> Precision:
-    """Chooses the type for a device.
+    """Chooses the number type of a device.
 
-    "auto" takes bf16 on GPUs that have it (compute capability 8.0 and up), fp16 on older ones, and float32 on
-    the CPU: bf16 pays there on few processors only, and costs ten times on those without its instructions.
+    "auto" selects bf16 on GPUs that have it (compute capability 8.0 and up), fp16 on older ones, and float32
+    on the CPU: bf16 is faster on few CPUs, and ten times slower on those without its instructions.
 
     Raises:
-        UserError: The device has not got the type that was asked for.
+        UserError: The device lacks the requested type.
     """
     if amp == "off" or (amp == "auto" and device.type == "cpu"):
         return Precision(device=device, dtype=None)
@@ -63,7 +63,7 @@ def choose_precision(amp: Amp, device: torch.device) -> Precision:
 
 
 def has_bf16_instructions() -> bool:
-    """Tells whether the processor multiplies bf16 numbers itself; otherwise each is widened on the way."""
+    """Returns whether the processor multiplies bf16 numbers; otherwise each is converted to float32."""
     words = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
     # As Linux names them: Intel and AMD, Intel's matrix unit, ARM.
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)

@@ -1,4 +1,4 @@
-"""A network of ours on images of another size than its own, as progressive resizing gives them."""
+"""Networks on images of other sizes than their own, for progressive resizing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from alexnet_fast.models import Network, layer_table
 
 
 class ResizableHead(nn.Module):
-    """Resamples the maps before `flatten` to the side that the layer behind it was built for.
+    """Resamples the maps before `flatten` to the size that the next layer expects.
 
-    The layers are the network's own. Averaging over windows as torchvision's AlexNet has it there
-    (`AdaptiveAvgPool2d`). On images of the network's own size nothing is added.
+    It averages over windows like the `AdaptiveAvgPool2d` of torchvision's AlexNet, and shares the layers of
+    the network. It changes nothing on images of the network's own size.
 
     Args:
         net: The network.
@@ -39,28 +39,32 @@ class ResizableHead(nn.Module):
 
 
 def for_sizes(net: nn.Module, progressive: str | None) -> nn.Module:
-    """Returns what takes the images of every epoch; a network of the user's must do so by itself.
+    """Returns a module for images of every epoch; a user's own network must take all sizes itself.
 
     Args:
         net: The network.
-        progressive: The option; None where all images have one size.
+        progressive: The option `progressive_resize`; None if all images have one size.
 
     Raises:
         UserError: The first images are too small for the network.
     """
     if not progressive or not isinstance(net, Network):
         return net
-    grown = ResizableHead(net)
-    _try_side(grown, int(progressive.partition(":")[0]), progressive)
-    return grown
+    resizable = ResizableHead(net)
+    _check_side(resizable, int(progressive.partition(":")[0]), progressive)
+    return resizable
 
 
-def _try_side(grown: ResizableHead, side: int, progressive: str) -> None:
-    """Shows a network a black image, without leaving a trace in it."""
-    training, weight = grown.training, next(grown.parameters())
+def _check_side(resizable: ResizableHead, side: int, progressive: str) -> None:
+    """Checks the network on a black image, without a change of its state.
+
+    Raises:
+        UserError: The image is too small.
+    """
+    training, weight = resizable.training, next(resizable.parameters())
     try:
         with torch.no_grad():
-            grown.eval()(torch.zeros(1, 3, side, side, device=weight.device))
+            resizable.eval()(torch.zeros(1, 3, side, side, device=weight.device))
     except RuntimeError as error:
         raise UserError(
             f"--progressive-resize {progressive}: images of {side} pixels are too small for the network",
@@ -68,4 +72,4 @@ def _try_side(grown: ResizableHead, side: int, progressive: str) -> None:
             exit_code=2,
         ) from error
     finally:
-        grown.train(training)
+        resizable.train(training)

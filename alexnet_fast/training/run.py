@@ -1,4 +1,4 @@
-"""A training run from its options to its files."""
+"""`train`: a training run from its options to its files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColorStats
 from alexnet_fast.pipelines.decoding_record import recording
 from alexnet_fast.training.adapting import fit_batch
-from alexnet_fast.training.checkpoint.compatibility import record_images
+from alexnet_fast.training.checkpoint.compatibility import write_file_list
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.checkpoint.manager import CheckpointInfo, CheckpointManager
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.console import Progress
+from alexnet_fast.training.context import TrainContext
 from alexnet_fast.training.crash_report import blocked_images, without_blocked
 from alexnet_fast.training.data import open_splits
 from alexnet_fast.training.distributed.group import (
     DistributedContext,
     StopSignals,
-    joined,
+    init_distributed,
     launched,
     local_device,
 )
@@ -32,7 +33,7 @@ from alexnet_fast.training.loop import TrainLoop
 from alexnet_fast.training.metrics_log import best_row
 from alexnet_fast.training.precision import choose_precision
 from alexnet_fast.training.run_dir import RunDir, RunDirLock
-from alexnet_fast.training.tensorboard import writer_errors_told_once
+from alexnet_fast.training.tensorboard import quiet_writer_errors
 from alexnet_fast.training.training_run import TrainingRun
 from alexnet_fast.utils.atomic import disk_errors
 
@@ -46,110 +47,107 @@ def train(
     on_progress: Callable[[Progress], None] = lambda _: None,
     colours: ColorStats | None = None,
 ) -> dict[str, Any]:
-    """Trains until progress stops or the epochs are over, and leaves a run folder behind.
+    """Trains until progress stops or the last epoch, and writes a run directory.
 
-    This is the work of one process. One that torchrun has started trains together with the others; the first
-    of them writes the files.
+    This is the work of one process. Processes that torchrun has started train together; rank 0 writes the
+    files.
 
     Args:
         config: The options.
-        resume: Go on with the run in `config.run` where there is one.
-        redo_epoch: Where another number of processes stopped within an epoch, go back to its start.
-        adaptable: Names of options that nobody gave: "batch_size" is made to fit the data.
-        on_progress: Receives the progress within an epoch, in the first process.
-        colours: Those of the training images, where they have been measured and the options ask for them.
+        resume: Resume the run in `config.run` if there is one.
+        redo_epoch: If another number of processes stopped within an epoch, go back to its start.
+        adaptable: Names of options with default values: "batch_size" is adapted to the data.
+        on_progress: Receives the progress within an epoch, in rank 0.
+        colours: Colours of the training images, if they have been measured and the options ask for them.
 
     Returns:
         The object that `alexnet-fast train --json` prints.
 
     Raises:
-        UserError: The data, the options or the run folder do not allow it.
+        UserError: The data, the options or the run directory do not allow it.
     """
     if max(config.processes, config.gpus or 1) > 1 and not launched():
         raise UserError(
-            "train is one process of many", "call it in each, or use alexnet-fast train", exit_code=2
+            "train runs in each of several processes", "use alexnet-fast train or torchrun", exit_code=2
         )
     device, run = local_device(config.device), RunDir(config.run)
     with (
         disk_errors(config.run),
-        writer_errors_told_once(),
-        joined(device) as processes,
+        quiet_writer_errors(),
+        init_distributed(device) as dist,
         StopSignals() as signals,
-        RunDirLock(run, resume=resume) as claim,
-        logging_to_console(processes.rank),
+        RunDirLock(run, resume=resume) as run_lock,
+        logging_to_console(dist.rank),
     ):
-        processes.run_on_main(claim.check)
-        directory = CheckpointManager(run, config.keep_checkpoints)
-        found = processes.run_on_main(
-            lambda: _choose(run, directory, processes.world, redo_epoch) if resume else None
-        )
-        saved = load_checkpoint(found.path) if found else None
-        precision = choose_precision(config.amp, device)
-        rule = recorded_rule(saved["provenance"]) if saved else CURRENT_RULE
-        splits = _agreed_splits(config, processes, rule)
-        config, line = _fitted(config, splits, processes, adaptable)
-        # Before any process decodes: the records of those that died are still there.
-        blocked = processes.run_on_main(lambda: blocked_images(run, splits, config.on_bad_image))
-        with recording(run.decoding(processes.rank)):
-            shown = on_progress if processes.is_main else _mute
-            splits = without_blocked(splits, blocked)
-            session = TrainingRun(config, splits, precision, processes, saved, shown, colours)
-            # The folder is made when nothing can be wrong with the options any more.
-            processes.run_on_main(lambda: _begin(claim, session, directory, found))
-            with logging_to_file(run.log if processes.is_main else None):
-                session.announce()
+        dist.run_on_main(run_lock.check)
+        manager = CheckpointManager(run, config.keep_checkpoints)
+        info = dist.run_on_main(lambda: _choose(run, manager, dist.world, redo_epoch) if resume else None)
+        saved = load_checkpoint(info.path) if info else None
+        splits = _same_splits(config, dist, recorded_rule(saved["provenance"]) if saved else CURRENT_RULE)
+        config, line = _adapt_batch_size(config, splits, dist, adaptable)
+        # Before any process decodes: the records of processes that died still exist.
+        blocked = dist.run_on_main(lambda: blocked_images(run, splits, config.on_bad_image))
+        context = TrainContext(config=config, precision=choose_precision(config.amp, device), dist=dist)
+        if dist.is_main:
+            context = dataclasses.replace(context, on_progress=on_progress)
+        with recording(run.decoding(dist.rank)):
+            training_run = TrainingRun(context, without_blocked(splits, blocked), saved, colours)
+            # The directory is made once all options are checked.
+            dist.run_on_main(lambda: _prepare_dir(run_lock, training_run, manager, info))
+            with logging_to_file(run.log if dist.is_main else None):
+                training_run.announce()
                 if line:
                     log.info("%s", line)
-                return TrainLoop(session, run, directory, signals).train()
+                return TrainLoop(training_run, run, manager, signals).train()
 
 
 def _choose(
-    run: RunDir, directory: CheckpointManager, processes: int, redo_epoch: bool
+    run: RunDir, manager: CheckpointManager, processes: int, redo_epoch: bool
 ) -> CheckpointInfo | None:
-    """Returns the checkpoint to go on from; None begins anew.
+    """Returns the checkpoint to resume; None starts from the beginning.
 
     Raises:
-        UserError: None is good, or the newest is of other processes and within an epoch.
+        UserError: No checkpoint is good, or the last one is within an epoch of another number of processes.
     """
-    found = directory.latest()
-    if found is not None:
-        found = before_divergence(run, directory, found)
-    if found is None or found.position.at_boundary or found.processes == processes:
-        return found
+    info = manager.latest()
+    if info is not None:
+        info = before_divergence(run, manager, info)
+    if info is None or info.position.at_boundary or info.processes == processes:
+        return info
     if not redo_epoch:
         raise UserError(
-            f"{found.path} was saved by {found.processes} processes within epoch {found.position.epoch + 1},"
+            f"{info.path} was saved by {info.processes} processes within epoch {info.position.epoch + 1},"
             f" and {processes} cannot go on there",
-            f"go on with {found.processes}, or give --redo-epoch to go back to the start of that epoch",
+            f"go on with {info.processes}, or give --redo-epoch to go back to the start of that epoch",
         )
-    log.info("going back to the start of epoch %d", found.position.epoch + 1)
-    return directory.boundary_before(found)
+    log.info("going back to the start of epoch %d", info.position.epoch + 1)
+    return manager.boundary_before(info)
 
 
-def _fitted(
-    config: TrainConfig, splits: Splits, processes: DistributedContext, adaptable: Collection[str]
+def _adapt_batch_size(
+    config: TrainConfig, splits: Splits, dist: DistributedContext, adaptable: Collection[str]
 ) -> tuple[TrainConfig, str]:
-    """Makes a batch that nobody gave fit the data; returns a line about it where it had to be changed."""
+    """Adapts a default batch size to the data; returns a line about the change, or an empty one."""
     if "batch_size" not in adaptable:
         return config, ""
     images = len(splits.train)
-    size = fit_batch(config, images, processes.world)
+    size = fit_batch(config, images, dist.world)
     if size == config.batch_size:
         return config, ""
-    shared = f" and {processes.world} processes" if processes.world > 1 else ""
+    shared = f" and {dist.world} processes" if dist.world > 1 else ""
     line = f"batches of {size} instead of {config.batch_size}: there are {images} training images{shared}"
     return dataclasses.replace(config, batch_size=size), line
 
 
-def _agreed_splits(config: TrainConfig, processes: DistributedContext, rule: int) -> Splits:
+def _same_splits(config: TrainConfig, dist: DistributedContext, rule: int) -> Splits:
     """Lists the images.
 
     Raises:
-        UserError: Two processes, on two machines, see other images.
+        UserError: Two processes, on two machines, see different images.
     """
     splits = open_splits(config, rule)
-    seen = processes.gather((splits.train.fingerprint(), splits.val.fingerprint()))
-    if len(set(seen)) > 1:
+    fingerprints = dist.gather((splits.train.fingerprint(), splits.val.fingerprint()))
+    if len(set(fingerprints)) > 1:
         raise UserError(
             f"the processes of the job see different images in {config.data}",
             "give all machines the same data at the same path",
@@ -157,20 +155,15 @@ def _agreed_splits(config: TrainConfig, processes: DistributedContext, rule: int
     return splits
 
 
-def _begin(
-    claim: RunDirLock, session: TrainingRun, directory: CheckpointManager, found: CheckpointInfo | None
+def _prepare_dir(
+    run_lock: RunDirLock, training_run: TrainingRun, manager: CheckpointManager, info: CheckpointInfo | None
 ) -> None:
-    """Makes the folder, and brings it into the state that the checkpoint has left it in."""
-    claim.make()
-    session.config.save(claim.run.config, notes=session.changes)
-    session.splits.classes.save(claim.run.classes)
-    if not claim.run.images.exists():
-        record_images(claim.run.images, session.splits)
-    if found is not None:
-        rows = session.rows
-        directory.point_at(found, best=found.position.at_boundary and best_row(rows) is rows[-1])
-
-
-def _mute(progress: Progress) -> None:
-    """Shows nothing: the first process speaks for all."""
-    del progress
+    """Makes the run directory, or restores it to its state at the checkpoint."""
+    run_lock.make()
+    run, rows = run_lock.run, training_run.rows
+    training_run.config.save(run.config, notes=training_run.changes)
+    training_run.splits.classes.save(run.classes)
+    if not run.images.exists():
+        write_file_list(run.images, training_run.splits)
+    if info is not None:
+        manager.point_at(info, best=info.position.at_boundary and best_row(rows) is rows[-1])

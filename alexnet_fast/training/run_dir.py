@@ -1,4 +1,4 @@
-"""The folder of a training run: which file lies where."""
+"""The directory of a training run: its files and its lock."""
 
 from __future__ import annotations
 
@@ -15,47 +15,12 @@ from alexnet_fast.utils.atomic import lock_file, make_dir
 from alexnet_fast.utils.special_files import check_plain
 
 
-class LockFile:
-    """A lock on a file; the kernel gives it back when the process ends, however it ends.
-
-    Args:
-        path: The file, which stays when the lock is given back.
-
-    Raises:
-        UserError: Another process holds it, or the file cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            check_plain(path)
-            self._file: IO[str] = path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {system_reason(error)}") from error
-        try:
-            if not lock_file(self._file, wait=False):
-                log.warning("no file of %s can be locked: start no second run there", path.parent)
-        except BlockingIOError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another process"
-            self._file.close()
-            raise UserError(
-                f"{path.parent} is in use by {holder}", "wait for its end, or give another --run"
-            ) from error
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        self._file.flush()
-
-    def release(self) -> None:
-        """Gives the lock back."""
-        self._file.close()
-
-
 @dataclasses.dataclass(frozen=True)
 class RunDir:
     """Paths of a run.
 
     Args:
-        root: The folder.
+        root: The directory.
     """
 
     root: Path
@@ -72,12 +37,12 @@ class RunDir:
 
     @property
     def log(self) -> Path:
-        """What the console showed."""
+        """The messages of the console."""
         return self.root / "log.txt"
 
     @property
     def metrics(self) -> Path:
-        """One row an epoch."""
+        """One row per epoch."""
         return self.root / "metrics.csv"
 
     @property
@@ -87,7 +52,7 @@ class RunDir:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
+        """Directory of the checkpoints."""
         return self.root / "checkpoints"
 
     @property
@@ -102,114 +67,136 @@ class RunDir:
 
     @property
     def images(self) -> Path:
-        """Names of the images that the run began with."""
+        """Names of the images of the run."""
         return self.root / "images.txt.gz"
 
     @property
     def features(self) -> Path:
-        """Folder of the vectors that `--features` trains on."""
+        """Directory of the embeddings of `--linear-probe` and `--finetune`."""
         return self.root / "features"
 
     @property
     def diverged(self) -> Path:
-        """Where the loss was no number any more; only until the run is beyond it."""
+        """Position at which the loss diverged, until the run has passed it."""
         return self.root / "diverged.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that writes here."""
+        """Locked by the process that writes here."""
         return self.root / ".lock"
 
     @property
     def blocked(self) -> Path:
-        """Images that a decoder died of, which the run decodes no more."""
+        """Images that crashed a decoder and that the run skips."""
         return self.root / "blocked_images.json"
 
     def decoding(self, rank: int) -> Path:
-        """What one process is decoding just now; see `pipelines.decoding_record`."""
+        """The batches that a process is decoding; see `pipelines.decoding_record`."""
         return self.root / f".decoding-{rank}"
 
     @property
     def decoding_pattern(self) -> str:
-        """Matches the names of those files."""
+        """Matches the names of the files of `decoding`."""
         return ".decoding-*"
 
     @property
     def weights(self) -> Path:
-        """Weights of the best checkpoint alone."""
+        """Weights of the best checkpoint."""
         return self.root / "model.safetensors"
 
     def exists(self) -> bool:
-        """Tells whether a run was started here."""
+        """Returns whether the directory holds a run."""
         return self.config.exists() or self.last.exists()
 
     def check(self, *, resume: bool) -> None:
-        """Refuses a folder that holds a run.
+        """Checks that the directory may be used.
 
         Raises:
-            UserError: It does, and `resume` is not set.
+            UserError: It holds a run, and `resume` is not set.
         """
         if self.exists() and not resume:
             raise UserError(
                 f"{self.root} holds a run already", "give --resume to go on, or another --run DIR"
             )
 
-    def make(self) -> None:
-        """Makes the folder.
-
-        Raises:
-            UserError: It cannot be made.
-        """
-        make_dir(self.checkpoints)
-
     def clear_partial(self) -> None:
-        """Removes files that a killed process did not finish; only the holder of the lock may call it."""
+        """Removes unfinished files of a killed process; only the holder of the lock may call it."""
         for path in self.root.rglob(".*.partial"):
             path.unlink(missing_ok=True)
 
 
 def new_run(model: str) -> Path:
-    """Returns a folder for a run of a model, named after the moment: two that begin in one second differ."""
+    """Returns a directory for a run, named after the time in microseconds: two runs of one second differ."""
     return Path("runs") / f"{model}-{datetime.datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
 
 
 class RunDirLock:
-    """Keeps a run folder for one job while its block runs; only the first process calls its methods.
+    """Reserves a run directory for one job while its block runs; only rank 0 calls its methods.
 
     Args:
-        run: The folder.
+        run: The directory.
         resume: Whether it may hold a run.
     """
 
     def __init__(self, run: RunDir, *, resume: bool) -> None:
         self.run, self._resume = run, resume
-        self._lock: LockFile | None = None
+        self._file: IO[str] | None = None
 
     def __enter__(self) -> RunDirLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        if self._file is not None:
+            self._file.close()
 
     def check(self) -> None:
-        """Locks a run that is there already; a folder that is not is left so.
+        """Locks a run that exists; otherwise nothing is written yet.
 
         Raises:
-            UserError: There is a run and it is not to be resumed, or another job is at it.
+            UserError: There is a run and it is not to be resumed, or another job uses it.
         """
         self.run.check(resume=self._resume)
         if self.run.exists():
-            self._lock = LockFile(self.run.lock)
+            self._file = open_locked(self.run.lock)
 
     def make(self) -> None:
-        """Makes the folder, locks it, and clears away what a killed job did not finish.
+        """Makes the directory, locks it, and removes unfinished files of a killed job.
 
         Raises:
-            UserError: It cannot be made, or another job was quicker.
+            UserError: The directory cannot be made, or another job was faster.
         """
-        self.run.make()
-        if self._lock is None:
-            self._lock = LockFile(self.run.lock)
+        make_dir(self.run.checkpoints)
+        if self._file is None:
+            self._file = open_locked(self.run.lock)
             self.run.check(resume=self._resume)
         self.run.clear_partial()
+
+
+def open_locked(path: Path) -> IO[str]:
+    """Opens and locks a file; the kernel releases the lock when the file is closed or the process ends.
+
+    Args:
+        path: The file, which stays.
+
+    Raises:
+        UserError: Another process holds the lock, or the file cannot be written.
+    """
+    try:
+        check_plain(path)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {system_reason(error)}") from error
+    try:
+        if not lock_file(file, wait=False):
+            log.warning("no file of %s can be locked: start no second run there", path.parent)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise UserError(
+            f"{path.parent} is in use by {holder}", "wait for its end, or give another --run"
+        ) from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file

@@ -1,4 +1,4 @@
-"""One step of the optimiser over the batches of a group, in all processes."""
+"""One optimiser step, in all processes."""
 
 from __future__ import annotations
 
@@ -17,47 +17,46 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.batch_norm import has_batch_norm
 from alexnet_fast.training.checkpoint.state import Position
-from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.distributed.group import DistributedContext
+from alexnet_fast.training.context import TrainContext
 from alexnet_fast.training.losses import Loss, Mixup, make_loss, mix, mixed_loss
 from alexnet_fast.training.metrics import ClassificationMetrics
 from alexnet_fast.training.optim import make_optimizer
 from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.resizable import for_sizes
 
-# Passes before the recording: cuDNN chooses its algorithms and everything is allocated in them (torch's notes
-# on CUDA graphs warm up three times).
+# Passes before the recording, in which cuDNN chooses its algorithms and memory is allocated (torch's notes on
+# CUDA graphs warm up three times).
 _WARM_UP = 3
 
 
-class Pass(Protocol):
-    """Adds a batch's share to the gradients."""
+class ForwardBackward(Protocol):
+    """Adds the gradients of a batch."""
 
     def __call__(
-        self, images: torch.Tensor, labels: torch.Tensor, weight: float, share: float | None
+        self, images: torch.Tensor, labels: torch.Tensor, weight: float, lam: float | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Runs forward and backward; the device is not waited for.
 
         Args:
-            images: (B, 3, crop, crop), mixed already where they are mixed.
+            images: (B, 3, crop, crop), after mixup.
             labels: int64 (B,).
-            weight: What the batch's mean loss counts in the gradients.
-            share: What the first image of each pair counts in mixed images; None for plain ones.
+            weight: Multiplies the mean loss of the batch.
+            lam: Weight of the first image of each pair in mixup; None without mixup.
 
         Returns:
-            The mean loss of the batch, (), and the logits, (B, classes), both without their history.
+            The mean loss of the batch, (), and the logits, (B, classes), both detached.
         """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EagerForwardBackward:
-    """The passes as they come.
+    """Forward and backward in eager mode.
 
     Args:
-        model: The network, wrapped and compiled as the options say.
-        loss: What is minimised.
-        precision: How to compute.
-        scaler: Of the loss.
+        model: The network, wrapped and compiled according to the options.
+        loss: The loss function.
+        precision: Device and number type.
+        scaler: Scaler of the loss.
     """
 
     model: nn.Module
@@ -66,30 +65,34 @@ class EagerForwardBackward:
     scaler: torch.amp.GradScaler
 
     def __call__(
-        self, images: torch.Tensor, labels: torch.Tensor, weight: float, share: float | torch.Tensor | None
+        self, images: torch.Tensor, labels: torch.Tensor, weight: float, lam: float | torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Runs forward and backward; see `Pass`. A share may also be a tensor ()."""
+        """See `ForwardBackward`; `lam` may also be a tensor ()."""
         with self.precision.autocast():
             logits = self.model(images).float()
-            if share is None:
-                loss = self.loss(logits, labels)
-            else:
-                loss = mixed_loss(self.loss, logits, labels, share)
+            loss = self._loss(logits, labels, lam)
         self.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), logits.detach()
 
+    def _loss(
+        self, logits: torch.Tensor, labels: torch.Tensor, lam: float | torch.Tensor | None
+    ) -> torch.Tensor:
+        """Returns the mean loss of plain or mixed images."""
+        if lam is None:
+            return self.loss(logits, labels)
+        return mixed_loss(self.loss, logits, labels, lam)
+
 
 class CudaGraphForwardBackward:
-    """The passes recorded as a CUDA graph for the batches of one shape; other batches run as they come.
+    """Forward and backward recorded as a CUDA graph for batches of one shape; others run in eager mode.
 
-    A recording holds addresses: batches are copied into buffers that stay, and the gradients lie in tensors
-    of the recording. Every step must therefore have one pass and begin without gradients. What the passes
-    before the recording change, random numbers and statistics, is put back, so that a resumed run does not
-    differ.
+    A recording holds addresses: batches are copied into fixed buffers, and the gradients are tensors of the
+    recording. Every step must therefore have one pass and begin without gradients. The passes before the
+    recording change random states and statistics; these are restored, so that a resumed run does not differ.
 
     Args:
-        eager: The passes to record.
-        net: Whose gradients they are.
+        eager: Forward and backward to record.
+        net: The network with the gradients.
         device: A GPU.
     """
 
@@ -98,33 +101,33 @@ class CudaGraphForwardBackward:
         self._key: tuple[torch.Size, float, bool] | None = None
 
     def __call__(
-        self, images: torch.Tensor, labels: torch.Tensor, weight: float, share: float | None
+        self, images: torch.Tensor, labels: torch.Tensor, weight: float, lam: float | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Runs forward and backward; see `Pass`."""
-        key = (images.shape, weight, share is not None)
+        """See `ForwardBackward`."""
+        key = (images.shape, weight, lam is not None)
         if key != self._key:
-            # A smaller batch, what bad images left of one, is not worth giving up the recording for.
+            # Bad images make a batch smaller: not worth a new recording.
             if self._key is not None and len(images) < self._key[0][0]:
-                return self._eager(images, labels, weight, share)
-            self._record(images, labels, weight, share)
+                return self._eager(images, labels, weight, lam)
+            self._record(images, labels, weight, lam)
             self._key = key
         self._images.copy_(images)
         self._labels.copy_(labels)
-        self._share.fill_(0.0 if share is None else share)
+        self._lam.fill_(0.0 if lam is None else lam)
         self._graph.replay()
         for parameter, gradient in self._gradients:
             parameter.grad = gradient
         return self._loss, self._logits
 
-    def _record(self, images: torch.Tensor, labels: torch.Tensor, weight: float, share: float | None) -> None:
-        """Records the passes over batches like this one."""
+    def _record(self, images: torch.Tensor, labels: torch.Tensor, weight: float, lam: float | None) -> None:
+        """Records the passes over batches of this shape."""
         self._images, self._labels = images.clone(), labels.clone()
-        self._share = torch.zeros((), device=self._device)
-        static_share = None if share is None else self._share
+        self._lam = torch.zeros((), device=self._device)
+        static_lam = None if lam is None else self._lam
 
         def run() -> tuple[torch.Tensor, torch.Tensor]:
             self._net.zero_grad(set_to_none=True)
-            return self._eager(self._images, self._labels, weight, static_share)
+            return self._eager(self._images, self._labels, weight, static_lam)
 
         self._warm_up(run)
         self._net.zero_grad(set_to_none=True)
@@ -134,7 +137,7 @@ class CudaGraphForwardBackward:
         self._gradients = [(p, p.grad) for p in self._net.parameters() if p.grad is not None]
 
     def _warm_up(self, run: Callable[[], object]) -> None:
-        """Runs a few times on another stream, and puts back what that changes."""
+        """Runs a few times on another stream, and restores random states and buffers."""
         random = torch.cuda.get_rng_state(self._device)
         buffers = [buffer.clone() for buffer in self._net.buffers()]
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
@@ -148,16 +151,16 @@ class CudaGraphForwardBackward:
             buffer.copy_(value)
 
 
-def _check_no_graphs(device: torch.device, passes: int, world: int) -> None:
-    """Refuses CUDA graphs where they do not hold.
+def _check_cuda_graphs(device: torch.device, passes: int, world: int) -> None:
+    """Checks that CUDA graphs work.
 
     Args:
-        device: Where the network is.
-        passes: Backward passes an optimiser step.
+        device: The device of the network.
+        passes: Backward passes per optimiser step.
         world: Processes that train together.
 
     Raises:
-        UserError: They do not.
+        UserError: The device is no GPU, or there are several passes or processes.
     """
     if device.type != "cuda":
         raise UserError(
@@ -167,7 +170,7 @@ def _check_no_graphs(device: torch.device, passes: int, world: int) -> None:
         )
     if passes > 1:
         raise UserError(
-            "--cuda-graphs with --grad-accum-steps", "a recording holds one pass a step", exit_code=2
+            "--cuda-graphs with --grad-accum-steps", "a recording holds one pass per step", exit_code=2
         )
     if world > 1:
         raise UserError(
@@ -175,41 +178,35 @@ def _check_no_graphs(device: torch.device, passes: int, world: int) -> None:
         )
 
 
-def make_pass(
-    config: TrainConfig,
-    net: nn.Module,
-    model: nn.Module,
-    precision: Precision,
-    scaler: torch.amp.GradScaler,
-    world: int,
-) -> Pass:
-    """Chooses how forward and backward pass are run.
+def make_forward_backward(
+    context: TrainContext, net: nn.Module, model: nn.Module, scaler: torch.amp.GradScaler
+) -> ForwardBackward:
+    """Makes forward and backward in eager mode, or as a CUDA graph.
 
     Args:
-        config: The options.
-        net: Whose parameters are trained.
-        model: The same wrapped and compiled, as it is called.
-        precision: How to compute.
-        scaler: Of the loss.
-        world: Processes that train together.
+        context: The training run.
+        net: The network that is trained.
+        model: The same network, wrapped and compiled.
+        scaler: Scaler of the loss.
 
     Raises:
-        UserError: CUDA graphs were asked for where they do not hold.
+        UserError: `--cuda-graphs` does not work with the device or the other options.
     """
+    config, precision = context.config, context.precision
     eager = EagerForwardBackward(model=model, loss=make_loss(config), precision=precision, scaler=scaler)
     if not config.cuda_graphs:
         return eager
-    _check_no_graphs(precision.device, config.grad_accum_steps, world)
+    _check_cuda_graphs(precision.device, config.grad_accum_steps, context.dist.world)
     return CudaGraphForwardBackward(eager, net, precision.device)
 
 
 def compile_net(net: nn.Module, device: torch.device) -> nn.Module:
-    """Returns the network compiled; its parameters stay those of `net`.
+    """Returns the network compiled, with the parameters of `net`.
 
-    Every shape is compiled by itself: code for all shapes is slower, and training has few.
+    Each shape is compiled separately: code for all shapes is slower, and training has few shapes.
 
     Raises:
-        UserError: A compiler is missing.
+        UserError: Triton or a C++ compiler is missing.
     """
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise UserError("--compile needs Triton on a GPU", "pip install triton")
@@ -220,48 +217,43 @@ def compile_net(net: nn.Module, device: torch.device) -> nn.Module:
 
 
 class TrainStep:
-    """Forward and backward passes, and what the optimiser makes of their gradients.
+    """Forward, backward and the optimiser.
 
     Args:
         net: On the device already, in channels_last.
-        shape: Of one image, as the loader gives it.
-        config: Hyper-parameters.
-        precision: How to compute.
-        processes: Those that train together.
-        meter: Is told the loss and accuracy of each batch.
+        shape: Shape of one image of the loader.
+        context: The training run.
+        metrics: Gets loss and accuracy of each batch.
 
     Attributes:
-        optimizer: Of all parameters that learn.
-        scaler: Of the loss.
+        optimizer: The optimiser of all trainable parameters.
+        scaler: The scaler of the loss.
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        shape: tuple[int, ...],
-        config: TrainConfig,
-        precision: Precision,
-        processes: DistributedContext,
-        meter: ClassificationMetrics,
+        self, net: nn.Module, shape: tuple[int, ...], context: TrainContext, metrics: ClassificationMetrics
     ) -> None:
-        self._net, self._config, self._precision = net, config, precision
-        self._processes, self._meter = processes, meter
+        config = context.config
+        self._net, self._config, self._precision = net, config, context.precision
+        self._dist, self._metrics = context.dist, metrics
         self.optimizer = make_optimizer(config, net)
-        self.scaler = precision.scaler()
-        # Batch norm cannot take the variance of one image; such a batch is left over by bad ones only.
-        self._fewest = 2 if has_batch_norm(net) else 1
+        self.scaler = context.precision.scaler()
+        # Batch norm needs two images for a variance; only bad images leave a batch of one.
+        self._min_images = 2 if has_batch_norm(net) else 1
         self._mixup = Mixup(alpha=config.mixup_alpha, seed=config.seed) if config.mixup_alpha else None
-        sized = for_sizes(net, config.progressive_resize)
-        self._model = processes.wrap(compile_net(sized, precision.device) if config.compile else sized)
+        resizable = for_sizes(net, config.progressive_resize)
+        self._model = context.dist.wrap(
+            compile_net(resizable, context.device) if config.compile else resizable
+        )
         self._warm_up_ddp(shape)
-        self._pass = make_pass(config, net, self._model, precision, self.scaler, processes.world)
+        self._forward_backward = make_forward_backward(context, net, self._model, self.scaler)
 
     def step(self, batches: list[Batch], position: Position, lr: float) -> bool:
-        """Takes one step over the images of all batches; False where there was none to learn from.
+        """Takes one step over the images of all batches; returns False if there was no image to train on.
 
         Args:
-            batches: One a backward pass; all processes have as many.
-            position: The step's, which chooses how images are mixed.
+            batches: One per backward pass; all processes have the same number.
+            position: Position of the step, which seeds mixup.
             lr: The learning rate.
         """
         for group in self.optimizer.param_groups:
@@ -277,44 +269,44 @@ class TrainStep:
         return True
 
     def _syncing(self, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Lets the gradients travel in the last backward pass of a step alone."""
+        """Returns a context that synchronises gradients only in the last backward pass of a step."""
         if last or not isinstance(self._model, nn.parallel.DistributedDataParallel):
             return contextlib.nullcontext()
-        found: contextlib.AbstractContextManager[None] = self._model.no_sync()
-        return found
+        no_sync: contextlib.AbstractContextManager[None] = self._model.no_sync()
+        return no_sync
 
     def _counted(self, batch: Batch) -> int:
-        """Returns how many images of a batch are trained on."""
-        return len(batch.labels) if len(batch.labels) >= self._fewest else 0
+        """Returns the number of images of a batch that are trained on."""
+        return len(batch.labels) if len(batch.labels) >= self._min_images else 0
 
     def _backward(self, batch: Batch, position: Position) -> None:
-        """Adds a batch's share to the gradients: what it is of the images that one step should have."""
+        """Adds the gradients of a batch, weighted by its fraction of the images of a full step."""
         if not self._counted(batch):
-            if self._processes.world > 1:
-                self._backward_of_nothing(batch.images.new_zeros((2, *batch.images.shape[1:])))
+            if self._dist.world > 1:
+                self._backward_of_zero(batch.images.new_zeros((2, *batch.images.shape[1:])))
             return
-        images, share = batch.images, None
+        images, lam = batch.images, None
         if self._mixup is not None:
-            share = self._mixup.lam(position.epoch, position.epoch_step)
-            images = mix(images, share)
-        weight = len(batch.labels) * self._processes.world / self._config.batch_size
-        loss, logits = self._pass(images, batch.labels, weight, share)
-        self._meter.add(loss, logits, batch.labels)
+            lam = self._mixup.lam(position.epoch, position.epoch_step)
+            images = mix(images, lam)
+        weight = len(batch.labels) * self._dist.world / self._config.batch_size
+        loss, logits = self._forward_backward(images, batch.labels, weight, lam)
+        self._metrics.add(loss, logits, batch.labels)
 
     def _warm_up_ddp(self, shape: tuple[int, ...]) -> None:
-        """Lets gradients travel once before the first step.
+        """Synchronises gradients once before the first step.
 
-        After that DDP groups them by the order in which they were ready, and the order in which three or more
-        processes add them up depends on the groups: a resumed run must have those of one that goes on.
+        DDP then groups them by the order in which they were ready, and the order in which three or more
+        processes add them up depends on the groups. A resumed run must have the same groups.
         """
         if isinstance(self._model, nn.parallel.DistributedDataParallel):
-            self._backward_of_nothing(torch.zeros((2, *shape), device=self._precision.device))
+            self._backward_of_zero(torch.zeros((2, *shape), device=self._precision.device))
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _backward_of_nothing(self, black: torch.Tensor) -> None:
-        """Takes part in the others' step with gradients of zero, where no image of a batch is left.
+    def _backward_of_zero(self, black: torch.Tensor) -> None:
+        """Takes part in a step of all processes with gradients of zero, without an image of its own.
 
-        The network is in evaluation mode meanwhile: no statistics and no random numbers change.
+        The network is in evaluation mode meanwhile, so statistics and random states do not change.
         """
         self._net.eval()
         with self._precision.autocast():
@@ -323,11 +315,11 @@ class TrainStep:
         self._net.train()
 
     def _rescale_gradients(self, images: int) -> bool:
-        """Makes the gradients a mean over the images that there were; False where there was none."""
+        """Makes the gradients a mean over the images that could be read; returns False if there was none."""
         if self._config.on_bad_image == "skip":
-            images = int(self._processes.all_reduce_sum([images])[0])
+            images = int(self._dist.all_reduce_sum([images])[0])
         else:
-            images *= self._processes.world
+            images *= self._dist.world
         if images not in (0, self._config.batch_size):
             for parameter in self._net.parameters():
                 if parameter.grad is not None:

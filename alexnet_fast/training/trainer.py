@@ -1,9 +1,10 @@
-"""The training loop of one process, step by step."""
+"""The training of a network, epoch by epoch, in one process."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -15,26 +16,24 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Batch, Loader
 from alexnet_fast.training.batch_norm import has_batch_norm, recalibrate_batch_norm
 from alexnet_fast.training.checkpoint.state import (
-    BadState,
+    BadImagesState,
     CheckpointState,
     Position,
-    RandomStates,
+    RngState,
     ScalerState,
 )
-from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.console import Phase, Progress
-from alexnet_fast.training.distributed.group import DistributedContext
+from alexnet_fast.training.context import TrainContext
+from alexnet_fast.training.data import Loaders
 from alexnet_fast.training.diverged import DivergedError
 from alexnet_fast.training.lr_schedule import make_schedule
 from alexnet_fast.training.metrics import ClassificationMetrics, EpochMetrics, Metrics, validate
-from alexnet_fast.training.metrics_log import Timing, as_row
 from alexnet_fast.training.optim import ModelEma, OptimizerState
-from alexnet_fast.training.precision import Precision
 from alexnet_fast.training.train_step import TrainStep
 
 
 class ThroughputMeter:
-    """Images a second of an epoch, the first steps left out."""
+    """Images per second in an epoch, without its first steps."""
 
     WARM_UP = 2
 
@@ -43,12 +42,16 @@ class ThroughputMeter:
         self._started, self._images = 0.0, 0
 
     @property
-    def warming(self) -> bool:
-        """Whether the rate does not count yet; it is then read after every step."""
+    def warming_up(self) -> bool:
+        """Whether the rate does not count yet; the caller then reads it after every step."""
         return self._readings < self.WARM_UP
 
     def rate(self, images: int) -> float:
-        """Returns the rate since the warm-up, of an epoch that has seen `images`; 0 until then."""
+        """Returns the rate since the warm-up, 0 before.
+
+        Args:
+            images: Images of the epoch so far.
+        """
         now = time.perf_counter()
         self._readings += 1
         if self._readings <= self.WARM_UP:
@@ -57,88 +60,72 @@ class ThroughputMeter:
         return (images - self._images) / (now - self._started)
 
 
-# Training images kept for TensorBoard, as many as a grid of 4 x 4 shows.
+# Training images for TensorBoard, as many as a grid of 4 x 4 shows.
 SAMPLE = 16
 
 
 class Trainer:
-    """A network, its optimiser and its place in the data.
+    """A network, its optimiser and its position in the data.
 
-    Everything that the next step depends on is a named part of `state`; whoever adds a part adds it there.
+    Everything that the next step depends on is a named part of `state`.
 
     Args:
         net: On the device already, in channels_last.
-        train: Loader of the view "train"; its batches are those of this process and one backward pass.
-        val: Loader of the view "eval", over this process's share.
-        config: Hyper-parameters.
-        precision: How to compute.
-        processes: Those that train together.
-        on_progress: Called after every step and every batch that is not trained on; loss and accuracy are
-            read every `config.log_interval` steps and at the end of each epoch.
-        factor: What the learning rate of the schedule is multiplied by.
+        data: The loaders. A training batch is that of one process and one backward pass.
+        context: The training run. It gets the progress after every optimiser step and every other batch;
+            loss and accuracy are read every `config.log_interval` steps and at the end of each epoch.
+        lr_factor: Multiplies the learning rate of the schedule.
 
     Attributes:
         sample: The first training images of the epoch, (N, 3, crop, crop) with N up to `SAMPLE`.
-        average: The moving average of the weights, where the options ask for one.
+        ema: The moving average of the weights, if the options ask for one.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        train: Loader,
-        val: Loader,
-        config: TrainConfig,
-        precision: Precision,
-        processes: DistributedContext,
-        on_progress: Callable[[Progress], None],
-        factor: float = 1.0,
-    ) -> None:
-        self.net, self.train_loader, self.val_loader = net, train, val
-        self.config, self.precision, self.processes, self._on_progress = (
-            config,
-            precision,
-            processes,
-            on_progress,
-        )
-        self.steps = len(train) // config.grad_accum_steps
-        self.schedule = make_schedule(config, self.steps)
+    def __init__(self, net: nn.Module, data: Loaders, context: TrainContext, lr_factor: float = 1.0) -> None:
+        self.net, self.data, self.context, self.config = net, data, context, context.config
+        self.steps = len(data.train) // self.config.grad_accum_steps
+        self.schedule = make_schedule(self.config, self.steps)
         self.position = Position()
-        self._meter, self._factor = ClassificationMetrics(precision.device), factor
-        self._step = TrainStep(net, train.shape, config, precision, processes, self._meter)
-        self.average = ModelEma(net, config.ema_decay) if config.ema_decay else None
-        self.state = self._parts()
+        self._metrics, self._lr_factor = ClassificationMetrics(context.device), lr_factor
+        self._step = TrainStep(net, data.train.shape, context, self._metrics)
+        self.ema = ModelEma(net, self.config.ema_decay) if self.config.ema_decay else None
+        self.state = self._make_state()
         self.sample: torch.Tensor | None = None
-        self._shown: Progress | None = None
+        self._last_progress: Progress | None = None
 
-    def _parts(self) -> CheckpointState:
+    def _make_state(self) -> CheckpointState:
         """Names everything that a checkpoint holds."""
         state = CheckpointState()
-        state.add("model", self.net)
-        state.add("optimizer", OptimizerState(self._step.optimizer))
-        state.add("scaler", ScalerState(self._step.scaler))
-        state.add("schedule", self.schedule)
-        state.add("position", self.position)
-        if self.average is not None:
-            state.add("average", self.average)
-        state.add_per_rank("random", RandomStates(self.precision.device))
-        state.add_per_rank("meter", self._meter)
-        state.add_per_rank("bad images", BadState(self.train_loader.bad, self.val_loader.bad))
+        state.replicated |= {
+            "model": self.net,
+            "optimizer": OptimizerState(self._step.optimizer),
+            "scaler": ScalerState(self._step.scaler),
+            "schedule": self.schedule,
+            "position": self.position,
+        }
+        if self.ema is not None:
+            state.replicated["ema"] = self.ema
+        state.per_rank |= {
+            "rng": RngState(self.context.device),
+            "metrics": self._metrics,
+            "bad_images": BadImagesState(self.data.train.bad, self.data.val.bad),
+        }
         return state
 
     @property
-    def kept(self) -> nn.Module:
-        """The network that is validated and kept: the one that is trained, or the average of its weights."""
-        return self.net if self.average is None else self.average.net
+    def eval_net(self) -> nn.Module:
+        """The network that is validated and saved: `net`, or the moving average of its weights."""
+        return self.net if self.ema is None else self.ema.net
 
     @property
     def finished(self) -> bool:
-        """Whether progress has stopped or all epochs are done."""
-        most = self.config.max_steps
-        done = self.position.epoch >= self.config.epochs or (most is not None and self.position.step >= most)
-        return self.schedule.finished or done
+        """Whether progress has stopped, or all epochs or steps are done."""
+        limit = self.config.max_steps
+        done = self.position.epoch >= self.config.epochs
+        return self.schedule.finished or done or (limit is not None and self.position.step >= limit)
 
-    def go_on_from(self, before: Trainer) -> None:
-        """Takes up another's place between two epochs: position, and what the schedule has learned."""
+    def continue_from(self, before: Trainer) -> None:
+        """Continues after another trainer between two epochs, with its position and schedule."""
         for name in ("position", "schedule"):
             self.state.replicated[name].load_state_dict(before.state.replicated[name].state_dict())
 
@@ -147,69 +134,73 @@ class Trainer:
         after_step: Callable[[], None] = lambda: None,
         in_validation: Callable[[], None] = lambda: None,
     ) -> EpochMetrics:
-        """Trains what is left of the epoch under way, validates, and tells the schedule.
+        """Trains the rest of the epoch, validates, and passes the error to the schedule.
 
         Args:
-            after_step: Called between steps, when `state` may be saved; what it raises ends the epoch there.
-            in_validation: Called between batches that are not trained on. What it raises ends the epoch too;
-                `state` may be saved once it has passed through here.
+            after_step: Called between steps, when `state` may be saved; an exception from it ends the epoch.
+            in_validation: Called between batches that are not trained on; an exception from it ends the
+                epoch too. `state` may be saved after that exception.
         """
         self.train_epoch(after_step)
-        train, lr = self.check(), self._lr
-        self._check_not_empty(train, "training", self.train_loader)
+        train, lr = self.read_metrics(), self._lr
+        self._check_not_empty(train, "training", self.data.train)
         trained, seconds, data_wait = time.perf_counter(), self.position.seconds, self.position.data_wait
-        self._settle_batch_norm(self._counting("measuring", in_validation))
-        between = self._counting("validating", in_validation)
-        val = validate(
-            self.kept, self.val_loader, self.precision, over=self.processes.all_reduce_sum, between=between
-        )
-        self._check_not_empty(val, "validation", self.val_loader)
-        bad = self.processes.gather([*self.train_loader.bad.reasons, *self.val_loader.bad.reasons])
+        val = self._validate(in_validation)
+        self._check_not_empty(val, "validation", self.data.val)
+        bad = self.context.dist.gather([*self.data.train.bad.reasons, *self.data.val.bad.reasons])
         self.position.next_epoch()
-        self._meter.reset()
+        self._metrics.reset()
         self.schedule.end_epoch(1.0 - val.top1)
-        return as_row(
+        return EpochMetrics(
             epoch=self.position.epoch,
             step=self.position.step,
             lr=lr,
-            train=train,
-            val=val,
-            timing=Timing(
-                training=seconds, data_wait=data_wait, whole=seconds + time.perf_counter() - trained
-            ),
-            bad=len(set(itertools.chain.from_iterable(bad))),
+            train_loss=train.loss,
+            train_top1=train.top1,
+            val_loss=val.loss,
+            val_top1=val.top1,
+            val_top5=val.top5,
+            images_per_second=train.images / seconds if seconds else 0.0,
+            data_wait=data_wait,
+            seconds=seconds + time.perf_counter() - trained,
+            bad_images=len(set(itertools.chain.from_iterable(bad))),
         )
 
-    def _check_not_empty(self, score: Metrics, part: str, loader: Loader) -> None:
-        """Refuses a score over no image at all, which would count as a loss of 0.
+    def _validate(self, after_batch: Callable[[], None]) -> Metrics:
+        """Recalibrates batch norm, and returns the metrics of the validation images."""
+        recalibrate_batch_norm(
+            self.eval_net,
+            self.data.train,
+            self.position.epoch,
+            self.context,
+            self._counting("measuring", after_batch),
+        )
+        return validate(
+            self.eval_net,
+            self.data.val,
+            self.context.precision,
+            all_reduce_sum=self.context.dist.all_reduce_sum,
+            after_batch=self._counting("validating", after_batch),
+        )
+
+    def _check_not_empty(self, metrics: Metrics, part: str, loader: Loader) -> None:
+        """Checks that metrics are over at least one image; without any the loss would be 0.
 
         Raises:
             UserError: Every image of an epoch was bad, in all processes.
         """
-        if not score.images:
+        if not metrics.images:
             raise UserError(
                 f"no {part} image of epoch {self.position.epoch + 1} could be decoded, of"
                 f" {len(loader.images)} in {loader.images.root}",
                 "each is named above: give other files",
             )
 
-    def _settle_batch_norm(self, after_batch: Callable[[], None]) -> None:
-        """Measures batch norm anew."""
-        recalibrate_batch_norm(
-            self.kept,
-            self.train_loader,
-            self.position.epoch,
-            config=self.config,
-            precision=self.precision,
-            processes=self.processes,
-            between=after_batch,
-        )
-
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
-        """Takes the steps that are left; the device is waited for only when something is shown."""
+        """Takes the remaining steps; waits for the device only to report metrics."""
         self.net.train()
         self.sample = None
-        position, clock = self.position, ThroughputMeter()
+        position, throughput = self.position, ThroughputMeter()
         mark = time.perf_counter()
         for batches in self._groups():
             position.data_wait_seconds += time.perf_counter() - mark
@@ -218,25 +209,25 @@ class Trainer:
             self._take_step(batches)
             position.next_step()
             if position.epoch_step < self.steps:
-                self._report(clock, read=clock.warming or position.epoch_step % self.config.log_interval == 0)
+                due = position.epoch_step % self.config.log_interval == 0
+                self._report(throughput, read=throughput.warming_up or due)
             now = time.perf_counter()
             position.seconds, mark = position.seconds + now - mark, now
             after_step()
-        # The last report always stands at the end of the epoch, also where bad images made it shorter.
+        # The last report is that of a whole epoch, also if bad images made it shorter.
         position.epoch_step = self.steps
-        self._report(clock, read=True)
+        self._report(throughput, read=True)
 
     def _groups(self) -> Iterator[list[Batch]]:
-        """Yields the batches of each optimiser step that is left in the epoch."""
-        parts, start = self.config.grad_accum_steps, self.position.epoch_step
-        end = self.steps
+        """Yields the batches of each remaining optimiser step of the epoch."""
+        size, start, end = self.config.grad_accum_steps, self.position.epoch_step, self.steps
         if self.config.max_steps is not None:
             end = min(end, start + self.config.max_steps - self.position.step)
         if start >= end:
             return
-        batches = self.train_loader.epoch(self.position.epoch, start * parts)
+        batches = self.data.train.epoch(self.position.epoch, start * size)
         for _ in range(start, end):
-            group = list(itertools.islice(batches, parts))
+            group = list(itertools.islice(batches, size))
             if not group:
                 return
             yield group
@@ -244,24 +235,24 @@ class Trainer:
         next(batches, None)
 
     def _take_step(self, batches: list[Batch]) -> None:
-        """Takes one optimiser step, and takes its weights into their average."""
-        learned = self._step.step(batches, self.position, self._rate(self.position.step))
-        if learned and self.average is not None:
-            self.average.update()
+        """Takes one optimiser step, and updates the moving average."""
+        has_images = self._step.step(batches, self.position, self._rate(self.position.step))
+        if has_images and self.ema is not None:
+            self.ema.update()
 
-    def _report(self, clock: ThroughputMeter, *, read: bool) -> None:
-        """Shows how far the epoch is.
+    def _report(self, throughput: ThroughputMeter, *, read: bool) -> None:
+        """Reports the progress of the epoch.
 
         Args:
-            clock: Of the epoch.
-            read: Whether to read loss and accuracy, which waits for the device, or to show the last reading.
+            throughput: Of the epoch.
+            read: Whether to read loss and accuracy, which waits for the device, or to repeat the last values.
         """
         epoch, step = self.position.epoch + 1, self.position.epoch_step
-        if not read and self._shown is not None:
-            self._shown = dataclasses.replace(self._shown, epoch=epoch, step=step)
+        if not read and self._last_progress is not None:
+            self._last_progress = dataclasses.replace(self._last_progress, epoch=epoch, step=step)
         else:
-            train = self.check()
-            self._shown = Progress(
+            train = self.read_metrics()
+            self._last_progress = Progress(
                 epoch=epoch,
                 step=step,
                 epochs=self.config.epochs,
@@ -269,32 +260,34 @@ class Trainer:
                 after=self._batches_after(),
                 train=train,
                 lr=self._lr,
-                images_per_second=clock.rate(train.images),
+                images_per_second=throughput.rate(train.images),
                 data_wait=self.position.data_wait,
             )
-        self._on_progress(self._shown)
+        self.context.on_progress(self._last_progress)
 
     def _batches_after(self) -> dict[Phase, int]:
-        """Returns how many batches follow the training of an epoch."""
+        """Returns the number of batches in each phase that follows the training of an epoch."""
         measured = min(self.config.precise_bn_batches, self.steps) * self.config.grad_accum_steps
-        norms = has_batch_norm(self.net)
-        return {"measuring": measured * norms, "validating": self.val_loader.rounds}
+        return {
+            "measuring": measured * has_batch_norm(self.net),
+            "validating": self.data.val.rounds,
+        }
 
     def _counting(self, phase: Phase, after_batch: Callable[[], None]) -> Callable[[], None]:
-        """Returns what to call after each batch of a phase, so that it is shown."""
+        """Returns a callback for each batch of a phase that also reports the progress."""
         done = itertools.count(1)
 
         def count() -> None:
-            assert self._shown is not None, "an epoch has reported its end"
-            self._on_progress(dataclasses.replace(self._shown, phase=phase, done=next(done)))
+            assert self._last_progress is not None, "an epoch has reported its end"
+            self.context.on_progress(dataclasses.replace(self._last_progress, phase=phase, done=next(done)))
             after_batch()
 
         return count
 
     @property
-    def lower_rate(self) -> str:
-        """What to do about numbers that have grown beyond all bounds."""
-        run, rate = shlex.quote(str(self.config.run)), self.schedule.highest_rate / 10
+    def divergence_hint(self) -> str:
+        """The hint after infinite or undefined numbers."""
+        run, rate = shlex.quote(str(self.config.run)), self.schedule.peak_lr / 10
         return (
             "go back to the start of the epoch with a lower rate: alexnet-fast train"
             f" --run {run} --resume --lr {rate:g}; if that fails too, start another --run with it"
@@ -302,21 +295,21 @@ class Trainer:
 
     @property
     def _lr(self) -> float:
-        """Learning rate of the step before."""
+        """Learning rate of the previous step."""
         return self._rate(max(0, self.position.step - 1))
 
     def _rate(self, step: int) -> float:
-        """Learning rate of a step of the epoch under way."""
-        return self.schedule.rate(step) * self._factor
+        """Returns the learning rate of a step in the current epoch."""
+        return self.schedule.rate(step) * self._lr_factor
 
-    def check(self) -> Metrics:
-        """Reads the meter over all processes.
+    def read_metrics(self) -> Metrics:
+        """Returns the training metrics of the epoch so far, over all processes.
 
         Raises:
-            DivergedError: The loss is no number any more.
+            DivergedError: The loss is infinite or undefined.
         """
-        score = self._meter.read(self.processes.all_reduce_sum)
-        if score.loss != score.loss or score.loss == float("inf"):
+        metrics = self._metrics.read(self.context.dist.all_reduce_sum)
+        if math.isnan(metrics.loss) or metrics.loss == math.inf:
             place = f"epoch {self.position.epoch + 1}, before step {self.position.step}"
-            raise DivergedError(f"the loss is {score.loss} in {place}", self.lower_rate)
-        return score
+            raise DivergedError(f"the loss is {metrics.loss} in {place}", self.divergence_hint)
+        return metrics

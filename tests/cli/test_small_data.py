@@ -63,7 +63,7 @@ def test_fit_on_few_images(two_classes: Path, tmp_path: Path, caplog: pytest.Log
     options: dict[str, Any] = {"model": "linear", "crop": 16, "resize": 16, "workers": 1}
     assert len(AlexNet(two_classes, run=tmp_path / "run", **options).fit(epochs=1).history["loss"]) == 1
     assert SHRUNK in caplog.text
-    with pytest.raises(UserError, match="--batch-size 128 is more than"):
+    with pytest.raises(UserError, match="--batch-size 128 exceeds"):
         AlexNet(two_classes, run=tmp_path / "other", batch_size=128, **options).fit(epochs=1)
 
 

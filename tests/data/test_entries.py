@@ -239,6 +239,16 @@ def test_a_clean_folder_says_nothing(data: Path, caplog: pytest.LogCaptureFixtur
     assert "ignored" not in caplog.text
 
 
+def test_a_folder_that_an_earlier_version_prepared_is_refused_in_one_sentence(data: Path) -> None:
+    (data / "prepared.json").write_text('{"classes": ["cat", "dog"]}')
+    with pytest.raises(UserError) as caught:
+        open_data(data)
+    assert str(caught.value) == (
+        f"{data / 'prepared.json'} has format 1; this version reads 2;"
+        " run alexnet-fast prepare again, into another directory"
+    )
+
+
 def test_a_kept_list_knows_what_was_ignored(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

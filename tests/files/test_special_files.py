@@ -18,7 +18,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.format import load_tensors
 from alexnet_fast.training.log import logging_to_file
 from alexnet_fast.training.metrics_log import read_metrics
-from alexnet_fast.training.run_dir import LockFile
+from alexnet_fast.training.run_dir import open_locked
 from alexnet_fast.utils import special_files
 from alexnet_fast.utils.atomic import atomic_file, check_writable, link_atomically, write_atomically
 from alexnet_fast.utils.special_files import read_given
@@ -193,7 +193,7 @@ class TestReading:
         os.mkfifo(path) if kind == "pipe" else path.symlink_to(kind)
         with pytest.raises(UserError, match=str(path)), logging_to_file(path):
             pass
-        for read in (read_metrics, LockFile):
+        for read in (read_metrics, open_locked):
             with pytest.raises(UserError, match=str(path)):
                 read(path)
 

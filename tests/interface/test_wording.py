@@ -125,7 +125,7 @@ Act = Callable[[Path], object]
     [
         (lambda data: create_model("alexnett"), 'name="alexnett": no such model; did you mean alexnet?'),
         (lambda data: create_model("alexnet", image_size=8), 'image_size=8 leaves name="alexnet" no pixel'),
-        (lambda data: create_model("alexnet", init="none"), 'init="none": no such initial values'),
+        (lambda data: create_model("alexnet", init="none"), 'init="none": no such initialisation'),
         (lambda data: AugmentSpec(crop=300), "crop=300 does not fit .* give resize=300 or more"),
         (lambda data: ImageLoader(data, workers=0), "^workers=0 does not fit; give a whole number"),
         (lambda data: ImageLoader(data, batch_size=0), "^batch_size=0 is not a size"),

@@ -247,7 +247,7 @@ def test_a_slice_is_a_network_of_the_same_layers_and_a_copy_is_its_own():
         (("vgg16",), {"lrn_k": 1.0}, "--model vgg16 has no LRN"),
         (("vgg",), {}, "no such model; did you mean vgg16"),
         (("vgg16",), {"image_size": 31}, "--crop 31 .*smallest.* is 32"),
-        (("alexnet",), {"init": "he"}, "--init he: no such initial values.*choose from paper, kaiming"),
+        (("alexnet",), {"init": "he"}, "--init he: no such initialisation.*choose from paper, kaiming"),
     ],
 )
 def test_mistakes_end_in_one_line_that_names_the_option(arguments, options, message):

@@ -28,12 +28,12 @@ def main() -> None:
     travelled: list[int] = []
     wrap = DistributedContext.wrap
 
-    def counting(processes: DistributedContext, net: nn.Module) -> nn.Module:
-        wrapped = wrap(processes, net)
+    def counting(dist: DistributedContext, net: nn.Module) -> nn.Module:
+        wrapped = wrap(dist, net)
 
         def hook(state, bucket):  # torch compares annotations with types, which are texts here
             travelled.append(bucket.index())
-            tensor = bucket.buffer().div_(processes.world)
+            tensor = bucket.buffer().div_(dist.world)
             return (
                 distributed.all_reduce(tensor, async_op=True).get_future().then(lambda done: done.value()[0])
             )

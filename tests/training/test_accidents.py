@@ -20,7 +20,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.console import Progress
 from alexnet_fast.training.run import train
-from alexnet_fast.training.run_dir import LockFile
+from alexnet_fast.training.run_dir import open_locked
 from small_disk import make_larger, make_read_only, small_disk
 from warm_commands import run_command
 
@@ -164,7 +164,7 @@ def test_a_file_system_without_locks(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    LockFile(tmp_path / ".lock").release()
+    open_locked(tmp_path / ".lock").close()
     assert f"no file of {tmp_path} can be locked: start no second run there" in caplog.text
 
 

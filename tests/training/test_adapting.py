@@ -52,7 +52,7 @@ def test_every_recipe_fits_every_network(recipe: str) -> None:
             "modern",
             {"model": "alexnet-bn-64"},
             {"progressive_resize": "37:64"},
-            "progressive = 128:224 is 37:64: alexnet-bn",
+            "progressive-resize = 128:224 is 37:64: alexnet-bn",
         ),
         (
             "modern",
@@ -92,7 +92,7 @@ def test_what_was_given_beside_a_recipe_never_yields() -> None:
         "modern", model="alexnet-bn-64", progressive_resize="128:224", epochs=2, warmup_epochs=3.0
     )
     assert adapt_recipe(before, *rest) == (before, [])
-    with pytest.raises(UserError, match="--warmup-epochs 3 leaves nothing of 2 epochs"):
+    with pytest.raises(UserError, match="--warmup-epochs 3 takes up all 2 epochs"):
         TrainConfig(**before)
 
 

@@ -20,7 +20,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.training.checkpoint.compatibility import (
     Change,
     changeable_options,
-    changed_options,
+    check_resumable,
     make_fingerprint,
 )
 from alexnet_fast.training.checkpoint.format import load_checkpoint
@@ -54,12 +54,14 @@ SMALL: dict[str, Any] = {
 }
 
 
-def go_on(stopped: Path, data: Path, to: Path, show: Any = None, **options: Any) -> dict[str, Any]:
-    """Goes on with a copy of the stopped run."""
+def go_on(
+    stopped: Path, data: Path, to: Path, on_progress: Any = lambda _: None, **options: Any
+) -> dict[str, Any]:
+    """Resumes a copy of the stopped run."""
     if not to.exists():
         shutil.copytree(stopped, to)
-    shown = {} if show is None else {"show": show}
-    return train(TrainConfig(data=data, run=to, **{**SMALL, **options}), resume=True, **shown)
+    config = TrainConfig(data=data, run=to, **{**SMALL, **options})
+    return train(config, resume=True, on_progress=on_progress)
 
 
 def test_a_change_is_recorded_and_holds_whatever_stops_follow(
@@ -150,7 +152,7 @@ def test_what_must_stay_is_refused_by_name_with_the_reason(config: Make, field: 
     with pytest.raises(
         UserError, match=f"has {option} .*, not {value}; --resume cannot change it: [a-z]+ .*;"
     ):
-        changed_options(config(), open_data(config().data), {option: before}, {option: value})
+        check_resumable(config(), open_data(config().data), {option: before}, {option: value})
 
 
 def test_a_run_of_an_earlier_version_is_no_other_one(config: Make) -> None:
@@ -158,35 +160,34 @@ def test_a_run_of_an_earlier_version_is_no_other_one(config: Make) -> None:
     splits, precision = open_data(config().data), choose_precision("off", torch.device("cpu"))
     now = make_fingerprint(config(), splits, precision)
     before = {name: value for name, value in now.items() if name != "--epochs"}
-    assert changed_options(config(epochs=9), splits, before, {**now, "--epochs": 9}) == ()
-    assert changed_options(config(), splits, {**now, "--lr": 0.5}, now) == (
+    assert check_resumable(config(epochs=9), splits, before, {**now, "--epochs": 9}) == ()
+    assert check_resumable(config(), splits, {**now, "--lr": 0.5}, now) == (
         Change(name="lr", before=0.5, after=0.01),
     )
 
 
 def test_a_finished_plateau_learns_on_with_a_new_rate_or_more_falls() -> None:
     def over(**options: Any) -> ReduceOnPlateau:
-        plateau = ReduceOnPlateau(**{"lr": 0.01, "patience": 2, "reductions_left": 1, **options})
+        plateau = ReduceOnPlateau(**{"lr": 0.01, "patience": 2, "max_reductions": 1, **options})
         plateau.load_state_dict(
             {
                 "lr": 0.001,
-                "reductions_left": 0,
+                "reductions": 1,
                 "best_error": 0.2,
                 "bad_epochs": 2,
                 "finished": True,
-                "patience": 2,
             }
         )
         return plateau
 
-    same, rate, falls, patience = over(), over(lr=0.005), over(reductions_left=3), over(patience=5)
+    same, rate, falls, patience = over(), over(lr=0.005), over(max_reductions=3), over(patience=5)
     same.change({})
     rate.change({"lr": 0.01})
     falls.change({"max_lr_drops": 1})
     patience.change({"lr_patience": 2})
     assert (same.finished, same.lr) == (True, 0.001)
     assert (rate.finished, rate.lr, rate.bad_epochs) == (False, 0.005, 0)
-    assert (falls.finished, falls.lr, falls.reductions_left) == (False, 0.001, 2)
+    assert (falls.finished, falls.lr, falls.reductions) == (False, 0.001, 1)
     assert (patience.finished, patience.patience) == (False, 5)
 
 

@@ -16,7 +16,7 @@ import torch
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.processes import world_info
 from alexnet_fast.training.distributed import group
-from alexnet_fast.training.distributed.group import joined, launched, local_device
+from alexnet_fast.training.distributed.group import init_distributed, launched, local_device
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE")
 CPU = torch.device("cpu")
@@ -84,8 +84,8 @@ def free_port() -> int:
 )
 def test_a_variable_that_is_missing_or_wrong_is_named(environment, text: str, said: str) -> None:
     environment(text)
-    with pytest.raises(UserError, match=said), joined(CPU):
-        raise AssertionError("it has joined nobody")
+    with pytest.raises(UserError, match=said), init_distributed(CPU):
+        raise AssertionError("it has joined no process")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_variable_that_is_missing_or_wrong_is_named(environment, text: str, sa
 def test_one_process_is_alone(environment, text: str) -> None:
     environment(text)
     assert not launched()
-    with joined(CPU) as processes:
+    with init_distributed(CPU) as processes:
         assert (processes.rank, processes.world) == (0, 1)
 
 
@@ -120,30 +120,31 @@ def test_others_that_never_come_are_not_waited_for_without_end(
     environment, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     """Rank 0 waits for the others to come, the others for rank 0."""
-    monkeypatch.setattr(group, "SECONDS_TO_JOIN", 1)
+    monkeypatch.setattr(group, "JOIN_TIMEOUT_SECONDS", 1)
     port = free_port()
     environment(f"WORLD_SIZE=2 RANK={rank} MASTER_ADDR=127.0.0.1 MASTER_PORT={port}")
     start = time.monotonic()
     with (
         pytest.raises(
-            UserError, match=f"process {rank} of 2 waited 1 s at most at 127.0.0.1:{port}, .*; start all 2"
+            UserError,
+            match=f"process {rank} of 2 waited at most 1 s at 127.0.0.1:{port}, and .*; start all 2",
         ),
-        joined(CPU),
+        init_distributed(CPU),
     ):
-        raise AssertionError("it has joined nobody")
+        raise AssertionError("it has joined no process")
     assert time.monotonic() - start < 30
 
 
 def test_a_port_that_is_taken_is_named(environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "SECONDS_TO_JOIN", 1)
+    monkeypatch.setattr(group, "JOIN_TIMEOUT_SECONDS", 1)
     with socket.socket() as listener:
         listener.bind(("0.0.0.0", 0))
         listener.listen()
         port = listener.getsockname()[1]
         environment(f"WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT={port}")
         said = f"MASTER_PORT of 127.0.0.1:{port} is in use; choose another"
-        with pytest.raises(UserError, match=said), joined(CPU):
-            raise AssertionError("it has joined nobody")
+        with pytest.raises(UserError, match=said), init_distributed(CPU):
+            raise AssertionError("it has joined no process")
 
 
 def test_ctrl_c_ends_the_waiting_which_is_said(
@@ -152,13 +153,13 @@ def test_ctrl_c_ends_the_waiting_which_is_said(
     """Nothing interrupts torch's own waiting."""
     import _thread
 
-    monkeypatch.setattr(group, "SECONDS_TO_JOIN", 20)
+    monkeypatch.setattr(group, "JOIN_TIMEOUT_SECONDS", 20)
     monkeypatch.setattr("alexnet_fast.data.index_cache._SECONDS_OF_SILENCE", 0.0)
     environment(f"WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT={free_port()}")
     threading.Timer(1, _thread.interrupt_main).start()
     start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), joined(CPU):
-        raise AssertionError("it has joined nobody")
+    with pytest.raises(KeyboardInterrupt), init_distributed(CPU):
+        raise AssertionError("it has joined no process")
     assert time.monotonic() - start < 15
     assert any(
         text.startswith("process 0 of 2 waits for the others at 127.0.0.1:") for text in caplog.messages
@@ -170,8 +171,8 @@ def test_two_processes_that_a_script_starts_meet(tmp_path: Path) -> None:
     """Without torchrun: four variables are enough on a CPU."""
     script = (
         "import torch\n"
-        "from alexnet_fast.training.distributed.group import joined\n"
-        "with joined(torch.device('cpu')) as processes:\n"
+        "from alexnet_fast.training.distributed.group import init_distributed\n"
+        "with init_distributed(torch.device('cpu')) as processes:\n"
         "    print(processes.all_reduce_sum([processes.rank + 1.0]), processes.world)\n"
     )
     port = free_port()

@@ -113,7 +113,7 @@ def test_an_error_inside_the_module_is_told_from_a_missing_one(own: str, tmp_pat
 
 
 def test_options_of_our_networks_are_refused_for_others(own: str) -> None:
-    with pytest.raises(UserError, match="has no --dropout that could be set"):
+    with pytest.raises(UserError, match="has no --dropout; leave"):
         build_model({"name": f"{own}:Net", "num_classes": 2, "dropout": 0.1})
 
 

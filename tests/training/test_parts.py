@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.loader import Batch
 from alexnet_fast.training.batch_norm import measure_statistics
 from alexnet_fast.training.checkpoint.format import load_checkpoint
-from alexnet_fast.training.checkpoint.model_io import load_trained
+from alexnet_fast.training.checkpoint.model_io import load_trained, read_pretrained
 from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.lr_schedule import ReduceOnPlateau
 from alexnet_fast.training.metrics import ClassificationMetrics, EpochMetrics
@@ -30,7 +31,7 @@ class TestPlateau:
 
     def rates(self, errors: list[float], **options: int) -> tuple[list[float], ReduceOnPlateau]:
         """Returns the learning rate after each epoch."""
-        plateau = ReduceOnPlateau(lr=0.01, **{"lr_patience": 2, "reductions_left": 3, **options})
+        plateau = ReduceOnPlateau(lr=0.01, **{"patience": 2, "max_reductions": 3, **options})
         rates = []
         for error in errors:
             plateau.end_epoch(error)
@@ -56,7 +57,7 @@ class TestPlateau:
 
     def test_state_survives(self) -> None:
         _, plateau = self.rates([0.5, 0.5])
-        copy = ReduceOnPlateau(lr=1.0, patience=plateau.patience, reductions_left=9)
+        copy = ReduceOnPlateau(lr=1.0, patience=plateau.patience, max_reductions=3)
         copy.load_state_dict(plateau.state_dict())
         assert copy == plateau
 
@@ -123,7 +124,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
             choose_device("cuda")
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("lr", -1.0), ("patience", 0), ("seed", -1)])
+@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("lr", -1.0), ("lr_patience", 0), ("seed", -1)])
 def test_options_out_of_range(name: str, value: float, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{name}={value} does not fit"):
         TrainConfig(data=tmp_path, run=tmp_path, **{name: value})
@@ -205,7 +206,7 @@ class TestHistory:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         first = MetricsLog(tmp_path / "m.csv", tmp_path / "tb")
-        first.tensorboard.draw(self.row(1))
+        first.tensorboard.add_epoch(self.row(1))
         first.close()
         again = MetricsLog(tmp_path / "m.csv", tmp_path / "tb", [])
         again.add(self.row(1))
@@ -244,6 +245,18 @@ class TestCheckpointFiles:
             with pytest.raises(UserError, match="is not a checkpoint|nothing in a file is run"):
                 load_trained(tmp_path / name)
         assert not (tmp_path / "owned").exists()
+
+    @pytest.mark.parametrize("read", [load_trained, load_checkpoint, read_pretrained])
+    def test_a_checkpoint_of_an_earlier_version_is_refused_in_one_sentence(
+        self, tmp_path: Path, read: Callable[[Path], object]
+    ) -> None:
+        torch.save({"format": "alexnet-fast checkpoint 2", "weights": {}}, tmp_path / "last.pt")
+        with pytest.raises(UserError) as caught:
+            read(tmp_path / "last.pt")
+        assert str(caught.value) == (
+            f"{tmp_path / 'last.pt'} has the format 'alexnet-fast checkpoint 2';"
+            " this version reads 'alexnet-fast checkpoint 3'; use the version that wrote it, or train again"
+        )
 
     def test_somebody_elses_checkpoint(self, tmp_path: Path) -> None:
         torch.save({"weights": torch.zeros(1), "epoch": 3}, tmp_path / "other.pt")

@@ -52,7 +52,11 @@ def started_by_torchrun(job: Path, data: Path, run: Path, **options: Any) -> sub
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
         [*command, str(HERE / "counted_job.py"), str(job)],
-        env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         check=False,
         text=True,
@@ -162,7 +166,7 @@ def test_another_number_of_processes_goes_on_between_epochs_only(
 
 
 def pretend_two(run: Path) -> None:
-    """Makes the newest checkpoint one of two processes, as `TrainingRun.content` would have gathered it."""
+    """Makes the latest checkpoint one of two processes, as `TrainingRun.checkpoint` gathers it."""
     from alexnet_fast.training.checkpoint.format import save_checkpoint
 
     newest = sorted((run / "checkpoints").glob("epoch-*.pt"))[-1]
@@ -179,7 +183,7 @@ def pretend_two(run: Path) -> None:
             "--batch-size 9 cannot be shared by 1 processes in 2 passes",
         ),
         ({"batch_size": 100}, "--batch-size 100 exceeds the 48 training images"),
-        ({"processes": 2}, "train is one process of many"),
+        ({"processes": 2}, "train runs in each of several processes"),
     ],
 )
 def test_batches_that_cannot_be_shared(

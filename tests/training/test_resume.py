@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     newest = cut.run / "checkpoints" / numbered(cut.run)[-1]
     damage(newest, how)
     assert train(cut, resume=True)["resumed_from"] == 1
-    assert f"left aside: {newest} is " in caplog.text
+    assert f"skipped: {newest} is " in caplog.text
     assert "from epoch 2, after 3 of its steps" in caplog.text
     assert same_run(small("whole").run, cut.run)
 

@@ -72,7 +72,7 @@ def test_tensorboard_has_loss_accuracy_and_learning_rate(config: Make) -> None:
     train(options)
     events = EventAccumulator(str(options.run / "tensorboard"))
     events.Reload()
-    wanted = {"loss/train", "loss/val", "top1/train", "top1/val", "top5/val", "learning rate"}
+    wanted = {"loss/train", "loss/val", "top1/train", "top1/val", "top5/val", "lr"}
     assert wanted <= set(events.Tags()["scalars"])
     rows = read_metrics(options.run / "metrics.csv")
     drawn = [event.value for event in events.Scalars("loss/val")]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from alexnet_fast.training.config import TrainConfig
-from alexnet_fast.training.lr_schedule import LearningRate, make_schedule
+from alexnet_fast.training.lr_schedule import LrSchedule, make_schedule
 
 Make = Callable[..., TrainConfig]
 
 
-def rates(schedule: LearningRate, steps: int) -> list[float]:
+def rates(schedule: LrSchedule, steps: int) -> list[float]:
     """Returns the learning rates of the first steps."""
     return [schedule.rate(step) for step in range(steps)]
 

@@ -17,7 +17,7 @@ from alexnet_fast.training.config import TrainConfig
 from alexnet_fast.training.metrics import EpochMetrics
 from alexnet_fast.training.metrics_log import read_metrics
 from alexnet_fast.training.run import train
-from alexnet_fast.training.tensorboard import TensorBoard, writer_errors_told_once
+from alexnet_fast.training.tensorboard import TensorBoard, quiet_writer_errors
 from small_disk import small_disk
 
 Make = Callable[..., TrainConfig]
@@ -28,9 +28,9 @@ SCALARS = {
     "top1/train": "train_top1",
     "top1/val": "val_top1",
     "top5/val": "val_top5",
-    "learning rate": "lr",
-    "images per second": "images_per_second",
-    "share of time waiting for data": "waiting",
+    "lr": "lr",
+    "images_per_second": "images_per_second",
+    "data_wait": "data_wait",
 }
 
 
@@ -60,7 +60,7 @@ def test_a_run_that_was_stopped_and_resumed_draws_every_curve_once(config: Make,
     assert events.Histograms("activations/relu7")[-1].histogram_value.min >= 0
     assert events.Histograms("activations/conv5")[-1].histogram_value.min < 0
     assert any("conv5" in node.name for node in events.Graph().node)
-    assert [event.step for event in events.Images("training images")] == [1]
+    assert [event.step for event in events.Images("train/images")] == [1]
 
 
 def test_what_was_drawn_beyond_the_checkpoint_is_drawn_anew(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_was_drawn_beyond_the_checkpoint_is_drawn_anew(tmp_path: Path) -> N
     for done, epochs in ((0, (1, 2, 3)), (2, (3, 4))):
         board = TensorBoard(tmp_path, done)
         for epoch in epochs:
-            board.look_inside(epoch, nn.Sequential(nn.Conv2d(3, 1, 3)), images, spec)
+            board.log_network(epoch, nn.Sequential(nn.Conv2d(3, 1, 3)), images, spec)
         board.close()
     events = read(tmp_path)
     assert [event.step for event in events.Histograms("weights/0.weight")] == [1, 2, 3, 4]
@@ -86,7 +86,7 @@ def test_training_images_are_shown_as_they_are(tmp_path: Path) -> None:
     colour = torch.tensor([10.0, 200.0, 255.0]).view(1, 3, 1, 1)
     images = ((colour - torch.tensor(spec.mean).view(1, 3, 1, 1)) / 50.0).expand(1, 3, 8, 8)
     board = TensorBoard(tmp_path, 0)
-    board.look_inside(1, nn.Sequential(nn.Conv2d(3, 1, 3)), images, spec)
+    board.log_network(1, nn.Sequential(nn.Conv2d(3, 1, 3)), images, spec)
     board.close()
     (tag,) = read(tmp_path).Tags()["images"]
     (event,) = read(tmp_path).Images(tag)
@@ -109,7 +109,7 @@ def test_a_network_that_cannot_be_traced_has_no_graph_and_the_rest(
 
     board = TensorBoard(tmp_path, 0)
     with caplog.at_level("INFO"):
-        board.look_inside(1, Stubborn(), torch.zeros(2, 3, 8, 8), AugmentSpec(resize=8, crop=8))
+        board.log_network(1, Stubborn(), torch.zeros(2, 3, 8, 8), AugmentSpec(resize=8, crop=8))
     board.close()
     assert "no graph: the network cannot be traced (KeyError)" in caplog.text
     tags = read(tmp_path).Tags()
@@ -127,7 +127,7 @@ def test_looking_inside_changes_neither_mode_nor_random_numbers_nor_weights(tmp_
     images = torch.randn(2, 3, 8, 8)
     state = torch.get_rng_state()
     board = TensorBoard(tmp_path, 0)
-    board.look_inside(1, net, images, AugmentSpec(resize=8, crop=8))
+    board.log_network(1, net, images, AugmentSpec(resize=8, crop=8))
     board.close()
     assert net.training
     assert torch.equal(torch.get_rng_state(), state)
@@ -145,12 +145,12 @@ def test_a_full_disk_is_told_by_who_draws_alone(tmp_path: Path, capfd: pytest.Ca
     )
     with pytest.MonkeyPatch.context() as patch, small_disk(tmp_path / "disk", 8) as disk:
         patch.setattr(threading, "excepthook", threading.__excepthook__)
-        with writer_errors_told_once():
+        with quiet_writer_errors():
             others = set(threading.enumerate())
             board = TensorBoard(disk, 0)
             with pytest.raises(OSError, match="No space left on device"):
                 for _ in range(100):
-                    board.draw(row)
+                    board.add_epoch(row)
             for writer in set(threading.enumerate()) - others:
                 writer.join(timeout=60)
             assert capfd.readouterr().err == ""

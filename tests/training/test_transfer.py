@@ -160,18 +160,21 @@ def test_label_smoothing_spreads_a_part_of_each_label_over_all_classes(small: Ma
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"finetune": True}, "--finetune needs weights to begin with; give --weights"),
-        ({"linear_probe": True}, "--features needs weights"),
-        ({"finetune": True, "linear_probe": True, "weights": Path("x")}, "two ways to train"),
+        ({"finetune": True}, "--finetune needs initial weights; give --weights"),
+        ({"linear_probe": True}, "--linear-probe needs initial weights"),
+        ({"finetune": True, "linear_probe": True, "weights": Path("x")}, "exclude each other"),
         ({"linear_probe": True, "weights": Path("x"), "processes": 2}, "in one process"),
         (
             {"linear_probe": True, "weights": Path("x"), "progressive_resize": "16:24"},
             "leave out --progressive-resize",
         ),
-        ({"finetune_lr_factor": 0.0}, "unfreeze_lr=0.0 does not fit; give a number above 0 and at most 1"),
+        (
+            {"finetune_lr_factor": 0.0},
+            "finetune_lr_factor=0.0 does not fit; give a number above 0 and",
+        ),
         ({"freeze_epochs": -1}, "freeze_epochs=-1 does not fit"),
         ({"max_steps": 0}, "max_steps=0 does not fit"),
-        ({"init": "xavier"}, "small_net:Net has no --init that could be set"),
+        ({"init": "xavier"}, "small_net:Net has no --init; leave"),
         ({"weights": Path("nowhere.pth")}, "no such run or file: nowhere.pth"),
     ],
 )

@@ -16,7 +16,7 @@ from alexnet_fast.demo.run import lay_out_cells
 # The demo's network and recipe at 56 of 64 pixels, where a run takes minutes; the recipe's own 3 epochs.
 NET = ("--model", "alexnet-bn-64", "--resize", 64, "--crop", 56, "--checkpoint-minutes", 0)
 SCRATCH = ("--recipe", "demo", *NET)
-FEATURES = (*SCRATCH, "--features", "--epochs", 30, "--lr", 0.01)
+FEATURES = (*SCRATCH, "--linear-probe", "--epochs", 30, "--lr", 0.01)
 # Ten epochs of the last layer alone and twelve steps of everything: 65 steps an epoch.
 TRANSFER = (
     *SCRATCH,

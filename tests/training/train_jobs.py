@@ -21,7 +21,7 @@ from alexnet_fast.training.console import Progress
 HERE = Path(__file__).parent
 
 # Columns of metrics.csv that are times, and so differ from run to run.
-TIMES = ("images_per_second", "seconds", "waiting")
+TIMES = ("images_per_second", "seconds", "data_wait")
 
 # Runs of a few seconds: 4 epochs of 12 steps, a checkpoint after each step.
 OPTIONS: dict[str, Any] = {

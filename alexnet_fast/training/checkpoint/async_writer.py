@@ -1,4 +1,4 @@
-"""Writes checkpoints beside the training: the state is copied, a thread does the rest."""
+"""Asynchronous checkpoints: the state is copied, and a thread writes it."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from alexnet_fast.training.diverged import DivergedError
 
 
 class CheckpointWriter:
-    """One checkpoint at a time; an error surfaces at the next call.
+    """Writes one checkpoint at a time; the next call raises its error.
 
     Args:
-        directory: Where they go.
-        device: Where the state is.
+        manager: The checkpoints of the run.
+        device: The device of the state.
     """
 
-    def __init__(self, directory: CheckpointManager, device: torch.device) -> None:
-        self._dir, self._device = directory, device
+    def __init__(self, manager: CheckpointManager, device: torch.device) -> None:
+        self._manager, self._device = manager, device
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether one is being written."""
+        """Whether a checkpoint is being written."""
         return self._thread is not None and self._thread.is_alive()
 
     def save(self, content: dict[str, Any], *, best: bool, hint: str) -> None:
-        """Copies the state, and writes it while the caller goes on; waits for the one before.
+        """Waits for the previous checkpoint, copies the state, and writes it in the background.
 
         Args:
-            content: See `checkpoint.save_checkpoint`; the tensors may change after the call.
-            best: Whether it is the best one so far.
-            hint: What to do if the weights turn out to be no numbers.
+            content: See `save_checkpoint`; the tensors may change after the call.
+            best: Whether it is the best checkpoint so far.
+            hint: The hint if the weights are infinite or undefined.
 
         Raises:
-            UserError: The one before could not be written.
+            UserError: The previous checkpoint could not be written.
         """
         self.finish()
-        take = _copied(content, self._device)
-        # Not a daemon: a process that ends by itself finishes its file first.
-        self._thread = threading.Thread(target=self._write, args=(take, best, hint), name="checkpoint")
+        on_host = _copied(content, self._device)
+        # Not a daemon: the process finishes the file before it ends.
+        self._thread = threading.Thread(target=self._write, args=(on_host, best, hint), name="checkpoint")
         self._thread.start()
 
     def check(self) -> None:
-        """Raises the error of one that could not be written.
+        """Raises the error of a finished checkpoint.
 
         Raises:
-            UserError: There was one.
+            UserError: The checkpoint could not be written.
         """
         if not self.busy:
             self.finish()
 
     def finish(self) -> None:
-        """Waits until nothing is being written.
+        """Waits for the checkpoint that is being written.
 
         Raises:
-            UserError: The last one could not be written.
+            UserError: It could not be written.
         """
         if self._thread is not None:
             self._thread.join()
@@ -69,21 +69,21 @@ class CheckpointWriter:
         if error is not None:
             raise error
 
-    def _write(self, take: Callable[[], dict[str, Any]], best: bool, hint: str) -> None:
+    def _write(self, on_host: Callable[[], dict[str, Any]], best: bool, hint: str) -> None:
         """Writes a copy; runs in the thread."""
         try:
-            content = take()
+            content = on_host()
             _check_intact(content, hint)
-            self._dir.save(content, best=best)
-        # Whatever it is, it belongs to the training, which raises it.
+            self._manager.save(content, best=best)
+        # The training thread raises it.
         except BaseException as error:  # noqa: BLE001
             self._error = error
 
 
 def _copied(content: dict[str, Any], device: torch.device) -> Callable[[], dict[str, Any]]:
-    """Copies the tensors where they are, which is quick; the function it returns brings them to the host.
+    """Copies the tensors on their device, which is quick; returns a function that moves them to the host.
 
-    On a GPU that happens on a stream of its own, beside the steps that follow.
+    On a GPU the move runs on a stream of its own, concurrently with the next steps.
     """
     copy = _mapped(content, _Once(lambda tensor: tensor.detach().clone()))
     if device.type != "cuda":
@@ -102,14 +102,14 @@ def _copied(content: dict[str, Any], device: torch.device) -> Callable[[], dict[
 
 
 class _Once:
-    """Applies a function to each tensor once, also to one that has two names, as the weights may have."""
+    """Applies a function once to each tensor, even if it has two names, as weights may have."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._function = function
         self._done: dict[tuple[Any, ...], torch.Tensor] = {}
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Returns what the function gave for a tensor."""
+        """Returns the result for a tensor."""
         key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if key not in self._done:
             self._done[key] = self._function(tensor)
@@ -128,10 +128,10 @@ def _mapped(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any
 
 
 def _check_intact(content: dict[str, Any], hint: str) -> None:
-    """Refuses weights that hold something that is no number: the good checkpoint before must stay the last.
+    """Checks the weights, so that the last good checkpoint stays.
 
     Raises:
-        DivergedError: They do.
+        DivergedError: A weight is infinite or undefined.
     """
     broken = [name for name, tensor in content["weights"].items() if not bool(torch.isfinite(tensor).all())]
     if broken:

@@ -1,4 +1,4 @@
-"""What a resumed run must share with the run that it goes on with, and what it may change."""
+"""Compatibility of a resumed run with its checkpoint: same images, same options but for some."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from alexnet_fast.utils.atomic import write_atomically
 from alexnet_fast.utils.special_files import read_given
 
 
-def record_images(path: Path, splits: Splits) -> None:
-    """Writes the names of the images, one a line with their part in front.
+def write_file_list(path: Path, splits: Splits) -> None:
+    """Writes the names of the images, one per line, such as "train/cat/1.jpg".
 
     Raises:
         UserError: The file cannot be written.
     """
     lines = sorted(_lines(splits))
-    # Without the time of day in it, the same images give the same file.
+    # Without a time stamp, the same images give the same file.
     write_atomically(path, gzip.compress("\n".join(lines).encode("utf-8", "surrogateescape"), mtime=0))
 
 
-def describe_change(path: Path, splits: Splits) -> str:
-    """Says what differs from the recorded images.
+def describe_file_changes(path: Path, splits: Splits) -> str:
+    """Returns how the images differ from a list of `write_file_list`.
 
     Returns:
-        A phrase such as "2 are gone, the first is train/cat/1.jpg"; empty where nothing is recorded.
+        A phrase such as "2 are gone (train/cat/1.jpg, …)"; empty if the list cannot be read.
     """
     try:
         before = set(gzip.decompress(read_given(path)).decode("utf-8", "surrogateescape").split("\n"))
@@ -49,12 +49,12 @@ def describe_change(path: Path, splits: Splits) -> str:
 
 
 def _lines(splits: Splits) -> list[str]:
-    """Returns a line an image of both parts that a run uses."""
+    """Returns one line per training and validation image."""
     parts = {"train": splits.train, "val": splits.val}
     return [f"{part}/{name}" for part, images in parts.items() for name in images.names]
 
 
-# What the device makes of this option is compared, not the option: "auto" is not the same everywhere.
+# Compared by the resulting number type, since "auto" depends on the device.
 _AMP = "amp"
 
 
@@ -77,7 +77,7 @@ class Change:
 
 
 def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) -> dict[str, Any]:
-    """Returns what a resumed run is compared with."""
+    """Returns options and image lists that a resumed run is compared with."""
     names = [field.name for field in dataclasses.fields(config) if not is_free(field) and field.name != _AMP]
     plain = config.to_dict()
     return {
@@ -88,28 +88,27 @@ def make_fingerprint(config: TrainConfig, splits: Splits, precision: Precision) 
     }
 
 
-def changed_options(
+def check_resumable(
     config: TrainConfig, splits: Splits, before: dict[str, Any], now: dict[str, Any]
 ) -> tuple[Change, ...]:
-    """Compares a run with the checkpoint that it goes on from.
+    """Compares a run with the checkpoint that it resumes.
 
     Args:
         config: The options.
         splits: The images.
-        before: Fingerprint in the checkpoint; options that the version which wrote it did not compare are
-            missing, and hold as they are now.
+        before: Fingerprint in the checkpoint; it lacks options that its version did not have.
         now: Fingerprint of the options.
 
     Returns:
-        The options that differ, all of which may.
+        The options that have changed.
 
     Raises:
-        UserError: Something differs that must not; the message names it, with the reason.
+        UserError: The images or an option have changed that must not; the message names the reason.
     """
     for name in ("the training images", "the validation images"):
         if name in now and before.get(name) != now[name]:
             raise _other_images(name, config, splits)
-    found = []
+    changes = []
     for field in dataclasses.fields(config):
         name = flag_name(field.name)
         if name not in now or (name not in before and may_change(field)) or before.get(name) == now[name]:
@@ -120,18 +119,18 @@ def changed_options(
                 f"--resume cannot change it: {reason_to_stay(field)}; go on with the same value, or start"
                 " another --run",
             )
-        found.append(Change(name=field.name, before=before[name], after=now[name]))
-    return tuple(found)
+        changes.append(Change(name=field.name, before=before[name], after=now[name]))
+    return tuple(changes)
 
 
 def changeable_options() -> tuple[str, ...]:
-    """Returns the names of the options that `--resume` may change, on record."""
+    """Returns the names of the options that `--resume` may change."""
     return tuple(field.name for field in dataclasses.fields(TrainConfig) if may_change(field))
 
 
 def _other_images(name: str, config: TrainConfig, splits: Splits) -> UserError:
-    """Returns the error for a list of images that is another one."""
-    change = describe_change(RunDir(config.run).images, splits)
+    """Returns the error for a changed list of images."""
+    change = describe_file_changes(RunDir(config.run).images, splits)
     return UserError(
         f"{name} in {config.data} have changed since the run in {config.run} began"
         + (f": {change}" if change else ""),
@@ -140,5 +139,5 @@ def _other_images(name: str, config: TrainConfig, splits: Splits) -> UserError:
 
 
 def _shown(value: Any) -> str:
-    """Returns a value as a message has it."""
+    """Returns a value for a message."""
     return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

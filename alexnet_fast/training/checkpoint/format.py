@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running code, proved by a fingerprint."""
+"""The checkpoint format: atomic writes, loading without running code, and a SHA-256 of the content."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _Digest(Protocol):
         """Adds bytes."""
 
 
-def content_digest(content: Any) -> str:
+def state_hash(content: Any) -> str:
     """Returns the SHA-256, in hexadecimal, of nested dictionaries and lists of tensors and plain values.
 
-    Two contents with one digest hold the same bits in the same order; layout in memory does not count.
+    It depends on the bits and their order, not on the layout in memory.
     """
     digest = hashlib.sha256()
     _add(digest, content)
@@ -34,7 +34,7 @@ def content_digest(content: Any) -> str:
 
 
 def _add(digest: _Digest, value: Any) -> None:
-    """Adds a value; each is preceded by its kind and size, so that none can be mistaken for another."""
+    """Adds a value after its kind and size, so that different values give different bytes."""
     if isinstance(value, torch.Tensor):
         digest.update(f"tensor {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(_bytes(value))
@@ -66,14 +66,14 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Writes a checkpoint atomically.
 
     Args:
-        path: Where; an older one stays until the new one is complete.
+        path: The file; an older one stays until the new one is complete.
         content: "model" (the arguments of `create_model`), "classes" (names), "spec" (`AugmentSpec.to_dict`),
             "weights" (state dict), "training" (everything a resumed run needs) and "provenance".
 
     Raises:
         UserError: It cannot be written.
     """
-    header = {"format": FORMAT, "sha256": content_digest(content)}
+    header = {"format": FORMAT, "sha256": state_hash(content)}
     with atomic_file(path) as file:
         careful = _Careful(file)
         torch.save({**header, **content}, cast(IO[bytes], careful))
@@ -81,16 +81,16 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads what `save_checkpoint` wrote; tensors and plain values only, so no code can hide in it.
+    """Reads a checkpoint of `save_checkpoint`: tensors and plain values only, no code.
 
     Raises:
-        UserError: The file is missing, damaged or no checkpoint of ours.
+        UserError: The file is missing, damaged or no checkpoint of alexnet-fast.
     """
     content = load_tensors(path)
-    _check_external(path, content)
+    _check_format(path, content)
     stored = {name: value for name, value in content.items() if name not in ("format", "sha256")}
-    if content_digest(stored) != content["sha256"]:
-        raise UserError(f"{path} is damaged: its content does not match its fingerprint", "use another one")
+    if state_hash(stored) != content["sha256"]:
+        raise UserError(f"{path} is damaged: its content does not match its SHA-256", "use another one")
     return content
 
 
@@ -98,15 +98,15 @@ def peek_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a checkpoint's plain values; tensors stay in the file until they are touched.
 
     Raises:
-        UserError: The file is missing, cut short or no checkpoint of ours.
+        UserError: The file is missing, truncated or no checkpoint of alexnet-fast.
     """
     content = load_tensors(path, mmap=True)
-    _check_external(path, content)
+    _check_format(path, content)
     return content
 
 
 def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
-    """Reads a dictionary of tensors, on the CPU, and plain values that `torch.save` wrote.
+    """Reads a dictionary of tensors and plain values of `torch.save`, onto the CPU.
 
     Args:
         path: The file.
@@ -117,60 +117,60 @@ def load_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """
     try:
         check_plain(path)
-        # What torchvision's training scripts put beside the weights: it only holds values by name.
+        # torchvision's training scripts save one beside the weights; it only holds values by name.
         safe = torch.serialization.safe_globals([argparse.Namespace])
         with utf8_path(path) as named, safe, warnings.catch_warnings():
-            # Of TorchScript archives, which are refused.
+            # Warnings about TorchScript archives, which are refused.
             warnings.simplefilter("ignore")
             content = torch.load(named, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError as error:
         raise UserError(f"no such checkpoint: {path}", "check the path", exit_code=2) from error
     except OSError as error:
-        # Reading backwards from the end of a file that has lost it.
+        # torch seeks backwards from the end of a truncated file.
         if error.errno == errno.EINVAL:
             raise _damaged(path) from error
         raise UserError(f"cannot read {path}: {system_reason(error)}") from error
-    # What torch raises for a file that is cut short, garbled, no zip archive or holds more than tensors.
+    # torch's errors for a file that is truncated, garbled, no zip archive or holds more than tensors.
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise (_foreign(path, str(error)) or _damaged(path)) from error
+        raise (_other_content(path, str(error)) or _damaged(path)) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no weights by name", "give a run folder or its checkpoints/best.pt")
     return content
 
 
-def _foreign(path: Path, said: str) -> UserError | None:
-    """Returns the error for a file that is whole and holds something else; None where it is not known to be.
+def _other_content(path: Path, message: str) -> UserError | None:
+    """Returns the error for a valid file that is no state dict; None if the message does not show that.
 
     Args:
         path: The file.
-        said: What torch says about it.
+        message: torch's message.
     """
-    if "TorchScript" in said:
+    if "TorchScript" in message:
         return UserError(
             f"{path} is a TorchScript archive, which is code",
             "give a state dict: torch.save(net.state_dict(), ...)",
         )
-    found = re.search(r"(?:GLOBAL|class|global) ([A-Za-z_][\w.]*\.[A-Za-z_]\w*)", said)
-    if found is None:
+    named = re.search(r"(?:GLOBAL|class|global) ([A-Za-z_][\w.]*\.[A-Za-z_]\w*)", message)
+    if named is None:
         return None
     return UserError(
-        f"{path} holds an object of {found[1]}, and nothing in a file is run",
+        f"{path} holds an object of {named[1]}, and nothing in a file is run",
         "give a state dict: torch.save(net.state_dict(), ...)",
     )
 
 
 def _damaged(path: Path) -> UserError:
-    """Returns the error for a file that cannot be taken apart."""
+    """Returns the error for a file that cannot be read as a checkpoint."""
     return UserError(
         f"{path} is not a checkpoint, or is damaged", "give a run folder or its checkpoints/best.pt"
     )
 
 
 def is_checkpoint(path: Path, content: dict[str, Any]) -> bool:
-    """Tells whether `save_checkpoint` wrote a file.
+    """Returns whether `save_checkpoint` wrote a file.
 
     Raises:
-        UserError: An earlier version wrote it.
+        UserError: The checkpoint has the format of another version.
     """
     written = content.get("format")
     if isinstance(written, str) and written.startswith(_OURS) and written != FORMAT:
@@ -181,8 +181,12 @@ def is_checkpoint(path: Path, content: dict[str, Any]) -> bool:
     return bool(written == FORMAT)
 
 
-def _check_external(path: Path, content: dict[str, Any]) -> None:
-    """Refuses what was not written by `save_checkpoint`."""
+def _check_format(path: Path, content: dict[str, Any]) -> None:
+    """Checks that `save_checkpoint` wrote a file.
+
+    Raises:
+        UserError: It did not, or the format is that of another version.
+    """
     if not is_checkpoint(path, content) or not content.keys() >= _KEYS | {"sha256"}:
         raise UserError(
             f"{path} is not a checkpoint of alexnet-fast", "give a run folder or its checkpoints/best.pt"
@@ -193,7 +197,7 @@ class _Careful:
     """A file for `torch.save`, whose archive writer aborts the whole process when a write fails.
 
     Args:
-        file: Where the bytes go; after an error the rest is dropped.
+        file: Receives the bytes; after an error the rest is dropped.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -201,7 +205,7 @@ class _Careful:
         self._error: OSError | None = None
 
     def write(self, data: bytes | memoryview) -> int:
-        """Writes, or takes note of the error."""
+        """Writes, or stores the error."""
         size = len(data)
         if self._error is None:
             try:
@@ -214,6 +218,6 @@ class _Careful:
         """Leaves flushing to the owner of the file."""
 
     def check(self) -> None:
-        """Raises the error that a write met."""
+        """Raises the error of a write."""
         if self._error is not None:
             raise self._error

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which is the newest good one, which are kept."""
+"""The checkpoints of a run: the latest good one, and which are kept."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from alexnet_fast.utils.atomic import link_atomically
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
-    """A checkpoint in the folder.
+    """A checkpoint file.
 
     Args:
         path: The file.
-        position: Where the run was when it was made.
-        processes: How many processes made it.
+        position: Position of the run.
+        processes: Number of processes of the run.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class CheckpointInfo:
 
     @property
     def order(self) -> tuple[int, int]:
-        """What newer ones have more of."""
+        """Sort key; later checkpoints have a larger one."""
         return (self.position.epoch, self.position.epoch_step)
 
 
@@ -38,8 +38,8 @@ class CheckpointManager:
     """The files `epoch-E-step-S.pt`, and the links `last.pt` and `best.pt` to two of them.
 
     Args:
-        run: The run's folder.
-        keep: How many of the last ones stay, besides the best and that of the last epoch's end.
+        run: The run directory.
+        keep: Number of latest checkpoints to keep, besides the best and the latest of an epoch's end.
     """
 
     def __init__(self, run: RunDir, keep: int) -> None:
@@ -47,69 +47,69 @@ class CheckpointManager:
         self._known: list[CheckpointInfo] = []
 
     def save(self, content: dict[str, Any], *, best: bool) -> None:
-        """Writes a checkpoint, lets `last` and, where it is the best, `best` name it, and drops old ones.
+        """Writes a checkpoint, links `last.pt` and, if it is the best, `best.pt` to it, and removes old ones.
 
         Raises:
-            UserError: It cannot be written; those before are left.
+            UserError: It cannot be written; the previous ones stay.
         """
         position = position_of(content)
         path = self._run.checkpoints / f"epoch-{position.epoch:05d}-step-{position.step:09d}.pt"
         save_checkpoint(path, content)
         saved = _info(path, content)
-        # `last` comes last, so that it never points past `best`.
+        # `last` is linked after `best`, so that it never points to a later checkpoint.
         self.point_at(saved, best=best)
-        self._drop_old(saved)
+        self._remove_old(saved)
 
-    def point_at(self, found: CheckpointInfo, *, best: bool) -> None:
-        """Lets the links name a checkpoint, as `save` does; a killed run may not have come so far.
+    def point_at(self, info: CheckpointInfo, *, best: bool) -> None:
+        """Links `last.pt` and `best.pt` to a checkpoint, as `save` does; a killed run may lack the links.
 
         Raises:
-            UserError: They cannot be written.
+            UserError: A link cannot be written.
         """
         for link in (self._run.best, self._run.last) if best else (self._run.last,):
-            if found.path != link:
-                link_atomically(found.path, link)
+            if info.path != link:
+                link_atomically(info.path, link)
 
     def latest(self) -> CheckpointInfo | None:
-        """Returns the newest good checkpoint by what the files hold, whatever their names and dates.
+        """Returns the latest good checkpoint by the content of the files, not their names and dates.
 
         Returns:
-            None where the folder holds no checkpoint at all.
+            None if there is no checkpoint.
 
         Raises:
-            UserError: There are some, and all are damaged.
+            UserError: All checkpoints are damaged.
         """
         self._known, damaged = self._list()
-        found = self._first_good(self._known)
-        if found is None and (self._known or damaged):
+        latest = self._latest_good(self._known)
+        if latest is None and (self._known or damaged):
             raise UserError(
                 f"no checkpoint in {self._run.checkpoints} is good", "restore one, or start another --run"
             )
-        return found
+        return latest
 
-    def boundary_before(self, found: CheckpointInfo) -> CheckpointInfo | None:
-        """Returns the newest good checkpoint of an epoch's end before one that `newest` gave."""
-        return self._first_good(
-            [each for each in self._known if each.position.at_boundary and each.order <= found.order]
+    def boundary_before(self, info: CheckpointInfo) -> CheckpointInfo | None:
+        """Returns the latest good checkpoint of an epoch's end up to a checkpoint of `latest`."""
+        return self._latest_good(
+            [each for each in self._known if each.position.at_boundary and each.order <= info.order]
         )
 
-    def _first_good(self, candidates: list[CheckpointInfo]) -> CheckpointInfo | None:
-        """Returns the newest checkpoint that matches its fingerprint, and reports those that do not."""
-        for found in sorted(candidates, key=lambda each: each.order, reverse=True):
+    def _latest_good(self, candidates: list[CheckpointInfo]) -> CheckpointInfo | None:
+        """Returns the latest checkpoint that matches its hash; logs the others."""
+        for info in sorted(candidates, key=lambda each: each.order, reverse=True):
             try:
-                load_checkpoint(found.path)
+                load_checkpoint(info.path)
             except UserError as error:  # noqa: PERF203 - each file is tried by itself
-                log.warning("left aside: %s", error.problem)
+                log.warning("skipped: %s", error.problem)
             else:
-                return found
+                return info
         return None
 
     def _list(self) -> tuple[list[CheckpointInfo], list[UserError]]:
-        """Returns the checkpoints whose place can be read, and why the others' cannot."""
+        """Returns the readable checkpoints, and the errors of the others."""
         candidates: list[CheckpointInfo] = []
         damaged: list[UserError] = []
         seen: set[tuple[int, int]] = set()
-        # A file is known by its numbered name rather than by that of a link to it.
+        # Numbered names come before the links to them.
         for path in sorted(self._run.checkpoints.glob("*.pt"), key=lambda each: (not _numbered(each), each)):
             status = path.stat()
             if (status.st_dev, status.st_ino) in seen:
@@ -119,13 +119,13 @@ class CheckpointManager:
                 candidates.append(_info(path, peek_checkpoint(path)))
             except UserError as error:
                 damaged.append(error)
-                log.warning("left aside: %s", error.problem)
+                log.warning("skipped: %s", error.problem)
         return candidates, damaged
 
-    def _drop_old(self, saved: CheckpointInfo) -> None:
-        """Removes the numbered files that are not kept; the links keep what they name.
+    def _remove_old(self, saved: CheckpointInfo) -> None:
+        """Removes old numbered files; the best one stays by its link.
 
-        Files of a later place are of a run that was left when this one went on from before them.
+        Files of a later position are of an abandoned line: the run has resumed from before them.
         """
         known = [each for each in self._known if each.path != saved.path and _numbered(each.path)]
         before = [each for each in known if each.order < saved.order]
@@ -138,17 +138,17 @@ class CheckpointManager:
 
 
 def _numbered(path: Path) -> bool:
-    """Tells whether a file is a checkpoint itself and no link to one."""
+    """Returns whether a file is a checkpoint itself and no link to one."""
     return path.name.startswith("epoch-")
 
 
 def position_of(content: dict[str, Any]) -> Position:
-    """Returns where the run was when a checkpoint was made."""
+    """Returns the position of a checkpoint."""
     return Position(**content["training"]["replicated"]["position"])
 
 
 def _info(path: Path, content: dict[str, Any]) -> CheckpointInfo:
-    """Describes a checkpoint."""
+    """Returns the description of a checkpoint."""
     return CheckpointInfo(
         path=path, position=position_of(content), processes=len(content["training"]["per_rank"])
     )

@@ -1,4 +1,4 @@
-"""A trained network together with what is needed to use it: classes and preprocessing."""
+"""Trained networks with their classes and preprocessing: loading and saving."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alexnet_fast.errors import UserError, system_reason
-from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_own
+from alexnet_fast.models import InputSpec, build_model, create_model, input_of, is_custom
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint.format import is_checkpoint, load_checkpoint, load_tensors
 from alexnet_fast.training.run_dir import RunDir
@@ -36,10 +36,10 @@ class TrainedModel:
 
     Args:
         net: In evaluation mode, on the CPU.
-        arguments: What `build_model` was called with.
-        classes: Names of its outputs.
-        spec: Its preprocessing.
-        provenance: Where the weights come from: run, epoch, versions.
+        arguments: The arguments of `build_model`.
+        classes: Names of the outputs.
+        spec: The preprocessing.
+        provenance: The origin of the weights: run, epoch, versions.
     """
 
     net: nn.Module
@@ -56,15 +56,15 @@ class TrainedModel:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What a run folder or a file holds; of bare weights the tensors alone.
+    """The content of a run directory or a file of weights; plain weights have tensors alone.
 
     Args:
-        path: Where it was read from.
+        path: The file.
         tensors: State dict.
-        arguments: What `build_model` was called with.
-        classes: Names of the outputs.
-        spec: Preprocessing.
-        provenance: Where the weights come from.
+        arguments: See `TrainedModel`.
+        classes: See `TrainedModel`.
+        spec: See `TrainedModel`.
+        provenance: See `TrainedModel`.
     """
 
     path: Path
@@ -80,49 +80,48 @@ def load_trained(path: Path, model: str | None = None) -> TrainedModel:
 
     Args:
         path: A run folder, a `.pt`/`.pth`, `.safetensors`, `.npy` or `.caffemodel` file.
-        model: Name of the model, for weights alone, which do not say it; those of torchvision's AlexNet and
+        model: Name of the model, for plain weights, which do not hold it; those of torchvision's AlexNet and
             VGG-16 are recognised.
 
     Raises:
-        UserError: There is nothing of the kind, or the weights do not fit the model.
+        UserError: The file is missing or invalid, or the weights do not fit the model.
     """
     if path.exists() and is_external(path):
-        return _from_foreign(path, model)
+        return _from_external(path, model)
     return _trained(read_weights(path), model)
 
 
 def read_pretrained(path: Path) -> Pretrained:
-    """Reads weights to begin another training with.
+    """Reads initial weights for a training run.
 
     Args:
-        path: As `load_trained`.
+        path: See `load_trained`.
 
     Raises:
-        UserError: There is nothing of the kind.
+        UserError: The file is missing or invalid.
     """
     if path.exists() and is_external(path):
         return read_foreign(path)
     stored = read_weights(path)
-    spec, made_by = stored.spec, stored.arguments
-    own = InputSpec(crop=spec.crop, resize=spec.resize, mean=spec.mean, std=spec.std) if spec else None
-    known = None if made_by else recognise(stored.tensors)
+    spec, arguments = stored.spec, stored.arguments
+    known = None if arguments else recognise(stored.tensors)
     return Pretrained(
         path=path,
         tensors=stored.tensors,
-        input=own,
+        input=InputSpec(crop=spec.crop, resize=spec.resize, mean=spec.mean, std=spec.std) if spec else None,
         classes=stored.classes,
-        model=str(made_by["name"]) if made_by else known.ours if known else None,
+        model=str(arguments["name"]) if arguments else known.ours if known else None,
     )
 
 
 def read_weights(path: Path) -> Stored:
-    """Reads what there is, without building a network.
+    """Reads weights without building a network.
 
     Args:
-        path: As `load_trained`, but for the files of other programs.
+        path: See `load_trained`; files of other programs excepted.
 
     Raises:
-        UserError: There is nothing of the kind.
+        UserError: The file is missing or invalid.
     """
     if path.is_dir():
         path = _checkpoint_of(path)
@@ -157,10 +156,10 @@ def save_weights(path: Path, trained: TrainedModel) -> None:
 
 
 def _in_order(content: bytes) -> bytes:
-    """Sorts the header of a safetensors file, which comes in another order in every process.
+    """Sorts the header of a safetensors file, whose order differs between processes.
 
-    The file is the header's length in eight bytes, the header as JSON padded with spaces to a multiple of
-    eight, and the tensors, whose places the header counts from its own end.
+    The file is the length of the header in eight bytes, the header as JSON padded with spaces to a multiple
+    of eight, and the tensors, with offsets from the end of the header.
     """
     length = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
@@ -169,7 +168,7 @@ def _in_order(content: bytes) -> bytes:
 
 
 def _checkpoint_of(path: Path) -> Path:
-    """Returns the best checkpoint of a run folder."""
+    """Returns the best checkpoint of a run directory."""
     run = RunDir(path)
     for checkpoint in (run.best, run.last):
         if checkpoint.exists():
@@ -181,7 +180,7 @@ def _only_tensors(path: Path, content: dict[str, Any]) -> Tensors:
     """Returns the state dict in a file of another program.
 
     Raises:
-        UserError: It holds none, or is a checkpoint of an alexnet-fast that is too old.
+        UserError: The file holds no weights by name.
     """
     tensors = unwrapped(content)
     if tensors is None:
@@ -193,7 +192,7 @@ def _only_tensors(path: Path, content: dict[str, Any]) -> Tensors:
 
 
 def _stored(path: Path, tensors: Tensors, fields: dict[str, Any], arguments: dict[str, Any]) -> Stored:
-    """Returns what our own files hold."""
+    """Returns the content of a file of alexnet-fast."""
     return Stored(
         path=path,
         tensors=tensors,
@@ -205,7 +204,7 @@ def _stored(path: Path, tensors: Tensors, fields: dict[str, Any], arguments: dic
 
 
 def _from_safetensors(path: Path) -> Stored:
-    """Reads a safetensors file, ours by its header, or plain weights."""
+    """Reads a safetensors file: of alexnet-fast, known by its header, or plain weights."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -224,62 +223,73 @@ def _from_safetensors(path: Path) -> Stored:
     return _stored(path, weights, fields, fields["arguments"])
 
 
-def _from_foreign(path: Path, model: str | None) -> TrainedModel:
-    """Reads a file of another program; it says by itself which network of ours computes the same."""
-    found = read_foreign(path)
-    name = model or found.model
-    if name is None or found.input is None:
-        raise UserError(f"{path} does not say which model it belongs to", "give --model NAME", exit_code=2)
-    classes = tuple(str(index) for index in range(_outputs(path, name, found.tensors)))
-    arguments = {"name": name, "num_classes": len(classes), "image_size": input_of(name).crop}
+def _from_external(path: Path, model: str | None) -> TrainedModel:
+    """Reads a file of another program, which determines the network that computes the same."""
+    pretrained = read_foreign(path)
+    name = model or pretrained.model
+    if name is None or pretrained.input is None:
+        raise _unknown_model(path)
+    classes = _numbered(_outputs(path, name, pretrained.tensors))
+    expected = input_of(name)
+    arguments = {"name": name, "num_classes": len(classes), "image_size": expected.crop}
     net = build_model(arguments)
-    fit_weights(net, found, None)
-    own, theirs = input_of(name), found.input
-    spec = AugmentSpec(resize=own.resize, crop=own.crop, mean=theirs.mean, std=theirs.std)
+    fit_weights(net, pretrained, None)
+    mean, std = pretrained.input.mean, pretrained.input.std
+    spec = AugmentSpec(resize=expected.resize, crop=expected.crop, mean=mean, std=std)
     return TrainedModel(
         net=net.eval(), arguments=arguments, classes=classes, spec=spec, provenance={"weights": path.name}
     )
 
 
-def _named(stored: Stored, model: str | None) -> Stored:
-    """Gives bare weights a model; the classes have numbers for names."""
+def _unknown_model(path: Path) -> UserError:
+    """Returns the error for weights of an unknown network."""
+    return UserError(f"{path} does not say which model it belongs to", "give --model NAME", exit_code=2)
+
+
+def _numbered(classes: int) -> tuple[str, ...]:
+    """Returns numbers as names of classes."""
+    return tuple(str(index) for index in range(classes))
+
+
+def _with_model(stored: Stored, model: str | None) -> Stored:
+    """Adds a model to plain weights; the names of the classes are numbers."""
     path = stored.path
     model = model or _recognised(path, stored.tensors)
-    own, outputs = input_of(model), _outputs(path, model, stored.tensors)
+    expected, outputs = input_of(model), _outputs(path, model, stored.tensors)
     return dataclasses.replace(
         stored,
         arguments={"name": model, "num_classes": outputs},
-        classes=tuple(str(index) for index in range(outputs)),
-        spec=AugmentSpec(resize=own.resize, crop=own.crop, mean=own.mean, std=own.std),
+        classes=_numbered(outputs),
+        spec=AugmentSpec(resize=expected.resize, crop=expected.crop, mean=expected.mean, std=expected.std),
         provenance={"weights": path.name},
     )
 
 
 def _recognised(path: Path, tensors: Tensors) -> str:
-    """Returns the network of ours that bare weights are of.
+    """Returns the name of the network of plain weights.
 
     Raises:
-        UserError: They are of none that is known, or of one that we do not have.
+        UserError: The network is unknown, or is not one of alexnet-fast.
     """
-    found = recognise(tensors)
-    if found is None:
-        raise UserError(f"{path} does not say which model it belongs to", "give --model NAME", exit_code=2)
-    if found.ours is None:
+    network = recognise(tensors)
+    if network is None:
+        raise _unknown_model(path)
+    if network.ours is None:
         raise UserError(
-            f"{path} looks like {found.name} of torchvision or timm, which is not one of our networks",
+            f"{path} looks like {network.name} of torchvision or timm, which is not one of our networks",
             "give --model package.module:Net, a function of the number of classes that makes it",
             exit_code=2,
         )
-    return found.ours
+    return network.ours
 
 
 def _outputs(path: Path, model: str, tensors: Tensors) -> int:
-    """Returns how many classes bare weights are for.
+    """Returns the number of classes of plain weights.
 
     Raises:
-        UserError: They are not those of the model.
+        UserError: The weights are not those of the model.
     """
-    if is_own(model):
+    if is_custom(model):
         vectors = [value for value in tensors.values() if value.dim() == 1]
         if not vectors:
             raise UserError(f"{path} holds no weights by name", "give a state dict", exit_code=2)
@@ -287,23 +297,23 @@ def _outputs(path: Path, model: str, tensors: Tensors) -> int:
     with torch.device("meta"):
         net = create_model(model, 2)
     name = f"{net.last}.weight"
-    found = our_names(net, tensors).get(name)
-    if found is None:
+    weight = our_names(net, tensors).get(name)
+    if weight is None:
         raise UserError(
             f"{path} has no {name}, which the network needs", "give the --model that they were trained for"
         )
-    return len(found)
+    return len(weight)
 
 
 def _trained(stored: Stored, model: str | None) -> TrainedModel:
-    """Builds the network and fills it."""
-    own = stored.arguments is not None
-    stored = stored if own else _named(stored, model)
+    """Builds the network and loads the weights."""
+    complete = stored.arguments is not None
+    stored = stored if complete else _with_model(stored, model)
     assert stored.arguments is not None
     assert stored.classes is not None
     assert stored.spec is not None
     net = build_model(stored.arguments)
-    if own:
+    if complete:
         _load(net, stored)
     else:
         fit_weights(net, Pretrained(path=stored.path, tensors=stored.tensors), None)
@@ -317,10 +327,10 @@ def _trained(stored: Stored, model: str | None) -> TrainedModel:
 
 
 def _load(net: nn.Module, stored: Stored) -> None:
-    """Fills a network with what it was itself when it was saved.
+    """Loads the weights that were saved with the same network.
 
     Raises:
-        UserError: It has changed since.
+        UserError: The weights do not fit: the network has changed since.
     """
     try:
         net.load_state_dict(stored.tensors)

@@ -1,4 +1,4 @@
-"""The processes that train one network together: who this one is, and how they speak."""
+"""The processes that train together: joining, communication, and agreement to stop or save."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopSignals:
-    """Takes note of the signals while its block runs, instead of dying of them.
+    """Records the stop signals while its block runs, instead of dying of them.
 
-    Python hands signals to the main thread alone: in any other thread none is noted.
+    Python delivers signals to the main thread alone; in another thread none is recorded.
     """
 
     def __init__(self) -> None:
@@ -58,9 +58,9 @@ class DistributedContext:
     """This process among those of the job.
 
     Args:
-        rank: Counted from 0 over all machines; 0 writes the run's files.
+        rank: Counted from 0 over all machines; rank 0 writes the files of the run.
         world: Number of processes.
-        control: The group that host values travel through, always over gloo, so that nothing waits for a GPU.
+        control: The group for host values, always gloo, so that no exchange waits for a GPU.
     """
 
     rank: int = 0
@@ -69,7 +69,7 @@ class DistributedContext:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def wrap(self, net: nn.Module) -> nn.Module:
@@ -82,16 +82,16 @@ class DistributedContext:
             return values
         sums = torch.tensor(values, dtype=torch.float64)
         distributed.all_reduce(sums, group=self.control)
-        found: list[float] = sums.tolist()
-        return found
+        totals: list[float] = sums.tolist()
+        return totals
 
     def gather(self, value: T) -> list[T]:
-        """Returns what each process gave, by rank."""
+        """Returns the values of all processes, by rank."""
         if self.world == 1:
             return [value]
-        found: list[Any] = [None] * self.world
-        distributed.all_gather_object(found, value, group=self.control)
-        return found
+        values: list[Any] = [None] * self.world
+        distributed.all_gather_object(values, value, group=self.control)
+        return values
 
     @torch.no_grad()
     def average(self, tensors: list[torch.Tensor]) -> None:
@@ -103,68 +103,68 @@ class DistributedContext:
 
     @torch.no_grad()
     def broadcast(self, tensors: list[torch.Tensor]) -> None:
-        """Replaces tensors by those of the first process."""
+        """Replaces tensors by those of rank 0."""
         if self.world > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
     def run_on_main(self, function: Callable[[], T]) -> T:
-        """Runs a function in the first process alone and gives its result to all.
+        """Runs a function in rank 0 alone and returns its result in all processes.
 
         Raises:
-            UserError: The function did, in every process alike.
+            UserError: The function raised it; every process raises the same.
         """
         if self.world == 1:
             return function()
-        answer: list[Any] = [None]
+        result: list[Any] = [None]
         if self.is_main:
             try:
-                answer = [function()]
+                result = [function()]
             except UserError as error:
-                answer = [error]
-        distributed.broadcast_object_list(answer, src=0, group=self.control)
-        if isinstance(answer[0], UserError):
-            raise answer[0]
-        found: T = answer[0]
-        return found
+                result = [error]
+        distributed.broadcast_object_list(result, src=0, group=self.control)
+        if isinstance(result[0], UserError):
+            raise result[0]
+        value: T = result[0]
+        return value
 
 
 ALONE = DistributedContext()
 
 
-# How long a process waits for the others to come. torchrun lets none begin before all are there; processes
-# that something else starts (srun, a script) may be minutes apart, while they import torch from a slow disk.
-SECONDS_TO_JOIN = 300
+# Seconds that a process waits for the others. torchrun starts no process before all machines are there;
+# processes of srun or a script may be minutes apart, while they import torch from a slow disk.
+JOIN_TIMEOUT_SECONDS = 300
 _ADDRESS, _PORT = "MASTER_ADDR", "MASTER_PORT"
-_LOOK_SECONDS = 0.2
-_SECONDS_TO_GREET = 30
-# Set where the store belongs to torchrun's agent, which has gathered the processes before.
+_POLL_SECONDS = 0.2
+_CONNECT_SECONDS = 30
+# Set if the store belongs to torchrun's agent, which has gathered the processes before.
 _AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE"
 _COUNTER = "alexnet-fast/joined"
 
 
 class LostPeerError(UserError):
-    """Another process of the job is gone; the reason is its own error."""
+    """Another process of the job has ended; its own error tells why."""
 
 
-class NobodyCameError(UserError):
-    """The other processes of the job were not there in time."""
+class JoinTimeoutError(UserError):
+    """The other processes of the job did not join in time."""
 
 
 def launched() -> bool:
-    """Tells whether a launcher has started this process as one of several.
+    """Returns whether a launcher has started this process as one of several.
 
     Raises:
-        UserError: The environment says it and contradicts itself.
+        UserError: The environment variables of the launcher contradict each other.
     """
     return processes_of_environment()[1] > 1
 
 
 def local_device(name: str) -> torch.device:
-    """Returns the device of this process: of several on a machine, each takes the GPU of its number.
+    """Returns the device of this process: the GPU of its local rank if there are several processes.
 
     Raises:
-        UserError: There is no such device, or nothing says which one.
+        UserError: There is no such device, or LOCAL_RANK is missing.
     """
     if not launched():
         return choose_device(name)
@@ -180,15 +180,15 @@ def local_device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[DistributedContext]:
-    """Joins the job while the block runs; a process that nobody launched is alone.
+def init_distributed(device: torch.device) -> Iterator[DistributedContext]:
+    """Joins the job while the block runs; a process without a launcher is alone.
 
     Args:
-        device: This process's; GPUs speak through NCCL, CPUs through gloo.
+        device: The device of this process; GPUs communicate by NCCL, CPUs by gloo.
 
     Raises:
-        UserError: The environment does not say where the others are, they do not come within
-            `SECONDS_TO_JOIN`, or one of them ended during the block.
+        UserError: The environment lacks the address of the others, they do not join within
+            `JOIN_TIMEOUT_SECONDS`, or one of them ends during the block.
     """
     if not launched():
         yield ALONE
@@ -196,7 +196,7 @@ def joined(device: torch.device) -> Iterator[DistributedContext]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        store, rank, world = _meet()
+        store, rank, world = _rendezvous()
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world
         )
@@ -213,19 +213,19 @@ def joined(device: torch.device) -> Iterator[DistributedContext]:
             distributed.destroy_process_group()
 
 
-def _meet() -> tuple[Any, int, int]:
-    """Waits for the other processes; returns the store that they share, the rank and their number.
+def _rendezvous() -> tuple[Any, int, int]:
+    """Waits for the other processes; returns the store that they share, the rank and the world size.
 
-    The waiting is ours: within torch's own, Ctrl-C would be heard when it is over.
+    Ours instead of torch's waiting, which reacts to Ctrl-C only when it is over.
 
     Raises:
-        UserError: An address is missing or wrong, or they do not come.
+        UserError: An address is missing or wrong, or a process does not join in time.
     """
     rank, world = processes_of_environment()
-    address, port = _meeting_place()
-    place, until = f"{address}:{port}", time.monotonic() + SECONDS_TO_JOIN
+    address, port = _master_address()
+    place, until = f"{address}:{port}", time.monotonic() + JOIN_TIMEOUT_SECONDS
     patience = SlowNotice(
-        f"process {rank} of {world} waits for the others at {place}, {SECONDS_TO_JOIN} s at most"
+        f"process {rank} of {world} waits for the others at {place}, {JOIN_TIMEOUT_SECONDS} s at most"
     )
     agent = os.environ.get(_AGENT_STORE) == "True"
     first = rank == 0 and not agent
@@ -237,24 +237,24 @@ def _meet() -> tuple[Any, int, int]:
             port,
             world,
             is_master=first,
-            timeout=datetime.timedelta(seconds=_SECONDS_TO_GREET),
+            timeout=datetime.timedelta(seconds=_CONNECT_SECONDS),
             wait_for_workers=False,
             multi_tenant=True,
         )
-        # torchrun's agent lets none begin before all are there.
-        here = world if agent else store.add(_COUNTER, 1)
-        while here < world:
+        # torchrun's agent starts no process before all machines are there.
+        joined = world if agent else store.add(_COUNTER, 1)
+        while joined < world:
             _wait(until, patience)
-            here = store.add(_COUNTER, 0)
+            joined = store.add(_COUNTER, 0)
     except (TimeoutError, distributed.DistError) as error:
-        raise _nobody(error, place, rank, world) from error
-    # From here on a slow step of another process is no reason to give up.
+        raise _join_error(error, place, rank, world) from error
+    # From here on a slow step of another process must not end this one.
     store.set_timeout(distributed.default_pg_timeout)
     return store, rank, world
 
 
 def _answers(address: str, port: int) -> bool:
-    """Tells whether somebody listens there."""
+    """Returns whether a process listens at an address."""
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:
@@ -263,33 +263,34 @@ def _answers(address: str, port: int) -> bool:
 
 
 def _wait(until: float, patience: SlowNotice) -> None:
-    """Waits a moment.
+    """Waits for a moment.
 
     Raises:
-        TimeoutError: The time is over.
+        TimeoutError: It is later than `until`.
     """
     patience.tick()
     if time.monotonic() > until:
         raise TimeoutError
-    time.sleep(_LOOK_SECONDS)
+    time.sleep(_POLL_SECONDS)
 
 
-def _nobody(error: Exception, place: str, rank: int, world: int) -> UserError:
-    """Returns why the processes did not meet."""
+def _join_error(error: Exception, place: str, rank: int, world: int) -> UserError:
+    """Returns the error for processes that did not join."""
     if "in use" in str(error).lower() or "EADDRINUSE" in str(error):
         return UserError(f"{_PORT} of {place} is in use", "choose another port, the same for all processes")
-    said = f" ({str(error).splitlines()[0]})" if str(error) else ""
-    return NobodyCameError(
-        f"process {rank} of {world} waited {SECONDS_TO_JOIN} s at most at {place}, and not all came{said}",
+    reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
+    return JoinTimeoutError(
+        f"process {rank} of {world} waited at most {JOIN_TIMEOUT_SECONDS} s at {place},"
+        f" and not all processes joined{reason}",
         f"start all {world} with one {_ADDRESS} and {_PORT}, or unset RANK and WORLD_SIZE for a single one",
     )
 
 
-def _meeting_place() -> tuple[str, int]:
-    """Returns address and port at which the processes meet.
+def _master_address() -> tuple[str, int]:
+    """Returns address and port of the store.
 
     Raises:
-        UserError: One is missing or is none.
+        UserError: One is missing or invalid.
     """
     for name in (_ADDRESS, _PORT):
         if not os.environ.get(name):
@@ -312,7 +313,7 @@ def _meeting_place() -> tuple[str, int]:
 
 
 def _missing(name: str, what: str) -> UserError:
-    """Returns what is said of a variable that is not there."""
+    """Returns the error for a missing environment variable."""
     return UserError(
         f"the environment has WORLD_SIZE={os.environ.get('WORLD_SIZE')}, but {name} does not say {what}",
         "start the job with torchrun, which sets it, or unset RANK and WORLD_SIZE for a single process",
@@ -321,9 +322,9 @@ def _missing(name: str, what: str) -> UserError:
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:
-    """Tells whether an error comes from the connection to another process.
+    """Returns whether an error comes from the connection to another process.
 
-    Gloo raises a plain RuntimeError with the path of its source or of the connection's end in it.
+    Gloo raises a plain RuntimeError whose text holds the path of its source or the end of the connection.
     """
     marks = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
     return isinstance(error, distributed.DistError) or any(mark in str(error) for mark in marks)
@@ -331,7 +332,7 @@ def _is_lost_peer(error: RuntimeError) -> bool:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ControlFlags:
-    """What is to happen between two steps.
+    """What a process wants to happen between two steps.
 
     Args:
         stop: Save and end.
@@ -343,41 +344,41 @@ class ControlFlags:
 
 
 class StopSaveConsensus:
-    """Makes every process follow a wish of any of them at the same step.
+    """Lets all processes stop or save at the same step, when any of them asks for it.
 
-    The wishes of one step travel while the next one is computed, so nobody waits for them; they are
-    followed one step later. A job of one process follows its own at once.
+    The flags of one step are exchanged while the next one is computed, so no process waits for them; they
+    take effect one step later. In a job of one process they take effect at once.
 
     Args:
-        processes: Those who agree.
+        dist: The processes.
     """
 
-    def __init__(self, processes: DistributedContext) -> None:
-        self._processes = processes
+    def __init__(self, dist: DistributedContext) -> None:
+        self._dist = dist
         self._sent: torch.Tensor | None = None
         self._work: distributed.Work | None = None
 
     def sync(self, local: ControlFlags) -> ControlFlags:
-        """Returns what all are to do now. Must be called equally often by all.
+        """Returns what all processes do now. All processes must call it equally often.
 
         Args:
-            local: What this process wishes for.
+            local: The flags of this process.
         """
-        if self._processes.world == 1:
+        if self._dist.world == 1:
             return local
         agreed = self._received()
         self._sent = torch.tensor([local.stop, local.save and not agreed.save], dtype=torch.int32)
         self._work = distributed.all_reduce(
-            self._sent, distributed.ReduceOp.MAX, group=self._processes.control, async_op=True
+            self._sent, distributed.ReduceOp.MAX, group=self._dist.control, async_op=True
         )
         return agreed
 
     def close(self) -> None:
-        """Waits for what is still under way."""
+        """Waits for the exchange that is under way."""
         self._received()
 
     def _received(self) -> ControlFlags:
-        """Returns the wishes of the step before."""
+        """Returns the flags of the previous step."""
         if self._work is None or self._sent is None:
             return ControlFlags()
         self._work.wait()

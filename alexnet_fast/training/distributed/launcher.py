@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from alexnet_fast.training.config import TrainConfig
 
 
-def train_in_processes(config: TrainConfig, processes: int, **how: Any) -> dict[str, Any]:
+def train_in_processes(config: TrainConfig, processes: int, **arguments: Any) -> dict[str, Any]:
     """Trains in several processes of this machine.
 
     Args:
         config: The options.
-        processes: How many.
-        how: The other arguments of `training.job.train`.
+        processes: Number of processes.
+        arguments: The other arguments of `training.run.train`.
 
     Returns:
-        What `training.job.train` returned in the first process.
+        What `training.run.train` returned in rank 0.
 
     Raises:
-        UserError: One of them raised it, or ended otherwise.
+        UserError: A process raised it, or failed otherwise.
     """
     temporary = tempfile.TemporaryDirectory(prefix="alexnet-fast-")
     directory = Path(temporary.name)
     with temporary as name, gone_at_the_end(directory):
-        options = {"config": config.to_dict(), "how": how}
+        options = {"config": config.to_dict(), "arguments": arguments}
         (directory / "options.json").write_text(json.dumps(options), encoding="utf-8")
         try:
             stopped = launch([sys.executable, "-m", __name__, name], processes)
@@ -53,27 +53,27 @@ def train_in_processes(config: TrainConfig, processes: int, **how: Any) -> dict[
         if not result.exists():
             _raise_first(directory)
             raise UserError(f"{stopped} ended the job before it had begun", "start it again with --resume")
-        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return found
+        printed: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return printed
 
 
 def _raise_first(directory: Path) -> None:
-    """Raises the error that one of the processes left behind, but for those that only lost another one.
+    """Raises the first error that a process wrote, except errors about the end of another process.
 
     Raises:
-        UserError: There is one.
+        UserError: A process wrote an error.
     """
     for path in sorted(directory.glob("error-*.json")):
         error = json.loads(path.read_text(encoding="utf-8"))
-        if not error["lost_baseline"]:
+        if not error["lost_peer"]:
             raise UserError(error["problem"], error["hint"], exit_code=error["exit_code"])
 
 
 def _run(directory: Path) -> None:
-    """Does the work of one process.
+    """Trains in one process of the job.
 
     Raises:
-        UserError: It failed.
+        UserError: Training failed.
     """
     from alexnet_fast.training.config import TrainConfig
     from alexnet_fast.training.console import EpochLine
@@ -83,7 +83,7 @@ def _run(directory: Path) -> None:
     options = json.loads((directory / "options.json").read_text(encoding="utf-8"))
     line = EpochLine()
     try:
-        result = train(TrainConfig.from_dict(options["config"]), **options["how"], on_progress=line)
+        result = train(TrainConfig.from_dict(options["config"]), **options["arguments"], on_progress=line)
     finally:
         line.close()
     if os.environ["RANK"] == "0":
@@ -91,13 +91,13 @@ def _run(directory: Path) -> None:
 
 
 def main() -> None:
-    """Runs one process of a job; a user's mistake is left for the launcher to print, once."""
+    """Runs one process of a job; writes a `UserError` to a file, so that the launcher prints it once."""
     directory = Path(sys.argv[1])
     with contextlib.suppress(OutputError):
         prepare_streams()
     try:
         with interruptible():
-            # The launcher blocks them until here, so that nothing can be interrupted before.
+            # The launcher has blocked them, so that nothing could be interrupted before.
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             _run(directory)
     except UserError as error:
@@ -107,7 +107,7 @@ def main() -> None:
             "problem": error.problem,
             "hint": error.hint,
             "exit_code": error.exit_code,
-            "lost_baseline": isinstance(error, LostPeerError),
+            "lost_peer": isinstance(error, LostPeerError),
         }
         (directory / f"error-{os.environ['RANK']}.json").write_text(json.dumps(report), encoding="utf-8")
         sys.exit(error.exit_code)
@@ -118,7 +118,7 @@ def main() -> None:
 # The launcher passes these on to every process and waits for them.
 _SIGNALS = "SIGTERM,SIGINT,SIGUSR1"
 
-# A checkpoint of hundreds of megabytes on a slow disk takes its time; after that the processes are killed.
+# Time for a checkpoint of hundreds of megabytes on a slow disk; after it the processes are killed.
 _SECONDS_TO_SAVE = 120
 
 # Linux: a process gets this signal when its parent dies (prctl(2), PR_SET_PDEATHSIG).
@@ -129,12 +129,12 @@ def launch(command: Sequence[str], processes: int) -> str | None:
     """Runs a command in several processes that can join each other, until all have ended.
 
     Args:
-        command: Program and arguments, the same for each; torchrun's environment variables tell them apart.
-        processes: How many.
+        command: Program and arguments, the same for each; torchrun's environment variables differ.
+        processes: Number of processes.
 
     Returns:
-        The name of the signal that ended the job early, None where it ended by itself. The processes have had
-        the signal too, and time to save.
+        The name of the signal that ended the job early, or None. The processes have received the signal, too,
+        and had time to save.
 
     Raises:
         UserError: One of the processes failed; the others were ended.
@@ -172,11 +172,11 @@ def launch(command: Sequence[str], processes: int) -> str | None:
 
 @contextlib.contextmanager
 def _signals_kept_from_children() -> Iterator[None]:
-    """Starts processes with the launcher's signals blocked, until they can follow them.
+    """Starts processes with the launcher's signals blocked, until they can handle them.
 
-    They inherit the mask of the thread that starts them, this one. Another thread takes the signals of the
-    launcher itself; Python calls the handlers in the main thread all the same, which looks around ten times a
-    second. torch leaves its handlers in place, those of before are put back.
+    They inherit the mask of the thread that starts them, this one. Another thread receives the signals of the
+    launcher itself; Python still calls the handlers in the main thread, which polls ten times per second.
+    torch leaves its handlers in place; the previous ones are restored.
     """
     over = threading.Event()
     numbers = [signal.Signals[name] for name in _SIGNALS.split(",")]
@@ -194,18 +194,18 @@ def _signals_kept_from_children() -> Iterator[None]:
 
 
 def end_with_launcher() -> None:
-    """Lets this process get SIGTERM when its launcher is killed: it saves and does not stay behind."""
+    """Sends this process SIGTERM when its launcher is killed, so that it saves and ends."""
     if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0 and os.getppid() == 1:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _share_threads(processes: int) -> None:
-    """Gives each process its part of the cores, unless the user has said how many threads it has."""
+    """Gives each process its share of the cores, unless the user has set OMP_NUM_THREADS."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
 def _failure(error: ChildFailedError, processes: int) -> UserError:
-    """Says which process failed, and how; one that was killed before others, which then lost it."""
+    """Returns the error for the first failed process; one that was killed comes before those that lost it."""
     rank, failure = min(error.failures.items(), key=lambda each: (each[1].exitcode >= 0, each[1].timestamp))
     who = f"process {rank} of {processes}"
     if failure.exitcode < 0:

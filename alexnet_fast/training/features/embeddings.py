@@ -1,4 +1,4 @@
-"""What a layer of a network says about images, as vectors."""
+"""Embeddings: the output of a layer for each image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alexnet_fast.weights import last_layer
 
 
 class Embeddings(NamedTuple):
-    """Vectors of one batch of images.
+    """Embeddings of a batch of images.
 
     Args:
         values: float32 (B, D).
@@ -34,36 +34,36 @@ class Embeddings(NamedTuple):
 def embeddings(
     net: nn.Module, loader: Loader, precision: Precision, layer: str | None = None
 ) -> Iterator[Embeddings]:
-    """Yields the vectors of a loader's images, batch by batch; bad images have none.
+    """Yields the embeddings of a loader's images, batch by batch, without those of bad images.
 
     Args:
         net: On the device; it comes back in evaluation mode.
-        loader: Of the view "eval".
-        precision: How to compute.
-        layer: The layer whose output is taken, in one row; None for what enters the last layer.
+        loader: Loader of the view "eval".
+        precision: Device and number type.
+        layer: The layer whose flattened output is used; None for the input of the last layer.
 
     Raises:
         UserError: There is no such layer.
     """
-    found: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
     if layer is None:
         hook = net.get_submodule(last_layer(net)).register_forward_pre_hook(
-            lambda _layer, inputs: found.append(inputs[0])
+            lambda _layer, inputs: outputs.append(inputs[0])
         )
     else:
-        # A copy: a ReLU works in place upon what the layer before it returned.
+        # A copy: a ReLU overwrites the output of the layer before it.
         hook = _named(net, layer).register_forward_hook(
-            lambda _layer, _inputs, output: found.append(output.clone())
+            lambda _layer, _inputs, output: outputs.append(output.clone())
         )
     net.eval()
     try:
         for batch in loader.epoch(0):
             if not len(batch.labels):
                 continue
-            found.clear()
+            outputs.clear()
             with torch.inference_mode(), precision.autocast():
                 net(batch.images)
-            values: Any = found[-1].flatten(1).float().cpu().numpy()
+            values: Any = outputs[-1].flatten(1).float().cpu().numpy()
             yield Embeddings(values, batch.labels.cpu().numpy(), batch.indices)
     finally:
         hook.remove()
@@ -73,7 +73,7 @@ def _named(net: nn.Module, layer: str) -> nn.Module:
     """Returns a layer by its name.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such layer.
     """
     layers = dict(net.named_modules())
     layers.pop("")
@@ -81,5 +81,5 @@ def _named(net: nn.Module, layer: str) -> nn.Module:
         raise UserError(
             f"--layer {layer}: the network has none of this name", choose_from(layer, layers), exit_code=2
         )
-    found: nn.Module = layers[layer]
-    return found
+    module: nn.Module = layers[layer]
+    return module

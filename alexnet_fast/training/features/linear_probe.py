@@ -1,4 +1,4 @@
-"""Feature extraction: the network is frozen and only its last layer learns, on vectors computed once."""
+"""Linear probe: the last layer is trained on embeddings that the frozen network computes once."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import Batch, Loader
-from alexnet_fast.training.checkpoint.format import content_digest
-from alexnet_fast.training.distributed.group import DistributedContext
+from alexnet_fast.training.checkpoint.format import state_hash
+from alexnet_fast.training.context import TrainContext
+from alexnet_fast.training.data import Loaders
 from alexnet_fast.training.features.store import cached_vectors
-from alexnet_fast.training.precision import Precision
-from alexnet_fast.utils.arrays import Floats, Integers
+from alexnet_fast.utils.arrays import Doubles, Floats, Integers
 from alexnet_fast.utils.atomic import make_dir
 from alexnet_fast.weights import last_layer
 
 
 class FeatureLoader(Loader):
-    """Batches of vectors, in the order and with the labels of the images that they were made of.
+    """Batches of embeddings, in the order and with the labels of their images.
 
     Args:
-        source: The loader of the images; its sampler is used for those that could be read.
-        values: float32 (N, D), one row an image that could be read.
+        source: The loader of the images; its sampler orders those that could be read.
+        values: float32 (N, D), one row per image that could be read.
         indices: int64 (N,), their positions in the image list.
         mean: Subtracted, float32 (D,).
         std: Divides, float32 (D,).
@@ -43,12 +42,12 @@ class FeatureLoader(Loader):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of a vector, (D,)."""
+        """Shape of an embedding, (D,)."""
         return self._values.shape[1:]
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields one batch a step from step `start` on; `images` are vectors (B, D)."""
-        # No random numbers are drawn for vectors.
+        """Yields one batch per step from step `start` on; `images` are embeddings (B, D)."""
+        # Embeddings need no random numbers.
         plain = dataclasses.replace(self.spec, jitter=None, random_resized_crop=None, color_jitter=None)
         device = self.config.device
         for plan in self.sampler.epoch(epoch, plain, start):
@@ -57,57 +56,46 @@ class FeatureLoader(Loader):
             yield Batch(torch.from_numpy(rows).to(device), self.labels[indices].to(device), indices)
 
 
-# Rows whose mean and deviation are taken at a time.
+# Rows per block in the computation of mean and deviation.
 _ROWS = 4096
 
 
 class LinearProbe:
-    """The last layer of a network, and the vectors that it learns on.
+    """The last layer of a network, and the embeddings that it is trained on.
 
-    The vectors are brought to mean 0 and deviation 1, so that one learning rate does for every network; what
-    that takes is folded into the layer when the whole network is put together again.
+    The embeddings are normalised to mean 0 and deviation 1, so that one learning rate suits every network;
+    `weights` folds the normalisation into the layer.
 
     Args:
         net: The network, on the device, with a fresh last layer.
-        train: Loader of the training images; which images, batches and order are taken from it.
-        val: Loader of the validation images, of the view "eval".
-        precision: How to compute.
-        cache: Folder that keeps the vectors.
-        processes: Those that train together.
+        data: The loaders of the images.
+        context: The training run.
+        cache: Directory for the embeddings.
 
     Attributes:
-        head: What is trained: the last layer by itself.
-        train: Batches of training vectors.
-        val: Batches of validation vectors.
+        head: The last layer.
+        data: Loaders of the embeddings.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        train: Loader,
-        val: Loader,
-        precision: Precision,
-        cache: Path,
-        processes: DistributedContext,
-    ) -> None:
+    def __init__(self, net: nn.Module, data: Loaders, context: TrainContext, cache: Path) -> None:
         self._net, self._name = net, last_layer(net)
         self.head = copy.deepcopy(net.get_submodule(self._name))
         make_dir(cache)
-        centre = _centre(train)
-        key = self._key(centre)
-        values, indices = cached_vectors(net, centre, precision, cache / f"train-{key}", processes)
+        unaugmented = _unaugmented(data.train)
+        key = self._key(unaugmented)
+        values, indices = cached_vectors(net, unaugmented, context, cache / f"train-{key}")
         self._mean, self._std = _statistics(values)
-        train.bad.reasons.update(centre.bad.reasons)
-        self.train = FeatureLoader(train, values, indices, self._mean, self._std)
-        values, indices = cached_vectors(net, val, precision, cache / f"val-{key}", processes)
-        self.val = FeatureLoader(val, values, indices, self._mean, self._std)
+        data.train.bad.reasons.update(unaugmented.bad.reasons)
+        train = FeatureLoader(data.train, values, indices, self._mean, self._std)
+        values, indices = cached_vectors(net, data.val, context, cache / f"val-{key}")
+        self.data = Loaders(train, FeatureLoader(data.val, values, indices, self._mean, self._std))
 
-    def _key(self, centre: Loader) -> str:
-        """Names vectors by what they depend on: weights, images, preprocessing."""
+    def _key(self, unaugmented: Loader) -> str:
+        """Returns a name for embeddings from what they depend on: weights, images, preprocessing."""
         weights = {n: t for n, t in self._net.state_dict().items() if not n.startswith(f"{self._name}.")}
-        spec = centre.spec
+        spec = unaugmented.spec
         sizes = [spec.resize, spec.crop, list(spec.mean), list(spec.std)]
-        return content_digest([weights, centre.images.fingerprint(), sizes])[:16]
+        return state_hash([weights, unaugmented.images.fingerprint(), sizes])[:16]
 
     def weights(self, head: nn.Module) -> dict[str, Any]:
         """Returns the state dict of the whole network with a trained last layer."""
@@ -120,26 +108,26 @@ class LinearProbe:
         return state
 
 
-def _centre(train: Loader) -> Loader:
-    """Returns a loader of the training images as they are validated: in order, without augmentation."""
-    sampler = dataclasses.replace(train.sampler, shuffle=False)
-    return make_loader(train.images, train.spec, "eval", sampler, train.config)
+def _unaugmented(train: Loader) -> Loader:
+    """Returns a loader of the training images in order, without augmentation."""
+    schedule = dataclasses.replace(train.sampler, shuffle=False)
+    return make_loader(train.images, train.spec, "eval", schedule, train.config)
 
 
-def _statistics(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _statistics(values: Floats) -> tuple[Floats, Floats]:
     """Returns mean and deviation of each column, float32 (D,).
 
-    A column that hardly changes counts as one with a tenth of the median deviation, or 1 where that is 0.
+    The deviation of a column is at least a tenth of the median deviation, or 1 if that is 0.
     """
-    mean = sum(part.sum(axis=0) for part in _parts(values)) / len(values)
-    std = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in _parts(values)) / len(values))
-    # What is 0 in all but a few images would else be blown up where it is not.
+    mean = sum(block.sum(axis=0) for block in _blocks(values)) / len(values)
+    std = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for block in _blocks(values)) / len(values))
+    # A column that is 0 in almost all images would otherwise be blown up in the others.
     std = np.maximum(std, 0.1 * float(np.median(std)))
     std[std == 0] = 1
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-def _parts(values: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float64]]:
-    """Yields some rows at a time in float64: those of ImageNet would take 42 GB all together."""
+def _blocks(values: Floats) -> Iterator[Doubles]:
+    """Yields blocks of rows in float64: those of ImageNet would take 42 GB all together."""
     for start in range(0, len(values), _ROWS):
         yield values[start : start + _ROWS].astype(np.float64)

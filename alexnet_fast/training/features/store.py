@@ -1,4 +1,4 @@
-"""The vectors of a job's images: each process computes its share once, and all map the same file."""
+"""The embeddings of the images: each process computes its share once, and all map the same file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.loader import Loader, nothing_decoded
-from alexnet_fast.training.distributed.group import DistributedContext
+from alexnet_fast.training.context import TrainContext
 from alexnet_fast.training.features.embeddings import embeddings
 from alexnet_fast.training.log import log
 from alexnet_fast.training.precision import Precision
@@ -71,65 +71,65 @@ class VectorWriter:
 
 
 # Seconds between two lines of progress.
-_SAY_EVERY = 10.0
+_LOG_SECONDS = 10.0
 
-# Rows of the parts that are brought into order at a time: 16 MiB where a row has 4,096 numbers.
+# Rows per block when parts are put in order: 16 MiB for rows of 4,096 numbers.
 _ROWS = 1024
 
 
 def cached_vectors(
-    net: nn.Module, loader: Loader, precision: Precision, path: Path, processes: DistributedContext
+    net: nn.Module, loader: Loader, context: TrainContext, path: Path
 ) -> tuple[Floats, Integers]:
-    """Returns the vectors of all images, mapped from a file that is written where there is none.
+    """Returns the embeddings of all images, mapped from a file that is written if it does not exist.
 
     Args:
         net: On the device.
-        loader: Of the view "eval", over this process's share of the images.
-        precision: How to compute.
-        path: Of the files, less their endings: `PATH.npy` holds the vectors in the order of the image list,
-            `PATH.index.npy` the positions of those that could be read.
-        processes: Those that train together.
+        loader: Loader of the view "eval", over this process's share of the images.
+        context: The training run.
+        path: Path of the files without suffix: `PATH.npy` holds the embeddings in the order of the image
+            list, `PATH.index.npy` the positions of the images that could be read.
 
     Raises:
         UserError: No image could be read, a file could not be written, or not all processes see it.
     """
+    dist = context.dist
     values, index = path.with_suffix(".npy"), path.with_suffix(".index.npy")
-    if not processes.run_on_main(index.exists):
-        part = path.with_suffix(f".part{processes.rank}.npy")
-        positions = processes.gather(_write_share(net, loader, precision, part))
-        parts = [path.with_suffix(f".part{rank}.npy") for rank in range(processes.world)]
-        processes.run_on_main(lambda: _join(parts, positions, values, index, loader.images.root))
-    if not all(processes.gather(index.exists())):
+    if not dist.run_on_main(index.exists):
+        part = path.with_suffix(f".part{dist.rank}.npy")
+        shares = dist.gather(_write_share(net, loader, context.precision, part))
+        parts = [path.with_suffix(f".part{rank}.npy") for rank in range(dist.world)]
+        dist.run_on_main(lambda: _join(parts, shares, values, index, loader.images.root))
+    if not all(dist.gather(index.exists())):
         raise _not_shared(index)
     mapped: Floats = np.load(values, mmap_mode="r", allow_pickle=False)
-    found: Integers = np.load(index, allow_pickle=False)
-    return mapped, found
+    positions: Integers = np.load(index, allow_pickle=False)
+    return mapped, positions
 
 
 def _write_share(net: nn.Module, loader: Loader, precision: Precision, part: Path) -> Integers:
-    """Computes the vectors of this process's images; returns their positions in the image list."""
-    positions, said = [np.empty(0, np.int64)], time.monotonic()
-    total = len(range(loader.sampler.rank, loader.sampler.num_images, loader.sampler.world))
+    """Writes the embeddings of this process's images; returns their positions in the image list."""
+    positions, logged = [np.empty(0, np.int64)], time.monotonic()
+    total = len(range(loader.sampler.rank, loader.schedule.images, loader.schedule.world))
     log.info("computing the features of %d images once, into %s", total, part.parent)
     with atomic_file(part) as file:
         writer = VectorWriter(file)
-        for found in embeddings(net, loader, precision):
-            writer.add(found.values)
-            positions.append(found.indices)
-            if time.monotonic() - said > _SAY_EVERY:
-                said = time.monotonic()
+        for batch in embeddings(net, loader, precision):
+            writer.add(batch.values)
+            positions.append(batch.indices)
+            if time.monotonic() - logged > _LOG_SECONDS:
+                logged = time.monotonic()
                 log.info("features of %d of %d images", sum(map(len, positions)), total)
-        # The share of one process may have no image that can be read; that of all must.
+        # The share of one process may hold bad images alone; all shares together must not.
         if len(positions) > 1:
             writer.finish(loader.images.root)
     return np.concatenate(positions)
 
 
 def _join(parts: list[Path], positions: list[Integers], values: Path, index: Path, root: Path) -> None:
-    """Makes one file of the parts; the index is written last, so that its being there says that all is.
+    """Joins the parts; the index is written last, so that its existence means that all files are complete.
 
     Raises:
-        UserError: There is no vector, or a part is on a disk of another machine.
+        UserError: There is no embedding, or a part is on the disk of another machine.
     """
     missing = [part for part in parts if not part.exists()]
     if missing:
@@ -168,7 +168,7 @@ def _write_in_order(parts: list[Path], positions: list[Integers], values: Path, 
 
 
 def _not_shared(path: Path) -> UserError:
-    """Returns what to say where a file of the job is not everywhere."""
+    """Returns the error for a file that not all processes see."""
     return UserError(
         f"not all processes of the job see {path}",
         "put --run on a disk that all machines share, or give --freeze-epochs 0",
