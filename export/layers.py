@@ -1,8 +1,8 @@
 """A network as plain values: the list of its layers with their weights, batch normalisation folded in.
 
 Everything after this works on these values, not on torch modules. `read_layers` decides who writes a
-network: what it does not know exactly is an `UnknownLayerError`, and `onnx_graph.build_model` lets torch's
-exporter have it.
+network: what it does not know exactly is an `UnknownLayerError`, and `onnx.model.lower` passes that network
+to torch's exporter.
 """
 
 from __future__ import annotations
@@ -172,17 +172,31 @@ def read_layers(net: torch.nn.Module) -> list[Layer]:
     return layers
 
 
-def unknown_layer(net: torch.nn.Module) -> UnknownLayerError | None:
-    """Returns what the writer does not know of a network; None where it knows all of it.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NetLayers:
+    """A network that was read.
+
+    Args:
+        net: The network.
+        layers: Its layers; empty if torch's exporter has to write it.
+        unknown: Why our writer cannot write it; None if it can.
+    """
+
+    net: torch.nn.Module
+    layers: tuple[Layer, ...] = ()
+    unknown: UnknownLayerError | None = None
+
+
+def read(net: torch.nn.Module) -> NetLayers:
+    """Reads a network as it computes in evaluation mode; the module itself is not changed.
 
     Raises:
-        UserError: As `read_layers`.
+        UserError: Its weights are not finite numbers.
     """
     try:
-        read_layers(net)
+        return NetLayers(net=net, layers=tuple(read_layers(net)))
     except UnknownLayerError as unknown:
-        return unknown
-    return None
+        return NetLayers(net=net, unknown=unknown)
 
 
 def _read(name: str, module: torch.nn.Module | None) -> Layer | Pad | None:

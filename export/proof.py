@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     import torch
 
+    from alexnet_fast.export.artifacts import OnnxFiles
     from alexnet_fast.export.config import ExportConfig, Precision
     from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.tensorrt.engine import BuiltEngine
     from alexnet_fast.export.verify import AccuracyRow
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
@@ -48,32 +50,34 @@ class Proof:
     ) -> None:
         self._config = config
         chosen = _chosen(images, spec)
-        found = [chosen]
+        sets = [chosen]
         if len(chosen.nhwc_u8) < LEAST:
-            found.append(_chosen(ExportImages(calibration=images.calibration), spec))
-        self._trials = [
-            Verifier(net, spec, one, config.crops, progress, tolerance=config.tolerance) for one in found
+            sets.append(_chosen(ExportImages(calibration=images.calibration), spec))
+        self._verifiers = [
+            Verifier(net, spec, image_set, config.crops, progress, tolerance=config.tolerance)
+            for image_set in sets
         ]
-        self.main, self.source = self._trials[0], chosen.source
+        self.main, self.source = self._verifiers[0], chosen.source
 
-    def add_onnx(self, path: Path, precision: Precision) -> None:
-        """Runs an ONNX file.
+    def verify_graphs(self, files: OnnxFiles) -> None:
+        """Runs the ONNX files of an export.
 
         Raises:
-            UserError: It cannot be run, or does not answer as the network does.
+            UserError: One cannot be run, or its answers differ from the network's.
         """
         device, fallback = self._config.device, self._config.allow_fallback
-        for trial in self._trials:
-            trial.add_onnx(path, precision, device=device, allow_fallback=fallback)
+        for file in files:
+            for verifier in self._verifiers:
+                verifier.add_onnx(file.path, file.precision, device=device, allow_fallback=fallback)
 
-    def add_engine(self, path: Path) -> None:
-        """Runs an engine where a GPU is that it was built for.
+    def verify_engine(self, built: BuiltEngine) -> None:
+        """Runs an engine, if there is a GPU that it was built for.
 
         Raises:
-            UserError: As `add_onnx`.
+            UserError: As `verify_graphs`.
         """
-        for trial in self._trials:
-            trial.add_engine(path, self._config.precision)
+        for verifier in self._verifiers:
+            verifier.add_engine(built.engine, self._config.precision, built.manifest)
 
 
 def prove_onnx(
@@ -98,8 +102,8 @@ def prove_onnx(
     Raises:
         UserError: It cannot be run, or does not answer as the network does.
     """
-    trial = Verifier(net, spec, generated_images(spec), crops, tolerance=tolerance)
-    return trial.add_onnx(path, precision)
+    verifier = Verifier(net, spec, generated_images(spec), crops, tolerance=tolerance)
+    return verifier.add_onnx(path, precision)
 
 
 def _chosen(images: ExportImages, spec: AugmentSpec) -> VerificationImages:

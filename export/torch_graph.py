@@ -82,7 +82,7 @@ def write_traced(
     crops = torch.rand(_TRACED, *x.shape, generator=torch.Generator().manual_seed(0)) * 4 - 2
     with torch.no_grad():
         classes = run_network(copied, crops).shape[1]
-        narrow = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(graph.form.precision)
+        narrow = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(graph.config.precision)
         if narrow is not None:
             copied, crops = copied.to(narrow), crops.to(narrow)
         model = torch_model(copied, crops, x.name, "logits", opset, unknown.layer)
@@ -94,7 +94,7 @@ def write_traced(
 
 
 def _check_possible(graph: GraphWriter, unknown: UnknownLayerError) -> None:
-    if graph.form.precision == "int8":
+    if graph.config.precision == "int8":
         raise unknown.in_int8() from unknown
     if importlib.util.find_spec("onnxscript") is None:
         raise UserError(

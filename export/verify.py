@@ -9,7 +9,7 @@ import numpy as np
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.layer_place import run_network
-from alexnet_fast.export.layers import unknown_layer
+from alexnet_fast.export.layers import read
 from alexnet_fast.export.limits import TOLERANCE, Answers, judge, limits_of
 from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.pipelines.ten_crop import crop_probabilities
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alexnet_fast.export.progress import Progress
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
+    from alexnet_fast.runtime.manifest import Manifest
     from alexnet_fast.runtime.open import Backend
 
 # Eighty crops at a time keep the cores busy without much memory.
@@ -276,12 +277,13 @@ class Verifier:
         answers = model_answers(model, self._images.nhwc_u8, self._progress)
         return self._judged(path.name, "fp32" if precision == "tf32" else precision, answers)
 
-    def add_engine(self, path: Path, precision: Precision) -> AccuracyRow:
-        """Runs an engine where a GPU is that it was built for.
+    def add_engine(self, path: Path, precision: Precision, manifest: Manifest) -> AccuracyRow:
+        """Runs an engine, if there is a GPU that it was built for.
 
         Args:
-            path: The engine, with its manifest.
-            precision: What it was built with.
+            path: The engine.
+            precision: The precision that it was built with.
+            manifest: Its manifest, which is not written yet.
 
         Raises:
             UserError: It fails, answers with numbers that are not finite, or too far from PyTorch's.
@@ -292,7 +294,7 @@ class Verifier:
         if problem is not None:
             return self._leave_out(path.name, precision, problem)
         try:
-            model = EngineModel(path)
+            model = EngineModel(path, manifest=manifest)
         except UserError as error:
             return self._leave_out(path.name, precision, error.problem)
         answers = model_answers(model, self._images.nhwc_u8, self._progress)
@@ -321,7 +323,7 @@ class Verifier:
         if judge(alone, first, limits_of("fp32", TOLERANCE)) is not None:
             hint = "nothing was written; the network's answer depends on the other images of its batch"
             return UserError(problem, hint)
-        unknown = unknown_layer(self._net)
+        unknown = read(self._net).unknown
         hint = "please report this network"
         if unknown is not None:
             hint = f"torch's exporter wrote it, because {unknown.layer} {unknown.why}"

@@ -17,6 +17,7 @@ from alexnet_fast.bench.infer_config import InferBench
 from alexnet_fast.bench.infer_files import write_files
 from alexnet_fast.bench.interleave import figure, run_interleaved
 from alexnet_fast.errors import UnavailableError
+from alexnet_fast.export.layers import read
 from alexnet_fast.export.onnx.model import describe_writer
 from alexnet_fast.runtime.base import parse_device
 from alexnet_fast.runtime.cuda import driver_problem
@@ -68,7 +69,7 @@ def measure_infer(
         "model": bench.network.model,
         "ours": ours,
         "backend": field.running[ours].backend,
-        "stem": describe_writer(bench.network.net, bench.network.metadata("ten")),
+        "stem": describe_writer(read(bench.network.net), bench.network.metadata("ten")),
         "threads": bench.threads,
         **batches[0],
         "batches": batches,

@@ -184,8 +184,9 @@ class EngineModel(ModelInfo):
     """A loaded engine.
 
     Args:
-        path: An engine with its manifest beside it.
-        cuda_graphs: Record the network's kernels for a batch size once, and launch them in one go.
+        path: An engine.
+        cuda_graphs: Record the network's kernels once per batch size, and launch them in one go.
+        manifest: The manifest of an engine that is not published yet; None for the one beside it.
 
     Attributes:
         metadata: What the ONNX file that it was built from says about itself.
@@ -196,9 +197,11 @@ class EngineModel(ModelInfo):
             no GPU, or TensorRT refuses it.
     """
 
-    def __init__(self, path: Path | str, *, cuda_graphs: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, cuda_graphs: bool = False, manifest: Manifest | None = None
+    ) -> None:
         self.path = Path(path)
-        self.manifest = verify_manifest(self.path)
+        self.manifest = verify_manifest(self.path, manifest=manifest)
         self.metadata = GraphMetadata.from_props(self.manifest.metadata, str(self.path))
         self.output_tensors = self.manifest.outputs
         self._cuda = Cuda()

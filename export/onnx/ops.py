@@ -16,16 +16,18 @@ from alexnet_fast.export.onnx.writer import GraphWriter, Value
 from alexnet_fast.utils.arrays import Doubles
 
 if TYPE_CHECKING:
-    from alexnet_fast.export.layers import Lrn
+    from collections.abc import Sequence
+
+    from alexnet_fast.export.config import Target
 
 
 def write_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> Value:
     """Appends local response normalisation of a (batch, channels, height, width) map."""
-    if graph.form.precision == "bf16":
+    if graph.config.precision == "bf16":
         return Value(_in_float(layer, graph, x), x.shape)
-    if graph.form.lrn == "op":
+    if graph.config.lrn == "op":
         return Value(_one_node(layer, graph, x.name, layer.name), x.shape)
-    write = _conv_lrn if graph.form.lrn == "conv" else _slices_lrn
+    write = _conv_lrn if graph.config.lrn == "conv" else _slices_lrn
     return Value(
         graph.node("Div", [x.name, _power(layer, graph, write(layer, graph, x))], layer.name), x.shape
     )
@@ -90,12 +92,6 @@ def _power(layer: Lrn, graph: GraphWriter, base: str) -> str:
     return graph.node("Mul", [root, root_of_root], f"{name}/power")
 
 
-if TYPE_CHECKING:
-    from alexnet_fast.export.config import Target
-    from alexnet_fast.export.layers import Conv, Linear
-    from alexnet_fast.export.onnx.writer import GraphWriter
-    from alexnet_fast.utils.arrays import Doubles
-
 # Steps of a weight to either side of zero. Processors without VNNI add products by twos in 16 bits and cut
 # off what does not fit (vpmaddubsw); onnxruntime gives them inputs from 0 to 255, and 2 * 255 * 64 fits.
 # With 127 such a processor answers something else. A GPU adds in 32 bits.
@@ -131,7 +127,7 @@ def write_int8_weights(graph: GraphWriter, layer: Conv | Linear, input_scale: fl
         layer: The layer.
         input_scale: What one step of its input stands for.
     """
-    most = _WEIGHT_STEPS[graph.form.target]
+    most = _WEIGHT_STEPS[graph.config.target]
     steps = _steps(layer.weight, most)
     by_channel = layer.weight / steps.astype(np.float64).reshape(-1, *[1] * (layer.weight.ndim - 1))
     weight = np.rint(by_channel).clip(-most, most).astype(np.int8)
@@ -151,7 +147,7 @@ def _write_bias(graph: GraphWriter, layer: Conv | Linear, steps: Doubles) -> str
     """Appends the bias: for onnxruntime in the steps of the products that it is added to, as it computes."""
     name, limit = layer.name, np.iinfo(np.int32)
     rounded = np.rint(layer.bias / steps)
-    if graph.form.target == "tensorrt" or np.abs(rounded).max(initial=0) > limit.max:
+    if graph.config.target == "tensorrt" or np.abs(rounded).max(initial=0) > limit.max:
         return graph.constant(f"{name}.bias", layer.bias.astype(np.float32))
     inputs = [
         graph.constant(f"{name}.bias", rounded.astype(np.int32)),
@@ -168,7 +164,7 @@ def _steps(weight: Doubles, most: int) -> np.ndarray[tuple[int, ...], np.dtype[n
     return np.where(largest > np.finfo(np.float32).tiny, largest, 1.0).astype(np.float32)
 
 
-def write_net(graph: GraphWriter, layers: list[Layer], x: Value) -> Value:
+def write_net(graph: GraphWriter, layers: Sequence[Layer], x: Value) -> Value:
     """Appends all layers of a network.
 
     Args:
@@ -287,7 +283,7 @@ def _(layer: Flatten, graph: GraphWriter, x: Value) -> Value:
 
 def _factors(graph: GraphWriter, layer: Conv | Linear, x: Value) -> list[str]:
     """Returns the names of input, weights and bias of a layer, rounded to int8 where the graph is."""
-    scales = graph.form.scales
+    scales = graph.config.scales
     if scales is None:
         return [x.name, *_weights(graph, layer.name, weight=layer.weight, bias=layer.bias)]
     scale = scales.inputs[layer.name]
@@ -310,9 +306,9 @@ def _output_scale(graph: GraphWriter, layer: Conv | Linear) -> float | None:
 
     onnxruntime computes in integers what is rounded right behind, TensorRT what is rounded at the next layer.
     """
-    if graph.form.scales is None or graph.form.target == "tensorrt":
+    if graph.config.scales is None or graph.config.target == "tensorrt":
         return None
-    return graph.form.scales.outputs.get(layer.name)
+    return graph.config.scales.outputs.get(layer.name)
 
 
 def _weights(graph: GraphWriter, layer: str, **arrays: Doubles) -> list[str]:
@@ -322,7 +318,7 @@ def _weights(graph: GraphWriter, layer: str, **arrays: Doubles) -> list[str]:
         if np.abs(array).max(initial=0) > limit:
             raise UserError(
                 f"the {kind} of layer {layer} exceeds {limit:g}, the largest number of"
-                f" --precision {graph.form.precision}",
+                f" --precision {graph.config.precision}",
                 "use --precision fp32",
             )
     return [graph.constant(f"{layer}.{kind}", a.astype(graph.dtype)) for kind, a in arrays.items()]

@@ -47,11 +47,11 @@ class GraphWriter:
     looked up.
 
     Args:
-        form: How it is written.
+        config: How it is written.
     """
 
-    def __init__(self, form: GraphConfig) -> None:
-        self.form = form
+    def __init__(self, config: GraphConfig) -> None:
+        self.config = config
         self._place = ""
         self.nodes: list[onnx.NodeProto] = []
         self._taken = {INPUT}
@@ -65,7 +65,7 @@ class GraphWriter:
     @property
     def dtype(self) -> type[np.floating[Any]]:
         """The numpy type of the net's weights and activations."""
-        return _DTYPES.get(self.form.precision, np.float32)
+        return _DTYPES.get(self.config.precision, np.float32)
 
     @property
     def largest(self) -> float:
@@ -75,7 +75,7 @@ class GraphWriter:
     @property
     def narrow(self) -> int | None:
         """The ONNX type of weights and activations where it is narrower than float32, else None."""
-        narrow = self.form.precision in _DTYPES
+        narrow = self.config.precision in _DTYPES
         return helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype)) if narrow else None
 
     @contextlib.contextmanager

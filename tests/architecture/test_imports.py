@@ -34,7 +34,7 @@ ONLY = {
     "weights": {"errors", "models", "utils"},
     "data": {"errors", "utils"},
     "pipelines": {"data", "errors", "utils", "version"},
-    "runtime": {"errors", "pipelines", "utils"},
+    "runtime": {"errors", "pipelines", "utils", "version"},
     "export": {"errors", "models", "pipelines", "runtime", "utils", "version"},
     "serve": {"errors", "pipelines", "runtime", "utils", "version"},
     "report": {"errors", "utils", "version"},

@@ -133,7 +133,7 @@ def test_a_file_of_another_export_does_not_stand_in_for_an_engine(
     assert code == 0, said
     code, _, said = in_process(*arguments)
     assert code == 1
-    assert "vouches for an ONNX file alone, not for an engine" in said
+    assert "lists only an ONNX file, not an engine" in said
     (tmp_path / "manifest.json").write_bytes((exported / "manifest.json").read_bytes())
     code, _, said = in_process(*arguments)
     assert code == 1

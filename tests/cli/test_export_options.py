@@ -80,7 +80,7 @@ def test_int8_of_weights_alone_with_images_that_are_named(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--top-k", "3"], "--top-k 3 is more than the 2 classes of the network"),
+        (["--top-k", "3"], "--top-k 3 exceeds the 2 classes of the network"),
         (["--precision", "bf16"], "--precision bf16 is for the engine, and none is built; add --trt"),
         (["--calibration-data", "DATA"], "--calibration-data is for int8, not fp32; add --precision int8"),
         (["--precision", "int8", "--calibration-data", "nowhere"], "no such folder: nowhere"),

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrizations
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.layers import Conv, Pad, Relu, UnknownLayerError, read_layers, unknown_layer
+from alexnet_fast.export.layers import Conv, Pad, Relu, UnknownLayerError, read, read_layers
 from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.models import create_model
 
@@ -142,15 +142,15 @@ def test_what_is_not_known_exactly_is_named(kind):
 def test_a_hook_of_all_modules():
     handle = register_module_forward_hook(lambda *_: None)
     try:
-        assert unknown_layer(chain()).why == "runs under a forward hook of all modules"
+        assert read(chain()).unknown.why == "runs under a forward hook of all modules"
     finally:
         handle.remove()
-    assert unknown_layer(chain()) is None
+    assert read(chain()).unknown is None
 
 
 def test_a_class_whose_forward_was_replaced(monkeypatch):
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x)
-    assert unknown_layer(chain(nn.ReLU())).why == "is of a class whose forward was replaced"
+    assert read(chain(nn.ReLU())).unknown.why == "is of a class whose forward was replaced"
 
 
 def test_a_layer_that_stands_twice_is_read_twice():
@@ -161,16 +161,16 @@ def test_a_layer_that_stands_twice_is_read_twice():
 
 @pytest.mark.parametrize("name", ["linear", "convnet-64"])
 def test_our_networks_are_known(name):
-    assert unknown_layer(create_model(name, 2)) is None
-    assert unknown_layer(OnlyMade()) is None
+    assert read(create_model(name, 2)).unknown is None
+    assert read(OnlyMade()).unknown is None
 
 
 @pytest.mark.slow
 def test_what_torch_compiles_is_what_it_was():
     net = chain(nn.ReLU())
-    assert unknown_layer(evaluation_copy(torch.compile(net))) is None
+    assert read(evaluation_copy(torch.compile(net))).unknown is None
     net.compile()
-    assert unknown_layer(net) is None
+    assert read(net).unknown is None
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_an_export_may_replace_an_export(export, tmp_path):
     assert export(config)["notes"] == []
     notes = export(ExportConfig(output=tmp_path))["notes"]
     assert len(notes) == 2
-    assert any("model.engine is of an earlier export" in note for note in notes)
+    assert any("model.engine was kept from an earlier export" in note for note in notes)
     verify_manifest(tmp_path / "model.engine")
 
 
@@ -95,8 +95,10 @@ def test_an_engine_of_other_weights_is_no_longer_vouched_for(export, small_net, 
     with torch.no_grad():
         small_net.fc8.bias[2] += 0.5
     notes = export(ExportConfig(output=tmp_path))["notes"]
-    assert any("model.engine is of an earlier export" in n and "will not be loaded" in n for n in notes)
-    with pytest.raises(UserError, match="vouches for an ONNX file alone, not for an engine; build it again"):
+    assert any(
+        "model.engine was kept from an earlier export" in n and "will not be loaded" in n for n in notes
+    )
+    with pytest.raises(UserError, match="lists only an ONNX file, not an engine; build it again"):
         verify_manifest(tmp_path / "model.engine")
     OnnxModel(tmp_path / "model.onnx")
 

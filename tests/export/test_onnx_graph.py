@@ -16,7 +16,8 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import GraphConfig, for_tensorrt
-from alexnet_fast.export.onnx.model import build_model, export_onnx, serialize
+from alexnet_fast.export.onnx.model import build_model, serialize
+from alexnet_fast.export.torch_export import export_onnx
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.ten_crop import crop_probabilities, take_crops

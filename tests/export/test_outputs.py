@@ -80,9 +80,7 @@ def test_whoever_wants_probabilities_gets_them(file, small_net, metadata, images
 
 
 def test_more_likeliest_classes_than_classes(small_net, metadata):
-    with pytest.raises(
-        UserError, match=r"--top-k 6 is more than the 5 classes of the network; give at most 5"
-    ):
+    with pytest.raises(UserError, match=r"--top-k 6 exceeds the 5 classes of the network; give at most 5"):
         build_model(small_net, metadata, GraphConfig(top=6))
     build_model(small_net, metadata, GraphConfig(top=5))
 

@@ -16,8 +16,9 @@ from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages, generated_images
 from alexnet_fast.export.exporter import run_export
 from alexnet_fast.export.limits import TOLERANCE, Answers, judge, limits_of
-from alexnet_fast.export.onnx import model as onnx_graph
-from alexnet_fast.export.onnx.model import build_model, export_onnx
+from alexnet_fast.export.onnx import model as onnx_model
+from alexnet_fast.export.onnx.model import lower
+from alexnet_fast.export.torch_export import export_onnx
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
@@ -34,11 +35,11 @@ def wrong(monkeypatch, module, change):
     """Lets the writer write another network than it was given."""
 
     def build(*arguments):
-        model = build_model(*arguments)
+        model = lower(*arguments)
         change({tensor.name: tensor for tensor in model.graph.initializer}, model)
         return model
 
-    monkeypatch.setattr(module, "build_model", build)
+    monkeypatch.setattr(module, "lower", build)
 
 
 def shift_bias(tensors, _model):
@@ -93,7 +94,7 @@ def test_a_file_that_answers_otherwise_is_not_published(export, monkeypatch, tmp
 
 
 def test_nor_by_the_python_interface(small_net, metadata, monkeypatch, tmp_path):
-    wrong(monkeypatch, onnx_graph, shift_bias)
+    wrong(monkeypatch, onnx_model, shift_bias)
     with pytest.raises(UserError, match="on 8 generated images; nothing was written; please report"):
         export_onnx(
             small_net, metadata.spec, metadata.classes, tmp_path / "a.onnx", model_name="x", provenance={}
