@@ -117,7 +117,7 @@ def run_export(
 
 
 def _check_images(config: ExportConfig, images: ExportImages) -> None:
-    if config.verify and images.trial is None:
+    if config.verify and images.verification is None:
         raise UserError("--verify needs images", "give a folder of them", exit_code=2)
     if config.precision == "int8" and images.calibration is None:
         raise UserError(
@@ -129,7 +129,7 @@ def _check_images(config: ExportConfig, images: ExportImages) -> None:
 
 def _measured(config: ExportConfig, images: ExportImages) -> bool:
     """Returns whether the comparison also measures the accuracy that was asked for."""
-    return images.trial is not None and (config.verify or config.precision != "fp32")
+    return images.verification is not None and (config.verify or config.precision != "fp32")
 
 
 def _scales(

@@ -117,7 +117,7 @@ class DemoResult:
         trained: The network of the best epoch.
         rows: Its epochs.
         evaluation: On the test images, with one crop and ten.
-        exported: What `export.job.run_export` returned.
+        exported: What `export.exporter.run_export` returned.
         predictions: Of a few test images, by the exported file.
         backend: What computed the predictions.
         training: What `training.job.train` returned.
@@ -236,7 +236,7 @@ def _export(run: Path, trained: TrainedModel, test: ImageList, *, trt: bool) -> 
         trained.classes,
         trained.model,
         trained.provenance,
-        ExportImages(trial=VerificationImages(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
+        ExportImages(verification=VerificationImages(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
         ExportConfig(output=run, crops="ten", trt=trt, verify=True),
     )
 

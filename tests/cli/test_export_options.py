@@ -126,5 +126,5 @@ def test_the_rounding_of_float32_is_measured(trained_run: Path, two_classes: Pat
     head, *lines = done.stdout.splitlines()
     assert head.startswith("convnet-64, 4 images")
     found = {line.rsplit(maxsplit=1)[0].strip(): float(line.rsplit(maxsplit=1)[1]) for line in lines}
-    assert {"PyTorch to float64", "onnxruntime, LRN as band to PyTorch"} <= found.keys()
+    assert {"PyTorch to float64", "onnxruntime, LRN as conv to PyTorch"} <= found.keys()
     assert all(0 < difference < 1e-5 for difference in found.values())

@@ -53,7 +53,7 @@ def test_a_path_that_ends_as_a_file_is_one(output: str | None, trt: bool, place:
         ("net.ONNX", "give net.onnx"),
         ("net.pth", "an export writes ONNX files and TensorRT engines, not .pth; give a folder, or net.onnx"),
         ("net.trt", "not .trt; give a folder, or net.onnx"),
-        ("folder.onnx", "is a folder, and ends as a file"),
+        ("folder.onnx", "is a folder with the extension of a file"),
     ],
 )
 def test_a_file_that_is_not_written_is_refused(

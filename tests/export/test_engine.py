@@ -145,7 +145,7 @@ def test_a_node_that_tensorrt_refuses_is_named(small_net, metadata, tmp_path):
     next(attribute for attribute in node.attribute if attribute.name == "size").i = 17
     source = tmp_path / "odd.onnx"
     source.write_bytes(serialize(model))
-    with pytest.raises(UserError, match=r"TensorRT does not take node norm1 \(LRN\) of odd\.onnx"):
+    with pytest.raises(UserError, match=r"TensorRT does not support node norm1 \(LRN\) of odd\.onnx"):
         build_engine(source, tmp_path / "model.engine", choose_library(["86"]), EngineConfig())
 
 

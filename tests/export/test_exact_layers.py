@@ -121,7 +121,7 @@ UNKNOWN = {
     ),
     "padding alone": (
         lambda: chain(nn.ZeroPad2d(1)),
-        "layer 1 (ZeroPad2d) does not stand right before",
+        "layer 1 (ZeroPad2d) is not directly in front of",
     ),
     "flatten": (
         lambda: chain(nn.Flatten(2)),
@@ -176,10 +176,10 @@ def test_what_torch_compiles_is_what_it_was():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda net: net[0].weight.data.fill_(float("nan")), "layer 0 holds weights that are not finite"),
-        (lambda net: net[0].weight.data[0].fill_(float("inf")), "layer 0 holds weights that are not finite"),
+        (lambda net: net[0].weight.data.fill_(float("nan")), "layer 0 has weights that are not finite"),
+        (lambda net: net[0].weight.data[0].fill_(float("inf")), "layer 0 has weights that are not finite"),
         (lambda net: net[1].running_var.fill_(-1), "layer 1 divides by the root of a variance that is zero"),
-        (lambda net: net[1].running_mean.fill_(float("nan")), "layer 1 holds weights that are not finite"),
+        (lambda net: net[1].running_mean.fill_(float("nan")), "layer 1 has weights that are not finite"),
         (lambda net: net.append(nn.LazyLinear(3)), "layer 4 has no weights yet"),
         (lambda net: net[3].to("meta"), "layer 3 has no weights yet"),
     ],

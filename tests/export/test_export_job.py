@@ -30,8 +30,8 @@ from needs import needs_no_gpu, needs_rtx
 @pytest.fixture
 def export(small_net, metadata, images):
     def run(config, images=images, net=small_net, labels=None, calibration=None):
-        trial = None if images is None else VerificationImages(nhwc_u8=images, labels=labels)
-        given = ExportImages(trial=trial, calibration=calibration)
+        verification = None if images is None else VerificationImages(nhwc_u8=images, labels=labels)
+        given = ExportImages(verification=verification, calibration=calibration)
         return run_export(net, metadata.spec, metadata.classes, "small", {"epoch": 3}, given, config)
 
     return run

@@ -38,7 +38,7 @@ def initializers(model):
 def test_magnitudes_that_fit_keep_all_their_steps():
     found = HistogramObserver()
     found.add(np.linspace(-127, 127, 100_001, dtype=np.float32))
-    assert found.step() == pytest.approx(1, rel=0.01)
+    assert found.scale() == pytest.approx(1, rel=0.01)
 
 
 def test_a_single_outlier_is_cut_off():
@@ -46,7 +46,7 @@ def test_a_single_outlier_is_cut_off():
     found = HistogramObserver()
     found.add(random.normal(0, 1, 1_000_000).astype(np.float32))
     found.add(np.array([40], np.float32))
-    assert found.step() * 127 < 10, "the million count, not the one"
+    assert found.scale() * 127 < 10, "the million count, not the one"
 
 
 def test_the_histogram_grows_and_keeps_what_it_saw():
@@ -56,13 +56,13 @@ def test_the_histogram_grows_and_keeps_what_it_saw():
     whole.add(numbers)
     for part in np.array_split(np.sort(numbers), 16):
         parts.add(part)
-    assert parts.step() == pytest.approx(whole.step(), rel=0.05)
+    assert parts.scale() == pytest.approx(whole.scale(), rel=0.05)
 
 
-def test_zeros_alone_have_a_step():
+def test_the_scale_of_zeros_alone_is_one():
     found = HistogramObserver()
     found.add(np.zeros(9, np.float32))
-    assert found.step() == 1
+    assert found.scale() == 1
 
 
 def test_calibration_changes_nothing_and_comes_out_the_same_twice(small_net, metadata, images, scales):

@@ -71,7 +71,7 @@ def test_fewer_than_eight_images_are_not_enough(small_net, metadata, images, tmp
         metadata.classes,
         "small",
         {},
-        ExportImages(few=images[:3]),
+        ExportImages(comparison=images[:3]),
         ExportConfig(output=tmp_path),
         progress=progress,
     )
@@ -140,7 +140,9 @@ def test_activations_that_overflow_are_said(small_net, export, tmp_path, factor)
     with torch.no_grad():
         small_net.fc6.weight.mul_(factor)
         small_net.fc8.weight.mul_(1e9)
-    with pytest.raises(UserError, match="answers with numbers that are not finite; its activations overflow"):
+    with pytest.raises(
+        UserError, match="the answers of the network Sequential are not finite; its activations overflow"
+    ):
         export(ExportConfig(output=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -184,7 +186,7 @@ def test_a_class_that_is_as_likely_to_pytorch_is_no_other_answer():
     assert judge(answers(even[:, ::-1]), answers(even), limits_of("fp16", TOLERANCE)) is None
     unlike, sure = np.tile([[0.45, 0.55]], (8, 1)), np.tile([[0.6, 0.4]], (8, 1))
     limits = dataclasses.replace(limits_of("int8", TOLERANCE), p99=0.16)
-    assert judge(answers(unlike), answers(sure), limits).startswith("only 0% have PyTorch's likeliest class")
+    assert judge(answers(unlike), answers(sure), limits).startswith("only 0% have PyTorch's top-1 class")
 
 
 def test_the_likeliest_classes_are_those_of_the_probabilities():
@@ -193,7 +195,7 @@ def test_the_likeliest_classes_are_those_of_the_probabilities():
     limits = limits_of("fp32", TOLERANCE)
     assert judge(right, answers(SURE), limits) is None
     turned = right._replace(outputs={**right.outputs, "top_classes": SURE.argmin(1)[:, None]})
-    said = "its likeliest classes are not those of its probabilities"
+    said = "its top classes are not those of its probabilities"
     assert judge(turned, answers(SURE), limits) == said
 
 
