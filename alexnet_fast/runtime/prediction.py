@@ -1,4 +1,4 @@
-"""What an image shows: the likeliest classes, with their names."""
+"""The top classes of an image, with their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alexnet_fast.utils.arrays import Probabilities
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """One class and how likely it is.
+    """One class and its probability.
 
     Args:
         label: Name of the class.
@@ -27,11 +27,11 @@ class ClassScore:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a file shows.
+    """The classification of a file.
 
     Args:
-        file: Path as it was given, or what stands for it.
-        classes: Likeliest first; empty where there is an error.
+        file: Path or name as the caller gave it.
+        classes: Most probable first; empty if there is an error.
         error: Why the file could not be classified, or None.
     """
 
@@ -46,7 +46,7 @@ def top_k(probabilities: Probabilities, classes: Sequence[str], top: int) -> tup
     Args:
         probabilities: float32 (classes,).
         classes: Their names.
-        top: How many to name.
+        top: Number of classes to return.
     """
     order = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(
