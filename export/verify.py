@@ -15,7 +15,7 @@ from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.pipelines.ten_crop import crop_probabilities
 from alexnet_fast.runtime import cuda as cuda_driver
 from alexnet_fast.runtime.metadata import FEATURES, LOGITS, OUTPUT
-from alexnet_fast.runtime.onnx_runtime import OnnxModel, check_images
+from alexnet_fast.runtime.onnx_runtime import check_images
 from alexnet_fast.runtime.open import open_onnx
 from alexnet_fast.utils.arrays import Floats, Pixels
 
@@ -39,44 +39,6 @@ _BATCH = 8
 # on the batch, and graphs that were traced for one batch size.
 _FIRST_SIZES = (1, 2, 5)
 _TOP = 5
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Verification:
-    """How far the probabilities of a file are from those of PyTorch.
-
-    Args:
-        backend: The runtime that ran the file.
-        images: Number of images.
-        max_abs_error: Largest difference of a probability.
-        p99_abs_error: 99th percentile of the differences.
-        top1_agreement: Fraction of the images with the same top-1 class.
-    """
-
-    backend: str
-    images: int
-    max_abs_error: float
-    p99_abs_error: float
-    top1_agreement: float
-
-
-def verify_onnx(
-    onnx_path: Path, net: torch.nn.Module, spec: AugmentSpec, images_nhwc_u8: Pixels, crops: Crops
-) -> Verification:
-    """Compares one file with PyTorch, both on the CPU.
-
-    Args:
-        onnx_path: A file that was exported from `net`.
-        net: The network, in any mode and on any device; it is copied, not changed.
-        spec: Its preprocessing.
-        images_nhwc_u8: uint8 (N, resize, resize, 3), RGB; at least one.
-        crops: Its crops.
-
-    Raises:
-        UserError: As `model_answers`.
-    """
-    got = model_answers(OnnxModel(onnx_path), images_nhwc_u8)
-    return compare(got, net_answers(net, spec, images_nhwc_u8, crops))
 
 
 def net_answers(
@@ -170,18 +132,6 @@ def batches(
         done += len(batch)
         if progress is not None:
             progress(phase, done, len(images))
-
-
-def compare(got: Answers, want: Answers) -> Verification:
-    """Returns how far answers are from PyTorch's."""
-    error_nk = np.abs(got.probabilities.astype(np.float64) - want.probabilities)
-    return Verification(
-        backend=got.backend,
-        images=len(error_nk),
-        max_abs_error=float(error_nk.max()),
-        p99_abs_error=float(np.quantile(error_nk, 0.99)),
-        top1_agreement=float((got.probabilities.argmax(1) == want.probabilities.argmax(1)).mean()),
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -322,9 +272,20 @@ class Verifier:
         return UserError(problem, f"nothing was written; {hint}")
 
     def _row(self, name: str, precision: str, got: Answers) -> AccuracyRow:
-        differences = dataclasses.asdict(compare(got, self._want))
+        want = self._want.probabilities
+        error_nk = np.abs(got.probabilities.astype(np.float64) - want)
         top1, top5 = self._right(got)
-        return AccuracyRow(name=name, precision=precision, top1=top1, top5=top5, **differences)
+        return AccuracyRow(
+            name=name,
+            precision=precision,
+            backend=got.backend,
+            images=len(error_nk),
+            top1=top1,
+            top5=top5,
+            top1_agreement=float((got.probabilities.argmax(1) == want.argmax(1)).mean()),
+            max_abs_error=float(error_nk.max()),
+            p99_abs_error=float(np.quantile(error_nk, 0.99)),
+        )
 
     def _right(self, got: Answers) -> tuple[float | None, float | None]:
         """Returns top-1 and top-5 accuracy."""

@@ -35,7 +35,7 @@ def test_settings_out_of_range():
         EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=1),) * 2)
     with pytest.raises(UserError, match="an engine needs a profile"):
         EngineConfig(profiles=())
-    with pytest.raises(UserError, match="a workspace of 0 MiB"):
+    with pytest.raises(UserError, match="--workspace-mib 0 is too small"):
         EngineConfig(workspace_mib=0)
 
 

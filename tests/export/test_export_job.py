@@ -14,7 +14,7 @@ from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages, VerificationImages
 from alexnet_fast.export.exporter import run_export
 from alexnet_fast.export.onnx.model import build_model, write_model
-from alexnet_fast.export.verify import verify_onnx
+from alexnet_fast.export.verify import Verifier
 from alexnet_fast.runtime.manifest import (
     FileStamp,
     Manifest,
@@ -246,14 +246,16 @@ def test_an_output_that_is_a_file(export, tmp_path):
 def test_verification_notices_another_network(small_net, metadata, images, tmp_path):
     path = tmp_path / "model.onnx"
     write_model(build_model(small_net, metadata), path)
-    same = verify_onnx(path, small_net.train(), metadata.spec, images, "ten")
-    assert same.max_abs_error <= 1e-5
+    sample = VerificationImages(nhwc_u8=images)
+    row = Verifier(small_net.train(), metadata.spec, sample, "ten").add_onnx(path, "fp32")
+    assert row.max_abs_error <= 1e-5
+    assert row.images == 11
     assert small_net.training, "verifying changes nothing"
     with torch.no_grad():
         small_net.fc8.bias[2] += 0.5
-    other = verify_onnx(path, small_net, metadata.spec, images, "ten")
-    assert other.max_abs_error > 0.01
-    assert other.images == 11
+    other = Verifier(small_net, metadata.spec, sample, "ten")
+    with pytest.raises(UserError, match=r"a probability is 0\.\d+ off"):
+        other.add_onnx(path, "fp32")
 
 
 def test_the_files_have_the_usual_mode(export, tmp_path):

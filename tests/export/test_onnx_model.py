@@ -161,7 +161,9 @@ def test_metadata_that_do_not_hold(small_net, metadata, tmp_path, key, value, me
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 class TestWithoutGpu:
     def test_asking_for_it_fails(self, model_file, provider):
-        with pytest.raises(UserError, match=r"(CUDA|Tensorrt)ExecutionProvider is unavailable; .*would use CPUExecution"):
+        with pytest.raises(
+            UserError, match=r"(CUDA|Tensorrt)ExecutionProvider is unavailable; .*would use CPUExecution"
+        ):
             OnnxModel(model_file, providers=(provider,))
 
     def test_an_allowed_fallback_is_a_warning(self, model_file, provider, images, caplog, capsys):
