@@ -90,7 +90,7 @@ def test_an_export_may_replace_an_export(export, tmp_path):
 
 
 @needs_rtx
-def test_an_engine_of_other_weights_is_no_longer_vouched_for(export, small_net, tmp_path):
+def test_an_engine_of_other_weights_is_no_longer_loaded(export, small_net, tmp_path):
     export(ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",)))
     with torch.no_grad():
         small_net.fc8.bias[2] += 0.5
@@ -104,7 +104,7 @@ def test_an_engine_of_other_weights_is_no_longer_vouched_for(export, small_net, 
 
 
 @needs_rtx
-def test_the_manifest_of_an_engine_vouches_for_both_onnx_files(export, tmp_path):
+def test_the_manifest_of_an_engine_lists_both_onnx_files(export, tmp_path):
     export(ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",)))
     manifest = read_manifest(tmp_path / "manifest.json")
     assert {stamp.file for stamp in manifest.stamps} == {"model.engine", "model.onnx", "model.tensorrt.onnx"}
