@@ -109,11 +109,11 @@ def write_quantized(graph: GraphWriter, x: str, scale: float, name: str) -> str:
         scale: The scale.
         name: Name of the two nodes, without suffix.
     """
-    step = graph.constant(f"{name}.scale", np.array(scale, np.float32))
+    scale_name = graph.constant(f"{name}.scale", np.array(scale, np.float32))
     # Without a zero point the type would be uint8.
     zero = graph.constant("int8.zero", np.array(0, np.int8))
-    quantized = graph.node("QuantizeLinear", [x, step, zero], f"{name}/int8")
-    return graph.node("DequantizeLinear", [quantized, step, zero], f"{name}/float")
+    quantized = graph.node("QuantizeLinear", [x, scale_name, zero], f"{name}/int8")
+    return graph.node("DequantizeLinear", [quantized, scale_name, zero], f"{name}/float")
 
 
 def write_int8_weights(graph: GraphWriter, layer: Conv | Linear, input_scale: float) -> list[str]:
