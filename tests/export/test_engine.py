@@ -175,7 +175,7 @@ def test_a_file_that_is_no_onnx(tmp_path):
 
 
 @needs_rtx
-def test_an_onnx_of_somebody_else(small_net, metadata, tmp_path):
+def test_an_onnx_file_of_another_program_is_refused(small_net, metadata, tmp_path):
     model = build_model(small_net, metadata)
     del model.metadata_props[:]
     (tmp_path / "other.onnx").write_bytes(serialize(model))
@@ -227,7 +227,7 @@ def test_several_profiles_and_a_level(small_net, metadata, tmp_path):
 
 
 @needs_rtx
-def test_the_memory_that_is_told_is_that_of_the_largest_profile(small_net, metadata, tmp_path):
+def test_the_reported_memory_is_that_of_the_largest_profile(small_net, metadata, tmp_path):
     source, engine = write(small_net, metadata, tmp_path), tmp_path / "model.engine"
 
     def scratch(*sizes):

@@ -132,7 +132,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
-def test_what_is_not_known_exactly_is_named(kind):
+def test_an_unknown_layer_is_named(kind):
     make, said = UNKNOWN[kind]
     with pytest.raises(UnknownLayerError) as caught:
         read_layers(make().eval())
@@ -153,7 +153,7 @@ def test_a_class_whose_forward_was_replaced(monkeypatch):
     assert read(chain(nn.ReLU())).unknown.why == "is of a class whose forward was replaced"
 
 
-def test_a_layer_that_stands_twice_is_read_twice():
+def test_a_layer_that_occurs_twice_is_read_twice():
     conv, relu = nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()
     kinds = [type(layer) for layer in read_layers(chain(conv, relu, conv, relu))]
     assert kinds[1:5] == [Conv, Relu, Conv, Relu]
@@ -166,7 +166,7 @@ def test_our_networks_are_known(name):
 
 
 @pytest.mark.slow
-def test_what_torch_compiles_is_what_it_was():
+def test_a_compiled_network_is_unwrapped():
     net = chain(nn.ReLU())
     assert read(evaluation_copy(torch.compile(net))).unknown is None
     net.compile()
@@ -184,7 +184,7 @@ def test_what_torch_compiles_is_what_it_was():
         (lambda net: net[3].to("meta"), "layer 3 has no weights yet"),
     ],
 )
-def test_numbers_that_are_missing_or_no_numbers_are_said(change, said):
+def test_weights_that_are_missing_or_not_finite_are_named(change, said):
     net = chain(nn.BatchNorm2d(8))
     change(net)
     with pytest.raises(UserError, match=said) as caught:

@@ -195,7 +195,7 @@ def test_what_cannot_run_here_gets_a_reason_and_no_number(export, images, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.engine", "manifest.json", "model.tensorrt.onnx"])
-def test_somebodys_own_file_is_not_replaced(export, tmp_path, name):
+def test_a_file_that_no_export_wrote_is_not_replaced(export, tmp_path, name):
     own = tmp_path / name
     own.write_text('{"name": "mine"}')
     if installed_version("tensorrt_rtx") is None and name != "model.onnx":
@@ -234,7 +234,7 @@ def test_options_that_contradict_each_other(export, tmp_path):
         export(ExportConfig(output=tmp_path, verify=True), images=np.zeros((0, 43, 43, 3), np.uint8))
 
 
-def test_an_output_that_is_a_file(export, tmp_path):
+def test_an_output_folder_that_is_a_file_is_refused(export, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"the folder .*file cannot be made \(file exists\)"):
         export(ExportConfig(output=tmp_path / "file"))

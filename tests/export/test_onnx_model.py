@@ -125,7 +125,7 @@ def test_a_graph_that_contradicts_itself(small_net, metadata, tmp_path, images):
         OnnxModel(path).run(images)
 
 
-def test_somebody_elses_onnx(small_net, metadata, tmp_path):
+def test_an_onnx_file_of_another_program_is_refused(small_net, metadata, tmp_path):
     model = build_model(small_net, metadata)
     del model.metadata_props[:]
     path = tmp_path / "other.onnx"
