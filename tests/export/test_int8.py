@@ -137,7 +137,7 @@ def test_pairs_of_products_fit_sixteen_bits(small_net, metadata, scales):
     assert max(2 * largest_input * np.abs(weight).max() for weight in weights) <= np.iinfo(np.int16).max
 
 
-def test_integer_kernels_answer_as_float32_does_with_the_same_scales(small_net, metadata, images, scales):
+def test_integer_kernels_answer_as_float32_with_the_same_scales(small_net, metadata, images, scales):
     model = serialize(build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales)))
     answers = []
     for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL"):

@@ -119,9 +119,7 @@ def test_further_outputs_are_compared_too(export, monkeypatch, tmp_path, output,
         export(ExportConfig(output=tmp_path, extras=(output,)))
 
 
-def test_networks_whose_answers_hardly_differ_are_judged_by_their_spread(
-    small_net, export, tmp_path, monkeypatch
-):
+def test_hardly_differing_answers_are_judged_by_their_spread(small_net, export, tmp_path, monkeypatch):
     """1e-5 would pass for any answer of a network that was never trained."""
     with torch.no_grad():
         small_net.fc8.weight.mul_(1e-6)
