@@ -128,7 +128,7 @@ SOAK_accidents := tests/training/test_accidents.py tests/prepare/test_prepare_ac
     tests/export/test_export_accidents.py tests/weights/test_features_accidents.py \
     tests/scan/test_scan_accidents.py tests/plots/test_image_accidents.py \
     tests/download/test_fetching_accidents.py tests/serve/test_clock_jumps.py tests/data/test_index_cache.py \
-    tests/export/test_engine_cache.py::test_what_was_used_longest_ago_is_no_matter_of_the_clock
+    tests/export/test_engine_cache.py::test_the_least_recently_used_is_found_under_a_wrong_clock
 SOAK_demo := -m soak tests/demo
 SOAK_clients := -m soak tests/serve/test_slow_clients.py
 SOAK_others := -m soak -k 'not memory' tests/serve/test_lifecycle.py tests/serve/test_endurance.py \

@@ -21,7 +21,7 @@ from alexnet_fast.data import ClassMap, open_part
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import GraphConfig, LrnForm
 from alexnet_fast.export.limits import Answers
-from alexnet_fast.export.onnx.model import export_onnx
+from alexnet_fast.export.torch_export import export_onnx
 from alexnet_fast.export.verify import batches, model_answers, net_answers
 from alexnet_fast.pipelines.io import sample_squares
 from alexnet_fast.pipelines.ten_crop import take_crops
@@ -69,7 +69,7 @@ def distances(trained: TrainedModel, images_nhwc_u8: Pixels, crops: Crops) -> di
                 trained.classes,
                 path,
                 crops=crops,
-                form=GraphConfig(lrn=form),
+                config=GraphConfig(lrn=form),
                 model_name=trained.model,
                 provenance={},
             )

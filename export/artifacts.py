@@ -1,4 +1,4 @@
-"""The names of an export's files, and the rule that it overwrites no file but another export's."""
+"""The files of an export: their names, what they may overwrite, and how they are written and published."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.export.onnx.model import write_model
 from alexnet_fast.runtime.manifest import (
     FORMAT,
     MANIFEST_NAME,
@@ -21,106 +22,27 @@ from alexnet_fast.runtime.manifest import (
     OnnxManifest,
     TensorInfo,
     find_manifest,
-    read_manifest,
     write_manifest,
 )
 from alexnet_fast.runtime.metadata import PRODUCER
-from alexnet_fast.utils.atomic import check_writable, disk_errors
+from alexnet_fast.utils.atomic import check_writable, disk_errors, put_in_place
 from alexnet_fast.utils.interrupts import gone_at_the_end
 from alexnet_fast.utils.special_files import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from alexnet_fast.export.config import Precision
+    from alexnet_fast.export.config import GraphConfig, Precision
+    from alexnet_fast.export.tensorrt.engine import BuiltEngine
     from alexnet_fast.runtime.metadata import GraphMetadata
 
-# As TensorRT calls them in the manifests of engines.
+# Names of types as TensorRT writes them into the manifests of engines.
 _TYPES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float",
     onnx.TensorProto.UINT8: "uint8",
     onnx.TensorProto.INT64: "int64",
 }
-
-
-def write_engine_manifest(
-    built: Manifest, staged: OutputFiles, precision: Precision, accuracy: Sequence[dict[str, Any]] | None
-) -> Manifest:
-    """Writes the manifest of an engine anew, with what its builder does not know.
-
-    Args:
-        built: What the builder wrote.
-        staged: The new files.
-        precision: That was asked for.
-        accuracy: Rows of `accuracy.Trial`, as JSON values; None where nothing was measured.
-    """
-    others = () if built.onnx.file == staged.onnx.name else (FileStamp.of(staged.onnx),)
-    manifest = dataclasses.replace(built, precision=precision, files=others, accuracy=accuracy)
-    write_manifest(manifest, staged.engine)
-    return manifest
-
-
-def write_onnx_manifest(
-    metadata: GraphMetadata,
-    staged: OutputFiles,
-    final: OutputFiles,
-    precision: Precision,
-    accuracy: Sequence[dict[str, Any]] | None,
-) -> bool:
-    """Writes the manifest of an export without an engine.
-
-    Where the folder holds an engine of an earlier export, and this one writes the very model.onnx that was
-    exported with it, the engine's manifest is right for both and is kept.
-
-    Args:
-        metadata: What the file says about itself.
-        staged: The new files.
-        final: Where they will be.
-        precision: Of the file.
-        accuracy: Rows of `accuracy.Trial`, as JSON values; None where nothing was measured.
-
-    Returns:
-        Whether an engine in the folder is still vouched for.
-    """
-    stamp = FileStamp.of(staged.onnx)
-    earlier = _earlier_engine(final)
-    if earlier is not None and stamp in earlier.stamps:
-        write_manifest(dataclasses.replace(earlier, accuracy=accuracy or earlier.accuracy), staged.onnx)
-        return True
-    graph = onnx.load(staged.onnx).graph
-    manifest = OnnxManifest(
-        onnx=stamp,
-        precision=precision,
-        inputs=tuple(map(_describe, graph.input)),
-        outputs=tuple(map(_describe, graph.output)),
-        classes=len(metadata.classes),
-        crops=metadata.crops,
-        metadata=metadata.to_props(),
-        accuracy=accuracy,
-    )
-    write_manifest(manifest, staged.onnx)
-    return False
-
-
-def _earlier_engine(final: OutputFiles) -> Manifest | None:
-    """Returns the manifest of an engine that is there, None where there is none or it is to be replaced."""
-    try:
-        found = find_manifest(final.manifest)
-    except UserError:
-        return None
-    return found if isinstance(found, Manifest) and final.engine.is_file() else None
-
-
-def _describe(value: onnx.ValueInfoProto) -> TensorInfo:
-    kind = value.type.tensor_type
-    sizes = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim)
-    return TensorInfo(name=value.name, dtype=_TYPES[kind.elem_type], shape=sizes)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# ModelProto begins with ir_version and producer_name (onnx.proto), so our name stands in the first bytes.
+# ModelProto begins with ir_version and producer_name (onnx.proto), so our name is in the first bytes.
 _HEADER_BYTES = 64
 
 
@@ -130,7 +52,7 @@ class OutputFiles:
 
     Args:
         directory: Their folder.
-        name: What they are called before their endings; the manifest has one name in every folder.
+        name: Their name without extension; the manifest has the same name in every folder.
     """
 
     directory: Path
@@ -143,7 +65,7 @@ class OutputFiles:
 
     @property
     def engine_onnx(self) -> Path:
-        """The file that the engine is built from, where it is another than the portable one."""
+        """The file that the engine is built from, if that is not the portable one."""
         return self.directory / f"{self.name}.tensorrt.onnx"
 
     @property
@@ -153,23 +75,63 @@ class OutputFiles:
 
     @property
     def manifest(self) -> Path:
-        """What vouches for the others."""
+        """The manifest, which lists the others."""
         return self.directory / MANIFEST_NAME
 
     def in_order(self) -> tuple[Path, ...]:
-        """All of them, as they are put in place.
+        """All of them, in the order of publishing.
 
-        the ONNX file comes last, for a server loads the others anew when it sees that one change.
+        The ONNX file comes last, because a server loads the others anew when it sees that one change.
         """
         return (self.manifest, self.engine_onnx, self.engine, self.onnx)
 
 
-def prepare_dir(files: OutputFiles, *, trt: bool, force: bool) -> None:
-    """Makes the folder, and checks that what is going to be overwritten came from an export.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnnxFile:
+    """An ONNX file that was written.
+
+    Args:
+        path: The file.
+        stamp: Its size and hash.
+        precision: The precision of its graph.
+        inputs: Its inputs.
+        outputs: Its outputs, the probabilities first.
+    """
+
+    path: Path
+    stamp: FileStamp
+    precision: Precision
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnnxFiles:
+    """The ONNX files of an export.
+
+    Args:
+        portable: model.onnx, for onnxruntime and OpenVINO.
+        source: The file that an engine is built from; `portable` if one graph is best for both.
+    """
+
+    portable: OnnxFile
+    source: OnnxFile
+
+    def __iter__(self) -> Iterator[OnnxFile]:
+        yield self.portable
+        if self.source is not self.portable:
+            yield self.source
+
+
+def prepare_dir(files: OutputFiles, *, trt: bool, force: bool) -> Manifest | None:
+    """Makes the folder, and checks that everything to be overwritten came from an export.
+
+    Returns:
+        The manifest of the engine that is there; None if there is none, or its manifest is damaged.
 
     Raises:
-        UserError: The folder cannot be made; or `force` is not set, and a file in it is somebody's own, or
-            its manifest is that of another export which is still there.
+        UserError: The folder cannot be made; or `force` is not set, and a file in it is not ours, or its
+            manifest is that of another export which is still there.
     """
     try:
         files.directory.mkdir(parents=True, exist_ok=True)
@@ -177,35 +139,57 @@ def prepare_dir(files: OutputFiles, *, trt: bool, force: bool) -> None:
         raise UserError(
             f"the folder {files.directory} cannot be made ({system_reason(error)})", "choose another --output"
         ) from error
+    earlier = _earlier_manifest(files)
     for path in files.in_order() if trt else (files.manifest, files.onnx):
         if path.is_dir():
             raise UserError(f"{path} is a folder", "choose another --output")
         if path.exists() and not path.is_file():
             raise UserError(f"{path} is {kind_of(path.stat().st_mode)}", "choose another --output")
         check_writable(path)
-        if path.exists() and not force and not _is_ours(path, files):
+        if path.exists() and not force and not _is_ours(path, files, earlier):
             raise UserError(
                 f"{path} exists and was not written by an export", "choose another --output or add --force"
             )
-
     if not force:
-        _check_same_export(files)
+        _check_same_export(files, earlier)
+    return earlier if isinstance(earlier, Manifest) and files.engine.is_file() else None
 
 
-def _check_same_export(files: OutputFiles) -> None:
-    """Refuses a folder whose manifest vouches for a model of another name, whose engine would not load again.
+def _earlier_manifest(files: OutputFiles) -> OnnxManifest | None:
+    try:
+        return find_manifest(files.manifest)
+    except UserError:
+        # A damaged manifest lists nothing.
+        return None
+
+
+def _is_ours(path: Path, files: OutputFiles, earlier: OnnxManifest | None) -> bool:
+    """Returns whether an export wrote a file; an engine does not name its maker, so the manifest must."""
+    if path == files.manifest:
+        return earlier is not None or _is_damaged_manifest(path)
+    if path == files.engine:
+        return isinstance(earlier, Manifest) and earlier.engine == FileStamp.of(path)
+    with path.open("rb") as file:
+        return PRODUCER.encode() in file.read(_HEADER_BYTES)
+
+
+def _is_damaged_manifest(path: Path) -> bool:
+    try:
+        plain = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return False
+    return isinstance(plain, dict) and plain.get("format") in (FORMAT, ONNX_FORMAT)
+
+
+def _check_same_export(files: OutputFiles, earlier: OnnxManifest | None) -> None:
+    """Checks that the manifest lists no model of another name, whose engine would not load any more.
 
     Raises:
-        UserError: It does.
+        UserError: It lists one that is still there.
     """
-    try:
-        manifest = find_manifest(files.manifest)
-    except UserError:
-        # A damaged one vouches for nothing.
-        return
-    own = {path.name for path in files.in_order()}
-    for stamp in manifest.stamps if manifest else ():
-        if stamp.file not in own and (files.directory / stamp.file).is_file():
+    names = {path.name for path in files.in_order()}
+    for stamp in earlier.stamps if earlier else ():
+        if stamp.file not in names and (files.directory / stamp.file).is_file():
             raise UserError(
                 f"{files.manifest} belongs to {files.directory / stamp.file}, and a folder holds one export",
                 "choose another --output folder, or add --force",
@@ -215,7 +199,7 @@ def _check_same_export(files: OutputFiles) -> None:
 
 @contextlib.contextmanager
 def staging(files: OutputFiles) -> Iterator[OutputFiles]:
-    """Gives a hidden folder beside the output files, on the same disk, that is gone afterwards.
+    """Yields a hidden folder beside the output files, on the same disk; it is removed afterwards.
 
     Raises:
         UserError: The output folder cannot be written to, now or later.
@@ -231,31 +215,87 @@ def staging(files: OutputFiles) -> Iterator[OutputFiles]:
         try:
             yield OutputFiles(Path(name), files.name)
         except UserError as error:
-            # The hidden folder is no concern of whoever reads the sentence.
+            # The hidden folder means nothing to the reader of the message.
             problem = error.problem.replace(name, str(files.directory))
             raise type(error)(problem, error.hint, exit_code=error.exit_code) from error
 
 
-def _is_ours(path: Path, files: OutputFiles) -> bool:
-    if path == files.manifest:
-        return _is_manifest(path)
-    if path == files.engine:
-        return _is_described(path, files.manifest)
-    with path.open("rb") as file:
-        return PRODUCER.encode() in file.read(_HEADER_BYTES)
+def write_graphs(graphs: Sequence[tuple[GraphConfig, onnx.ModelProto]], files: OutputFiles) -> OnnxFiles:
+    """Writes one or two graphs: model.onnx, and the engine's if it differs from that."""
+    portable = _write_graph(*graphs[0], files.onnx)
+    # Networks without local response normalisation have one form for both targets.
+    if all(model.graph == graphs[0][1].graph for _, model in graphs[1:]):
+        return OnnxFiles(portable=portable, source=portable)
+    return OnnxFiles(portable=portable, source=_write_graph(*graphs[1], files.engine_onnx))
 
 
-def _is_manifest(path: Path) -> bool:
-    try:
-        plain = json.loads(path.read_bytes())
-    except (ValueError, OSError):
-        return False
-    return isinstance(plain, dict) and plain.get("format") in (FORMAT, ONNX_FORMAT)
+def _write_graph(config: GraphConfig, model: onnx.ModelProto, path: Path) -> OnnxFile:
+    return OnnxFile(
+        path=path,
+        stamp=write_model(model, path),
+        precision=config.precision,
+        inputs=tuple(map(_describe, model.graph.input)),
+        outputs=tuple(map(_describe, model.graph.output)),
+    )
 
 
-def _is_described(engine: Path, manifest: Path) -> bool:
-    """An engine has no name of its maker inside; the manifest vouches for it."""
-    try:
-        return read_manifest(manifest).engine == FileStamp.of(engine)
-    except UserError:
-        return False
+def _describe(value: onnx.ValueInfoProto) -> TensorInfo:
+    tensor = value.type.tensor_type
+    sizes = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in tensor.shape.dim)
+    return TensorInfo(name=value.name, dtype=_TYPES[tensor.elem_type], shape=sizes)
+
+
+def make_manifest(
+    files: OnnxFiles,
+    built: BuiltEngine | None,
+    earlier: Manifest | None,
+    metadata: GraphMetadata,
+    precision: Precision,
+    accuracy: Sequence[dict[str, Any]] | None,
+) -> OnnxManifest:
+    """Returns the manifest of an export.
+
+    If this export builds no engine, and writes exactly the model.onnx that an engine in the folder was
+    exported with, that engine's manifest is right for both and is kept.
+
+    Args:
+        files: The ONNX files.
+        built: The engine, if one was built.
+        earlier: The manifest of an engine of an earlier export in the folder.
+        metadata: The description inside the ONNX files.
+        precision: The requested precision.
+        accuracy: Rows of `export.verify.Verifier`, as JSON values; None if nothing was measured.
+    """
+    stamp = files.portable.stamp
+    if built is not None:
+        others = () if files.source is files.portable else (stamp,)
+        return dataclasses.replace(built.manifest, precision=precision, files=others, accuracy=accuracy)
+    if earlier is not None and stamp in earlier.stamps:
+        return dataclasses.replace(earlier, accuracy=accuracy or earlier.accuracy)
+    return OnnxManifest(
+        onnx=stamp,
+        precision=precision,
+        inputs=files.portable.inputs,
+        outputs=files.portable.outputs,
+        classes=len(metadata.classes),
+        crops=metadata.crops,
+        metadata=metadata.to_props(),
+        accuracy=accuracy,
+    )
+
+
+def publish(manifest: OnnxManifest, staged: OutputFiles, final: OutputFiles) -> list[str]:
+    """Writes the manifest, moves the new files into place, and returns a note about each older one."""
+    write_manifest(manifest, staged.onnx)
+    notes = []
+    for source, target in zip(staged.in_order(), final.in_order(), strict=True):
+        if source.exists():
+            put_in_place(source, target)
+        elif target.exists():
+            note = f"{target} was kept from an earlier export"
+            if target == final.engine and not isinstance(manifest, Manifest):
+                note += (
+                    f"; it no longer matches {final.onnx.name} and will not be loaded. Run again with --trt"
+                )
+            notes.append(note)
+    return notes

@@ -1,4 +1,4 @@
-"""Finds the steps of int8 by running a network on images that it was trained on."""
+"""Calibrates int8: finds the scales by running a network on images that it was trained on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from alexnet_fast.export.verify import batches
 from alexnet_fast.pipelines.ten_crop import take_crops
 from alexnet_fast.utils.arrays import Floats
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from alexnet_fast.export.layers import Layer
+    from alexnet_fast.export.progress import Progress
+    from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.pipelines.ten_crop import Crops
+    from alexnet_fast.utils.arrays import Pixels
+
 _BINS = 2048
 
 
 class HistogramObserver:
-    """A histogram of the magnitudes of numbers."""
+    """Collects a histogram of the magnitudes of a tensor's values."""
 
     def __init__(self) -> None:
         self._end = 0.0
@@ -37,34 +48,22 @@ class HistogramObserver:
                 [self._counts.reshape(-1, 2).sum(1), np.zeros(_BINS // 2, np.int64)]
             )
             self._end *= 2
-        # Zeros are right in every scale, and after a ReLU they are most of all.
+        # Every scale expresses zero exactly, and after a ReLU most values are zero.
         self._counts += np.histogram(magnitudes[magnitudes > 0], _BINS, (0, self._end))[0]
 
-    def step(self) -> float:
-        """Returns the step of int8 with the smallest squared error; 1 where all numbers were zero."""
+    def scale(self) -> float:
+        """Returns the scale of int8 with the smallest squared error; 1 if all values were zero."""
         if self._end == 0:
             return 1.0
         centres = (np.arange(_BINS) + 0.5) * (self._end / _BINS)
-        # Fewer than 128 bins would be told apart by their own width.
+        # Below 128 bins the width of a bin would decide, not the rounding.
         ends = np.arange(QMAX + 1, _BINS + 1) * (self._end / _BINS)
         errors = [self._squared_error(centres, end / QMAX) for end in ends]
         return float(ends[int(np.argmin(errors))] / QMAX)
 
-    def _squared_error(self, centres: np.ndarray[Any, np.dtype[Any]], step: float) -> float:
-        rounded = np.minimum(np.rint(centres / step), QMAX) * step
+    def _squared_error(self, centres: np.ndarray[Any, np.dtype[Any]], scale: float) -> float:
+        rounded = np.minimum(np.rint(centres / scale), QMAX) * scale
         return float(self._counts @ (centres - rounded) ** 2)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import torch
-
-    from alexnet_fast.export.layers import Layer
-    from alexnet_fast.export.progress import Progress
-    from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.pipelines.ten_crop import Crops
-    from alexnet_fast.utils.arrays import Pixels
 
 
 def calibrate(
@@ -75,14 +74,14 @@ def calibrate(
     *,
     progress: Progress | None = None,
 ) -> QuantScales:
-    """Measures what goes into each convolution and matrix product, and what comes out.
+    """Measures the inputs and outputs of each convolution and matrix product.
 
     Args:
         net: A sequential network; it is copied, not changed.
         spec: Sizes and normalisation that it was trained with.
         images_nhwc_u8: uint8 (N, resize, resize, 3), RGB, of the training images; at least one.
-        crops: The crops that the exported graph takes; each image shows one of them, in turns.
-        progress: Told about each batch.
+        crops: The crops that the exported graph takes; each image shows one of them, in turn.
+        progress: Called after each batch.
 
     Raises:
         UserError: There are no images, or the network cannot be described.
@@ -92,21 +91,21 @@ def calibrate(
     if len(images_nhwc_u8) == 0:
         raise UserError("there are no images to calibrate int8 on", "give a data set with --calibration-data")
     points = _points(net)
-    found = {name: HistogramObserver() for name in points}
+    observers = {name: HistogramObserver() for name in points}
     reference = evaluation_copy(net)
     with torch.inference_mode():
         for batch in batches(images_nhwc_u8, "calibrating int8", progress):
             x = _one_crop_each(batch, spec, crops)
             for name, module in sequence(reference):
                 if f"{name}/input" in points:
-                    found[f"{name}/input"].add(x.numpy())
+                    observers[f"{name}/input"].add(x.numpy())
                 x = module(x)
                 if name in points:
-                    found[name].add(x.numpy())
-    steps = {name: magnitudes.step() for name, magnitudes in found.items()}
+                    observers[name].add(x.numpy())
+    scales = {name: observer.scale() for name, observer in observers.items()}
     return QuantScales(
-        inputs={name.removesuffix("/input"): steps[name] for name in points if name.endswith("/input")},
-        outputs={product: steps[name] for name, product in points.items() if product is not None},
+        inputs={name.removesuffix("/input"): scales[name] for name in points if name.endswith("/input")},
+        outputs={product: scales[name] for name, product in points.items() if product is not None},
     )
 
 
@@ -115,15 +114,15 @@ def _one_crop_each(images: Pixels, spec: AugmentSpec, crops: Crops) -> torch.Ten
     import torch
 
     count = len(images)
-    every = take_crops(torch.tensor(images), spec, crops)
-    return every[[place % (len(every) // count) * count + place for place in range(count)]]
+    all_crops = take_crops(torch.tensor(images), spec, crops)
+    return all_crops[[place % (len(all_crops) // count) * count + place for place in range(count)]]
 
 
 def _points(net: torch.nn.Module) -> dict[str, str | None]:
-    """Returns where to measure: "NAME/input", or a module whose output it is.
+    """Returns the points to measure at: "NAME/input", or the name of a module for its output.
 
     Returns:
-        Each place with the convolution or matrix product whose output it shows; None for an input.
+        Maps each point to the convolution or matrix product whose output it is; None for an input.
     """
     try:
         layers = {layer.name: layer for layer in read_layers(net)}
@@ -141,7 +140,7 @@ def _points(net: torch.nn.Module) -> dict[str, str | None]:
 
 
 def _end_of(product: Conv | Linear, names: Sequence[str], layers: Mapping[str, Layer]) -> str:
-    """Returns the module whose output is that of a layer with what is folded into it, and with its ReLU."""
+    """Returns the module that ends a layer: behind everything folded into the layer, and its ReLU."""
     at = names.index(product.name)
     for name in names[at + 1 :]:
         following = layers.get(name)

@@ -1,4 +1,4 @@
-"""What an export shall write, and how."""
+"""Options of an export: graph, engine and files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.runtime.manifest import BatchProfile
 from alexnet_fast.utils.ranges import OPTION_RANGES
 
-# What `latency` and `throughput` stand for where a profile is asked for; see `BatchProfile`.
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from alexnet_fast.pipelines.ten_crop import Crops
+
+# Names that `parse_profile` takes for a profile.
 NAMED_PROFILES = ("latency", "throughput")
 # IBuilderConfig::setBuilderOptimizationLevel in NvInfer.h: 0 to 5, and TensorRT's own default is 3.
 MOST_LEVEL = 5
@@ -20,16 +26,14 @@ class EngineConfig:
     """How an engine is built.
 
     Args:
-        profiles: Smallest, most likely and largest number of images in one call, for each set of kernels;
-            the first is what a reader takes that knows of one only.
-        workspace_mib: Most memory that one layer may use besides its tensors, in MiB; None for all of the
-            GPU's.
+        profiles: Batch sizes of each set of kernels; readers that know only one profile use the first.
+        workspace_mib: Memory limit of one layer besides its tensors, in MiB; None for the GPU's memory.
         tf32: Whether matrix products of float32 may round their factors to ten bits of mantissa.
-        level: The builder's optimisation level, 0 (builds fastest) to 5 (looks longest); None for its own
-            default.
+        level: The builder's optimisation level, 0 (builds fastest) to 5 (searches longest); None for
+            TensorRT's default.
 
     Raises:
-        UserError: A value is out of its range, or the sizes of a profile are not in order.
+        UserError: A value is out of range, or the sizes of a profile are not in order.
     """
 
     profiles: tuple[BatchProfile, ...] = (BatchProfile(min=1, opt=8, max=64),)
@@ -43,46 +47,52 @@ class EngineConfig:
         for profile in self.profiles:
             _check_order(profile)
         if len(set(self.profiles)) < len(self.profiles):
-            raise UserError("a profile is there twice", "give each --batch-profile once", exit_code=2)
+            raise UserError("a --batch-profile is given twice", "give it once", exit_code=2)
         if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UserError(f"a workspace of {self.workspace_mib} MiB is none", "give 1 or more", exit_code=2)
+            raise UserError(
+                f"--workspace-mib {self.workspace_mib} is too small", "give 1 or more", exit_code=2
+            )
         if self.level is not None and not 0 <= self.level <= MOST_LEVEL:
-            raise UserError(f"there is no builder level {self.level}", f"give 0 to {MOST_LEVEL}", exit_code=2)
+            raise UserError(
+                f"--builder-optimization-level {self.level} does not exist",
+                f"give 0 to {MOST_LEVEL}",
+                exit_code=2,
+            )
 
 
 def parse_profile(text: str, max_batch_size: int) -> BatchProfile:
     """Reads a profile: `min,opt,max`, or a name.
 
     Args:
-        text: Such as "1,8,64"; "latency" is tuned for one image and "throughput" for full batches, and both
-            take every batch up to the largest.
-        max_batch_size: That largest batch.
+        text: Such as "1,8,64"; "latency" is tuned for one image and "throughput" for full batches. Both
+            accept every batch up to `max_batch_size`.
+        max_batch_size: The largest batch.
 
     Raises:
-        UserError: It is neither, or its sizes are not in order.
+        UserError: The text is neither, or its sizes are not in order.
     """
     if text in NAMED_PROFILES:
         return BatchProfile(min=1, opt=1 if text == "latency" else max_batch_size, max=max_batch_size)
     try:
-        low, likely, high = map(int, text.split(","))
+        low, typical, high = map(int, text.split(","))
     except ValueError as error:
         raise UserError(
             f"--batch-profile {text} is not three batch sizes",
             f"give MIN,OPT,MAX such as 1,8,64, or {' or '.join(NAMED_PROFILES)}",
             exit_code=2,
         ) from error
-    profile = BatchProfile(min=low, opt=likely, max=high)
+    profile = BatchProfile(min=low, opt=typical, max=high)
     _check_order(profile)
     return profile
 
 
 def _check_order(profile: BatchProfile) -> None:
-    low, likely, high = dataclasses.astuple(profile)
+    low, typical, high = dataclasses.astuple(profile)
     most = OPTION_RANGES["max_batch_size"].most
-    if not 1 <= low <= likely <= high <= most:
+    if not 1 <= low <= typical <= high <= most:
         raise UserError(
-            f"the batch sizes {low}, {likely}, {high} are not in order",
-            f"give the smallest, the most likely and the largest, from 1 to {most:,}",
+            f"the batch sizes {low}, {typical}, {high} are not in order",
+            f"give the smallest, the typical and the largest, from 1 to {most:,}",
             exit_code=2,
         )
 
@@ -96,24 +106,25 @@ Extra = Literal["logits", "features"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GraphConfig:
-    """How a graph is written; what it computes is the same.
+    """How a graph is written; every form computes the same.
 
     Args:
         precision: Type of the weights and activations between the normalised images and the logits. "tf32"
             is float32 in the file; the engine's builder rounds. "int8" is float32 too, but for the
             convolutions and matrix products, whose factors are rounded to int8.
-        lrn: How local response normalisation is written; see `lrn_nodes`.
+        lrn: How local response normalisation is written: as a 1x1 convolution with a band matrix ("conv"),
+            as shifted sums that do not overflow ("slices"), or as the LRN operator ("op"); see `onnx.ops`.
         stem: "shared" runs the first layers once for all crops as far as that pays, "eager" as far as the
             geometry allows, "plain" crop by crop.
         extras: Outputs besides the probabilities.
-        top: Likeliest classes that are an output too: `top_classes`, int64 (batch, top), and
-            `top_probabilities`, float32 (batch, top); 0 for none.
-        scales: What one step of int8 stands for at each layer, for "int8".
-        target: Whose integer kernels "int8" is written for; see `int8_nodes`.
+        top: Number of top classes to return as `top_classes`, int64 (batch, top), and `top_probabilities`,
+            float32 (batch, top); 0 for none.
+        scales: Scale of int8 at each layer, for "int8".
+        target: The runtime whose integer kernels "int8" is written for; see `onnx.ops`.
 
     Raises:
-        UserError: Local response normalisation is asked for in a form in which its squares overflow (float16)
-            or lose their digits (bfloat16).
+        UserError: Local response normalisation has a form in which its squares overflow (float16) or lose
+            their digits (bfloat16).
         ValueError: int8 without scales, or scales without int8.
     """
 
@@ -132,31 +143,29 @@ class GraphConfig:
             )
         if self.precision == "bf16" and self.lrn != "op":
             raise UserError(
-                f'LRN as "{self.lrn}" is not known in --precision {self.precision}', 'write it as lrn="op"'
+                f'LRN as "{self.lrn}" is not available in --precision {self.precision}',
+                'write it as lrn="op"',
             )
         if (self.precision == "int8") != (self.scales is not None):
             raise ValueError("int8 needs scales, and nothing else does")
 
 
-# What onnxruntime and OpenVINO run fastest on a CPU.
+# The fastest form for onnxruntime and OpenVINO on a CPU.
 CPU_CONFIG = GraphConfig()
 
 
 def for_tensorrt(precision: Precision, scales: QuantScales | None = None) -> GraphConfig:
-    """Returns the form that TensorRT fuses: fewest nodes, and no overflow in half precision.
+    """Returns the form that TensorRT fuses best: fewest nodes, and no overflow in half precision.
 
-    The stem is plain: what sharing it gains on a GPU has not been measured.
+    The stem is plain: the gain of a shared one on a GPU has not been measured.
 
     Args:
-        precision: Of the engine.
-        scales: For "int8".
+        precision: Precision of the engine.
+        scales: Scales for "int8".
     """
     lrn: LrnForm = "slices" if precision == "fp16" else "op"
     return GraphConfig(precision=precision, lrn=lrn, stem="plain", scales=scales, target="tensorrt")
 
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Symmetric: zero is zero, and +x and -x are as far from it. TensorRT takes no other int8 (its "Working with
 # Quantized Types").
@@ -165,22 +174,16 @@ QMAX = 127
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantScales:
-    """Steps of int8, each the largest magnitude that it can express divided by 127.
+    """Scales of int8, each the largest magnitude that it can express divided by 127.
 
     Args:
-        inputs: By the name of a convolution or matrix product: of what it is given.
-        outputs: The same of what it gives, behind the ReLU that follows it. Matrix products without one give
-            what they compute.
+        inputs: Scale of the input of each convolution and matrix product, by the layer's name.
+        outputs: Scale of its output, behind the ReLU that follows it. Matrix products without a ReLU have
+            none.
     """
 
     inputs: Mapping[str, float]
     outputs: Mapping[str, float]
-
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from alexnet_fast.pipelines.ten_crop import Crops
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,25 +191,23 @@ class ExportConfig:
     """Options of an export.
 
     Args:
-        output: Folder for model.onnx, model.engine, model.tensorrt.onnx and manifest.json; made where it is
+        output: Folder for model.onnx, model.engine, model.tensorrt.onnx and manifest.json; made if it is
             missing.
-        name: What the files are called before their endings, "model" above.
-        crops: "ten" averages over the ten crops, "five" over those that are no mirror images, "single" takes
-            the centre.
+        name: Name of the files without extension, "model" above.
+        crops: "ten" averages over the ten crops, "five" over the unmirrored ones, "single" takes the centre.
         trt: Whether to build an engine too.
-        precision: Of the engine; model.onnx is in float32, but for int8, which it is in too.
+        precision: Precision of the engine; model.onnx is in int8 for "int8", else in float32.
         extras: Outputs besides the probabilities.
-        top: Likeliest classes that are an output too; 0 for none.
-        gpu_archs: What the engine is for, such as "86"; None for the GPU that is there, else 80, 86, 89 and
-            120.
+        top: Number of top classes to return as further outputs; 0 for none.
+        gpu_archs: Architectures of the engine, such as "86"; None for the GPU here, or 80, 86, 89 and 120 if
+            there is none.
         engine: Batch sizes, memory and effort of the engine.
-        engine_cache: Whether to take an engine that was built before from the same graph and options, and to
-            keep this one.
-        verify: Whether to measure the accuracy on real images. Compared with PyTorch are the files in any
+        engine_cache: Whether to reuse an engine built from the same graph and options, and to keep this one.
+        verify: Whether to measure the accuracy on real images. The files are compared with PyTorch in any
             case.
-        device: What runs the ONNX files in the comparison; as for `backend.open_onnx`.
-        allow_fallback: Where `device` is not to be had, warn and take the CPU.
-        tolerance: Largest difference of a probability from PyTorch's that is accepted in float32.
+        device: Device that runs the ONNX files in the comparison; as for `runtime.open.open_onnx`.
+        allow_fallback: Fall back to the CPU, with a warning, if `device` is unavailable.
+        tolerance: Largest accepted difference of a probability from PyTorch's in float32.
         force: Overwrite files that no export wrote.
 
     Raises:
@@ -232,12 +233,12 @@ class ExportConfig:
     def __post_init__(self) -> None:
         if self.trt:
             return
-        for option, given in (
+        for option, is_set in (
             (f"--precision {self.precision}", self.precision not in ("fp32", "int8")),
             ("--gpu-arch", self.gpu_archs is not None),
             ("--batch-profile or --max-batch-size", self.engine.profiles != EngineConfig().profiles),
             ("--workspace-mib", self.engine.workspace_mib is not None),
             ("--builder-optimization-level", self.engine.level is not None),
         ):
-            if given:
+            if is_set:
                 raise UserError(f"{option} is for the engine, and none is built", "add --trt", exit_code=2)

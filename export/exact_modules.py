@@ -1,4 +1,4 @@
-"""Whether a module is exactly what its class says, so that class and settings tell all that it computes.
+"""Checks that a module computes exactly what its class and settings define.
 
 A hook, a replaced method, a parametrisation or an attribute of another type may change what a module answers
 without changing its name. This is a positive list: what is not known to be untouched is not known.
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-# What a module of ours or of torch's holds; anything else (weight_g, weight_orig, a packed weight) is not
-# known.
+# The tensors of a module of ours or of torch's; anything else (weight_g, weight_orig, a packed weight) is
+# unknown.
 _PARAMETERS = frozenset({"weight", "bias"})
 _BUFFERS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
-# What a subclass of nn.Sequential may define without changing how its layers run one after the other.
-# `input` is the InputSpec of a network of the user's (models.own).
+# A subclass of nn.Sequential may define these without changing how its layers run. `input` is the InputSpec
+# of a user's network (models.custom).
 _HARMLESS = frozenset(
     {
         "__init__",
@@ -38,22 +38,22 @@ _HARMLESS = frozenset(
 
 
 def why_inexact(module: torch.nn.Module) -> str | None:
-    """Says what makes a single layer compute something else than its class and settings tell.
+    """Returns why a single layer may not compute what its class and settings define.
 
     Args:
-        module: Of a class that is known.
+        module: A module of a known class.
 
     Returns:
-        The reason, to stand behind the layer's name; None where there is none.
+        The reason, as the rest of a sentence that begins with the layer's name; None if there is none.
     """
     return _touched(module) or _strange_tensors(module) or _patched(type(module))
 
 
 def why_no_sequence(net: torch.nn.Module) -> str | None:
-    """Says why a network is not known to run its children one after the other, and nothing else.
+    """Returns why a network may do more than run its children one after the other.
 
     Returns:
-        The reason, to stand behind the network's name; None where there is none.
+        The reason, as the rest of a sentence that begins with the network's name; None if there is none.
     """
     from torch import nn
     from torch.nn.modules import module as globals_of_torch
@@ -69,7 +69,7 @@ def why_no_sequence(net: torch.nn.Module) -> str | None:
 
 
 def _touched(module: torch.nn.Module) -> str | None:
-    """Looks at what may have been hung on one instance."""
+    """Looks for hooks and replaced methods of one instance."""
     if module._forward_hooks or module._forward_pre_hooks:
         return "has a forward hook"
     for name in vars(module):
@@ -79,7 +79,7 @@ def _touched(module: torch.nn.Module) -> str | None:
 
 
 def _strange_tensors(module: torch.nn.Module) -> str | None:
-    """Looks at what one layer computes with."""
+    """Looks at the tensors and children of one layer."""
     import torch
     from torch import nn
 
@@ -101,7 +101,7 @@ def _strange_tensors(module: torch.nn.Module) -> str | None:
 
 
 def _patched(kind: type[Any]) -> str | None:
-    """Finds a class whose forward somebody has replaced: the replacement comes from another module."""
+    """Detects a class with a replaced forward: the replacement comes from another module."""
     from torch import nn
 
     defined = next(base for base in kind.__mro__ if "forward" in vars(base))
@@ -113,13 +113,13 @@ def _patched(kind: type[Any]) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def _runs_in_order(kind: type[Any]) -> bool:
-    """Whether a class runs its children as nn.Sequential does."""
+    """Returns whether a class runs its children as nn.Sequential does."""
     from torch import nn
 
     from alexnet_fast.models.network import Network
 
     if Network in kind.__mro__ and kind.__module__.startswith("alexnet_fast.models."):
-        # The families of ours; a user's subclass of one stands in another module, and is looked at below.
+        # Our own families; a user's subclass of one is in another module, and is checked below.
         return True
     if nn.Sequential not in kind.__mro__ or type(kind) is not type:
         return False

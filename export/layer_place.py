@@ -1,4 +1,4 @@
-"""Which layer of a network an error came from, and the network's own errors as sentences."""
+"""Finds the layer that an error came from, and words a network's own errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def described(name: str, module: object) -> str:
     """Returns a layer with its place and class, such as "layer features.3 (Conv2d)".
 
-    A class that is called like one of torch's, but is not, comes with its module.
+    A class that has the name of one of torch's, but is not that, comes with its module.
     """
     from torch import nn
 
@@ -28,23 +28,23 @@ def described(name: str, module: object) -> str:
 def failing_layer(error: BaseException, net: torch.nn.Module, otherwise: str = "") -> str:
     """Returns the innermost layer that was running when an error arose, as `described` does.
 
-    Read off the frames of the traceback: nothing has to be hung on the network for it.
+    The frames of the traceback name it, so the network needs no hooks.
 
     Args:
-        error: What arose.
+        error: The error.
         net: The network.
-        otherwise: Where no layer inside of it was running.
+        otherwise: Returned if no layer inside of it was running.
     """
     names = {id(module): name for name, module in net.named_modules()}
-    found = [
+    running = [
         (names[id(owner)], owner)
         for frame in frames_of(error)
         for owner in [frame.get("self")]
         if id(owner) in names
     ]
-    if otherwise and not (found and found[-1][0]):
+    if otherwise and not (running and running[-1][0]):
         return otherwise
-    return described(*found[-1]) if found else described("", net)
+    return described(*running[-1]) if running else described("", net)
 
 
 def run_network(net: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,7 @@ def run_network(net: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
         Logits (N, classes).
 
     Raises:
-        UserError: The network fails (the layer is named), or gives something else than a row a crop.
+        UserError: The network fails (the layer is named), or does not return one row per crop.
     """
     import torch
 
@@ -80,18 +80,18 @@ def run_network(net: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
         shape = ", ".join(map(str, logits.shape))
         raise UserError(
             f"{described('', net)} turns {len(crops)} crops into {logits.dtype} ({shape})",
-            "it must return one row of logits a crop",
+            "it must return one row of logits per crop",
         )
     return logits
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of what an error says."""
+    """Returns the first line of an error's message."""
     return (str(error).strip().splitlines() or [""])[0].rstrip(".")
 
 
 def frames_of(error: BaseException) -> Iterator[dict[str, Any]]:
-    """Yields the variables of an error's frames, outermost first; those of what caused it behind its own."""
+    """Yields the variables of an error's frames, outermost first, then those of its causes."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:

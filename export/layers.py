@@ -1,8 +1,8 @@
-"""A network as plain values: the list of its layers with their weights, batch normalisation folded in.
+"""A layer IR: a network as a list of plain values with weights, batch normalisation folded in.
 
-Everything after this works on these values, not on torch modules. `read_layers` decides who writes a
-network: what it does not know exactly is an `UnknownLayerError`, and `onnx_graph.build_model` lets torch's
-exporter have it.
+The later steps of an export work on these values, not on torch modules. `read_layers` decides who writes a
+network: what it does not know exactly is an `UnknownLayerError`, and `onnx.model.lower` passes that network
+to torch's exporter.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Lrn:
 class MaxPool:
     """Largest value of each window; `pads` on each side of (height, width).
 
-    Where `ceil`, a last window that hangs over the end counts too, if it does not begin beyond it.
+    With `ceil`, a last window that extends past the end counts too, unless it begins there.
     """
 
     name: str
@@ -117,11 +117,11 @@ Layer = Conv | Linear | BatchNorm | Relu | Lrn | MaxPool | GlobalPool | Flatten
 
 
 class UnknownLayerError(UserError):
-    """A layer, or a network, that is not known exactly, so that the writer would only guess what it computes.
+    """A layer or a network that our writer does not know exactly, so that it would have to guess.
 
     Args:
-        layer: With its place and class, as `layer_place.described` gives it.
-        why: What is not known about it, to stand behind its name.
+        layer: Its place and class, as `layer_place.described` returns them.
+        why: The unknown part, as the rest of a sentence that begins with `layer`.
     """
 
     def __init__(self, layer: str, why: str) -> None:
@@ -130,15 +130,15 @@ class UnknownLayerError(UserError):
         self.why = why
 
     def in_int8(self) -> UserError:
-        """Says that a network which only torch's exporter can write has no int8 form."""
+        """Returns the error of --precision int8 for a network that only torch's exporter can write."""
         return UserError(
-            f"--precision int8 cannot be had for this network: {self.layer} {self.why}",
+            f"--precision int8 is unavailable for this network: {self.layer} {self.why}",
             "use --precision fp32, or fp16 with --trt",
         )
 
 
 def sequence(net: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
-    """Returns the layers of a sequential network as they run, one after the other; one may stand twice."""
+    """Returns the layers of a sequential network in the order of running; a layer may occur twice."""
     return [(name, module) for name, module in net._modules.items() if module is not None]
 
 
@@ -151,18 +151,19 @@ def read_layers(net: torch.nn.Module) -> list[Layer]:
             convolution. Each exactly torch's own or ours: no subclass, no hook, no replaced method.
 
     Raises:
-        UnknownLayerError: A layer is another, or has a setting that the graph cannot express; it is named.
-        UserError: Its weights are no finite numbers.
+        UnknownLayerError: A layer is of another class, or has a setting that the graph cannot express; it is
+            named.
+        UserError: Its weights are not finite.
     """
     why = why_no_sequence(net)
     if why is not None:
         raise UnknownLayerError(described("", net), why)
     check_weights(net)
     layers: list[Layer] = []
-    # One more, so that padding at the end is found to stand before nothing.
-    read = itertools.chain(itertools.starmap(_read, net._modules.items()), [None])
+    # The None at the end detects padding that nothing follows.
+    read_one_by_one = itertools.chain(itertools.starmap(_read, net._modules.items()), [None])
     padding: Pad | None = None
-    for layer in read:
+    for layer in read_one_by_one:
         if padding is not None:
             layer, padding = _padded(padding, layer), None  # noqa: PLW2901
         if isinstance(layer, Pad):
@@ -172,21 +173,35 @@ def read_layers(net: torch.nn.Module) -> list[Layer]:
     return layers
 
 
-def unknown_layer(net: torch.nn.Module) -> UnknownLayerError | None:
-    """Returns what the writer does not know of a network; None where it knows all of it.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NetLayers:
+    """A network that was read.
+
+    Args:
+        net: The network.
+        layers: Its layers; empty if torch's exporter has to write it.
+        unknown: Why our writer cannot write it; None if it can.
+    """
+
+    net: torch.nn.Module
+    layers: tuple[Layer, ...] = ()
+    unknown: UnknownLayerError | None = None
+
+
+def read(net: torch.nn.Module) -> NetLayers:
+    """Reads a network as it computes in evaluation mode; the module itself is not changed.
 
     Raises:
-        UserError: As `read_layers`.
+        UserError: Its weights are not finite.
     """
     try:
-        read_layers(net)
+        return NetLayers(net=net, layers=tuple(read_layers(net)))
     except UnknownLayerError as unknown:
-        return unknown
-    return None
+        return NetLayers(net=net, unknown=unknown)
 
 
 def _read(name: str, module: torch.nn.Module | None) -> Layer | Pad | None:
-    """Describes one layer; None where it does nothing in evaluation."""
+    """Describes one layer; None if it does nothing in evaluation."""
     reader = _readers().get(type(module))
     if module is None or reader is None:
         raise _unknown(name, module, "is of a class that it does not know")
@@ -197,10 +212,10 @@ def _read(name: str, module: torch.nn.Module | None) -> Layer | Pad | None:
 
 
 def _padded(pad: Pad, layer: Layer | Pad | None) -> Conv:
-    """Returns a convolution that pads by what stands before it too."""
+    """Returns a convolution with the padding in front of it included."""
     if not isinstance(layer, Conv):
-        raise UnknownLayerError(f"layer {pad.name} (ZeroPad2d)", "does not stand right before a convolution")
-    top, left, bottom, right = (ours + theirs for ours, theirs in zip(layer.pads, pad.pads, strict=True))
+        raise UnknownLayerError(f"layer {pad.name} (ZeroPad2d)", "is not directly in front of a convolution")
+    top, left, bottom, right = (sum(both) for both in zip(layer.pads, pad.pads, strict=True))
     return dataclasses.replace(layer, pads=(top, left, bottom, right))
 
 
@@ -217,7 +232,7 @@ def _append_folded(layers: list[Layer], layer: Layer) -> None:
 
 
 def _array(tensor: torch.Tensor) -> Doubles:
-    """Returns the weights of a layer in float64: folding in float32 would cost a digit."""
+    """Returns the weights of a layer in float64: folding in float32 would lose a digit."""
     array: Doubles = tensor.detach().cpu().double().numpy()
     return array
 
@@ -328,7 +343,7 @@ def _read_nothing(name: str, module: Any) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _readers() -> dict[type[Any], Callable[[str, Any], Layer | Pad | None]]:
-    """Returns who reads which class: exactly these, and no subclass or namesake of them."""
+    """Returns the reader of each class: exactly these, and no subclass or namesake of them."""
     from torch import nn
 
     from alexnet_fast.models.lrn import LocalResponseNorm
@@ -352,10 +367,10 @@ def _readers() -> dict[type[Any], Callable[[str, Any], Layer | Pad | None]]:
 
 
 def _pair(name: str, module: Any, setting: str) -> Pair:
-    """Returns a setting of two axes, which may be given as one number."""
+    """Returns a setting of two axes, which may be one number for both."""
     value = getattr(module, setting)
     numbers = (value, value) if type(value) is int else value
-    if isinstance(numbers, tuple) and len(numbers) == 2 and all(type(one) is int for one in numbers):
+    if isinstance(numbers, tuple) and len(numbers) == 2 and all(type(number) is int for number in numbers):
         least = 0 if setting == "padding" else 1
         if min(numbers) >= least:
             return (numbers[0], numbers[1])

@@ -1,4 +1,4 @@
-"""How far a file may be from PyTorch before it is no export of that network, by precision."""
+"""Limits on the difference between an exported file and PyTorch, by precision."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 # Largest difference of a probability in float32 on the CPU; measured are 1e-7 to 5e-7 (docs/export.md).
 TOLERANCE = 1e-5
-# Where the answers hardly differ from image to image, 1e-5 would pass for anything: then a tenth of what
-# they differ by counts, but no less than float32 can tell apart.
+# If the answers hardly differ from image to image, 1e-5 would accept anything. The limit is then a tenth of
+# their spread, but not below what float32 can resolve.
 _SHARE_OF_SPREAD, _ROUNDING = 0.1, 3e-6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is accepted.
+    """The accepted differences.
 
     Args:
-        largest: Largest difference of a probability; None where single ones are not judged.
+        largest: Largest difference of a probability; None if single ones are not judged.
         p99: 99th percentile of the differences.
-        agreement: Least share of images with PyTorch's likeliest class; a class that PyTorch itself gives
-            nearly the same probability (to within `p99`) counts as the same.
+        agreement: Smallest share of images with PyTorch's top-1 class; a class to which PyTorch gives nearly
+            the same probability (within `p99`) counts as the same.
         values: Largest difference of a logit or a feature, as a share of the largest of them.
     """
 
@@ -42,8 +42,8 @@ class Limits:
     values: float
 
 
-# Rounded files are judged by what rounding does to the classes. Half precision and TF32 keep 10 bits,
-# bfloat16 keeps 7, int8 takes 64 or 127 steps. Of an int8 file 0.054 was measured as the 99th percentile
+# Rounded files are judged by the effect of rounding on the classes. Half precision and TF32 keep 10 bits,
+# bfloat16 keeps 7, int8 has 64 or 127 levels. The 99th percentile measured for an int8 file was 0.054
 # (docs/export.md).
 _ROUNDED: dict[Precision, Limits] = {
     "fp16": Limits(largest=None, p99=0.02, agreement=0.95, values=0.05),
@@ -51,15 +51,15 @@ _ROUNDED: dict[Precision, Limits] = {
     "bf16": Limits(largest=None, p99=0.1, agreement=0.9, values=0.2),
     "int8": Limits(largest=None, p99=0.3, agreement=0.75, values=0.5),
 }
-# A GPU adds up in another order, and its kernels may multiply by Winograd's method.
+# A GPU sums in another order, and its kernels may use Winograd's method.
 _ENGINE_TOLERANCE = 1e-4
 
 
 def limits_of(precision: Precision, tolerance: float, *, engine: bool = False) -> Limits:
-    """Returns what is accepted of a file.
+    """Returns the limits for a file.
 
     Args:
-        precision: What it computes in.
+        precision: The precision that it computes in.
         tolerance: Largest difference of a probability in float32.
         engine: Whether it is an engine on a GPU.
     """
@@ -70,20 +70,20 @@ def limits_of(precision: Precision, tolerance: float, *, engine: bool = False) -
 
 
 def judge(got: Answers, want: Answers, limits: Limits) -> str | None:
-    """Compares answers with those of PyTorch.
+    """Compares answers with PyTorch's.
 
     Returns:
-        What is wrong, with the figure; None where they are the same to within the limits.
+        What is wrong, with the figure; None if they agree within the limits.
     """
-    # In float64, for the difference of two numbers of float32 is one of its rounding errors.
+    # In float64, because float32 would round the differences.
     right = want.probabilities.astype(np.float64)
     error = np.abs(got.probabilities - right)
     if limits.largest is not None:
         spread = float((right.max(0) - right.min(0)).max())
         sharp = _SHARE_OF_SPREAD * spread + _ROUNDING * float(right.max())
-        # A few images may be alike, and tell nothing about how far answers differ.
+        # A few images may be alike; their spread says nothing.
         allowed = min(limits.largest, sharp) if len(right) >= LEAST else limits.largest
-        # Turned round, so that NaN is refused too.
+        # Negated, so that NaN is refused too.
         if not error.max() <= allowed:
             return f"a probability is {error.max():.2g} off, more than {allowed:.2g}"
     p99 = float(np.quantile(error, 0.99))
@@ -94,7 +94,7 @@ def judge(got: Answers, want: Answers, limits: Limits) -> str | None:
     chosen = np.take_along_axis(right, got.probabilities.argmax(1)[:, None], axis=1)[:, 0]
     share = float((chosen >= right.max(1) - limits.p99).mean())
     if share < limits.agreement:
-        return f"only {share:.0%} have PyTorch's likeliest class, less than {limits.agreement:.0%}"
+        return f"only {share:.0%} have PyTorch's top-1 class, less than {limits.agreement:.0%}"
     return _judge_values(got, want, limits) or _judge_top(got)
 
 
@@ -113,7 +113,7 @@ def _judge_values(got: Answers, want: Answers, limits: Limits) -> str | None:
 
 
 def _judge_top(got: Answers) -> str | None:
-    """Checks the likeliest classes of a file against its own probabilities."""
+    """Checks the top classes of a file against its own probabilities."""
     if TOP_CLASSES not in got.outputs:
         return None
     classes, top = got.outputs[TOP_CLASSES], got.outputs[TOP_PROBABILITIES]
@@ -121,11 +121,11 @@ def _judge_top(got: Answers) -> str | None:
     named = np.take_along_axis(got.probabilities, classes, axis=1)
     if np.array_equal(top, top_k) and np.array_equal(named, top):
         return None
-    return "its likeliest classes are not those of its probabilities"
+    return "its top classes are not those of its probabilities"
 
 
 class Answers(NamedTuple):
-    """Probabilities, float32 (N, classes), what computed them, and further outputs (N, ...) by name."""
+    """Probabilities, float32 (N, classes), the runtime, and further outputs (N, ...) by name."""
 
     backend: str
     probabilities: Floats

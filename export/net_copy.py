@@ -1,4 +1,4 @@
-"""The copy of a network that is exported and compared with: as it evaluates, on the CPU, in float32."""
+"""Copies a network for an export: in evaluation mode, on the CPU, in float32."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _STATISTICS = ("running_mean", "running_var")
 def evaluation_copy(net: torch.nn.Module) -> torch.nn.Module:
     """Copies a network for evaluation on the CPU; the network itself is not changed.
 
-    In float32, unless its weights are of several types: then its own forward says where it converts. On the
-    CPU even where the net is on a GPU: TF32 there would be measured as the file's error. What `torch.compile`
-    wraps is taken out of its wrapper, for it computes the same.
+    The copy is in float32, unless the weights are of several types: then the network's own forward converts.
+    It is on the CPU even if the network is on a GPU: TF32 there would be measured as the file's error. A
+    network wrapped by `torch.compile` is unwrapped; it computes the same.
 
     Raises:
         UserError: A weight is missing or not finite, or a layer of a network in evaluation mode is in
@@ -28,14 +28,14 @@ def evaluation_copy(net: torch.nn.Module) -> torch.nn.Module:
     net = _uncompiled(net)
     check_weights(net)
     _check_modes(net)
-    # Tensors that a hook computed, such as weight_norm's, know their history, which deepcopy refuses.
+    # Tensors that a hook computed, such as weight_norm's, carry a graph, which deepcopy refuses.
     computed = [t for module in net.modules() for t in vars(module).values() if _has_history(t)]
     try:
         copied = copy.deepcopy(net, {id(tensor): tensor.detach().clone() for tensor in computed})
     except Exception as error:
         raise UserError(
             f"{described('', net)} cannot be copied ({type(error).__name__}: {first_line(error)})",
-            "hold nothing in it that copy.deepcopy refuses",
+            "remove from it what copy.deepcopy refuses",
         ) from error
     for module in list(copied.modules()):
         module._compiled_call_impl = None
@@ -47,10 +47,10 @@ def evaluation_copy(net: torch.nn.Module) -> torch.nn.Module:
 
 
 def check_weights(net: torch.nn.Module) -> None:
-    """Refuses a network that has not all its numbers.
+    """Checks that all weights of a network are there and finite.
 
     Raises:
-        UserError: A weight has no value yet, or is no finite number; its layer is named.
+        UserError: A weight has no value yet, or is not finite; its layer is named.
     """
     from torch.nn.parameter import is_lazy
 
@@ -64,19 +64,19 @@ def check_weights(net: torch.nn.Module) -> None:
             )
         if tensor.is_floating_point() and not tensor.detach().isfinite().all():
             raise UserError(
-                f"layer {layer} holds weights that are not finite numbers",
+                f"layer {layer} has weights that are not finite",
                 "training has diverged: export an earlier checkpoint or train with a lower --lr",
             )
 
 
 def _check_modes(net: torch.nn.Module) -> None:
-    """Refuses a network that is in evaluation mode but for a layer that answers otherwise in training mode.
+    """Checks that no layer of a network in evaluation mode is in training mode.
 
-    A network that is in training mode altogether has merely not been told that it is evaluated; where
-    somebody has left, or put, one layer of it in training mode, its answers are not those of evaluation.
+    A network that is wholly in training mode is fine: eval() was merely not called yet. If one layer was left
+    or put in training mode, the answers are not those of evaluation.
 
     Raises:
-        UserError: There is such a layer; it is named.
+        UserError: A layer that computes differently in training is in training mode; it is named.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
     from torch.nn.modules.dropout import _DropoutNd
@@ -93,7 +93,7 @@ def _check_modes(net: torch.nn.Module) -> None:
 
 
 def _uncompiled(net: torch.nn.Module) -> torch.nn.Module:
-    """Returns what `torch.compile` was given, unless something hangs on the wrapper itself."""
+    """Returns the network that `torch.compile` wrapped, unless the wrapper itself has hooks."""
     while type(net).__name__ == "OptimizedModule" and not (net._forward_hooks or net._forward_pre_hooks):
         inner: torch.nn.Module = net._orig_mod  # type: ignore[assignment]
         net = inner

@@ -1,9 +1,9 @@
-"""How long work tells its caller where it stands."""
+"""The progress callback of long work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Called with the name of the phase, the steps done and the steps in all. Returning False cancels the build of
-# an engine; every other value, and every value elsewhere, means to go on.
+# Called with the name of the phase, the steps done and the total. Returning False cancels the build of an
+# engine; every other value, and every value elsewhere, continues.
 Progress = Callable[[str, int, int], object]

@@ -1,4 +1,4 @@
-"""No file is published that does not answer as the network does."""
+"""Checks every file of an export before it is published: its answers must be the network's."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ if TYPE_CHECKING:
 
     import torch
 
+    from alexnet_fast.export.artifacts import OnnxFiles
     from alexnet_fast.export.config import ExportConfig, Precision
     from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.tensorrt.engine import BuiltEngine
     from alexnet_fast.export.verify import AccuracyRow
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
 
 
 class Proof:
-    """What every file of an export is compared with: PyTorch's answers to at least eight images.
+    """Compares every file of an export with PyTorch's answers to at least eight images.
 
     Args:
         net: The network; it is copied, not changed.
-        spec: What the files are exported with.
-        images: Those of the export. Where they are fewer than eight, generated ones are taken too.
-        config: Of the export.
-        progress: Told about each batch.
+        spec: Preprocessing of the files.
+        images: Images of the export. If there are fewer than eight, generated ones are added.
+        config: Options of the export.
+        progress: Called after each batch.
 
     Attributes:
-        main: The comparison on the images that the export has, with its rows.
-        source: Where its images come from.
+        main: The comparison on the export's images, with its rows.
+        source: The source of those images; see `VerificationImages`.
 
     Raises:
-        UserError: The network fails on the images, or answers with numbers that are not finite.
+        UserError: The network fails on the images, or its answers are not finite.
     """
 
     def __init__(
@@ -48,32 +50,34 @@ class Proof:
     ) -> None:
         self._config = config
         chosen = _chosen(images, spec)
-        found = [chosen]
+        sets = [chosen]
         if len(chosen.nhwc_u8) < LEAST:
-            found.append(_chosen(ExportImages(calibration=images.calibration), spec))
-        self._trials = [
-            Verifier(net, spec, one, config.crops, progress, tolerance=config.tolerance) for one in found
+            sets.append(_chosen(ExportImages(calibration=images.calibration), spec))
+        self._verifiers = [
+            Verifier(net, spec, image_set, config.crops, progress, tolerance=config.tolerance)
+            for image_set in sets
         ]
-        self.main, self.source = self._trials[0], chosen.source
+        self.main, self.source = self._verifiers[0], chosen.source
 
-    def add_onnx(self, path: Path, precision: Precision) -> None:
-        """Runs an ONNX file.
+    def verify_graphs(self, files: OnnxFiles) -> None:
+        """Runs the ONNX files of an export.
 
         Raises:
-            UserError: It cannot be run, or does not answer as the network does.
+            UserError: One cannot be run, or its answers differ from the network's.
         """
         device, fallback = self._config.device, self._config.allow_fallback
-        for trial in self._trials:
-            trial.add_onnx(path, precision, device=device, allow_fallback=fallback)
+        for file in files:
+            for verifier in self._verifiers:
+                verifier.add_onnx(file.path, file.precision, device=device, allow_fallback=fallback)
 
-    def add_engine(self, path: Path) -> None:
-        """Runs an engine where a GPU is that it was built for.
+    def verify_engine(self, built: BuiltEngine) -> None:
+        """Runs an engine, if there is a GPU that it was built for.
 
         Raises:
-            UserError: As `add_onnx`.
+            UserError: As `verify_graphs`.
         """
-        for trial in self._trials:
-            trial.add_engine(path, self._config.precision)
+        for verifier in self._verifiers:
+            verifier.add_engine(built.engine, self._config.precision, built.manifest)
 
 
 def prove_onnx(
@@ -89,26 +93,26 @@ def prove_onnx(
 
     Args:
         path: The file.
-        net: What it was exported from.
-        spec: What it was exported with.
-        crops: What it was exported with.
-        precision: How its graph is written.
+        net: The network that it was exported from.
+        spec: Its preprocessing.
+        crops: Its crops.
+        precision: The precision of its graph.
         tolerance: Largest difference of a probability in float32.
 
     Raises:
-        UserError: It cannot be run, or does not answer as the network does.
+        UserError: It cannot be run, or its answers differ from the network's.
     """
-    trial = Verifier(net, spec, generated_images(spec), crops, tolerance=tolerance)
-    return trial.add_onnx(path, precision)
+    verifier = Verifier(net, spec, generated_images(spec), crops, tolerance=tolerance)
+    return verifier.add_onnx(path, precision)
 
 
 def _chosen(images: ExportImages, spec: AugmentSpec) -> VerificationImages:
-    """Returns the images to compare on: those that the accuracy is measured on, else what else there is."""
-    if images.trial is not None:
-        return images.trial
-    if images.few is not None and len(images.few):
-        return VerificationImages(nhwc_u8=images.few)
-    # Generated ones may be outside of what the steps of int8 were found on.
+    """Returns the images to compare on: those that accuracy is measured on, or else the best available."""
+    if images.verification is not None:
+        return images.verification
+    if images.comparison is not None and len(images.comparison):
+        return VerificationImages(nhwc_u8=images.comparison)
+    # Generated images may lie outside the range that int8 was calibrated for.
     if images.calibration is not None and len(images.calibration):
         return VerificationImages(nhwc_u8=images.calibration[: 4 * LEAST], source="calibration")
     return generated_images(spec)

@@ -1,6 +1,6 @@
 """The nodes of any network, through torch's own exporter, put into a graph of ours.
 
-Images, crops, averages and further outputs are our own nodes; the network's stand between them under
+Images, crops, averages and further outputs are our own nodes; the network's nodes are between them, under
 "net/".
 """
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 _INSTALL = "pip install 'alexnet-fast[torch-export]'"
 _PREFIX = "net/"
-# Traced on more than one crop: torch.export takes sizes 0 and 1 for constants.
+# Traced on more than one crop: torch.export specialises sizes 0 and 1 as constants.
 _TRACED = 2
 _PRODUCTS = ("Gemm", "MatMul")
-# What may stand behind the last matrix product, number by number.
+# Elementwise operators that may follow the last matrix product.
 _PASSING = frozenset(
     (
         "Identity",
@@ -62,17 +62,17 @@ def write_traced(
 
     Args:
         graph: Receives the nodes.
-        net: It is copied, not changed.
-        unknown: Why our own writer does not write it.
+        net: The network; it is copied, not changed.
+        unknown: Why our own writer cannot write it.
         x: Normalised crops, (batch, 3, crop, crop) in the graph's type.
         opset: The graph's operator set.
 
     Returns:
-        The logits, and what enters the last matrix product where one makes the logits, else None.
+        The logits, and the input of the last matrix product if one makes the logits, else None.
 
     Raises:
         UserError: The exporter is not installed, the network fails on the crops, it cannot be traced (its
-            layer is named) or has an operator without an ONNX form, or int8 is asked for.
+            layer is named) or has an operator without an ONNX form, or the precision is int8.
     """
     _check_possible(graph, unknown)
     import torch
@@ -82,11 +82,11 @@ def write_traced(
     crops = torch.rand(_TRACED, *x.shape, generator=torch.Generator().manual_seed(0)) * 4 - 2
     with torch.no_grad():
         classes = run_network(copied, crops).shape[1]
-        narrow = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(graph.form.precision)
+        narrow = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(graph.config.precision)
         if narrow is not None:
             copied, crops = copied.to(narrow), crops.to(narrow)
         model = torch_model(copied, crops, x.name, "logits", opset, unknown.layer)
-    # The exporter's names apart from ours.
+    # The prefix keeps the exporter's names apart from ours.
     model = compose.add_prefix(model, _PREFIX, rename_inputs=False)
     graph.adopt(model.graph)
     logits = model.graph.output[0].name
@@ -94,7 +94,7 @@ def write_traced(
 
 
 def _check_possible(graph: GraphWriter, unknown: UnknownLayerError) -> None:
-    if graph.form.precision == "int8":
+    if graph.config.precision == "int8":
         raise unknown.in_int8() from unknown
     if importlib.util.find_spec("onnxscript") is None:
         raise UserError(
@@ -105,7 +105,7 @@ def _check_possible(graph: GraphWriter, unknown: UnknownLayerError) -> None:
 
 
 def _check_no_batch_statistics(net: torch.nn.Module) -> None:
-    """Refuses what makes an answer depend on the other images of its batch.
+    """Checks that no answer depends on the other images of its batch.
 
     Raises:
         UserError: Batch normalisation keeps no running statistics.
@@ -134,14 +134,14 @@ def torch_model(
 
     Args:
         net: In evaluation mode, on the CPU.
-        example: What it is traced with; two rows or more.
+        example: Input to trace with; two rows or more.
         input_name: Name of its input.
         output_name: Name of its output.
         opset: Operator set.
-        blamed: The layer to name where torch's error leads to none.
+        blamed: The layer to name if torch's error leads to none.
 
     Returns:
-        The model, without what torch says in it of the files of this machine.
+        The model, without torch's notes about the files of this machine.
 
     Raises:
         UserError: It cannot be traced, or has an operation without an ONNX form; the layer is named.
@@ -177,7 +177,7 @@ def torch_model(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what torch says on its way out of the user's terminal; its errors come as exceptions."""
+    """Silences torch's progress messages; its errors come as exceptions."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -193,15 +193,15 @@ def _quiet() -> Iterator[None]:
 
 
 def _takes_any_number(net: torch.nn.Module) -> bool:
-    """Whether forward is written as `forward(self, *inputs)`."""
+    """Returns whether forward is written as `forward(self, *inputs)`."""
     first = next(iter(inspect.signature(net.forward).parameters.values()), None)
     return first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL
 
 
 def _untraceable(error: Exception, net: torch.nn.Module, blamed: str) -> UserError:
-    """Says which layer torch cannot trace, and at which of its lines."""
-    found = re.findall(r"line \d+, in \w+\n\s*(.+)", str(error))
-    where = f" at `{found[-1].strip()}`" if found else ""
+    """Returns an error that names the layer that torch cannot trace, and the line."""
+    lines = re.findall(r"line \d+, in \w+\n\s*(.+)", str(error))
+    where = f" at `{lines[-1].strip()}`" if lines else ""
     reason = first_line(error) or type(error).__name__
     return UserError(
         f"{failing_layer(error, net, blamed)} cannot be traced{where}: {reason}",
@@ -210,7 +210,7 @@ def _untraceable(error: Exception, net: torch.nn.Module, blamed: str) -> UserErr
 
 
 def _no_node(error: Exception, net: torch.nn.Module, blamed: str) -> UserError:
-    """Finds the layer and the operation that have no ONNX form: the node that was being translated."""
+    """Returns an error that names the layer and the operation without an ONNX form."""
     import torch
 
     nodes = [frame["node"] for frame in frames_of(error) if isinstance(frame.get("node"), torch.fx.Node)]
@@ -227,21 +227,21 @@ def _no_node(error: Exception, net: torch.nn.Module, blamed: str) -> UserError:
 
 
 def _narrow_folded(graph: onnx.GraphProto) -> None:
-    """Gives weights the type of what they multiply.
+    """Casts weights to the type of the values that they multiply.
 
     torch's exporter folds batch normalisation into a convolution in float32, in a graph of bfloat16 too.
     """
-    types = {one.name: one.type.tensor_type.elem_type for one in (*graph.input, *graph.value_info)}
-    weights = {one.name: one for one in graph.initializer}
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        wanted = types.get(node.input[0]) if node.op_type == "Conv" else None
-        if wanted not in (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16):
+        dtype = types.get(node.input[0]) if node.op_type == "Conv" else None
+        if dtype not in (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16):
             continue
         for name in node.input[1:]:
-            held = weights.get(name)
-            if held is not None and held.data_type == onnx.TensorProto.FLOAT:
-                array = onnx.numpy_helper.to_array(held).astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
-                held.CopyFrom(onnx.numpy_helper.from_array(array, name))
+            weight = weights.get(name)
+            if weight is not None and weight.data_type == onnx.TensorProto.FLOAT:
+                array = onnx.numpy_helper.to_array(weight).astype(onnx.helper.tensor_dtype_to_np_dtype(dtype))
+                weight.CopyFrom(onnx.numpy_helper.from_array(array, name))
 
 
 def _undocument(graph: onnx.GraphProto) -> None:
@@ -260,18 +260,18 @@ def _undocument(graph: onnx.GraphProto) -> None:
 
 
 def _features(graph: onnx.GraphProto, logits: str) -> Value | None:
-    """Finds what enters the last matrix product."""
+    """Finds the input of the last matrix product."""
     makers = {output: node for node in graph.node for output in node.output}
-    constants = {one.name: tuple(one.dims) for one in graph.initializer}
+    constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     name = logits
     while name in makers:
         node = makers[name]
-        varying = [one for one in node.input if one and one not in constants]
+        varying = [name for name in node.input if name and name not in constants]
         if node.op_type in _PRODUCTS:
             weight = constants.get(node.input[1])
             if weight is None or node.input[0] in constants or len(weight) != 2:
                 return None
-            transposed = any(one.name == "transB" and one.i for one in node.attribute)
+            transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
             return Value(node.input[0], (weight[1 if transposed else 0],))
         if node.op_type not in _PASSING or len(varying) != 1:
             return None

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from alexnet_fast.export.config import CPU_CONFIG, GraphConfig
-from alexnet_fast.export.onnx.model import export_onnx
+from alexnet_fast.export.torch_export import export_onnx
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.ten_crop import take_crops
@@ -59,7 +59,7 @@ def make_model(
     with torch.no_grad():
         last.weight.mul_(2 / net(take_crops(images, spec, "single")).std(dim=0).mean())
         last.bias.sub_(net(take_crops(images, spec, "single")).mean(dim=0))
-    export_onnx(net, spec, CLASSES, path, model_name=name or "small", provenance={"seed": seed}, form=form)
+    export_onnx(net, spec, CLASSES, path, model_name=name or "small", provenance={"seed": seed}, config=form)
     return path
 
 

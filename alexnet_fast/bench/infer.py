@@ -18,6 +18,7 @@ from alexnet_fast.bench.infer_files import write_files
 from alexnet_fast.bench.interleave import OnProgress, ignore_progress, run_interleaved, summarize
 from alexnet_fast.bench.report import compared, main_figure
 from alexnet_fast.errors import UnavailableError
+from alexnet_fast.export.layers import read
 from alexnet_fast.export.onnx.model import describe_writer
 from alexnet_fast.runtime.base import parse_device
 from alexnet_fast.runtime.cuda import driver_problem
@@ -64,7 +65,7 @@ def measure_infer(bench: InferBench, on_progress: OnProgress = ignore_progress) 
         "model": bench.network.model,
         "ours": ours,
         "backend": candidates.running[ours].backend,
-        "stem": describe_writer(bench.network.net, bench.network.metadata("ten")),
+        "stem": describe_writer(read(bench.network.net), bench.network.metadata("ten")),
         "threads": bench.threads,
         **batches[0],
         "batches": batches,

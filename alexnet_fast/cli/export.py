@@ -20,14 +20,14 @@ from alexnet_fast.utils.progress import progress_bar
 
 
 class BuildLine:
-    """One bar a phase of an engine's build."""
+    """Shows one progress bar per phase of an export."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._phase = ""
 
     def __call__(self, phase: str, step: int, steps: int) -> bool:
-        """Shows the state of a phase; the build goes on."""
+        """Shows the state of a phase; returns True, which continues the build."""
         if phase != self._phase:
             self.close()
             self._phase = phase
@@ -36,7 +36,7 @@ class BuildLine:
         return True
 
     def close(self) -> None:
-        """Ends the line."""
+        """Closes the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -47,7 +47,7 @@ _HEAD = f"{'':20s} {'in':5s} {'top-1':>7s} {'top-5':>7s} {'same top-1':>11s} {'l
 
 
 def accuracy_lines(rows: list[dict[str, Any]] | None) -> list[str]:
-    """Renders the rows of `export.accuracy.Trial`; nothing where nothing was compared."""
+    """Renders the rows of `export.verify.Verifier`; no lines if nothing was measured."""
     if not rows:
         return []
     images = rows[0]["images"]
@@ -118,113 +118,113 @@ def _verified(found: dict[str, Any]) -> str:
 
 
 def _scratch(result: Result) -> str:
-    """Says what memory an engine needs, where its builder told."""
-    found, batch = result["engine_scratch_bytes"], max(profile["max"] for profile in result["profiles"])
-    if found is None:
+    """Returns the memory that an engine needs, if its builder reported it."""
+    size, batch = result["engine_scratch_bytes"], max(profile["max"] for profile in result["profiles"])
+    if size is None:
         return f"for batches of up to {batch}"
-    return f"needs {found / 2**20:.0f} MiB besides its weights for a batch of {batch}"
+    return f"needs {size / 2**20:.0f} MiB besides its weights for a batch of {batch}"
 
 
 @command(epilog=EXAMPLE)
 @click.argument("weights", metavar="RUN|WEIGHTS", type=PathOf(NETWORK))
-@click.option("--model", help="Name of the network, for weights that do not say it.")
+@click.option("--model", help="Name of the network, for weight files that do not contain it.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR|FILE.onnx",
-    help="Folder, or the ONNX file itself.  [default: the folder of the weights]",
+    help="Output folder, or the ONNX file itself.  [default: the folder of the weights]",
 )
-@click.option("--onnx", is_flag=True, default=True, help="Write model.onnx; it always is.")
-@click.option("--trt", is_flag=True, help="Build a TensorRT engine too.")
-@options.crops("The graph that is written.  [default: ten crops where the net leaves room for them]")
-@click.option("--logits", is_flag=True, help="Give the logits too.")
-@click.option("--features", is_flag=True, help="Give what enters the last matrix product (fc7) too.")
-@number("--top-k", metavar="N", help="Give the N likeliest classes too.")
+@click.option("--onnx", is_flag=True, default=True, help="Write model.onnx (always on).")
+@click.option("--trt", is_flag=True, help="Also build a TensorRT engine.")
+@options.crops("Crops that the graph averages over.  [default: ten, if the images leave room for them]")
+@click.option("--logits", is_flag=True, help="Add the logits as an output.")
+@click.option("--features", is_flag=True, help="Add the input of the last matrix product (fc7) as an output.")
+@number("--top-k", metavar="N", help="Add the top N classes and their probabilities as outputs.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Of the engine; int8 also of model.onnx.",
+    help="Precision of the engine; int8 applies to model.onnx too.",
 )
 @click.option(
     "--calibration-data",
     type=click.Path(path_type=Path),
     metavar="DATA",
-    help="Training images for int8.  [default: those of the run]",
+    help="Training images to calibrate int8.  [default: those of the run]",
 )
 @number(
     "--calibration-images",
     default=200,
     show_default=True,
-    help="How many of them.",
+    help="Number of calibration images.",
 )
 @click.option(
     "--gpu-arch",
-    help="Compute capabilities to build for, such as 86,89.  [default: the GPU here, else 80,86,89,120]",
+    help="GPU architectures to build for, such as 86,89.  [default: the GPU here, else 80,86,89,120]",
 )
 @number(
     "--max-batch-size",
     default=64,
     show_default=True,
-    help="Of the engine, where --batch-profile does not say it.",
+    help="Largest batch of the engine, unless --batch-profile sets it.",
 )
 @click.option(
     "--batch-profile",
     "profiles",
     multiple=True,
     metavar="MIN,OPT,MAX",
-    help="Batch sizes that the engine takes, OPT the likeliest; or latency, or throughput. May be repeated."
+    help="Batch sizes of the engine, tuned for OPT; or latency, or throughput. May be repeated."
     "  [default: 1, 8 and --max-batch-size]",
 )
-@number("--workspace-mib", help="Most memory for one layer of the engine, in MiB.")
+@number("--workspace-mib", help="Memory limit of one layer of the engine, in MiB.")
 @number(
     "--builder-optimization-level",
-    help="How long TensorRT looks for kernels: 0 builds fastest, 5 longest.  [default: TensorRT's own, 3]",
+    help="Effort of TensorRT's search for kernels, 0 (fastest build) to 5.  [default: TensorRT's own, 3]",
 )
 @click.option(
     "--engine-cache/--no-engine-cache",
     default=True,
     show_default=True,
-    help="Take an engine that was built before from the same graph and options, and keep this one.",
+    help="Reuse an engine built from the same graph and options, and keep this one.",
 )
 @triton_options
-@click.option("--verify", is_flag=True, help="Measure the accuracy beside PyTorch's on real images.")
+@click.option("--verify", is_flag=True, help="Measure the accuracy on real images, beside PyTorch's.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Images to compare on.  [default: the validation images of the run]",
+    help="Data set to compare on.  [default: the validation images of the run]",
 )
 @number(
     "--images",
-    help="Images to compare on.  [default: 64 for --verify in fp32, 200 in another precision, else 8]",
+    help="Number of images to compare on.  [default: 8; to measure accuracy 64 in fp32, else 200]",
 )
 @click.option(
     "--device",
     default="cpu",
     show_default=True,
-    help="What runs the ONNX files in the comparison: cpu, cuda, cuda:N, tensorrt or auto.",
+    help="Device that runs the ONNX files in the comparison: cpu, cuda, cuda:N, tensorrt or auto.",
 )
 @options.allow_fallback
-@click.option("--force", is_flag=True, help="Overwrite files that no export wrote.")
+@click.option("--force", is_flag=True, help="Also overwrite files that no export wrote.")
 @answers(_table)
-def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) -> Result:
-    """Write a network as ONNX, and as a TensorRT engine.
+def export(weights: Path, model: str | None, crops: Crops | None, **arguments: Any) -> Result:
+    """Export a network as an ONNX file and a TensorRT engine.
 
-    The average over the crops is part of the graph. RUN is a run folder, WEIGHTS a checkpoint or a file of
+    The graph contains the average over the crops. RUN is a run folder, WEIGHTS a checkpoint or a file of
     weights. The files are model.onnx, manifest.json and, with --trt, model.engine; if --output ends in .onnx
-    or .engine, the files have that name. Every file is compared with PyTorch on at least 8 images, generated
-    ones where there are none, and not written where it answers differently. In every precision but fp32 the
+    or .engine, they have that name. Every file is compared with PyTorch on at least 8 images (generated ones
+    if there are no others), and is not written if its answers differ. In every precision but fp32 the
     accuracy on validation images is reported beside PyTorch's.
     """
     from alexnet_fast.cli.export_images import export_images
     from alexnet_fast.export.exporter import run_export
     from alexnet_fast.training.checkpoint.model_io import load_trained
 
-    if given["triton"] is not None:
-        check_repository(given["triton"])
+    if arguments["triton"] is not None:
+        check_repository(arguments["triton"])
     trained = load_trained(weights, model)
-    config = _config(weights, crops or ("ten" if trained.spec.margin else "single"), given)
+    config = _config(weights, crops or ("ten" if trained.spec.margin else "single"), arguments)
     line = BuildLine()
     try:
         result = run_export(
@@ -233,7 +233,7 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
             trained.classes,
             trained.model,
             trained.provenance,
-            export_images(weights, trained, config, given),
+            export_images(weights, trained, config, arguments),
             config,
             progress=line,
         )
@@ -241,7 +241,7 @@ def export(weights: Path, model: str | None, crops: Crops | None, **given: Any) 
         line.close()
     for note in result["notes"]:
         say(note)
-    directory, variant = given["triton"], given["triton_variant"]
+    directory, variant = arguments["triton"], arguments["triton_variant"]
     return {**result, "triton": [] if directory is None else _write_triton(result, directory, variant)}
 
 
@@ -259,44 +259,44 @@ def _write_triton(result: Result, repository: Path, variant: Variant) -> list[st
     return write_triton({default_name(onnx): Path(result["engine"])}, repository, variant, config)
 
 
-def _config(weights: Path, crops: Crops, given: dict[str, Any]) -> ExportConfig:
-    """Returns the options as the export job takes them."""
+def _config(weights: Path, crops: Crops, arguments: dict[str, Any]) -> ExportConfig:
+    """Returns the options as `run_export` takes them."""
     from alexnet_fast.export.config import ExportConfig
 
-    archs = given["gpu_arch"]
-    directory, name = export_place(given["output"], weights, trt=given["trt"])
+    archs = arguments["gpu_arch"]
+    directory, name = export_place(arguments["output"], weights, trt=arguments["trt"])
     return ExportConfig(
         output=directory,
         name=name,
         crops=crops,
-        trt=given["trt"],
-        precision=given["precision"],
-        extras=tuple(name for name in ("logits", "features") if given[name]),
-        top=given["top_k"] or 0,
+        trt=arguments["trt"],
+        precision=arguments["precision"],
+        extras=tuple(name for name in ("logits", "features") if arguments[name]),
+        top=arguments["top_k"] or 0,
         gpu_archs=tuple(archs.split(",")) if archs else None,
-        engine=_engine_config(given),
-        engine_cache=given["engine_cache"],
-        verify=given["verify"],
-        device=given["device"],
-        allow_fallback=given["allow_fallback"],
-        force=given["force"],
+        engine=_engine_config(arguments),
+        engine_cache=arguments["engine_cache"],
+        verify=arguments["verify"],
+        device=arguments["device"],
+        allow_fallback=arguments["allow_fallback"],
+        force=arguments["force"],
     )
 
 
-def _engine_config(given: dict[str, Any]) -> EngineConfig:
-    """Returns how the engine is built.
+def _engine_config(arguments: dict[str, Any]) -> EngineConfig:
+    """Returns the options of the engine.
 
     Raises:
-        UserError: A profile makes no sense, or is given for no engine.
+        UserError: A profile is not valid, or no engine is built.
     """
     from alexnet_fast.export.config import EngineConfig, parse_profile
 
-    if given["profiles"] and not given["trt"]:
+    if arguments["profiles"] and not arguments["trt"]:
         raise UserError("--batch-profile is for the engine, and none is built", "add --trt", exit_code=2)
-    most = given["max_batch_size"]
-    texts = given["profiles"] or (f"1,{min(8, most)},{most}",)
+    most = arguments["max_batch_size"]
+    texts = arguments["profiles"] or (f"1,{min(8, most)},{most}",)
     return EngineConfig(
         profiles=tuple(parse_profile(text, most) for text in texts),
-        workspace_mib=given["workspace_mib"],
-        level=given["builder_optimization_level"],
+        workspace_mib=arguments["workspace_mib"],
+        level=arguments["builder_optimization_level"],
     )

@@ -1,4 +1,4 @@
-"""The images that an export is compared and calibrated on: those of the run, or those that are named."""
+"""The images that an export is compared and calibrated on: the run's, or those of the options."""
 
 from __future__ import annotations
 
@@ -17,62 +17,65 @@ if TYPE_CHECKING:
     from alexnet_fast.training.checkpoint.model_io import TrainedModel
     from alexnet_fast.utils.arrays import Pixels
 
-# How many where nobody says so: a minute of comparing two files of `alexnet` with PyTorch on two cores.
+# Default numbers: comparing two files of `alexnet` with PyTorch takes a minute on two cores.
 _VERIFIED, _MEASURED = 64, 200
 
 
 def export_images(
-    weights: Path, trained: TrainedModel, config: ExportConfig, given: dict[str, Any]
+    weights: Path, trained: TrainedModel, config: ExportConfig, options: dict[str, Any]
 ) -> ExportImages:
     """Returns the images that an export with these options needs.
 
     Raises:
-        UserError: They are asked for and are not there.
+        UserError: Images that the options require do not exist.
     """
     from alexnet_fast.export.export_images import ExportImages
 
-    calibration = _calibration_images(weights, trained, given)
-    trial = _trial_images(weights, trained, config, given)
-    few = _few_images(weights, trained, given) if trial is None and calibration is None else None
-    return ExportImages(trial=trial, calibration=calibration, few=few)
+    calibration = _calibration_images(weights, trained, options)
+    verification = _verification_images(weights, trained, config, options)
+    comparison = (
+        _comparison_images(weights, trained, options)
+        if verification is None and calibration is None
+        else None
+    )
+    return ExportImages(verification=verification, calibration=calibration, comparison=comparison)
 
 
-def _few_images(weights: Path, trained: TrainedModel, given: dict[str, Any]) -> Pixels | None:
+def _comparison_images(weights: Path, trained: TrainedModel, options: dict[str, Any]) -> Pixels | None:
     """Returns a few validation images for the comparison that every export makes.
 
     Returns:
-        None where there are none to be had, and generated ones are taken; of a run that is said.
+        None if there are none, and generated ones are used; for a run a message says so.
 
     Raises:
-        UserError: --data or --images asks for images that are not there.
+        UserError: --data names images that do not exist.
     """
     from alexnet_fast.export.export_images import LEAST
     from alexnet_fast.training.run_dir import RunDir
 
-    asked = given["data"] is not None
-    if not asked and not RunDir(weights).config.exists():
+    named = options["data"] is not None
+    if not named and not RunDir(weights).config.exists():
         return None
     try:
-        part = _part(weights, trained, given["data"], "val", "the comparison needs images", "--data DIR")
-        return _squares(part, trained, max(LEAST, given["images"] or LEAST))[0]
+        part = _part(weights, trained, options["data"], "val", "the comparison needs images", "--data DIR")
+        return _squares(part, trained, max(LEAST, options["images"] or LEAST))[0]
     except UserError as error:
-        if asked:
+        if named:
             raise
         say(f"compared on generated images: {error.problem}")
         return None
 
 
-def _trial_images(
-    weights: Path, trained: TrainedModel, config: ExportConfig, given: dict[str, Any]
+def _verification_images(
+    weights: Path, trained: TrainedModel, config: ExportConfig, options: dict[str, Any]
 ) -> VerificationImages | None:
-    """Returns labelled validation images to compare an export on.
+    """Returns labelled validation images to measure the accuracy of an export on.
 
     Returns:
-        None where nothing is to be compared, or where there is nothing to compare a rounded export on, which
-        is said.
+        None if no accuracy is measured; a message says so if a rounded export lacks images.
 
     Raises:
-        UserError: --verify or --data asks for images that are not there.
+        UserError: --verify or --data requires images that do not exist.
     """
     import numpy as np
 
@@ -80,35 +83,35 @@ def _trial_images(
 
     if not config.verify and config.precision == "fp32":
         return None
-    count = given["images"] or (_VERIFIED if config.precision == "fp32" else _MEASURED)
+    count = options["images"] or (_VERIFIED if config.precision == "fp32" else _MEASURED)
     try:
-        part = _part(weights, trained, given["data"], "val", "--verify needs images", "--data DIR")
+        part = _part(weights, trained, options["data"], "val", "--verify needs images", "--data DIR")
         pixels, places = _squares(part, trained, count)
     except UserError as error:
-        if config.verify or given["data"] is not None:
+        if config.verify or options["data"] is not None:
             raise
         say(f"the accuracy in {config.precision} is not measured: {error}")
         return None
     return VerificationImages(nhwc_u8=pixels, labels=np.asarray(part.labels)[places])
 
 
-def _calibration_images(weights: Path, trained: TrainedModel, given: dict[str, Any]) -> Pixels | None:
+def _calibration_images(weights: Path, trained: TrainedModel, options: dict[str, Any]) -> Pixels | None:
     """Returns training images to calibrate int8 on; None for another precision.
 
     Raises:
-        UserError: There are none, or they are named without int8.
+        UserError: There are none, or --calibration-data is given without int8.
     """
-    if given["precision"] != "int8":
-        if given["calibration_data"] is not None:
+    if options["precision"] != "int8":
+        if options["calibration_data"] is not None:
             raise UserError(
-                f"--calibration-data is for int8, not {given['precision']}",
+                f"--calibration-data is for int8, not {options['precision']}",
                 "add --precision int8",
                 exit_code=2,
             )
         return None
     why = "--precision int8 needs images to calibrate on"
-    part = _part(weights, trained, given["calibration_data"], "train", why, "--calibration-data DATA")
-    return _squares(part, trained, given["calibration_images"])[0]
+    part = _part(weights, trained, options["calibration_data"], "train", why, "--calibration-data DATA")
+    return _squares(part, trained, options["calibration_images"])[0]
 
 
 def _part(
@@ -119,10 +122,10 @@ def _part(
     why: str,
     option: str,
 ) -> ImageList:
-    """Returns the images of a part of a data set: the one named, or the run's.
+    """Returns the images of a split of a data set: the one named, or the run's.
 
     Raises:
-        UserError: None is named, or it is not there or holds none.
+        UserError: No data set is named, or it does not exist or has no images.
     """
     from alexnet_fast.data import ClassMap, open_part
     from alexnet_fast.data.layouts.detect import DatasetFormat
@@ -148,7 +151,7 @@ def _part(
 
 
 def _squares(part: ImageList, trained: TrainedModel, count: int) -> tuple[Pixels, list[int]]:
-    """Returns images spread evenly over a list, as the network takes them, and their places."""
+    """Returns images spread evenly over a list, resized for the network, and their indices."""
     import numpy as np
 
     from alexnet_fast.pipelines.io import spread, square_at

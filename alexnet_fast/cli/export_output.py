@@ -1,4 +1,4 @@
-"""Where an export goes: `--output` names a folder, or the file itself where it ends as one."""
+"""Reads `--output` of an export: a folder, or the file itself if the name ends in .onnx or .engine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from alexnet_fast.errors import UserError
 
 _DEFAULT = "model"
 _ONNX, _ENGINE = ".onnx", ".engine"
-# What other files of models end in, which an export does not write.
-_OTHERS = (
+# Extensions of other model files, which an export does not write.
+_OTHER_SUFFIXES = (
     ".pt",
     ".pth",
     ".safetensors",
@@ -25,20 +25,21 @@ _OTHERS = (
 
 
 def export_place(output: Path | None, weights: Path, *, trt: bool) -> tuple[Path, str]:
-    """Returns the folder of an export, and what its files are called before their endings.
+    """Returns the folder of an export, and the name of its files without extension.
 
     Args:
-        output: What the option says: a path that ends in .onnx or .engine is that file, every other a folder.
+        output: Value of the option: a path that ends in .onnx or .engine is that file, any other a folder.
         weights: The run folder or file of weights; its folder is the default.
         trt: Whether an engine is built.
 
     Raises:
-        UserError: It names a file that this export does not write, or a folder that ends as a file.
+        UserError: The option names a file that this export does not write, or a folder with the extension of
+            a file.
     """
     if output is None:
         return (weights if weights.is_dir() else weights.parent), _DEFAULT
     suffix = output.suffix.lower()
-    if suffix in _OTHERS and not output.is_dir():
+    if suffix in _OTHER_SUFFIXES and not output.is_dir():
         raise UserError(
             f"--output {output}: an export writes ONNX files and TensorRT engines, not {suffix}",
             f"give a folder, or {output.with_suffix(_ONNX)}",
@@ -54,7 +55,7 @@ def export_place(output: Path | None, weights: Path, *, trt: bool) -> tuple[Path
         )
     if output.is_dir():
         raise UserError(
-            f"--output {output} is a folder, and ends as a file",
+            f"--output {output} is a folder with the extension of a file",
             "remove it, or give another path",
             exit_code=2,
         )

@@ -236,7 +236,7 @@ def _export(run: Path, trained: TrainedModel, test: ImageList, *, trt: bool) -> 
         trained.classes,
         trained.model,
         trained.provenance,
-        ExportImages(trial=VerificationImages(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
+        ExportImages(verification=VerificationImages(nhwc_u8=sample_squares(test, trained.spec, _VERIFIED))),
         ExportConfig(output=run, crops="ten", trt=trt, verify=True),
     )
 

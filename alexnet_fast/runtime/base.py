@@ -1,4 +1,4 @@
-"""What every loaded model says about itself, from the metadata in its file."""
+"""Devices by name, and the metadata of every loaded model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from alexnet_fast.errors import UserError
 
+if TYPE_CHECKING:
+    from alexnet_fast.pipelines.spec import AugmentSpec
+    from alexnet_fast.pipelines.ten_crop import Crops
+    from alexnet_fast.runtime.metadata import GraphMetadata
+
 Kind = Literal["auto", "cpu", "cuda", "tensorrt"]
 
-# "gpu" is what `device.choose_device` takes for "cuda", too.
+# `device.choose_device` also accepts "gpu" for "cuda".
 _NAMES: dict[str, Kind] = {
     "auto": "auto",
     "cpu": "cpu",
@@ -20,7 +25,7 @@ _NAMES: dict[str, Kind] = {
 
 
 class DeviceRequest(NamedTuple):
-    """A device that was asked for: "auto" takes a GPU where there is one; `gpu` counts from 0."""
+    """A requested device: "auto" takes a GPU if there is one; `gpu` counts from 0."""
 
     kind: Kind
     gpu: int = 0
@@ -33,28 +38,22 @@ def parse_device(text: str) -> DeviceRequest:
         text: "auto", "cpu", "cuda", "cuda:N" or "tensorrt".
 
     Raises:
-        UserError: It is none of these.
+        UserError: The text is none of these.
     """
-    found = re.fullmatch(r"(?:(cuda|gpu):(\d{1,4})|([a-z]+))", text)
-    kind = _NAMES.get(found[1] or found[3]) if found else None
-    if found is None or kind is None:
+    match = re.fullmatch(r"(?:(cuda|gpu):(\d{1,4})|([a-z]+))", text)
+    kind = _NAMES.get(match[1] or match[3]) if match else None
+    if match is None or kind is None:
         raise UserError(
             f"--device {text} is not a device", "give auto, cpu, cuda, cuda:N or tensorrt", exit_code=2
         )
-    return DeviceRequest(kind, int(found[2] or 0))
-
-
-if TYPE_CHECKING:
-    from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.pipelines.ten_crop import Crops
-    from alexnet_fast.runtime.metadata import GraphMetadata
+    return DeviceRequest(kind, int(match[2] or 0))
 
 
 class ModelInfo:
     """A model with metadata.
 
     Attributes:
-        metadata: Everything that the model says about itself.
+        metadata: The metadata in its file.
     """
 
     metadata: GraphMetadata
@@ -66,10 +65,10 @@ class ModelInfo:
 
     @property
     def spec(self) -> AugmentSpec:
-        """The preprocessing; all of it but the resizing is inside the file."""
+        """The preprocessing; everything but the resizing is inside the file."""
         return self.metadata.spec
 
     @property
     def crops(self) -> Crops:
-        """What the probabilities are averaged over."""
+        """The crops that the probabilities are averaged over."""
         return self.metadata.crops

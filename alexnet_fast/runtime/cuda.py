@@ -1,7 +1,7 @@
-"""Asks NVIDIA's driver itself which GPUs are there, through ctypes: no torch, no CUDA toolkit, no TensorRT.
+"""Uses NVIDIA's driver through ctypes: no torch, no CUDA toolkit, no TensorRT.
 
-Classic TensorRT can crash the process where there is no driver, so this is asked before it is touched. The
-calls are documented in the CUDA driver API, https://docs.nvidia.com/cuda/cuda-driver-api/.
+Classic TensorRT can crash the process if there is no driver, so this module is asked first. The calls are
+documented in the CUDA driver API, https://docs.nvidia.com/cuda/cuda-driver-api/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from alexnet_fast.utils.arrays import AnyArray
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# CU_STREAM_CAPTURE_MODE_THREAD_LOCAL in cuda.h: other threads may go on meanwhile.
+# CU_STREAM_CAPTURE_MODE_THREAD_LOCAL in cuda.h: other threads may continue meanwhile.
 _THREAD_LOCAL = 1
 
 
@@ -24,7 +24,7 @@ class Cuda:
     """The first GPU, in the context that every CUDA library of this process shares.
 
     Raises:
-        UnavailableError: There is none, and why.
+        UnavailableError: There is no GPU; the message has the reason.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Cuda:
         if problem is not None:
             raise UnavailableError(
                 f"an engine runs on an NVIDIA GPU only: {problem}",
-                "give the model.onnx beside it, or allow that with --allow-fallback",
+                "give the model.onnx beside it, or add --allow-fallback",
             )
         self._driver = ctypes.CDLL("libcuda.so.1")
         device, self._context = ctypes.c_int(), ctypes.c_void_p()
@@ -53,7 +53,7 @@ class Cuda:
         return address.value
 
     def free(self, address: int) -> None:
-        """Gives memory back."""
+        """Frees memory."""
         self._call("cuMemFree_v2", ctypes.c_uint64(address))
 
     def upload(self, address: int, array: AnyArray) -> None:
@@ -69,7 +69,7 @@ class Cuda:
         )
 
     def wait(self) -> None:
-        """Waits for everything that the stream was given."""
+        """Waits for everything in the stream."""
         self._call("cuStreamSynchronize", self.stream)
 
     def event(self) -> ctypes.c_void_p:
@@ -89,13 +89,13 @@ class Cuda:
         return time.value
 
     def capture(self, enqueue: Callable[[], bool]) -> ctypes.c_void_p | None:
-        """Records as a CUDA graph, without running it, what a function puts into the stream.
+        """Records the work that a function puts into the stream as a CUDA graph, without running it.
 
         Args:
-            enqueue: Returns whether it could.
+            enqueue: Returns whether it succeeded.
 
         Returns:
-            The graph, to be launched any number of times; None where `enqueue` could not.
+            The graph, to be launched any number of times; None if `enqueue` failed.
         """
         graph, runnable = ctypes.c_void_p(), ctypes.c_void_p()
         self._call("cuStreamBeginCapture_v2", self.stream, _THREAD_LOCAL)
@@ -103,7 +103,7 @@ class Cuda:
         try:
             done = enqueue()
         finally:
-            # A stream that goes on capturing is of no use to anybody. A capture that failed has no graph.
+            # A stream that keeps capturing is useless. A capture that failed has no graph.
             code = self._driver.cuStreamEndCapture(self.stream, ctypes.byref(graph))
         if not done or code != 0:
             return None
@@ -116,7 +116,7 @@ class Cuda:
         self._call("cuGraphLaunch", graph, self.stream)
 
     def drop(self, graph: ctypes.c_void_p) -> None:
-        """Gives a graph back."""
+        """Frees a graph."""
         self._call("cuGraphExecDestroy", graph)
 
     def _copy(self, name: str, target: Any, source: Any, array: AnyArray) -> None:
@@ -125,7 +125,7 @@ class Cuda:
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._driver, name)(*arguments)
         if code != 0:
-            raise UserError(f"the GPU refuses {name}: {error_text(self._driver, code)}")
+            raise UserError(f"{name} failed on the GPU: {error_text(self._driver, code)}")
 
 
 _LIBRARY = "libcuda.so.1"
@@ -141,7 +141,7 @@ class Gpu:
     Args:
         name: Product name.
         compute_capability: As in "8.6".
-        memory_bytes: All of its memory.
+        memory_bytes: Its total memory.
     """
 
     name: str
@@ -150,7 +150,7 @@ class Gpu:
 
 
 def gpu_count() -> int:
-    """Returns how many GPUs CUDA can use here (CUDA_VISIBLE_DEVICES counts); 0 where there is no driver."""
+    """Returns how many GPUs CUDA can use (CUDA_VISIBLE_DEVICES counts); 0 without a driver."""
     driver, _ = _start()
     if driver is None:
         return 0
@@ -159,7 +159,7 @@ def gpu_count() -> int:
 
 
 def driver_problem() -> str | None:
-    """Says in one sentence why no GPU can be used, or returns None where one can."""
+    """Returns one sentence why no GPU can be used; None if one can."""
     driver, problem = _start()
     if driver is not None and gpu_count() == 0:
         return "NVIDIA's driver is there but shows no GPU (CUDA_VISIBLE_DEVICES may hide them)"
@@ -167,7 +167,7 @@ def driver_problem() -> str | None:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """Describes every GPU that CUDA can use here."""
+    """Describes every GPU that CUDA can use."""
     driver, _ = _start()
     if driver is None:
         return ()
@@ -187,7 +187,7 @@ def _start() -> tuple[ctypes.CDLL | None, str | None]:
 
 
 def error_text(driver: ctypes.CDLL, code: int) -> str:
-    """Returns what the driver says about one of its error codes."""
+    """Returns the driver's text for one of its error codes."""
     text = ctypes.c_char_p()
     if driver.cuGetErrorString(code, ctypes.byref(text)) == 0 and text.value:
         return f"{text.value.decode(errors='replace')} (CUDA error {code})"

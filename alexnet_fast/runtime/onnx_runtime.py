@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _PROVIDERS: dict[str, str] = {"cpu": CPU, "cuda": _CUDA, "tensorrt": "TensorrtExecutionProvider"}
+_NOT_OURS = "give a file that `alexnet-fast export` wrote"
+# OrtLoggingLevel: 3 is errors. Its warnings would report a missing GPU at every start.
+_ERRORS_ONLY = 3
 
 
 def provider_names(providers: Sequence[ProviderName]) -> list[str]:
@@ -48,53 +51,55 @@ def provider_names(providers: Sequence[ProviderName]) -> list[str]:
     return list(dict.fromkeys([*(_PROVIDERS[name] for name in providers), CPU]))
 
 
-def resolve_providers(wanted: list[str], *, allow_fallback: bool) -> list[str]:
-    """Returns what to ask onnxruntime for; without a GPU it would print a page about missing libraries.
+def resolve_providers(requested: list[str], *, allow_fallback: bool) -> list[str]:
+    """Returns the providers to request; without a GPU onnxruntime would print a page about missing libraries.
 
     Raises:
         UnavailableError: There is no GPU, and no fallback is allowed.
     """
-    if wanted[0] == CPU or driver_problem() is None:
-        return wanted
+    if requested[0] == CPU or driver_problem() is None:
+        return requested
     if not allow_fallback:
-        raise not_to_be_had(wanted[0], CPU)
-    _warn_of_fallback(wanted[0], CPU)
+        raise _unavailable(requested[0], CPU)
+    _warn_of_fallback(requested[0], CPU)
     return [CPU]
 
 
-def with_options(wanted: list[str], gpu: int) -> list[tuple[str, dict[str, str]]]:
-    """Adds each provider's options; float32 is to be float32 on a GPU too, without TensorFloat-32's ten bits.
+def with_options(requested: list[str], gpu: int) -> list[tuple[str, dict[str, str]]]:
+    """Adds each provider's options; float32 stays float32 on a GPU, without TensorFloat-32's ten bits.
 
     https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
     """
-    own = {_CUDA: {"use_tf32": "0"}}
-    return [(name, {} if name == CPU else {"device_id": str(gpu), **own.get(name, {})}) for name in wanted]
+    options = {_CUDA: {"use_tf32": "0"}}
+    return [
+        (name, {} if name == CPU else {"device_id": str(gpu), **options.get(name, {})}) for name in requested
+    ]
 
 
-def check_providers(session: Any, wanted: list[str], *, allow_fallback: bool) -> str:
-    """Returns the provider that most nodes of the graph were given to.
+def check_providers(session: Any, requested: list[str], *, allow_fallback: bool) -> str:
+    """Returns the provider that runs most nodes of the graph.
 
     Raises:
-        UserError: It is not the first of those that were asked for, and no fallback is allowed.
+        UserError: It is not the first one requested, and no fallback is allowed.
     """
-    best = wanted[0]
+    best = requested[0]
     runs_on = _busiest(session)
     if runs_on == best and best in session.get_providers():
         return runs_on
     if not allow_fallback:
-        raise not_to_be_had(best, runs_on)
+        raise _unavailable(best, runs_on)
     _warn_of_fallback(best, runs_on)
     return runs_on
 
 
 def _warn_of_fallback(best: str, instead: str) -> None:
     reason = driver_problem() or "see alexnet-fast doctor"
-    _log.warning("%s was asked for and is not to be had; %s runs the model (%s)", best, instead, reason)
+    _log.warning("%s is unavailable; %s runs the model (%s)", best, instead, reason)
 
 
 def _busiest(session: Any) -> str:
-    """Returns the provider with the most nodes; a GPU provider may be loaded and yet be given none."""
-    # Added in a later version than the oldest that we accept (1.23 is the last for Python 3.10).
+    """Returns the provider with the most nodes; a loaded GPU provider may have none."""
+    # Newer than the oldest version that we accept (1.23 is the last for Python 3.10).
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return str(session.get_providers()[0])
     nodes: dict[str, int] = {}
@@ -103,23 +108,14 @@ def _busiest(session: Any) -> str:
     return max(nodes, key=lambda name: nodes[name]) if nodes else str(session.get_providers()[0])
 
 
-def not_to_be_had(best: str, instead: str) -> UnavailableError:
-    """Returns the error of a provider that was asked for in vain."""
+def _unavailable(best: str, instead: str) -> UnavailableError:
+    """Returns the error of a requested provider that cannot be used."""
     problem = driver_problem()
     reason = f": {problem}" if problem else ""
     return UnavailableError(
-        f"onnxruntime {onnxruntime.__version__} was asked for {best} and would run on {instead}{reason}",
+        f"{best} is unavailable; onnxruntime {onnxruntime.__version__} would use {instead}{reason}",
         "see `alexnet-fast doctor` for what is missing, or allow it with --allow-fallback",
     )
-
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-_NOT_OURS = "give a file that `alexnet-fast export` wrote"
-# OrtLoggingLevel: 3 is errors. Its warnings tell people without a GPU that there is none, at every start.
-_ERRORS_ONLY = 3
 
 
 class OnnxModel(ModelInfo):
@@ -127,18 +123,18 @@ class OnnxModel(ModelInfo):
 
     Args:
         path: A file that `alexnet-fast export` wrote.
-        providers: What shall run it, best first. All but "cpu" must really be there.
+        providers: Execution providers, best first. All but "cpu" must be available.
         threads: CPU threads for one call; None for one per core.
-        gpu: Which GPU, counted from 0; the CPU takes no notice.
-        allow_fallback: Where a provider is not to be had, warn and go on with the CPU instead of failing.
+        gpu: Number of the GPU, from 0; unused on the CPU.
+        allow_fallback: Fall back to the CPU, with a warning, if a provider is unavailable.
 
     Attributes:
-        metadata: Everything that the file says about itself.
-        output_tensors: What it gives, the probabilities first.
+        metadata: The metadata in the file.
+        output_tensors: Its outputs, the probabilities first.
 
     Raises:
-        UserError: There is no such file, it is no ONNX file or not one of ours, or a provider is not to be
-            had.
+        UserError: There is no such file, or it is not an ONNX file of ours.
+        UnavailableError: A provider is unavailable.
     """
 
     def __init__(
@@ -151,23 +147,23 @@ class OnnxModel(ModelInfo):
         allow_fallback: bool = False,
     ) -> None:
         self.path = Path(path)
-        wanted = resolve_providers(provider_names(providers), allow_fallback=allow_fallback)
+        requested = resolve_providers(provider_names(providers), allow_fallback=allow_fallback)
         onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
         content = _read(self.path)
         self._session = _open(
-            self.path, content, wanted, _options(threads), gpu=gpu, allow_fallback=allow_fallback
+            self.path, content, requested, _options(threads), gpu=gpu, allow_fallback=allow_fallback
         )
         self.metadata = GraphMetadata.from_props(
             self._session.get_modelmeta().custom_metadata_map, str(self.path)
         )
         _check_signature(self._session, self.metadata, self.path)
         self.output_tensors = _output_tensors(self._session, self.path)
-        # Asked of the session: the list of available providers names GPUs that are not there.
-        self._runs_on = check_providers(self._session, wanted, allow_fallback=allow_fallback)
+        # The session knows: onnxruntime's list of available providers names GPUs that are not there.
+        self._runs_on = check_providers(self._session, requested, allow_fallback=allow_fallback)
 
     @property
     def backend(self) -> str:
-        """What really runs the file, such as "onnxruntime CPUExecutionProvider 1.31.1"."""
+        """The runtime that runs the file, such as "onnxruntime CPUExecutionProvider 1.31.1"."""
         return f"onnxruntime {self._runs_on} {onnxruntime.__version__}"
 
     def run(self, images_nhwc: Pixels) -> Probabilities:
@@ -180,34 +176,37 @@ class OnnxModel(ModelInfo):
             float32 (N, classes), rows summing to 1.
 
         Raises:
-            UserError: The array has another type or shape, or the file turns out to be damaged.
+            UserError: The array has another type or shape, or the file is damaged.
         """
         return self.outputs(images_nhwc, [OUTPUT])[OUTPUT]
 
     def outputs(self, images_nhwc: Pixels, names: Sequence[str] | None = None) -> dict[str, AnyArray]:
-        """Returns what the file gives, by name, in its own order: the probabilities first.
+        """Returns outputs by name, in the file's order: the probabilities first.
 
         Args:
             images_nhwc: As for `run`.
-            names: Of the outputs; None for all.
+            names: Names of the outputs; None for all.
 
         Raises:
             UserError: As `run`.
         """
         check_images(images_nhwc, self.spec.resize)
-        wanted = [one for one in self.output_tensors if names is None or one.name in names]
+        tensors = [tensor for tensor in self.output_tensors if names is None or tensor.name in names]
         if len(images_nhwc) == 0:
-            return {one.name: np.empty((0, *one.shape[1:]), TENSOR_TYPES[one.dtype].numpy) for one in wanted}
+            return {
+                tensor.name: np.empty((0, *tensor.shape[1:]), TENSOR_TYPES[tensor.dtype].numpy)
+                for tensor in tensors
+            }
         errors = onnxruntime.capi.onnxruntime_pybind11_state
-        order = [one.name for one in wanted]
+        order = [tensor.name for tensor in tensors]
         try:
-            found = self._session.run(order, {INPUT: np.ascontiguousarray(images_nhwc)})
+            values = self._session.run(order, {INPUT: np.ascontiguousarray(images_nhwc)})
         except (errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
             raise UserError(f"onnxruntime cannot run {self.path} ({_reason(error)})", _NOT_OURS) from error
-        return dict(zip(order, found, strict=True))
+        return dict(zip(order, values, strict=True))
 
     def release_memory(self) -> None:
-        """Gives back to the system what large batches took; the next large one takes it again.
+        """Returns the memory of large batches to the system; the next large one allocates it again.
 
         https://onnxruntime.ai/docs/get-started/with-c.html#memory-arena-shrinkage
         """
@@ -221,9 +220,9 @@ def check_images(images_nhwc: Pixels, side: int) -> None:
     """Checks an array of images before it is run.
 
     Raises:
-        UserError: It is no uint8 (N, side, side, 3).
+        UserError: The array is not uint8 (N, side, side, 3).
     """
-    # The type is checked although it is annotated: the arrays come from other people's requests.
+    # Checked although it is annotated: the arrays come from requests.
     if not isinstance(images_nhwc, np.ndarray):
         raise UserError(
             f"images must be a numpy array, not {type(images_nhwc).__name__}",
@@ -242,7 +241,7 @@ def check_images(images_nhwc: Pixels, side: int) -> None:
 def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    # Lets the session say afterwards which provider each node was given to.
+    # Lets the session report which provider runs each node.
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -262,40 +261,40 @@ def _read(path: Path) -> bytes:
 
 
 def _open(
-    path: Path, content: bytes, wanted: list[str], options: Any, *, gpu: int, allow_fallback: bool
+    path: Path, content: bytes, requested: list[str], options: Any, *, gpu: int, allow_fallback: bool
 ) -> Any:
     errors = onnxruntime.capi.onnxruntime_pybind11_state
     try:
-        # Without enable_fallback=0 onnxruntime prints to stdout and goes on with the CPU.
+        # Without enable_fallback=0 onnxruntime prints to stdout and uses the CPU.
         return onnxruntime.InferenceSession(
-            content, options, providers=with_options(wanted, gpu), enable_fallback=0
+            content, options, providers=with_options(requested, gpu), enable_fallback=0
         )
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NoModel) as error:
         raise UserError(f"{path} is not an ONNX file ({_reason(error)})", _NOT_OURS) from error
     except (errors.Fail, errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException) as error:
         raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
     except (RuntimeError, ValueError) as error:
-        # A provider that cannot start at all; those that merely are not used are found by check_providers.
-        if len(wanted) == 1:
+        # A provider that cannot start at all; check_providers finds those that are merely not used.
+        if len(requested) == 1:
             raise UserError(f"onnxruntime cannot load {path} ({_reason(error)})", _NOT_OURS) from error
         if not allow_fallback:
-            raise not_to_be_had(wanted[0], CPU) from error
+            raise _unavailable(requested[0], CPU) from error
         return _open(path, content, [CPU], options, gpu=gpu, allow_fallback=True)
 
 
 def _reason(error: Exception) -> str:
-    """Returns what onnxruntime says after "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load … failed:"."""
+    """Returns the part of a message after "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load … failed:"."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0].split(" : ")[-1].split("failed:")[-1].strip().rstrip(".")
 
 
 def _check_signature(session: Any, metadata: GraphMetadata, path: Path) -> None:
-    """Compares the file's input and output with its own description."""
+    """Compares the file's input and output with its metadata."""
     side, classes = metadata.spec.resize, len(metadata.classes)
     # Logits and features may follow the probabilities.
-    found = [(t.name, t.type, t.shape[1:]) for t in (*session.get_inputs(), *session.get_outputs()[:1])]
-    wanted = [(INPUT, "tensor(uint8)", [side, side, 3]), (OUTPUT, "tensor(float)", [classes])]
-    if found != wanted:
+    actual = [(t.name, t.type, t.shape[1:]) for t in (*session.get_inputs(), *session.get_outputs()[:1])]
+    described = [(INPUT, "tensor(uint8)", [side, side, 3]), (OUTPUT, "tensor(float)", [classes])]
+    if actual != described:
         raise UserError(
             f"the inputs and outputs of {path} are not those that its metadata describe", _NOT_OURS
         )
@@ -303,10 +302,10 @@ def _check_signature(session: Any, metadata: GraphMetadata, path: Path) -> None:
 
 def _output_tensors(session: Any, path: Path) -> tuple[TensorInfo, ...]:
     """Describes the outputs as a manifest does."""
-    found = []
-    for one in session.get_outputs():
-        dtype = one.type.removeprefix("tensor(").removesuffix(")")
+    tensors = []
+    for output in session.get_outputs():
+        dtype = output.type.removeprefix("tensor(").removesuffix(")")
         if dtype not in TENSOR_TYPES:
-            raise UserError(f"the output {one.name!r} of {path} has the type {dtype}", _NOT_OURS)
-        found.append(TensorInfo(name=one.name, dtype=dtype, shape=(-1, *one.shape[1:])))
-    return tuple(found)
+            raise UserError(f"the output {output.name!r} of {path} has the type {dtype}", _NOT_OURS)
+        tensors.append(TensorInfo(name=output.name, dtype=dtype, shape=(-1, *output.shape[1:])))
+    return tuple(tensors)

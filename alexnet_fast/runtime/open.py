@@ -1,4 +1,4 @@
-"""What runs an exported model: its TensorRT engine where a GPU is, onnxruntime otherwise."""
+"""Opens an exported model: its TensorRT engine if there is a GPU, else its ONNX file in onnxruntime."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Backend(Protocol):
 
     Attributes:
         path: The file that was loaded.
-        metadata: Everything that the model says about itself.
-        output_tensors: What it gives, the probabilities first.
+        metadata: The metadata in the file.
+        output_tensors: Its outputs, the probabilities first.
     """
 
     path: Path
@@ -49,11 +49,11 @@ class Backend(Protocol):
 
     @property
     def crops(self) -> Crops:
-        """What the probabilities are averaged over."""
+        """The crops that the probabilities are averaged over."""
 
     @property
     def backend(self) -> str:
-        """What really runs it."""
+        """The runtime that runs it."""
 
     def run(self, images_nhwc: Pixels) -> Probabilities:
         """Classifies uint8 (N, resize, resize, 3); returns float32 (N, classes); safe in threads."""
@@ -69,25 +69,25 @@ def open_backend(
 
     Args:
         path: An ONNX file of ours, an engine, or a folder with a `model.onnx`.
-        device: "auto" takes a GPU where there is one: with the engine beside the ONNX file, or else in
-            onnxruntime, which warns where it cannot use it. "cpu" takes the ONNX file. "cuda", "cuda:N" and
-            "tensorrt" must be there; "tensorrt" takes the engine, or else onnxruntime's TensorRT.
-        threads: CPU threads for one call; None for one a core.
-        allow_fallback: Where the device is not to be had, warn and run the ONNX file on the CPU.
+        device: "auto" uses a GPU if there is one: with the engine beside the ONNX file, or else in
+            onnxruntime, which warns if it cannot use the GPU. "cpu" runs the ONNX file. "cuda", "cuda:N" and
+            "tensorrt" must be available; "tensorrt" runs the engine, or else onnxruntime's TensorRT.
+        threads: CPU threads for one call; None for one per core.
+        allow_fallback: If the device is unavailable, warn and run the ONNX file on the CPU.
 
     Raises:
         UserError: There is no such model, or it is not one of ours.
-        UnavailableError: The device is not to be had.
+        UnavailableError: The device is unavailable.
     """
-    asked = parse_device(device)
+    request = parse_device(device)
     file = model_file(Path(path))
     try:
-        return _open(file, asked, threads)
+        return _open(file, request, threads)
     except UnavailableError as error:
         onnx = file.with_suffix(ONNX_SUFFIX)
         if not allow_fallback or not onnx.is_file():
             raise
-        # Both are in the manifest, so a file of another export is refused.
+        # The manifest lists both, so a file of another export is refused.
         model = open_onnx(onnx, device="cpu", threads=threads)
         _log.warning("%s; %s runs %s instead", error.problem, model.backend, onnx)
         return model
@@ -99,28 +99,28 @@ def open_onnx(
     """Loads an ONNX file, and never the engine beside it; otherwise as `open_backend`."""
     from alexnet_fast.runtime.onnx_runtime import OnnxModel
 
-    asked = parse_device(device)
-    if asked.kind == "cpu" or (asked.kind == "auto" and not gpu_count()):
+    request = parse_device(device)
+    if request.kind == "cpu" or (request.kind == "auto" and not gpu_count()):
         return OnnxModel(path, threads=threads)
-    # The CUDA provider takes what TensorRT's cannot; which of them has most of the nodes is asked afterwards.
-    providers: tuple[ProviderName, ...] = ("tensorrt", "cuda") if asked.kind == "tensorrt" else ("cuda",)
-    allowed = allow_fallback or asked.kind == "auto"
-    return OnnxModel(path, providers=providers, gpu=asked.gpu, threads=threads, allow_fallback=allowed)
+    # The CUDA provider runs the nodes that TensorRT's cannot; `check_providers` looks which has the most.
+    providers: tuple[ProviderName, ...] = ("tensorrt", "cuda") if request.kind == "tensorrt" else ("cuda",)
+    allowed = allow_fallback or request.kind == "auto"
+    return OnnxModel(path, providers=providers, gpu=request.gpu, threads=threads, allow_fallback=allowed)
 
 
-def _open(file: Path, asked: DeviceRequest, threads: int | None) -> Backend:
-    """Loads the engine where one is given, or is there and can run; else the ONNX file."""
+def _open(file: Path, request: DeviceRequest, threads: int | None) -> Backend:
+    """Loads the engine if the file is one, or one beside it can run; else the ONNX file."""
     engine = file.with_suffix(ENGINE)
-    given = file.suffix == ENGINE
-    if given and asked.kind == "cpu":
+    is_engine = file.suffix == ENGINE
+    if is_engine and request.kind == "cpu":
         raise UserError(f"{file} does not run on --device cpu", "give the model.onnx beside it", exit_code=2)
-    if not given and (asked.kind == "cpu" or not gpu_count() or not lists_engine(engine)):
-        device = f"cuda:{asked.gpu}" if asked.kind == "cuda" else asked.kind
+    if not is_engine and (request.kind == "cpu" or not gpu_count() or not lists_engine(engine)):
+        device = f"cuda:{request.gpu}" if request.kind == "cuda" else request.kind
         return open_onnx(file, device=device, threads=threads)
-    if asked.gpu:
+    if request.gpu:
         raise UserError(
-            f"an engine runs on the first GPU, and --device asks for number {asked.gpu}",
-            f"set CUDA_VISIBLE_DEVICES={asked.gpu} and give --device cuda",
+            f"an engine runs on the first GPU, and --device asks for number {request.gpu}",
+            f"set CUDA_VISIBLE_DEVICES={request.gpu} and give --device cuda",
             exit_code=2,
         )
     from alexnet_fast.runtime.tensorrt_runtime import EngineModel
@@ -129,10 +129,10 @@ def _open(file: Path, asked: DeviceRequest, threads: int | None) -> Backend:
 
 
 def model_file(path: Path) -> Path:
-    """Returns the file that a path stands for: itself, or the `model.onnx` in a folder.
+    """Returns the file of a path: itself, or the `model.onnx` in a folder.
 
     Raises:
-        UserError: There is none.
+        UserError: The folder has none.
     """
     if not path.is_dir():
         return path

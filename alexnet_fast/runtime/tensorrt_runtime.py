@@ -1,9 +1,9 @@
-"""A TensorRT engine: images in, class probabilities out, behind the face of `OnnxModel`.
+"""A TensorRT engine: images in, class probabilities out, with the interface of `OnnxModel`.
 
     model = EngineModel(Path("model.engine"))
     probabilities_nk = model.run(images_nhwc)
 
-The manifest is checked before a byte of the engine is handed to TensorRT. Imports neither torch nor DALI.
+The manifest is checked before TensorRT gets a byte of the engine. Imports neither torch nor DALI.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     import ctypes
     from collections.abc import Mapping, Sequence
 
-    from alexnet_fast.runtime.cuda import Cuda
-    from alexnet_fast.runtime.manifest import BatchProfile, TensorInfo
-    from alexnet_fast.utils.arrays import AnyArray, Pixels
+    from alexnet_fast.runtime.manifest import BatchProfile, Manifest, TensorInfo
+    from alexnet_fast.utils.arrays import Pixels, Probabilities
+
+_BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
 
 
 class EngineTimes(NamedTuple):
@@ -44,15 +45,15 @@ class EngineTimes(NamedTuple):
 
 
 class EngineContext:
-    """Answers one batch at a time; whoever has several threads lets them wait for each other.
+    """Runs one batch at a time; callers with several threads must lock it.
 
     Args:
         engine: A deserialized ICudaEngine.
         cuda: The GPU that it is on.
         profiles: Its optimisation profiles, in order.
-        side: Of the images.
-        outputs: The engine's. TensorRT writes every one, read or not.
-        cuda_graphs: Record the network's kernels once for a batch size, and launch them in one go.
+        side: Side of the images.
+        outputs: The engine's outputs. TensorRT writes every one, read or not.
+        cuda_graphs: Record the network's kernels once per batch size, and launch them in one go.
     """
 
     def __init__(
@@ -75,20 +76,20 @@ class EngineContext:
         self._shape: tuple[int, int] | None = None
         self._graphs = cuda_graphs
         self._graph: ctypes.c_void_p | None = None
-        # A server drops the context when a newer file takes its place, and goes on for months.
+        # A server drops the context when a newer file replaces it, and may run for months.
         weakref.finalize(self, _free, cuda, (self._input, *self._outputs.values())).atexit = False
 
     def run(self, images: Pixels, answers: Mapping[str, AnyArray]) -> bool:
-        """Answers a batch of at most `most` images; returns whether TensorRT could.
+        """Runs a batch of at most `most` images; returns whether TensorRT could.
 
         Args:
-            images: Contiguous.
-            answers: The outputs that are wanted, by name, contiguous; are filled.
+            images: A contiguous array.
+            answers: Contiguous arrays for the requested outputs, by name; they are filled.
         """
         cuda, marks = self._cuda, self._marks
         profile = nearest_profile(self._profiles, len(images))
-        # The rows that fill up a batch hold whatever was there: a row's answer depends on its own pixels.
-        self._take_shape(profile, max(len(images), self._profiles[profile].min))
+        # Rows that pad a batch hold arbitrary values: the answer of a row depends only on its own pixels.
+        self._set_shape(profile, max(len(images), self._profiles[profile].min))
         if self._graphs and self._graph is None and not self._capture():
             return False
         cuda.record(marks[0])
@@ -110,12 +111,12 @@ class EngineContext:
         marks = self._marks
         return EngineTimes(*(self._cuda.milliseconds(marks[i], marks[i + 1]) for i in range(3)))
 
-    def _take_shape(self, profile: int, rows: int) -> None:
+    def _set_shape(self, profile: int, rows: int) -> None:
         if (profile, rows) == self._shape:
             return
         context, cuda = self._context, self._cuda
         if self._graph is not None:
-            # A graph holds the addresses and sizes of the batch that it was recorded with.
+            # A graph contains the addresses and sizes of its batch.
             cuda.drop(self._graph)
             self._graph = None
         if self._shape is None or self._shape[0] != profile:
@@ -130,7 +131,7 @@ class EngineContext:
         return bool(self._context.execute_async_v3(self._cuda.stream.value))
 
     def _capture(self) -> bool:
-        """Records the graph, after one plain run: TensorRT prepares itself in the first run of a shape.
+        """Records the graph after one plain run, in which TensorRT prepares itself for a new shape.
 
         Raises:
             UserError: The engine cannot be recorded.
@@ -145,60 +146,56 @@ class EngineContext:
 
 
 def _row_bytes(tensor: TensorInfo) -> int:
-    """Returns what one image's part of an output takes."""
+    """Returns the number of bytes of an output per image."""
     return math.prod(tensor.shape[1:]) * TENSOR_TYPES[tensor.dtype].numpy.itemsize
 
 
 def _free(cuda: Cuda, addresses: Sequence[int]) -> None:
-    """Gives a context's buffers back, in whichever thread dropped it."""
+    """Frees a context's buffers, in whichever thread dropped it."""
     cuda.enter()
     for address in addresses:
         cuda.free(address)
 
 
 def nearest_profile(profiles: Sequence[BatchProfile], count: int) -> int:
-    """Returns the number of the profile whose likeliest batch is nearest, by ratio, of those that hold it.
+    """Returns the index of the profile with the nearest typical batch, by ratio, that holds a batch.
 
     A batch smaller than every profile takes the one that it fills best.
 
     Args:
-        profiles: At least one.
-        count: Images; not more than the largest batch.
+        profiles: At least one profile.
+        count: Number of images; at most the largest batch.
     """
-    holding = [i for i, one in enumerate(profiles) if one.min <= count <= one.max]
+    holding = [i for i, profile in enumerate(profiles) if profile.min <= count <= profile.max]
     if not holding:
-        return min((i for i, one in enumerate(profiles) if one.max >= count), key=lambda i: profiles[i].min)
+        return min(
+            (i for i, profile in enumerate(profiles) if profile.max >= count), key=lambda i: profiles[i].min
+        )
     return min(holding, key=lambda i: max(profiles[i].opt / count, count / profiles[i].opt))
-
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from alexnet_fast.runtime.manifest import Manifest
-    from alexnet_fast.utils.arrays import Pixels, Probabilities
-
-_BUILD_AGAIN = "build it again with `alexnet-fast export --trt`"
 
 
 class EngineModel(ModelInfo):
     """A loaded engine.
 
     Args:
-        path: An engine with its manifest beside it.
-        cuda_graphs: Record the network's kernels for a batch size once, and launch them in one go.
+        path: An engine.
+        cuda_graphs: Record the network's kernels once per batch size, and launch them in one go.
+        manifest: The manifest of an engine that is not published yet; None for the one beside it.
 
     Attributes:
-        metadata: What the ONNX file that it was built from says about itself.
-        output_tensors: What it gives, the probabilities first.
+        metadata: The metadata of the ONNX file that it was built from.
+        output_tensors: Its outputs, the probabilities first.
 
     Raises:
-        UserError: Engine and manifest do not fit, it was built by another version or for other GPUs, there is
-            no GPU, or TensorRT refuses it.
+        UserError: The engine does not match its manifest, or TensorRT refuses it.
+        UnavailableError: Another version built it, it was built for other GPUs, or there is no GPU.
     """
 
-    def __init__(self, path: Path | str, *, cuda_graphs: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, cuda_graphs: bool = False, manifest: Manifest | None = None
+    ) -> None:
         self.path = Path(path)
-        self.manifest = verify_manifest(self.path)
+        self.manifest = verify_manifest(self.path, manifest=manifest)
         self.metadata = GraphMetadata.from_props(self.manifest.metadata, str(self.path))
         self.output_tensors = self.manifest.outputs
         self._cuda = Cuda()
@@ -213,20 +210,20 @@ class EngineModel(ModelInfo):
             self.output_tensors,
             cuda_graphs=cuda_graphs,
         )
-        # A context and its buffers answer one call at a time.
+        # A context and its buffers serve one call at a time.
         self._lock = threading.Lock()
 
     @property
     def backend(self) -> str:
-        """What runs it, such as "tensorrt_rtx 1.7.1.116 on NVIDIA L4, fp16"."""
+        """The runtime, such as "tensorrt_rtx 1.7.1.116 on NVIDIA L4, fp16"."""
         manifest, gpu = self.manifest, cuda_driver.gpus()[0]
         return f"{manifest.library} {manifest.library_version} on {gpu.name}, {manifest.precision}"
 
     def run(self, images_nhwc: Pixels) -> Probabilities:
-        """Classifies images; may be called from several threads, which wait for each other.
+        """Classifies images; calls from several threads run one after the other.
 
         Args:
-            images_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0, and more than the engine's largest
+            images_nhwc: uint8 (N, resize, resize, 3), RGB; N may be 0, and exceed the engine's largest
                 batch.
 
         Returns:
@@ -238,11 +235,11 @@ class EngineModel(ModelInfo):
         return self.outputs(images_nhwc, [OUTPUT])[OUTPUT]
 
     def outputs(self, images_nhwc: Pixels, names: Sequence[str] | None = None) -> dict[str, AnyArray]:
-        """Returns what the engine gives, by name, in its own order.
+        """Returns outputs by name, in the engine's order.
 
         Args:
             images_nhwc: As for `run`.
-            names: Of the outputs that are copied from the GPU; None for all.
+            names: Names of the outputs to copy from the GPU; None for all.
 
         Raises:
             UserError: As `run`.
@@ -250,9 +247,9 @@ class EngineModel(ModelInfo):
         check_images(images_nhwc, self.spec.resize)
         count, most = len(images_nhwc), self._context.most
         answers: dict[str, AnyArray] = {
-            one.name: np.empty((count, *one.shape[1:]), TENSOR_TYPES[one.dtype].numpy)
-            for one in self.output_tensors
-            if names is None or one.name in names
+            tensor.name: np.empty((count, *tensor.shape[1:]), TENSOR_TYPES[tensor.dtype].numpy)
+            for tensor in self.output_tensors
+            if names is None or tensor.name in names
         }
         with self._lock:
             self._cuda.enter()
@@ -264,7 +261,7 @@ class EngineModel(ModelInfo):
         return answers
 
     def times(self) -> EngineTimes:
-        """Returns what the last batch took on the GPU, and what the way there and back took."""
+        """Returns the times of the last batch: on the GPU, and of the transfers."""
         with self._lock:
             self._cuda.enter()
             return self._context.times()
@@ -282,7 +279,7 @@ def _check_gpu(path: Path, manifest: Manifest) -> None:
 
 def _deserialize(path: Path, manifest: Manifest) -> Any:
     trt = importlib.import_module(manifest.library)
-    # The logger lives as long as the process: the first that TensorRT was given stays in use.
+    # TensorRT uses its first logger as long as the process runs.
     engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise UserError(

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import importlib.util
 import re
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    pass
+from typing import Literal
 
 LibraryName = Literal["tensorrt", "tensorrt_rtx"]
 

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.pipelines.ten_crop import Crops
 
-# The smallest int64 stands for "to before the first element" in a Slice that runs backwards (ONNX operator
+# The smallest int64 means "to before the first element" in a Slice that runs backwards (ONNX operator
 # Slice-13).
 _BEFORE_FIRST = int(np.iinfo(np.int64).min)
 
 
 def write_images(graph: GraphWriter, spec: AugmentSpec, images: str) -> Value:
-    """Appends the way from images to normalised pixels.
+    """Appends the nodes from images to normalised pixels.
 
-    The Cast stands first: TensorRT's parser takes no other operator on uint8.
+    The Cast comes first: TensorRT's parser accepts no other operator on uint8.
 
     Args:
         graph: Receives the nodes.
@@ -50,10 +50,10 @@ def write_images(graph: GraphWriter, spec: AugmentSpec, images: str) -> Value:
 
 
 def write_crops(graph: GraphWriter, spec: AugmentSpec, x: Value, crops: Crops) -> Value:
-    """Appends the cutting of the crops.
+    """Appends the nodes that cut the crops.
 
     Returns:
-        (crops * batch, 3, crop, crop), crop by crop as `pipelines.crops.take_crops` orders them.
+        (crops * batch, 3, crop, crop), crop by crop in the order of `pipelines.ten_crop.take_crops`.
     """
     offsets, shape = crop_offsets(spec, crops), (3, spec.crop, spec.crop)
     if crops == "single" and spec.margin == 0:
@@ -74,7 +74,7 @@ def write_average(graph: GraphWriter, logits: Value, crops: Crops, output: str) 
     Args:
         graph: Receives the nodes.
         logits: (crops * batch, classes), crop by crop.
-        crops: Which crops.
+        crops: The crops.
         output: Name of the result, float32 (batch, classes).
     """
     if crops == "single":
@@ -90,14 +90,14 @@ def write_extra(graph: GraphWriter, value: Value, crops: Crops, output: str) -> 
     Args:
         graph: Receives the nodes.
         value: (crops * batch, features), crop by crop.
-        crops: Which crops.
+        crops: The crops.
         output: Name of the result, float32 (batch, features).
     """
     _write_mean(graph, Value(_float(graph, value), value.shape), crops, output)
 
 
 def write_top(graph: GraphWriter, top: int) -> None:
-    """Appends the likeliest classes and their probabilities, likeliest first, as two more outputs."""
+    """Appends the top classes and their probabilities, most probable first, as two more outputs."""
     graph.nodes.append(
         helper.make_node(
             "TopK", [OUTPUT, graph.integers(top)], [TOP_PROBABILITIES, TOP_CLASSES], name="top", axis=1

@@ -1,32 +1,29 @@
-"""One ONNX file from uint8 images to class probabilities, with the crops and their average inside.
-
-    export_onnx(net, spec, classes, Path("model.onnx"), model_name="alexnet", provenance={"epoch": 90})
+"""The ONNX graph from uint8 images to class probabilities, with the crops and their average inside.
 
 Input `images`: uint8 (batch, resize, resize, 3), RGB. Output `probabilities`: float32 (batch, classes).
-Whoever serves the file resizes images and does nothing else. The same net gives the same bytes each time.
+Callers resize the images; everything else is in the graph. The same net gives the same bytes each time.
 
-`build_model` decides who writes the network: what `net_layers` knows exactly is written node by node,
-everything else by torch's exporter (`torch_graph`), between the same nodes for images, crops and averages.
+`lower` decides who writes the network: one whose layers `layers.read` knows exactly is written node by node,
+every other one by torch's exporter (`torch_graph`), between the same nodes for images, crops and averages.
 """
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 from onnx import TensorProto, helper
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import CPU_CONFIG, GraphConfig
-from alexnet_fast.export.layers import Layer, Linear, UnknownLayerError, read_layers, unknown_layer
-from alexnet_fast.export.limits import TOLERANCE
+from alexnet_fast.export.layers import Layer, Linear, NetLayers, read
 from alexnet_fast.export.onnx.crops import write_average, write_crops, write_extra, write_images, write_top
 from alexnet_fast.export.onnx.ops import write_net
 from alexnet_fast.export.onnx.stem import write_stem
 from alexnet_fast.export.onnx.stem_plan import StemPlan, plan_stem
 from alexnet_fast.export.onnx.writer import GraphWriter, Value
+from alexnet_fast.runtime.manifest import FileStamp, stamp_content
 from alexnet_fast.runtime.metadata import (
     FEATURES,
     INPUT,
@@ -38,15 +35,12 @@ from alexnet_fast.runtime.metadata import (
     GraphMetadata,
 )
 from alexnet_fast.utils.atomic import write_atomically
-from alexnet_fast.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
 
-    from alexnet_fast.pipelines.spec import AugmentSpec
-    from alexnet_fast.pipelines.ten_crop import Crops
 
 # The oldest operator set with all that is written here (ReduceMean takes its axes as an input from 18 on),
 # because old ones are read by more: TensorRT's parser reads 9 and later (its "ONNX Opset Guide"). 8 is the
@@ -57,134 +51,79 @@ IR_VERSION = 8
 _BF16_OPSET, _BF16_IR_VERSION = 22, 10
 
 
-def export_onnx(
-    net: torch.nn.Module,
-    spec: AugmentSpec,
-    classes: Sequence[str],
-    path: Path,
-    *,
-    crops: Crops = "ten",
-    form: GraphConfig = CPU_CONFIG,
-    model_name: str,
-    provenance: Mapping[str, Any],
-) -> None:
-    """Writes a network as an ONNX file that answers as PyTorch does; the network itself is left as it is.
-
-    Args:
-        net: As in `build_model`.
-        spec: Sizes and normalisation that it was trained with.
-        classes: Names of its outputs, in order.
-        path: File to write, whole or not at all.
-        crops: "ten" averages over the ten crops, "single" takes the centre.
-        form: How it is written, for whom.
-        model_name: Name of the architecture.
-        provenance: JSON values that say where the weights come from. No time of day, which would change the
-            bytes.
-
-    Raises:
-        UserError: As `build_model`; or the file answers otherwise than PyTorch, or cannot be written.
-    """
-    metadata = GraphMetadata(
-        classes=tuple(classes),
-        spec=spec,
-        model=model_name,
-        crops=crops,
-        version=__version__,
-        provenance=provenance,
-    )
-    export_proven(net, metadata, path, form)
-
-
-def export_proven(
-    net: torch.nn.Module,
-    metadata: GraphMetadata,
-    path: Path,
-    form: GraphConfig = CPU_CONFIG,
-    tolerance: float = TOLERANCE,
-) -> None:
-    """Builds a graph and writes it, once it has answered generated images as PyTorch does.
-
-    Args:
-        net: As in `build_model`.
-        metadata: As in `build_model`.
-        path: File to write, whole or not at all.
-        form: How it is written.
-        tolerance: Largest difference of a probability from PyTorch's in float32.
-
-    Raises:
-        UserError: As `export_onnx`.
-    """
-    from alexnet_fast.export.proof import prove_onnx
-
-    model = build_model(net, metadata, form)
-    with tempfile.TemporaryDirectory() as directory:
-        draft = Path(directory) / path.name
-        write_model(model, draft)
-        prove_onnx(draft, net, metadata.spec, metadata.crops, form.precision, tolerance=tolerance)
-        write_atomically(path, draft.read_bytes())
-
-
 def build_model(
-    net: torch.nn.Module, metadata: GraphMetadata, form: GraphConfig = CPU_CONFIG
+    net: torch.nn.Module, metadata: GraphMetadata, config: GraphConfig = CPU_CONFIG
 ) -> onnx.ModelProto:
-    """Builds the graph in memory.
+    """Reads and lowers a network.
 
     Args:
         net: Maps float32 (N, 3, crop, crop), normalised as the spec says, to logits (N, classes). It is
             exported as it computes in evaluation mode, and not changed.
-        metadata: Class names, preprocessing, crops and the rest that the file says about itself.
-        form: How it is written. In half precision the normalisation of the images, softmax and averaging
-            stay in float32.
+        metadata: As in `lower`.
+        config: As in `lower`.
 
     Raises:
-        UserError: A layer can be expressed neither by us nor by torch's exporter, or does not fit (it is
-            named), the class names do not fit the outputs, or more likeliest classes are asked for than
-            there are.
+        UserError: As `lower`.
     """
-    if form.top > len(metadata.classes):
+    return lower(read(net), metadata, config)
+
+
+def lower(network: NetLayers, metadata: GraphMetadata, config: GraphConfig = CPU_CONFIG) -> onnx.ModelProto:
+    """Builds the graph of a network in memory.
+
+    Args:
+        network: From `layers.read`.
+        metadata: Class names, preprocessing, crops and the rest of the description inside the file.
+        config: How the graph is written. In half precision the normalisation of the images, softmax and
+            averaging stay in float32.
+
+    Raises:
+        UserError: Neither our writer nor torch's exporter can express a layer, or it does not fit (it is
+            named); the class names do not fit the outputs; or `config.top` exceeds the number of classes.
+    """
+    if config.top > len(metadata.classes):
         raise UserError(
-            f"--top-k {form.top} is more than the {len(metadata.classes)} classes of the network",
+            f"--top-k {config.top} exceeds the {len(metadata.classes)} classes of the network",
             f"give at most {len(metadata.classes)}",
             exit_code=2,
         )
     crops = metadata.crops
-    graph = GraphWriter(form)
+    graph = GraphWriter(config)
     pixels = write_images(graph, metadata.spec, INPUT)
-    logits, features = _write_net(graph, net, metadata, pixels)
-    if features is None and FEATURES in form.extras:
+    logits, features = _write_net(graph, network, metadata, pixels)
+    if features is None and FEATURES in config.extras:
         raise UserError(
-            f"--features has nothing to give: no matrix product makes the answer of {type(net).__name__}",
+            f"--features is unavailable: no matrix product makes the answer of {type(network.net).__name__}",
             "leave it out",
             exit_code=2,
         )
     values = {LOGITS: logits, FEATURES: features or logits}
     _check_outputs(logits, metadata)
     write_average(graph, logits, crops, OUTPUT)
-    for name in form.extras:
+    for name in config.extras:
         write_extra(graph, values[name], crops, name)
-    if form.top:
-        write_top(graph, form.top)
+    if config.top:
+        write_top(graph, config.top)
     return _finish(graph, metadata, values)
 
 
 def _write_net(
-    graph: GraphWriter, net: torch.nn.Module, metadata: GraphMetadata, pixels: Value
+    graph: GraphWriter, network: NetLayers, metadata: GraphMetadata, pixels: Value
 ) -> tuple[Value, Value | None]:
-    """Appends crops and network, node by node where all of it is known exactly, else by torch's exporter.
+    """Appends crops and network: node by node if all layers are known exactly, else by torch's exporter.
 
     Returns:
-        The logits, and what enters the last matrix product; None where there is none.
+        The logits, and the input of the last matrix product; None if there is none.
     """
-    try:
-        layers = read_layers(net)
-    except UnknownLayerError as unknown:
+    if network.unknown is not None:
         from alexnet_fast.export.torch_graph import write_traced
 
         x = write_crops(graph, metadata.spec, pixels, metadata.crops)
-        return write_traced(graph, net, unknown, x, versions_of(graph.form)[0])
-    plan = plan_for(layers, metadata, graph.form)
+        return write_traced(graph, network.net, network.unknown, x, versions_of(graph.config)[0])
+    layers = network.layers
+    plan = plan_for(layers, metadata, graph.config)
     if plan is not None and plan.stages:
-        layers, x = list(plan.rest), write_stem(graph, plan, pixels)
+        layers, x = plan.rest, write_stem(graph, plan, pixels)
     else:
         x = write_crops(graph, metadata.spec, pixels, metadata.crops)
     products = [place for place, layer in enumerate(layers) if isinstance(layer, Linear)]
@@ -194,27 +133,26 @@ def _write_net(
     return write_net(graph, layers[products[-1] :], features), features
 
 
-def describe_writer(net: torch.nn.Module, metadata: GraphMetadata) -> str:
-    """Says in a sentence what the crops share in model.onnx, or why torch's exporter wrote it."""
-    unknown = unknown_layer(net)
-    if unknown is not None:
-        return f"written by torch's exporter: {unknown.layer} {unknown.why}"
-    plan = plan_for(read_layers(net), metadata, CPU_CONFIG)
+def describe_writer(network: NetLayers, metadata: GraphMetadata) -> str:
+    """Returns one sentence: what the crops share in model.onnx, or why torch's exporter wrote it."""
+    if network.unknown is not None:
+        return f"written by torch's exporter: {network.unknown.layer} {network.unknown.why}"
+    plan = plan_for(network.layers, metadata, CPU_CONFIG)
     return "one crop" if plan is None else plan.describe()
 
 
-def plan_for(layers: Sequence[Layer], metadata: GraphMetadata, form: GraphConfig) -> StemPlan | None:
-    """Returns what the crops share, or None where the form or a single crop leaves nothing to share."""
-    if form.stem == "plain" or metadata.crops == "single":
+def plan_for(layers: Sequence[Layer], metadata: GraphMetadata, config: GraphConfig) -> StemPlan | None:
+    """Returns what the crops share; None if `config` shares nothing or there is a single crop."""
+    if config.stem == "plain" or metadata.crops == "single":
         return None
-    return plan_stem(layers, metadata.spec, mirrored=metadata.crops == "ten", eager=form.stem == "eager")
+    return plan_stem(layers, metadata.spec, mirrored=metadata.crops == "ten", eager=config.stem == "eager")
 
 
-def write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Checks a model with ONNX's own checker, shapes included, and writes it atomically.
+def write_model(model: onnx.ModelProto, path: Path) -> FileStamp:
+    """Checks a model with ONNX's own checker, shapes included, writes it atomically, and returns its stamp.
 
     Raises:
-        UserError: The checker refuses it, it is larger than a file of ONNX may be, or it cannot be written.
+        UserError: The checker refuses it, it exceeds the size limit of ONNX files, or it cannot be written.
     """
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -223,7 +161,9 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
             f"the graph of {model.graph.name} is not valid ONNX ({str(error).strip().splitlines()[0]})",
             "please report this network",
         ) from error
-    write_atomically(path, serialize(model))
+    content = serialize(model)
+    write_atomically(path, content)
+    return stamp_content(path.name, content)
 
 
 def serialize(model: onnx.ModelProto) -> bytes:
@@ -240,9 +180,9 @@ def _check_outputs(logits: Value, metadata: GraphMetadata) -> None:
         )
 
 
-def versions_of(form: GraphConfig) -> tuple[int, int]:
-    """Returns the operator set and the file format of a form."""
-    return (_BF16_OPSET, _BF16_IR_VERSION) if form.precision == "bf16" else (OPSET, IR_VERSION)
+def versions_of(config: GraphConfig) -> tuple[int, int]:
+    """Returns the operator set and the file format of a graph."""
+    return (_BF16_OPSET, _BF16_IR_VERSION) if config.precision == "bf16" else (OPSET, IR_VERSION)
 
 
 def _output(name: str, *shape: int, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
@@ -250,15 +190,15 @@ def _output(name: str, *shape: int, kind: int = TensorProto.FLOAT) -> onnx.Value
 
 
 def _finish(graph: GraphWriter, metadata: GraphMetadata, extras: Mapping[str, Value]) -> onnx.ModelProto:
-    side, form = metadata.spec.resize, graph.form
+    side, config = metadata.spec.resize, graph.config
     outputs = [_output(OUTPUT, len(metadata.classes))]
-    outputs += [_output(name, *extras[name].shape) for name in form.extras]
-    if form.top:
+    outputs += [_output(name, *extras[name].shape) for name in config.extras]
+    if config.top:
         outputs += [
-            _output(TOP_CLASSES, form.top, kind=TensorProto.INT64),
-            _output(TOP_PROBABILITIES, form.top),
+            _output(TOP_CLASSES, config.top, kind=TensorProto.INT64),
+            _output(TOP_PROBABILITIES, config.top),
         ]
-    opset, ir_version = versions_of(form)
+    opset, ir_version = versions_of(config)
     body = helper.make_graph(
         graph.nodes,
         f"{metadata.model} {metadata.crops}-crop",

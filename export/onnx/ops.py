@@ -1,4 +1,4 @@
-"""Writes each layer of a network as ONNX nodes, and follows the sizes so that a misfit is named."""
+"""Writes each layer of a network as ONNX nodes, and tracks the sizes to name a layer that does not fit."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from alexnet_fast.export.onnx.writer import GraphWriter, Value
 from alexnet_fast.utils.arrays import Doubles
 
 if TYPE_CHECKING:
-    from alexnet_fast.export.layers import Lrn
+    from collections.abc import Sequence
+
+    from alexnet_fast.export.config import Target
 
 
 def write_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> Value:
     """Appends local response normalisation of a (batch, channels, height, width) map."""
-    if graph.form.precision == "bf16":
+    if graph.config.precision == "bf16":
         return Value(_in_float(layer, graph, x), x.shape)
-    if graph.form.lrn == "op":
-        return Value(_one_node(layer, graph, x.name, layer.name), x.shape)
-    write = _conv_lrn if graph.form.lrn == "conv" else _slices_lrn
+    if graph.config.lrn == "op":
+        return Value(_op_lrn(layer, graph, x.name, layer.name), x.shape)
+    write = _conv_lrn if graph.config.lrn == "conv" else _slices_lrn
     return Value(
         graph.node("Div", [x.name, _power(layer, graph, write(layer, graph, x))], layer.name), x.shape
     )
@@ -43,19 +45,19 @@ def _conv_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> str:
     return graph.node("Conv", [squares, *constants], f"{name}/base", kernel_shape=[1, 1])
 
 
-def _one_node(layer: Lrn, graph: GraphWriter, x: str, name: str) -> str:
+def _op_lrn(layer: Lrn, graph: GraphWriter, x: str, name: str) -> str:
     return graph.node("LRN", [x], name, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k)
 
 
 def _in_float(layer: Lrn, graph: GraphWriter, x: Value) -> str:
-    """Normalises in float32: bfloat16 has its range, but sums of squares would keep two digits."""
+    """Normalises in float32: bfloat16 has the range, but sums of squares would keep two digits."""
     wide = graph.node("Cast", [x.name], f"{layer.name}/float", to=TensorProto.FLOAT)
-    normalised = _one_node(layer, graph, wide, f"{layer.name}/normalised")
+    normalised = _op_lrn(layer, graph, wide, f"{layer.name}/normalised")
     return graph.node("Cast", [normalised], layer.name, to=TensorProto.BFLOAT16)
 
 
 def _slices_lrn(layer: Lrn, graph: GraphWriter, x: Value) -> str:
-    """Squares sqrt(alpha / size) * x rather than x: x = 1000 squared is no float16 (largest: 65504)."""
+    """Squares sqrt(alpha / size) * x, not x: 1000 squared exceeds float16, whose largest number is 65504."""
     name = layer.name
     scale = graph.number(f"{name}.scale", math.sqrt(layer.alpha / layer.size))
     scaled = graph.node("Mul", [x.name, scale], f"{name}/scaled")
@@ -90,18 +92,12 @@ def _power(layer: Lrn, graph: GraphWriter, base: str) -> str:
     return graph.node("Mul", [root, root_of_root], f"{name}/power")
 
 
-if TYPE_CHECKING:
-    from alexnet_fast.export.config import Target
-    from alexnet_fast.export.layers import Conv, Linear
-    from alexnet_fast.export.onnx.writer import GraphWriter
-    from alexnet_fast.utils.arrays import Doubles
-
-# Steps of a weight to either side of zero. Processors without VNNI add products by twos in 16 bits and cut
-# off what does not fit (vpmaddubsw); onnxruntime gives them inputs from 0 to 255, and 2 * 255 * 64 fits.
-# With 127 such a processor answers something else. A GPU adds in 32 bits.
+# Largest quantized weight. Processors without VNNI add pairs of products in 16 bits and saturate
+# (vpmaddubsw); onnxruntime gives them inputs from 0 to 255, and 2 * 255 * 64 fits. With 127 such a processor
+# computes something else. A GPU adds in 32 bits.
 # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html ("When and why do I need to
 # try U8U8?").
-_WEIGHT_STEPS: dict[Target, int] = {"onnxruntime": 64, "tensorrt": QMAX}
+_WEIGHT_QMAX: dict[Target, int] = {"onnxruntime": 64, "tensorrt": QMAX}
 
 
 def write_quantized(graph: GraphWriter, x: str, scale: float, name: str) -> str:
@@ -110,65 +106,65 @@ def write_quantized(graph: GraphWriter, x: str, scale: float, name: str) -> str:
     Args:
         graph: Receives the nodes.
         x: float32.
-        scale: What one step stands for.
-        name: Of the two nodes, less their endings.
+        scale: The scale.
+        name: Name of the two nodes, without suffix.
     """
-    step = graph.constant(f"{name}.scale", np.array(scale, np.float32))
-    # Left out, it would mean uint8.
+    scale_name = graph.constant(f"{name}.scale", np.array(scale, np.float32))
+    # Without a zero point the type would be uint8.
     zero = graph.constant("int8.zero", np.array(0, np.int8))
-    quantized = graph.node("QuantizeLinear", [x, step, zero], f"{name}/int8")
-    return graph.node("DequantizeLinear", [quantized, step, zero], f"{name}/float")
+    quantized = graph.node("QuantizeLinear", [x, scale_name, zero], f"{name}/int8")
+    return graph.node("DequantizeLinear", [quantized, scale_name, zero], f"{name}/float")
 
 
 def write_int8_weights(graph: GraphWriter, layer: Conv | Linear, input_scale: float) -> list[str]:
-    """Appends weights and bias of a layer, the weights as int8 with a step for each output channel.
+    """Appends weights and bias of a layer, the weights as int8 with one scale per output channel.
 
-    Each channel uses all the steps that the target's kernels can add up: 64 for onnxruntime, 127 for
+    Each channel uses the whole range that the target's kernels can add up: 64 for onnxruntime, 127 for
     TensorRT.
 
     Args:
         graph: Receives the nodes.
         layer: The layer.
-        input_scale: What one step of its input stands for.
+        input_scale: The scale of its input.
     """
-    most = _WEIGHT_STEPS[graph.form.target]
-    steps = _steps(layer.weight, most)
-    by_channel = layer.weight / steps.astype(np.float64).reshape(-1, *[1] * (layer.weight.ndim - 1))
+    most = _WEIGHT_QMAX[graph.config.target]
+    scales = _scales(layer.weight, most)
+    by_channel = layer.weight / scales.astype(np.float64).reshape(-1, *[1] * (layer.weight.ndim - 1))
     weight = np.rint(by_channel).clip(-most, most).astype(np.int8)
-    name, channels = layer.name, len(steps)
+    name, channels = layer.name, len(scales)
     inputs = [
         graph.constant(f"{name}.weight", weight),
-        graph.constant(f"{name}.weight.scale", steps),
+        graph.constant(f"{name}.weight.scale", scales),
         graph.constant(f"int8.zeros{channels}", np.zeros(channels, np.int8)),
     ]
     return [
         graph.node("DequantizeLinear", inputs, f"{name}/weight", axis=0),
-        _write_bias(graph, layer, steps.astype(np.float64) * input_scale),
+        _write_bias(graph, layer, scales.astype(np.float64) * input_scale),
     ]
 
 
-def _write_bias(graph: GraphWriter, layer: Conv | Linear, steps: Doubles) -> str:
-    """Appends the bias: for onnxruntime in the steps of the products that it is added to, as it computes."""
+def _write_bias(graph: GraphWriter, layer: Conv | Linear, scales: Doubles) -> str:
+    """Appends the bias; for onnxruntime in the scale of the products that it is added to, as it computes."""
     name, limit = layer.name, np.iinfo(np.int32)
-    rounded = np.rint(layer.bias / steps)
-    if graph.form.target == "tensorrt" or np.abs(rounded).max(initial=0) > limit.max:
+    rounded = np.rint(layer.bias / scales)
+    if graph.config.target == "tensorrt" or np.abs(rounded).max(initial=0) > limit.max:
         return graph.constant(f"{name}.bias", layer.bias.astype(np.float32))
     inputs = [
         graph.constant(f"{name}.bias", rounded.astype(np.int32)),
-        graph.constant(f"{name}.bias.scale", steps.astype(np.float32)),
-        graph.constant(f"int32.zeros{len(steps)}", np.zeros(len(steps), np.int32)),
+        graph.constant(f"{name}.bias.scale", scales.astype(np.float32)),
+        graph.constant(f"int32.zeros{len(scales)}", np.zeros(len(scales), np.int32)),
     ]
     return graph.node("DequantizeLinear", inputs, f"{name}/bias", axis=0)
 
 
-def _steps(weight: Doubles, most: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Returns the step of each output channel, float32 (channels,); that of a channel of zeros is 1."""
+def _scales(weight: Doubles, most: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Returns the scale of each output channel, float32 (channels,); 1 for a channel of zeros."""
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1) / most
-    # Kept away from numbers so small that their quotient overflows.
+    # Excludes numbers so small that their quotient overflows.
     return np.where(largest > np.finfo(np.float32).tiny, largest, 1.0).astype(np.float32)
 
 
-def write_net(graph: GraphWriter, layers: list[Layer], x: Value) -> Value:
+def write_net(graph: GraphWriter, layers: Sequence[Layer], x: Value) -> Value:
     """Appends all layers of a network.
 
     Args:
@@ -260,9 +256,9 @@ def _(layer: MaxPool, graph: GraphWriter, x: Value) -> Value:
 
 
 def _pool_pads(layer: MaxPool, x: Value) -> tuple[int, int, int, int]:
-    """Returns (top, left, bottom, right), of a pool that rounds up with what its last windows hang over.
+    """Returns (top, left, bottom, right); for a pool that rounds up, with the overhang of its last windows.
 
-    Padding that is written out leaves no runtime a choice about windows that begin beyond the map.
+    Explicit padding leaves runtimes no choice about windows that begin beyond the map.
     """
     over = [0, 0]
     if layer.ceil:
@@ -286,8 +282,8 @@ def _(layer: Flatten, graph: GraphWriter, x: Value) -> Value:
 
 
 def _factors(graph: GraphWriter, layer: Conv | Linear, x: Value) -> list[str]:
-    """Returns the names of input, weights and bias of a layer, rounded to int8 where the graph is."""
-    scales = graph.form.scales
+    """Returns the names of input, weights and bias of a layer, rounded to int8 in an int8 graph."""
+    scales = graph.config.scales
     if scales is None:
         return [x.name, *_weights(graph, layer.name, weight=layer.weight, bias=layer.bias)]
     scale = scales.inputs[layer.name]
@@ -300,19 +296,19 @@ def _product_name(graph: GraphWriter, layer: Conv | Linear) -> str:
 
 
 def _round_output(graph: GraphWriter, layer: Conv | Linear, output: str) -> str:
-    """Appends the rounding of an output to int8 where the graph wants it."""
+    """Appends the rounding of an output to int8 in an int8 graph."""
     scale = _output_scale(graph, layer)
     return output if scale is None else write_quantized(graph, output, scale, layer.name)
 
 
 def _output_scale(graph: GraphWriter, layer: Conv | Linear) -> float | None:
-    """Returns what one step of an output stands for.
+    """Returns the scale of an output; None if it is not rounded.
 
-    onnxruntime computes in integers what is rounded right behind, TensorRT what is rounded at the next layer.
+    onnxruntime needs the rounding right behind a layer to compute it in integers, TensorRT at the next layer.
     """
-    if graph.form.scales is None or graph.form.target == "tensorrt":
+    if graph.config.scales is None or graph.config.target == "tensorrt":
         return None
-    return graph.form.scales.outputs.get(layer.name)
+    return graph.config.scales.outputs.get(layer.name)
 
 
 def _weights(graph: GraphWriter, layer: str, **arrays: Doubles) -> list[str]:
@@ -322,14 +318,14 @@ def _weights(graph: GraphWriter, layer: str, **arrays: Doubles) -> list[str]:
         if np.abs(array).max(initial=0) > limit:
             raise UserError(
                 f"the {kind} of layer {layer} exceeds {limit:g}, the largest number of"
-                f" --precision {graph.form.precision}",
+                f" --precision {graph.config.precision}",
                 "use --precision fp32",
             )
     return [graph.constant(f"{layer}.{kind}", a.astype(graph.dtype)) for kind, a in arrays.items()]
 
 
 def _slide(name: str, x: Value, pads: Any, reach: list[int], strides: Any) -> tuple[int, int]:
-    """Returns the (height, width) that a window of `reach` pixels leaves of a map."""
+    """Returns the (height, width) of the output of a window of `reach` pixels."""
     height, width = (
         (size + pad - window) // stride + 1
         for size, pad, window, stride in zip(x.shape[1:], pads, reach, strides, strict=True)
@@ -338,10 +334,10 @@ def _slide(name: str, x: Value, pads: Any, reach: list[int], strides: Any) -> tu
     return height, width
 
 
-def _check_fit(name: str, fits: bool, wanted: str, x: Value) -> None:
+def _check_fit(name: str, fits: bool, expected: str, x: Value) -> None:
     if not fits:
         size = "x".join(map(str, x.shape))
         raise UserError(
-            f"layer {name} takes {wanted} but is given {size}",
+            f"layer {name} takes {expected} but gets {size}",
             "export with the --crop and --resize that the network was trained with",
         )

@@ -12,37 +12,37 @@ from typing import TYPE_CHECKING, NamedTuple
 from alexnet_fast.export.layers import Conv, Relu
 from alexnet_fast.export.onnx.crops import mirror
 from alexnet_fast.export.onnx.ops import write_net
-from alexnet_fast.export.onnx.stem_plan import window_of
+from alexnet_fast.export.onnx.stem_plan import sliding_window
 from alexnet_fast.export.onnx.writer import GraphWriter, Value
 
 if TYPE_CHECKING:
     from alexnet_fast.export.layers import Layer
-    from alexnet_fast.export.onnx.stem_plan import Level, Stage, StemPlan
+    from alexnet_fast.export.onnx.stem_plan import Level, SharedStage, StemPlan
 
 _ROWS, _COLUMNS = 2, 3
 Span = tuple[int, int]
 
 
 class Corner(NamedTuple):
-    """Where a crop lies: 0 at the image's beginning, 1 in the middle, 2 at its end."""
+    """The place of a crop: 0 at the image's beginning, 1 in the middle, 2 at its end."""
 
     row: int
     column: int
 
 
-# In the order of `pipelines.crops.crop_offsets`.
+# In the order of `pipelines.ten_crop.crop_offsets`.
 _CORNERS = (Corner(0, 0), Corner(0, 2), Corner(2, 0), Corner(2, 2), Corner(1, 1))
 
 
 class Side(NamedTuple):
-    """A side of the crops: its name, the axis across it, and which end of that axis it is."""
+    """A side of the crops: its name, the axis across it, and the end of that axis."""
 
     name: str
     axis: int
     end: int
 
     def ends_inside(self, corner: Corner) -> bool:
-        """Whether a crop ends inside the image here, not at the image's own border."""
+        """Returns whether a crop ends inside the image here, not at the image's border."""
         return corner[self.axis - _ROWS] != 2 * self.end
 
 
@@ -60,9 +60,9 @@ class Maps:
     """The maps of one level.
 
     Args:
-        shared: Of the images and their mirror images.
-        level: Where the crops lie in them.
-        crops: Of each crop by itself; empty where they are nothing but cuts of the shared map.
+        shared: The map of the images and their mirror images.
+        level: The positions of the crops in it.
+        crops: The map of each crop; empty if they are plain cuts of the shared map.
     """
 
     shared: Value
@@ -70,7 +70,7 @@ class Maps:
     crops: tuple[str, ...] = ()
 
     def cut(self, graph: GraphWriter, index: int, name: str, rows: Span, columns: Span) -> str:
-        """Adds the cutting of a part of a crop, in the crop's own coordinates."""
+        """Adds a cut of a part of a crop, in the crop's own coordinates."""
         if self.crops:
             return _cut(graph, self.crops[index], name, (self.level.crop, self.level.crop), (rows, columns))
         return cut_shared(graph, self, index, name, (rows, columns))
@@ -101,7 +101,7 @@ def write_stem(graph: GraphWriter, plan: StemPlan, pixels: Value) -> Value:
     return Value(whole, (maps.shared.shape[0], side, side))
 
 
-def _write_stage(graph: GraphWriter, stage: Stage, maps: Maps) -> Maps:
+def _write_stage(graph: GraphWriter, stage: SharedStage, maps: Maps) -> Maps:
     shared = write_net(graph, list(stage.layers), maps.shared)
     after = Maps(shared=shared, level=stage.after)
     if not stage.after.width:
@@ -111,18 +111,20 @@ def _write_stage(graph: GraphWriter, stage: Stage, maps: Maps) -> Maps:
         with graph.place("crops"):
             whole = graph.node("Concat", list(maps.crops), f"{stage.layers[0].name}/all", axis=0)
             side = stage.before.crop
-            own = write_net(graph, list(stage.layers), Value(whole, (maps.shared.shape[0], side, side)))
-            crops = graph.split(own.name, f"{last}/split", len(_CORNERS))
+            whole_crops = write_net(
+                graph, list(stage.layers), Value(whole, (maps.shared.shape[0], side, side))
+            )
+            crops = graph.split(whole_crops.name, f"{last}/split", len(_CORNERS))
         return dataclasses.replace(after, crops=tuple(crops))
     strips = _write_strips(graph, stage, maps)
     crops = [_put_together(graph, stage, after, strips, index) for index in range(len(_CORNERS))]
     return dataclasses.replace(after, crops=tuple(crops))
 
 
-def _write_strips(graph: GraphWriter, stage: Stage, maps: Maps) -> Strips:
-    """Appends what the crops compute by themselves."""
+def _write_strips(graph: GraphWriter, stage: SharedStage, maps: Maps) -> Strips:
+    """Appends the strips, which the crops compute by themselves."""
     strips: Strips = {}
-    # A ReLU right behind its convolution is computed by the same kernel.
+    # One kernel computes a convolution and the ReLU right behind it.
     fused = 2 if len(stage.layers) > 1 and isinstance(stage.layers[1], Relu) else 1
     for name, sides in (("rows", _SIDES[:2]), ("columns", _SIDES[2:])):
         ends = [_write_side(graph, stage, stage.layers[:fused], maps, side) for side in sides]
@@ -135,12 +137,14 @@ def _write_strips(graph: GraphWriter, stage: Stage, maps: Maps) -> Strips:
     return strips
 
 
-def _write_side(graph: GraphWriter, stage: Stage, layers: tuple[Layer, ...], maps: Maps, side: Side) -> Value:
+def _write_side(
+    graph: GraphWriter, stage: SharedStage, layers: tuple[Layer, ...], maps: Maps, side: Side
+) -> Value:
     """Appends the strips along one side of all crops that end inside the image there."""
     conv, whole = stage.layers[0], (0, stage.before.crop)
     assert isinstance(conv, Conv)
     span, across = stage.strip(side.end)
-    along = (window_of(conv).low, window_of(conv).high)
+    along = (sliding_window(conv).low, sliding_window(conv).high)
     rows = side.axis == _ROWS
     spans = (span, whole) if rows else (whole, span)
     with graph.place(side.name):
@@ -164,14 +168,14 @@ def _write_side(graph: GraphWriter, stage: Stage, layers: tuple[Layer, ...], map
 def _widen(graph: GraphWriter, x: str, name: str, columns: Span) -> str:
     """Adds zero columns: onnxruntime computes those of a Conv's own padding one by one, at half the speed.
 
-    They are added before the strips are joined, for a Pad right before a Conv would be fused with it.
+    They are added before the strips are joined, because onnxruntime would fuse a Pad right before a Conv.
     """
     before, behind = columns
     pads = graph.integers(0, 0, 0, before, 0, 0, 0, behind)
     return graph.node("Pad", [x, pads, graph.number("zero", 0)], name)
 
 
-def _put_together(graph: GraphWriter, stage: Stage, after: Maps, strips: Strips, index: int) -> str:
+def _put_together(graph: GraphWriter, stage: SharedStage, after: Maps, strips: Strips, index: int) -> str:
     """Appends a crop's map: its own strips around a cut of the shared map."""
     corner, level = _CORNERS[index], stage.after
     name = f"{stage.layers[-1].name}/crop{index}"
@@ -202,7 +206,7 @@ def _put_together(graph: GraphWriter, stage: Stage, after: Maps, strips: Strips,
 
 
 def cut_shared(graph: GraphWriter, maps: Maps, index: int, name: str, part: tuple[Span, Span]) -> str:
-    """Adds the cutting of a part of a crop out of the shared map."""
+    """Adds a cut of a part of a crop out of the shared map."""
     begins = (0, maps.level.centre, maps.level.far)
     down, along = (begins[place] for place in _CORNERS[index])
     (top, bottom), (left, right) = part

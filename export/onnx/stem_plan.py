@@ -1,7 +1,7 @@
-"""Which layers the crops of an image share, and what each crop has to compute by itself.
+"""Decides which layers the crops of an image share, and what each crop computes by itself.
 
 The crops overlap, so a layer may run once on the whole image and, for ten crops, once on its mirror image,
-and the crops' maps are cut from the results: from "shared maps". Only the rows and columns that a crop's own
+and the crops' maps are cut from the results, the "shared maps". Only the rows and columns that a crop's own
 zero padding reaches differ, on the sides where the crop ends inside the image. They are computed again from
 strips of the crop. Everything here counts pixels along one axis; both axes are alike.
 """
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _CROPS = 5
 # Three of the five crops end inside the image on each of the four sides.
 _STRIPS = 12
-# What putting the crops' maps together costs, in multiply-accumulates, of which two AVX-512 cores do some 200
-# in a nanosecond: a number copied (three passes over memory), and the sixty small nodes of a stage. From
-# profiles of `alexnet` in onnxruntime; they decide whether a stage pays, not what it computes.
+# The cost of putting the crops' maps together, in multiply-accumulates, of which two AVX-512 cores do about
+# 200 per nanosecond: per number copied (three passes over memory), and for the sixty small nodes of a stage.
+# From profiles of `alexnet` in onnxruntime. They decide whether a stage pays, not what it computes.
 _MACS_PER_COPY = 128
 _MACS_PER_STAGE = 200_000_000
 
 
 class CannotShareError(Exception):
-    """Says why a layer's maps cannot be cut into the crops'."""
+    """A layer's maps cannot be cut into the crops' maps."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Level:
         image: Side of the shared map.
         centre: Where the centre crop begins in the shared map.
         far: Where the last crop begins in the shared map.
-        low: First rows of a crop's map that are not those of the shared map.
-        high: Last rows of a crop's map that are not.
+        low: Number of first rows of a crop's map that differ from the shared map.
+        high: Number of last rows that differ.
     """
 
     crop: int
@@ -69,7 +69,7 @@ class Level:
             return self
         if not isinstance(layer, Conv | MaxPool):
             raise CannotShareError(f"{layer.name} takes whole crops")
-        window = window_of(layer)
+        window = sliding_window(layer)
         if self.centre % window.stride or self.far % window.stride:
             raise CannotShareError(
                 f"crops begin at 0, {self.centre} and {self.far} in the input of {layer.name}, and its stride"
@@ -91,8 +91,8 @@ class Level:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Window:
-    """How a layer slides along an axis: its reach and stride in pixels, and the padding at both ends."""
+class SlidingWindow:
+    """The window of a layer along one axis: reach and stride in pixels, and the padding at both ends."""
 
     reach: int
     stride: int
@@ -104,11 +104,11 @@ class Window:
         return (side + self.low + self.high - self.reach) // self.stride + 1
 
 
-def window_of(layer: Conv | MaxPool) -> Window:
-    """Returns the window of a layer that slides alike along both axes.
+def sliding_window(layer: Conv | MaxPool) -> SlidingWindow:
+    """Returns the window of a layer, which must be the same along both axes.
 
     Raises:
-        CannotShareError: It does not.
+        CannotShareError: The axes differ, or the layer rounds up.
     """
     if isinstance(layer, MaxPool) and layer.ceil:
         raise CannotShareError(f"{layer.name} rounds up, and so pads crops and images differently")
@@ -120,19 +120,19 @@ def window_of(layer: Conv | MaxPool) -> Window:
     alike = reach[0] == reach[1] and layer.strides[0] == layer.strides[1] and pads[0] == pads[1]
     if not (alike and pads[2] == pads[3]):
         raise CannotShareError(f"{layer.name} slides differently along rows and columns")
-    return Window(reach=reach[0], stride=layer.strides[0], low=pads[0], high=pads[2])
+    return SlidingWindow(reach=reach[0], stride=layer.strides[0], low=pads[0], high=pads[2])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Layers between two places where the crops' maps are put together.
+class SharedStage:
+    """Layers that run on shared maps, between two points where the crops' maps are put together.
 
     Args:
-        layers: What runs on the shared maps.
+        layers: The layers.
         before: Its input.
         after: Its output.
-        strips: Whether each crop's spoiled rows come from strips; else the layers run on whole crops too.
-        images: Maps that are shared: of the image, and for ten crops of its mirror image.
+        strips: Whether each crop's spoiled rows come from strips; if not, the layers run on whole crops too.
+        images: Number of shared maps: one of the image, and for ten crops one of its mirror image.
     """
 
     layers: tuple[Layer, ...]
@@ -151,7 +151,7 @@ class Stage:
         first, last = (0, width) if end == 0 else (side - width, side)
         for layer in reversed(self.layers):
             if isinstance(layer, Conv | MaxPool):
-                window = window_of(layer)
+                window = sliding_window(layer)
                 first = first * window.stride - window.low
                 last = (last - 1) * window.stride - window.low + window.reach
         rows = (max(0, first), min(self.before.crop, last))
@@ -159,14 +159,14 @@ class Stage:
 
     @property
     def macs_saved(self) -> int:
-        """Multiplications less for one image, the copying counted as some more; negative where none are."""
+        """Multiply-accumulates saved per image, less the cost of copying; negative if sharing costs more."""
         conv = self.layers[0]
         if not isinstance(conv, Conv):
             return 0
         maps, rows = self.before.after(conv), self.after.width
         for layer in self.layers[1:]:
             if isinstance(layer, MaxPool):
-                window = window_of(layer)
+                window = sliding_window(layer)
                 rows = (rows - 1) * window.stride + window.reach
         places = self.images * (_CROPS * maps.crop**2 - maps.image**2)
         if not self.after.width:
@@ -188,14 +188,14 @@ class StemPlan:
         mirrored: Whether there are ten crops, five of them mirror images; else there are five.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[SharedStage, ...]
     rest: tuple[Layer, ...]
     start: Level
     why: str
     mirrored: bool
 
     def describe(self) -> str:
-        """Says in a line what the crops share, and why no more."""
+        """Returns in one line what the crops share, and why no more."""
         crops = "ten" if self.mirrored else "five"
         if not self.stages:
             return f"the {crops} crops share nothing: {self.why}"
@@ -212,31 +212,31 @@ def plan_stem(
         layers: A network from `read_layers`.
         spec: Its sizes, with a margin.
         mirrored: Ten crops; else five.
-        eager: Share whatever the geometry allows, whether or not it pays.
+        eager: Share everything that the geometry allows, whether or not it pays.
 
     Returns:
-        The plan; without stages where the geometry allows none.
+        The plan; without stages if the geometry allows none.
     """
     (_, _, _, (far, _), (centre, _)) = crop_offsets(spec, "ten")
     start = level = Level(crop=spec.crop, image=spec.resize, centre=centre, far=far)
-    stages: list[Stage] = []
+    stages: list[SharedStage] = []
     units, done, why = _units(layers), 0, "there are no more layers"
     while units:
         try:
-            taken, found = _next_stages(units, level, 1 + mirrored)
+            count, next_stages = _next_stages(units, level, 1 + mirrored)
         except CannotShareError as error:
             why = str(error)
             break
-        if not eager and sum(stage.macs_saved for stage in found) <= 0:
-            why = f"to share {found[-1].layers[0].name} would cost more than it saves"
+        if not eager and sum(stage.macs_saved for stage in next_stages) <= 0:
+            why = f"to share {next_stages[-1].layers[0].name} would cost more than it saves"
             break
-        stages += found
-        level, units, done = found[-1].after, units[taken:], done + sum(map(len, units[:taken]))
+        stages += next_stages
+        level, units, done = next_stages[-1].after, units[count:], done + sum(map(len, units[:count]))
     return StemPlan(stages=tuple(stages), rest=tuple(layers[done:]), start=start, why=why, mirrored=mirrored)
 
 
 def _units(layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
-    """Groups each layer with the pointwise ones that follow it."""
+    """Groups each layer with the pointwise layers that follow it."""
     units: list[tuple[Layer, ...]] = []
     for layer in layers:
         if units and isinstance(layer, Relu | Lrn | BatchNorm):
@@ -246,25 +246,27 @@ def _units(layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
     return units
 
 
-def _next_stages(units: Sequence[tuple[Layer, ...]], level: Level, images: int) -> tuple[int, list[Stage]]:
-    """Returns how many units the next shared convolution takes, and their stages.
+def _next_stages(
+    units: Sequence[tuple[Layer, ...]], level: Level, images: int
+) -> tuple[int, list[SharedStage]]:
+    """Returns the number of units up to the next shared convolution, and their stages.
 
     Raises:
         CannotShareError: No convolution follows, or it cannot be shared.
     """
     if isinstance(units[0][0], MaxPool) and len(units) > 1:
-        pool = Stage(
+        pool = SharedStage(
             layers=units[0], before=level, after=_after(units[0], level), strips=False, images=images
         )
-        taken, stages = _next_stages(units[1:], pool.after, images)
-        return 1 + taken, [pool, *stages]
-    alone = Stage(layers=units[0], before=level, after=_after(units[0], level), images=images)
+        count, stages = _next_stages(units[1:], pool.after, images)
+        return 1 + count, [pool, *stages]
+    alone = SharedStage(layers=units[0], before=level, after=_after(units[0], level), images=images)
     if not isinstance(units[0][0], Conv):
         raise CannotShareError(f"{units[0][0].name} is no convolution")
     if len(units) > 1 and isinstance(units[1][0], MaxPool) and units[1][0].pads == (0, 0):
         both = (*units[0], *units[1])
         try:
-            pooled = Stage(layers=both, before=level, after=_after(both, level), images=images)
+            pooled = SharedStage(layers=both, before=level, after=_after(both, level), images=images)
         except CannotShareError:
             return 1, [alone]
         # The strips of a pooled map reach further into the convolution, but its maps are smaller to copy.

@@ -1,7 +1,7 @@
-"""Collects the nodes and weights of an ONNX graph, each under the name it was given.
+"""Collects the nodes and weights of an ONNX graph by name.
 
 The graph is written by hand rather than traced: torch's exporters never emit the LRN operator and add
-branches and shape arithmetic that TensorRT then has to undo. Written by hand, two exports are also the same
+branches and shape arithmetic that TensorRT then has to undo. Two exports of a network are also the same
 bytes.
 """
 
@@ -43,18 +43,17 @@ class Value(NamedTuple):
 class GraphWriter:
     """A graph under construction.
 
-    A node and the tensor that it makes carry one name, so that a parser's complaint about either can be
-    looked up.
+    A node and its output have one name, so that a parser's error about either can be looked up.
 
     Args:
-        form: How it is written.
+        config: How the graph is written.
     """
 
-    def __init__(self, form: GraphConfig) -> None:
-        self.form = form
+    def __init__(self, config: GraphConfig) -> None:
+        self.config = config
         self._place = ""
         self.nodes: list[onnx.NodeProto] = []
-        self._taken = {INPUT}
+        self._names = {INPUT}
         self._initializers: dict[str, onnx.TensorProto] = {}
 
     @property
@@ -65,7 +64,7 @@ class GraphWriter:
     @property
     def dtype(self) -> type[np.floating[Any]]:
         """The numpy type of the net's weights and activations."""
-        return _DTYPES.get(self.form.precision, np.float32)
+        return _DTYPES.get(self.config.precision, np.float32)
 
     @property
     def largest(self) -> float:
@@ -74,13 +73,13 @@ class GraphWriter:
 
     @property
     def narrow(self) -> int | None:
-        """The ONNX type of weights and activations where it is narrower than float32, else None."""
-        narrow = self.form.precision in _DTYPES
+        """The ONNX type of weights and activations if it is narrower than float32, else None."""
+        narrow = self.config.precision in _DTYPES
         return helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype)) if narrow else None
 
     @contextlib.contextmanager
     def place(self, name: str) -> Iterator[None]:
-        """Names the nodes that follow after the part of the map that they compute; weights keep their names.
+        """Appends a part of the map to the names of the nodes added inside; weights keep their names.
 
         Args:
             name: Appended to the name of each node, as in "conv2/top".
@@ -93,7 +92,7 @@ class GraphWriter:
         """Adds a node with one output and returns the name of that output, which is the node's own.
 
         Raises:
-            UserError: The name is taken, because a layer is called like a part of the graph.
+            UserError: The name is in use: a layer has the name of a part of the graph.
         """
         name = self._claim(name)
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
@@ -102,7 +101,7 @@ class GraphWriter:
     def adopt(self, graph: onnx.GraphProto) -> None:
         """Adds the nodes and weights of a whole graph, whose names are its own."""
         for node in graph.node:
-            self._taken.update(node.output)
+            self._names.update(node.output)
             self.nodes.append(node)
         for tensor in graph.initializer:
             self._initializers[tensor.name] = tensor
@@ -115,14 +114,14 @@ class GraphWriter:
         return outputs
 
     def has(self, name: str) -> bool:
-        """Says whether there is a tensor of this name."""
-        return name in self._taken
+        """Returns whether there is a tensor of this name."""
+        return name in self._names
 
     def _claim(self, name: str) -> str:
         name += self._place
-        if name in self._taken:
+        if name in self._names:
             raise UserError(f"two nodes of the graph would be called {name}", "give the layer another name")
-        self._taken.add(name)
+        self._names.add(name)
         return name
 
     def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
@@ -136,7 +135,7 @@ class GraphWriter:
         return self.constant(name, np.array(value, dtype=self.dtype))
 
     def integers(self, *values: int) -> str:
-        """Adds a list of int64, as shapes, axes and offsets are given; named after its values."""
+        """Adds a list of int64, for shapes, axes and offsets; named after its values."""
         return self.constant(f"int64.{'_'.join(map(str, values))}", np.array(values, dtype=np.int64))
 
     def cut(self, x: str, name: str, spans: dict[int, tuple[int, int]]) -> str:

@@ -1,4 +1,4 @@
-"""Turns ONNX bytes into engine bytes with either TensorRT; no files are touched here."""
+"""Builds engine bytes from ONNX bytes with either TensorRT, without engine files."""
 
 from __future__ import annotations
 
@@ -19,17 +19,29 @@ from alexnet_fast.utils.verified_cache import load_kept, save_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from alexnet_fast.export.config import EngineConfig
+    from alexnet_fast.export.progress import Progress
+    from alexnet_fast.export.tensorrt.library import TrtLibrary
+
+_log = logging.getLogger(__name__)
+_MIB = 1 << 20
+# An int32 in TensorRT: a build for more succeeds, but the scratch memory in its log shrinks again.
+_MOST_NUMBERS = 2**31 - 1
+# TensorRT reports the memory of an engine only in its log.
+_SCRATCH = re.compile(r"Max Scratch Memory: (\d+) bytes")
 
 
 @contextlib.contextmanager
 def deferred_sigint(note: Callable[[], object]) -> Iterator[None]:
     """Calls a function at Ctrl-C instead of raising, and raises when the block is over.
 
-    An exception that is raised in a callback of TensorRT's is lost between its frames, and with it the wish
-    to end. Another thread than the main one never sees Ctrl-C, so nothing is changed there.
+    An exception raised in one of TensorRT's callbacks is lost between its C++ frames. Only the main thread
+    sees Ctrl-C, so nothing changes in other threads.
 
     Args:
-        note: Makes the work in the block end soon.
+        note: Ends the work in the block soon.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
@@ -53,19 +65,11 @@ def deferred_sigint(note: Callable[[], object]) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from alexnet_fast.export.tensorrt.library import TrtLibrary
-
-_log = logging.getLogger(__name__)
-
-
 class TimingCache:
-    """The kept times of one version of TensorRT on one kind of GPU.
+    """The cached kernel times of one version of TensorRT on one kind of GPU.
 
     Args:
-        library: What builds.
+        library: The library that builds.
     """
 
     def __init__(self, library: TrtLibrary) -> None:
@@ -75,7 +79,7 @@ class TimingCache:
 
     @contextlib.contextmanager
     def used_by(self, settings: Any) -> Iterator[None]:
-        """Gives the kept times to a builder's settings, and keeps what a build has added.
+        """Gives the cached times to a builder's settings, and saves the times that a build adds.
 
         Args:
             settings: An IBuilderConfig.
@@ -83,38 +87,23 @@ class TimingCache:
         if not self._times_kernels:
             yield
             return
-        kept = bytes(load_kept(self.path) or b"")
-        cache = settings.create_timing_cache(kept)
-        # It refuses times of another GPU or driver; an empty cache is always taken.
+        cached = bytes(load_kept(self.path) or b"")
+        cache = settings.create_timing_cache(cached)
+        # TensorRT refuses times of another GPU or driver; it accepts an empty cache.
         if not settings.set_timing_cache(cache, ignore_mismatch=False):
-            _log.warning("the kept times of kernels do not fit this GPU; they are taken again")
+            _log.warning("the cached kernel times do not fit this GPU; they are measured again")
             cache = settings.create_timing_cache(b"")
             settings.set_timing_cache(cache, ignore_mismatch=False)
         yield
         times = bytes(settings.get_timing_cache().serialize())
-        if times != kept:
+        if times != cached:
             save_kept(self.path, times)
 
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from alexnet_fast.export.config import EngineConfig
-    from alexnet_fast.export.progress import Progress
-    from alexnet_fast.export.tensorrt.library import TrtLibrary
-
-_log = logging.getLogger(__name__)
-_MIB = 1 << 20
-# An int32 in TensorRT: a build for more succeeds, but the scratch memory in its log shrinks again.
-_MOST_NUMBERS = 2**31 - 1
-# TensorRT tells the memory of an engine in its log and nowhere else.
-_SCRATCH = re.compile(r"Max Scratch Memory: (\d+) bytes")
-
-
 class BuiltPlan(NamedTuple):
-    """A serialized engine, what it takes and gives, and the memory that it needs besides its weights.
+    """A serialized engine, its inputs and outputs, and the memory that it needs besides its weights.
 
-    `scratch_bytes` is for the largest batch; None where the builder does not say it.
+    `scratch_bytes` is for the largest batch; None if the builder does not report it.
     """
 
     plan: memoryview
@@ -137,27 +126,27 @@ def build_plan(
     Args:
         onnx_bytes: An ONNX file of ours.
         source: Its name, for messages.
-        library: What to build with and for.
+        library: The library and its GPUs.
         config: Batch sizes, memory and effort.
-        progress: Told about each step.
-        rows: What an image becomes in the batch at most: the number of its crops.
+        progress: Called at each step.
+        rows: Number of crops per image.
 
     Raises:
-        UserError: The parser refuses a node (named), a batch is too large, the build fails or is
+        UserError: The parser refuses a node (it is named), a batch is too large, or the build fails or is
             cancelled through `progress`.
     """
     trt, logger = library.module, _logger(library.module)
     logger.errors.clear()
     logger.scratch_bytes = None
     builder = trt.Builder(logger)
-    # TensorRT 11 knows no other kind of network, and 10.12 and RTX build the same one when they are told.
+    # TensorRT 11 has no other kind of network; 10.12 and RTX build the same one with this flag.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(trt, network, onnx_bytes, source)
     _check_volumes(trt, network, config, rows)
     monitor = _monitor(trt, progress)
     settings = _settings(builder, network, library, config, monitor)
     with TimingCache(library).used_by(settings), deferred_sigint(monitor.cancel):
-        # The monitor and the bytes have to outlive the build: TensorRT keeps pointers to both.
+        # The monitor and the bytes must outlive the build: TensorRT keeps pointers to both.
         plan = builder.build_serialized_network(network, settings)
     if monitor.failure is not None:
         raise monitor.failure
@@ -180,7 +169,7 @@ def _parse(trt: ModuleType, network: Any, onnx_bytes: bytes, source: str) -> Non
     error = parser.get_error(0)
     where = f"node {error.node_name()} ({error.node_operator()})" if error.node_name() else "the graph"
     raise UserError(
-        f"TensorRT does not take {where} of {source}: {error.desc()}",
+        f"TensorRT does not support {where} of {source}: {error.desc()}",
         "leave out --trt, or use a network without that layer",
     )
 
@@ -189,7 +178,7 @@ def _check_volumes(trt: ModuleType, network: Any, config: EngineConfig, rows: in
     """Checks that TensorRT can count the outputs of a batch's convolutions, the largest tensors of all.
 
     Raises:
-        UserError: It cannot.
+        UserError: They exceed its int32.
     """
     layers = map(network.get_layer, range(network.num_layers))
     shapes = [layer.get_output(0).shape for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
@@ -220,7 +209,7 @@ def _settings(builder: Any, network: Any, library: TrtLibrary, config: EngineCon
         settings.add_optimization_profile(profile)
     if config.level is not None:
         settings.builder_optimization_level = config.level
-    # TensorRT allows it unless it is told otherwise, and float32 is to be float32.
+    # TensorRT allows TF32 by default, but float32 shall be float32.
     (settings.set_flag if config.tf32 else settings.clear_flag)(trt.BuilderFlag.TF32)
     if config.workspace_mib is not None:
         settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, config.workspace_mib * _MIB)
@@ -245,7 +234,7 @@ def _build_error(library: TrtLibrary, source: str, errors: list[str], *, cancell
 # A process has one TensorRT logger: the first that was given to any builder stays in use for all.
 @functools.cache
 def _logger(trt: ModuleType) -> Any:
-    """Passes TensorRT's messages on to `logging` and keeps its errors for our own."""
+    """Forwards TensorRT's messages to `logging` and keeps its errors for our messages."""
 
     class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -254,9 +243,9 @@ def _logger(trt: ModuleType) -> Any:
             self.scratch_bytes: int | None = None
 
         def log(self, severity: Any, message: str) -> None:
-            if found := _SCRATCH.match(message):
-                # Each profile is told by itself.
-                self.scratch_bytes = max(self.scratch_bytes or 0, int(found[1]))
+            if match := _SCRATCH.match(message):
+                # TensorRT reports each profile separately.
+                self.scratch_bytes = max(self.scratch_bytes or 0, int(match[1]))
             if severity <= trt.ILogger.ERROR:
                 self.errors.append(message)
             level = logging.WARNING if severity == trt.ILogger.WARNING else logging.DEBUG
@@ -266,7 +255,7 @@ def _logger(trt: ModuleType) -> Any:
 
 
 def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
-    """Passes the steps on; an exception of `progress` cancels the build and is kept for the caller."""
+    """Forwards the steps; an exception of `progress` cancels the build and is kept for the caller."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -281,7 +270,7 @@ def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             try:
-                # "Continue" is everything but False, so that a plain progress bar needs to return nothing.
+                # Everything but False continues, so that a plain progress bar may return nothing.
                 if progress is not None:
                     self.cancelled |= progress(phase_name, step + 1, self._steps[phase_name]) is False
             except BaseException as error:  # noqa: BLE001 (build_plan raises it: C++ frames stand between)

@@ -1,7 +1,7 @@
-"""Engines that were built before, kept by a hash of everything that decides what is built.
+"""A cache of built engines, by a hash of everything that decides the build.
 
-They lie in `engines` in the user's cache folder, as `KEY.plan`. Every byte is checked before an engine is
-used again; a damaged one is built anew. What was used longest ago goes when there are too many bytes.
+The files are `engines/KEY.plan` in the user's cache folder. Every byte is checked before an engine is used
+again; a damaged one is built anew. The least recently used files are removed above the size limit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import hashlib
 import json
 import logging
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from alexnet_fast.errors import system_reason
 from alexnet_fast.export.tensorrt.build import BuiltPlan
@@ -24,20 +26,20 @@ if TYPE_CHECKING:
     from alexnet_fast.export.config import EngineConfig
     from alexnet_fast.export.tensorrt.library import TrtLibrary
 
-# A change of what is built from the same files and options, or of how it is kept, needs a new number here.
+# Raise it if the same files and options build another engine, or the format of the cached files changes.
 _FORMAT = 2
 _SUFFIX = ".plan"
-# Some thirty float32 engines of `alexnet` with 1000 classes, 245 MB each.
+# About thirty float32 engines of `alexnet` with 1000 classes, 245 MB each.
 MOST_BYTES = 8 << 30
 
 _log = logging.getLogger(__name__)
 
 
 class EngineCache:
-    """The kept engines of this user.
+    """The cached engines of this user.
 
     Args:
-        most_bytes: How much may be kept.
+        most_bytes: Size limit.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -45,11 +47,11 @@ class EngineCache:
         self._most = most_bytes
 
     def path(self, onnx_sha256: str, library: TrtLibrary, config: EngineConfig) -> Path:
-        """Returns where the engine for these lies, or would lie; the graph is named by its hash."""
+        """Returns the path of the engine for a graph (by its hash), a library and options."""
         return self.directory / f"{_key(onnx_sha256, library, config)}{_SUFFIX}"
 
     def load(self, path: Path) -> BuiltPlan | None:
-        """Returns a kept engine; None where there is none or it is damaged, which is said."""
+        """Returns a cached engine; None if there is none, or it is damaged (with a warning)."""
         content = load_kept(path)
         if content is None:
             return None
@@ -63,7 +65,7 @@ class EngineCache:
         )
 
     def save(self, path: Path, built: BuiltPlan) -> None:
-        """Keeps an engine and makes room; that it cannot be kept is said, and is no error."""
+        """Caches an engine and makes room; a failure is a warning, not an error."""
         plain = {
             "inputs": [dataclasses.asdict(tensor) for tensor in built.inputs],
             "outputs": [dataclasses.asdict(tensor) for tensor in built.outputs],
@@ -74,25 +76,25 @@ class EngineCache:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Removes what was used longest ago, until the rest is small enough."""
+        """Removes the least recently used engines above the size limit."""
         try:
             files = [(file, file.stat()) for file in self.directory.glob(f"*{_SUFFIX}")]
-            kept = 0
-            for file, found in sorted(files, key=lambda entry: -entry[1].st_mtime_ns):
-                kept += found.st_size
-                if kept > self._most:
+            total = 0
+            for file, status in sorted(files, key=lambda entry: -entry[1].st_mtime_ns):
+                total += status.st_size
+                if total > self._most:
                     file.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("old engines in %s stay: %s", self.directory, system_reason(error))
 
 
 def _key(onnx_sha256: str, library: TrtLibrary, config: EngineConfig) -> str:
-    """Returns the hash of everything that decides what is built."""
+    """Returns the hash of everything that decides the build."""
     decides = {
         "format": _FORMAT,
         "onnx": onnx_sha256,
         "library": [library.name, library.version],
-        # Which of several architectures comes first decides nothing that runs.
+        # The order of the architectures does not change the engine.
         "for": [sorted(library.compute_capabilities), library.gpu],
         "config": dataclasses.asdict(config),
     }
@@ -100,4 +102,4 @@ def _key(onnx_sha256: str, library: TrtLibrary, config: EngineConfig) -> str:
 
 
 def _tensors(plain: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
-    return tuple(TensorInfo(name=one["name"], dtype=one["dtype"], shape=tuple(one["shape"])) for one in plain)
+    return msgspec.convert(plain, tuple[TensorInfo, ...])

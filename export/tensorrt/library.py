@@ -1,6 +1,6 @@
-"""Which TensorRT builds the engine: classic `tensorrt`, or `tensorrt_rtx`, which needs no GPU to build.
+"""Chooses the TensorRT that builds the engine: classic `tensorrt`, or `tensorrt_rtx`, which needs no GPU.
 
-Both have the same Python API. Classic TensorRT builds for the GPU of this machine alone; TensorRT-RTX builds
+Both have the same Python API. Classic TensorRT builds only for the GPU of this machine; TensorRT-RTX builds
 ahead of time for named architectures.
 """
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 # Ampere (A100; RTX 30), Ada (RTX 40, L4, L40S) and Blackwell (RTX 50).
 DEFAULT_ARCHS = ("80", "86", "89", "120")
-# The first classic version that builds every strongly typed graph of ours as the later ones do.
+# The first classic version that builds all our strongly typed graphs as later ones do.
 _OLDEST_CLASSIC = (10, 12)
 _INSTALL_RTX = "pip install 'alexnet-fast[rtx]'"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrtLibrary:
-    """A TensorRT that is installed here.
+    """An installed TensorRT.
 
     Args:
         name: Name of its Python module.
         version: As the module gives it.
         module: The module itself.
-        archs: What to build for, such as "86"; empty for classic TensorRT, which takes the GPU that is there.
-        compute_capabilities: The same as the driver writes it, such as "8.6", also for classic TensorRT.
-        gpu: Name of the GPU that kernels are timed on; empty where none is.
+        archs: Architectures to build for, such as "86"; empty for classic TensorRT, which uses the GPU here.
+        compute_capabilities: The same in the driver's notation, such as "8.6"; also for classic TensorRT.
+        gpu: Name of the GPU that kernels are timed on; empty if there is none.
     """
 
     name: LibraryName
@@ -52,14 +52,14 @@ class TrtLibrary:
 def choose_library(gpu_archs: Sequence[str] | None = None) -> TrtLibrary:
     """Chooses and imports the library to build with.
 
-    Classic TensorRT where it is installed, a GPU is there and no architecture was asked for; else
+    Classic TensorRT is used if it is installed, there is a GPU and no architecture was requested; otherwise
     TensorRT-RTX.
 
     Args:
-        gpu_archs: Architectures such as "86" or "8.6"; None for the GPU that is there, or `DEFAULT_ARCHS`.
+        gpu_archs: Architectures such as "86" or "8.6"; None for the GPU here, or `DEFAULT_ARCHS`.
 
     Raises:
-        UserError: None is installed, or one of the architectures is not supported by it.
+        UserError: No TensorRT is installed, or it does not support an architecture.
     """
     # The driver is asked first: importing classic TensorRT without one can end the process.
     if gpu_archs is None and importlib.util.find_spec("tensorrt") and cuda_driver.gpu_count():
@@ -74,7 +74,7 @@ def _classic() -> TrtLibrary:
     version = str(module.__version__)
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_CLASSIC:
         raise UserError(f"tensorrt {version} is older than 10.12", "pip install 'tensorrt>=10.12'")
-    # A builder works on the current device, which is the first unless the caller set another.
+    # A builder uses the current device, which is the first unless the caller set another.
     gpu = cuda_driver.gpus()[0]
     return TrtLibrary(
         name="tensorrt",

@@ -56,7 +56,7 @@ def complaint(done: object) -> str:
         ),
         (["predict", "RUN", "EMPTY"], "no images in", 2),
         (["predict", "nowhere.onnx", "IMAGE"], "there is no file nowhere.onnx", 1),
-        (["predict", "IMAGE.onnx", "IMAGE"], "does not end as an ONNX file of ours", 1),
+        (["predict", "IMAGE.onnx", "IMAGE"], "is not an ONNX file", 1),
         (["export", "nowhere"], "no such run or file: nowhere", 2),
         (["export", "RUN", "--precision", "fp16"], "--precision fp16 is for the engine", 2),
         (["export", "RUN", "--batch-profile", "1,8,64"], "--batch-profile is for the engine", 2),

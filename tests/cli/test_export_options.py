@@ -80,7 +80,7 @@ def test_int8_of_weights_alone_with_images_that_are_named(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--top-k", "3"], "--top-k 3 is more than the 2 classes of the network"),
+        (["--top-k", "3"], "--top-k 3 exceeds the 2 classes of the network"),
         (["--precision", "bf16"], "--precision bf16 is for the engine, and none is built; add --trt"),
         (["--calibration-data", "DATA"], "--calibration-data is for int8, not fp32; add --precision int8"),
         (["--precision", "int8", "--calibration-data", "nowhere"], "no such folder: nowhere"),
@@ -126,5 +126,5 @@ def test_the_rounding_of_float32_is_measured(trained_run: Path, two_classes: Pat
     head, *lines = done.stdout.splitlines()
     assert head.startswith("convnet-64, 4 images")
     found = {line.rsplit(maxsplit=1)[0].strip(): float(line.rsplit(maxsplit=1)[1]) for line in lines}
-    assert {"PyTorch to float64", "onnxruntime, LRN as band to PyTorch"} <= found.keys()
+    assert {"PyTorch to float64", "onnxruntime, LRN as conv to PyTorch"} <= found.keys()
     assert all(0 < difference < 1e-5 for difference in found.values())

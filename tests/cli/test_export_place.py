@@ -53,7 +53,7 @@ def test_a_path_with_a_file_suffix_is_a_file(output: str | None, trt: bool, plac
         ("net.ONNX", "give net.onnx"),
         ("net.pth", "an export writes ONNX files and TensorRT engines, not .pth; give a folder, or net.onnx"),
         ("net.trt", "not .trt; give a folder, or net.onnx"),
-        ("folder.onnx", "is a folder, and ends as a file"),
+        ("folder.onnx", "is a folder with the extension of a file"),
     ],
 )
 def test_a_file_type_that_export_does_not_write_is_refused(

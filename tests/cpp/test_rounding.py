@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from alexnet_fast.export.config import GraphConfig
-from alexnet_fast.export.onnx.model import export_onnx
+from alexnet_fast.export.torch_export import export_onnx
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.cpu.pillow import centre_square
 from alexnet_fast.pipelines.spec import AugmentSpec
@@ -60,7 +60,7 @@ def test_both_runtimes_differ_from_float64_by_float32_rounding(
     net = sharpen(create_model("alexnet", CLASSES), squares, spec).eval()
     names = tuple(f"class {number}" for number in range(CLASSES))
     export_onnx(
-        net, spec, names, path, model_name="alexnet", provenance={}, form=GraphConfig(extras=("logits",))
+        net, spec, names, path, model_name="alexnet", provenance={}, config=GraphConfig(extras=("logits",))
     )
     exact = in_float64(net.double(), squares, spec)
     model = OnnxModel(path)

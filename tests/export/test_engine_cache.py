@@ -77,7 +77,7 @@ def test_a_damaged_one_is_built_again(small_net, metadata, tmp_path, cache, capl
     assert third.manifest.inputs == first.manifest.inputs
 
 
-def test_everything_that_decides_what_is_built_has_a_place_of_its_own(cache):
+def test_every_option_of_a_build_changes_the_cache_path(cache):
     config = EngineConfig()
     others = [
         ("another graph", LIBRARY, config),
@@ -96,7 +96,7 @@ def test_everything_that_decides_what_is_built_has_a_place_of_its_own(cache):
 
 
 @pytest.mark.parametrize("where", [0, 31, 32, 40, 60, 500, -1])
-def test_no_damaged_byte_gets_through(cache, where):
+def test_every_damaged_byte_of_a_cached_engine_is_noticed(cache, where):
     path = cache.path("graph", LIBRARY, EngineConfig())
     cache.save(path, PLAN)
     assert fields(cache.load(path)) == fields(PLAN)
@@ -107,7 +107,7 @@ def test_no_damaged_byte_gets_through(cache, where):
     assert cache.load(path) is None
 
 
-def test_what_was_used_longest_ago_makes_room(tmp_path, monkeypatch):
+def test_the_least_recently_used_engine_is_removed(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache = EngineCache(most_bytes=3 * 1500)
     paths = [cache.path(str(n), LIBRARY, EngineConfig()) for n in range(4)]
@@ -120,7 +120,7 @@ def test_what_was_used_longest_ago_makes_room(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("seconds", [pytest.param(DAY, id="back"), pytest.param(-DAY, id="ahead")])
-def test_what_was_used_longest_ago_is_no_matter_of_the_clock(
+def test_the_least_recently_used_is_found_under_a_wrong_clock(
     tmp_path, monkeypatch, caplog, seconds, evidence
 ):
     """The clock was wrong while three were kept, a day ahead or behind; then it was set right."""
@@ -154,7 +154,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, caplo
 
 
 @needs_rtx
-def test_a_build_that_fails_keeps_nothing(small_net, metadata, tmp_path, cache):
+def test_a_failed_build_caches_nothing(small_net, metadata, tmp_path, cache):
     source = tmp_path / "model.onnx"
     write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)
     with pytest.raises(UserError, match="FP32 GEMM"):
@@ -163,7 +163,7 @@ def test_a_build_that_fails_keeps_nothing(small_net, metadata, tmp_path, cache):
 
 
 @needs_rtx
-def test_an_export_says_that_its_engine_was_kept(small_net, metadata, tmp_path, cache):
+def test_an_export_names_the_cached_engine(small_net, metadata, tmp_path, cache):
     def export(**given):
         config = ExportConfig(output=tmp_path / "out", trt=True, gpu_archs=("86",), **given)
         return run_export(small_net, metadata.spec, metadata.classes, "small", {}, ExportImages(), config)

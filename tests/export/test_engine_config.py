@@ -29,13 +29,13 @@ def test_any_other_profile_is_bad_usage(text):
 
 
 def test_settings_out_of_range():
-    with pytest.raises(UserError, match="no builder level 6; give 0 to 5"):
+    with pytest.raises(UserError, match="--builder-optimization-level 6 does not exist; give 0 to 5"):
         EngineConfig(level=6)
-    with pytest.raises(UserError, match="a profile is there twice"):
+    with pytest.raises(UserError, match="a --batch-profile is given twice"):
         EngineConfig(profiles=(BatchProfile(min=1, opt=1, max=1),) * 2)
     with pytest.raises(UserError, match="an engine needs a profile"):
         EngineConfig(profiles=())
-    with pytest.raises(UserError, match="a workspace of 0 MiB"):
+    with pytest.raises(UserError, match="--workspace-mib 0 is too small"):
         EngineConfig(workspace_mib=0)
 
 

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrizations
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.export.layers import Conv, Pad, Relu, UnknownLayerError, read_layers, unknown_layer
+from alexnet_fast.export.layers import Conv, Pad, Relu, UnknownLayerError, read, read_layers
 from alexnet_fast.export.net_copy import evaluation_copy
 from alexnet_fast.models import create_model
 
@@ -121,7 +121,7 @@ UNKNOWN = {
     ),
     "padding alone": (
         lambda: chain(nn.ZeroPad2d(1)),
-        "layer 1 (ZeroPad2d) does not stand right before",
+        "layer 1 (ZeroPad2d) is not directly in front of",
     ),
     "flatten": (
         lambda: chain(nn.Flatten(2)),
@@ -132,7 +132,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
-def test_what_is_not_known_exactly_is_named(kind):
+def test_an_unknown_layer_is_named(kind):
     make, said = UNKNOWN[kind]
     with pytest.raises(UnknownLayerError) as caught:
         read_layers(make().eval())
@@ -142,18 +142,18 @@ def test_what_is_not_known_exactly_is_named(kind):
 def test_a_hook_of_all_modules():
     handle = register_module_forward_hook(lambda *_: None)
     try:
-        assert unknown_layer(chain()).why == "runs under a forward hook of all modules"
+        assert read(chain()).unknown.why == "runs under a forward hook of all modules"
     finally:
         handle.remove()
-    assert unknown_layer(chain()) is None
+    assert read(chain()).unknown is None
 
 
 def test_a_class_whose_forward_was_replaced(monkeypatch):
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x)
-    assert unknown_layer(chain(nn.ReLU())).why == "is of a class whose forward was replaced"
+    assert read(chain(nn.ReLU())).unknown.why == "is of a class whose forward was replaced"
 
 
-def test_a_layer_that_stands_twice_is_read_twice():
+def test_a_layer_that_occurs_twice_is_read_twice():
     conv, relu = nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()
     kinds = [type(layer) for layer in read_layers(chain(conv, relu, conv, relu))]
     assert kinds[1:5] == [Conv, Relu, Conv, Relu]
@@ -161,30 +161,30 @@ def test_a_layer_that_stands_twice_is_read_twice():
 
 @pytest.mark.parametrize("name", ["linear", "convnet-64"])
 def test_our_networks_are_known(name):
-    assert unknown_layer(create_model(name, 2)) is None
-    assert unknown_layer(OnlyMade()) is None
+    assert read(create_model(name, 2)).unknown is None
+    assert read(OnlyMade()).unknown is None
 
 
 @pytest.mark.slow
-def test_what_torch_compiles_is_what_it_was():
+def test_a_compiled_network_is_unwrapped():
     net = chain(nn.ReLU())
-    assert unknown_layer(evaluation_copy(torch.compile(net))) is None
+    assert read(evaluation_copy(torch.compile(net))).unknown is None
     net.compile()
-    assert unknown_layer(net) is None
+    assert read(net).unknown is None
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda net: net[0].weight.data.fill_(float("nan")), "layer 0 holds weights that are not finite"),
-        (lambda net: net[0].weight.data[0].fill_(float("inf")), "layer 0 holds weights that are not finite"),
+        (lambda net: net[0].weight.data.fill_(float("nan")), "layer 0 has weights that are not finite"),
+        (lambda net: net[0].weight.data[0].fill_(float("inf")), "layer 0 has weights that are not finite"),
         (lambda net: net[1].running_var.fill_(-1), "layer 1 divides by the root of a variance that is zero"),
-        (lambda net: net[1].running_mean.fill_(float("nan")), "layer 1 holds weights that are not finite"),
+        (lambda net: net[1].running_mean.fill_(float("nan")), "layer 1 has weights that are not finite"),
         (lambda net: net.append(nn.LazyLinear(3)), "layer 4 has no weights yet"),
         (lambda net: net[3].to("meta"), "layer 3 has no weights yet"),
     ],
 )
-def test_numbers_that_are_missing_or_no_numbers_are_said(change, said):
+def test_weights_that_are_missing_or_not_finite_are_named(change, said):
     net = chain(nn.BatchNorm2d(8))
     change(net)
     with pytest.raises(UserError, match=said) as caught:

@@ -22,7 +22,7 @@ def export(small_net, metadata, images):
         config = ExportConfig(
             output=directory, trt=trt, gpu_archs=("86",) if trt else None, verify=True, engine_cache=False
         )
-        given = ExportImages(trial=VerificationImages(nhwc_u8=images, labels=None))
+        given = ExportImages(verification=VerificationImages(nhwc_u8=images, labels=None))
         return run_export(
             small_net, metadata.spec, metadata.classes, "small", {}, given, config, progress=progress
         )

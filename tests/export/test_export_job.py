@@ -14,7 +14,7 @@ from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages, VerificationImages
 from alexnet_fast.export.exporter import run_export
 from alexnet_fast.export.onnx.model import build_model, write_model
-from alexnet_fast.export.verify import verify_onnx
+from alexnet_fast.export.verify import Verifier
 from alexnet_fast.runtime.manifest import (
     FileStamp,
     Manifest,
@@ -30,8 +30,8 @@ from needs import needs_no_gpu, needs_rtx
 @pytest.fixture
 def export(small_net, metadata, images):
     def run(config, images=images, net=small_net, labels=None, calibration=None):
-        trial = None if images is None else VerificationImages(nhwc_u8=images, labels=labels)
-        given = ExportImages(trial=trial, calibration=calibration)
+        verification = None if images is None else VerificationImages(nhwc_u8=images, labels=labels)
+        given = ExportImages(verification=verification, calibration=calibration)
         return run_export(net, metadata.spec, metadata.classes, "small", {"epoch": 3}, given, config)
 
     return run
@@ -85,24 +85,26 @@ def test_an_export_may_replace_an_export(export, tmp_path):
     assert export(config)["notes"] == []
     notes = export(ExportConfig(output=tmp_path))["notes"]
     assert len(notes) == 2
-    assert any("model.engine is of an earlier export" in note for note in notes)
+    assert any("model.engine was kept from an earlier export" in note for note in notes)
     verify_manifest(tmp_path / "model.engine")
 
 
 @needs_rtx
-def test_an_engine_of_other_weights_is_no_longer_vouched_for(export, small_net, tmp_path):
+def test_an_engine_of_other_weights_is_no_longer_loaded(export, small_net, tmp_path):
     export(ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",)))
     with torch.no_grad():
         small_net.fc8.bias[2] += 0.5
     notes = export(ExportConfig(output=tmp_path))["notes"]
-    assert any("model.engine is of an earlier export" in n and "will not be loaded" in n for n in notes)
-    with pytest.raises(UserError, match="vouches for an ONNX file alone, not for an engine; build it again"):
+    assert any(
+        "model.engine was kept from an earlier export" in n and "will not be loaded" in n for n in notes
+    )
+    with pytest.raises(UserError, match="lists only an ONNX file, not an engine; build it again"):
         verify_manifest(tmp_path / "model.engine")
     OnnxModel(tmp_path / "model.onnx")
 
 
 @needs_rtx
-def test_the_manifest_of_an_engine_vouches_for_both_onnx_files(export, tmp_path):
+def test_the_manifest_of_an_engine_lists_both_onnx_files(export, tmp_path):
     export(ExportConfig(output=tmp_path, trt=True, gpu_archs=("86",)))
     manifest = read_manifest(tmp_path / "manifest.json")
     assert {stamp.file for stamp in manifest.stamps} == {"model.engine", "model.onnx", "model.tensorrt.onnx"}
@@ -193,7 +195,7 @@ def test_what_cannot_run_here_gets_a_reason_and_no_number(export, images, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.engine", "manifest.json", "model.tensorrt.onnx"])
-def test_somebodys_own_file_is_not_replaced(export, tmp_path, name):
+def test_a_file_that_no_export_wrote_is_not_replaced(export, tmp_path, name):
     own = tmp_path / name
     own.write_text('{"name": "mine"}')
     if installed_version("tensorrt_rtx") is None and name != "model.onnx":
@@ -232,7 +234,7 @@ def test_options_that_contradict_each_other(export, tmp_path):
         export(ExportConfig(output=tmp_path, verify=True), images=np.zeros((0, 43, 43, 3), np.uint8))
 
 
-def test_an_output_that_is_a_file(export, tmp_path):
+def test_an_output_folder_that_is_a_file_is_refused(export, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"the folder .*file cannot be made \(file exists\)"):
         export(ExportConfig(output=tmp_path / "file"))
@@ -244,14 +246,16 @@ def test_an_output_that_is_a_file(export, tmp_path):
 def test_verification_notices_another_network(small_net, metadata, images, tmp_path):
     path = tmp_path / "model.onnx"
     write_model(build_model(small_net, metadata), path)
-    same = verify_onnx(path, small_net.train(), metadata.spec, images, "ten")
-    assert same.max_abs_error <= 1e-5
+    sample = VerificationImages(nhwc_u8=images)
+    row = Verifier(small_net.train(), metadata.spec, sample, "ten").add_onnx(path, "fp32")
+    assert row.max_abs_error <= 1e-5
+    assert row.images == 11
     assert small_net.training, "verifying changes nothing"
     with torch.no_grad():
         small_net.fc8.bias[2] += 0.5
-    other = verify_onnx(path, small_net, metadata.spec, images, "ten")
-    assert other.max_abs_error > 0.01
-    assert other.images == 11
+    other = Verifier(small_net, metadata.spec, sample, "ten")
+    with pytest.raises(UserError, match=r"a probability is 0\.\d+ off"):
+        other.add_onnx(path, "fp32")
 
 
 def test_the_files_have_the_usual_mode(export, tmp_path):

@@ -35,10 +35,10 @@ def initializers(model):
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def test_magnitudes_that_fit_keep_all_their_steps():
+def test_magnitudes_that_fit_are_exact():
     found = HistogramObserver()
     found.add(np.linspace(-127, 127, 100_001, dtype=np.float32))
-    assert found.step() == pytest.approx(1, rel=0.01)
+    assert found.scale() == pytest.approx(1, rel=0.01)
 
 
 def test_a_single_outlier_is_cut_off():
@@ -46,7 +46,7 @@ def test_a_single_outlier_is_cut_off():
     found = HistogramObserver()
     found.add(random.normal(0, 1, 1_000_000).astype(np.float32))
     found.add(np.array([40], np.float32))
-    assert found.step() * 127 < 10, "the million count, not the one"
+    assert found.scale() * 127 < 10, "the million count, not the one"
 
 
 def test_the_histogram_grows_and_keeps_what_it_saw():
@@ -56,13 +56,13 @@ def test_the_histogram_grows_and_keeps_what_it_saw():
     whole.add(numbers)
     for part in np.array_split(np.sort(numbers), 16):
         parts.add(part)
-    assert parts.step() == pytest.approx(whole.step(), rel=0.05)
+    assert parts.scale() == pytest.approx(whole.scale(), rel=0.05)
 
 
-def test_zeros_alone_have_a_step():
+def test_the_scale_of_zeros_alone_is_one():
     found = HistogramObserver()
     found.add(np.zeros(9, np.float32))
-    assert found.step() == 1
+    assert found.scale() == 1
 
 
 def test_calibration_changes_nothing_and_comes_out_the_same_twice(small_net, metadata, images, scales):
@@ -85,7 +85,7 @@ def test_calibration_measures_behind_the_relu_and_the_folded_batch_norm(small_ne
 
 
 @pytest.mark.parametrize(("crops", "count"), [("single", 1), ("five", 5), ("ten", 10)])
-def test_calibration_looks_at_every_crop_in_turns(small_spec, make_images, crops, count):
+def test_calibration_uses_the_crops_in_turn(small_spec, make_images, crops, count):
     images = make_images(12, small_spec.resize)
     shown = calibration._one_crop_each(images, small_spec, crops)
     assert len(shown) == 12
@@ -128,7 +128,7 @@ def test_weights_are_symmetric_and_by_channel(small_net, metadata, scales, targe
     assert not any(zeros.any() for zeros in zero_points)
 
 
-def test_products_by_twos_fit_sixteen_bits(small_net, metadata, scales):
+def test_pairs_of_products_fit_sixteen_bits(small_net, metadata, scales):
     """What processors without VNNI add them in, which is seen on such a processor only."""
     model = build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales))
     weights = [value.astype(int) for name, value in initializers(model).items() if name.endswith(".weight")]
@@ -137,7 +137,7 @@ def test_products_by_twos_fit_sixteen_bits(small_net, metadata, scales):
     assert max(2 * largest_input * np.abs(weight).max() for weight in weights) <= np.iinfo(np.int16).max
 
 
-def test_integer_kernels_answer_as_float32_does_between_the_same_steps(small_net, metadata, images, scales):
+def test_integer_kernels_answer_as_float32_with_the_same_scales(small_net, metadata, images, scales):
     model = serialize(build_model(small_net, metadata, GraphConfig(precision="int8", scales=scales)))
     answers = []
     for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL"):
@@ -228,7 +228,7 @@ def test_int8_without_scales_is_a_mistake_of_the_caller(scales):
         GraphConfig(scales=scales)
 
 
-def test_the_file_says_nothing_that_changes(small_net, metadata: GraphMetadata, scales):
+def test_two_int8_exports_are_the_same_bytes(small_net, metadata: GraphMetadata, scales):
     form = GraphConfig(precision="int8", scales=scales)
     assert serialize(build_model(small_net, metadata, form)) == serialize(
         build_model(small_net, metadata, form)

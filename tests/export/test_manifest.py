@@ -59,6 +59,15 @@ def test_what_was_written_is_read(engine, tmp_path):
     assert verify_manifest(engine, runtime_version=VERSION) == _manifest(engine, tmp_path / "model.onnx")
 
 
+def test_an_unpublished_engine_is_compared_with_the_manifest_in_memory(engine, tmp_path):
+    manifest = _manifest(engine, tmp_path / "model.onnx")
+    manifest_path(engine).unlink()
+    assert verify_manifest(engine, manifest=manifest, runtime_version=VERSION) is manifest
+    engine.write_bytes(b"another")
+    with pytest.raises(UserError, match="has 7 bytes, its manifest says 10240"):
+        verify_manifest(engine, manifest=manifest, runtime_version=VERSION)
+
+
 def test_the_file_is_plain_json(engine):
     plain = json.loads(manifest_path(engine).read_text())
     assert plain["format_version"] == 2

@@ -16,7 +16,8 @@ from torch import nn
 
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import GraphConfig, for_tensorrt
-from alexnet_fast.export.onnx.model import build_model, export_onnx, serialize
+from alexnet_fast.export.onnx.model import build_model, serialize
+from alexnet_fast.export.torch_export import export_onnx
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.pipelines.ten_crop import crop_probabilities, take_crops
@@ -224,9 +225,9 @@ def test_half_precision_refuses_weights_that_it_cannot_hold(small_net, metadata)
 
 
 MISFITS = {
-    "conv1 takes 5 channels but is given 3x43x43": ("conv1", nn.Conv2d(5, 3, 3)),
+    "conv1 takes 5 channels but gets 3x43x43": ("conv1", nn.Conv2d(5, 3, 3)),
     "pool1 takes a map of at least 40x40": ("pool1", nn.MaxPool2d(40)),
-    "fc1 takes 9 values but is given 3x32x32": ("fc1", nn.Linear(9, 9)),
+    "fc1 takes 9 values but gets 3x32x32": ("fc1", nn.Linear(9, 9)),
     "two nodes .* called images/float": ("images/float", nn.ReLU()),
 }
 
@@ -242,7 +243,7 @@ def test_a_layer_that_does_not_fit_is_named(message, small_spec):
 def test_diverged_weights_are_refused(small_net, metadata):
     with torch.no_grad():
         small_net.fc6.bias[0] = float("nan")
-    with pytest.raises(UserError, match="layer fc6 holds weights that are not finite"):
+    with pytest.raises(UserError, match="layer fc6 has weights that are not finite"):
         build_model(small_net, metadata)
 
 

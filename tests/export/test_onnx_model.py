@@ -125,7 +125,7 @@ def test_a_graph_that_contradicts_itself(small_net, metadata, tmp_path, images):
         OnnxModel(path).run(images)
 
 
-def test_somebody_elses_onnx(small_net, metadata, tmp_path):
+def test_an_onnx_file_of_another_program_is_refused(small_net, metadata, tmp_path):
     model = build_model(small_net, metadata)
     del model.metadata_props[:]
     path = tmp_path / "other.onnx"
@@ -161,12 +161,14 @@ def test_metadata_that_do_not_hold(small_net, metadata, tmp_path, key, value, me
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 class TestWithoutGpu:
     def test_asking_for_it_fails(self, model_file, provider):
-        with pytest.raises(UserError, match=r"asked for (CUDA|Tensorrt)Execution.*would run on CPUExecution"):
+        with pytest.raises(
+            UserError, match=r"(CUDA|Tensorrt)ExecutionProvider is unavailable; .*would use CPUExecution"
+        ):
             OnnxModel(model_file, providers=(provider,))
 
     def test_an_allowed_fallback_is_a_warning(self, model_file, provider, images, caplog, capsys):
         model = OnnxModel(model_file, providers=(provider, "cpu"), allow_fallback=True)
-        assert "is not to be had; CPUExecutionProvider runs the model" in caplog.text
+        assert "is unavailable; CPUExecutionProvider runs the model" in caplog.text
         assert "CPUExecutionProvider" in model.backend
         assert len(model.run(images)) == len(images)
         assert capsys.readouterr().out == "", "stdout belongs to --json"

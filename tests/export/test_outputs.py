@@ -31,7 +31,7 @@ def file(small_net, metadata, tmp_path):
     return path
 
 
-def test_the_likeliest_classes_come_with_their_probabilities(file, images):
+def test_the_top_classes_come_with_their_probabilities(file, images):
     found = OnnxModel(file).outputs(images)
     assert list(found) == ["probabilities", "logits", "features", "top_classes", "top_probabilities"]
     order = np.argsort(-found["probabilities"], axis=1, kind="stable")[:, :3]
@@ -70,7 +70,7 @@ def test_features_and_logits_are_means_over_the_crops(small_net, metadata, image
         np.testing.assert_allclose(found[name], mean, atol=1e-4)
 
 
-def test_whoever_wants_probabilities_gets_them(file, small_net, metadata, images):
+def test_the_classifier_reads_the_probabilities(file, small_net, metadata, images):
     session = onnxruntime.InferenceSession(
         serialize(build_model(small_net, metadata)), providers=["CPUExecutionProvider"]
     )
@@ -79,10 +79,8 @@ def test_whoever_wants_probabilities_gets_them(file, small_net, metadata, images
     np.testing.assert_allclose(classifier.probabilities(images, "ten"), plain, atol=1e-6)
 
 
-def test_more_likeliest_classes_than_classes(small_net, metadata):
-    with pytest.raises(
-        UserError, match=r"--top-k 6 is more than the 5 classes of the network; give at most 5"
-    ):
+def test_more_top_classes_than_classes_are_refused(small_net, metadata):
+    with pytest.raises(UserError, match=r"--top-k 6 exceeds the 5 classes of the network; give at most 5"):
         build_model(small_net, metadata, GraphConfig(top=6))
     build_model(small_net, metadata, GraphConfig(top=5))
 
@@ -103,7 +101,7 @@ def test_narrow_types_give_their_outputs_in_float32(small_net, metadata, precisi
 
 @needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_engine_has_them_too(small_net, metadata, tmp_path, precision):
+def test_an_engine_has_further_outputs_too(small_net, metadata, tmp_path, precision):
     source = tmp_path / "model.tensorrt.onnx"
     write_model(build_model(small_net, metadata, dataclasses.replace(for_tensorrt(precision), **ALL)), source)
     built = build_engine(source, tmp_path / "model.engine", choose_library(["86"]), EngineConfig())
@@ -118,9 +116,7 @@ def test_an_engine_has_them_too(small_net, metadata, tmp_path, precision):
 
 @pytest.mark.parametrize("crops", ["five", "ten"])
 @pytest.mark.parametrize("stem", ["plain", "eager"])
-def test_what_each_crop_says_comes_in_the_order_of_the_crops(
-    small_net, metadata, make_images, crops, stem, tmp_path
-):
+def test_the_answers_of_the_crops_are_in_their_order(small_net, metadata, make_images, crops, stem, tmp_path):
     spec = AugmentSpec(resize=40, crop=32, std=(50.0, 60.0, 70.0))
     images = make_images(1, 40)
     path = tmp_path / "model.onnx"

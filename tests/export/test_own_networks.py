@@ -71,7 +71,7 @@ def test_int8_is_refused_with_the_layer(metadata, images, tmp_path):
     config = ExportConfig(output=tmp_path, precision="int8")
     given = ExportImages(calibration=images)
     with pytest.raises(
-        UserError, match=r"--precision int8 cannot be had for this network: layer 0 \(Block\)"
+        UserError, match=r"--precision int8 is unavailable for this network: layer 0 \(Block\)"
     ):
         run_export(residual(), metadata.spec, metadata.classes, "own", {}, given, config)
     assert list(tmp_path.iterdir()) == []

@@ -16,8 +16,9 @@ from alexnet_fast.export.config import ExportConfig
 from alexnet_fast.export.export_images import ExportImages, generated_images
 from alexnet_fast.export.exporter import run_export
 from alexnet_fast.export.limits import TOLERANCE, Answers, judge, limits_of
-from alexnet_fast.export.onnx import model as onnx_graph
-from alexnet_fast.export.onnx.model import build_model, export_onnx
+from alexnet_fast.export.onnx import model as onnx_model
+from alexnet_fast.export.onnx.model import lower
+from alexnet_fast.export.torch_export import export_onnx
 from alexnet_fast.pipelines.spec import AugmentSpec
 
 
@@ -34,11 +35,11 @@ def wrong(monkeypatch, module, change):
     """Lets the writer write another network than it was given."""
 
     def build(*arguments):
-        model = build_model(*arguments)
+        model = lower(*arguments)
         change({tensor.name: tensor for tensor in model.graph.initializer}, model)
         return model
 
-    monkeypatch.setattr(module, "build_model", build)
+    monkeypatch.setattr(module, "lower", build)
 
 
 def shift_bias(tensors, _model):
@@ -70,7 +71,7 @@ def test_fewer_than_eight_images_are_not_enough(small_net, metadata, images, tmp
         metadata.classes,
         "small",
         {},
-        ExportImages(few=images[:3]),
+        ExportImages(comparison=images[:3]),
         ExportConfig(output=tmp_path),
         progress=progress,
     )
@@ -80,7 +81,7 @@ def test_fewer_than_eight_images_are_not_enough(small_net, metadata, images, tmp
     assert ("comparing: model.onnx in onnxruntime", 8, 8) in seen
 
 
-def test_a_file_that_answers_otherwise_is_not_published(export, monkeypatch, tmp_path):
+def test_a_file_with_other_answers_is_not_published(export, monkeypatch, tmp_path):
     export(ExportConfig(output=tmp_path))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     wrong(monkeypatch, job, shift_bias)
@@ -92,8 +93,8 @@ def test_a_file_that_answers_otherwise_is_not_published(export, monkeypatch, tmp
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_nor_by_the_python_interface(small_net, metadata, monkeypatch, tmp_path):
-    wrong(monkeypatch, onnx_graph, shift_bias)
+def test_export_onnx_publishes_no_file_with_other_answers(small_net, metadata, monkeypatch, tmp_path):
+    wrong(monkeypatch, onnx_model, shift_bias)
     with pytest.raises(UserError, match="on 8 generated images; nothing was written; please report"):
         export_onnx(
             small_net, metadata.spec, metadata.classes, tmp_path / "a.onnx", model_name="x", provenance={}
@@ -118,7 +119,7 @@ def test_further_outputs_are_compared_too(export, monkeypatch, tmp_path, output,
         export(ExportConfig(output=tmp_path, extras=(output,)))
 
 
-def test_networks_whose_answers_hardly_differ_are_not_waved_through(small_net, export, tmp_path, monkeypatch):
+def test_hardly_differing_answers_are_judged_by_their_spread(small_net, export, tmp_path, monkeypatch):
     """1e-5 would pass for any answer of a network that was never trained."""
     with torch.no_grad():
         small_net.fc8.weight.mul_(1e-6)
@@ -135,16 +136,18 @@ def test_networks_whose_answers_hardly_differ_are_not_waved_through(small_net, e
 
 
 @pytest.mark.parametrize("factor", [1e30, 1e37])
-def test_activations_that_overflow_are_said(small_net, export, tmp_path, factor):
+def test_activations_that_overflow_are_reported(small_net, export, tmp_path, factor):
     with torch.no_grad():
         small_net.fc6.weight.mul_(factor)
         small_net.fc8.weight.mul_(1e9)
-    with pytest.raises(UserError, match="answers with numbers that are not finite; its activations overflow"):
+    with pytest.raises(
+        UserError, match="the answers of the network Sequential are not finite; its activations overflow"
+    ):
         export(ExportConfig(output=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_networks_own_error_is_said_with_its_layer(export, tmp_path):
+def test_the_networks_own_error_names_its_layer(export, tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 4, 5, 4), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(196, 5))
     with pytest.raises(UserError, match=r"layer 1 \(BatchNorm1d\) fails on crops of 3x32x32 \(ValueError"):
         export(ExportConfig(output=tmp_path), net=net)
@@ -172,27 +175,27 @@ P99 = "the 99th percentile of the differences of a probability is "
         ("bf16", SURE + 0.05, None),
     ],
 )
-def test_what_is_accepted_of_each_precision(precision, got, said):
+def test_the_limits_of_each_precision(precision, got, said):
     found = judge(answers(got), answers(SURE), limits_of(precision, TOLERANCE))
     assert (found or "").startswith(said or "")
     assert (found is None) == (said is None)
 
 
-def test_a_class_that_is_as_likely_to_pytorch_is_no_other_answer():
+def test_a_class_that_pytorch_finds_as_probable_counts_as_the_same():
     even = np.tile([[0.505, 0.495]], (8, 1))
     assert judge(answers(even[:, ::-1]), answers(even), limits_of("fp16", TOLERANCE)) is None
     unlike, sure = np.tile([[0.45, 0.55]], (8, 1)), np.tile([[0.6, 0.4]], (8, 1))
     limits = dataclasses.replace(limits_of("int8", TOLERANCE), p99=0.16)
-    assert judge(answers(unlike), answers(sure), limits).startswith("only 0% have PyTorch's likeliest class")
+    assert judge(answers(unlike), answers(sure), limits).startswith("only 0% have PyTorch's top-1 class")
 
 
-def test_the_likeliest_classes_are_those_of_the_probabilities():
+def test_the_top_classes_are_those_of_the_probabilities():
     top = SURE.max(1, keepdims=True).astype(np.float32)
     right = answers(SURE, top_classes=SURE.argmax(1)[:, None], top_probabilities=top)
     limits = limits_of("fp32", TOLERANCE)
     assert judge(right, answers(SURE), limits) is None
     turned = right._replace(outputs={**right.outputs, "top_classes": SURE.argmin(1)[:, None]})
-    said = "its likeliest classes are not those of its probabilities"
+    said = "its top classes are not those of its probabilities"
     assert judge(turned, answers(SURE), limits) == said
 
 

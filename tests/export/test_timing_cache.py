@@ -89,14 +89,14 @@ def test_damaged_times_are_not_given_to_tensorrt(caplog):
     assert "is damaged" in caplog.text
 
 
-def test_tensorrt_rtx_times_nothing(tmp_path):
+def test_tensorrt_rtx_measures_no_kernel_times(tmp_path):
     with TimingCache(dataclasses.replace(CLASSIC, name="tensorrt_rtx")).used_by(None):
         pass
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.gpu
-def test_classic_tensorrt_keeps_its_times(small_net, metadata, tmp_path):
+def test_classic_tensorrt_caches_its_kernel_times(small_net, metadata, tmp_path):
     pytest.importorskip("tensorrt")
     source, library = tmp_path / "model.onnx", choose_library()
     write_model(build_model(small_net, metadata, for_tensorrt("fp32")), source)

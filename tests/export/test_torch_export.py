@@ -47,7 +47,7 @@ class Exotic(Residual):
         return torch.linalg.svdvals(super().forward(x)[:, :, None]).repeat(1, 5)
 
 
-def test_a_network_that_is_no_sequence(small_spec, images, tmp_path):
+def test_a_network_that_is_not_sequential(small_spec, images, tmp_path):
     torch.manual_seed(0)
     net = Residual().train()
     path = export_ten_crop(net, small_spec, list("abcde"), tmp_path / "any.onnx", provenance={"run": 1})
@@ -93,7 +93,7 @@ def test_an_unsupported_network_is_refused_and_leaves_no_file(net, message, smal
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_answer_left_to_chance_is_noticed(small_spec, tmp_path):
+def test_a_random_answer_is_noticed(small_spec, tmp_path):
     class Chance(Residual):
         def forward(self, x):
             return super().forward(x) + torch.rand(x.shape[0], 5)

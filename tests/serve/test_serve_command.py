@@ -60,7 +60,7 @@ def test_wrong_models_end_in_one_line(model_file: Path, tmp_path: Path) -> None:
     for words, wanted, code in (
         ((loop,), "loop.onnx (too many levels of symbolic links)", 1),
         (("nothing.onnx",), "there is no file nothing.onnx", 1),
-        ((__file__,), "does not end as an ONNX file of ours", 1),
+        ((__file__,), "is not an ONNX file", 1),
         ((tmp_path,), "there is no model.onnx in", 1),
         ((model_file, model_file), "two models are called", 2),
         ((model_file.with_suffix(".engine"),), "there is no file", 1),

@@ -109,7 +109,7 @@ def cached_vectors(
 def _write_share(net: nn.Module, loader: Loader, precision: Precision, part: Path) -> Integers:
     """Writes the embeddings of this process's images; returns their positions in the image list."""
     positions, logged = [np.empty(0, np.int64)], time.monotonic()
-    total = len(range(loader.sampler.rank, loader.schedule.images, loader.schedule.world))
+    total = len(range(loader.sampler.rank, loader.sampler.num_images, loader.sampler.world))
     log.info("computing the features of %d images once, into %s", total, part.parent)
     with atomic_file(part) as file:
         writer = VectorWriter(file)
