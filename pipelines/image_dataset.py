@@ -12,8 +12,8 @@ import torch
 
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.find_splits import find_splits
 from alexnet_fast.data.layouts.detect import DatasetFormat
-from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
 from alexnet_fast.data.splits import say_ignored
 from alexnet_fast.errors import UserError

@@ -43,7 +43,7 @@ def open_image(place: Location, encoding: Encoding, background: Colour) -> Image
 
 def image_at(images: ImageList, index: int, background: Colour = WHITE) -> Image.Image:
     """Reads one image of a list; see `open_image`."""
-    return open_image(images.place(index), images.encoding, background)
+    return open_image(images.location(index), images.encoding, background)
 
 
 def read_bytes(place: Location) -> bytes:

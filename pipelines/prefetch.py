@@ -120,7 +120,7 @@ class Prefetcher:
 
     def _file(self, index: int, background: Colour) -> Encoded:
         """Returns an image as DALI may have it."""
-        content = read_bytes(self._images.place(index))
+        content = read_bytes(self._images.location(index))
         return (transcoded if index in self.distrusted else for_dali)(content, background)
 
     def _too_large(self, sizes: Integers, spec: AugmentSpec) -> dict[int, str]:
@@ -143,7 +143,7 @@ class Prefetcher:
             files = []
             for position, index in enumerate(plan.indices.tolist()):
                 with _noting(lost, position):
-                    file = opened.enter_context(ArrayFile(self._images.place(index)))
+                    file = opened.enter_context(ArrayFile(self._images.location(index)))
                     sizes[position] = file.shape()
                     files.append((position, file))
             windows = view_windows(sizes, plan.random_params, spec, self._view, grid=self._grid)

@@ -69,7 +69,7 @@ def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> Imag
     Raises:
         UserError: The images are not there, or are of other classes.
     """
-    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data import ClassMap, open_split
     from alexnet_fast.data.class_map import prepared_classes
     from alexnet_fast.data.split_rule import recorded_rule
 
@@ -77,14 +77,14 @@ def part_images(model: Classifier | TrainedModel, given: dict[str, Any]) -> Imag
     # What `prepare` has written has one image and one label a sample, whatever they were called before.
     keys = ("image_key", "label_key") if prepared_classes(given["data"]) is None else ()
     of_training = {name: model.provenance.get(name) for name in keys if given[name] is None}
-    return open_part(
+    return open_split(
         given["data"],
         given["split"],
         ClassMap(model.classes),
         val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
         rule=recorded_rule(model.provenance),
         exclude=options.excluded(given["exclude"]),
-        reading=options.dataset_format({**given, **of_training}),
+        dataset_format=options.dataset_format({**given, **of_training}),
     )
 
 

@@ -115,8 +115,8 @@ def _run(given: dict[str, Any]) -> Result:
     for argument, name in (("source", "SRC"), ("output", "OUT")):
         if given[argument] is None:
             raise click.UsageError(f"Missing argument '{name}'.")
-    reading = options.dataset_format(given)
-    if reading.kind == "caltech256":
+    dataset_format = options.dataset_format(given)
+    if dataset_format.kind == "caltech256":
         # Its published preprocessor keeps centre squares, and a fifth for validation.
         fraction = 0.2 if given["val_fraction"] is None else given["val_fraction"]
         given |= {"center_crop": True, "val_fraction": fraction}
@@ -130,6 +130,8 @@ def _run(given: dict[str, Any]) -> Result:
     }
     rest["shard_mib"] = given["shard_size"] if given["shards"] else None
     rest["most_unpacked"] = int(given["max_download"] * 2**30)
-    preparation = Preparation(PrepareConfig(recipe=recipe, reading=reading, share=share, **rest))
+    preparation = Preparation(
+        PrepareConfig(recipe=recipe, dataset_format=dataset_format, share=share, **rest)
+    )
     with progress_bar(len(preparation), "preparing") as bar:
         return preparation.run(lambda: bar.update(1))

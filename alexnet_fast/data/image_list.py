@@ -224,7 +224,7 @@ class ImageList:
             return os.path.join(self.root, self.names[index])  # noqa: PTH118 - called for every image
         return f"{self.stretches.tars[self.stretches.tar[index]]}: {self.names[index]}"
 
-    def place(self, index: int) -> Location:
+    def location(self, index: int) -> Location:
         """Returns where the bytes of one image are."""
         if index in self.blocked:
             return BlockedLocation(self.blocked[index])
@@ -240,7 +240,7 @@ class ImageList:
     def select(self, keep: Sequence[int] | npt.NDArray[np.integer]) -> ImageList:
         """Returns the images at the given positions, in that order."""
         at = np.asarray(keep, np.int64)
-        places = enumerate(at.tolist()) if self.blocked else ()
+        locations = enumerate(at.tolist()) if self.blocked else ()
         chosen = ImageList(
             root=self.root,
             names=self.names.select(at),
@@ -251,7 +251,7 @@ class ImageList:
             sizes=None if self.sizes is None else self.sizes[at],
             points=None if self._points is None else self._points[at],
         )
-        return chosen.blocking({new: self.blocked[old] for new, old in places if old in self.blocked})
+        return chosen.blocking({new: self.blocked[old] for new, old in locations if old in self.blocked})
 
     def blocking(self, reasons: Mapping[int, str]) -> ImageList:
         """Returns the same list with more images that no decoder may see; order and batches stay as they are.

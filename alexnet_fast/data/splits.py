@@ -17,10 +17,7 @@ import numpy as np
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.exclude import ExcludeList
-from alexnet_fast.data.image_list import ImageList
-from alexnet_fast.data.layouts.base import LayoutPart
-from alexnet_fast.data.layouts.detect import DatasetFormat
-from alexnet_fast.data.parts import (
+from alexnet_fast.data.find_splits import (
     Split,
     beside_parts,
     check_known,
@@ -28,6 +25,9 @@ from alexnet_fast.data.parts import (
     find_splits,
     some,
 )
+from alexnet_fast.data.image_list import ImageList
+from alexnet_fast.data.layouts.base import LayoutPart
+from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.split_rule import CURRENT_RULE, validation_mask
 from alexnet_fast.errors import UserError
 
@@ -62,7 +62,7 @@ def open_data(
     val_fraction: float = 0.1,
     classes: ClassMap | None = None,
     exclude: ExcludeList | None = None,
-    reading: DatasetFormat | None = None,
+    dataset_format: DatasetFormat | None = None,
     rule: int = CURRENT_RULE,
 ) -> Splits:
     """Finds the layout of a folder and lists its parts.
@@ -72,27 +72,27 @@ def open_data(
         val_fraction: Share of each class that becomes the validation set where there is no `val/`.
         classes: The class map of an earlier run; by default the sorted folder names.
         exclude: Images that are left out.
-        reading: What is said of its layout.
+        dataset_format: What is said of its layout.
         rule: Which rule divides an undivided folder; see `split_rule`.
 
     Raises:
         UserError: The folder is missing, empty or of no known layout, or a class has no training image.
     """
-    parts = find_splits(root, reading=reading)
+    parts = find_splits(root, dataset_format=dataset_format)
     if "all" in parts:
         return _split(root, parts["all"], SplitHow(val_fraction, rule), classes, exclude)
     beside = Ignored() if isinstance(parts.get("train"), LayoutPart) else beside_parts(root)
     return _open_parts(root, parts, classes, exclude, beside)
 
 
-def open_part(
+def open_split(
     root: Path,
     part: str,
     classes: ClassMap,
     *,
     val_fraction: float = 0.1,
     exclude: ExcludeList | None = None,
-    reading: DatasetFormat | None = None,
+    dataset_format: DatasetFormat | None = None,
     rule: int = CURRENT_RULE,
 ) -> ImageList:
     """Lists the images to evaluate on.
@@ -109,7 +109,7 @@ def open_part(
     Raises:
         UserError: As `open_data`, or the part is not there, or it has classes that the model does not know.
     """
-    parts = find_splits(root, part, reading)
+    parts = find_splits(root, part, dataset_format)
     if part in parts:
         listed = {part: _list(parts[part], classes)}
         say_ignored(root, listed.values(), Ignored())
@@ -124,12 +124,12 @@ def open_part(
     return images
 
 
-def own_classes(root: Path, part: str, reading: DatasetFormat | None = None) -> ClassMap:
+def classes_of_split(root: Path, part: str, dataset_format: DatasetFormat | None = None) -> ClassMap:
     """Numbers the classes of a folder whose other parts need not be there.
 
     Args:
         root: The data set's folder.
-        part: As in `open_part`.
+        part: As in `open_split`.
         reading: As in `open_data`.
 
     Returns:
@@ -138,7 +138,7 @@ def own_classes(root: Path, part: str, reading: DatasetFormat | None = None) -> 
     Raises:
         UserError: The folder is missing, or has fewer than two classes.
     """
-    parts = find_splits(root, "train" if part == "all" else part, reading)
+    parts = find_splits(root, "train" if part == "all" else part, dataset_format)
     contents = next(parts[name] for name in ("train", part, "all") if name in parts)
     return _class_map(contents.root, contents.class_names())
 

@@ -52,20 +52,20 @@ def list_zip(path: Path, ignored: Ignored) -> list[SourceImage]:
 
 def list_archive(path: Path, members: Iterator[tuple[str, Location]], ignored: Ignored) -> list[SourceImage]:
     """Arranges the images of an archive; of two members with one name the later counts, as in unpacking."""
-    places: dict[str, Location] = {}
-    for name, place in members:
+    locations: dict[str, Location] = {}
+    for name, location in members:
         safe = safe_name(path, name)
         reason = junk_reason(safe) or why_ignored(safe.rpartition("/")[2])
         if reason is not None:
             ignored.add(safe, reason)
             continue
-        if safe in places:
+        if safe in locations:
             ignored.add(safe, _REPLACED)
-        places[safe] = place
-    arranged = arrange(_without_top(places).items(), path)
-    used = {id(image.place) for image in arranged}
-    for name, place in places.items():
-        if id(place) not in used:
+        locations[safe] = location
+    arranged = arrange(_without_top(locations).items(), path)
+    used = {id(image.location) for image in arranged}
+    for name, location in locations.items():
+        if id(location) not in used:
             ignored.add(name, _NO_CLASS)
     return arranged
 
@@ -80,12 +80,12 @@ def _zip_name(member: zipfile.ZipInfo) -> str:
         return member.filename
 
 
-def _without_top(places: dict[str, Location]) -> dict[str, Location]:
+def _without_top(locations: dict[str, Location]) -> dict[str, Location]:
     """Takes away a single folder around everything, which most archives have, also if it is called train."""
-    tops = {name.partition("/")[0] for name in places}
-    if len(tops) != 1 or any(name.count("/") < 2 for name in places):
-        return places
-    return {name.partition("/")[2]: place for name, place in places.items()}
+    tops = {name.partition("/")[0] for name in locations}
+    if len(tops) != 1 or any(name.count("/") < 2 for name in locations):
+        return locations
+    return {name.partition("/")[2]: location for name, location in locations.items()}
 
 
 def _in_zip(path: Path, member: zipfile.ZipInfo) -> Location:

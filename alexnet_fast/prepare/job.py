@@ -66,7 +66,7 @@ class PrepareConfig:
 
     Args:
         source: Folder, CSV, tar or zip.
-        reading: What is said of its layout.
+        dataset_format: What is said of its layout.
         output: The folder that is filled.
         recipe: What is done to each image.
         share: The share of the work that this run does.
@@ -83,7 +83,7 @@ class PrepareConfig:
 
     source: Path
     output: Path
-    reading: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
+    dataset_format: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
     recipe: ResizeConfig = dataclasses.field(default_factory=ResizeConfig)
     share: Partition = dataclasses.field(default_factory=Partition)
     val_fraction: float | None = None
@@ -112,7 +112,7 @@ class PrepareConfig:
     @property
     def has_tables(self) -> bool:
         """Whether train.csv, val.csv, categories.csv and the colours are written too."""
-        return self.reading.kind == "caltech256"
+        return self.dataset_format.kind == "caltech256"
 
     def options(self) -> dict[str, Any]:
         """Returns what decides the bytes that are written."""
@@ -120,7 +120,7 @@ class PrepareConfig:
             **self.recipe.to_dict(),
             "shard-size": self.shard_mib,
             "val-fraction": self.val_fraction,
-            "dataset_format": self.reading.kind if self.has_tables else None,
+            "dataset_format": self.dataset_format.kind if self.has_tables else None,
         }
 
 
@@ -222,7 +222,7 @@ class Preparation:
     def _orders(self) -> list[Task]:
         """Returns what the workers are told."""
         return [
-            Task(self.source.images[number].place, f"{self.root}/{self.targets[number]}", number)
+            Task(self.source.images[number].location, f"{self.root}/{self.targets[number]}", number)
             for number in self.mine
         ]
 
@@ -233,7 +233,9 @@ def _open(config: PrepareConfig, ignored: Ignored) -> SourceList:
     Raises:
         UserError: It cannot be used, or is divided already.
     """
-    source = open_source(config.source, config.reading, ignored=ignored, most_unpacked=config.most_unpacked)
+    source = open_source(
+        config.source, config.dataset_format, ignored=ignored, most_unpacked=config.most_unpacked
+    )
     if config.val_fraction is None:
         return source
     if source.divided:

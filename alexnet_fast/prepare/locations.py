@@ -42,23 +42,23 @@ class NoLocation(NamedTuple):
 Location = FileLocation | TarLocation | ZipLocation | NoLocation
 
 
-def read_place(place: Location) -> bytes:
+def read_location(location: Location) -> bytes:
     """Returns an image as it is stored.
 
     Raises:
         BadImageError: It cannot be read, or is not to be.
     """
-    if isinstance(place, NoLocation):
-        raise BadImageError(place.reason)
-    if isinstance(place, ZipLocation):
-        return _read_member(place)
-    return read_bytes(Path(place.path)) if isinstance(place, FileLocation) else read_stretch(place)
+    if isinstance(location, NoLocation):
+        raise BadImageError(location.reason)
+    if isinstance(location, ZipLocation):
+        return _read_member(location)
+    return read_bytes(Path(location.path)) if isinstance(location, FileLocation) else read_stretch(location)
 
 
-def _read_member(place: ZipLocation) -> bytes:
+def _read_member(location: ZipLocation) -> bytes:
     """Reads out of a zip, whatever size the archive claims that a member has."""
     try:
-        with _open_zip(place.path).open(place.member) as file:
+        with _open_zip(location.path).open(location.member) as file:
             content = file.read(FILE_BYTES_LIMIT + 1)
     except NotImplementedError as error:
         raise BadImageError(f"{packing_reason(error)}: pack the zip anew with deflate") from error
@@ -69,10 +69,10 @@ def _read_member(place: ZipLocation) -> bytes:
     return content
 
 
-def stamp(place: Location) -> int:
+def stamp(location: Location) -> int:
     """Returns when a place's file was last changed, in seconds; 0 where there is none."""
     try:
-        return int(Path(place.path).stat().st_mtime)
+        return int(Path(location.path).stat().st_mtime)
     except OSError:
         return 0
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast.data.class_map import SUMMARY, SUMMARY_FORMAT
+from alexnet_fast.data.find_splits import UNFINISHED, some
 from alexnet_fast.data.layouts.csv_lists import CATEGORIES
-from alexnet_fast.data.parts import UNFINISHED, some
 from alexnet_fast.data.splits import check_trainable
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColourSums

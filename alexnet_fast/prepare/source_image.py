@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from alexnet_fast.data.find_splits import split_dirs
 from alexnet_fast.data.image_list import IMAGE_EXTENSIONS
-from alexnet_fast.data.parts import split_dirs
 from alexnet_fast.prepare.locations import Location
 
 SOURCE_EXTENSIONS = IMAGE_EXTENSIONS
@@ -21,13 +21,13 @@ class SourceImage:
         part: "train", "val" or "test"; empty where the source is not divided.
         label: Name of its class.
         rest: Its path below the class folder, with "/" between the parts.
-        place: Where its bytes are.
+        location: Where its bytes are.
     """
 
     part: str
     label: str
     rest: str
-    place: Location
+    location: Location
 
     @property
     def name(self) -> str:
@@ -39,23 +39,23 @@ def arrange(entries: Iterable[tuple[str, Location]], source: Path = Path("SRC"))
     """Finds part and class of each file in the folders above it; files in no class folder are left out.
 
     Args:
-        entries: Path of each file below the source, with "/" between its parts, and its place.
+        entries: Path of each file below the source, with "/" between its parts, and its location.
         source: What messages call it.
 
     Raises:
         UserError: The folders are not those of one data set; see `parts.split_dirs`.
     """
-    split = [(PurePosixPath(name).parts, place) for name, place in entries]
+    split = [(PurePosixPath(name).parts, location) for name, location in entries]
     tops = sorted({parts[0] for parts, _ in split if len(parts) > 1})
     deep = {parts[0] for parts, _ in split if len(parts) > 2}
     splits = split_dirs(source, tops, has_images=lambda _: True, has_classes=deep.__contains__)
     part_of = {name: part for part, name in splits.items()}
     found = []
-    for parts, place in split:
+    for parts, location in split:
         below = parts[1:] if splits else parts
         if len(below) > 1:
             part = part_of[parts[0]] if splits else ""
-            found.append(SourceImage(part, below[0], "/".join(below[1:]), place))
+            found.append(SourceImage(part, below[0], "/".join(below[1:]), location))
     return found
 
 

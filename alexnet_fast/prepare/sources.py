@@ -14,11 +14,11 @@ import numpy as np
 from alexnet_fast.data import ClassMap
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.find_splits import Split, beside_parts, find_splits
 from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import FileLocation, StringArray, split_points
 from alexnet_fast.data.layouts.base import Layout, csv_rows
 from alexnet_fast.data.layouts.detect import DatasetFormat, find_layout
-from alexnet_fast.data.parts import Split, beside_parts, find_splits
 from alexnet_fast.data.shard_files import compressed_suffix, is_tar
 from alexnet_fast.data.shards import Shards
 from alexnet_fast.data.split_names import PARTS, named_splits
@@ -79,7 +79,7 @@ class SourceList:
 
 def open_source(
     source: Path,
-    reading: DatasetFormat | None = None,
+    dataset_format: DatasetFormat | None = None,
     *,
     ignored: Ignored | None = None,
     most_unpacked: int = MOST_UNPACKED,
@@ -88,7 +88,7 @@ def open_source(
 
     Args:
         source: Its path.
-        reading: What is said of the layout of a folder, and of the fields of tars.
+        dataset_format: What is said of the layout of a folder, and of the fields of tars.
         ignored: Receives what is not used, and why.
         most_unpacked: Most bytes that a compressed tar may hold.
 
@@ -98,20 +98,20 @@ def open_source(
     from alexnet_fast.prepare.archives import list_zip
     from alexnet_fast.prepare.tars import list_shards, list_tar
 
-    reading, ignored = reading or DatasetFormat(), Ignored() if ignored is None else ignored
+    dataset_format, ignored = dataset_format or DatasetFormat(), Ignored() if ignored is None else ignored
     if source.is_dir():
-        layout = find_layout(source, reading)
+        layout = find_layout(source, dataset_format)
         if layout is not None:
             return gather(source, _of_layout(layout, ignored), layout)
         if _has_class_dirs(source):
-            return gather(source, _of_parts(source, reading, ignored), ignored=ignored)
-        found = list_shards(source, ignored, reading.fields, most_unpacked)
+            return gather(source, _of_parts(source, dataset_format, ignored), ignored=ignored)
+        found = list_shards(source, ignored, dataset_format.fields, most_unpacked)
         return gather(source, found, ignored=ignored)
     if not source.exists():
         raise UserError(f"no such file or folder: {source}", "check the path", exit_code=2)
-    if reading.kind not in (None, "folders"):
+    if dataset_format.kind not in (None, "folders"):
         raise UserError(
-            f"--dataset-format {reading.kind} is that of a folder, and {source} is a file", exit_code=2
+            f"--dataset-format {dataset_format.kind} is that of a folder, and {source} is a file", exit_code=2
         )
     suffix = source.suffix.lower()
     if suffix == ".csv":
@@ -119,7 +119,7 @@ def open_source(
     if suffix == ".zip":
         return gather(source, list_zip(source, ignored))
     if is_tar(source.name) or compressed_suffix(source.name):
-        return gather(source, list_tar(source, ignored, reading.fields, most_unpacked))
+        return gather(source, list_tar(source, ignored, dataset_format.fields, most_unpacked))
     raise UserError(
         f"{source} is of no kind that can be prepared",
         "give a folder, a .csv, a .zip or a .tar, plain or compressed",
@@ -154,8 +154,8 @@ def _of_layout(layout: Layout, ignored: Ignored) -> Iterator[SourceImage]:
     """Yields the images of a folder in a published layout."""
     for part, contents in layout.parts.items():
         for row in contents.rows():
-            place = row.place or FileLocation(f"{contents.root}/{row.file}")
-            yield SourceImage("" if part == "all" else part, row.label, row.rest, place)
+            location = row.location or FileLocation(f"{contents.root}/{row.file}")
+            yield SourceImage("" if part == "all" else part, row.label, row.rest, location)
         ignored.add_counts(contents.ignored.counts)
 
 
@@ -166,7 +166,7 @@ def _has_class_dirs(root: Path) -> bool:
     return len(directories) > len(parts) or any(class_dirs(root / name) for name in parts)
 
 
-def _of_parts(root: Path, reading: DatasetFormat, ignored: Ignored) -> Iterator[SourceImage]:
+def _of_parts(root: Path, dataset_format: DatasetFormat, ignored: Ignored) -> Iterator[SourceImage]:
     """Yields the images of class folders, alone or in parts, as training lists them.
 
     Raises:
@@ -177,13 +177,15 @@ def _of_parts(root: Path, reading: DatasetFormat, ignored: Ignored) -> Iterator[
     ignored.add_counts(beside_parts(root).counts)
     tars: dict[str, list[Path]] = {}
     # The layout has been looked for.
-    for part, contents in find_splits(root, reading=dataclasses.replace(reading, kind="folders")).items():
+    for part, contents in find_splits(
+        root, dataset_format=dataclasses.replace(dataset_format, kind="folders")
+    ).items():
         name = "" if part == "all" else part
         if isinstance(contents, Shards):
             tars[name] = list(contents.tars)
         else:
             yield from _of_class_dirs(name, contents, ignored)
-    yield from list_webdataset(tars, ignored, reading.fields)
+    yield from list_webdataset(tars, ignored, dataset_format.fields)
 
 
 def _of_class_dirs(part: str, contents: Split, ignored: Ignored) -> Iterator[SourceImage]:
@@ -203,8 +205,8 @@ def _of_class_dirs(part: str, contents: Split, ignored: Ignored) -> Iterator[Sou
     if part in ("", "train"):
         need_all_classes(contents.root, images)
     for name, label in zip(images.names, images.labels.tolist(), strict=True):
-        place = FileLocation(f"{contents.root}/{name}")
-        yield SourceImage(part, names[label], name.partition("/")[2], place)
+        location = FileLocation(f"{contents.root}/{name}")
+        yield SourceImage(part, names[label], name.partition("/")[2], location)
 
 
 def list_csv(path: Path) -> list[SourceImage]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.find_splits import split_dirs
 from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import TarLocation
-from alexnet_fast.data.parts import split_dirs
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import beside_tars, by_part, part_of, shards_in
 from alexnet_fast.data.tar_members import forbidden_kind, tar_members
@@ -65,10 +65,10 @@ def _members(path: Path) -> Iterator[tuple[str, Location]]:
     """Yields what a tar of class folders holds besides folders."""
     for member in tar_members(path, lambda what: _log.warning("%s", what)):
         if not member.isdir():
-            yield member.name, _place(path, member)
+            yield member.name, _location(path, member)
 
 
-def _place(path: Path, member: tarfile.TarInfo) -> Location:
+def _location(path: Path, member: tarfile.TarInfo) -> Location:
     """Returns where a member's bytes are."""
     reason = forbidden_kind(member)
     if reason is not None:

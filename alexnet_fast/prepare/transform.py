@@ -26,7 +26,7 @@ from alexnet_fast.pipelines.cpu.pillow import (
 )
 from alexnet_fast.pipelines.geometry import resized
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.prepare.locations import Location, read_place, stamp
+from alexnet_fast.prepare.locations import Location, read_location, stamp
 from alexnet_fast.scan.inspect import Header, read_header
 from alexnet_fast.utils.arrays import Pixels
 
@@ -139,12 +139,12 @@ class Task(NamedTuple):
     """One image to be made.
 
     Args:
-        place: Where it comes from.
+        location: Where it comes from.
         target: Full path of the prepared file.
         number: Its position in the list of all images.
     """
 
-    place: Location
+    location: Location
     target: str
     number: int
 
@@ -182,7 +182,7 @@ class ImageWorker:
             BadImageError: The source cannot be used.
             UserError: The file cannot be written.
         """
-        changed = stamp(order.place)
+        changed = stamp(order.location)
         target = Path(order.target)
         return self._kept(target, changed) or self._make(order, target, changed)
 
@@ -197,7 +197,7 @@ class ImageWorker:
 
     def _make(self, order: Task, target: Path, changed: int) -> Made:
         """Makes a file and moves it into its place when it is whole."""
-        content = self.recipe.prepare(read_place(order.place))
+        content = self.recipe.prepare(read_location(order.location))
         made = self._known(content)
         unfinished = Path(self.work, f"{os.getpid()}-{order.number}")
         try:

@@ -162,12 +162,12 @@ class Member(NamedTuple):
     """An image in a tar.
 
     Args:
-        place: Where.
+        location: Where.
         name: As the tar has it.
         listed: What `--exclude` calls it: the part of the data set that its tar belongs to, and its name.
     """
 
-    place: TarLocation
+    location: TarLocation
     name: str
     listed: str
 
@@ -245,8 +245,8 @@ class InTars:
             return
         where = f" (in {path.name})"
         for sample in found.samples:
-            place = TarLocation(str(path), sample.offset, sample.size)
-            self.members.append(Member(place, sample.name, _listed(part, sample.name)))
+            location = TarLocation(str(path), sample.offset, sample.size)
+            self.members.append(Member(location, sample.name, _listed(part, sample.name)))
         for problem in found.problems:
             self.bad.append(Row(_listed(part, problem.name), problem.error.problem, problem.members))
         self.warnings += [Row(tar, what) for what in found.odd]
@@ -260,9 +260,9 @@ class InTars:
 def told_apart(members: Iterable[Member]) -> list[Member]:
     """Returns the members of all tars, those whose name several tars have with their tar in front."""
     listed = list(members)
-    counts = collections.Counter((Path(m.place.path).parent, m.listed) for m in listed)
+    counts = collections.Counter((Path(m.location.path).parent, m.listed) for m in listed)
     return [
-        m if counts[Path(m.place.path).parent, m.listed] == 1 else m._replace(listed=_in_its_shard(m))
+        m if counts[Path(m.location.path).parent, m.listed] == 1 else m._replace(listed=_in_its_shard(m))
         for m in listed
     ]
 
@@ -270,7 +270,7 @@ def told_apart(members: Iterable[Member]) -> list[Member]:
 def _in_its_shard(member: Member) -> str:
     """Returns what a member is called with its tar in front."""
     part = member.listed[: -len(member.name)].rstrip("/")
-    return _listed(part, in_shard(Path(member.place.path), member.name))
+    return _listed(part, in_shard(Path(member.location.path), member.name))
 
 
 def _part(tar: str) -> str:
@@ -283,13 +283,13 @@ def _listed(part: str, name: str) -> str:
     return f"{part}/{name}" if part else name
 
 
-def check_array(place: Location) -> None:
+def check_array(location: Location) -> None:
     """Reads an array whole.
 
     Raises:
         BadImageError: It is none, of another kind than images, or cut off.
     """
-    with ArrayFile(place) as array:
+    with ArrayFile(location) as array:
         array.region((0, 0), array.shape())
 
 
@@ -322,10 +322,10 @@ def examine(task: str | Member) -> ImageReport:
     suffix = task.suffix if isinstance(task, Member) else Path(task).suffix.lower()
     try:
         if suffix == ARRAY_SUFFIX:
-            check_array(task.place if isinstance(task, Member) else FileLocation(task))
+            check_array(task.location if isinstance(task, Member) else FileLocation(task))
             return ImageReport(image=True)
         if isinstance(task, Member):
-            return _examine_content(place_content(task.place), suffix)
+            return _examine_content(place_content(task.location), suffix)
         return _examine_content(read_bytes(Path(task)), suffix)
     except BadImageError as error:
         return ImageReport(True, str(error))

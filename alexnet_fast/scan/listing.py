@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored, Walk
+from alexnet_fast.data.find_splits import split_dirs
 from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import ARRAY_SUFFIX
 from alexnet_fast.data.image_names import extension, why_junk, why_not_listed
 from alexnet_fast.data.layouts.imagenet import is_ilsvrc2012
-from alexnet_fast.data.parts import split_dirs
 from alexnet_fast.data.shard_files import is_tar
 from alexnet_fast.data.split_names import named_splits
 from alexnet_fast.errors import UserError

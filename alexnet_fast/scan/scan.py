@@ -93,7 +93,7 @@ def scan_dir(
     for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
         report = ImageReport(image=True, error=found.reason) if isinstance(found, TaskFailed) else found
         images += report.image
-        where = f" (in {Path(task.place.path).name})" if isinstance(task, Member) else ""
+        where = f" (in {Path(task.location.path).name})" if isinstance(task, Member) else ""
         if report.error:
             bad.append((tasks[task], report.error + where))
         warnings += [(tasks[task], what + where) for what in report.warnings]

@@ -224,7 +224,7 @@ class _Rows:
         plan: BatchIndices
         for plan in self._schedule.epoch(self._epoch, self._spec, self._start):
             indices = plan.indices.tolist()
-            yield list(zip(indices, map(self._images.place, indices), plan.random_params, strict=True))
+            yield list(zip(indices, map(self._images.location, indices), plan.random_params, strict=True))
 
 
 class _Decoder(Dataset[_Row]):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import open_data, open_part
+from alexnet_fast.data import open_data, open_split
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.shard_fields import LISTED
 from alexnet_fast.data.webdataset import read_shard
@@ -72,7 +72,7 @@ class TestWhichTars:
         write_shard(tmp_path / "val-0.tar", samples())
         with pytest.raises(UserError, match="has val shards but no train shards"):
             open_data(tmp_path)
-        assert len(open_part(tmp_path, "val", ClassMap(("0", "1")))) == 4
+        assert len(open_split(tmp_path, "val", ClassMap(("0", "1")))) == 4
 
     def test_a_link_to_nowhere_is_refused(self, tmp_path: Path) -> None:
         write_shard(tmp_path / "a.tar", samples())

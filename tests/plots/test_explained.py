@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.data import open_part
+from alexnet_fast.data import open_split
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.classifier import NetClassifier
@@ -103,7 +103,7 @@ def test_the_worst_mistakes_are_the_surest_wrong_answers(directory: Path, count:
         net=net, arguments={"name": "alexnet-64"}, classes=("ant", "bee"), spec=SPEC, provenance={}
     )
     classifier = NetClassifier(trained, device="cpu", amp="off")
-    images = open_part(directory, "all", ClassMap(("ant", "bee")))
+    images = open_split(directory, "all", ClassMap(("ant", "bee")))
     schedule = EpochSampler(images=len(images), batch_size=2, shuffle=False)
     loader = make_loader(images, SPEC, "square", schedule, LoaderConfig(kind="dali"))
 

@@ -201,8 +201,8 @@ def test_a_compressed_tar_is_unpacked_once(
     packed = write_tar(tmp_path / name, {"a/x.jpg": CONTENT, "b/y.jpg": CONTENT}, mode)
     assert names(packed) == names(packed) == ["a/x.jpg", "b/y.jpg"]
     (plain,) = (tmp_path / "cache" / "alexnet-fast" / "tars").rglob("*.tar")
-    assert {Path(image.place.path) for image in open_source(packed).images} == {plain}
-    assert open_source(packed).images[0].place.size == len(CONTENT)
+    assert {Path(image.location.path) for image in open_source(packed).images} == {plain}
+    assert open_source(packed).images[0].location.size == len(CONTENT)
 
 
 def test_compressed_shards_are_read_with_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,13 +101,13 @@ class Row(NamedTuple):
         file: Its path below the part's folder, with "/" between the parts; a name where it lies in a tar.
         label: Name of its class.
         rest: What it is called among the images of its class.
-        place: Where it lies in a tar; None for a file of its own.
+        location: Where it lies in a tar; None for a file of its own.
     """
 
     file: str
     label: str
     rest: str
-    place: TarLocation | None = None
+    location: TarLocation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +158,7 @@ class LayoutPart:
             names=names.done(),
             labels=np.array([label for label, _, _ in rows], np.int64),
             classes=classes,
-            stretches=_stretches([row.place for _, _, row in rows if row.place is not None]),
+            stretches=_stretches([row.location for _, _, row in rows if row.location is not None]),
         )
         listed.ignored = dict(self.ignored.counts)
         return listed
@@ -218,11 +218,11 @@ def _index(name: str, numbers: dict[str, int]) -> int | None:
     return numbers.get(name)
 
 
-def _stretches(places: Sequence[TarLocation]) -> Stretches | None:
+def _stretches(locations: Sequence[TarLocation]) -> Stretches | None:
     """Returns where images lie in tars; None for files."""
-    if not places:
+    if not locations:
         return None
-    tars = tuple(sorted({place.path for place in places}))
+    tars = tuple(sorted({location.path for location in locations}))
     numbers = {tar: number for number, tar in enumerate(tars)}
-    tar, offset, size = np.array([(numbers[p.path], p.offset, p.size) for p in places], np.int64).T
+    tar, offset, size = np.array([(numbers[p.path], p.offset, p.size) for p in locations], np.int64).T
     return Stretches(tars, tar, offset, size)

@@ -47,13 +47,15 @@ class Split(Protocol):
         """Lists the images, numbered by a class map."""
 
 
-def find_splits(root: Path, wanted: str = "train", reading: DatasetFormat | None = None) -> dict[str, Split]:
+def find_splits(
+    root: Path, wanted: str = "train", dataset_format: DatasetFormat | None = None
+) -> dict[str, Split]:
     """Finds the parts of a data set; nothing is listed yet.
 
     Args:
         root: Its folder.
         wanted: "train", "val", "test", or "all" for everything as one part.
-        reading: What is said of its layout.
+        dataset_format: What is said of its layout.
 
     Returns:
         Contents by part: "train", "val" and "test", those that are there, or "all".
@@ -70,25 +72,25 @@ def find_splits(root: Path, wanted: str = "train", reading: DatasetFormat | None
         raise UserError(
             f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
         )
-    reading = reading or DatasetFormat()
-    layout = find_layout(root, reading) if wanted != "all" else None
+    dataset_format = dataset_format or DatasetFormat()
+    layout = find_layout(root, dataset_format) if wanted != "all" else None
     if layout is not None:
         return dict(layout.parts)
     if wanted != "all":
         splits = split_dirs(root, directories, wanted)
         if splits:
-            return {part: _contents(root / name, reading.fields) for part, name in splits.items()}
+            return {part: _contents(root / name, dataset_format.fields) for part, name in splits.items()}
     else:
         _check_undivided(root, directories)
     tars = [] if directories else shards_in(root)
     if tars and wanted != "all":
         parts = by_part(root, tars)
         alone = len(parts) == 1
-        return {part: Shards(root, mine, reading.fields, alone) for part, mine in parts.items()}
+        return {part: Shards(root, mine, dataset_format.fields, alone) for part, mine in parts.items()}
     if not tars:
         return {"all": ImageFolderDataset(root)}
     say_mixed(root, tars)
-    return {"all": Shards(root, tuple(tars), reading.fields, all_of_root=True)}
+    return {"all": Shards(root, tuple(tars), dataset_format.fields, all_of_root=True)}
 
 
 def split_dirs(
