@@ -15,7 +15,7 @@ from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.find_splits import find_splits
 from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
-from alexnet_fast.data.splits import say_ignored
+from alexnet_fast.data.splits import warn_of_ignored
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.cpu.pillow import BadImageError, preprocess
 from alexnet_fast.pipelines.io import image_at
@@ -97,7 +97,7 @@ def list_data(
         contents = find_splits(Path(data), "all", DatasetFormat(fields=fields))["all"]
         given = ClassMap(_class_names(classes)) if classes is not None else None
         listed = contents.images(given or ClassMap.from_names(contents.class_names()))
-        say_ignored(Path(data), [listed], Ignored())
+        warn_of_ignored(Path(data), [listed], Ignored())
         return listed
     return _list_pairs(_pairs(data), None if classes is None else _class_names(classes))
 

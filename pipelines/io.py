@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet_fast.data.image_list import BlockedLocation, Encoding, ImageList, Location, TarLocation
+from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.color import WHITE, Colour
 from alexnet_fast.pipelines.cpu.pillow import BadImageError, decode
@@ -53,6 +54,8 @@ def read_bytes(place: Location) -> bytes:
         BadImageError: It cannot be read.
     """
     with _LocationFile(place) as file:
+        if file.size > FILE_BYTES_LIMIT:
+            raise BadImageError(f"{file.size >> 20} MiB are more than {FILE_BYTES_LIMIT >> 20} MiB")
         return file.read(0, file.size)
 
 
@@ -74,6 +77,9 @@ class _LocationFile:
             # A pipe would be waited for until somebody writes to it; a file is read without waiting anyway.
             self._file = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             status = os.fstat(self._file)
+        except FileNotFoundError as error:
+            link = os.path.islink(place.path)  # noqa: PTH114 - locations are strings
+            raise BadImageError("no such file" + " behind the link" * link) from error
         except OSError as error:
             self.__exit__()
             raise BadImageError(system_reason(error)) from error

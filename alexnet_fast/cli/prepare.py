@@ -123,7 +123,7 @@ def _run(given: dict[str, Any]) -> Result:
     recipe = ResizeConfig(
         **{key: given[key] for key in ("size", "center_crop", "quality", "encoding", "background")}
     )
-    share = Partition.parse(given["part"]) if given["part"] else Partition()
+    partition = Partition.parse(given["part"]) if given["part"] else Partition()
     given["source"] = options.local_source(given)
     rest = {
         key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")
@@ -131,7 +131,7 @@ def _run(given: dict[str, Any]) -> Result:
     rest["shard_mib"] = given["shard_size"] if given["shards"] else None
     rest["most_unpacked"] = int(given["max_download"] * 2**30)
     preparation = Preparation(
-        PrepareConfig(recipe=recipe, dataset_format=dataset_format, share=share, **rest)
+        PrepareConfig(recipe=recipe, dataset_format=dataset_format, partition=partition, **rest)
     )
     with progress_bar(len(preparation), "preparing") as bar:
         return preparation.run(lambda: bar.update(1))

@@ -65,7 +65,7 @@ def decode(probe: BatchProbe) -> None:
     """Decodes what a probe says; images that are only bad are passed over.
 
     Raises:
-        MemoryError: There is not enough.
+        MemoryError: The worker has too little memory.
     """
     with_pillow = probe.loader["config"]["kind"] == "torch"
     try:

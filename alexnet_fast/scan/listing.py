@@ -106,7 +106,7 @@ class _Lister:
                 self._add(self._class_dir(directory))
 
     def _level(self, prefix: str, *, with_tars: bool) -> list[str]:
-        """Returns the class folders of one level; where there are none, its files are those that count."""
+        """Returns the class folders of one level; if there are none, its files are those that count."""
         here = Ignored(names=True)
         directories = class_dirs(self._root / prefix, here)
         for name, reason in here.entries:
@@ -134,10 +134,10 @@ class _Lister:
 
 
 def _need_directory(root: Path) -> None:
-    """Refuses what is no directory.
+    """Checks that a path is a directory.
 
     Raises:
-        UserError: It is none.
+        UserError: It is missing or is a file.
     """
     if not os.path.lexists(root):
         raise UserError(f"no such folder: {root}", "check the path", exit_code=2)

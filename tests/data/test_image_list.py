@@ -34,7 +34,7 @@ def test_names_are_what_went_in(names: list[str]) -> None:
     assert [packed[index] for index in range(-4, 4)] == names + names
     assert packed == tuple(names)
     assert packed != names[:3]
-    assert StringArray.unpack(*packed[1:].pack()) == names[1:]
+    assert StringArray.unpack(packed[1:].pack("names", "stops"), "names", "stops") == names[1:]
     assert packed.index(names[2]) == 2
 
 

@@ -47,7 +47,7 @@ def test_training_and_prepare_know_them(tmp_path: Path, train: str, val: str, te
     assert splits.classes.names == ("cat", "dog")
     assert len(open_split(tmp_path, "val", splits.classes)) == 6
     prepared = open_source(tmp_path).images
-    assert {image.part for image in prepared} == {"train", "val", "test"}
+    assert {image.split for image in prepared} == {"train", "val", "test"}
     assert len(prepared) == 18
     assert prepared[0].name == "test/cat/0.jpg"
 
@@ -68,7 +68,7 @@ USES = [open_data, open_source]
 )
 def test_two_names_for_one_part_are_refused(tmp_path: Path, names: tuple[str, str], use) -> None:
     fill(tmp_path, "train", "val", *names)
-    with pytest.raises(UserError, match=r"which are one part; join them"):
+    with pytest.raises(UserError, match=r"which are one split; join them"):
         use(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_two_names_for_one_part_are_refused(tmp_path: Path, names: tuple[str, st
 @pytest.mark.parametrize("extra", ["extra", "unlabelled", "val2", "holdout", "images"])
 def test_an_unknown_folder_of_images_beside_train_is_refused(tmp_path: Path, extra: str, use) -> None:
     fill(tmp_path, "train", "val", extra)
-    with pytest.raises(UserError, match=rf"{extra} has images and is no part of the data set"):
+    with pytest.raises(UserError, match=rf"{extra} has images and is no split of the data set"):
         use(tmp_path)
 
 

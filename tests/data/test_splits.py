@@ -126,7 +126,7 @@ class TestErrors:
             open_data(tmp_path / "image.jpg")
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="no class folders in .*one folder a class"):
+        with pytest.raises(UserError, match="no class folders in .*one folder per class"):
             open_data(tmp_path)
 
     def test_class_folders_without_images(self, tmp_path: Path) -> None:

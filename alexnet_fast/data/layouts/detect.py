@@ -86,7 +86,7 @@ def find_layout(root: Path, dataset_format: DatasetFormat) -> Layout | None:
 
     Args:
         root: The folder.
-        dataset_format: What is said of it.
+        dataset_format: Its format, as far as the user gave it.
 
     Returns:
         The layout; None for class folders and tars, which say everything themselves.

@@ -21,12 +21,11 @@ from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored, read_directory
 from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import TarLocation
-from alexnet_fast.data.image_names import why_ignored
-from alexnet_fast.data.junk import junk_reason
+from alexnet_fast.data.image_names import junk_reason, why_ignored
 from alexnet_fast.data.layouts.base import (
     WNID,
     Layout,
-    LayoutPart,
+    LayoutSplit,
     Row,
     has_loose_images,
     loose_images,
@@ -147,7 +146,7 @@ Train = Mapping[str, Iterable[tuple[str, TarLocation | None]]]
 
 
 def is_ilsvrc2012(root: Path) -> bool:
-    """Tells whether a folder has this layout, as far as class folders alone do not say everything."""
+    """Returns whether a folder has this layout, as far as class folders alone do not say everything."""
     if (root / _TRAIN_TAR).is_file() or (root / _KAGGLE).is_dir():
         return True
     train, val = root / "train", root / "val"
@@ -179,8 +178,8 @@ def ilsvrc2012(root: Path) -> Layout:
         KIND,
         names,
         {
-            "train": LayoutPart(images / "train", names, lambda: _train_rows(train, called), ignored),
-            "val": LayoutPart(images / "val", names, val, ignored_val),
+            "train": LayoutSplit(images / "train", names, lambda: _train_rows(train, called), ignored),
+            "val": LayoutSplit(images / "val", names, val, ignored_val),
         },
     )
 
