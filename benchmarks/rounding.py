@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet_fast.data import ClassMap, open_part
+from alexnet_fast.data import ClassMap, open_split
 from alexnet_fast.errors import UserError
 from alexnet_fast.export.config import GraphConfig, LrnForm
 from alexnet_fast.export.limits import Answers
@@ -91,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         trained = load_trained(options.weights, None)
-        part = open_part(options.data, "val", ClassMap(trained.classes))
+        part = open_split(options.data, "val", ClassMap(trained.classes))
         images = sample_squares(part, trained.spec, options.images)
         differences = distances(trained, images, "ten" if trained.spec.margin else "single")
     except UserError as error:

@@ -12,10 +12,10 @@ import torch
 
 from alexnet_fast.data import ClassMap, ImageList
 from alexnet_fast.data.entries import Ignored
+from alexnet_fast.data.find_splits import find_splits
 from alexnet_fast.data.layouts.detect import DatasetFormat
-from alexnet_fast.data.parts import find_splits
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, ShardFields
-from alexnet_fast.data.splits import say_ignored
+from alexnet_fast.data.splits import warn_of_ignored
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.cpu.pillow import naming, preprocess
 from alexnet_fast.pipelines.io import image_at
@@ -94,7 +94,7 @@ def list_data(
         split = find_splits(Path(data), "all", DatasetFormat(fields=fields))["all"]
         names = split.class_names() if classes is None else _class_names(classes)
         images = split.images(ClassMap.from_names(names) if classes is None else ClassMap(tuple(names)))
-        say_ignored(Path(data), [images], Ignored())
+        warn_of_ignored(Path(data), [images], Ignored())
         return images
     return _list_pairs(_pairs(data), None if classes is None else _class_names(classes))
 

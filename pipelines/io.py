@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet_fast.data.image_list import BlockedLocation, Encoding, ImageList, Location, TarLocation
+from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
 from alexnet_fast.errors import system_reason
 from alexnet_fast.pipelines.color import WHITE, Color
 from alexnet_fast.pipelines.cpu.pillow import BadImageError, centre_square, decode, naming
@@ -39,12 +40,14 @@ def open_image(location: Location, encoding: Encoding, background: Color) -> Ima
         with ArrayFile(location) as array:
             return Image.fromarray(array.region((0, 0), array.shape()))
     with _LocationFile(location) as file:
+        if file.size > FILE_BYTES_LIMIT:
+            raise BadImageError(f"{file.size >> 20} MiB are more than {FILE_BYTES_LIMIT >> 20} MiB")
         return decode(file.stream(), background)
 
 
 def image_at(images: ImageList, index: int, background: Color = WHITE) -> Image.Image:
     """Reads one image of a list; see `open_image`."""
-    return open_image(images.place(index), images.encoding, background)
+    return open_image(images.location(index), images.encoding, background)
 
 
 def square_at(images: ImageList, index: int, spec: AugmentSpec) -> Pixels:
@@ -79,6 +82,8 @@ def read_bytes(location: Location) -> bytes:
         BadImageError: The image cannot be read.
     """
     with _LocationFile(location) as file:
+        if file.size > FILE_BYTES_LIMIT:
+            raise BadImageError(f"{file.size >> 20} MiB are more than {FILE_BYTES_LIMIT >> 20} MiB")
         return file.read(0, file.size)
 
 
@@ -100,6 +105,9 @@ class _LocationFile:
             # Without O_NONBLOCK, opening a pipe would wait for a writer; it changes nothing for a file.
             self._file = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             status = os.fstat(self._file)
+        except FileNotFoundError as error:
+            link = os.path.islink(location.path)  # noqa: PTH114 - locations are strings
+            raise BadImageError("no such file" + " behind the link" * link) from error
         except OSError as error:
             self.__exit__()
             raise BadImageError(system_reason(error)) from error

@@ -151,7 +151,7 @@ class Prefetcher:
         files = [PLACEHOLDER] * len(batch.plan)
         for position, index in enumerate(batch.plan.indices.tolist()):
             with batch.noting(position):
-                content = read_bytes(self._images.place(index))
+                content = read_bytes(self._images.location(index))
                 encode = transcode if index in self.needs_transcode else for_dali
                 files[position] = encode(content, batch.spec.background)
         batch.sizes = np.array([file.size for file in files], np.int64)
@@ -186,7 +186,7 @@ class Prefetcher:
         files: list[ArrayFile | None] = [None] * len(batch.plan)
         for position, index in enumerate(batch.plan.indices.tolist()):
             with batch.noting(position):
-                file = opened.enter_context(ArrayFile(self._images.place(index)))
+                file = opened.enter_context(ArrayFile(self._images.location(index)))
                 batch.sizes[position] = file.shape()
                 files[position] = file
         batch.inputs["files"] = files

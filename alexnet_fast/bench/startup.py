@@ -145,7 +145,10 @@ def main() -> None:
         from alexnet_fast.pipelines.spec import AugmentSpec
     with timed("listing"):
         train = open_data(
-            data, reading=DatasetFormat(fields=ShardFields.from_options(image_key or None, label_key or None))
+            data,
+            dataset_format=DatasetFormat(
+                fields=ShardFields.from_options(image_key or None, label_key or None)
+            ),
         ).train
     with timed("fingerprint"):
         train.fingerprint()

@@ -165,8 +165,8 @@ def bench_startup(data: Path, **given: Any) -> Result:
     """
     from alexnet_fast.bench.startup import StartupBench, measure_startup
     from alexnet_fast.data import DatasetFormat
-    from alexnet_fast.data.parts import find_splits
+    from alexnet_fast.data.find_splits import find_splits
 
-    find_splits(data, reading=DatasetFormat(fields=options.fields(given)))
+    find_splits(data, dataset_format=DatasetFormat(fields=options.fields(given)))
     with progress_bar(0, "starting") as bar:
         return measure_startup(StartupBench(data=data, **given), bar.show)

@@ -127,26 +127,31 @@ def _part(
     Raises:
         UserError: No data set is named, or it does not exist or has no images.
     """
-    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data import ClassMap, open_split
     from alexnet_fast.data.layouts.detect import DatasetFormat
     from alexnet_fast.data.split_rule import recorded_rule
     from alexnet_fast.training.run_dir import RunDir
     from alexnet_fast.utils.toml import read_toml
 
-    file, reading = RunDir(weights).config, DatasetFormat()
+    file, dataset_format = RunDir(weights).config, DatasetFormat()
     if data is None and file.exists():
         run = read_toml(file)
         data = Path(run["data"])
         labels, encoding = (Path(run[name]) if name in run else None for name in ("labels", "label_encoding"))
-        reading = DatasetFormat.from_options(
+        dataset_format = DatasetFormat.from_options(
             run.get("dataset_format"), labels, encoding, run.get("image_key"), run.get("label_key")
         )
     if data is None:
         raise UserError(why, f"give {option}, a data set with the same classes", exit_code=2)
     fraction = trained.provenance.get("val_fraction", 0.1)
     rule = recorded_rule(trained.provenance)
-    return open_part(
-        data, split, ClassMap(trained.classes), val_fraction=fraction, rule=rule, reading=reading
+    return open_split(
+        data,
+        split,
+        ClassMap(trained.classes),
+        val_fraction=fraction,
+        rule=rule,
+        dataset_format=dataset_format,
     )
 
 

@@ -55,10 +55,16 @@ def features(model: Path, data: Path, out: Path, *, force: bool, **arguments: An
             ask_to_overwrite(out / name, force=force, instead="another folder OUT")
     from alexnet_fast.inference.feature_files import FeatureConfig, write_features
 
-    reading, excluded = options.dataset_format(arguments), options.excluded(arguments.pop("exclude"))
+    dataset_format, excluded = options.dataset_format(arguments), options.excluded(arguments.pop("exclude"))
     rest = {name: value for name, value in arguments.items() if name not in options.FORMAT}
     config = FeatureConfig(
-        model=model, data=data, out=out, overwrite=True, reading=reading, exclude=excluded, **rest
+        model=model,
+        data=data,
+        out=out,
+        overwrite=True,
+        dataset_format=dataset_format,
+        exclude=excluded,
+        **rest,
     )
     with progress_bar(0, "computing features") as bar:
 

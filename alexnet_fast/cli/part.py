@@ -69,7 +69,7 @@ def part_images(model: Classifier | TrainedModel, arguments: dict[str, Any]) -> 
     Raises:
         UserError: The images do not exist, or have other classes.
     """
-    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data import ClassMap, open_split
     from alexnet_fast.data.class_map import prepared_classes
     from alexnet_fast.data.split_rule import recorded_rule
 
@@ -77,14 +77,14 @@ def part_images(model: Classifier | TrainedModel, arguments: dict[str, Any]) -> 
     # Data from `prepare` have one image and one label per sample, whatever the fields were called before.
     keys = ("image_key", "label_key") if prepared_classes(arguments["data"]) is None else ()
     of_training = {name: model.provenance.get(name) for name in keys if arguments[name] is None}
-    return open_part(
+    return open_split(
         arguments["data"],
         arguments["split"],
         ClassMap(model.classes),
         val_fraction=model.provenance.get("val_fraction", 0.1) if fraction is None else fraction,
         rule=recorded_rule(model.provenance),
         exclude=options.excluded(arguments["exclude"]),
-        reading=options.dataset_format({**arguments, **of_training}),
+        dataset_format=options.dataset_format({**arguments, **of_training}),
     )
 
 

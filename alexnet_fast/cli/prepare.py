@@ -115,21 +115,23 @@ def _run(given: dict[str, Any]) -> Result:
     for argument, name in (("source", "SRC"), ("output", "OUT")):
         if given[argument] is None:
             raise click.UsageError(f"Missing argument '{name}'.")
-    reading = options.dataset_format(given)
-    if reading.kind == "caltech256":
+    dataset_format = options.dataset_format(given)
+    if dataset_format.kind == "caltech256":
         # Its published preprocessor keeps centre squares, and a fifth for validation.
         fraction = 0.2 if given["val_fraction"] is None else given["val_fraction"]
         given |= {"center_crop": True, "val_fraction": fraction}
     recipe = ResizeConfig(
         **{key: given[key] for key in ("size", "center_crop", "quality", "encoding", "background")}
     )
-    share = Partition.parse(given["part"]) if given["part"] else Partition()
+    partition = Partition.parse(given["part"]) if given["part"] else Partition()
     given["source"] = options.local_source(given)
     rest = {
         key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")
     }
     rest["shard_mib"] = given["shard_size"] if given["shards"] else None
     rest["most_unpacked"] = int(given["max_download"] * 2**30)
-    preparation = Preparation(PrepareConfig(recipe=recipe, reading=reading, share=share, **rest))
+    preparation = Preparation(
+        PrepareConfig(recipe=recipe, dataset_format=dataset_format, partition=partition, **rest)
+    )
     with progress_bar(len(preparation), "preparing") as bar:
         return preparation.run(lambda: bar.update(1))

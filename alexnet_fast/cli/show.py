@@ -310,9 +310,9 @@ def _with_parts(spec: AugmentSpec, parts: dict[str, Any]) -> AugmentSpec:
 def _spread_images(data: Path, count: int, fields: ShardFields) -> ImageList:
     """Returns images spread over the whole training split, whose list goes class by class."""
     from alexnet_fast.data import ClassMap, DatasetFormat
-    from alexnet_fast.data.parts import find_splits
+    from alexnet_fast.data.find_splits import find_splits
 
-    parts = find_splits(data, reading=DatasetFormat(fields=fields))
+    parts = find_splits(data, dataset_format=DatasetFormat(fields=fields))
     contents = parts["train"] if "train" in parts else parts["all"]
     listed = contents.images(ClassMap.from_names(contents.class_names()))
     count = min(count, len(listed))

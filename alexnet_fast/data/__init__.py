@@ -8,7 +8,7 @@ from alexnet_fast.data.image_folder import list_images
 from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.shard_fields import ShardFields
-from alexnet_fast.data.splits import Splits, open_data, open_part
+from alexnet_fast.data.splits import Splits, open_data, open_split
 
 __all__ = [
     "ClassMap",
@@ -19,5 +19,5 @@ __all__ = [
     "Splits",
     "list_images",
     "open_data",
-    "open_part",
+    "open_split",
 ]

@@ -126,7 +126,7 @@ class ClassMap:
         """Writes the names as a JSON list.
 
         Raises:
-            UserError: They cannot be written.
+            UserError: The file cannot be written.
         """
         text = json.dumps(self.names, indent=1, ensure_ascii=False) + "\n"
         # The bytes of a name that is not UTF-8 become what JSON itself writes for them.
@@ -140,7 +140,7 @@ def check_class(name: str, where: str) -> str:
     """Returns a class name that can be a folder's.
 
     Raises:
-        UserError: It cannot.
+        UserError: The name cannot be a folder's.
     """
     if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
         raise UserError(f"{where}: {name!r} cannot be a class", "a class becomes a folder of that name")

@@ -69,7 +69,7 @@ class Ignored:
 
 
 def is_directory(entry: os.DirEntry[str]) -> bool:
-    """Tells whether an entry is a directory, also by a link; a link to itself or to nowhere is none."""
+    """Returns whether an entry is a directory, also by a link; a link to itself or to nowhere is none."""
     try:
         return entry.is_dir()
     except OSError:
@@ -209,12 +209,12 @@ def directories_above(path: str | Path) -> frozenset[_Identity]:
 
 
 def leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    """Tells whether an entry is a link to nothing, or to itself; the disk is asked for links alone."""
+    """Returns whether an entry is a link to nothing, or to itself; the disk is asked for links alone."""
     return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - as in `Walk`
 
 
 def leads_upwards(entry: os.DirEntry[str], root: str | Path) -> bool:
-    """Tells whether an entry of `root` is a link to `root` or to a directory that it lies in."""
+    """Returns whether an entry of `root` is a link to `root` or to a directory that it lies in."""
     try:
         return entry.is_symlink() and _identity(entry.stat()) in directories_above(Path(root) / entry.name)
     except OSError:

@@ -32,10 +32,10 @@ class ExcludeList:
 
     @classmethod
     def load(cls, path: Path) -> ExcludeList:
-        """Reads a list, one path a line.
+        """Reads a list, one path per line.
 
         Raises:
-            UserError: It cannot be read.
+            UserError: The file cannot be read.
         """
         try:
             content = read_given(path)

@@ -1,4 +1,4 @@
-"""Class folders: a folder of images a class."""
+"""Class folders: one folder of images per class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from alexnet_fast.data.image_list import (
     StringArrayBuilder,
 )
 from alexnet_fast.data.image_names import why_not_entered, why_not_listed
-from alexnet_fast.data.index_cache import Fingerprints, IndexCache, SlowNotice
+from alexnet_fast.data.index_cache import Fingerprints, IndexCache, SlowNotice, pack_counts, unpack_counts
 from alexnet_fast.errors import UserError
 
 BESIDE_CLASSES = "beside the class folders"
@@ -41,11 +41,11 @@ BESIDE_CLASSES = "beside the class folders"
 def class_dirs(root: Path, ignored: Ignored | None = None) -> list[str]:
     """Returns the names of the class folders in `root`, sorted.
 
-    Hidden folders, those that systems leave behind and links to a folder that `root` lies in are none.
+    Hidden folders, those that systems leave behind and links to a folder above `root` are left out.
 
     Args:
         root: The folder.
-        ignored: Receives everything else that stands there.
+        ignored: Receives everything else in `root`.
 
     Raises:
         UserError: `root` is missing, is no folder or cannot be read.
@@ -81,23 +81,23 @@ class ImageFolderDataset:
     root: Path
 
     def class_names(self) -> list[str]:
-        """Returns the names of the class folders: sorted, or in the order that `prepare` has given them."""
+        """Returns the names of the class folders: sorted, or in the order that `prepare` gave them."""
         return in_prepared_order(self.root, class_dirs(self.root))
 
-    def strangers(self, classes: ClassMap) -> list[str]:
+    def unknown_classes(self, classes: ClassMap) -> list[str]:
         """Returns the class folders that a class map does not have."""
         return sorted(set(self.class_names()) - set(classes.names))
 
     def images(self, classes: ClassMap) -> ImageList:
         """Lists the images, class by class, sorted by name.
 
-        Where there are images, arrays beside them are left out, as every other file is.
+        Raw arrays beside images are left out, as every other file is.
 
         Args:
             classes: The class map that numbers the folders.
 
         Raises:
-            UserError: There is no image, or one cannot be read.
+            UserError: There is no image, or a folder cannot be read.
         """
         return list_images(self.root, classes)
 
@@ -106,39 +106,32 @@ def list_images(root: Path, classes: ClassMap) -> ImageList:
     """Lists the images of class folders; see `ImageFolderDataset.images`.
 
     Raises:
-        UserError: There is no image, or one cannot be read.
+        UserError: There is no image, or a folder cannot be read.
     """
     cache = IndexCache(root, "folders " + "\n".join(classes.names))
-    kept = cache.load()
-    if kept is None:
-        images, stamps = _list(root, classes)
-        cache.save(len(images), lambda: _packed(images), stamps)
+    cached = cache.load()
+    if cached is None:
+        images, fingerprints = _list(root, classes)
+        cache.save(len(images), lambda: _packed(images), fingerprints)
         return images
-    names = StringArray.unpack(kept["names"].tobytes(), kept["stops"])
-    reasons = StringArray.unpack(kept["reasons"].tobytes(), kept["reason_stops"])
-    encoding: Encoding = "array" if kept["array"] else "image"
+    encoding: Encoding = "array" if cached["array"] else "image"
     listed = ImageList(
         root=root,
-        names=names,
-        labels=kept["labels"],
+        names=StringArray.unpack(cached, "names", "stops"),
+        labels=cached["labels"],
         classes=classes,
         encoding=encoding,
-        points=kept["points"],
+        points=cached["points"],
     )
-    listed.ignored = dict(zip(reasons, kept["reason_counts"].tolist(), strict=True))
+    listed.ignored = unpack_counts(cached)
     return listed
 
 
 def _packed(images: ImageList) -> dict[str, npt.NDArray[Any]]:
-    """Returns what is kept of a list."""
-    buffer, stops = images.names.pack()
-    reasons, reason_stops = StringArray.of(images.ignored).pack()
+    """Returns the arrays to cache."""
     return {
-        "reasons": np.frombuffer(reasons, np.uint8),
-        "reason_stops": reason_stops,
-        "reason_counts": np.array(list(images.ignored.values()), np.int64),
-        "names": np.frombuffer(buffer, np.uint8),
-        "stops": stops,
+        **pack_counts(images.ignored),
+        **images.names.pack("names", "stops"),
         "labels": images.labels,
         "points": images.split_points(),
         "array": np.array(images.encoding == "array"),
@@ -147,21 +140,19 @@ def _packed(images: ImageList) -> dict[str, npt.NDArray[Any]]:
 
 def _list(root: Path, classes: ClassMap) -> tuple[ImageList, Fingerprints]:
     """Walks through the folders."""
-    stamps, patience = (
-        Fingerprints(),
-        SlowNotice(f"listing the images in {root}: a long list is kept for the next time"),
-    )
-    stamps.add(os.fspath(root))
+    fingerprints = Fingerprints()
+    notice = SlowNotice(f"listing the images in {root}: a long list is kept for the next time")
+    fingerprints.add(os.fspath(root))
     ignored = Ignored()
     class_dirs(root, ignored)
     images, arrays = _Gathered(), _Gathered()
     for label, directory in enumerate(classes.names):
-        walk = Walk(f"{root}/{directory}", why_not_listed, ignored, stamps.add)
+        walk = Walk(f"{root}/{directory}", why_not_listed, ignored, fingerprints.add)
         # By bytes, as names in tars are sorted.
-        found = sorted(walk.files(f"{directory}/"), key=os.fsencode)
-        images.add(label, [name for name in found if not name.endswith(ARRAY_SUFFIX)])
-        arrays.add(label, [name for name in found if name.endswith(ARRAY_SUFFIX)])
-        patience.tick()
+        files = sorted(walk.files(f"{directory}/"), key=os.fsencode)
+        images.add(label, [name for name in files if not name.endswith(ARRAY_SUFFIX)])
+        arrays.add(label, [name for name in files if name.endswith(ARRAY_SUFFIX)])
+        notice.tick()
     gathered, rest = (images, arrays) if images.labels else (arrays, images)
     if not gathered.labels:
         raise nothing_listed(root, ignored)
@@ -175,14 +166,16 @@ def _list(root: Path, classes: ClassMap) -> tuple[ImageList, Fingerprints]:
         encoding="image" if gathered is images else "array",
     )
     listed.ignored = dict(ignored.counts)
-    return listed, stamps
+    return listed, fingerprints
 
 
 def nothing_listed(root: Path, ignored: Ignored) -> UserError:
-    """Returns the error for a folder without a single image, which says what stands there instead."""
+    """Returns the error for a folder without a single image; it names what is there instead."""
     there = f" ({ignored.summary()})" if ignored.summary() else ""
     extensions = " ".join(sorted(IMAGE_EXTENSIONS))
-    return UserError(f"no images in {root}{there}", f"put one folder of images a class there ({extensions})")
+    return UserError(
+        f"no images in {root}{there}", f"put one folder of images per class there ({extensions})"
+    )
 
 
 class _Gathered:
@@ -193,7 +186,7 @@ class _Gathered:
         self.labels = array.array("q")
 
     def add(self, label: int, names: list[str]) -> None:
-        """Adds those of one class."""
+        """Adds the images of one class."""
         for name in names:
             self.names.add(name)
         self.labels.extend([label] * len(names))

@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -43,15 +43,20 @@ class StringArray(Sequence[str]):
         return builder.done()
 
     @classmethod
-    def unpack(cls, buffer: bytes, stops: Integers) -> StringArray:
+    def unpack(cls, arrays: Mapping[str, npt.NDArray[Any]], name: str, stops: str) -> StringArray:
         """Reads what `pack` returned."""
+        return cls._from_stops(arrays[name].tobytes(), arrays[stops])
+
+    @classmethod
+    def _from_stops(cls, buffer: bytes, stops: Integers) -> StringArray:
         starts = np.zeros_like(stops)
         starts[1:] = stops[:-1]
         return cls(buffer, starts, stops)
 
-    def pack(self) -> tuple[bytes, Integers]:
-        """Returns the names without gaps, and int64 (N,), where each ends."""
-        return b"".join(self.encoded()), np.cumsum(self._stops - self._starts)
+    def pack(self, name: str, stops: str) -> dict[str, npt.NDArray[Any]]:
+        """Returns two arrays, by name: the strings without gaps, uint8; the end of each, int64 (N,)."""
+        buffer = np.frombuffer(b"".join(self.encoded()), np.uint8)
+        return {name: buffer, stops: np.cumsum(self._stops - self._starts)}
 
     def encoded(self) -> Iterator[bytes]:
         """Yields each name as bytes."""
@@ -83,10 +88,10 @@ class StringArray(Sequence[str]):
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
     def __hash__(self) -> int:
-        return hash(self.pack()[0])
+        return hash(b"".join(self.encoded()))
 
     def __repr__(self) -> str:
-        return f"Names({', '.join(map(repr, self[:3]))}{', ...' if len(self) > 3 else ''}; {len(self)})"
+        return f"StringArray({', '.join(map(repr, self[:3]))}{', ...' if len(self) > 3 else ''}; {len(self)})"
 
 
 class StringArrayBuilder:
@@ -102,7 +107,7 @@ class StringArrayBuilder:
 
     def done(self) -> StringArray:
         """Returns the names."""
-        return StringArray.unpack(bytes(self._buffer), np.array(self._stops, np.int64))
+        return StringArray._from_stops(bytes(self._buffer), np.array(self._stops, np.int64))
 
 
 class FileLocation(NamedTuple):
@@ -224,7 +229,7 @@ class ImageList:
             return os.path.join(self.root, self.names[index])  # noqa: PTH118 - called for every image
         return f"{self.stretches.tars[self.stretches.tar[index]]}: {self.names[index]}"
 
-    def place(self, index: int) -> Location:
+    def location(self, index: int) -> Location:
         """Returns where the bytes of one image are."""
         if index in self.blocked:
             return BlockedLocation(self.blocked[index])
@@ -240,7 +245,7 @@ class ImageList:
     def select(self, keep: Sequence[int] | npt.NDArray[np.integer]) -> ImageList:
         """Returns the images at the given positions, in that order."""
         at = np.asarray(keep, np.int64)
-        places = enumerate(at.tolist()) if self.blocked else ()
+        locations = enumerate(at.tolist()) if self.blocked else ()
         chosen = ImageList(
             root=self.root,
             names=self.names.select(at),
@@ -251,7 +256,7 @@ class ImageList:
             sizes=None if self.sizes is None else self.sizes[at],
             points=None if self._points is None else self._points[at],
         )
-        return chosen.blocking({new: self.blocked[old] for new, old in places if old in self.blocked})
+        return chosen.blocking({new: self.blocked[old] for new, old in locations if old in self.blocked})
 
     def blocking(self, reasons: Mapping[int, str]) -> ImageList:
         """Returns the same list with more images that no decoder may see; order and batches stay as they are.

@@ -52,7 +52,7 @@ _JUNK_DIRECTORIES = {
 
 
 def extension(name: str) -> str:
-    """Returns the extension of a file's name in small letters, with its dot; "" where there is none."""
+    """Returns the extension of a file's name in small letters, with its dot; "" if there is none."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for every file
 
 
@@ -73,6 +73,16 @@ def why_not_entered(name: str) -> str | None:
     return _JUNK_DIRECTORIES.get(name.lower())
 
 
+def junk_reason(name: str) -> str | None:
+    """Returns why a member of an archive is never looked at; None for one that may be.
+
+    Args:
+        name: Path in the archive, with "/" between its parts.
+    """
+    *directories, file = name.split("/")
+    return next(filter(None, (*map(why_not_entered, directories), why_junk(file))), None)
+
+
 def why_ignored(name: str) -> str | None:
     """Returns why a file of this name is not listed as an image; None for one that is."""
     reason = why_junk(name)
@@ -88,7 +98,7 @@ def why_not_listed(name: str) -> str | None:
 
 
 def is_image_name(name: str) -> bool:
-    """Tells by its name, without directories, whether a file is listed as an image."""
+    """Returns, by the name without directories, whether a file is listed as an image."""
     return why_ignored(name) is None
 
 

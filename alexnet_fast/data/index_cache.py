@@ -1,9 +1,11 @@
-"""Long lists of images, kept in the user's cache folder and checked against the folders they are of.
+"""Long lists of images, cached in the user's cache folder and checked against the folders that they list.
 
-Walking through a million files takes many seconds. A kept list is used when every folder that was walked (and
-every tar that was read) still has its time of change, its size and its inode. So files that were added,
+Walking through a million files takes many seconds. A cached list is used if every folder that was walked (and
+every tar that was read) still has the same modification time, size and inode. So files that were added,
 removed or renamed are noticed; a file whose content was changed in place is not, and need not be: the list
-says nothing of contents.
+does not depend on contents.
+
+By hand: no library caches listings by the modification time of many directories.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,11 @@ from alexnet_fast.utils.cache_dir import cache_dir
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
-# Shorter lists are made in less time than it takes to say so.
+# Shorter lists are quick to make.
 WORTH_KEEPING = 10_000
-# 2: with the counts of what is ignored, and longer extensions; 3: other names of arrays.
-_FORMAT = 3
-# A folder that changed within the clock's tick of being listed could change again and look the same; two
+# 2: with the counts of ignored entries, and longer extensions; 3 and 4: other names of arrays.
+_FORMAT = 4
+# A folder that changed within one clock tick of being listed could change again and look the same; two
 # seconds are the coarsest tick of a file system (FAT).
 _TICK_NS = 2_000_000_000
 
@@ -40,10 +42,10 @@ _log = logging.getLogger("alexnet_fast")
 
 
 class SlowNotice:
-    """Says once what takes so long, when it does.
+    """Logs a message, once, if the work takes longer than a moment.
 
     Args:
-        message: What.
+        message: Description of the work.
     """
 
     def __init__(self, message: str) -> None:
@@ -51,14 +53,14 @@ class SlowNotice:
         self._until = time.monotonic() + _SECONDS_OF_SILENCE
 
     def tick(self) -> None:
-        """To be called now and then."""
+        """Logs the message if it is time; to be called now and then during the work."""
         if self._message and time.monotonic() > self._until:
             _log.warning("%s", self._message)
             self._message = None
 
 
 class Fingerprints:
-    """What the folders and tars that a list is of looked like when it was made."""
+    """State of the folders and tars of a list when the list was made."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -66,7 +68,7 @@ class Fingerprints:
         self._began = time.time_ns()
 
     def add(self, path: str | Path) -> os.stat_result:
-        """Takes note of a folder, before it is listed, or of a tar; returns its status."""
+        """Records a folder, before it is listed, or a tar; returns its status."""
         status = _status(path)
         self.paths.append(os.fspath(path))
         self.marks.append(_mark(status))
@@ -74,16 +76,16 @@ class Fingerprints:
 
     @property
     def settled(self) -> bool:
-        """Whether every later change will be visible."""
+        """Whether every later change will show in the recorded times."""
         return all(mark[0] < self._began - _TICK_NS for mark in self.marks)
 
 
 class IndexCache:
-    """The kept list of one folder.
+    """The cached list of one folder.
 
     Args:
         root: The folder.
-        kind: What else decides the list.
+        kind: Everything else that the list depends on.
     """
 
     def __init__(self, root: Path, kind: str) -> None:
@@ -92,42 +94,48 @@ class IndexCache:
         self.path = cache_dir() / "lists" / f"{digest}.npz"
 
     def load(self) -> Arrays | None:
-        """Returns the kept arrays; None where there are none, or a folder has changed since."""
+        """Returns the cached arrays; None if there are none, or a folder has changed since."""
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                kept = dict(file)
-            paths = StringArray.unpack(kept["paths"].tobytes(), kept["path_stops"])
-            if [_mark(_status(path)) for path in paths] == [tuple(mark) for mark in kept["marks"].tolist()]:
-                return kept
+                cached = dict(file)
+            paths = StringArray.unpack(cached, "paths", "path_stops")
+            if [_mark(_status(path)) for path in paths] == [tuple(mark) for mark in cached["marks"].tolist()]:
+                return cached
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass  # not there, or damaged, or of a folder that has gone: the list is made again
+            pass  # missing, damaged, or of a folder that is gone: the list is made again
         return None
 
-    def save(self, images: int, pack: Callable[[], Arrays], stamps: Fingerprints) -> None:
-        """Keeps a list, if it is worth it; that it cannot be kept is said, and is no error.
+    def save(self, images: int, pack: Callable[[], Arrays], fingerprints: Fingerprints) -> None:
+        """Caches a long list; failing to do so is a warning, not an error.
 
         Args:
-            images: How many there are.
-            pack: Returns what is to be kept.
-            stamps: Of what it was made from.
+            images: Number of images.
+            pack: Returns the arrays to cache.
+            fingerprints: State of the folders that were listed.
         """
-        if images < WORTH_KEEPING or not stamps.settled:
+        if images < WORTH_KEEPING or not fingerprints.settled:
             return
-        arrays = pack()
-        paths, stops = StringArray.of(stamps.paths).pack()
-        marks = {
-            "paths": np.frombuffer(paths, np.uint8),
-            "path_stops": stops,
-            "marks": np.array(stamps.marks),
-        }
+        arrays = {**pack(), **StringArray.of(fingerprints.paths).pack("paths", "path_stops")}
         try:
             make_dir(self.path.parent)
             with atomic_file(self.path) as file:
-                np.savez(file, **arrays, **marks)  # type: ignore[arg-type, unused-ignore]
+                np.savez(file, **arrays, marks=np.array(fingerprints.marks))  # type: ignore[arg-type, unused-ignore]
         except UserError as error:
             _log.warning("the list of images is not kept: %s", error)
             return
         _log.warning("kept the list of %d images in %s", images, self.path)
+
+
+def pack_counts(counts: Mapping[str, int]) -> Arrays:
+    """Returns counts by reason as arrays."""
+    numbers = np.array(list(counts.values()), np.int64)
+    return {**StringArray.of(counts).pack("reasons", "reason_stops"), "reason_counts": numbers}
+
+
+def unpack_counts(arrays: Arrays) -> dict[str, int]:
+    """Reads what `pack_counts` returned."""
+    reasons = StringArray.unpack(arrays, "reasons", "reason_stops")
+    return dict(zip(reasons, arrays["reason_counts"].tolist(), strict=True))
 
 
 def _status(path: str | Path) -> os.stat_result:
@@ -135,5 +143,5 @@ def _status(path: str | Path) -> os.stat_result:
 
 
 def _mark(status: os.stat_result) -> tuple[int, int, int]:
-    """Returns time of change, size and inode."""
+    """Returns modification time, size and inode."""
     return status.st_mtime_ns, status.st_size, status.st_ino

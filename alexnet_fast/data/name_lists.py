@@ -1,4 +1,4 @@
-r"""Lists of file names, one a line: how a name is written, and which names a line may mean.
+r"""Lists of file names, one per line: how a name is written, and which names a line may mean.
 
 A line is the name byte for byte. A name that such a line cannot hold (with a newline or another control
 character, a quotation mark in front, or a blank at an end) stands in double quotes with C's escapes, as git

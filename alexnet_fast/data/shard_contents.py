@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_fast.data.class_map import SUMMARY, prepared_classes
+from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_list import ARRAY_SUFFIX, StringArray, StringArrayBuilder, split_points
-from alexnet_fast.data.index_cache import Arrays, SlowNotice
+from alexnet_fast.data.index_cache import Arrays, SlowNotice, pack_counts, unpack_counts
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields, number_names
 from alexnet_fast.data.shard_files import in_shard
-from alexnet_fast.data.shard_notes import ShardNotes
 from alexnet_fast.data.shard_table import ShardTable
-from alexnet_fast.data.webdataset import ShardReading, read_shard
+from alexnet_fast.data.tar_members import A_DIR
+from alexnet_fast.data.webdataset import TarContents, field_reason, read_shard
 from alexnet_fast.errors import UserError
 from alexnet_fast.utils.arrays import Integers
 
@@ -38,7 +39,7 @@ class ShardContents:
         sizes: int32 (N, 2), height and width; (0, 2) where they are not known.
         points: float64 (N,), as in `ImageList`.
         ignored: How many members are not used, by reason.
-        odd: What is odd about the tars.
+        warnings: Oddities of the tars.
     """
 
     names: StringArray
@@ -50,36 +51,26 @@ class ShardContents:
     sizes: npt.NDArray[np.int32]
     points: npt.NDArray[np.float64]
     ignored: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    odd: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     def pack(self) -> Arrays:
         """Returns the contents as plain arrays."""
-        names, stops = self.names.pack()
-        classes, class_stops = StringArray.of(self.classes).pack()
-        reasons, reason_stops = StringArray.of(self.ignored).pack()
-        odd, odd_stops = StringArray.of(self.odd).pack()
         return {
-            "names": np.frombuffer(names, np.uint8),
-            "stops": stops,
-            "classes": np.frombuffer(classes, np.uint8),
-            "class_stops": class_stops,
-            "reasons": np.frombuffer(reasons, np.uint8),
-            "reason_stops": reason_stops,
-            "reason_counts": np.array(list(self.ignored.values()), np.int64),
-            "odd": np.frombuffer(odd, np.uint8),
-            "odd_stops": odd_stops,
+            **self.names.pack("names", "stops"),
+            **StringArray.of(self.classes).pack("classes", "class_stops"),
+            **StringArray.of(self.warnings).pack("warnings", "warning_stops"),
+            **pack_counts(self.ignored),
             **{name: getattr(self, name) for name in _COLUMNS},
         }
 
     @classmethod
     def unpack(cls, arrays: Arrays) -> ShardContents:
         """Reads what `pack` returned."""
-        reasons = StringArray.unpack(arrays["reasons"].tobytes(), arrays["reason_stops"])
         return cls(
-            names=StringArray.unpack(arrays["names"].tobytes(), arrays["stops"]),
-            classes=tuple(StringArray.unpack(arrays["classes"].tobytes(), arrays["class_stops"])),
-            ignored=dict(zip(reasons, arrays["reason_counts"].tolist(), strict=True)),
-            odd=tuple(StringArray.unpack(arrays["odd"].tobytes(), arrays["odd_stops"])),
+            names=StringArray.unpack(arrays, "names", "stops"),
+            classes=tuple(StringArray.unpack(arrays, "classes", "class_stops")),
+            warnings=tuple(StringArray.unpack(arrays, "warnings", "warning_stops")),
+            ignored=unpack_counts(arrays),
             **{name: arrays[name] for name in _COLUMNS},
         )
 
@@ -98,7 +89,7 @@ def read_contents(root: Path, tars: Sequence[Path], fields: ShardFields = DEFAUL
     Args:
         root: Their folder.
         tars: Full paths.
-        fields: Which fields are a sample's image and label.
+        fields: The fields that are a sample's image and label.
 
     Raises:
         UserError: A tar or a table is damaged, or has a sample without label or image.
@@ -143,7 +134,7 @@ def _from_headers(
     names = StringArrayBuilder()
     rows: list[tuple[int, int, int, int]] = []
     texts: dict[str, int] = {}
-    notes = ShardNotes()
+    notes = _Notes()
     for number, tar in enumerate(tars):
         patience.tick()
         found = read_shard(tar, LISTED, fields)
@@ -171,12 +162,36 @@ def _from_headers(
         length=length,
         sizes=np.zeros((0, 2), np.int32),
         ignored=dict(notes.ignored.counts),
-        odd=notes.odd,
+        warnings=notes.warnings,
     )
 
 
+class _Notes:
+    """Counts ignored members, and collects warnings, over several tars."""
+
+    def __init__(self) -> None:
+        self.ignored = Ignored()
+        self.warnings: list[str] = []
+
+    def add(self, contents: TarContents) -> None:
+        """Adds one tar."""
+        for member in contents.ignored:
+            if member.reason != A_DIR:
+                self.ignored.add(member.name, member.reason)
+        self.ignored.add_counts({field_reason(field): count for field, count in contents.other.items()})
+        self.warnings += contents.warnings
+
+    def no_sample(self, directory: Path) -> UserError:
+        """Returns the error for tars without any sample."""
+        counted = f": {self.ignored.summary()}" if len(self.ignored) else ""
+        return UserError(
+            f"the tars in {directory} hold no sample{counted}",
+            "a sample is KEY.jpg and KEY.cls; image-key and label-key choose other fields",
+        )
+
+
 def _check_not_mixed(names: StringArray, tars: Sequence[Path], tar_of: Integers) -> None:
-    """Refuses arrays beside images: one of the kinds would be left out.
+    """Checks that there are not both arrays and images: one kind would be left out.
 
     Raises:
         UserError: There are both.
@@ -191,11 +206,11 @@ def _check_not_mixed(names: StringArray, tars: Sequence[Path], tar_of: Integers)
         )
 
 
-def _check_within(tar: Path, found: ShardReading, prepared: tuple[str, ...] | None) -> None:
-    """Refuses a label that is no place in the classes of `prepare`, which wrote the tars.
+def _check_within(tar: Path, found: TarContents, prepared: tuple[str, ...] | None) -> None:
+    """Checks that every label is an index into the classes of `prepare`, which wrote the tars.
 
     Raises:
-        UserError: There is one; its sample is named.
+        UserError: A label is none; its sample is named.
     """
     if prepared is None:
         return

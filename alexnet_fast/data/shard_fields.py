@@ -78,7 +78,7 @@ class ShardFields:
             between: What stands between their words.
 
         Raises:
-            UserError: It names no field.
+            UserError: An option names no field.
         """
         image, label = (
             _names(f"{before}{kind}{between}key", given)
@@ -114,7 +114,7 @@ def read_label(content: bytes, field: str, where: str) -> str | None:
     Args:
         content: The member's bytes.
         field: Its field.
-        where: What messages call it.
+        where: Its name, for messages.
 
     Raises:
         UserError: What stands there cannot be a label.
@@ -148,7 +148,7 @@ def _names(option: str, given: str | None) -> tuple[str, ...]:
     """Returns the names of fields that an option holds.
 
     Raises:
-        UserError: It holds none, or a name that no field has.
+        UserError: The option holds no name, or one that no field has.
     """
     if given is None:
         return ()
@@ -171,7 +171,7 @@ def _checked_text(text: str, where: str) -> str:
 
 
 def _is_structure(text: str) -> bool:
-    """Tells whether a text is an object or a list of JSON."""
+    """Returns whether a text is an object or a list of JSON."""
     if text[:1] not in ("{", "["):
         return False
     try:

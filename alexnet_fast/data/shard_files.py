@@ -1,4 +1,4 @@
-"""The tars in a folder: which part each belongs to. None is passed over."""
+"""The tars in a folder: which split each belongs to. None is passed over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from alexnet_fast.data.class_map import SUMMARY
 from alexnet_fast.data.entries import WRITTEN_BY_PREPARE, Ignored, is_directory, read_directory
 from alexnet_fast.data.image_names import why_ignored, why_junk
-from alexnet_fast.data.split_names import PARTS, split_of
+from alexnet_fast.data.split_names import SPLITS, split_of
 from alexnet_fast.errors import UserError
 
 TAR_SUFFIX = ".tar"
@@ -46,7 +46,7 @@ _log = logging.getLogger("alexnet_fast")
 
 
 def is_tar(name: str) -> bool:
-    """Tells by its name whether a file is an uncompressed tar."""
+    """Returns, by its name, whether a file is an uncompressed tar."""
     return name.lower().endswith(TAR_SUFFIX)
 
 
@@ -55,18 +55,18 @@ def compressed_suffix(name: str) -> str | None:
     return next((suffix for suffix in COMPRESSED if name.lower().endswith(suffix)), None)
 
 
-def part_of(tar: Path) -> str:
-    """Returns the part that a shard belongs to by its name (train-000.tar, imagenet-val-07.tar), or "".
+def split_of_tar(tar: Path) -> str:
+    """Returns the split that a shard belongs to by its name (train-000.tar, imagenet-val-07.tar), or "".
 
     Raises:
-        UserError: It names two parts.
+        UserError: The name has the words of two splits.
     """
     stem = tar.name.lower().partition(".tar")[0].partition(".tgz")[0]
     found = {split_of(word) for word in _WORD.findall(stem)} - {""}
     if len(found) > 1:
         raise UserError(
-            f"{tar} names several parts: {', '.join(sorted(found))}",
-            "rename it, or put the tars of each part into train/, val/ and test/",
+            f"{tar} names several splits: {', '.join(sorted(found))}",
+            "rename it, or put the tars of each split into train/, val/ and test/",
         )
     return found.pop() if found else ""
 
@@ -113,41 +113,41 @@ def beside_tars(root: Path, ignored: Ignored, *, compressed: bool = False) -> No
         ignored.add(name, WRITTEN_BY_PREPARE if ours else why_ignored(name) or BESIDE_TARS)
 
 
-def say_mixed(root: Path, tars: Iterable[Path]) -> None:
-    """Says that the tars of several parts are read as one, where their names say so."""
+def warn_of_mixed_splits(root: Path, tars: Iterable[Path]) -> None:
+    """Says that the tars of several splits are read as one, where their names say so."""
     words = {split_of(word) for tar in tars for word in _WORD.findall(tar.name.lower())} - {""}
     if len(words) > 1:
-        parts = " and ".join(part for part in PARTS if part in words)
-        _log.warning("%s has shards of %s, and all of them are read as one part", root, parts)
+        splits = " and ".join(split for split in SPLITS if split in words)
+        _log.warning("%s has shards of %s, and all of them are read as one split", root, splits)
 
 
-def by_part(root: Path, tars: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
-    """Divides the tars of a folder by the parts that their names say.
+def by_split(root: Path, tars: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
+    """Divides the tars of a folder by the splits that their names say.
 
     Args:
         root: The folder, for messages.
         tars: Full paths.
 
     Returns:
-        Tars by part, in the order of `PARTS`; all of them as "all" where no name says a part.
+        Tars by split, in the order of `SPLITS`; all of them as "all" where no name says a split.
 
     Raises:
-        UserError: Some names say a part, and others do not.
+        UserError: Some names say a split, and others do not.
     """
     found: dict[str, list[Path]] = collections.defaultdict(list)
     for tar in tars:
-        found[part_of(tar)].append(tar)
+        found[split_of_tar(tar)].append(tar)
     nameless = found.pop("", [])
     if nameless and found:
-        beside = ", ".join(f"{part} shards" for part in PARTS if part in found)
+        beside = ", ".join(f"{split} shards" for split in SPLITS if split in found)
         raise UserError(
-            f"{nameless[0]}{_and_more(nameless)} stands beside {beside} and names no part",
+            f"{nameless[0]}{_and_more(nameless)} stands beside {beside} and names no split",
             f"call it train-{nameless[0].name}, val-... or test-..., or move it out of {root}",
         )
     if nameless:
         found["all"] = nameless
     warn_of_gaps(tar for tars in found.values() for tar in tars)
-    return {part: tuple(found[part]) for part in (*PARTS, "all") if part in found}
+    return {split: tuple(found[split]) for split in (*SPLITS, "all") if split in found}
 
 
 def warn_of_gaps(tars: Iterable[Path]) -> None:
@@ -179,5 +179,5 @@ def _and_more(paths: list[Path]) -> str:
 
 
 def in_shard(tar: Path, name: str) -> str:
-    """Returns what an image is called whose name several tars of its part have."""
+    """Returns what an image is called whose name several tars of its split have."""
     return f"{tar.name[: -len(TAR_SUFFIX)]}/{name}"

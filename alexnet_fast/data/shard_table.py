@@ -40,11 +40,9 @@ class ShardTable:
 
     def save(self, file: IO[bytes]) -> None:
         """Writes the table; its bytes depend on the content alone."""
-        buffer, stops = self.names.pack()
         arrays: dict[str, Any] = {
             "tar_bytes": np.array(self.tar_bytes),
-            "names": np.frombuffer(buffer, np.uint8),
-            "stops": stops,
+            **self.names.pack("names", "stops"),
             "labels": self.labels,
             "offsets": self.offsets,
             "lengths": self.lengths,
@@ -54,23 +52,23 @@ class ShardTable:
 
     @classmethod
     def load(cls, tar: Path) -> ShardTable | None:
-        """Reads the table of a shard; None where there is none.
+        """Reads the table of a shard; None if there is none.
 
         Raises:
-            UserError: It is damaged, or of another tar.
+            UserError: The table is damaged, or of another tar.
         """
         path = tar.with_suffix(TABLE_SUFFIX)
         try:
             check_plain(path)
             with np.load(path, allow_pickle=False) as file:
-                found = dict(file)
+                arrays = dict(file)
             table = cls(
-                tar_bytes=int(found["tar_bytes"]),
-                names=StringArray.unpack(found["names"].tobytes(), found["stops"]),
-                labels=found["labels"],
-                offsets=found["offsets"],
-                lengths=found["lengths"],
-                sizes=found["sizes"],
+                tar_bytes=int(arrays["tar_bytes"]),
+                names=StringArray.unpack(arrays, "names", "stops"),
+                labels=arrays["labels"],
+                offsets=arrays["offsets"],
+                lengths=arrays["lengths"],
+                sizes=arrays["sizes"],
             )
         except FileNotFoundError:
             return None

@@ -1,4 +1,4 @@
-"""Folders of WebDataset tars: those that `prepare --shards` writes, and other people's."""
+"""Folders of WebDataset tars, written by `prepare --shards` or by other programs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Shards:
     Args:
         root: The folder.
         tars: Full paths, sorted.
-        fields: Which fields are a sample's image and label.
-        all_of_root: Whether these are all tars of the folder; then files beside them are counted as ignored.
+        fields: The fields that are a sample's image and label.
+        all_of_root: Whether these are all tars of the folder; if so, files beside them count as ignored.
     """
 
     root: Path
@@ -41,7 +41,7 @@ class Shards:
         """Returns the names of the classes, in the order of their numbers."""
         return list(self._contents.classes)
 
-    def strangers(self, classes: ClassMap) -> list[str]:
+    def unknown_classes(self, classes: ClassMap) -> list[str]:
         """Returns the classes that a class map does not have."""
         known = set(map(_plain, classes.names))
         return [name for name in self.class_names() if _plain(name) not in known]
@@ -52,24 +52,24 @@ class Shards:
         Args:
             classes: The class map; it has every class of these tars.
         """
-        found = self._contents
+        contents = self._contents
         numbers = {_plain(name): number for number, name in enumerate(classes.names)}
-        labels = np.array([numbers[_plain(name)] for name in found.classes], np.int64)[found.labels]
-        arrays = len(found.names) > 0 and found.names[0].lower().endswith(ARRAY_SUFFIX)
+        labels = np.array([numbers[_plain(name)] for name in contents.classes], np.int64)[contents.labels]
+        arrays = len(contents.names) > 0 and contents.names[0].lower().endswith(ARRAY_SUFFIX)
         listed = ImageList(
             root=self.root,
-            names=found.names,
+            names=contents.names,
             labels=labels,
             classes=classes,
-            stretches=Stretches(tuple(map(str, self.tars)), found.tar, found.offset, found.length),
-            sizes=found.sizes if len(found.sizes) else None,
-            points=found.points,
+            stretches=Stretches(tuple(map(str, self.tars)), contents.tar, contents.offset, contents.length),
+            sizes=contents.sizes if len(contents.sizes) else None,
+            points=contents.points,
             encoding="array" if arrays else "image",
         )
         if (np.diff(labels) < 0).any():
             listed = listed.select(np.argsort(labels, kind="stable"))
         ignored = Ignored()
-        ignored.add_counts(found.ignored)
+        ignored.add_counts(contents.ignored)
         if self.all_of_root:
             beside_tars(self.root, ignored)
         listed.ignored = ignored.counts
@@ -77,29 +77,29 @@ class Shards:
 
     @functools.cached_property
     def _contents(self) -> ShardContents:
-        """What the tars hold, with a word on what is odd about them."""
-        found = self._kept_or_read()
-        for what in found.odd:
-            _log.warning("%s", what)
-        return found
+        """The contents of the tars; their oddities are logged."""
+        contents = self._cached_or_read()
+        for warning in contents.warnings:
+            _log.warning("%s", warning)
+        return contents
 
-    def _kept_or_read(self) -> ShardContents:
-        """Returns what the tars hold; kept in the user's cache folder where it is much."""
+    def _cached_or_read(self) -> ShardContents:
+        """Returns the contents of the tars, from the user's cache folder if they are there."""
         names = "\n".join(tar.name for tar in self.tars)
         cache = IndexCache(self.root, f"tars {self.fields.key()}\n{names}")
-        kept = cache.load()
-        if kept is not None:
-            return ShardContents.unpack(kept)
-        stamps = Fingerprints()
+        cached = cache.load()
+        if cached is not None:
+            return ShardContents.unpack(cached)
+        fingerprints = Fingerprints()
         tables = (tar.with_suffix(TABLE_SUFFIX) for tar in self.tars)
         for path in (*self.tars, *tables, self.root / SUMMARY):
             if path.exists():
-                stamps.add(path)
-        found = read_contents(self.root, self.tars, self.fields)
-        cache.save(len(found.names), found.pack, stamps)
-        return found
+                fingerprints.add(path)
+        contents = read_contents(self.root, self.tars, self.fields)
+        cache.save(len(contents.names), contents.pack, fingerprints)
+        return contents
 
 
 def _plain(name: str) -> str:
-    """Returns a class's name, a number without its leading zeros: they depend on the other classes."""
+    """Returns the name of a class; of a number without leading zeros, which depend on the other classes."""
     return str(int(name)) if name.isascii() and name.isdigit() else name

@@ -35,7 +35,7 @@ def tar_members(path: Path, warn: Warn = lambda _: None) -> Iterator[tarfile.Tar
         warn: Told what is odd about a tar that can be read.
 
     Raises:
-        UserError: It is no uncompressed tar, is damaged or cut off, or holds something behind its end.
+        UserError: The file is no uncompressed tar, is damaged or cut off, or holds something behind its end.
     """
     try:
         check_plain(path)
@@ -59,7 +59,7 @@ def members_of_open(
     Args:
         archive: The tar; it reads `content`.
         content: The file.
-        called: What messages call it.
+        called: Its name, for messages.
         stop: Where in the file it ends; None for the file's end.
         warn: Told what is odd about it.
 
@@ -79,7 +79,7 @@ def safe_name(path: Path, name: str) -> str:
     """Returns a member's name without "." parts.
 
     Raises:
-        UserError: It is absolute or leads upwards; an archive that tries this is refused whole.
+        UserError: The name is absolute or leads upwards; an archive that tries this is refused whole.
     """
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if ".." in parts or name.startswith(("/", "\\")) or "\0" in name:
@@ -99,7 +99,7 @@ def forbidden_kind(member: tarfile.TarInfo) -> str | None:
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """Returns what is said of a file that the system does not give."""
+    """Returns the error for a file that cannot be read."""
     return UserError(f"cannot read {path}: {system_reason(error)}")
 
 

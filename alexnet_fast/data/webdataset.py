@@ -1,7 +1,7 @@
 """WebDataset tars: samples of `KEY.jpg` and `KEY.cls` (or `KEY.json`), found by their headers.
 
-Every member is an image, a label, a field that nobody asked for, or named with the reason why it is none of
-them; `ShardReading` has them all.
+Every member is an image, a label, a field that is not requested, or ignored with a reason; `TarContents`
+lists them all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from alexnet_fast.data.junk import junk_reason
+from alexnet_fast.data.image_names import junk_reason
 from alexnet_fast.data.shard_fields import (
     DEFAULT_FIELDS,
     LONGEST_LABEL_BYTES,
@@ -32,10 +32,10 @@ class TarSample(NamedTuple):
     """An image in a tar, and its class.
 
     Args:
-        label: As it stands there: a name or a number.
-        name: Of the image's member.
-        offset: Where the image begins, in bytes.
-        size: Its bytes.
+        label: Name or number of its class, as in the tar.
+        name: Name of the image's member.
+        offset: Offset of the image, in bytes.
+        size: Size of the image, in bytes.
     """
 
     label: str
@@ -44,12 +44,12 @@ class TarSample(NamedTuple):
     size: int
 
 
-class Ignored(NamedTuple):
+class IgnoredMember(NamedTuple):
     """A member that is in no sample.
 
     Args:
-        name: As it stands in the tar.
-        reason: Why.
+        name: Name in the tar.
+        reason: Why it is in no sample.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Problem(NamedTuple):
     """A sample that cannot be used.
 
     Args:
-        name: Its image, or another member of it.
-        members: How many of its members are not used for that.
-        error: What is wrong; it names the tar and the key.
+        name: Name of its image, or of another member.
+        members: Number of its members, which are not used.
+        error: The reason; it names the tar and the key.
     """
 
     name: str
@@ -71,41 +71,41 @@ class Problem(NamedTuple):
 
 
 @dataclasses.dataclass
-class ShardReading:
-    """What one tar holds: each member is an image, a label, one of `other` or `ignored`, or has a problem.
+class TarContents:
+    """Contents of one tar: each member is an image, a label, one of `other` or `ignored`, or has a problem.
 
     Args:
         samples: In the order of the tar.
-        labels: Members that label a sample.
-        other: How many members each field has that is neither image nor label.
+        labels: Number of members that label a sample.
+        other: Number of members by field, for fields that are neither image nor label.
         ignored: Members that are in no sample.
         problems: Samples that cannot be used; training refuses the tar for them.
-        odd: What is odd about the tar itself.
+        warnings: Oddities of the tar itself.
     """
 
     samples: list[TarSample] = dataclasses.field(default_factory=list)
     labels: int = 0
     other: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    ignored: list[Ignored] = dataclasses.field(default_factory=list)
+    ignored: list[IgnoredMember] = dataclasses.field(default_factory=list)
     problems: list[Problem] = dataclasses.field(default_factory=list)
-    odd: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def members(self) -> int:
-        """How many members are accounted for: as many as the tar has."""
+        """Number of members that are accounted for: all that the tar has."""
         used = len(self.samples) + self.labels
         return used + self.other.total() + len(self.ignored) + self.unusable
 
     @property
     def unusable(self) -> int:
-        """How many members belong to samples that cannot be used."""
+        """Number of members of samples that cannot be used."""
         return sum(problem.members for problem in self.problems)
 
     def raise_problems(self, path: Path) -> None:
-        """Refuses a tar that has samples which cannot be used.
+        """Checks that every sample can be used.
 
         Raises:
-            UserError: It has; the first is named.
+            UserError: A sample cannot be used; the first one is named.
         """
         if not self.problems:
             return
@@ -116,35 +116,40 @@ class ShardReading:
         raise error
 
 
+def field_reason(field: str) -> str:
+    """Returns why a member is not used whose field is neither image nor label."""
+    return f"in the unused field {field}"
+
+
 def tar_samples(
     path: Path, extensions: Collection[str], fields: ShardFields = DEFAULT_FIELDS
 ) -> Iterator[TarSample]:
     """Yields the samples of one shard; see `read_shard`.
 
     Raises:
-        UserError: It cannot be read, or a sample cannot be used.
+        UserError: The tar cannot be read, or a sample cannot be used.
     """
-    found = read_shard(path, extensions, fields)
-    found.raise_problems(path)
-    yield from found.samples
+    contents = read_shard(path, extensions, fields)
+    contents.raise_problems(path)
+    yield from contents.samples
 
 
-def read_shard(path: Path, extensions: Collection[str], fields: ShardFields = DEFAULT_FIELDS) -> ShardReading:
+def read_shard(path: Path, extensions: Collection[str], fields: ShardFields = DEFAULT_FIELDS) -> TarContents:
     """Reads the headers and the labels of one shard.
 
-    The members of a sample stand together, as the webdataset library wants it. Where they do not (a tar that
-    was packed in the order of a file system), they are one sample as long as they bring one image and one
-    label together; a key that comes back with a second one is not unique.
+    The members of a sample stand together, as the webdataset library requires. If they do not (a tar packed
+    in the order of a file system), they are one sample if together they have one image and one label; a key
+    that comes back with a second image or label is not unique.
 
     Args:
         path: The tar.
-        extensions: Those of images, in small letters, with their dots.
-        fields: Which fields are image and label.
+        extensions: Extensions of images, in small letters, with their dots.
+        fields: The fields that are image and label.
 
     Raises:
-        UserError: It is no tar, is damaged, or a name leads out of it.
+        UserError: The file is no tar, is damaged, or a name leads out of it.
     """
-    reader = _Reader(path, fields.images(extensions), fields.label)
+    reader = _ShardReader(path, fields.images(extensions), fields.label)
     reader.gather()
     try:
         with path.open("rb") as content:
@@ -152,13 +157,13 @@ def read_shard(path: Path, extensions: Collection[str], fields: ShardFields = DE
                 reader.add(content, key, sample)
     except OSError as error:
         raise unreadable(path, error) from error
-    if not reader.found.samples and not reader.found.problems:
-        reader.found.odd.append(f"{path} holds no sample")
-    return reader.found
+    if not reader.contents.samples and not reader.contents.problems:
+        reader.contents.warnings.append(f"{path} holds no sample")
+    return reader.contents
 
 
-class _Field(NamedTuple):
-    """A member of a sample: its place, and which run of members with one key it stands in."""
+class _Member(NamedTuple):
+    """A member of a sample, and the number of its run of members with one key."""
 
     name: str
     offset: int
@@ -166,42 +171,44 @@ class _Field(NamedTuple):
     run: int
 
 
-_Sample = dict[str, _Field]
+_Sample = dict[str, _Member]
 
 
-class _Reader:
+class _ShardReader:
     """Reads one tar.
 
     Args:
         path: The tar.
-        images: Fields that may be the image, the first that is there counts.
+        images: Fields that may be the image; the first that is there counts.
         labels: Fields that may be the label.
     """
 
     def __init__(self, path: Path, images: tuple[str, ...], labels: tuple[str, ...]) -> None:
         self._path, self._images, self._labels = path, images, labels
-        self.found = ShardReading()
+        self.contents = TarContents()
         self.samples: dict[str, _Sample] = {}
-        # Members that would be fields, were they plain files.
+        # Members that would be fields if they were plain files.
         self._refused: dict[str, str] = {}
 
     def gather(self) -> None:
         """Reads the headers."""
         key, run = "", 0
-        for member in tar_members(self._path, self.found.odd.append):
+        for member in tar_members(self._path, self.contents.warnings.append):
             name = safe_name(self._path, member.name)
             parsed = field_name(name)
             reason = junk_reason(name) or forbidden_kind(member)
             if reason is None and parsed is not None:
                 run += parsed.key != key
                 key = parsed.key
-                self._take(parsed, _Field(name, member.offset_data, member.size, run))
+                self._take(parsed, _Member(name, member.offset_data, member.size, run))
                 continue
-            self.found.ignored.append(Ignored(name or ".", reason or "its name has no dot, and so no field"))
+            self.contents.ignored.append(
+                IgnoredMember(name or ".", reason or "its name has no dot, and so no field")
+            )
             if parsed is not None and reason:
                 self._refused.setdefault(parsed.key, f"{name} is {reason}")
 
-    def _take(self, parsed: FieldName, field: _Field) -> None:
+    def _take(self, parsed: FieldName, field: _Member) -> None:
         """Adds a member to its sample."""
         sample = self.samples.setdefault(parsed.key, {})
         if parsed.field in sample:
@@ -210,26 +217,26 @@ class _Reader:
             sample[parsed.field] = field
 
     def add(self, content: IO[bytes], key: str, sample: _Sample) -> None:
-        """Adds a sample to what was found."""
+        """Adds a sample to the contents."""
         image = next((field for field in self._images if field in sample), None)
         try:
             label = self._label(content, key, sample)
         except UserError as error:
             name = sample[image].name if image else next(iter(sample.values())).name
-            self.found.problems.append(Problem(name, len(sample), error))
+            self.contents.problems.append(Problem(name, len(sample), error))
             return
         if image is None or label is None:
             self._lonely(key, sample, image, label and label[0])
             return
-        self.found.samples.append(TarSample(label[1], *sample[image][:3]))
-        self.found.labels += label[0] != image
-        self.found.other.update(field for field in sample if field not in (image, label[0]))
+        self.contents.samples.append(TarSample(label[1], *sample[image][:3]))
+        self.contents.labels += label[0] != image
+        self.contents.other.update(field for field in sample if field not in (image, label[0]))
 
     def _label(self, content: IO[bytes], key: str, sample: _Sample) -> tuple[str, str] | None:
         """Returns the field that labels a sample, and the label.
 
         Raises:
-            UserError: It cannot be a label, or the key is not unique.
+            UserError: The field holds no label, or the key is not unique.
         """
         for kind in (self._images, self._labels):
             runs = {sample[field].run: field for field in kind if field in sample}
@@ -243,7 +250,7 @@ class _Reader:
                     return field, label
         return None
 
-    def _read(self, content: IO[bytes], member: _Field, field: str) -> str | None:
+    def _read(self, content: IO[bytes], member: _Member, field: str) -> str | None:
         """Reads a label."""
         where = f"{member.name} in {self._path}"
         if member.size > LONGEST_LABEL_BYTES:
@@ -252,10 +259,10 @@ class _Reader:
         return read_label(content.read(member.size), field, where)
 
     def _lonely(self, key: str, sample: _Sample, image: str | None, label: str | None) -> None:
-        """Says of a sample what it lacks; one that has neither image nor label is none."""
+        """Records what a sample lacks; members without image and label are no sample."""
         if image is None and label is None:
             reason = "neither the image nor the label of a sample"
-            self.found.ignored += [Ignored(field.name, reason) for field in sample.values()]
+            self.contents.ignored += [IgnoredMember(field.name, reason) for field in sample.values()]
             return
         lacks = "label" if label is None else "image"
         why = f"; {self._refused[key]}" if key in self._refused else ""
@@ -264,8 +271,8 @@ class _Reader:
         self._problem(name, len(sample), problem, _NEEDS)
 
     def _problem(self, name: str, members: int, problem: str, hint: str) -> None:
-        self.found.problems.append(Problem(name, members, UserError(problem, hint)))
+        self.contents.problems.append(Problem(name, members, UserError(problem, hint)))
 
     def _called(self, key: str) -> str:
-        """Returns what messages call a sample."""
+        """Returns the name of a sample, for messages."""
         return f"sample {key} in {self._path}"

@@ -34,7 +34,7 @@ class FetchConfig:
         allow_private: Whether the address may be of this machine or of its own network.
 
     Raises:
-        UserError: A value is none.
+        UserError: A value is out of range.
     """
 
     sha256: str | None = None
@@ -61,7 +61,7 @@ def fetch(url: str, config: FetchConfig | None = None, on_progress: OnProgress =
         on_progress: As for `download.download`.
 
     Raises:
-        UserError: It may not be fetched, is not to be had, is too large, or is not the archive wanted.
+        UserError: The address is forbidden or unavailable, or the archive is too large or another one.
     """
     config = config or FetchConfig()
     address = parse_address(url)
@@ -80,7 +80,7 @@ def fetch(url: str, config: FetchConfig | None = None, on_progress: OnProgress =
 
 
 def _is_there(directory: Path) -> bool:
-    """Tells whether a folder holds what was fetched before."""
+    """Returns whether a folder holds what was fetched before."""
     return (directory / _RECORD).is_file()
 
 

@@ -48,13 +48,13 @@ class Address:
         """Returns where a redirect leads.
 
         Raises:
-            UserError: It may not be fetched.
+            UserError: The URL may not be fetched.
         """
         return parse_address(urljoin(self.url, location))
 
 
 def is_address(text: str) -> bool:
-    """Tells a URL from a path, by its scheme."""
+    """Returns whether a text is a URL and not a path, by its scheme."""
     return _SCHEME.match(text) is not None
 
 
@@ -62,7 +62,7 @@ def parse_address(url: str) -> Address:
     """Checks a URL; nothing is asked of the network.
 
     Raises:
-        UserError: It may not be fetched.
+        UserError: The URL may not be fetched.
     """
     if not url.isprintable() or any(mark in url for mark in " \\"):
         raise UserError(f"{url!r} is no address", "write a space as %20", exit_code=2)
@@ -112,7 +112,7 @@ def resolve(address: Address, *, allow_private: bool) -> list[str]:
 
 
 def is_public(text: str) -> bool:
-    """Tells whether an IP address belongs to the public internet, whatever it is wrapped in."""
+    """Returns whether an IP address belongs to the public internet, whatever it is wrapped in."""
     ip: _IP = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip in _NAT64:
@@ -160,7 +160,7 @@ def download(
     Args:
         address: Where from.
         file: Where to; it must not be there.
-        limit: Most bytes.
+        limit: Maximum bytes.
         allow_private: As for `address.resolve`.
         on_progress: Receives the bytes that are there, and how many there will be, where that is known.
 
@@ -168,7 +168,7 @@ def download(
         The SHA-256 of the content, in hexadecimal digits.
 
     Raises:
-        UserError: It cannot be had, may not be had or is too large.
+        UserError: The file is unavailable, forbidden or too large.
     """
     for _ in range(_REDIRECTS + 1):
         connection = _Connection(address, resolve(address, allow_private=allow_private))
@@ -210,7 +210,7 @@ def _save(
     """Writes the body to a file.
 
     Raises:
-        UserError: It is too large, or ends early.
+        UserError: The body is too large, or ends early.
     """
     length = response.length
     free = shutil.disk_usage(file.parent).free
@@ -236,7 +236,7 @@ def _save(
 
 
 def _distrusted(address: Address, error: ssl.SSLCertVerificationError) -> UserError:
-    """Returns what is said of a certificate."""
+    """Returns the error for a certificate that is not trusted."""
     now = datetime.datetime.now(datetime.timezone.utc)
     return UserError(
         f"the certificate of {address.host} is not trusted ({error.verify_message})",
@@ -247,7 +247,7 @@ def _distrusted(address: Address, error: ssl.SSLCertVerificationError) -> UserEr
 
 
 def _too_large(address: Address, what: str, limit: int) -> UserError:
-    """Returns what is said of a file beyond the limit."""
+    """Returns the error for a file beyond the limit."""
     return UserError(
         f"{address.url} has {what}, the limit is {limit:,}", "give a larger --max-download if you trust it"
     )

@@ -49,14 +49,14 @@ def unpack(archive: Path, directory: Path, *, limit: int, called: str) -> int:
     Args:
         archive: The file.
         directory: An empty folder.
-        limit: Most bytes of all files together.
-        called: What messages call the archive.
+        limit: Maximum bytes of all files together.
+        called: Name of the archive, for messages.
 
     Returns:
         The number of files.
 
     Raises:
-        UserError: It is no archive, is damaged, or holds what may not be unpacked.
+        UserError: The file is no archive, is damaged, or holds something that may not be unpacked.
     """
     members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
     if members is _tar_members and not _looks_like_tar(archive):
@@ -88,12 +88,12 @@ def unpack(archive: Path, directory: Path, *, limit: int, called: str) -> int:
 
 
 def _damaged(called: str, error: Exception) -> UserError:
-    """Returns what is said of an archive that cannot be taken apart."""
+    """Returns the error for an archive that cannot be read."""
     return UserError(f"{called} is no archive, or a damaged one ({error})", "fetch it again")
 
 
 def _looks_like_tar(archive: Path) -> bool:
-    """Tells by its first bytes whether a file can be a tar."""
+    """Returns, by the first bytes, whether a file can be a tar."""
     with archive.open("rb") as file:
         start = file.read(512)
     return start.startswith(_PACKED) or start[257:262] == b"ustar"
@@ -123,7 +123,7 @@ def _tar_members(archive: Path, called: str) -> Iterator[_Member]:
     """Yields the files of a tar.
 
     Raises:
-        UserError: It holds a link or a device.
+        UserError: The archive holds a link or a device.
     """
     with tarfile.open(archive, "r|*") as tar:
         for member in tar:
@@ -140,7 +140,7 @@ def _zip_members(archive: Path, called: str) -> Iterator[_Member]:
     """Yields the files of a zip.
 
     Raises:
-        UserError: It holds a link or a device, or is encrypted.
+        UserError: The archive holds a link or a device, or is encrypted.
     """
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():

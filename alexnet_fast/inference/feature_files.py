@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from alexnet_fast.data import ExcludeList, ImageList, open_part
+from alexnet_fast.data import ExcludeList, ImageList, open_split
 from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.split_rule import recorded_rule
-from alexnet_fast.data.splits import own_classes
+from alexnet_fast.data.splits import classes_of_split
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.feature_names import FEATURE_FILES
 from alexnet_fast.pipelines.factory import make_loader
@@ -48,7 +48,7 @@ class FeatureConfig:
         split: "train", "val", "test" or "all".
         val_fraction: Fraction of an undivided folder that is "val"; None for that of the training.
         exclude: Images to leave out.
-        reading: Format of `data`.
+        dataset_format: Format of `data`.
         batch_size: Images per batch.
         dali: Whether DALI loads the images, or Pillow.
         workers: DALI's threads, or worker processes.
@@ -68,7 +68,7 @@ class FeatureConfig:
     split: str = "val"
     val_fraction: float | None = None
     exclude: ExcludeList | None = None
-    reading: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
+    dataset_format: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
     batch_size: int = 32
     dali: bool = True
     workers: int = 2
@@ -142,14 +142,14 @@ def _images(config: FeatureConfig, provenance: dict[str, Any]) -> ImageList:
     fraction = config.val_fraction
     if fraction is None:
         fraction = provenance.get("val_fraction", 0.1)
-    return open_part(
+    return open_split(
         config.data,
         config.split,
-        own_classes(config.data, config.split, config.reading),
+        classes_of_split(config.data, config.split, config.dataset_format),
         val_fraction=fraction,
         rule=recorded_rule(provenance),
         exclude=config.exclude,
-        reading=config.reading,
+        dataset_format=config.dataset_format,
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import stat
 import struct
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.image_names import why_ignored
-from alexnet_fast.data.junk import junk_reason
+from alexnet_fast.data.find_splits import split_dirs
+from alexnet_fast.data.image_names import junk_reason, why_ignored
 from alexnet_fast.data.tar_members import (
     A_LINK,
     FILE_BYTES_LIMIT,
@@ -19,8 +19,7 @@ from alexnet_fast.data.tar_members import (
     unreadable,
 )
 from alexnet_fast.errors import UserError, packing_reason
-from alexnet_fast.prepare.locations import Location, NoLocation, ZipLocation
-from alexnet_fast.prepare.source_image import SourceImage, arrange
+from alexnet_fast.prepare.source_image import Location, NoLocation, SourceImage, ZipLocation
 
 _REPLACED = "replaced by a later member of the same name"
 _NO_CLASS = "in no class folder"
@@ -36,7 +35,7 @@ def list_zip(path: Path, ignored: Ignored) -> list[SourceImage]:
         ignored: Receives the members that are not used.
 
     Raises:
-        UserError: It is no zip, or a member's name leads out of it.
+        UserError: The file is no zip, or a member's name leads out of it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -52,22 +51,45 @@ def list_zip(path: Path, ignored: Ignored) -> list[SourceImage]:
 
 def list_archive(path: Path, members: Iterator[tuple[str, Location]], ignored: Ignored) -> list[SourceImage]:
     """Arranges the images of an archive; of two members with one name the later counts, as in unpacking."""
-    places: dict[str, Location] = {}
-    for name, place in members:
+    locations: dict[str, Location] = {}
+    for name, location in members:
         safe = safe_name(path, name)
         reason = junk_reason(safe) or why_ignored(safe.rpartition("/")[2])
         if reason is not None:
             ignored.add(safe, reason)
             continue
-        if safe in places:
+        if safe in locations:
             ignored.add(safe, _REPLACED)
-        places[safe] = place
-    arranged = arrange(_without_top(places).items(), path)
-    used = {id(image.place) for image in arranged}
-    for name, place in places.items():
-        if id(place) not in used:
+        locations[safe] = location
+    arranged = arrange(_without_top(locations).items(), path)
+    used = {id(image.location) for image in arranged}
+    for name, location in locations.items():
+        if id(location) not in used:
             ignored.add(name, _NO_CLASS)
     return arranged
+
+
+def arrange(entries: Iterable[tuple[str, Location]], source: Path = Path("SRC")) -> list[SourceImage]:
+    """Finds split and class of each file in the folders above it; files in no class folder are left out.
+
+    Args:
+        entries: Path of each file below the source, with "/" between its parts, and its location.
+        source: Path of the source, for messages.
+
+    Raises:
+        UserError: The folders are not those of one data set; see `split_dirs`.
+    """
+    paths = [(PurePosixPath(name).parts, location) for name, location in entries]
+    tops = sorted({parts[0] for parts, _ in paths if len(parts) > 1})
+    deep = {parts[0] for parts, _ in paths if len(parts) > 2}
+    directories = split_dirs(source, tops, has_images=lambda _: True, has_classes=deep.__contains__)
+    splits = {name: split for split, name in directories.items()}
+    images = []
+    for parts, location in paths:
+        split, below = (splits[parts[0]], parts[1:]) if len(parts) > 1 and splits else ("", parts)
+        if len(below) > 1:
+            images.append(SourceImage(split, below[0], "/".join(below[1:]), location))
+    return images
 
 
 def _zip_name(member: zipfile.ZipInfo) -> str:
@@ -80,12 +102,12 @@ def _zip_name(member: zipfile.ZipInfo) -> str:
         return member.filename
 
 
-def _without_top(places: dict[str, Location]) -> dict[str, Location]:
+def _without_top(locations: dict[str, Location]) -> dict[str, Location]:
     """Takes away a single folder around everything, which most archives have, also if it is called train."""
-    tops = {name.partition("/")[0] for name in places}
-    if len(tops) != 1 or any(name.count("/") < 2 for name in places):
-        return places
-    return {name.partition("/")[2]: place for name, place in places.items()}
+    tops = {name.partition("/")[0] for name in locations}
+    if len(tops) != 1 or any(name.count("/") < 2 for name in locations):
+        return locations
+    return {name.partition("/")[2]: location for name, location in locations.items()}
 
 
 def _in_zip(path: Path, member: zipfile.ZipInfo) -> Location:

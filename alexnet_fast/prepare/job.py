@@ -66,14 +66,14 @@ class PrepareConfig:
 
     Args:
         source: Folder, CSV, tar or zip.
-        reading: What is said of its layout.
+        dataset_format: Its format, as far as the user gave it.
         output: The folder that is filled.
         recipe: What is done to each image.
-        share: The share of the work that this run does.
+        partition: The share of the work that this run does.
         val_fraction: Share of an undivided source that goes to val/; None leaves it undivided.
         shard_mib: Most MiB of a WebDataset shard; None for files in class folders.
         workers: Number of processes.
-        seconds: Most seconds for one image.
+        seconds: Maximum seconds for one image.
         on_bad_image: What to do about an image that cannot be used.
         most_unpacked: Most bytes that a compressed tar may hold.
 
@@ -83,9 +83,9 @@ class PrepareConfig:
 
     source: Path
     output: Path
-    reading: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
+    dataset_format: DatasetFormat = dataclasses.field(default_factory=DatasetFormat)
     recipe: ResizeConfig = dataclasses.field(default_factory=ResizeConfig)
-    share: Partition = dataclasses.field(default_factory=Partition)
+    partition: Partition = dataclasses.field(default_factory=Partition)
     val_fraction: float | None = None
     shard_mib: int | None = None
     workers: int = 1
@@ -112,7 +112,7 @@ class PrepareConfig:
     @property
     def has_tables(self) -> bool:
         """Whether train.csv, val.csv, categories.csv and the colours are written too."""
-        return self.reading.kind == "caltech256"
+        return self.dataset_format.kind == "caltech256"
 
     def options(self) -> dict[str, Any]:
         """Returns what decides the bytes that are written."""
@@ -120,7 +120,7 @@ class PrepareConfig:
             **self.recipe.to_dict(),
             "shard-size": self.shard_mib,
             "val-fraction": self.val_fraction,
-            "dataset_format": self.reading.kind if self.has_tables else None,
+            "dataset_format": self.dataset_format.kind if self.has_tables else None,
         }
 
 
@@ -143,27 +143,27 @@ class Preparation:
             _log.warning("ignored in %s: %s; alexnet-fast scan names each", config.source, summary)
         names = [image.name for image in self.source.images]
         self.targets = output_names(names, config.recipe.suffix)
-        self.mine = [number for number, name in enumerate(names) if config.share.has(name)]
+        self.mine = [number for number, name in enumerate(names) if config.partition.has(name)]
         self.divided = self.source.divided
-        self.root = config.output if config.shard_mib is None else self.directory.images(config.share)
+        self.root = config.output if config.shard_mib is None else self.directory.images(config.partition)
 
     def __len__(self) -> int:
         return len(self.mine)
 
     def run(self, on_progress: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        """Prepares every image of this share; what an earlier run has finished is kept.
+        """Prepares every image of this partition; what an earlier run has finished is kept.
 
         Args:
             on_progress: Called after each image.
 
         Returns:
-            What stands in `prepared.json`, for this share, and that file's path (None before parts join).
+            What stands in `prepared.json`, for this partition, and that file's path (None before parts join).
 
         Raises:
             UserError: An image cannot be used (policy "fail"), or the folder cannot be filled.
         """
         config = self.config
-        with self.directory.begun(config.options(), config.share) as work:
+        with self.directory.begun(config.options(), config.partition) as work:
             own = set(TABLES) if config.has_tables else set()
             self.directory.check_known_classes(
                 own | (set(self.targets) if config.shard_mib is None else set())
@@ -171,11 +171,11 @@ class Preparation:
             record = self._make_all(ImageWorker(config.recipe, str(work)), on_progress)
             if config.shard_mib is not None:
                 record = self._pack(record, config.shard_mib, work)
-            if config.share.whole:
+            if config.partition.whole:
                 self.directory.finish(record)
             else:
-                self.directory.finish_share(config.share, record)
-        done = config.output / SUMMARY if config.share.whole else None
+                self.directory.finish_partition(config.partition, record)
+        done = config.output / SUMMARY if config.partition.whole else None
         ignored = {"ignored": dict(self.ignored.counts.most_common())}
         return {**record.summary(), **ignored, "prepared": done}
 
@@ -194,7 +194,7 @@ class Preparation:
                 (self.root / target).unlink(missing_ok=True)
             else:
                 files.append((target, made.sha256))
-                if image.part == "train" or not self.divided:
+                if image.split == "train" or not self.divided:
                     colours += made.colours
             on_progress()
         return Record(
@@ -212,17 +212,19 @@ class Preparation:
         made = {name for name, _ in record.files}
         labels = {label: index for index, label in enumerate(record.classes)}
         samples = [
-            make_sample(number, image.name, image.part, labels[image.label], target, self.root / target)
+            make_sample(number, image.name, image.split, labels[image.label], target, self.root / target)
             for number, (image, target) in enumerate(zip(self.source.images, self.targets, strict=True))
             if target in made
         ]
-        shards = write_shards(samples, self.config.output, work, mebibytes=mebibytes, share=self.config.share)
+        shards = write_shards(
+            samples, self.config.output, work, mebibytes=mebibytes, partition=self.config.partition
+        )
         return dataclasses.replace(record, shards=shards)
 
     def _orders(self) -> list[Task]:
         """Returns what the workers are told."""
         return [
-            Task(self.source.images[number].place, f"{self.root}/{self.targets[number]}", number)
+            Task(self.source.images[number].location, f"{self.root}/{self.targets[number]}", number)
             for number in self.mine
         ]
 
@@ -231,9 +233,11 @@ def _open(config: PrepareConfig, ignored: Ignored) -> SourceList:
     """Lists the source, divided where it is to be.
 
     Raises:
-        UserError: It cannot be used, or is divided already.
+        UserError: The source cannot be used, or is divided already.
     """
-    source = open_source(config.source, config.reading, ignored=ignored, most_unpacked=config.most_unpacked)
+    source = open_source(
+        config.source, config.dataset_format, ignored=ignored, most_unpacked=config.most_unpacked
+    )
     if config.val_fraction is None:
         return source
     if source.divided:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_fast.data.class_map import SUMMARY, SUMMARY_FORMAT
+from alexnet_fast.data.find_splits import UNFINISHED, first_few
 from alexnet_fast.data.layouts.csv_lists import CATEGORIES
-from alexnet_fast.data.parts import UNFINISHED, some
 from alexnet_fast.data.splits import check_trainable
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColorSums
@@ -31,7 +31,7 @@ from alexnet_fast.version import __version__
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was made of a share of a source.
+    """What was made of a partition of a source.
 
     Args:
         options: The recipe, as plain values.
@@ -62,7 +62,7 @@ class Record:
         """Reads what `save` wrote.
 
         Raises:
-            UserError: It is not there or is something else.
+            UserError: The file is missing or is no record.
         """
         try:
             plain = json.loads(path.read_bytes())
@@ -96,17 +96,17 @@ class Record:
         }
 
     def check_trainable(self, where: Path) -> None:
-        """Refuses a folder that training would refuse; see `splits.check_trainable`.
+        """Checks that training would accept the folder; see `splits.check_trainable`.
 
         Raises:
-            UserError: It is so.
+            UserError: Training would refuse it.
         """
         counts = {"" if part == "all" else part: found for part, found in self._counts().items()}
         main = counts.get("train", counts.get("", {}))
         empty = [label for label in self.classes if not main.get(label)]
         if empty and self.skipped:
             raise UserError(
-                f"{where} has no images of class {some(empty)}: all of them were left out",
+                f"{where} has no images of class {first_few(empty)}: all of them were left out",
                 "add images that can be used, or remove the class from the source",
             )
         check_trainable(
@@ -136,7 +136,7 @@ class Record:
 
 
 def join_records(records: Sequence[Record]) -> Record:
-    """Joins the records of all shares; the order does not matter.
+    """Joins the records of all partitions; the order does not matter.
 
     Raises:
         UserError: They are not of one source.
@@ -210,10 +210,10 @@ class OutputDir:
         self.unfinished = path / UNFINISHED
 
     def check_not_nested(self, source: Path) -> None:
-        """Refuses an output inside its source and a source inside its output.
+        """Checks that neither source nor output lies in the other.
 
         Raises:
-            UserError: It is so.
+            UserError: One lies in the other.
         """
         # Not `Path.resolve`, which raises at a link to itself.
         here, there = Path(os.path.realpath(self.path)), Path(os.path.realpath(source))
@@ -223,39 +223,39 @@ class OutputDir:
             raise UserError(f"{source} lies in {self.path}", "give another output folder", exit_code=2)
 
     @contextlib.contextmanager
-    def begun(self, options: dict[str, Any], share: Partition) -> Iterator[Path]:
+    def begun(self, options: dict[str, Any], partition: Partition) -> Iterator[Path]:
         """Takes possession of the folder, and yields a folder for unfinished files.
 
         Args:
             options: The recipe; a folder is filled by one alone.
-            share: The work of this run; two runs may not do the same.
+            partition: The work of this run; two runs may not do the same.
 
         Raises:
             UserError: The folder is not ours, was filled with other options or is being filled.
         """
         self._check_same_content(options)
         make_dir(self.unfinished)
-        with self._locked(share):
+        with self._locked(partition):
             try:
                 write_atomically(self.unfinished / "options.json", json.dumps(options).encode("ascii"))
             except UserError:
-                self._leave(share)
+                self._leave(partition)
                 raise
             # From here on the folder is not whole, and must not look so.
             (self.path / SUMMARY).unlink(missing_ok=True)
-            work = self.unfinished / f"work-{share}"
+            work = self.unfinished / f"work-{partition}"
             shutil.rmtree(work, ignore_errors=True)
             make_dir(work)
             yield work
 
     def check_known_classes(self, expected: set[str]) -> None:
-        """Refuses files that this work would not make: training would use them.
+        """Checks that every file is one that this run makes: training would use any other.
 
         Args:
             expected: The files that it makes, without shards: their number is not known before.
 
         Raises:
-            UserError: There is one.
+            UserError: A file is not made by this run.
         """
         for name in list_files(self.path):
             if name not in expected and name != SUMMARY and not is_shard(name):
@@ -264,15 +264,15 @@ class OutputDir:
                     "remove it, or give another output folder",
                 )
 
-    def finish_share(self, share: Partition, record: Record) -> None:
-        """Keeps the record of a share until all are there."""
-        write_atomically(self.unfinished / f"part-{share}.json", record.save())
-        shutil.rmtree(self.unfinished / f"work-{share}", ignore_errors=True)
-        shutil.rmtree(self.images(share), ignore_errors=True)
+    def finish_partition(self, partition: Partition, record: Record) -> None:
+        """Keeps the record of a partition until all are there."""
+        write_atomically(self.unfinished / f"part-{partition}.json", record.save())
+        shutil.rmtree(self.unfinished / f"work-{partition}", ignore_errors=True)
+        shutil.rmtree(self.images(partition), ignore_errors=True)
 
-    def images(self, share: Partition) -> Path:
-        """Returns where the images of a share wait to be packed into shards."""
-        return self.unfinished / f"images-{share}"
+    def images(self, partition: Partition) -> Path:
+        """Returns where the images of a partition wait to be packed into shards."""
+        return self.unfinished / f"images-{partition}"
 
     def finish(self, record: Record) -> None:
         """Declares the folder whole.
@@ -293,10 +293,10 @@ class OutputDir:
         shutil.rmtree(self.unfinished, ignore_errors=True)
 
     def join(self) -> Record:
-        """Joins the records of all shares and declares the folder whole.
+        """Joins the records of all partitions and declares the folder whole.
 
         Raises:
-            UserError: A share is missing; it is named.
+            UserError: A partition is missing; it is named.
         """
         found = sorted(self.unfinished.glob("part-*-of-*.json")) if self.unfinished.is_dir() else []
         if not found:
@@ -318,7 +318,7 @@ class OutputDir:
         return record
 
     def _check_same_content(self, options: dict[str, Any]) -> None:
-        """Refuses a folder that holds something else than what these options make."""
+        """Checks that a folder holds nothing but what these options make."""
         try:
             entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         except NotADirectoryError as error:
@@ -348,17 +348,17 @@ class OutputDir:
             return None
         return options
 
-    def _leave(self, share: Partition) -> None:
+    def _leave(self, partition: Partition) -> None:
         """Takes away what `begun` has made: the folder may be a whole one, and nothing in it has changed."""
         with contextlib.suppress(OSError):
-            (self.unfinished / f"lock-{share}").unlink()
-            # Stays where an earlier run or another share has something in it.
+            (self.unfinished / f"lock-{partition}").unlink()
+            # Stays where an earlier run or another partition has something in it.
             self.unfinished.rmdir()
 
     @contextlib.contextmanager
-    def _locked(self, share: Partition) -> Iterator[None]:
+    def _locked(self, partition: Partition) -> Iterator[None]:
         """Keeps a second run from doing the same; the lock ends with the process, however that ends."""
-        path = self.unfinished / f"lock-{share}"
+        path = self.unfinished / f"lock-{partition}"
         with disk_errors(path), path.open("w") as file:
             try:
                 # Where there are no locks two runs would only do the work twice.

@@ -26,7 +26,7 @@ class Partition:
         """Reads "I/N".
 
         Raises:
-            UserError: It is no such thing.
+            UserError: The text is not I/N.
         """
         match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
         if not match or not 1 <= int(match[1]) <= int(match[2]):
@@ -39,7 +39,7 @@ class Partition:
         return self.count == 1
 
     def has(self, name: str) -> bool:
-        """Tells whether an image belongs to this share; it depends on its name alone."""
+        """Returns whether an image belongs to this share; it depends on its name alone."""
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 

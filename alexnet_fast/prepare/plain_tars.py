@@ -38,7 +38,7 @@ def plain_tar(path: Path, limit: int) -> Path:
 
     Args:
         path: The tar; one that is not compressed is returned itself.
-        limit: Most bytes that it may unpack to.
+        limit: Maximum bytes that it may unpack to.
 
     Raises:
         UserError: Python does not know the compression, the file is damaged, or holds more than the limit.
@@ -91,7 +91,7 @@ def _read(content: io.BufferedIOBase, path: Path) -> bytes:
     """Returns the next bytes of an unpacked file.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is damaged.
     """
     try:
         return content.read(_CHUNK)

@@ -28,27 +28,27 @@ _BLOCK = 512
 _SHARD = re.compile(r"(train|val|test|all)-(\d+of\d+-)?\d{6}\.(tar|idx|npz)")
 
 
-class Sample(NamedTuple):
+class ShardSample(NamedTuple):
     """A prepared image to be packed.
 
     Args:
         key: Unique name without a dot.
-        part: "train", "val", "test", or "all".
+        split: "train", "val", "test", or "all".
         label: Class index.
-        target: What the file is called in class folders: CLASS/..., below the part.
+        target: What the file is called in class folders: CLASS/..., below the split.
         file: The prepared file.
         order: What samples are sorted by.
     """
 
     key: str
-    part: str
+    split: str
     label: int
     target: str
     file: Path
     order: bytes
 
 
-def make_sample(number: int, name: str, part: str, label: int, target: str, file: Path) -> Sample:
+def make_sample(number: int, name: str, split: str, label: int, target: str, file: Path) -> ShardSample:
     """Returns the sample of an image.
 
     The order is by a hash of the name: neighbours in a shard are then of different classes, which matters
@@ -57,32 +57,32 @@ def make_sample(number: int, name: str, part: str, label: int, target: str, file
     Args:
         number: Position in the list of all images, which becomes the key.
         name: Its name in that list.
-        part: "train", "val" or "test"; empty where the source is not divided.
+        split: "train", "val" or "test"; empty where the source is not divided.
         label: Class index.
         target: Its name in the output as class folders.
         file: The prepared file.
     """
-    below = target.removeprefix(f"{part}/") if part else target
+    below = target.removeprefix(f"{split}/") if split else target
     order = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return Sample(f"{number:08d}", part or "all", label, below, file, order)
+    return ShardSample(f"{number:08d}", split or "all", label, below, file, order)
 
 
 def is_shard(name: str) -> bool:
-    """Tells whether a file of this name is one that `write_shards` may have written."""
+    """Returns whether a file of this name is one that `write_shards` may have written."""
     return _SHARD.fullmatch(name) is not None
 
 
 def write_shards(
-    samples: Sequence[Sample], directory: Path, work: Path, *, mebibytes: int, share: Partition
+    samples: Sequence[ShardSample], directory: Path, work: Path, *, mebibytes: int, partition: Partition
 ) -> tuple[tuple[str, int], ...]:
     """Packs samples into PART-000000.tar, ... each with its .idx, each moved into its place when it is whole.
 
     Args:
         samples: What to pack.
-        directory: Where the shards go; those of an earlier run of this share are removed.
+        directory: Where the shards go; those of an earlier run of this partition are removed.
         work: Folder for unfinished files, on the same file system.
         mebibytes: Most of one shard, but one image always fits.
-        share: Its numbers are in the names where there are several.
+        partition: Its numbers are in the names where there are several.
 
     Returns:
         (name, number of images) of each tar, sorted.
@@ -90,18 +90,18 @@ def write_shards(
     Raises:
         UserError: They cannot be written.
     """
-    infix = "" if share.whole else f"{share.index}of{share.count}-"
+    infix = "" if partition.whole else f"{partition.index}of{partition.count}-"
     for old in directory.iterdir():
-        if is_shard(old.name) and (share.whole or f"-{infix}" in old.name):
+        if is_shard(old.name) and (partition.whole or f"-{infix}" in old.name):
             old.unlink()
     written = []
     try:
-        for part in sorted({sample.part for sample in samples}):
+        for split in sorted({sample.split for sample in samples}):
             mine = sorted(
-                (s for s in samples if s.part == part), key=lambda sample: (sample.order, sample.key)
+                (s for s in samples if s.split == split), key=lambda sample: (sample.order, sample.key)
             )
             for number, group in enumerate(_groups(mine, mebibytes << 20)):
-                name = f"{part}-{infix}{number:06d}"
+                name = f"{split}-{infix}{number:06d}"
                 _write_one(group, directory, work, name)
                 written.append((f"{name}.tar", len(group)))
     except OSError as error:
@@ -111,9 +111,9 @@ def write_shards(
     return tuple(sorted(written))
 
 
-def _groups(samples: Sequence[Sample], limit: int) -> Iterator[list[Sample]]:
+def _groups(samples: Sequence[ShardSample], limit: int) -> Iterator[list[ShardSample]]:
     """Yields the samples of each shard, filled one after the other."""
-    group: list[Sample] = []
+    group: list[ShardSample] = []
     size = 0
     for sample in samples:
         takes = 3 * _BLOCK + _padded(sample.file.stat().st_size)
@@ -127,7 +127,7 @@ def _groups(samples: Sequence[Sample], limit: int) -> Iterator[list[Sample]]:
         yield group
 
 
-def _write_one(samples: Sequence[Sample], directory: Path, work: Path, name: str) -> None:
+def _write_one(samples: Sequence[ShardSample], directory: Path, work: Path, name: str) -> None:
     """Writes a tar, its index and its table; a tar that is in its place has both."""
     # The index: "v1.2 N", then a line a sample of extension, offset, size and name of each member,
     # https://docs.nvidia.com/deeplearning/dali/user-guide/docs/examples/general/data_loading/dataloading_webdataset.html

@@ -1,16 +1,45 @@
-"""One image of a source, and the class folders that the names of an archive form."""
+"""One image of a source, and how its bytes are read: from a file, a tar or a zip."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+import functools
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
 
-from alexnet_fast.data.image_list import IMAGE_EXTENSIONS
-from alexnet_fast.data.parts import split_dirs
-from alexnet_fast.prepare.locations import Location
+from alexnet_fast.data.image_list import FileLocation, TarLocation
+from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
+from alexnet_fast.errors import packing_reason
+from alexnet_fast.pipelines.cpu.pillow import BadImageError
+from alexnet_fast.pipelines.io import read_bytes
 
-SOURCE_EXTENSIONS = IMAGE_EXTENSIONS
+
+class ZipLocation(NamedTuple):
+    """A member of a zip.
+
+    Args:
+        path: Path of the zip.
+        member: Name in the zip.
+    """
+
+    path: str
+    member: str
+
+
+class NoLocation(NamedTuple):
+    """A member of an archive that is not read.
+
+    Args:
+        path: Path of the archive.
+        reason: Why the member is not read.
+    """
+
+    path: str
+    reason: str
+
+
+Location = FileLocation | TarLocation | ZipLocation | NoLocation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,47 +47,59 @@ class SourceImage:
     """One image to be prepared.
 
     Args:
-        part: "train", "val" or "test"; empty where the source is not divided.
+        split: "train", "val" or "test"; empty if the source is not divided.
         label: Name of its class.
-        rest: Its path below the class folder, with "/" between the parts.
-        place: Where its bytes are.
+        rest: Path below the class folder, with "/" between its parts.
+        location: Location of its bytes.
     """
 
-    part: str
+    split: str
     label: str
     rest: str
-    place: Location
+    location: Location
 
     @property
     def name(self) -> str:
         """Its path below the source."""
-        return "/".join(filter(None, (self.part, self.label, self.rest)))
+        return "/".join(filter(None, (self.split, self.label, self.rest)))
 
 
-def arrange(entries: Iterable[tuple[str, Location]], source: Path = Path("SRC")) -> list[SourceImage]:
-    """Finds part and class of each file in the folders above it; files in no class folder are left out.
-
-    Args:
-        entries: Path of each file below the source, with "/" between its parts, and its place.
-        source: What messages call it.
+def read_location(location: Location) -> bytes:
+    """Returns the stored bytes of an image.
 
     Raises:
-        UserError: The folders are not those of one data set; see `parts.split_dirs`.
+        BadImageError: The image cannot or must not be read.
     """
-    split = [(PurePosixPath(name).parts, place) for name, place in entries]
-    tops = sorted({parts[0] for parts, _ in split if len(parts) > 1})
-    deep = {parts[0] for parts, _ in split if len(parts) > 2}
-    splits = split_dirs(source, tops, has_images=lambda _: True, has_classes=deep.__contains__)
-    part_of = {name: part for part, name in splits.items()}
-    found = []
-    for parts, place in split:
-        below = parts[1:] if splits else parts
-        if len(below) > 1:
-            part = part_of[parts[0]] if splits else ""
-            found.append(SourceImage(part, below[0], "/".join(below[1:]), place))
-    return found
+    if isinstance(location, NoLocation):
+        raise BadImageError(location.reason)
+    if isinstance(location, ZipLocation):
+        return _read_member(location)
+    return read_bytes(location)
 
 
-def is_image(name: str) -> bool:
-    """Tells by its ending whether a file is an image."""
-    return PurePosixPath(name).suffix.lower() in SOURCE_EXTENSIONS
+def _read_member(location: ZipLocation) -> bytes:
+    """Reads a member of a zip, up to the size limit, whatever size the archive claims."""
+    try:
+        with _open_zip(location.path).open(location.member) as file:
+            content = file.read(FILE_BYTES_LIMIT + 1)
+    except NotImplementedError as error:
+        raise BadImageError(f"{packing_reason(error)}: pack the zip anew with deflate") from error
+    if len(content) > FILE_BYTES_LIMIT:
+        raise BadImageError(f"more than {FILE_BYTES_LIMIT >> 20} MiB when unpacked")
+    if not content:
+        raise BadImageError("empty file")
+    return content
+
+
+def modification_time(location: Location) -> int:
+    """Returns when the file of a location was last changed, in seconds; 0 if there is none."""
+    try:
+        return int(Path(location.path).stat().st_mtime)
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(maxsize=4)
+def _open_zip(path: str) -> zipfile.ZipFile:
+    """Opens an archive once per process: opening reads the whole directory of the zip."""
+    return zipfile.ZipFile(path)

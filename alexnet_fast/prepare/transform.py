@@ -26,7 +26,7 @@ from alexnet_fast.pipelines.cpu.pillow import (
 )
 from alexnet_fast.pipelines.geometry import resized
 from alexnet_fast.pipelines.spec import AugmentSpec
-from alexnet_fast.prepare.locations import Location, read_place, stamp
+from alexnet_fast.prepare.source_image import Location, modification_time, read_location
 from alexnet_fast.scan.inspect import Header, read_header
 from alexnet_fast.utils.arrays import Pixels
 
@@ -80,7 +80,7 @@ class ResizeConfig:
         A file that is already as it should be is copied byte for byte: encoding again would lose quality.
 
         Raises:
-            BadImageError: It cannot be decoded, or would become too large.
+            BadImageError: The image cannot be decoded, or would become too large.
         """
         header = read_header(content)
         self._check_longer_side(header)
@@ -95,7 +95,7 @@ class ResizeConfig:
         """Decodes a prepared file to uint8 (H, W, 3).
 
         Raises:
-            BadImageError: It is damaged or is not of this recipe.
+            BadImageError: The file is damaged, or made with another recipe.
         """
         if self.encoding == "raw":
             array = np.load(io.BytesIO(content), allow_pickle=False)
@@ -109,7 +109,7 @@ class ResizeConfig:
         return pixels
 
     def _is_prepared(self, header: Header) -> bool:
-        """Tells whether nothing has to be changed."""
+        """Returns whether nothing has to be changed."""
         return (
             self.encoding == "jpeg"
             and header.kind == "JPEG"
@@ -120,7 +120,7 @@ class ResizeConfig:
         )
 
     def _check_longer_side(self, header: Header) -> None:
-        """Refuses an image so narrow that its longer side would not fit into a file."""
+        """Checks that the longer side will fit into a file."""
         size = resized(header.width, header.height, self.size)
         if max(size) > _LONGEST_SIDE or math.prod(size) > MAX_PIXELS:
             raise BadImageError(too_large((header.width, header.height), size))
@@ -139,12 +139,12 @@ class Task(NamedTuple):
     """One image to be made.
 
     Args:
-        place: Where it comes from.
+        location: Where it comes from.
         target: Full path of the prepared file.
         number: Its position in the list of all images.
     """
 
-    place: Location
+    location: Location
     target: str
     number: int
 
@@ -182,7 +182,7 @@ class ImageWorker:
             BadImageError: The source cannot be used.
             UserError: The file cannot be written.
         """
-        changed = stamp(order.place)
+        changed = modification_time(order.location)
         target = Path(order.target)
         return self._kept(target, changed) or self._make(order, target, changed)
 
@@ -197,7 +197,7 @@ class ImageWorker:
 
     def _make(self, order: Task, target: Path, changed: int) -> Made:
         """Makes a file and moves it into its place when it is whole."""
-        content = self.recipe.prepare(read_place(order.place))
+        content = self.recipe.prepare(read_location(order.location))
         made = self._known(content)
         unfinished = Path(self.work, f"{os.getpid()}-{order.number}")
         try:

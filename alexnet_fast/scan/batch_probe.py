@@ -65,7 +65,7 @@ def decode(probe: BatchProbe) -> None:
     """Decodes what a probe says; images that are only bad are passed over.
 
     Raises:
-        MemoryError: There is not enough.
+        MemoryError: The worker has too little memory.
     """
     with_pillow = probe.loader["config"]["kind"] == "torch"
     try:
@@ -91,7 +91,7 @@ def _decode_by_pillow(probe: BatchProbe) -> None:
     rows = range(len(probe.plan)) if probe.alone is None else (probe.alone,)
     for row in rows:
         try:
-            image = open_image(probe.images.place(row), probe.images.encoding, spec.background)
+            image = open_image(probe.images.location(row), probe.images.encoding, spec.background)
             view_of(image, spec, view, probe.plan.random_params[row])
         except BadImageError:  # noqa: PERF203 - each image by itself
             continue

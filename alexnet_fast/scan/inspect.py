@@ -6,7 +6,6 @@ import collections
 import contextlib
 import dataclasses
 import io
-import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -16,12 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.data.image_list import ARRAY_SUFFIX, FileLocation, Location, TarLocation
 from alexnet_fast.data.shard_fields import DEFAULT_FIELDS, LISTED, ShardFields
-from alexnet_fast.data.shard_files import in_shard, part_of
-from alexnet_fast.data.shard_notes import field_reason
+from alexnet_fast.data.shard_files import in_shard, split_of_tar
 from alexnet_fast.data.split_names import split_of
-from alexnet_fast.data.tar_members import FILE_BYTES_LIMIT
-from alexnet_fast.data.webdataset import read_shard
-from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.data.webdataset import field_reason, read_shard
+from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color import WHITE
 from alexnet_fast.pipelines.cpu.pillow import (
     DECODING_ERRORS,
@@ -31,8 +28,7 @@ from alexnet_fast.pipelines.cpu.pillow import (
     decode,
     reason_of,
 )
-from alexnet_fast.pipelines.io import ArrayFile
-from alexnet_fast.pipelines.io import read_bytes as place_content
+from alexnet_fast.pipelines.io import ArrayFile, read_bytes
 from alexnet_fast.pipelines.orientation import orientation_of
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif")
@@ -63,7 +59,7 @@ class Header:
         width: In pixels, as stored.
         height: In pixels, as stored.
         mode: Pillow's mode.
-        orientation: EXIF orientation, 1 where there is none.
+        orientation: EXIF orientation, 1 if there is none.
         sixteen_bit: More than 8 bits a channel.
         frames: Number of images in the file.
         transparent: Has transparent pixels or could have.
@@ -79,35 +75,11 @@ class Header:
     transparent: bool
 
 
-def read_bytes(path: Path) -> bytes:
-    """Reads an image file whole.
-
-    Raises:
-        BadImageError: It cannot be read, is empty, too large or no file.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImageError("not a regular file")
-        if status.st_size > FILE_BYTES_LIMIT:
-            raise BadImageError(f"{status.st_size >> 20} MiB are more than {FILE_BYTES_LIMIT >> 20} MiB")
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_LIMIT)
-    except FileNotFoundError as error:
-        gone = "no such file behind the link" if path.is_symlink() else "no such file"
-        raise BadImageError(gone) from error
-    except OSError as error:
-        raise BadImageError(system_reason(error)) from error
-    if not content:
-        raise BadImageError("empty file")
-    return content
-
-
 def read_header(content: bytes) -> Header:
     """Reads the header of an image, and decodes nothing.
 
     Raises:
-        BadImageError: It is no image of a known format, or has too many pixels to decode.
+        BadImageError: The content is no image of a known format, or has too many pixels to decode.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -147,7 +119,7 @@ def _named_errors() -> Iterator[None]:
 
 
 def _sixteen_bit(image: Image.Image, content: bytes) -> bool:
-    """Tells whether a channel has more than 8 bits; Pillow's mode says so for grey images alone."""
+    """Returns whether a channel has more than 8 bits; Pillow's mode says so for grey images alone."""
     if image.mode.startswith(("I", "F")):
         return True
     if image.format == "PNG":
@@ -162,12 +134,12 @@ class Member(NamedTuple):
     """An image in a tar.
 
     Args:
-        place: Where.
+        location: Where.
         name: As the tar has it.
-        listed: What `--exclude` calls it: the part of the data set that its tar belongs to, and its name.
+        listed: What `--exclude` calls it: the split of the data set that its tar belongs to, and its name.
     """
 
-    place: TarLocation
+    location: TarLocation
     name: str
     listed: str
 
@@ -235,22 +207,22 @@ class InTars:
         Args:
             root: The folder that is scanned.
             tar: Path of the tar below it.
-            fields: Which fields are a sample's image and label.
+            fields: The fields that are a sample's image and label.
         """
         path = root / tar
         try:
-            part, found = _part(tar), read_shard(path, LISTED, fields)
+            split, found = _split(tar), read_shard(path, LISTED, fields)
         except UserError as error:
             self.bad.append(Row(tar, error.problem))
             return
         where = f" (in {path.name})"
         for sample in found.samples:
-            place = TarLocation(str(path), sample.offset, sample.size)
-            self.members.append(Member(place, sample.name, _listed(part, sample.name)))
+            location = TarLocation(str(path), sample.offset, sample.size)
+            self.members.append(Member(location, sample.name, _listed(split, sample.name)))
         for problem in found.problems:
-            self.bad.append(Row(_listed(part, problem.name), problem.error.problem, problem.members))
-        self.warnings += [Row(tar, what) for what in found.odd]
-        self.ignored += [Row(_listed(part, name), reason + where) for name, reason in found.ignored]
+            self.bad.append(Row(_listed(split, problem.name), problem.error.problem, problem.members))
+        self.warnings += [Row(tar, what) for what in found.warnings]
+        self.ignored += [Row(_listed(split, name), reason + where) for name, reason in found.ignored]
         self.ignored += [Row(tar, field_reason(field), count) for field, count in sorted(found.other.items())]
         unused = len(found.ignored) + found.other.total()
         counted = (found.members, len(found.samples), found.labels, unused, found.unusable)
@@ -260,36 +232,36 @@ class InTars:
 def told_apart(members: Iterable[Member]) -> list[Member]:
     """Returns the members of all tars, those whose name several tars have with their tar in front."""
     listed = list(members)
-    counts = collections.Counter((Path(m.place.path).parent, m.listed) for m in listed)
+    counts = collections.Counter((Path(m.location.path).parent, m.listed) for m in listed)
     return [
-        m if counts[Path(m.place.path).parent, m.listed] == 1 else m._replace(listed=_in_its_shard(m))
+        m if counts[Path(m.location.path).parent, m.listed] == 1 else m._replace(listed=_in_its_shard(m))
         for m in listed
     ]
 
 
 def _in_its_shard(member: Member) -> str:
     """Returns what a member is called with its tar in front."""
-    part = member.listed[: -len(member.name)].rstrip("/")
-    return _listed(part, in_shard(Path(member.place.path), member.name))
+    split = member.listed[: -len(member.name)].rstrip("/")
+    return _listed(split, in_shard(Path(member.location.path), member.name))
 
 
-def _part(tar: str) -> str:
-    """Returns the part of a tar: the folder of a part that it stands in, or the part in its name."""
+def _split(tar: str) -> str:
+    """Returns the split of a tar: the folder of a split that it stands in, or the split in its name."""
     above = PurePosixPath(tar).parts[:-1]
-    return above[0] if above and split_of(above[0]) else part_of(Path(tar))
+    return above[0] if above and split_of(above[0]) else split_of_tar(Path(tar))
 
 
-def _listed(part: str, name: str) -> str:
-    return f"{part}/{name}" if part else name
+def _listed(split: str, name: str) -> str:
+    return f"{split}/{name}" if split else name
 
 
-def check_array(place: Location) -> None:
+def check_array(location: Location) -> None:
     """Reads an array whole.
 
     Raises:
-        BadImageError: It is none, of another kind than images, or cut off.
+        BadImageError: The file is no array, of another kind than images, or cut off.
     """
-    with ArrayFile(place) as array:
+    with ArrayFile(location) as array:
         array.region((0, 0), array.shape())
 
 
@@ -319,14 +291,16 @@ def examine(task: str | Member) -> ImageReport:
     Raises:
         Exception: Whatever a decoder raises for a file that is damaged in a way of its own.
     """
-    suffix = task.suffix if isinstance(task, Member) else Path(task).suffix.lower()
+    location, suffix = (
+        (task.location, task.suffix)
+        if isinstance(task, Member)
+        else (FileLocation(task), Path(task).suffix.lower())
+    )
     try:
         if suffix == ARRAY_SUFFIX:
-            check_array(task.place if isinstance(task, Member) else FileLocation(task))
+            check_array(location)
             return ImageReport(image=True)
-        if isinstance(task, Member):
-            return _examine_content(place_content(task.place), suffix)
-        return _examine_content(read_bytes(Path(task)), suffix)
+        return _examine_content(read_bytes(location), suffix)
     except BadImageError as error:
         return ImageReport(True, str(error))
 

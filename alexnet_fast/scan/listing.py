@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored, Walk
+from alexnet_fast.data.find_splits import split_dirs
 from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import ARRAY_SUFFIX
 from alexnet_fast.data.image_names import extension, why_junk, why_not_listed
 from alexnet_fast.data.layouts.imagenet import is_ilsvrc2012
-from alexnet_fast.data.parts import split_dirs
 from alexnet_fast.data.shard_files import is_tar
 from alexnet_fast.data.split_names import named_splits
 from alexnet_fast.errors import UserError
@@ -106,7 +106,7 @@ class _Lister:
                 self._add(self._class_dir(directory))
 
     def _level(self, prefix: str, *, with_tars: bool) -> list[str]:
-        """Returns the class folders of one level; where there are none, its files are those that count."""
+        """Returns the class folders of one level; if there are none, its files are those that count."""
         here = Ignored(names=True)
         directories = class_dirs(self._root / prefix, here)
         for name, reason in here.entries:
@@ -134,10 +134,10 @@ class _Lister:
 
 
 def _need_directory(root: Path) -> None:
-    """Refuses what is no directory.
+    """Checks that a path is a directory.
 
     Raises:
-        UserError: It is none.
+        UserError: It is missing or is a file.
     """
     if not os.path.lexists(root):
         raise UserError(f"no such folder: {root}", "check the path", exit_code=2)

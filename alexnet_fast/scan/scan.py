@@ -45,10 +45,10 @@ class ScanReport:
         }
 
     def write_exclude_list(self, path: Path) -> None:
-        """Writes the bad files, one a line, as `ExcludeList.load` reads them.
+        """Writes the bad files, one per line, as `ExcludeList.load` reads them.
 
         Raises:
-            UserError: It cannot be written.
+            UserError: The file cannot be written.
         """
         lines = "".join(f"{written_name(file)}\n" for file, _ in self.bad)
         write_atomically(path, lines.encode("utf-8", "surrogateescape"))
@@ -71,11 +71,11 @@ def scan_dir(
         root: The folder.
         listing: Its files; see `list_for_scan`.
         workers: Number of processes.
-        seconds: Most seconds for one file.
+        seconds: Maximum seconds for one file.
         begin: Receives the number of files and members of tars, before the first is examined.
         on_progress: Called after each.
         look: Examines one, given the full path of a file or a member.
-        fields: Which fields of a tar's samples are image and label.
+        fields: The fields of a tar's samples that are image and label.
 
     Raises:
         UserError: No worker can be started.
@@ -93,7 +93,7 @@ def scan_dir(
     for task, found in run_tasks(look, list(tasks), workers=workers, seconds=seconds):
         report = ImageReport(image=True, error=found.reason) if isinstance(found, TaskFailed) else found
         images += report.image
-        where = f" (in {Path(task.place.path).name})" if isinstance(task, Member) else ""
+        where = f" (in {Path(task.location.path).name})" if isinstance(task, Member) else ""
         if report.error:
             bad.append((tasks[task], report.error + where))
         warnings += [(tasks[task], what + where) for what in report.warnings]

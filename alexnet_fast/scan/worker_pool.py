@@ -110,7 +110,7 @@ def run_tasks(
         function: Importable by its name, as is everything in a task.
         tasks: Small and picklable.
         workers: Number of processes.
-        seconds: Most seconds that one task may take.
+        seconds: Maximum seconds for one task.
         deaths: How many workers may die of a task before it is `TaskFailed`.
         memory: Most bytes that a worker may take beyond what it holds when it starts; None for any number.
         preload: Modules that take long to import: workers are forked from a clean process that has them, so

@@ -118,7 +118,7 @@ def open_splits(config: TrainConfig, rule: int = CURRENT_RULE) -> Splits:
         val_fraction=config.val_fraction,
         rule=rule,
         exclude=ExcludeList.load(config.exclude) if config.exclude else None,
-        reading=DatasetFormat.from_options(
+        dataset_format=DatasetFormat.from_options(
             config.dataset_format, config.labels, config.label_encoding, config.image_key, config.label_key
         ),
     )

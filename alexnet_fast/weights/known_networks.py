@@ -18,7 +18,7 @@ class Recognised:
 
     Args:
         name: As torchvision and timm call it.
-        ours: Our name of the network that computes the same; None where there is none.
+        ours: Our name of the network that computes the same; None if there is none.
     """
 
     name: str

@@ -137,7 +137,7 @@ def _is_of_objects(file: io.BufferedReader) -> bool:
     """Reads the header (numpy.lib.format), and tells whether a pickle follows; it is not evaluated.
 
     Raises:
-        ValueError: It is no header.
+        ValueError: The bytes are no header.
     """
     start = file.read(len(_MAGIC) + 2)
     if start[: len(_MAGIC)] != _MAGIC or len(start) < len(_MAGIC) + 2:

@@ -82,7 +82,7 @@ def last_layer(net: nn.Module) -> str:
     """Returns the name of the layer that makes the logits: the last that is a matrix.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such layer.
     """
     names = [name for name, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     if not names:
@@ -118,7 +118,7 @@ def _other_classes(
     found: dict[str, torch.Tensor],
     head: set[str],
 ) -> bool:
-    """Tells whether the last layer was for other classes."""
+    """Returns whether the last layer was for other classes."""
     if classes is not None and weights.classes is not None:
         return weights.classes != classes
     return any(name in found and len(found[name]) != len(wanted[name]) for name in head)
@@ -128,7 +128,7 @@ def _check(weights: Pretrained, needed: dict[str, Any], found: dict[str, torch.T
     """Compares names and shapes.
 
     Raises:
-        UserError: They differ.
+        UserError: A name or a shape differs.
     """
     hint = _hint(weights)
     for name, tensor in needed.items():
@@ -167,7 +167,7 @@ def _shape(tensor: torch.Tensor) -> str:
 
 
 def is_external(path: Path) -> bool:
-    """Tells whether a file is one that `read_foreign` reads, by its ending."""
+    """Returns whether a file is one that `read_foreign` reads, by its ending."""
     return path.suffix in (".npy", ".caffemodel")
 
 
@@ -175,7 +175,7 @@ def read_foreign(path: Path) -> Pretrained:
     """Reads a `.caffemodel`, or a `.npy` that was made of one for TensorFlow; nothing in the file is run.
 
     Raises:
-        UserError: It is missing, damaged, or of another kind.
+        UserError: The file is missing, damaged, or of another kind.
     """
     if path.suffix == ".caffemodel":
         net_name, arrays = read_caffe_model(path)

@@ -221,7 +221,7 @@ class _BatchSampler:
         plan: BatchIndices
         for plan in self._sampler.epoch(self._epoch, self._spec, self._start):
             indices = plan.indices.tolist()
-            yield list(zip(indices, map(self._images.place, indices), plan.random_params, strict=True))
+            yield list(zip(indices, map(self._images.location, indices), plan.random_params, strict=True))
 
 
 class _DecodedImages(Dataset[_DecodedImage]):

@@ -214,7 +214,7 @@ def test_scan_says_what_training_would_refuse(data: Path, caplog: pytest.LogCapt
     touch(data / "extra" / "x.jpg", data / "valid" / "cat" / "0.jpg")
     assert {"extra/x.jpg", "valid/cat/0.jpg"} <= set(list_for_scan(data).names)
     assert "training would refuse this folder: " in caplog.text
-    assert "val/ and valid/, which are one part" in caplog.text
+    assert "val/ and valid/, which are one split" in caplog.text
 
 
 def test_scan_lists_what_training_lists(data: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ExcludeList, open_data, open_part
+from alexnet_fast.data import ExcludeList, open_data, open_split
 from alexnet_fast.data.name_lists import read_lines, readings, unquoted, written_name
 from alexnet_fast.errors import UserError
 from alexnet_fast.scan.scan import ScanReport
@@ -132,7 +132,7 @@ def test_lines_that_name_nothing_are_counted_once(data: Path, caplog: pytest.Log
 
 def test_names_of_other_parts_are_not_missed(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     some = ExcludeList(Path("l.txt"), frozenset({"train/cat/0.jpg", "./train/cat/gone.jpg", "val/cat/0.jpg"}))
-    assert len(open_part(data, "val", open_data(data).classes, exclude=some)) == 9
+    assert len(open_split(data, "val", open_data(data).classes, exclude=some)) == 9
     assert "does not have" not in caplog.text
 
 

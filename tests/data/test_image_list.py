@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, ExcludeList, ImageList, open_data, open_part
+from alexnet_fast.data import ClassMap, ExcludeList, ImageList, open_data, open_split
 from alexnet_fast.data.image_list import StringArray
 from alexnet_fast.errors import UserError
 
@@ -34,7 +34,7 @@ def test_names_are_what_went_in(names: list[str]) -> None:
     assert [packed[index] for index in range(-4, 4)] == names + names
     assert packed == tuple(names)
     assert packed != names[:3]
-    assert StringArray.unpack(*packed[1:].pack()) == names[1:]
+    assert StringArray.unpack(packed[1:].pack("names", "stops"), "names", "stops") == names[1:]
     assert packed.index(names[2]) == 2
 
 
@@ -84,7 +84,7 @@ class TestLeaveOut:
         some = ExcludeList(Path("bad.txt"), frozenset({"train/a/1.jpg"}))
         splits = open_data(parts, exclude=some)
         assert splits.train.names == ("a/2.jpg", "b/1.jpg", "b/2.jpg")
-        assert len(open_part(parts, "val", splits.classes, exclude=some)) == 4
+        assert len(open_split(parts, "val", splits.classes, exclude=some)) == 4
 
     def test_some_names_that_are_not_there_are_counted(
         self, directory: Path, caplog: pytest.LogCaptureFixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import open_data, open_part
+from alexnet_fast.data import open_data, open_split
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.shard_fields import LISTED
 from alexnet_fast.data.webdataset import read_shard
@@ -59,20 +59,20 @@ class TestWhichTars:
         for name in ("train-0", "val-0", "extra-0"):
             write_shard(tmp_path / f"{name}.tar", samples())
         with pytest.raises(
-            UserError, match="extra-0.tar stands beside train shards, val shards and names no part"
+            UserError, match="extra-0.tar stands beside train shards, val shards and names no split"
         ):
             open_data(tmp_path)
 
     def test_one_that_names_two_parts(self, tmp_path: Path) -> None:
         write_shard(tmp_path / "train-val-0.tar", samples())
-        with pytest.raises(UserError, match="train-val-0.tar names several parts: train, val; rename it"):
+        with pytest.raises(UserError, match="train-val-0.tar names several splits: train, val; rename it"):
             open_data(tmp_path)
 
     def test_validation_alone_is_no_training_set(self, tmp_path: Path) -> None:
         write_shard(tmp_path / "val-0.tar", samples())
         with pytest.raises(UserError, match="has val shards but no train shards"):
             open_data(tmp_path)
-        assert len(open_part(tmp_path, "val", ClassMap(("0", "1")))) == 4
+        assert len(open_split(tmp_path, "val", ClassMap(("0", "1")))) == 4
 
     def test_a_link_to_nowhere_is_refused(self, tmp_path: Path) -> None:
         write_shard(tmp_path / "a.tar", samples())
@@ -127,7 +127,7 @@ class TestWholeTars:
         tar.write_bytes(tar.read_bytes()[:end])
         found = read_shard(tar, LISTED)
         assert len(found.samples) == 6
-        assert found.odd == [f"{tar} has no mark at its end: it may have been cut off"]
+        assert found.warnings == [f"{tar} has no mark at its end: it may have been cut off"]
 
     def test_a_damaged_header_in_the_middle_is_refused(self, tar: Path) -> None:
         """tarfile itself ends there in silence."""
@@ -149,7 +149,7 @@ class TestWholeTars:
 
     def test_other_bytes_behind_the_end_are_odd(self, tar: Path) -> None:
         tar.write_bytes(tar.read_bytes() + b"signed by me")
-        assert "bytes behind its end" in read_shard(tar, LISTED).odd[0]
+        assert "bytes behind its end" in read_shard(tar, LISTED).warnings[0]
 
     @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, b"\x1f\x8b\x08" + bytes(600)])
     def test_what_is_no_tar_is_refused(self, tmp_path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_fast.data import DatasetFormat, ExcludeList, ShardFields, open_data, open_part
+from alexnet_fast.data import DatasetFormat, ExcludeList, ShardFields, open_data, open_split
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.data.shard_fields import LISTED
 from alexnet_fast.data.webdataset import read_shard
@@ -168,7 +168,7 @@ class TestChosenFields:
         masks = DatasetFormat(fields=ShardFields.from_options("seg.png", None))
         for _ in range(2):
             assert open_data(tmp_path / "data").train.names[0] == "a.jpg"
-            assert open_data(tmp_path / "data", reading=masks).train.names[0] == "a.seg.png"
+            assert open_data(tmp_path / "data", dataset_format=masks).train.names[0] == "a.seg.png"
         assert len(list((tmp_path / "cache" / "alexnet-fast" / "lists").iterdir())) == 4
 
 
@@ -244,7 +244,7 @@ def test_shards_of_several_parts_as_one_part_are_said(
 ) -> None:
     for part in ("train", "val"):
         write_shard(tmp_path / f"{part}-0.tar", samples())
-    assert len(open_part(tmp_path, "all", ClassMap(("0", "1")))) == 8
+    assert len(open_split(tmp_path, "all", ClassMap(("0", "1")))) == 8
     assert any("has shards of train and val, and all of them are read as one" in m for m in caplog.messages)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, ExcludeList, open_data, open_part
+from alexnet_fast.data import ClassMap, ExcludeList, open_data, open_split
 from alexnet_fast.data.split_names import split_of
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.image_dataset import list_data
@@ -45,9 +45,9 @@ def test_training_and_prepare_know_them(tmp_path: Path, train: str, val: str, te
     splits = open_data(tmp_path)
     assert [len(part) for part in (splits.train, splits.val, splits.test or [])] == [6, 6, 6]
     assert splits.classes.names == ("cat", "dog")
-    assert len(open_part(tmp_path, "val", splits.classes)) == 6
+    assert len(open_split(tmp_path, "val", splits.classes)) == 6
     prepared = open_source(tmp_path).images
-    assert {image.part for image in prepared} == {"train", "val", "test"}
+    assert {image.split for image in prepared} == {"train", "val", "test"}
     assert len(prepared) == 18
     assert prepared[0].name == "test/cat/0.jpg"
 
@@ -68,7 +68,7 @@ USES = [open_data, open_source]
 )
 def test_two_names_for_one_part_are_refused(tmp_path: Path, names: tuple[str, str], use) -> None:
     fill(tmp_path, "train", "val", *names)
-    with pytest.raises(UserError, match=r"which are one part; join them"):
+    with pytest.raises(UserError, match=r"which are one split; join them"):
         use(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_two_names_for_one_part_are_refused(tmp_path: Path, names: tuple[str, st
 @pytest.mark.parametrize("extra", ["extra", "unlabelled", "val2", "holdout", "images"])
 def test_an_unknown_folder_of_images_beside_train_is_refused(tmp_path: Path, extra: str, use) -> None:
     fill(tmp_path, "train", "val", extra)
-    with pytest.raises(UserError, match=rf"{extra} has images and is no part of the data set"):
+    with pytest.raises(UserError, match=rf"{extra} has images and is no split of the data set"):
         use(tmp_path)
 
 
@@ -140,7 +140,7 @@ class TestClasses:
         assert splits.val.counts() == ((3, 0) if part == "val" else (3, 3))
         said = f"{tmp_path / part} has no images of class dog: it is evaluated on the others"
         assert caplog.text.count(said) == 1
-        assert open_part(tmp_path, part, splits.classes).counts() == (3, 0)
+        assert open_split(tmp_path, part, splits.classes).counts() == (3, 0)
 
     def test_a_part_without_a_single_image(self, tmp_path: Path) -> None:
         fill(tmp_path, "train")
@@ -155,4 +155,4 @@ class TestClasses:
         with pytest.raises(UserError, match=rf"{part} has classes that .* do not include: eel"):
             open_data(tmp_path)
         with pytest.raises(UserError, match="do not include: eel"):
-            open_part(tmp_path, part, ClassMap(("cat", "dog")))
+            open_split(tmp_path, part, ClassMap(("cat", "dog")))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_fast.data import ExcludeList, open_data, open_part
+from alexnet_fast.data import ExcludeList, open_data, open_split
 from alexnet_fast.data.image_list import StringArray, split_points
 from alexnet_fast.data.split_rule import recorded_rule, validation_mask
 
@@ -125,7 +125,7 @@ def test_a_run_from_before_keeps_its_split(tmp_path: Path) -> None:
     assert set(old.val.names) != set(new.val.names)
     points = split_points(StringArray.of([*old.train.names, *old.val.names]))
     assert int((points < 0.1).sum()) == len(old.val)
-    assert open_part(tmp_path, "val", old.classes, rule=1).names == old.val.names
+    assert open_split(tmp_path, "val", old.classes, rule=1).names == old.val.names
     assert (old.rule, new.rule) == (1, 2)
 
 

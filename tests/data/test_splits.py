@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_fast.data import ClassMap, open_data, open_part
+from alexnet_fast.data import ClassMap, open_data, open_split
 from alexnet_fast.errors import UserError
 
 
@@ -87,8 +87,8 @@ def test_the_split_is_the_same_in_every_version(tmp_path: Path) -> None:
 def test_part_of_a_split_is_the_part_that_training_held_back(tmp_path: Path) -> None:
     touch(*(tmp_path / kind / f"{n:03d}.jpg" for kind in ("cat", "dog") for n in range(50)))
     splits = open_data(tmp_path, val_fraction=0.3)
-    assert open_part(tmp_path, "val", splits.classes, val_fraction=0.3).names == splits.val.names
-    assert len(open_part(tmp_path, "all", splits.classes)) == 100
+    assert open_split(tmp_path, "val", splits.classes, val_fraction=0.3).names == splits.val.names
+    assert len(open_split(tmp_path, "all", splits.classes)) == 100
 
 
 def test_fingerprint_changes_with_names_labels_and_classes(parts: Path) -> None:
@@ -126,7 +126,7 @@ class TestErrors:
             open_data(tmp_path / "image.jpg")
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="no class folders in .*one folder a class"):
+        with pytest.raises(UserError, match="no class folders in .*one folder per class"):
             open_data(tmp_path)
 
     def test_class_folders_without_images(self, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 images = open_data(Path(sys.argv[1])).train
 answers, read_bytes = threading.Event(), prefetch.read_bytes
 def slow(place):
-    place == images.place(2) and answers.wait()
+    place == images.location(2) and answers.wait()
     return read_bytes(place)
 prefetch.read_bytes = slow
 plans = EpochSampler(num_images=len(images), batch_size=1, shuffle=False).epoch(0, AugmentSpec())

@@ -142,7 +142,7 @@ def test_a_damaged_image_is_named_and_left_out(
 ) -> None:
     here = tree_copy(forms / form, tmp_path / form)
     train = open_data(here).train
-    place = train.place(3)
+    place = train.location(3)
     with Path(place.path).open("r+b") as file:
         if isinstance(place, FileLocation):
             file.truncate(1000)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.data import open_part
 from alexnet_fast.data.class_map import ClassMap
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.classifier import NetClassifier
@@ -104,7 +103,7 @@ def test_worst_misclassified_come_highest_probability_first(directory: Path, cou
         net=net, arguments={"name": "alexnet-64"}, classes=("ant", "bee"), spec=SPEC, provenance={}
     )
     classifier = NetClassifier(trained, device="cpu", amp="off")
-    images = open_part(directory, "all", ClassMap(("ant", "bee")))
+    images = open_split(directory, "all", ClassMap(("ant", "bee")))
     sampler = EpochSampler(num_images=len(images), batch_size=2, shuffle=False)
     loader = make_loader(images, SPEC, "square", sampler, LoaderConfig(kind="dali"))
 

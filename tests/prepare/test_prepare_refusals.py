@@ -37,8 +37,8 @@ REFUSED = [
     ({"cat": 1, "dog": 1}, "no class in .* has two images"),
     ({"cat": 3, "dog": 0}, "has no images of class dog"),
     ({"train/cat": 2, "train/dog": 2}, "has train/ but no val/"),
-    ({"Train/cat": 2, "train/dog": 2, "val/cat": 1}, "which are one part"),
-    ({"train/cat": 2, "train/dog": 2, "val/cat": 1, "more/cat": 1}, "no part of the data set"),
+    ({"Train/cat": 2, "train/dog": 2, "val/cat": 1}, "which are one split"),
+    ({"train/cat": 2, "train/dog": 2, "val/cat": 1, "more/cat": 1}, "no split of the data set"),
     ({"train/cat": 2, "train/dog": 2, "val/eel": 1}, "do not include: eel"),
     ({"val/cat": 2, "test/cat": 2}, "and no train/"),
     ({"train/cat": 2, "train/dog": 0, "val/cat": 1}, "has no images of class dog"),
@@ -62,7 +62,7 @@ def test_an_archive_is_no_other(tmp_path: Path, counts: dict[str, int], said: st
         for file in sorted(source.rglob("*.jpg")):
             archive.write(file, file.relative_to(source))
     if set(counts) == {"train/cat", "train/dog"}:
-        # A single folder around everything is taken away: it is no part, but the whole.
+        # A single folder around everything is taken away: it is no split, but the whole.
         assert prepared(tmp_path, tmp_path / "a.zip")["images"] == 4
         return
     with pytest.raises(UserError, match=said):

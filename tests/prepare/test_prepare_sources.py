@@ -45,7 +45,7 @@ def test_all_forms_of_one_source_give_one_output(json_of_prepare, many_kinds: Pa
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
         for file in files:
             zipped.write(file, file.relative_to(many_kinds))
-    rows = ["file,class,part"]
+    rows = ["file,class,split"]
     for file in files:
         part, label, *_ = file.relative_to(many_kinds).parts
         base = many_kinds / part
@@ -201,8 +201,8 @@ def test_a_compressed_tar_is_unpacked_once(
     packed = write_tar(tmp_path / name, {"a/x.jpg": CONTENT, "b/y.jpg": CONTENT}, mode)
     assert names(packed) == names(packed) == ["a/x.jpg", "b/y.jpg"]
     (plain,) = (tmp_path / "cache" / "alexnet-fast" / "tars").rglob("*.tar")
-    assert {Path(image.place.path) for image in open_source(packed).images} == {plain}
-    assert open_source(packed).images[0].place.size == len(CONTENT)
+    assert {Path(image.location.path) for image in open_source(packed).images} == {plain}
+    assert open_source(packed).images[0].location.size == len(CONTENT)
 
 
 def test_compressed_shards_are_read_with_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def test_names_in_a_zip_are_utf8_where_they_can_be(tmp_path: Path) -> None:
         ("file,class\nx.jpg\n", "line 2: '' cannot be a class"),
         ("file,class\nx.jpg,../up\n", "line 2: '../up' cannot be a class"),
         ("file,class\n,a\n", "line 2 has no file"),
-        ("file,class,part\nx.jpg,a,training\n", "line 2: 'training' is no part"),
+        ("file,class,split\nx.jpg,a,training\n", "line 2: 'training' is no split"),
         ("file,class\nx.jpg,a\nx.jpg,a\n", "lists a/x.jpg twice"),
         ("file,class\n", "no labelled images"),
         ("", "has no column file"),

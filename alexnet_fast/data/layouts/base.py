@@ -1,4 +1,4 @@
-"""What a layout says: which file of which part is of which class."""
+"""What a layout says: which file of which split is of which class."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def loose_images(directory: Path, ignored: Ignored | None = None) -> list[str]:
 
 
 def is_loose_image(name: str) -> bool:
-    """Tells by its name whether a file is an image that training reads."""
+    """Returns, by its name, whether a file is an image that training reads."""
     return is_image_name(name)
 
 
 def has_loose_images(directory: Path) -> bool:
-    """Tells whether an image stands in a folder itself, and no class folder does.
+    """Returns whether an image stands in a folder itself, and no class folder does.
 
     Raises:
         UserError: The folder cannot be read.
@@ -98,21 +98,21 @@ class Row(NamedTuple):
     """A labelled image.
 
     Args:
-        file: Its path below the part's folder, with "/" between the parts; a name where it lies in a tar.
+        file: Its path below the split's folder, with "/" between the parts; a name where it lies in a tar.
         label: Name of its class.
         rest: What it is called among the images of its class.
-        place: Where it lies in a tar; None for a file of its own.
+        location: Where it lies in a tar; None for a file of its own.
     """
 
     file: str
     label: str
     rest: str
-    place: TarLocation | None = None
+    location: TarLocation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class LayoutPart:
-    """The images of one part; listed when they are asked for.
+class LayoutSplit:
+    """The images of one split; listed when they are asked for.
 
     Args:
         root: Folder that their paths are relative to.
@@ -130,7 +130,7 @@ class LayoutPart:
         """Returns the names of the classes, in the order of their indices."""
         return list(self.classes)
 
-    def strangers(self, classes: ClassMap) -> list[str]:
+    def unknown_classes(self, classes: ClassMap) -> list[str]:
         """Returns the classes that a class map does not have."""
         numbers = _indices(classes)
         return sorted(name for name in self.classes if _index(name, numbers) is None)
@@ -158,7 +158,7 @@ class LayoutPart:
             names=names.done(),
             labels=np.array([label for label, _, _ in rows], np.int64),
             classes=classes,
-            stretches=_stretches([row.place for _, _, row in rows if row.place is not None]),
+            stretches=_stretches([row.location for _, _, row in rows if row.location is not None]),
         )
         listed.ignored = dict(self.ignored.counts)
         return listed
@@ -171,19 +171,19 @@ class Layout:
     Args:
         kind: What the layout is called, one of `KINDS`.
         classes: Names of the classes, index 0 first.
-        parts: "train", "val" and "test", those that have labels; or "all".
+        splits: "train", "val" and "test", those that have labels; or "all".
     """
 
     kind: str
     classes: tuple[str, ...]
-    parts: dict[str, LayoutPart]
+    splits: dict[str, LayoutSplit]
 
 
 def need_file(path: Path, what: str) -> Path:
     """Returns a file that a layout must have.
 
     Raises:
-        UserError: It is not there.
+        UserError: The file is missing.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}", f"it is {what}", exit_code=2)
@@ -194,7 +194,7 @@ def read_lines(path: Path) -> list[str]:
     """Returns the lines of a text file that are not blank.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The file cannot be read.
     """
     try:
         text = read_given(path).decode("utf-8-sig")
@@ -218,11 +218,11 @@ def _index(name: str, numbers: dict[str, int]) -> int | None:
     return numbers.get(name)
 
 
-def _stretches(places: Sequence[TarLocation]) -> Stretches | None:
+def _stretches(locations: Sequence[TarLocation]) -> Stretches | None:
     """Returns where images lie in tars; None for files."""
-    if not places:
+    if not locations:
         return None
-    tars = tuple(sorted({place.path for place in places}))
+    tars = tuple(sorted({location.path for location in locations}))
     numbers = {tar: number for number, tar in enumerate(tars)}
-    tar, offset, size = np.array([(numbers[p.path], p.offset, p.size) for p in places], np.int64).T
+    tar, offset, size = np.array([(numbers[p.path], p.offset, p.size) for p in locations], np.int64).T
     return Stretches(tars, tar, offset, size)

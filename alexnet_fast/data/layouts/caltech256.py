@@ -1,4 +1,4 @@
-"""Caltech-256 as it is given out: 256_ObjectCategories/001.ak47/001_0001.jpg, not divided into parts."""
+"""Caltech-256 as it is given out: 256_ObjectCategories/001.ak47/001_0001.jpg, not divided into splits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_dirs
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, loose_images
+from alexnet_fast.data.layouts.base import Layout, LayoutSplit, Row, loose_images
 from alexnet_fast.errors import UserError
 
 KIND = "caltech256"
@@ -40,7 +40,7 @@ def caltech256(root: Path) -> Layout:
     names = tuple(labels[numbers[number]] for number in sorted(numbers))
     ignored = Ignored()
     return Layout(
-        KIND, names, {"all": LayoutPart(root, names, lambda: _rows(root, labels, ignored), ignored)}
+        KIND, names, {"all": LayoutSplit(root, names, lambda: _rows(root, labels, ignored), ignored)}
     )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, csv_rows, loose_images, need_file
-from alexnet_fast.data.split_names import PARTS
+from alexnet_fast.data.layouts.base import Layout, LayoutSplit, Row, csv_rows, loose_images, need_file
+from alexnet_fast.data.split_names import SPLITS
 from alexnet_fast.errors import UserError
 
 KIND = "csv"
@@ -21,7 +21,7 @@ CATEGORIES = "categories.csv"
 
 
 def is_csv_lists(root: Path) -> bool:
-    """Tells whether a folder has this layout."""
+    """Returns whether a folder has this layout."""
     return all((root / name).is_file() for name in (CATEGORIES, "train.csv", "val.csv"))
 
 
@@ -34,16 +34,16 @@ def csv_lists(root: Path) -> Layout:
     labels = _labels(need_file(root / CATEGORIES, "the list of the classes"))
     names = tuple(labels[number] for number in sorted(labels))
     need_file(root / "train.csv", "the list of the training images")
-    lists = {part: root / f"{part}.csv" for part in PARTS if (root / f"{part}.csv").is_file()}
+    lists = {split: root / f"{split}.csv" for split in SPLITS if (root / f"{split}.csv").is_file()}
     return Layout(
-        KIND, names, {part: _part(root / part, path, names, labels) for part, path in lists.items()}
+        KIND, names, {split: _part(root / split, path, names, labels) for split, path in lists.items()}
     )
 
 
-def _part(directory: Path, path: Path, names: tuple[str, ...], labels: dict[int, str]) -> LayoutPart:
-    """Returns the images of one part."""
+def _part(directory: Path, path: Path, names: tuple[str, ...], labels: dict[int, str]) -> LayoutSplit:
+    """Returns the images of one split."""
     ignored = Ignored()
-    return LayoutPart(directory, names, functools.partial(_rows, path, directory, labels, ignored), ignored)
+    return LayoutSplit(directory, names, functools.partial(_rows, path, directory, labels, ignored), ignored)
 
 
 def _labels(path: Path) -> dict[int, str]:

@@ -81,12 +81,12 @@ class DatasetFormat:
         return cls(kind="json", label_files=LabelFiles(labels, label_encoding))
 
 
-def find_layout(root: Path, reading: DatasetFormat) -> Layout | None:
+def find_layout(root: Path, dataset_format: DatasetFormat) -> Layout | None:
     """Reads a folder in the layout that it has, or that it is said to have.
 
     Args:
         root: The folder.
-        reading: What is said of it.
+        dataset_format: Its format, as far as the user gave it.
 
     Returns:
         The layout; None for class folders and tars, which say everything themselves.
@@ -94,11 +94,11 @@ def find_layout(root: Path, reading: DatasetFormat) -> Layout | None:
     Raises:
         UserError: A file of the layout is missing or wrong.
     """
-    kind = reading.kind
+    kind = dataset_format.kind
     if kind == "folders":
         return None
     if kind == "json":
-        files = reading.label_files or find_label_files(root)
+        files = dataset_format.label_files or find_label_files(root)
         if files is None:
             raise UserError(
                 f"{root} does not hold one JSON of image id -> label and one of label -> index",

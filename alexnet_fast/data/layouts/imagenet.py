@@ -21,12 +21,11 @@ from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored, read_directory
 from alexnet_fast.data.image_folder import class_dirs
 from alexnet_fast.data.image_list import TarLocation
-from alexnet_fast.data.image_names import why_ignored
-from alexnet_fast.data.junk import junk_reason
+from alexnet_fast.data.image_names import junk_reason, why_ignored
 from alexnet_fast.data.layouts.base import (
     WNID,
     Layout,
-    LayoutPart,
+    LayoutSplit,
     Row,
     has_loose_images,
     loose_images,
@@ -147,7 +146,7 @@ Train = Mapping[str, Iterable[tuple[str, TarLocation | None]]]
 
 
 def is_ilsvrc2012(root: Path) -> bool:
-    """Tells whether a folder has this layout, as far as class folders alone do not say everything."""
+    """Returns whether a folder has this layout, as far as class folders alone do not say everything."""
     if (root / _TRAIN_TAR).is_file() or (root / _KAGGLE).is_dir():
         return True
     train, val = root / "train", root / "val"
@@ -179,8 +178,8 @@ def ilsvrc2012(root: Path) -> Layout:
         KIND,
         names,
         {
-            "train": LayoutPart(images / "train", names, lambda: _train_rows(train, called), ignored),
-            "val": LayoutPart(images / "val", names, val, ignored_val),
+            "train": LayoutSplit(images / "train", names, lambda: _train_rows(train, called), ignored),
+            "val": LayoutSplit(images / "val", names, val, ignored_val),
         },
     )
 
@@ -234,8 +233,8 @@ class _Dir:
 def _train_rows(train: Train, called: Mapping[str, str]) -> Iterator[Row]:
     """Yields the training images."""
     for wnid, images in train.items():
-        for name, place in images:
-            yield Row(f"{wnid}/{name}", called[wnid], name, place)
+        for name, location in images:
+            yield Row(f"{wnid}/{name}", called[wnid], name, location)
 
 
 def _val(
@@ -247,22 +246,22 @@ def _val(
         UserError: There are none, or the list of their classes does not fit.
     """
     directory, tar = images / "val", images / _VAL_TAR
-    places: dict[str, TarLocation | None] = {}
+    locations: dict[str, TarLocation | None] = {}
     if directory.is_dir() and not has_loose_images(directory):
         for wnid, label in called.items():
             for name in loose_images(directory / wnid, ignored):
                 yield Row(f"{wnid}/{name}", label, name)
         return
     if tar.is_file():
-        places = {name.rpartition("/")[2]: place for name, place in tar_images(tar)}
+        locations = {name.rpartition("/")[2]: location for name, location in tar_images(tar)}
     elif directory.is_dir():
-        places = dict.fromkeys(_loose(directory, ignored))
-    if not places:
+        locations = dict.fromkeys(_loose(directory, ignored))
+    if not locations:
         raise UserError(f"no ILSVRC-2012 validation images in {images}", f"put {_VAL_TAR} or val/ there")
-    names = sorted(places)
+    names = sorted(locations)
     wnids = validation_wnids(_list_dir(root, images), names, sorted(called), devkit)
     for name in names:
-        yield Row(name, called[wnids[name]], name, places[name])
+        yield Row(name, called[wnids[name]], name, locations[name])
 
 
 def _loose(directory: Path, ignored: Ignored) -> Iterator[str]:
@@ -277,5 +276,7 @@ def _loose(directory: Path, ignored: Ignored) -> Iterator[str]:
 
 def _list_dir(root: Path, images: Path) -> Path:
     """Returns the folder of the list of classes: that of the data set, of the images, or val/."""
-    places = (root, images, images / "val")
-    return next((place for place in places if any((place / name).is_file() for name in LISTS)), root)
+    directories = (root, images, images / "val")
+    return next(
+        (directory for directory in directories if any((directory / name).is_file() for name in LISTS)), root
+    )

@@ -15,6 +15,8 @@ import numpy as np
 from alexnet_fast.data.layouts.base import WNID, csv_rows, read_lines
 from alexnet_fast.errors import UserError, system_reason
 
+# The MATLAB reader is by hand: the order of the devkit's class numbers is published only in meta.mat, so
+# no table can replace it, and scipy, which reads such files, is no dependency. Its input is limited in size.
 # Data types of an element (table 1-1) and array types of a matrix (table 1-3) that meta.mat uses.
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le", 18: "utf-32-le"}
@@ -138,10 +140,10 @@ class Devkit:
 
 
 def find_devkit(root: Path) -> Devkit | None:
-    """Reads the kit in a data set's folder, unpacked or not; None where there is none.
+    """Reads the kit in a data set's folder, unpacked or not; None if there is none.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is damaged.
     """
     if (root / DIR).is_dir():
         source = root / DIR
@@ -179,7 +181,7 @@ def _file(path: Path) -> bytes:
     """Reads a file of the kit.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -193,7 +195,7 @@ def _members(source: Path) -> dict[str, bytes]:
     """Reads the two files out of the archive.
 
     Raises:
-        UserError: It is damaged or lacks one.
+        UserError: The archive is damaged or lacks one of them.
     """
     contents = {}
     try:
@@ -259,7 +261,7 @@ def _read_list(path: Path, images: Sequence[str], wnids: Sequence[str]) -> dict[
     """Reads a list by its form.
 
     Raises:
-        UserError: It does not fit the images.
+        UserError: The list does not fit the images.
     """
     if path.suffix == ".csv":
         extensions = {name.rpartition(".")[0]: name for name in images}
@@ -283,10 +285,10 @@ def _read_list(path: Path, images: Sequence[str], wnids: Sequence[str]) -> dict[
 
 
 def _same_length(path: Path, lines: int, images: Sequence[str]) -> None:
-    """Refuses a list that goes by order and has another length than the images.
+    """Checks that a list without names has as many lines as there are images.
 
     Raises:
-        UserError: It is so.
+        UserError: The numbers differ.
     """
     if lines != len(images):
         raise UserError(
@@ -301,7 +303,7 @@ def _checked(
     """Returns the classes when every image has a known one, and every line an image.
 
     Raises:
-        UserError: It is not so.
+        UserError: An image has no known class, or a line no image.
     """
     known = set(wnids)
     for name, wnid in by_name.items():

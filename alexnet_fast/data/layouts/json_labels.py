@@ -12,8 +12,8 @@ from typing import Any
 
 from alexnet_fast.data.class_map import check_class
 from alexnet_fast.data.entries import Ignored
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, has_loose_images, loose_images
-from alexnet_fast.data.split_names import PARTS
+from alexnet_fast.data.layouts.base import Layout, LayoutSplit, Row, has_loose_images, loose_images
+from alexnet_fast.data.split_names import SPLITS
 from alexnet_fast.errors import UserError, system_reason
 from alexnet_fast.utils.special_files import read_given
 
@@ -60,49 +60,49 @@ def json_labels(root: Path, files: LabelFiles) -> Layout:
     names = _class_order(files.encoding)
     labels = _load(files.labels)
     _check_known(files, labels, names)
-    found = {part: Ignored() for part in PARTS if (root / part).is_dir()}
-    parts = {part: loose_images(root / part, mine) for part, mine in found.items()}
-    if "train" not in parts:
+    found = {split: Ignored() for split in SPLITS if (root / split).is_dir()}
+    splits = {split: loose_images(root / split, mine) for split, mine in found.items()}
+    if "train" not in splits:
         raise UserError(f"{root} has no train/ folder", "put the training images there", exit_code=2)
     find = functools.partial(_label, labels)
-    if "test" in parts and not any(find("test", file) for file in parts["test"]):
-        _log.warning("%s labels no image of %s: the part is left out", files.labels, root / "test")
-        del parts["test"]
-    for part, images in parts.items():
-        _check_labelled(files, part, [file for file in images if find(part, file) is None])
+    if "test" in splits and not any(find("test", file) for file in splits["test"]):
+        _log.warning("%s labels no image of %s: the split is left out", files.labels, root / "test")
+        del splits["test"]
+    for split, images in splits.items():
+        _check_labelled(files, split, [file for file in images if find(split, file) is None])
     return Layout(
         KIND,
         names,
         {
-            part: _part(root / part, names, functools.partial(_rows, labels, part, images), found[part])
-            for part, images in parts.items()
+            split: _part(root / split, names, functools.partial(_rows, labels, split, images), found[split])
+            for split, images in splits.items()
         },
     )
 
 
 def _part(
     directory: Path, names: tuple[str, ...], rows: Callable[[], Iterator[Row]], found: Ignored
-) -> LayoutPart:
-    """Returns a part whose folder has been walked through."""
+) -> LayoutSplit:
+    """Returns a split whose folder has been walked through."""
     ignored = Ignored()
 
     def counted() -> Iterator[Row]:
         ignored.add_counts(found.counts)
         yield from rows()
 
-    return LayoutPart(directory, names, counted, ignored)
+    return LayoutSplit(directory, names, counted, ignored)
 
 
-def _rows(labels: Mapping[str, str], part: str, images: list[str]) -> Iterator[Row]:
-    """Yields the images of a part."""
+def _rows(labels: Mapping[str, str], split: str, images: list[str]) -> Iterator[Row]:
+    """Yields the images of a split."""
     for file in images:
-        yield Row(file, _label(labels, part, file) or "", file)
+        yield Row(file, _label(labels, split, file) or "", file)
 
 
-def _label(labels: Mapping[str, str], part: str, file: str) -> str | None:
+def _label(labels: Mapping[str, str], split: str, file: str) -> str | None:
     """Returns the label of an image by any of the ids that it may have; None where it has none."""
     name = file.rpartition("/")[2]
-    ids = (f"{part}/{file}", file, name, name.rpartition(".")[0])
+    ids = (f"{split}/{file}", file, name, name.rpartition(".")[0])
     return next((labels[known] for known in ids if known in labels), None)
 
 
@@ -132,10 +132,10 @@ def _class_order(encoding: Path) -> tuple[str, ...]:
 
 
 def _check_known(files: LabelFiles, labels: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    """Refuses a label that has no index.
+    """Checks that every label has an index.
 
     Raises:
-        UserError: There is one.
+        UserError: A label has none.
     """
     known = set(names)
     for image, label in labels.items():
@@ -151,16 +151,16 @@ def _check_known(files: LabelFiles, labels: Mapping[str, Any], names: tuple[str,
             )
 
 
-def _check_labelled(files: LabelFiles, part: str, lacking: list[str]) -> None:
-    """Refuses images without a label: they would be left out in silence.
+def _check_labelled(files: LabelFiles, split: str, lacking: list[str]) -> None:
+    """Checks that every image has a label: others would be left out in silence.
 
     Raises:
-        UserError: There is one.
+        UserError: An image has none.
     """
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise UserError(
-            f"{files.labels} has no label for {part}/{lacking[0]}{more}",
+            f"{files.labels} has no label for {split}/{lacking[0]}{more}",
             "add it there, or remove the image",
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alexnet_fast.data.entries import Ignored
 from alexnet_fast.data.image_folder import class_dirs
-from alexnet_fast.data.layouts.base import Layout, LayoutPart, Row, loose_images, need_file, read_lines
+from alexnet_fast.data.layouts.base import Layout, LayoutSplit, Row, loose_images, need_file, read_lines
 from alexnet_fast.data.layouts.imagenet import class_names, read_words
 from alexnet_fast.errors import UserError
 
@@ -22,7 +22,7 @@ _ANNOTATIONS = "val_annotations.txt"
 
 
 def is_tiny_imagenet(root: Path) -> bool:
-    """Tells whether a folder has this layout."""
+    """Returns whether a folder has this layout."""
     return (root / "val" / _ANNOTATIONS).is_file() and (root / "train").is_dir()
 
 
@@ -41,8 +41,8 @@ def tiny_imagenet(root: Path) -> Layout:
         KIND,
         names,
         {
-            "train": LayoutPart(root / "train", names, lambda: _train(root / "train", called, train), train),
-            "val": LayoutPart(root / "val", names, lambda: _val(annotations, called, val), val),
+            "train": LayoutSplit(root / "train", names, lambda: _train(root / "train", called, train), train),
+            "val": LayoutSplit(root / "val", names, lambda: _val(annotations, called, val), val),
         },
     )
 

@@ -48,10 +48,10 @@ def test_tiny_imagenet_has_wordnets_words_and_the_order_of_its_numbers(tiny: Pat
 
 
 def test_tiny_imagenet_without_words_has_numbers_and_suits_a_network_of_numbers(tiny: Path) -> None:
-    from alexnet_fast.data import ClassMap, open_part
+    from alexnet_fast.data import ClassMap, open_split
 
     plain = ClassMap(("n01443537", "n02123045"))
-    known = open_part(tiny, "val", plain)
+    known = open_split(tiny, "val", plain)
     assert known.counts() == (4, 4)
     (tiny / "words.txt").unlink()
     assert open_data(tiny).classes == plain
@@ -100,8 +100,10 @@ def test_json_files_may_stand_elsewhere_and_test_images_may_have_no_labels(
     (tmp_path / "of-images.json").write_text(json.dumps(labels))
     (loose / "labels.json").unlink()
     (loose / "indices.json").rename(tmp_path / "of-labels.json")
-    reading = DatasetFormat.from_options(None, tmp_path / "of-images.json", tmp_path / "of-labels.json")
-    splits = open_data(loose, reading=reading)
+    dataset_format = DatasetFormat.from_options(
+        None, tmp_path / "of-images.json", tmp_path / "of-labels.json"
+    )
+    splits = open_data(loose, dataset_format=dataset_format)
     assert splits.test is None
     assert splits.train.counts() == (12, 12)
 
@@ -149,7 +151,7 @@ def test_caltech256_prepares_again_to_the_same_and_its_lists_are_its_folders(
         == first["fingerprint"]
     )
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
-    by_lists, by_dirs = open_data(out), open_data(out, reading=DatasetFormat("folders"))
+    by_lists, by_dirs = open_data(out), open_data(out, dataset_format=DatasetFormat("folders"))
     assert by_lists.classes.names == by_dirs.classes.names == ("poly-cell", "mono-cell", "clutter")
     assert by_lists.val.fingerprint() == by_dirs.val.fingerprint()
 
@@ -252,7 +254,7 @@ def test_every_form_of_ilsvrc2012_is_the_same_data_set(
 def test_a_layout_that_is_given_wins(tiny: Path, caltech: Path) -> None:
     assert open_source(tiny, DatasetFormat("folders")).classes.names == ("images", "n01443537", "n02123045")
     assert open_source(caltech).classes.names == ("001.poly-cell", "002.mono-cell", "003.clutter")
-    assert open_data(caltech, reading=DatasetFormat("caltech256")).classes.names[0] == "poly-cell"
+    assert open_data(caltech, dataset_format=DatasetFormat("caltech256")).classes.names[0] == "poly-cell"
 
 
 def test_the_command_line_offers_every_layout() -> None:

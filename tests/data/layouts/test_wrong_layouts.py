@@ -36,11 +36,11 @@ def write(name: str, text: str) -> Change:
     return lambda root: (root / name).write_text(text)
 
 
-def refused(root: Path, said: str, reading: DatasetFormat | None = None) -> None:
+def refused(root: Path, said: str, dataset_format: DatasetFormat | None = None) -> None:
     """Training and `prepare` refuse a folder with the same words."""
     for opened in (open_data, open_source):
         with pytest.raises(UserError, match=said):
-            opened(root, reading=reading)
+            opened(root, dataset_format=dataset_format)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,8 @@ def test_label_files_that_are_not_there(loose: Path, tmp_path: Path) -> None:
         DatasetFormat.from_options("csv", loose / "labels.json", loose / "indices.json")
     with pytest.raises(UserError, match="cannot read .*none.json: no such file"):
         open_data(
-            loose, reading=DatasetFormat.from_options(None, tmp_path / "none.json", loose / "indices.json")
+            loose,
+            dataset_format=DatasetFormat.from_options(None, tmp_path / "none.json", loose / "indices.json"),
         )
     (loose / "indices.json").unlink()
     refused(loose, "does not hold one JSON of image id -> label and one of label", DatasetFormat("json"))
@@ -279,7 +280,7 @@ class TestNothingVanishes:
     def test_caltech(self, caltech: Path, caplog: pytest.LogCaptureFixture) -> None:
         (caltech / "001.poly-cell" / "RENAME2").touch()
         (caltech / "Thumbs.db").touch()
-        open_data(caltech, reading=DatasetFormat(kind="caltech256"))
+        open_data(caltech, dataset_format=DatasetFormat(kind="caltech256"))
         assert f"ignored in {caltech}: 1 thumbnails of Windows, 1 without an extension" in caplog.text
 
     def test_tiny_imagenet(self, tiny: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What stands where in a data set's folder: class folders or tars, whole or in train/, val/ and test/."""
+"""Finds the training, validation and test images of a folder of class folders or tars, split or not."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from alexnet_fast.data.layouts.detect import DatasetFormat, find_layout
 from alexnet_fast.data.shard_fields import ShardFields
 from alexnet_fast.data.shard_files import (
     beside_tars,
-    by_part,
+    by_split,
     compressed_suffix,
     is_tar,
-    say_mixed,
     shards_in,
     warn_of_gaps,
+    warn_of_mixed_splits,
 )
 from alexnet_fast.data.shards import Shards
 from alexnet_fast.data.split_names import named_splits
@@ -31,7 +31,7 @@ UNFINISHED = ".preparing"
 
 
 class Split(Protocol):
-    """Labelled images of one folder, in whatever form."""
+    """Labelled images of one folder, in any form."""
 
     @property
     def root(self) -> Path:
@@ -40,23 +40,25 @@ class Split(Protocol):
     def class_names(self) -> list[str]:
         """Returns the names of the classes, in the order of their indices."""
 
-    def strangers(self, classes: ClassMap) -> list[str]:
+    def unknown_classes(self, classes: ClassMap) -> list[str]:
         """Returns the classes that a class map does not have."""
 
     def images(self, classes: ClassMap) -> ImageList:
         """Lists the images, numbered by a class map."""
 
 
-def find_splits(root: Path, wanted: str = "train", reading: DatasetFormat | None = None) -> dict[str, Split]:
-    """Finds the parts of a data set; nothing is listed yet.
+def find_splits(
+    root: Path, requested: str = "train", dataset_format: DatasetFormat | None = None
+) -> dict[str, Split]:
+    """Finds the splits of a data set, without listing their images.
 
     Args:
-        root: Its folder.
-        wanted: "train", "val", "test", or "all" for everything as one part.
-        reading: What is said of its layout.
+        root: Folder of the data set.
+        requested: "train", "val", "test", or "all" for everything as one split.
+        dataset_format: Its format, as far as the user gave it.
 
     Returns:
-        Contents by part: "train", "val" and "test", those that are there, or "all".
+        Those of "train", "val" and "test" that are there, by name; or everything as "all".
 
     Raises:
         UserError: The folder cannot be read, or `prepare` has not finished it.
@@ -70,69 +72,72 @@ def find_splits(root: Path, wanted: str = "train", reading: DatasetFormat | None
         raise UserError(
             f"prepare has not finished {root}", "run it again; after the last --part, prepare --join"
         )
-    reading = reading or DatasetFormat()
-    layout = find_layout(root, reading) if wanted != "all" else None
-    if layout is not None:
-        return dict(layout.parts)
-    if wanted != "all":
-        splits = split_dirs(root, directories, wanted)
-        if splits:
-            return {part: _contents(root / name, reading.fields) for part, name in splits.items()}
-    else:
+    dataset_format = dataset_format or DatasetFormat()
+    fields = dataset_format.fields
+    if requested == "all":
         _check_undivided(root, directories)
+    else:
+        layout = find_layout(root, dataset_format)
+        if layout is not None:
+            return dict(layout.splits)
+        divided = split_dirs(root, directories, requested)
+        if divided:
+            return {split: _split_in(root / name, fields) for split, name in divided.items()}
     tars = [] if directories else shards_in(root)
-    if tars and wanted != "all":
-        parts = by_part(root, tars)
-        alone = len(parts) == 1
-        return {part: Shards(root, mine, reading.fields, alone) for part, mine in parts.items()}
     if not tars:
         return {"all": ImageFolderDataset(root)}
-    say_mixed(root, tars)
-    return {"all": Shards(root, tuple(tars), reading.fields, all_of_root=True)}
+    if requested == "all":
+        warn_of_mixed_splits(root, tars)
+        return {"all": Shards(root, tuple(tars), fields, all_of_root=True)}
+    divided_tars = by_split(root, tars)
+    alone = len(divided_tars) == 1
+    return {split: Shards(root, subset, fields, alone) for split, subset in divided_tars.items()}
 
 
 def split_dirs(
     root: Path,
     directories: list[str],
-    wanted: str = "train",
+    requested: str = "train",
     *,
     has_images: Callable[[Path], bool] | None = None,
     has_classes: Callable[[str], bool] | None = None,
 ) -> dict[str, str]:
-    """Returns the folder of each part, by part; nothing where these are class folders.
+    """Returns the folder of each split, by split; nothing if these are class folders.
 
     Args:
         root: Their folder.
         directories: Their names.
-        wanted: The part that must be there, unless there is a training part.
-        has_images: Tells whether there are images below a folder; by default the disk is asked.
-        has_classes: Tells by its name whether a folder has folders in it.
+        requested: The split that must be there, unless there is a training split.
+        has_images: Returns whether there are images below a folder; by default the disk is asked.
+        has_classes: Returns whether the folder of a name has folders in it; by default the disk is asked.
 
     Raises:
-        UserError: A part has two folders, a folder beside them is none of them and has images, or there are
+        UserError: A split has two folders, a folder beside them is no split and has images, or there are
             validation images with classes and no training images.
     """
     named = named_splits(directories)
-    if "train" not in named and wanted not in named:
-        _check_head(root, directories, named, has_classes or (lambda name: bool(class_dirs(root / name))))
+    if "train" not in named and requested not in named:
+        _check_has_train(
+            root, directories, named, has_classes or (lambda name: bool(class_dirs(root / name)))
+        )
         return {}
-    for mine in named.values():
-        if len(mine) > 1:
-            names = " and ".join(f"{name}/" for name in mine)
-            raise UserError(f"{root} has {names}, which are one part", "join them, or move one elsewhere")
-    splits = {part: mine[0] for part, mine in named.items()}
+    for names in named.values():
+        if len(names) > 1:
+            both = " and ".join(f"{name}/" for name in names)
+            raise UserError(f"{root} has {both}, which are one split", "join them, or move one elsewhere")
+    splits = {split: names[0] for split, names in named.items()}
     for name in sorted(set(directories) - set(splits.values())):
         if (has_images or _has_images)(root / name):
             raise UserError(
-                f"{root / name} has images and is no part of the data set: it stands beside"
+                f"{root / name} has images and is no split of the data set: it stands beside"
                 f" {', '.join(f'{name}/' for name in splits.values())}",
                 "move it elsewhere, or rename it; if train is a class, rename that folder",
             )
     return splits
 
 
-def beside_parts(root: Path) -> Ignored:
-    """Returns what stands beside train/, val/ and test/, or beside tars of several parts, and is ignored."""
+def beside_splits(root: Path) -> Ignored:
+    """Returns the ignored entries beside train/, val/ and test/, or beside tars of several splits."""
     ignored = Ignored()
     directories = class_dirs(root, ignored)
     if not directories:
@@ -147,16 +152,16 @@ def beside_parts(root: Path) -> Ignored:
     return ignored
 
 
-def _check_head(
+def _check_has_train(
     root: Path, directories: list[str], named: dict[str, list[str]], has_classes: Callable[[str], bool]
 ) -> None:
-    """Refuses val/ or test/ with class folders in them where train/ is not there: they are no classes.
+    """Checks that val/ and test/ are classes if there is no train/.
 
     Raises:
-        UserError: It is so.
+        UserError: Class folders stand in one of them, or there is nothing beside them.
     """
-    for mine in named.values():
-        for name in mine:
+    for names in named.values():
+        for name in names:
             if has_classes(name) or len(directories) == sum(map(len, named.values())) > 1:
                 raise UserError(
                     f"{root} has {name}/ and no train/",
@@ -165,20 +170,20 @@ def _check_head(
 
 
 def _check_undivided(root: Path, directories: list[str]) -> None:
-    """Refuses a divided data set as one part: its parts would be taken for classes.
+    """Checks that a folder has no splits: they would be taken for classes.
 
     Raises:
-        UserError: It is one.
+        UserError: The folder has train/ with class folders in it.
     """
     named = named_splits(directories)
     for name in named.get("train", ()):
         if class_dirs(root / name):
-            others = ", ".join(f"{other}/" for mine in named.values() for other in mine)
+            others = ", ".join(f"{other}/" for names in named.values() for other in names)
             raise UserError(f"{root} is divided into {others}", "give one of these folders")
 
 
 def _has_images(directory: Path) -> bool:
-    """Tells whether there is an image, a raw array or a tar anywhere below a folder."""
+    """Returns whether there is an image, a raw array or a tar anywhere below a folder."""
 
     def why_none(name: str) -> str | None:
         return None if is_tar(name) or compressed_suffix(name) else why_not_listed(name)
@@ -186,40 +191,28 @@ def _has_images(directory: Path) -> bool:
     return next(Walk(directory, why_none).files(), None) is not None
 
 
-def check_known_classes(contents: Split, classes: ClassMap) -> None:
-    """Refuses classes that the class map does not have: their images would be left out in silence.
-
-    Raises:
-        UserError: There is one.
-    """
-    _refuse(contents.root, contents.strangers(classes), classes)
-
-
 def check_known(where: Path, names: Iterable[str], classes: ClassMap) -> None:
-    """Refuses class names that a class map does not have; see `check_known_classes`.
+    """Checks that a class map has all these classes: the images of others would be left out in silence.
 
     Raises:
-        UserError: There is one.
+        UserError: A class is not in the class map.
     """
-    _refuse(where, sorted(set(names) - set(classes.names)), classes)
-
-
-def _refuse(where: Path, strangers: list[str], classes: ClassMap) -> None:
-    if strangers:
+    unknown = sorted(set(names) - set(classes.names))
+    if unknown:
         raise UserError(
-            f"{where} has classes that the {len(classes)} known ones do not include: {some(strangers)}",
+            f"{where} has classes that the {len(classes)} known ones do not include: {first_few(unknown)}",
             "rename or remove those folders",
         )
 
 
-def some(names: list[str], most: int = 5) -> str:
-    """Returns the first few names and how many there are beyond them."""
+def first_few(names: list[str], most: int = 5) -> str:
+    """Returns the first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-def _contents(root: Path, fields: ShardFields) -> Split:
-    """Returns the contents of one folder."""
+def _split_in(root: Path, fields: ShardFields) -> Split:
+    """Returns the images of one folder as a split."""
     tars = [] if class_dirs(root) else shards_in(root)
     if not tars:
         return ImageFolderDataset(root)
