@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet_fast.data.class_map import ClassMap
+from alexnet_fast.data import ClassMap, open_split
 from alexnet_fast.errors import UserError
 from alexnet_fast.inference.classifier import NetClassifier
 from alexnet_fast.inference.evaluate import worst_misclassified
