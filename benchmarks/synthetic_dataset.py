@@ -44,7 +44,7 @@ def lay_out_shards(files: list[Path], out: Path, images: int, classes: int) -> N
         make_sample(number, str(number), "", 0, f"{number}.jpg", file)
         for number, file in enumerate(itertools.islice(itertools.cycle(files), count))
     ]
-    write_shards(samples, out, work, mebibytes=1 << 20, share=Partition())
+    write_shards(samples, out, work, mebibytes=1 << 20, partition=Partition())
     work.rmdir()
     first = out / "all-000000.tar"
     table = ShardTable.load(first)
