@@ -85,9 +85,9 @@ def prepare(joined: Path | None, **arguments: Any) -> Result:
     """Resize the images of SRC once, into the folder OUT.
 
     SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
-    file and class (and split, if it is divided), a .tar or .zip of class folders, WebDataset tars (any tar may
-    be .gz, .bz2 or .xz; it is unpacked once into the user's cache folder), or a folder in a published layout:
-    Tiny ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--dataset-format; docs/data.md).
+    file and class (and split, if it is divided), a .tar or .zip of class folders, WebDataset tars (also
+    .gz, .bz2 or .xz, unpacked once into the user's cache folder), or a folder in a published layout: Tiny
+    ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--dataset-format; docs/data.md).
     SRC may also be the https address of an archive of any of these, which is downloaded once into the cache.
 
     Each image is turned upright, converted to RGB over --background, resized to the shorter side --size
