@@ -54,82 +54,85 @@ def _table(result: Result) -> str:
     "--val-fraction",
     help="Fraction of an undivided SRC to put into val/.  [default: none; caltech256: 0.2]",
 )
-@number("--size", default=256, show_default=True, help="Pixels of the shorter side.")
+@number("--size", default=256, show_default=True, help="Shorter side of the prepared images, in pixels.")
 @click.option("--center-crop", is_flag=True, help="Keep the centre square only, as in the paper.")
-@number("--quality", default=90, show_default=True, help="Of the JPEGs, 1 to 100.")
+@number("--quality", default=90, show_default=True, help="JPEG quality, 1 to 100.")
 @click.option(
     "--encoding",
     type=click.Choice(["jpeg", "raw"]),
     default="jpeg",
     show_default=True,
-    help="JPEG, or uint8 arrays (H, W, 3) in .npy files.",
+    help="Write JPEGs, or uint8 arrays (H, W, 3) in .npy files.",
 )
 @options.background
-@click.option("--shards", is_flag=True, help="WebDataset tars with DALI's index files, not class folders.")
-@number("--shard-size", default=256, show_default=True, metavar="MIB", help="Most of one shard.")
+@click.option(
+    "--shards", is_flag=True, help="Write WebDataset tars with DALI's index files instead of class folders."
+)
+@number("--shard-size", default=256, show_default=True, metavar="MIB", help="Maximum size of a shard.")
 @options.on_bad_image
-@options.cpu_workers("Processes that decode and encode.")
-@options.timeout_per_file("An image that takes longer is bad.")
-@click.option("--part", metavar="I/N", help="Prepare one part of N; all may run at the same time.")
+@options.cpu_workers("Number of processes that decode and encode.")
+@options.timeout_per_file("Seconds per image; one that takes longer is bad.")
+@click.option("--part", metavar="I/N", help="Prepare part I of N; all parts may run at the same time.")
 @click.option(
     "--join",
     "joined",
     metavar="OUT",
     type=click.Path(path_type=Path),
-    help="Write the summary of an OUT whose parts are all prepared.",
+    help="Write the summary of OUT after its last part.",
 )
 @answers(_table)
-def prepare(joined: Path | None, **given: Any) -> Result:
-    """Make the images of SRC small once, into the folder OUT.
+def prepare(joined: Path | None, **arguments: Any) -> Result:
+    """Resize the images of SRC once, into the folder OUT.
 
     SRC is a folder of class folders (or of train/, val/ and test/ with class folders), a CSV with the columns
-    file and class, a .tar or .zip of class folders, WebDataset tars (both also .tar.gz, .tar.bz2 or .tar.xz,
-    unpacked once into the user's cache folder), or a folder in a published layout: Tiny ImageNet,
-    ILSVRC-2012, Caltech-256, loose files with JSON labels (--dataset-format; docs/data.md). Or it is the
-    https address of an archive of any of these, which is fetched once, into the user's cache folder.
+    file and class (and split, if it is divided), a .tar or .zip of class folders, WebDataset tars (also
+    .gz, .bz2 or .xz, unpacked once into the user's cache folder), or a folder in a published layout: Tiny
+    ImageNet, ILSVRC-2012, Caltech-256, loose files with JSON labels (--dataset-format; docs/data.md).
+    SRC may also be the https address of an archive of any of these, which is downloaded once into the cache.
 
-    Every image gets the shorter side --size, larger or smaller before; it is turned upright, made RGB,
-    what is transparent laid over --background, and stored as JPEG. A JPEG that is so already is copied.
+    Each image is turned upright, converted to RGB over --background, resized to the shorter side --size
+    (smaller ones are enlarged) and stored as JPEG. A JPEG that already fits is copied.
 
-    A run that was interrupted goes on where it ended when it is started again. At the end OUT/prepared.json
-    holds options, classes, counts, mean and PCA terms of the training images, and a fingerprint.
+    Start an interrupted run again to resume it. At the end OUT/prepared.json holds options, classes, counts,
+    mean and PCA terms of the training images, and a fingerprint.
     """
     from alexnet_fast.prepare.job import join
 
     start = time.monotonic()
     if joined is not None:
-        if given["source"] is not None:
+        if arguments["source"] is not None:
             raise click.UsageError("--join takes the folder OUT alone.")
         summary = join(joined)
     else:
-        summary = _run(given)
-    return {**summary, "seconds": round(time.monotonic() - start, 3), "part": given["part"]}
+        summary = _run(arguments)
+    return {**summary, "seconds": round(time.monotonic() - start, 3), "part": arguments["part"]}
 
 
-def _run(given: dict[str, Any]) -> Result:
-    """Prepares what the options say."""
+def _run(arguments: dict[str, Any]) -> Result:
+    """Runs `prepare` with the command line's options."""
     from alexnet_fast.prepare.job import Preparation, PrepareConfig
     from alexnet_fast.prepare.partition import Partition
     from alexnet_fast.prepare.transform import ResizeConfig
 
     for argument, name in (("source", "SRC"), ("output", "OUT")):
-        if given[argument] is None:
+        if arguments[argument] is None:
             raise click.UsageError(f"Missing argument '{name}'.")
-    dataset_format = options.dataset_format(given)
+    dataset_format = options.dataset_format(arguments)
     if dataset_format.kind == "caltech256":
         # Its published preprocessor keeps centre squares, and a fifth for validation.
-        fraction = 0.2 if given["val_fraction"] is None else given["val_fraction"]
-        given |= {"center_crop": True, "val_fraction": fraction}
+        fraction = 0.2 if arguments["val_fraction"] is None else arguments["val_fraction"]
+        arguments |= {"center_crop": True, "val_fraction": fraction}
     recipe = ResizeConfig(
-        **{key: given[key] for key in ("size", "center_crop", "quality", "encoding", "background")}
+        **{key: arguments[key] for key in ("size", "center_crop", "quality", "encoding", "background")}
     )
-    partition = Partition.parse(given["part"]) if given["part"] else Partition()
-    given["source"] = options.local_source(given)
+    partition = Partition.parse(arguments["part"]) if arguments["part"] else Partition()
+    arguments["source"] = options.local_source(arguments)
     rest = {
-        key: given[key] for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")
+        key: arguments[key]
+        for key in ("source", "output", "workers", "seconds", "on_bad_image", "val_fraction")
     }
-    rest["shard_mib"] = given["shard_size"] if given["shards"] else None
-    rest["most_unpacked"] = int(given["max_download"] * 2**30)
+    rest["shard_mib"] = arguments["shard_size"] if arguments["shards"] else None
+    rest["most_unpacked"] = int(arguments["max_download"] * 2**30)
     preparation = Preparation(
         PrepareConfig(recipe=recipe, dataset_format=dataset_format, partition=partition, **rest)
     )

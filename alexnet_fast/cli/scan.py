@@ -39,12 +39,12 @@ def _table(result: Result) -> str:
 
 
 def _counted(row: Result) -> str:
-    """Returns how many members of a tar a row means, where it is more than one."""
+    """Returns the number of members of a tar that a row counts, if it is more than one."""
     return f"{row['members']} " if row.get("members", 1) > 1 else ""
 
 
 def _printable(name: str) -> str:
-    """Returns a file's name as lists have it, with a mark for each byte that is not UTF-8."""
+    """Returns a file's name as lists write it, with an escape for each byte that is not UTF-8."""
     from alexnet_fast.data.name_lists import written_name
 
     return written_name(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -55,13 +55,13 @@ def _printable(name: str) -> str:
 @click.option(
     "--write-exclude",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the bad files there, one path a line, relative to DATA, for --exclude.",
+    help="Write the bad files to this list for --exclude, one path per line, relative to DATA.",
 )
 @force_option
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is a bad file.")
 @options.shard_fields
-@options.cpu_workers("Processes that decode.")
-@options.timeout_per_file("A file that takes longer is bad.")
+@options.cpu_workers("Number of processes that decode.")
+@options.timeout_per_file("Seconds per file; one that takes longer is bad.")
 @answers(_table, failed=lambda result: bool(result["strict"] and result["bad"]))
 def scan(
     data: Path,
@@ -71,15 +71,15 @@ def scan(
     seconds: float,
     *,
     force: bool,
-    **given: str | None,
+    **arguments: str | None,
 ) -> Result:
-    """Decode every image in DATA once, and name the bad and the odd ones.
+    """Decode every image in DATA once, and report bad and odd ones.
 
-    DATA is any folder: train/ and val/, class folders, plain files, or what `prepare` wrote; WebDataset tars
-    and raw arrays are looked into. Bad files cannot be used. Odd ones
-    can: they are CMYK, 16-bit, animated, huge, with alpha or palette, turned by EXIF, or have the ending of
-    another format. What training does not list is named with the reason: hidden files, what systems leave
-    behind, files of other endings or beside the class folders.
+    DATA is any folder: train/ and val/, class folders, plain files, WebDataset tars, or the output of
+    `prepare`. Bad files cannot be used. Odd ones can, and get a warning: CMYK, 16-bit, animated, huge, with
+    alpha or palette, turned by EXIF, or with the extension of another format. Files that training does not
+    list are reported as ignored, with the reason: hidden files, files that systems leave behind, files with
+    other extensions or beside the class folders.
     """
     from alexnet_fast.scan.listing import list_for_scan
     from alexnet_fast.scan.scan import scan_dir
@@ -88,7 +88,7 @@ def scan(
     if write_exclude is not None:
         force = force or _lists_files_of(write_exclude, data)
         ask_to_overwrite(write_exclude, force=force, instead="another --write-exclude")
-    start, fields = time.monotonic(), options.fields(given)
+    start, fields = time.monotonic(), options.fields(arguments)
     listing = list_for_scan(data)
     if write_exclude is not None:
         check_writable(write_exclude)
@@ -117,9 +117,9 @@ def scan(
 
 
 def _lists_files_of(path: Path, data: Path) -> bool:
-    """Tells whether a file is a list as this command writes it, of the same data: it may be replaced.
+    """Returns whether a file is a list that this command wrote for the same data: it may be replaced.
 
-    Each line names something that begins with a file or folder of the data.
+    Each line must begin with the name of a file or folder of the data.
     """
     from alexnet_fast.data.name_lists import unquoted
 

@@ -1,4 +1,4 @@
-"""The whole of `prepare`: list, make, add up, declare whole."""
+"""Runs `prepare`: list the source, make the images, sum their colours, write the summary."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from alexnet_fast.scan.worker_pool import TaskFailed, run_tasks
 
 
 def output_names(names: Sequence[str], suffix: str) -> list[str]:
-    """Returns a distinct name for each image: its own, with `suffix` in place of its ending.
+    """Returns a distinct name for each image: its own, with `suffix` as its extension.
 
-    Where images differ in nothing but their endings, one that has `suffix` already keeps its name and the
-    others keep their endings inside: a.jpg and a.png become a.jpg and a.png.jpg. The names depend on the list
-    alone.
+    If images differ in nothing but their extensions, one that has `suffix` already keeps its name and the
+    others keep their extensions inside: a.jpg and a.png become a.jpg and a.png.jpg. The names depend on the
+    list alone.
 
     Args:
         names: Distinct paths, sorted.
@@ -37,21 +37,21 @@ def output_names(names: Sequence[str], suffix: str) -> list[str]:
     """
     plain = [str(PurePosixPath(name).with_suffix(suffix)) for name in names]
     count = Counter(plain)
-    taken = {new for name, new in zip(names, plain, strict=True) if count[new] == 1 or name == new}
+    used = {new for name, new in zip(names, plain, strict=True) if count[new] == 1 or name == new}
     chosen = []
     for name, new in zip(names, plain, strict=True):
         if count[new] == 1 or name == new:
             chosen.append(new)
             continue
-        chosen.append(_free(name, suffix, taken))
-        taken.add(chosen[-1])
+        chosen.append(_free(name, suffix, used))
+        used.add(chosen[-1])
     return chosen
 
 
-def _free(name: str, suffix: str, taken: set[str]) -> str:
+def _free(name: str, suffix: str, used: set[str]) -> str:
     """Returns the first of name.jpg, name-2.jpg, name-3.jpg ... that no other has."""
     new, number = f"{name}{suffix}", 1
-    while new in taken:
+    while new in used:
         number += 1
         new = f"{name}-{number}{suffix}"
     return new
@@ -62,20 +62,20 @@ _log = logging.getLogger("alexnet_fast")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    """What is prepared, and how.
+    """Options of `prepare`.
 
     Args:
         source: Folder, CSV, tar or zip.
         dataset_format: Its format, as far as the user gave it.
         output: The folder that is filled.
-        recipe: What is done to each image.
-        partition: The share of the work that this run does.
-        val_fraction: Share of an undivided source that goes to val/; None leaves it undivided.
-        shard_mib: Most MiB of a WebDataset shard; None for files in class folders.
+        recipe: How each image is made.
+        partition: The partition of the work that this run does.
+        val_fraction: Fraction of an undivided source that goes to val/; None leaves it undivided.
+        shard_mib: Maximum MiB of a WebDataset shard; None for files in class folders.
         workers: Number of processes.
         seconds: Maximum seconds for one image.
         on_bad_image: What to do about an image that cannot be used.
-        most_unpacked: Most bytes that a compressed tar may hold.
+        most_unpacked: Maximum bytes in a compressed tar.
 
     Raises:
         UserError: `workers` or `shard_mib` is out of range.
@@ -115,7 +115,7 @@ class PrepareConfig:
         return self.dataset_format.kind == "caltech256"
 
     def options(self) -> dict[str, Any]:
-        """Returns what decides the bytes that are written."""
+        """Returns the options that the written bytes depend on."""
         return {
             **self.recipe.to_dict(),
             "shard-size": self.shard_mib,
@@ -157,17 +157,16 @@ class Preparation:
             on_progress: Called after each image.
 
         Returns:
-            What stands in `prepared.json`, for this partition, and that file's path (None before parts join).
+            The content of `prepared.json`, for this partition, and that file's path (None before parts join).
 
         Raises:
             UserError: An image cannot be used (policy "fail"), or the folder cannot be filled.
         """
         config = self.config
         with self.directory.begun(config.options(), config.partition) as work:
-            own = set(TABLES) if config.has_tables else set()
-            self.directory.check_known_classes(
-                own | (set(self.targets) if config.shard_mib is None else set())
-            )
+            tables = set(TABLES) if config.has_tables else set()
+            targets = set(self.targets) if config.shard_mib is None else set()
+            self.directory.check_no_strangers(tables | targets)
             record = self._make_all(ImageWorker(config.recipe, str(work)), on_progress)
             if config.shard_mib is not None:
                 record = self._pack(record, config.shard_mib, work)
@@ -179,14 +178,14 @@ class Preparation:
         ignored = {"ignored": dict(self.ignored.counts.most_common())}
         return {**record.summary(), **ignored, "prepared": done}
 
-    def _make_all(self, maker: ImageWorker, on_progress: Callable[[], None]) -> Record:
+    def _make_all(self, worker: ImageWorker, on_progress: Callable[[], None]) -> Record:
         """Makes the images and records them."""
         bad = BadImages(self.config.on_bad_image)
         colours, files, skipped = ColorSums(), [], []
-        for order, made in run_tasks(
-            maker, self._orders(), workers=self.config.workers, seconds=self.config.seconds
+        for task, made in run_tasks(
+            worker, self._tasks(), workers=self.config.workers, seconds=self.config.seconds
         ):
-            image, target = self.source.images[order.number], self.targets[order.number]
+            image, target = self.source.images[task.number], self.targets[task.number]
             if isinstance(made, TaskFailed):
                 bad.report(image.name, made.reason)
                 skipped.append((image.name, made.reason))
@@ -221,8 +220,8 @@ class Preparation:
         )
         return dataclasses.replace(record, shards=shards)
 
-    def _orders(self) -> list[Task]:
-        """Returns what the workers are told."""
+    def _tasks(self) -> list[Task]:
+        """Returns the tasks of the workers."""
         return [
             Task(self.source.images[number].location, f"{self.root}/{self.targets[number]}", number)
             for number in self.mine
@@ -242,13 +241,13 @@ def _open(config: PrepareConfig, ignored: Ignored) -> SourceList:
         return source
     if source.divided:
         raise UserError(
-            f"{config.source} is divided into parts already", "leave out --val-fraction", exit_code=2
+            f"{config.source} is divided into splits already", "leave out --val-fraction", exit_code=2
         )
     return source.divide(config.val_fraction)
 
 
 def join(output: Path) -> dict[str, Any]:
-    """Joins the parts of a job array; returns what stands in `prepared.json`, and its path.
+    """Joins the parts of a job array; returns the content of `prepared.json`, and its path.
 
     Raises:
         UserError: A part is missing.

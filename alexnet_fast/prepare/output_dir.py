@@ -1,4 +1,4 @@
-"""The folder that is filled: whose it is, what is unfinished in it, and when it is whole."""
+"""The output folder of `prepare`: who may fill it, unfinished files in it, and its summary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from alexnet_fast.version import __version__
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was made of a partition of a source.
+    """What one run made of a partition of a source.
 
     Args:
         options: The recipe, as plain values.
@@ -40,8 +40,8 @@ class Record:
         divided: Whether there are train/, val/ and test/.
         files: (name, SHA-256) of each prepared file, sorted.
         skipped: (source file, reason), sorted.
-        colours: Sums over the training images; over all where there is no train/.
-        shards: (name, number of images) of each shard, sorted; empty where the files stand by themselves.
+        colours: Sums over the training images; over all images if there is no train/.
+        shards: (name, number of images) of each shard, sorted; empty without shards.
     """
 
     options: dict[str, Any]
@@ -78,7 +78,7 @@ class Record:
             ) from error
 
     def summary(self) -> dict[str, Any]:
-        """Returns what stands in `prepared.json`."""
+        """Returns the content of `prepared.json`."""
         mean, pca = self.colours.statistics()
         return {
             "format": SUMMARY_FORMAT,
@@ -101,7 +101,7 @@ class Record:
         Raises:
             UserError: Training would refuse it.
         """
-        counts = {"" if part == "all" else part: found for part, found in self._counts().items()}
+        counts = {"" if split == "all" else split: per_class for split, per_class in self._counts().items()}
         main = counts.get("train", counts.get("", {}))
         empty = [label for label in self.classes if not main.get(label)]
         if empty and self.skipped:
@@ -111,7 +111,7 @@ class Record:
             )
         check_trainable(
             where,
-            {part: {label: n for label, n in found.items() if n} for part, found in counts.items()},
+            {split: {label: n for label, n in per_class.items() if n} for split, per_class in counts.items()},
         )
 
     def save_summary(self) -> bytes:
@@ -119,16 +119,16 @@ class Record:
         return _json(self.summary())
 
     def _counts(self) -> dict[str, dict[str, int]]:
-        """Returns how many images each class has in each part."""
-        split = [name.split("/", 2) for name, _ in self.files]
-        counts = Counter((words[0], words[1]) if self.divided else ("all", words[0]) for words in split)
+        """Returns how many images each class has in each split."""
+        paths = [name.split("/", 2) for name, _ in self.files]
+        counts = Counter((path[0], path[1]) if self.divided else ("all", path[0]) for path in paths)
         return {
-            part: {label: counts[part, label] for label in self.classes}
-            for part in sorted({part for part, _ in counts})
+            split: {label: counts[split, label] for label in self.classes}
+            for split in sorted({split for split, _ in counts})
         }
 
     def _fingerprint(self) -> str:
-        """Returns a SHA-256 over names and contents."""
+        """Returns a SHA-256 of names and contents."""
         digest = hashlib.sha256()
         for name, sha256 in self.files:
             digest.update(f"{sha256} {name}\n".encode("utf-8", "surrogateescape"))
@@ -166,7 +166,7 @@ TABLES = (CATEGORIES, "train.csv", "val.csv", _COLOURS)
 
 
 def write_tables(output: Path, unfinished: Path, record: Record) -> None:
-    """Writes the files.
+    """Writes the CSVs of `--dataset-format caltech256`.
 
     Args:
         output: The folder of the prepared images.
@@ -177,11 +177,11 @@ def write_tables(output: Path, unfinished: Path, record: Record) -> None:
         UserError: One cannot be written.
     """
     numbers = {label: number for number, label in enumerate(record.classes)}
-    split = [name.split("/", 2) for name, _ in record.files]
+    paths = [name.split("/", 2) for name, _ in record.files]
     contents = {CATEGORIES: _csv(("id", "label"), ((numbers[label], label) for label in record.classes))}
-    for part in ("train", "val"):
-        rows = [(f"{words[1]}/{words[2]}", numbers[words[1]]) for words in split if words[0] == part]
-        contents[f"{part}.csv"] = _csv(("image", "class"), rows)
+    for split in ("train", "val"):
+        rows = [(f"{path[1]}/{path[2]}", numbers[path[1]]) for path in paths if path[0] == split]
+        contents[f"{split}.csv"] = _csv(("image", "class"), rows)
     mean, _ = record.colours.statistics()
     contents[_COLOURS] = json.dumps(dict(zip("RGB", mean or (), strict=False))) + "\n"
     for name, content in contents.items():
@@ -224,14 +224,14 @@ class OutputDir:
 
     @contextlib.contextmanager
     def begun(self, options: dict[str, Any], partition: Partition) -> Iterator[Path]:
-        """Takes possession of the folder, and yields a folder for unfinished files.
+        """Claims the folder, and yields a folder for unfinished files.
 
         Args:
-            options: The recipe; a folder is filled by one alone.
+            options: The options; a folder is filled with one set of them alone.
             partition: The work of this run; two runs may not do the same.
 
         Raises:
-            UserError: The folder is not ours, was filled with other options or is being filled.
+            UserError: prepare did not make the folder, other options filled it, or another run is filling it.
         """
         self._check_same_content(options)
         make_dir(self.unfinished)
@@ -248,7 +248,7 @@ class OutputDir:
             make_dir(work)
             yield work
 
-    def check_known_classes(self, expected: set[str]) -> None:
+    def check_no_strangers(self, expected: set[str]) -> None:
         """Checks that every file is one that this run makes: training would use any other.
 
         Args:
@@ -338,7 +338,7 @@ class OutputDir:
                 )
 
     def _options(self) -> dict[str, Any] | None:
-        """Returns what the folder was filled with; None where it was not by us."""
+        """Returns the options that the folder was filled with; None if prepare did not fill it."""
         try:
             if (self.unfinished / "options.json").exists():
                 options: dict[str, Any] = json.loads((self.unfinished / "options.json").read_bytes())

@@ -1,4 +1,4 @@
-"""What is done to each image: bytes in, bytes out."""
+"""Makes the prepared file of an image: bytes in, bytes out."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class ResizeConfig:
     Args:
         size: Pixels of the shorter side.
         center_crop: Only the centre square, as in the paper; otherwise the aspect ratio is kept.
-        quality: Of the JPEG, 1 to 100. Chroma is halved in both directions up to 100, Pillow's default, as in
-            nearly every photograph: storing more of it than the source had adds bytes and no detail.
+        quality: JPEG quality, 1 to 100. Chroma is halved in both directions up to 100, Pillow's default, as
+            in nearly every photograph: storing more of it than the source had adds bytes and no detail.
         encoding: "jpeg", or "raw" for uint8 arrays (H, W, 3) in .npy files.
-        background: Colour that is seen where an image is transparent, as `parse_color` takes it.
+        background: Colour behind transparent pixels, as `parse_color` takes it.
 
     Raises:
         UserError: A value is out of range.
@@ -67,7 +67,7 @@ class ResizeConfig:
 
     @property
     def suffix(self) -> str:
-        """Ending of the prepared files."""
+        """Extension of the prepared files."""
         return ".jpg" if self.encoding == "jpeg" else ".npy"
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Task(NamedTuple):
     """One image to be made.
 
     Args:
-        location: Where it comes from.
+        location: Location of the source image.
         target: Full path of the prepared file.
         number: Its position in the list of all images.
     """
@@ -153,8 +153,8 @@ class Made(NamedTuple):
     """What is known of a prepared file.
 
     Args:
-        sha256: Of its bytes.
-        colours: Of its pixels as they will be decoded.
+        sha256: SHA-256 of its bytes.
+        colours: Sums of its pixels as they will be decoded.
     """
 
     sha256: str
@@ -166,27 +166,27 @@ class ImageWorker:
     """Makes prepared files.
 
     Args:
-        recipe: How.
+        recipe: How the files are made.
         work: Folder for unfinished files, on the file system of the targets.
     """
 
     recipe: ResizeConfig
     work: str
 
-    def __call__(self, order: Task) -> Made:
+    def __call__(self, task: Task) -> Made:
         """Makes one file, unless an earlier run did.
 
-        A prepared file carries its source's time of change, so that a source that has changed is noticed.
+        A prepared file has its source's modification time, so that a source that has changed is noticed.
 
         Raises:
             BadImageError: The source cannot be used.
             UserError: The file cannot be written.
         """
-        changed = modification_time(order.location)
-        target = Path(order.target)
-        return self._kept(target, changed) or self._make(order, target, changed)
+        changed = modification_time(task.location)
+        target = Path(task.target)
+        return self._earlier(target, changed) or self._make(task, target, changed)
 
-    def _kept(self, target: Path, changed: int) -> Made | None:
+    def _earlier(self, target: Path, changed: int) -> Made | None:
         """Returns what an earlier run has made of this source, if it is whole."""
         try:
             if target.is_symlink() or int(target.stat().st_mtime) != changed:
@@ -195,11 +195,11 @@ class ImageWorker:
         except (OSError, BadImageError, ValueError):
             return None
 
-    def _make(self, order: Task, target: Path, changed: int) -> Made:
+    def _make(self, task: Task, target: Path, changed: int) -> Made:
         """Makes a file and moves it into its place when it is whole."""
-        content = self.recipe.prepare(read_location(order.location))
+        content = self.recipe.prepare(read_location(task.location))
         made = self._known(content)
-        unfinished = Path(self.work, f"{os.getpid()}-{order.number}")
+        unfinished = Path(self.work, f"{os.getpid()}-{task.number}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             unfinished.write_bytes(content)

@@ -15,8 +15,9 @@ import numpy as np
 from alexnet_fast.data.layouts.base import WNID, csv_rows, read_lines
 from alexnet_fast.errors import UserError, system_reason
 
-# The MATLAB reader is by hand: the order of the devkit's class numbers is published only in meta.mat, so
-# no table can replace it, and scipy, which reads such files, is no dependency. Its input is limited in size.
+# The MATLAB reader is by hand: only meta.mat gives the order and words of the devkit's classes, so no table
+# can replace it, and scipy, which reads such files, is no dependency.
+
 # Data types of an element (table 1-1) and array types of a matrix (table 1-3) that meta.mat uses.
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le", 18: "utf-32-le"}

@@ -270,7 +270,7 @@ def test_options_that_do_not_fit(caltech: Path, tmp_path: Path, options: list[st
 def test_a_folder_that_is_divided_already_has_no_other_split(tiny: Path, tmp_path: Path) -> None:
     from alexnet_fast.prepare.job import Preparation, PrepareConfig
 
-    with pytest.raises(UserError, match="is divided into parts already; leave out --val-fraction"):
+    with pytest.raises(UserError, match="is divided into splits already; leave out --val-fraction"):
         Preparation(PrepareConfig(source=tiny, output=tmp_path / "out", val_fraction=0.2))
 
 
