@@ -174,7 +174,7 @@ def _scratch(result: Result) -> str:
     "profiles",
     multiple=True,
     metavar="MIN,OPT,MAX",
-    help="Batch sizes of the engine, tuned for OPT; or latency, or throughput. May be repeated."
+    help="Batch sizes of the engine, tuned for OPT; or latency, or throughput; repeatable."
     "  [default: 1, 8 and --max-batch-size]",
 )
 @number("--workspace-mib", help="Memory limit of one layer of the engine, in MiB.")

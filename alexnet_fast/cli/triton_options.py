@@ -28,7 +28,7 @@ triton_options = all_of(
         type=click.Choice(["python", "gpu"]),
         default="python",
         show_default=True,
-        help="python: onnxruntime on the CPU; gpu: DALI, and the engine or the ONNX file.",
+        help="Serve with onnxruntime on the CPU (python), or with DALI and the engine or the ONNX file (gpu).",
     ),
 )
 

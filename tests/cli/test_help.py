@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 RIDDLES = re.compile(
     r"\b(\w+s|path|one) an? (step|epoch|batch|second|image|core|call|turn|line)\b|\bwhere (?!to\b)", re.I
 )
-# Commands whose texts are checked word by word.
-CHECKED = ("train", "bench", "doctor", "demo")
 
 
 def help_of(*words: str) -> str:
@@ -34,7 +32,7 @@ def help_of(*words: str) -> str:
 
 def every_option() -> Iterator[tuple[str, click.Option]]:
     for path, command in every_command():
-        for parameter in command.params if path.split()[0] in CHECKED else ():
+        for parameter in command.params:
             if isinstance(parameter, click.Option):
                 yield f"{path} {parameter.opts[0]}", parameter
 
