@@ -213,6 +213,8 @@ def list_csv(path: Path) -> Iterator[SourceImage]:
         UserError: A column or value is missing or cannot be used; the line is named.
     """
     for where, row in csv_rows(path, ("file", "class")):
+        if "part" in row and "split" not in row:
+            raise UserError(f"{path} has a column 'part'", "call it split", exit_code=2)
         file, split = row["file"], row.get("split", "")
         if not file or "\0" in file:
             raise UserError(f"{where} has no file", "each line needs file and class")

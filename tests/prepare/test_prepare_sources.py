@@ -324,6 +324,7 @@ def test_names_in_a_zip_are_utf8_where_they_can_be(tmp_path: Path) -> None:
         ("file,class\nx.jpg,../up\n", "line 2: '../up' cannot be a class"),
         ("file,class\n,a\n", "line 2 has no file"),
         ("file,class,split\nx.jpg,a,training\n", "line 2: 'training' is no split"),
+        ("file,class,part\nx.jpg,a,train\n", "has a column 'part'; call it split"),
         ("file,class\nx.jpg,a\nx.jpg,a\n", "lists a/x.jpg twice"),
         ("file,class\n", "no labelled images"),
         ("", "has no column file"),
