@@ -218,7 +218,7 @@ def test_training_reads_what_was_prepared(prepare, two_classes: Path, tmp_path: 
         (["EMPTY", "NEW"], "no labelled images in", 1),
         (["SRC", "FULL"], "holds something that prepare did not make", 1),
         (["SRC", "FILE"], "is a file; give another output folder", 2),
-        (["FILE", "NEW"], "is of no kind that can be prepared", 2),
+        (["FILE", "NEW"], "cannot be prepared; give a folder", 2),
         (["SRC", "NEW", "--size", "0"], "'--size': give a whole number of at least 1", 2),
         (
             ["SRC", "NEW", "--quality", "101"],
