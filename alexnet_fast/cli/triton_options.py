@@ -28,7 +28,7 @@ triton_options = all_of(
         type=click.Choice(["python", "gpu"]),
         default="python",
         show_default=True,
-        help="Serve with onnxruntime on the CPU (python), or with DALI and the engine or the ONNX file (gpu).",
+        help="Serve with onnxruntime on the CPU (python), or with DALI and the engine or ONNX file (gpu).",
     ),
 )
 
