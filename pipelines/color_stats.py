@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.pca import principal_components
+from alexnet_fast.pipelines.augment.pca import principal_components
 from alexnet_fast.pipelines.spec import PcaJitter, Triple
 from alexnet_fast.utils.arrays import Doubles, Pixels
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from alexnet_fast.pipelines.augment.random_resized_crop import random_boxes
 from alexnet_fast.pipelines.geometry import crop_starts, resized_sizes
-from alexnet_fast.pipelines.random_resized_crop import random_boxes
 from alexnet_fast.pipelines.sampler import AREAS, PLACE
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Floats, Integers

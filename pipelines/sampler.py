@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.pca import color_shifts
-from alexnet_fast.pipelines.random_resized_crop import TRIES
+from alexnet_fast.pipelines.augment.pca import color_shifts
+from alexnet_fast.pipelines.augment.random_resized_crop import TRIES
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.utils.arrays import Floats, Integers
 

@@ -12,9 +12,9 @@ import re
 from typing import Any
 
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.augment.color_jitter import ColorJitter
+from alexnet_fast.pipelines.augment.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.color import WHITE, Color
-from alexnet_fast.pipelines.color_jitter import ColorJitter
-from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.utils.ranges import COUNT, SIDE
 
 # Sides between the ends are multiples of this: the smallest step that all strides of AlexNet (4, 2, 2, 2)

@@ -62,7 +62,7 @@ def crop_shifts(spec: AugmentSpec, crops: Crops, seed: int = 0) -> Floats:
     """
     import numpy as np
 
-    from alexnet_fast.pipelines.pca import color_shifts
+    from alexnet_fast.pipelines.augment.pca import color_shifts
 
     if spec.jitter is None:
         raise UserError("this model was trained without colour jitter", "leave out --jitter", exit_code=2)

@@ -127,7 +127,7 @@ def commands_in(path: Path) -> Iterator[Path]:
         yield modules()[COMMAND_LINE]
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                names = (f"alexnet_fast.cli.{word}" for word in node.value.split())
+                names = (f"alexnet_fast.cli.commands.{word}" for word in node.value.split())
                 yield from (modules()[name] for name in names if name in modules())
 
 

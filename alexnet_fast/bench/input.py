@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alexnet_fast.bench.baseline import Baseline, running_baselines
 from alexnet_fast.bench.interleave import (
     OnProgress,
     Rates,
@@ -20,6 +19,7 @@ from alexnet_fast.bench.interleave import (
     summarize,
 )
 from alexnet_fast.bench.report import IMAGES_PER_SECOND, compared, main_figure
+from alexnet_fast.bench.run_baselines import Baseline, running_baselines
 from alexnet_fast.data import ImageList
 from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.dali.graph import Part

@@ -14,11 +14,11 @@ from alexnet_fast.data.layouts.detect import DatasetFormat
 from alexnet_fast.data.split_rule import CURRENT_RULE
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import InputSpec, input_of
+from alexnet_fast.pipelines.augment.color_jitter import ColorJitter
+from alexnet_fast.pipelines.augment.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.color import parse_color
-from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import DecoderSettings, Loader, LoaderConfig
-from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import LIGHTING_JITTER, ORIGINAL_JITTER, AugmentSpec, Progressive
 from alexnet_fast.training.config import RANDOM_AUGMENTATION, TrainConfig

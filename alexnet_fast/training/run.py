@@ -11,7 +11,7 @@ from alexnet_fast.data.split_rule import CURRENT_RULE, recorded_rule
 from alexnet_fast.errors import UserError
 from alexnet_fast.pipelines.color_stats import ColorStats
 from alexnet_fast.pipelines.decoding_record import recording
-from alexnet_fast.training.adapting import fit_batch
+from alexnet_fast.training.adapt_defaults import fit_batch
 from alexnet_fast.training.checkpoint.compatibility import write_file_list
 from alexnet_fast.training.checkpoint.format import load_checkpoint
 from alexnet_fast.training.checkpoint.manager import CheckpointInfo, CheckpointManager

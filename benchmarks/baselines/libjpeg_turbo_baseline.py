@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import simplejpeg
-from answering import answer, files_of
+from protocol import answer, files_of
 
 
 def decode(file: str) -> int:

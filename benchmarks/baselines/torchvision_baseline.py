@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 
 import torchvision_beside_cpu_torch  # noqa: F401 - before torchvision
-from answering import answer
+from protocol import answer
 from torch.utils.data import ConcatDataset, DataLoader
 from torchvision import datasets, transforms
 

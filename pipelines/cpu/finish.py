@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from alexnet_fast.pipelines.color_jitter import color_transforms
+from alexnet_fast.pipelines.augment.color_jitter import color_transforms
 from alexnet_fast.pipelines.cpu.resize import resized_box, resized_view
 from alexnet_fast.pipelines.crop_windows import CropWindows, View
 from alexnet_fast.pipelines.loader import LoaderConfig

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from alexnet_fast.errors import UserError, system_reason
+from alexnet_fast.pipelines.augment.random_resized_crop import RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.color import WHITE, Color
 from alexnet_fast.pipelines.geometry import crop_starts, resized
-from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.rgb import to_rgb
 from alexnet_fast.pipelines.sampler import AREAS, PLACE
 from alexnet_fast.pipelines.spec import AugmentSpec

@@ -19,7 +19,7 @@ def directories(*names: str) -> set[str]:
         ("pipelines/spec.py", {"pipelines", "training", "serve", "export", "prepare"}, {"models"}),
         ("export/config.py", {"export", "cli"}, {"data", "scan", "download"}),
         ("alexnet_fast/demo/report.py", {"demo"}, {"data", "export", "serve", "training"}),
-        ("alexnet_fast/cli/scan.py", {"scan", "cli"}, {"export", "serve"}),
+        ("alexnet_fast/cli/commands/scan.py", {"scan", "cli"}, {"export", "serve"}),
         ("docs/data.md", {"docs"}, {"data", "cli"}),
         ("serve/cpp/src/engine.cpp", {"cpp"}, {"serve"}),
         ("tests/training/small_net.py", {"training"}, {"cli"}),

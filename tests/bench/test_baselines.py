@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import benchmarks
-from alexnet_fast.bench.baseline import BaselineError, running_baselines
+from alexnet_fast.bench.run_baselines import BaselineError, running_baselines
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
 from benchmarks.photographs import make_photographs
@@ -22,7 +22,7 @@ GOOD = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS)!r})
 from PIL import Image
-from answering import answer, files_of
+from protocol import answer, files_of
 
 def epoch_of(options):
     files, labels = files_of(options)

@@ -15,7 +15,7 @@ from alexnet_fast.bench import infer
 from alexnet_fast.bench import infer_backends as candidates
 from alexnet_fast.bench.infer_config import Candidate
 from alexnet_fast.bench.network import BenchModel
-from alexnet_fast.cli.bench_infer import _sizes, bench_infer
+from alexnet_fast.cli.commands.bench_infer import _sizes, bench_infer
 from alexnet_fast.errors import UnavailableError, UserError
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec

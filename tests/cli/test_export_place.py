@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from alexnet_fast.cli.export_output import export_place
+from alexnet_fast.cli.commands.export_output import export_place
 from alexnet_fast.cli.main import commands
 from alexnet_fast.errors import UserError
 from alexnet_fast.models import create_model

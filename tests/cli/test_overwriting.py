@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from alexnet_fast.cli.commands.show import new_plot
 from alexnet_fast.cli.main import commands
 from alexnet_fast.cli.overwriting import ask_to_overwrite
-from alexnet_fast.cli.show import new_plot
 from alexnet_fast.errors import UserError
 
 

@@ -138,7 +138,7 @@ def test_python_compiles_and_its_imports_resolve(block: Block) -> None:
 @named(all_blocks("toml"))
 def test_toml_parses_and_holds_options_of_train(block: Block, tmp_path: Path) -> None:
     """By the command's own reader: the folder that it goes on to is not there."""
-    from alexnet_fast.cli.train import train
+    from alexnet_fast.cli.commands.train import train
 
     (tmp_path / "options.toml").write_text(block.code, encoding="utf-8")
     for option in ("--config", "--augmentation"):

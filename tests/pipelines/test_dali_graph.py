@@ -14,8 +14,8 @@ from nvidia.dali import Pipeline, fn, types
 
 from alexnet_fast.data import open_data
 from alexnet_fast.errors import UserError
+from alexnet_fast.pipelines.augment.color_jitter import ColorJitter
 from alexnet_fast.pipelines.color import WHITE
-from alexnet_fast.pipelines.color_jitter import ColorJitter
 from alexnet_fast.pipelines.cpu.finish import changes_of, normalize
 from alexnet_fast.pipelines.crop_windows import View, view_windows
 from alexnet_fast.pipelines.dali.graph import build_graph

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from alexnet_fast.data import ImageList
-from alexnet_fast.pipelines.color_jitter import ColorJitter
+from alexnet_fast.pipelines.augment.color_jitter import ColorJitter
+from alexnet_fast.pipelines.augment.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.crop_windows import View
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 

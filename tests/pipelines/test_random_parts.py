@@ -12,10 +12,10 @@ import torch
 
 from alexnet_fast.data import ImageList, open_data
 from alexnet_fast.errors import UserError
-from alexnet_fast.pipelines.color_jitter import ColorJitter, color_transforms
+from alexnet_fast.pipelines.augment.color_jitter import ColorJitter, color_transforms
+from alexnet_fast.pipelines.augment.random_resized_crop import TRIES, RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.factory import make_loader
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.random_resized_crop import TRIES, RandomResizedCrop, random_boxes
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec, Progressive
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_fast.pipelines.augment.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.cpu.finish import Postprocessor
 from alexnet_fast.pipelines.cpu.pillow import shrink, training_crop
 from alexnet_fast.pipelines.crop_windows import view_windows
 from alexnet_fast.pipelines.loader import LoaderConfig
-from alexnet_fast.pipelines.random_resized_crop import RandomResizedCrop
 from alexnet_fast.pipelines.sampler import EpochSampler
 from alexnet_fast.pipelines.spec import AugmentSpec
 

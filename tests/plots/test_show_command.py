@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from alexnet_fast.cli.show import show
+from alexnet_fast.cli.commands.show import show
 from alexnet_fast.models import create_model
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.training.checkpoint.model_io import TrainedModel, save_weights
@@ -241,7 +241,7 @@ class TestErrors:
 
 def test_help_has_an_example_and_needs_no_heavy_import() -> None:
     code = (
-        "import sys; from click.testing import CliRunner; from alexnet_fast.cli.show import show\n"
+        "import sys; from click.testing import CliRunner; from alexnet_fast.cli.commands.show import show\n"
         "for name in show.commands:\n"
         "    text = CliRunner().invoke(show, [name, '--help']).output\n"
         "    assert f'alexnet-fast show {name}' in text, text\n"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from alexnet_fast.cli.bench import bench
-from alexnet_fast.cli.serve import serve
+from alexnet_fast.cli.commands.bench import bench
+from alexnet_fast.cli.commands.serve import serve
 from running_server import RunningServer
 
 

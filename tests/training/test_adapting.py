@@ -12,7 +12,7 @@ from alexnet_fast.errors import UserError
 from alexnet_fast.models import build_model, input_of, model_names
 from alexnet_fast.pipelines.spec import AugmentSpec
 from alexnet_fast.recipes import RECIPES, recipe_options
-from alexnet_fast.training.adapting import adapt_recipe, fit_batch
+from alexnet_fast.training.adapt_defaults import adapt_recipe, fit_batch
 from alexnet_fast.training.config import RANDOM_AUGMENTATION, TrainConfig
 from alexnet_fast.training.data import random_parts
 from alexnet_fast.training.resizable import for_sizes

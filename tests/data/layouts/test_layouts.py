@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_fast.cli.prepare import prepare
+from alexnet_fast.cli.commands.prepare import prepare
 from alexnet_fast.data import open_data
 from alexnet_fast.data.image_list import ImageList
 from alexnet_fast.data.layouts.detect import KINDS, DatasetFormat

@@ -8,7 +8,7 @@ from alexnet_fast.cli.command import LazyGroup
 from alexnet_fast.version import __version__
 
 COMMANDS = {
-    name: f"alexnet_fast.cli.{name}:{name}"
+    name: f"alexnet_fast.cli.commands.{name}:{name}"
     for name in (
         "prepare",
         "scan",

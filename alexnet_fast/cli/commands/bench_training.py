@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from alexnet_fast.cli import benchmark as shared
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.commands import benchmark as shared
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.train_options import train_option

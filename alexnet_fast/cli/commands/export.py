@@ -10,7 +10,7 @@ import click
 
 from alexnet_fast.cli import options
 from alexnet_fast.cli.command import Result, answers, say
-from alexnet_fast.cli.export_output import export_place
+from alexnet_fast.cli.commands.export_output import export_place
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.triton_options import check_repository, triton_lines, triton_options, write_triton
@@ -217,7 +217,7 @@ def export(weights: Path, model: str | None, crops: Crops | None, **arguments: A
     if there are no others), and is not written if its answers differ. In every precision but fp32 the
     accuracy on validation images is reported beside PyTorch's.
     """
-    from alexnet_fast.cli.export_images import export_images
+    from alexnet_fast.cli.commands.export_images import export_images
     from alexnet_fast.export.exporter import run_export
     from alexnet_fast.training.checkpoint.model_io import load_trained
 

@@ -18,7 +18,7 @@ class BaselineError(Exception):
 
 
 class Baseline:
-    """A script that waits for its turns (see `baselines/answering.py`).
+    """A script that waits for its turns (see `baselines/protocol.py`).
 
     Args:
         command: Starts the script.

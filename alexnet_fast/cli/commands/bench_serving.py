@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from alexnet_fast.cli.benchmark import benchmark, turn_runs, turn_seconds
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.commands.benchmark import benchmark, turn_runs, turn_seconds
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import EXPORTED, PathOf
 from alexnet_fast.cli.types import number

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
-from alexnet_fast.cli.benchmark import benchmark, runs
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.commands.benchmark import benchmark, runs
 from alexnet_fast.cli.help_page import command
 from alexnet_fast.cli.path_roles import NETWORK, PathOf
 from alexnet_fast.cli.types import number

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alexnet_fast.cli import options
-from alexnet_fast.cli.bench_infer import bench_infer
-from alexnet_fast.cli.bench_serving import bench_serve
-from alexnet_fast.cli.bench_training import bench_compute, bench_train
-from alexnet_fast.cli.benchmark import benchmark, runs, turn_runs, turn_seconds
 from alexnet_fast.cli.command import Result
+from alexnet_fast.cli.commands.bench_infer import bench_infer
+from alexnet_fast.cli.commands.bench_serving import bench_serve
+from alexnet_fast.cli.commands.bench_training import bench_compute, bench_train
+from alexnet_fast.cli.commands.benchmark import benchmark, runs, turn_runs, turn_seconds
 from alexnet_fast.cli.help_page import HelpGroup
 from alexnet_fast.cli.path_roles import DATA, PathOf
 from alexnet_fast.cli.types import number
@@ -98,8 +98,8 @@ def bench_input(data: Path, **given: Any) -> Result:
     environment. They take turns; the clock starts once a loader's batches flow. The cost of a stage is the
     time that it adds to the stages before it.
     """
-    from alexnet_fast.bench.baseline import BaselineError
     from alexnet_fast.bench.input import InputBench, measure_input
+    from alexnet_fast.bench.run_baselines import BaselineError
     from alexnet_fast.pipelines.loader import LoaderConfig
     from alexnet_fast.pipelines.spec import AugmentSpec
     from alexnet_fast.utils.device import choose_device

@@ -115,7 +115,7 @@ def train(ctx: click.Context, **arguments: Any) -> Result:
     DATA is a directory of class folders, or of train/ and val/ (and test/) with class folders; what
     `prepare` writes; or WebDataset tars of KEY.jpg and KEY.cls. docs/data.md lists every format.
     """
-    from alexnet_fast.training.adapting import adapt_recipe
+    from alexnet_fast.training.adapt_defaults import adapt_recipe
     from alexnet_fast.training.config import TrainConfig
     from alexnet_fast.training.run_dir import new_run
 
