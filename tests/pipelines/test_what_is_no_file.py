@@ -15,7 +15,7 @@ from alexnet_fast.pipelines.spec import AugmentSpec
 
 SPEC = AugmentSpec(resize=32, crop=32, jitter=None)
 REASONS = {
-    "gone.jpg": "no such file or directory",
+    "gone.jpg": "no such file behind the link",
     "self.jpg": "too many levels of symbolic links",
     "pipe.png": "not a regular file",
     "zero.jpg": "not a regular file",

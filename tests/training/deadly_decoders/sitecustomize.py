@@ -19,7 +19,7 @@ _OTHERS, _MANY = 8, 16
 
 
 def _arm_reading(module) -> None:
-    """Changes `pipelines.location_bytes`."""
+    """Changes `pipelines.io`."""
     enter = module._LocationFile.__enter__
 
     def deadly(self):
@@ -33,17 +33,17 @@ def _arm_reading(module) -> None:
 
 
 def _arm_batches(module) -> None:
-    """Changes `pipelines.dali_loader`."""
-    taken = module.DaliLoader._taken
+    """Changes `pipelines.dali.loader`."""
+    to_inputs = module.DaliLoader._to_inputs
 
-    def deadly(self, read):
-        found = [bytes(file) for at, file in enumerate(read.inputs["encoded"]) if at not in read.lost]
-        marks = {TOGETHER: len(found) > _OTHERS, LARGE: len(read.plan) >= _MANY}
+    def deadly(self, batch):
+        found = [bytes(file) for at, file in enumerate(batch.inputs["encoded"]) if at not in batch.errors]
+        marks = {TOGETHER: len(found) > _OTHERS, LARGE: len(batch.plan) >= _MANY}
         if any(deadly and file.endswith(mark) for mark, deadly in marks.items() for file in found):
             os.kill(os.getpid(), signal.SIGABRT)
-        return taken(self, read)
+        return to_inputs(self, batch)
 
-    module.DaliLoader._taken = deadly
+    module.DaliLoader._to_inputs = deadly
 
 
 _ARMED = {
