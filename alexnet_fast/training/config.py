@@ -1,4 +1,4 @@
-"""The options of a training run; saved with the run as config.toml."""
+"""The options of a training run, each declared once; saved with the run as config.toml."""
 
 from __future__ import annotations
 
