@@ -86,7 +86,7 @@ triton: .venv/triton/installed
 
 .venv/triton/installed: .venv/installed
 	$(PYTHON) -m venv .venv/triton
-	.venv/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 'numpy<2' \
+	.venv/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 'numpy<2' msgspec==0.23.0 \
 	    "onnxruntime==1.31.1; python_version >= '3.11'" "onnxruntime==1.23.2; python_version < '3.11'" \
 	    "pillow==13.0.0; python_version >= '3.11'" "pillow==12.3.0; python_version < '3.11'"
 	echo $(CURDIR) > $$(.venv/triton/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/alexnet_fast.pth

@@ -116,7 +116,7 @@ def test_doctor_tries_each_part_and_gives_hints(json_of: Json) -> None:
 @pytest.mark.slow
 def test_bench_input_names_hardware_and_versions(json_of: Json, two_classes: Path) -> None:
     result = json_of("bench", "input", two_classes, "--batch-size", 16, "--runs", 1)
-    wanted = {"loader", "device", "threads", "batch_size", "images_per_second", "compared"}
+    wanted = {"loader", "device", "workers", "batch_size", "images_per_second", "compared"}
     assert wanted | {"hardware", "versions", "runs", "low", "high"} <= result.keys()
     assert result["hardware"]["cpu"]["cores"] >= 1
     assert result["versions"]["torch"]

@@ -169,7 +169,7 @@ def main(what: str, directory: Path, first: int, count: int) -> None:
     found: Counter[str] = Counter()
     for number in range(first, first + count):
         here = directory / str(number)
-        found += {"train": train, "loader": load}[what](here, number)
+        found += {"train": train_round, "loader": load}[what](here, number)
         shutil.rmtree(here)
     print(json.dumps(found))
 

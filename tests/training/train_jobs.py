@@ -130,7 +130,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     """Returns the processes that a launcher has started, by rank."""
     with contextlib.suppress(FileNotFoundError):
         listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return [pid for pid in map(int, listed) if "train_processes" in _command_line(pid)]
+        return [pid for pid in map(int, listed) if "distributed.launcher" in _command_line(pid)]
     return []
 
 
