@@ -74,7 +74,8 @@ def images(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFact
     command.chmod(0o755)
     with page_session(directory) as session:
         session.run("alexnet-fast train images --run runs/first && alexnet-fast export runs/first")
-    shutil.copytree(directory / "runs/first", directory / "runs/other")
+    for name in ("other", "cells"):
+        shutil.copytree(directory / "runs/first", directory / "runs" / name)
     for copy in ("cells", "cars", "."):
         (directory / copy).mkdir(exist_ok=True)
         shutil.copy(directory / "runs/first/model.onnx", directory / copy / "model.onnx")
