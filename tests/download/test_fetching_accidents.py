@@ -41,6 +41,7 @@ def prepare(url: str, out: Path, **environment: str) -> subprocess.CompletedProc
     return subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_wrong_is_the_first_thing_to_look_at(
     site, members, zipped, tmp_path: Path, evidence: Evidence
 ) -> None:
